@@ -67,7 +67,7 @@ async def story(deputy: Deputy) -> str:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_wherever_a_process_dies_the_call_is_done_once_or_said_to_be_unknown(when: When) -> None:
+async def test_call_is_done_once_or_unknown_when_killed_at_any_step(when: When) -> None:
     ends = dict[str, str]()
     for at in range(1, 100):
         foreign, store, fate = Foreign([SEND]), MemoryStore(), Fate()

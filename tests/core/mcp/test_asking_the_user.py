@@ -74,7 +74,7 @@ async def asked(deputy: Deputy, tool: str = "other_send", number: int = 1) -> Ap
     return waits.value.approval
 
 
-async def test_a_link_is_asked_on_our_page_and_the_same_call_goes_on_with_the_answer() -> None:
+async def test_link_elicitation_is_asked_on_our_page_and_the_call_continues() -> None:
     foreign = Foreign([SEND], reply=replies(asks(LINK), text("did it")))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
         question = await asked(deputy)
@@ -100,7 +100,7 @@ async def test_a_link_is_asked_on_our_page_and_the_same_call_goes_on_with_the_an
     assert len(set(ids)) == 2
 
 
-async def test_neither_the_address_nor_the_state_nor_the_answers_leave_the_vault() -> None:
+async def test_elicitation_address_state_and_answers_stay_in_the_vault() -> None:
     foreign = Foreign([SEND], reply=replies(asks(LINK), asks(FORM, "state-2"), text("did it")))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
         link = await asked(deputy)
@@ -120,7 +120,7 @@ async def test_neither_the_address_nor_the_state_nor_the_answers_leave_the_vault
     assert last["requestState"] == "state-2"
 
 
-async def test_an_approval_and_a_question_are_two_pauses_and_the_yes_is_used_once() -> None:
+async def test_approval_and_elicitation_are_two_pauses_and_the_approval_is_used_once() -> None:
     foreign = Foreign([SEND], reply=replies(asks(LINK), text("did it")))
     async with foreign_deputy(foreign) as deputy:
         with pytest.raises(ApprovalRequired) as first:
@@ -137,7 +137,7 @@ async def test_an_approval_and_a_question_are_two_pauses_and_the_yes_is_used_onc
 
 
 @pytest.mark.parametrize("decision", ["approve", "edit"])
-async def test_no_decision_answers_a_question(decision: Any) -> None:
+async def test_elicitation_cannot_be_answered_by_decide(decision: Any) -> None:
     async with foreign_deputy(Foreign([SEND], reply=replies(asks(FORM))), policy=allow_all) as deputy:
         question = await asked(deputy)
         arguments = {"to": "eve"} if decision == "edit" else None
@@ -147,7 +147,7 @@ async def test_no_decision_answers_a_question(decision: Any) -> None:
 
 
 @pytest.mark.parametrize("how", ["decline", "cancel", "decided", "decided after an accept"])
-async def test_a_no_goes_back_to_the_server_as_it_was_said(how: Any) -> None:
+async def test_declined_or_cancelled_elicitation_is_sent_to_the_server(how: Any) -> None:
     foreign = Foreign([SEND], reply=replies(asks(FORM), text("The user does not want it.", isError=True)))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
         question = await asked(deputy)
@@ -161,7 +161,7 @@ async def test_a_no_goes_back_to_the_server_as_it_was_said(how: Any) -> None:
     assert foreign.asked[-1][1]["inputResponses"] == {"q": {"action": "cancel" if how == "cancel" else "decline"}}
 
 
-async def test_nobody_but_its_user_sees_or_answers_a_question() -> None:
+async def test_elicitation_is_visible_and_answerable_to_its_user_only() -> None:
     async with foreign_deputy(Foreign([SEND], reply=replies(asks(FORM))), policy=allow_all) as deputy:
         question = await asked(deputy)
         for wrong in (
@@ -177,7 +177,7 @@ async def test_nobody_but_its_user_sees_or_answers_a_question() -> None:
             await deputy.questions.reply(question.id, "accept", by=ALICE)
 
 
-async def test_an_answer_that_comes_too_late_is_said_and_nothing_is_sent() -> None:
+async def test_late_elicitation_answer_is_refused_and_sends_nothing() -> None:
     (now, at), foreign = clock(), Foreign([SEND], reply=replies(asks(LINK)))
     async with foreign_deputy(foreign, policy=allow_all, clock=at) as deputy:
         question = await asked(deputy)
@@ -191,7 +191,7 @@ async def test_an_answer_that_comes_too_late_is_said_and_nothing_is_sent() -> No
     assert foreign.count("tools/call") == 1
 
 
-async def test_a_server_that_has_forgotten_its_state_is_asked_again_from_the_beginning_once() -> None:
+async def test_server_that_forgot_its_state_is_restarted_once() -> None:
     lost = {"code": -32602, "data": {"reason": "invalid_request_state"}, "status": 400}
     foreign = Foreign([SEND], reply=replies(asks(LINK), lost, asks(LINK, "state-2"), lost, text("never")))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
@@ -206,7 +206,7 @@ async def test_a_server_that_has_forgotten_its_state_is_asked_again_from_the_beg
     assert rounds == [None, "state-1", None, "state-2"]
 
 
-async def test_five_questions_are_asked_and_no_sixth() -> None:
+async def test_sixth_elicitation_of_one_call_is_refused() -> None:
     foreign = Foreign([SEND], reply=lambda *_: asks(LINK))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
         for _ in range(5):
@@ -216,7 +216,7 @@ async def test_five_questions_are_asked_and_no_sixth() -> None:
     assert foreign.count("tools/call") == 6
 
 
-async def test_a_server_that_is_still_working_is_asked_again_in_the_same_run() -> None:
+async def test_working_server_is_polled_in_the_same_run() -> None:
     working = {"resultType": "input_required", "requestState": "w"}
     foreign = Foreign([SEND], reply=replies(working, working, text("did it")))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
@@ -225,7 +225,7 @@ async def test_a_server_that_is_still_working_is_asked_again_in_the_same_run() -
 
 
 @pytest.mark.parametrize("cut", [httpx.ReadError("cut"), httpx.Response(500), {"code": -32603}])
-async def test_a_lost_answer_to_the_second_round_is_unknown_and_it_is_not_sent_again(cut: Any) -> None:
+async def test_lost_answer_to_the_second_round_is_unknown_and_not_resent(cut: Any) -> None:
     foreign = Foreign([SEND], reply=replies(asks(LINK), cut))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
         await deputy.questions.reply((await asked(deputy)).id, "accept", by=ALICE)
@@ -235,7 +235,7 @@ async def test_a_lost_answer_to_the_second_round_is_unknown_and_it_is_not_sent_a
     assert foreign.count("tools/call") == 2
 
 
-async def test_a_second_round_that_was_refused_unsent_may_be_sent_later_with_the_same_answer() -> None:
+async def test_refused_second_round_can_be_resent_with_the_same_answer() -> None:
     busy = httpx.Response(429, headers={"retry-after": "100000"})
     foreign = Foreign([SEND], reply=replies(asks(LINK), busy, text("did it")))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
@@ -246,7 +246,7 @@ async def test_a_second_round_that_was_refused_unsent_may_be_sent_later_with_the
     assert foreign.asked[-1][1]["inputResponses"] == {"q": {"action": "accept"}}
 
 
-async def test_rejected_question_is_declined_when_its_accepted_answer_had_been_given_back() -> None:
+async def test_rejected_elicitation_is_declined_after_its_accepted_answer_was_released() -> None:
     busy = httpx.Response(429, headers={"retry-after": "100000"})
     foreign = Foreign([SEND], reply=replies(asks(LINK), busy, text("declined")))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
@@ -259,7 +259,7 @@ async def test_rejected_question_is_declined_when_its_accepted_answer_had_been_g
     assert foreign.asked[-1][1]["inputResponses"] == {"q": {"action": "decline"}}
 
 
-async def test_what_reads_may_ask_as_well_with_or_without_an_id() -> None:
+async def test_read_tools_may_elicit_with_or_without_a_call_id() -> None:
     foreign = Foreign([LOOK], reply=replies(asks(FORM, None), text("seen")))
     async with foreign_deputy(foreign, server=READS_LOOK) as deputy:
         with pytest.raises(ApprovalRequired):
@@ -271,7 +271,7 @@ async def test_what_reads_may_ask_as_well_with_or_without_an_id() -> None:
     assert foreign.count("tools/call") == 2 and "requestState" not in foreign.asked[-1][1]
 
 
-async def test_the_older_eras_link_is_asked_and_the_same_call_comes_again() -> None:
+async def test_legacy_link_elicitation_is_asked_and_the_call_is_repeated() -> None:
     wants = {"code": -32042, "data": {"elicitations": [LINK]}}
     foreign = Foreign([SEND], era=LEGACY, reply=replies(wants, text("did it")))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
@@ -283,7 +283,7 @@ async def test_the_older_eras_link_is_asked_and_the_same_call_comes_again() -> N
     assert all("elicitation" not in json.dumps(params) for _, params, _ in foreign.asked)
 
 
-async def test_the_older_eras_link_that_the_user_does_not_open_ends_the_call() -> None:
+async def test_legacy_link_elicitation_rejected_by_the_user_ends_the_call() -> None:
     wants = {"code": -32042, "data": {"elicitations": [LINK]}}
     foreign = Foreign([SEND], era=LEGACY, reply=replies(wants))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
@@ -294,7 +294,7 @@ async def test_the_older_eras_link_that_the_user_does_not_open_ends_the_call() -
     assert foreign.count("tools/call") == 1
 
 
-async def test_a_write_without_an_id_cannot_be_asked_and_does_not_announce_that_it_could() -> None:
+async def test_write_without_id_cannot_elicit_and_announces_no_capability() -> None:
     foreign = Foreign([SEND], reply=lambda *_: asks(LINK))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
         with pytest.raises(OutcomeUnknown, match="there is no user to ask") as refused:
@@ -330,7 +330,7 @@ def form(**fields: Any) -> dict[str, Any]:
         (7, "says nothing"),
     ],
 )
-async def test_what_nobody_should_be_asked_is_not_asked(params: Any, why: str) -> None:
+async def test_unsafe_elicitation_is_not_shown_to_the_user(params: Any, why: str) -> None:
     foreign = Foreign([SEND], reply=lambda *_: asks(params))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
         with pytest.raises(OutcomeUnknown, match=why) as refused:
@@ -340,7 +340,7 @@ async def test_what_nobody_should_be_asked_is_not_asked(params: Any, why: str) -
 
 
 @pytest.mark.parametrize("method", ["sampling/createMessage", "roots/list", None])
-async def test_samples_and_roots_are_refused(method: Any) -> None:
+async def test_sampling_and_roots_requests_are_refused(method: Any) -> None:
     wants = {"resultType": "input_required", "inputRequests": {"q": {"method": method, "params": {}}}}
     async with foreign_deputy(Foreign([SEND], reply=lambda *_: wants), policy=allow_all) as deputy:
         with pytest.raises(OutcomeUnknown, match="not a question to a person"):

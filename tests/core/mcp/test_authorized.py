@@ -112,7 +112,7 @@ def house() -> House:
 # ------------------------------------------------------------- the way to a grant
 
 
-async def test_an_act_asks_for_a_consent_and_goes_on_after_it(house: House) -> None:
+async def test_act_requests_consent_and_continues_afterwards(house: House) -> None:
     deputy = await house.process()
     asked = await asked_by(act(deputy, "alice"))
     assert asked.scopes == () and (await house.walk(deputy, asked, "alice")).account == "an account of Acme"
@@ -120,7 +120,7 @@ async def test_an_act_asks_for_a_consent_and_goes_on_after_it(house: House) -> N
     assert [form["resource"] for form in house.world.forms] == [URL]
 
 
-async def test_the_page_says_where_one_signs_in_and_where_that_is_used(house: House) -> None:
+async def test_consent_page_names_the_sign_in_and_resource_hosts(house: House) -> None:
     """A server that was found may name any sign-in page: also a well-known one, to be handed a token of there."""
     deputy = await house.process()
     asked = await asked_by(act(deputy, "alice"))
@@ -131,12 +131,12 @@ async def test_the_page_says_where_one_signs_in_and_where_that_is_used(house: Ho
     assert "<dt>What you allow is used at</dt><dd>mcp.example.test</dd>" in shown
 
 
-async def test_nothing_is_asked_of_a_server_before_somebody_needs_it(house: House) -> None:
+async def test_server_is_not_contacted_before_it_is_needed(house: House) -> None:
     await house.process()
     assert house.world.asked == []
 
 
-async def test_one_registration_serves_all_users_and_processes(house: House) -> None:
+async def test_one_client_registration_serves_all_users_and_processes(house: House) -> None:
     one, two = await house.process(), await house.process()
     await asyncio.gather(*(asked_by(act(d, u)) for d in (one, two) for u in ("alice", "bob", "carol") * 5))
     (asked,) = house.world.registrations
@@ -145,14 +145,14 @@ async def test_one_registration_serves_all_users_and_processes(house: House) -> 
     assert asked["scope"] == "tools:read tools:write offline_access"
 
 
-async def test_a_browser_may_come_back_to_a_process_that_has_never_heard_of_the_server(house: House) -> None:
+async def test_callback_may_arrive_at_another_process(house: House) -> None:
     one, two = await house.process(), await house.process()
     asked = await asked_by(act(one, "alice"))
     assert (await house.walk(one, asked, "alice", back_at=two)).status == "granted"
     assert await act(two, "alice") == "alice" and len(house.world.registrations) == 1
 
 
-async def test_a_client_on_loopback_says_that_it_is_a_native_one_whatever_its_port(house: House) -> None:
+async def test_loopback_client_registers_as_native(house: House) -> None:
     for port in (8736, 8737):
         await asked_by(act(await house.process(f"http://127.0.0.1:{port}"), "alice"))
     (asked,) = house.world.registrations
@@ -160,7 +160,7 @@ async def test_a_client_on_loopback_says_that_it_is_a_native_one_whatever_its_po
 
 
 @pytest.mark.parametrize("wrong", [{}, {"iss": "https://evil.example.test"}])
-async def test_answer_without_the_promised_iss_is_refused(house: House, wrong: dict[str, str]) -> None:
+async def test_callback_without_the_promised_iss_is_refused(house: House, wrong: dict[str, str]) -> None:
     deputy = await house.process()
     asked = await asked_by(act(deputy, "alice"))
     started = await deputy.consents.start(asked.link.rpartition("/")[2], User("alice"))
@@ -177,7 +177,7 @@ BY_TOOL = AccountTool("me", "user.id", "user.name")
 
 
 @pytest.mark.parametrize("in_text", [False, True])
-async def test_a_tool_that_the_operator_names_says_whose_account_it_is(house: House, in_text: bool) -> None:
+async def test_identity_tool_names_the_account(house: House, in_text: bool) -> None:
     said = house.world.me
     if in_text:
         house.world.me = lambda user: {
@@ -191,12 +191,12 @@ async def test_a_tool_that_the_operator_names_says_whose_account_it_is(house: Ho
 
 
 @pytest.mark.parametrize("said", [("", "id", ""), ("me", "", ""), ("me", "{id}", ""), ("me", "id", "a b")])
-def test_a_tool_that_could_name_nobody_is_refused_at_once(said: tuple[str, str, str]) -> None:
+def test_unusable_identity_tool_is_refused_at_start(said: tuple[str, str, str]) -> None:
     with pytest.raises(SettingsError, match="identity"):
         AccountTool(*said)
 
 
-async def test_then_a_new_consent_as_somebody_else_is_refused(house: House) -> None:
+async def test_reconsent_as_another_account_is_refused(house: House) -> None:
     deputy = await house.process(identity=BY_TOOL)
     await house.connect(deputy, "alice")
     asked = await asked_by(act(deputy, "alice", "send"))
@@ -218,7 +218,7 @@ async def test_then_a_new_consent_as_somebody_else_is_refused(house: House) -> N
         {},
     ],
 )
-async def test_a_tool_that_names_nobody_connects_nobody(house: House, me: dict[str, Any]) -> None:
+async def test_identity_tool_without_a_name_connects_nobody(house: House, me: dict[str, Any]) -> None:
     house.world.me = lambda user: me
     deputy = await house.process(identity=BY_TOOL)
     ended = await house.walk(deputy, await asked_by(act(deputy, "alice")), "alice")
@@ -226,14 +226,14 @@ async def test_a_tool_that_names_nobody_connects_nobody(house: House, me: dict[s
     assert await deputy.vault.list_grants(User("alice")) == [] and house.world.alive == set()
 
 
-async def test_a_server_that_speaks_no_known_version_names_nobody(house: House) -> None:
+async def test_server_with_unknown_protocol_version_gives_no_identity(house: House) -> None:
     house.world.versions = ("1999-12-31",)
     deputy = await house.process(identity=BY_TOOL)
     ended = await house.walk(deputy, await asked_by(act(deputy, "alice")), "alice")
     assert (ended.status, ended.reason_code) == ("failed", "no_identity")
 
 
-async def test_a_tool_that_lacks_a_right_names_nobody_either(house: House) -> None:
+async def test_identity_tool_without_permission_connects_nobody(house: House) -> None:
     house.world.needs["me"] = "admin"
     deputy = await house.process(identity=BY_TOOL)
     ended = await house.walk(deputy, await asked_by(act(deputy, "alice")), "alice")
@@ -243,7 +243,7 @@ async def test_a_tool_that_lacks_a_right_names_nobody_either(house: House) -> No
 # ------------------------------------------------------------- who we are there
 
 
-async def test_an_app_that_the_operator_registered_is_used_and_none_is_made(house: House) -> None:
+async def test_configured_client_is_used_without_registration(house: House) -> None:
     house.world.clients["given"] = {
         "redirect_uris": ["https://agents.example.test/callback/acme"],
         "client_secret": "s3cret",
@@ -256,7 +256,7 @@ async def test_an_app_that_the_operator_registered_is_used_and_none_is_made(hous
 
 
 @pytest.mark.parametrize("way", ["client_secret_post", "client_secret_basic", "none"])
-async def test_the_method_that_a_registration_assigns_is_taken(house: House, way: str) -> None:
+async def test_registered_auth_method_is_used(house: House, way: str) -> None:
     house.world.registered = {"token_endpoint_auth_method": way}
     house.world.registered |= {} if way == "none" else {"client_secret": "s3cret", "client_secret_expires_at": 0}
     deputy = await house.process()
@@ -277,7 +277,9 @@ async def test_the_method_that_a_registration_assigns_is_taken(house: House, way
         ({"redirect_uris": ["https://evil.example.test/callback"]}, "another redirect URI"),
     ],
 )
-async def test_useless_registration_is_refused_in_words(house: House, registered: dict[str, Any], words: str) -> None:
+async def test_unusable_registration_is_refused_with_a_message(
+    house: House, registered: dict[str, Any], words: str
+) -> None:
     house.world.registered = registered
     with pytest.raises(SettingsError, match=words) as e:
         await act(await house.process(), "alice")
@@ -285,7 +287,7 @@ async def test_useless_registration_is_refused_in_words(house: House, registered
 
 
 @pytest.mark.parametrize("expires", [-1, 10**400, True, "soon", 0])
-async def test_an_expiry_that_is_none_does_not_make_each_process_register(house: House, expires: Any) -> None:
+async def test_invalid_registration_expiry_does_not_repeat_registration(house: House, expires: Any) -> None:
     house.world.registered = {
         "client_secret": "s",
         "token_endpoint_auth_method": "client_secret_post",
@@ -296,9 +298,7 @@ async def test_an_expiry_that_is_none_does_not_make_each_process_register(house:
     assert len(house.world.registrations) == 1
 
 
-async def test_log_has_reason_of_server_that_registers_no_client(
-    house: House, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_refused_registration_logs_the_servers_reason(house: House, caplog: pytest.LogCaptureFixture) -> None:
     house.world.register_status = 400
     words = "http\nis not\x1b[31m allowed\u202e. Bearer abcd1234ABCD5678 " + "x " * 5000
     house.world.register_more = {"error_description": words}
@@ -310,7 +310,7 @@ async def test_log_has_reason_of_server_that_registers_no_client(
     assert "abcd1234" not in said and len(said) < 400
 
 
-async def test_a_server_that_registers_nobody_says_so_to_the_operator(house: House) -> None:
+async def test_server_without_registration_is_an_operator_error(house: House) -> None:
     house.world.register_status = 400
     with pytest.raises(SettingsError, match="400 invalid_redirect_uri"):
         await act(await house.process(), "alice")
@@ -321,7 +321,7 @@ async def test_a_server_that_registers_nobody_says_so_to_the_operator(house: Hou
     assert "https://agents.example.test/callback/acme" in e.value.hint and "client_id" in e.value.hint
 
 
-async def test_a_document_of_ours_is_the_client_id_where_the_server_takes_one(house: House) -> None:
+async def test_client_id_metadata_document_is_used_if_supported(house: House) -> None:
     house.world.said = {"client_id_metadata_document_supported": True}
     deputy = await house.process()
     asked = await asked_by(act(deputy, "alice"))
@@ -338,7 +338,7 @@ async def test_a_document_of_ours_is_the_client_id_where_the_server_takes_one(ho
     assert (await house.walk(deputy, asked, "alice")).status == "granted" and house.world.registrations == []
 
 
-async def test_a_server_that_takes_documents_of_no_public_client_gets_a_registration(house: House) -> None:
+async def test_server_without_public_metadata_clients_gets_a_registration(house: House) -> None:
     house.world.said = {
         "client_id_metadata_document_supported": True,
         "token_endpoint_auth_methods_supported": ["client_secret_basic"],
@@ -348,7 +348,7 @@ async def test_a_server_that_takes_documents_of_no_public_client_gets_a_registra
     assert len(house.world.registrations) == 1
 
 
-async def test_a_client_that_the_server_knows_no_more_is_registered_anew_and_once(house: House) -> None:
+async def test_forgotten_client_is_registered_again_once(house: House) -> None:
     one, two = await house.process(), await house.process()
     await house.connect(one, "alice", "bob")
     assert await act(two, "bob") == "bob"
@@ -377,7 +377,7 @@ async def _age_registration(deputy: Deputy) -> None:
 # ------------------------------------------------------------- step-up
 
 
-async def test_more_scopes_are_asked_for_beside_those_that_are_there(house: House) -> None:
+async def test_missing_scopes_are_requested_with_the_granted_ones(house: House) -> None:
     deputy = await house.process()
     await house.connect(deputy, "alice")
     (before,) = await deputy.vault.list_grants(User("alice"))
@@ -390,7 +390,7 @@ async def test_more_scopes_are_asked_for_beside_those_that_are_there(house: Hous
     assert len([1 for family in set(map(id, house.world.refresh.values()))]) == 2 and len(house.world.alive) == 1
 
 
-async def test_a_permission_that_only_its_server_knows_is_called_one(house: House) -> None:
+async def test_server_defined_scope_is_described_as_a_permission(house: House) -> None:
     """Elsewhere the scopes are verbs, and "it asks to be allowed to tools:write" is no sentence."""
     deputy = await house.process()
     await house.connect(deputy, "alice")
@@ -406,7 +406,7 @@ async def test_a_permission_that_only_its_server_knows_is_called_one(house: Hous
         assert f"<li>use the permission &#34;{scope}&#34;</li>" in shown
 
 
-async def test_all_scopes_of_a_challenge_are_asked_for_at_once(house: House) -> None:
+async def test_all_scopes_of_a_challenge_are_requested_together(house: House) -> None:
     house.world.needs["send"] = "a b"
     deputy = await house.process()
     await house.connect(deputy, "alice")
@@ -422,7 +422,9 @@ async def test_all_scopes_of_a_challenge_are_asked_for_at_once(house: House) -> 
         ('error="insufficient_scope"', ("tools:write",)),
     ],
 )
-async def test_scopeless_challenge_asks_for_its_words(house: House, challenge: str, asked: tuple[str, ...]) -> None:
+async def test_scope_challenge_is_read_from_its_description_or_metadata(
+    house: House, challenge: str, asked: tuple[str, ...]
+) -> None:
     house.world.offered = ["tools:read", "tools:write"]
     house.world.challenge, house.world.first = challenge, ""
     deputy = await house.process()
@@ -434,7 +436,7 @@ async def test_scopeless_challenge_asks_for_its_words(house: House, challenge: s
     assert (await asked_by(later)).scopes == asked
 
 
-async def test_a_server_that_always_wants_more_is_not_followed_for_ever(house: House) -> None:
+async def test_repeated_scope_challenges_end_with_an_error(house: House) -> None:
     deputy, call = await house.process(), {"thread": "t", "message": "m"}
     await house.connect(deputy, "alice")
     for number in range(3):
@@ -449,7 +451,7 @@ async def test_a_server_that_always_wants_more_is_not_followed_for_ever(house: H
 # ------------------------------------------------------------- refresh, and the end
 
 
-async def test_fifty_acts_on_an_expired_token_cause_one_refresh(house: House) -> None:
+async def test_fifty_acts_with_an_expired_token_cause_one_refresh(house: House) -> None:
     one, two = await house.process(), await house.process()
     await house.connect(one, "alice")
     house.clock.now += 601
@@ -459,7 +461,7 @@ async def test_fifty_acts_on_an_expired_token_cause_one_refresh(house: House) ->
     assert len(refreshes) == 1 and refreshes[0]["resource"] == URL and house.world.alive == {"alice"}
 
 
-async def test_a_thousand_calls_of_two_users_never_cross(house: House) -> None:
+async def test_thousand_calls_of_two_users_never_mix(house: House) -> None:
     one, two = await house.process(), await house.process()
     await house.connect(one, "alice", "bob")
     users = ["alice", "bob"] * 500
@@ -467,7 +469,7 @@ async def test_a_thousand_calls_of_two_users_never_cross(house: House) -> None:
     assert got == users
 
 
-async def test_a_family_that_the_server_ended_is_asked_for_anew(house: House) -> None:
+async def test_token_family_ended_by_the_server_needs_new_consent(house: House) -> None:
     deputy = await house.process()
     await house.connect(deputy, "alice")
     for family in house.world.refresh.values():
@@ -478,7 +480,7 @@ async def test_a_family_that_the_server_ended_is_asked_for_anew(house: House) ->
     assert await act(deputy, "alice") == "alice"
 
 
-async def test_a_disconnect_ends_the_family_there_also_from_a_process_that_never_used_it(house: House) -> None:
+async def test_disconnect_from_another_process_ends_the_token_family(house: House) -> None:
     await house.connect(await house.process(), "alice", "bob")
     other = await house.process()
     (ended,) = await other.revoke("alice", "acme")
@@ -487,7 +489,7 @@ async def test_a_disconnect_ends_the_family_there_also_from_a_process_that_never
     assert await act(other, "bob") == "bob"
 
 
-async def test_a_server_that_is_down_is_still_what_it_was_for_who_starts_meanwhile(house: House) -> None:
+async def test_unavailable_server_keeps_its_stored_metadata_for_new_processes(house: House) -> None:
     await house.connect(await house.process(), "alice")
     house.world.down = True
     late = await house.process()
@@ -498,7 +500,7 @@ async def test_a_server_that_is_down_is_still_what_it_was_for_who_starts_meanwhi
     assert await act(late, "alice") == "alice"
 
 
-async def test_a_server_that_leads_elsewhere_stops_and_its_grants_go_nowhere(house: House) -> None:
+async def test_server_that_changes_its_endpoints_is_stopped(house: House) -> None:
     await house.connect(await house.process(), "alice")
     house.world.said = {"token_endpoint": f"{ISSUER}/other"}
     house.clock.now += 601
@@ -508,7 +510,7 @@ async def test_a_server_that_leads_elsewhere_stops_and_its_grants_go_nowhere(hou
     assert "deputize mcp pin acme" in e.value.hint and f"{ISSUER}/other" not in house.world.asked
 
 
-async def test_where_it_leads_now_is_believed_once_the_operator_has_looked(house: House) -> None:
+async def test_changed_endpoints_are_accepted_after_the_operator_pins_them(house: House) -> None:
     deputy = await house.process()
     await house.connect(deputy, "alice")
     house.world.said = {"revocation_endpoint": f"{ISSUER}/revoke?v=2"}
@@ -525,7 +527,7 @@ async def test_where_it_leads_now_is_believed_once_the_operator_has_looked(house
         await act(deputy, "alice")
 
 
-async def test_a_name_that_a_provider_has_is_no_servers(house: House) -> None:
+async def test_server_cannot_take_a_providers_name(house: House) -> None:
     deputy = await house.process()
     with pytest.raises(SettingsError, match="'acme'"):
         deputy.registry.expect("acme", deputy.registry.late["acme"])
@@ -550,7 +552,7 @@ STRANGER = "https://mcp.stranger.test/mcp"
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-async def test_server_naming_anothers_authorization_server_gets_no_token(house: House, restarted: bool) -> None:
+async def test_server_naming_another_servers_authorization_server_is_refused(house: House, restarted: bool) -> None:
     """It may not look at `resource`: then its token for the one is good at the other, which the stranger wants."""
     house.world = Stranger(house.clock)
     deputy = await house.process()

@@ -70,14 +70,14 @@ BAD_SCHEMAS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", BAD_SCHEMAS)
-def test_a_tool_with_such_a_schema_is_left_out_within_a_moment(name: str) -> None:
+def test_tool_with_an_unsafe_schema_is_left_out_quickly(name: str) -> None:
     began = time.process_time()
     assert reason_left_out(SERVER, definition("t") | {"inputSchema": BAD_SCHEMAS[name]})
     assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("support", ["required", "optional", "forbidden", None, 7])
-def test_tool_that_runs_as_task_only_is_left_out(support: Any) -> None:
+def test_task_only_tool_is_left_out(support: Any) -> None:
     plain, tool = definition("t"), definition("t") | {"execution": {"taskSupport": support}}
     only = support == "required"
     assert reason_left_out(SERVER, tool) == (
@@ -88,45 +88,45 @@ def test_tool_that_runs_as_task_only_is_left_out(support: Any) -> None:
     assert not reason_left_out(SERVER, definition("t") | {"execution": ["required"]})
 
 
-def test_a_plain_schema_is_offered_and_its_references_are_followed() -> None:
+def test_plain_schema_is_offered_with_its_references_resolved() -> None:
     schema = {**object_of(a={"$ref": "#/$defs/n"}, b={"$ref": "#/$defs/n"}), "$defs": {"n": {"type": "integer"}}}
     assert reason_left_out(SERVER, definition("t", schema)) == ""
     assert faults_of(check_schema_shape(schema), {"a": 1, "b": "x"}) == ['b: the value is not of type "integer"']
 
 
-def test_a_pattern_that_would_take_for_ever_does_not() -> None:
+def test_catastrophic_pattern_is_evaluated_quickly() -> None:
     began = time.process_time()
     assert faults_of(object_of(a={"type": "string", "pattern": "^(a+)+$"}), {"a": "a" * 5000 + "!"})
     assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("pattern", [r"^(a|aa)+\1$", r"(?:a|aa)*(?=b)(x)\1"])
-def test_a_pattern_that_has_to_go_back_does_so_for_a_moment_only(pattern: str) -> None:
+def test_backtracking_pattern_is_time_limited(pattern: str) -> None:
     schema, many = object_of(a={"items": {"pattern": pattern}}), ["a" * 60 + "c"] * 300
     began = time.process_time()
     assert faults_of(schema, {"a": many})
     assert time.process_time() - began < 2
 
 
-def test_the_patterns_that_libraries_write_for_addresses_are_understood() -> None:
+def test_common_email_patterns_are_supported() -> None:
     email = r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$"
     schema = object_of(a={"type": "string", "pattern": email})
     assert faults_of(schema, {"a": "alice.b@example.com"}) == []
     assert faults_of(schema, {"a": "alice..b@example.com"})
 
 
-def test_no_fault_says_a_value() -> None:
+def test_schema_faults_contain_no_value() -> None:
     schema = object_of(a={"enum": ["x"]}, b={"maxLength": 3}, c={"format": "email"}, d={"const": 1})
     faults = faults_of(schema, dict.fromkeys("abcd", "s3cret"))
     assert len(faults) >= 3 and "s3cret" not in " ".join(faults)
 
 
 @pytest.mark.parametrize("name", ["", "bad name", "é", "a/b", "x" * 129, None, 7, "a\n"])
-def test_a_tool_of_such_a_name_is_left_out(name: Any) -> None:
+def test_tool_with_an_invalid_name_is_left_out(name: Any) -> None:
     assert "name has characters" in reason_left_out(SERVER, definition(name))
 
 
-def test_names_are_ours_in_front_short_enough_and_each_once() -> None:
+def test_tool_names_are_prefixed_short_and_unique() -> None:
     assert own_name("linear-mcp", "issues.create") == "linear-mcp_issues__create"
     long = own_name("other", "x" * 128)
     assert len(long) == 64 and long != own_name("other", "x" * 127)
@@ -137,7 +137,7 @@ def test_names_are_ours_in_front_short_enough_and_each_once() -> None:
         own_name("other", "a__b", [own_name("other", "a__b"), made[1]])
 
 
-def test_words_are_cleaned_and_cut_at_a_sentence() -> None:
+def test_description_is_cleaned_and_cut_at_a_sentence() -> None:
     hidden = "Send.\u200b\u202e\U000e0041\x1b[31m It e\u0301"
     assert clean_text(hidden, 100) == "Send.[31m It é"
     assert clean_text("One sentence here. " * 10, 60) == "One sentence here. One sentence here. One sentence here."
@@ -145,7 +145,7 @@ def test_words_are_cleaned_and_cut_at_a_sentence() -> None:
     assert clean_text(None, 10) == clean_text(["x"], 10) == ""
 
 
-def test_a_schema_is_shown_with_its_words_cleaned_and_its_values_as_they_are() -> None:
+def test_schema_texts_are_cleaned_and_values_are_kept() -> None:
     schema = object_of(
         title={"type": "string", "title": "T", "description": "A\u202e title. " + "x" * 300},
         enum={"enum": ["a\u200bb"], "examples": [1], "default": "a\u200bb"},
@@ -155,7 +155,7 @@ def test_a_schema_is_shown_with_its_words_cleaned_and_its_values_as_they_are() -
     assert shown["title"].keys() == {"type", "description"} and len(shown["title"]["description"]) <= 200
 
 
-def test_a_definition_is_another_one_for_all_that_anybody_acts_on() -> None:
+def test_definition_digest_covers_everything_that_matters() -> None:
     one = definition("t", outputSchema={"type": "object"}, readOnlyHint=True)
     same = {**one, "title": "T", "icons": [], "_meta": {"x": 1}}
     assert digest_of(one) == digest_of(same) == digest_of(dict(reversed(list(one.items()))))
@@ -176,30 +176,30 @@ def test_a_definition_is_another_one_for_all_that_anybody_acts_on() -> None:
         ({"readOnlyHint": "true"}, True, "sends", "write"),
     ],
 )
-def test_hints_make_nothing_harmless_unless_trusted(hints: Any, trusted: bool, effect: str, repeat: str) -> None:
+def test_annotations_lower_no_effect_unless_trusted(hints: Any, trusted: bool, effect: str, repeat: str) -> None:
     server, pin = McpServer("other", URL, trust_hints=trusted), Pin(definition("t") | {"annotations": hints})
     assert effect_of(server, pin) == effect
     assert repeat_of(server, pin, effect_of(server, pin)) == repeat
 
 
-def test_the_operators_word_counts_before_any_hint() -> None:
+def test_operator_setting_overrides_annotations() -> None:
     pin = Pin(definition("t", destructiveHint=True), effect="writes")
     assert effect_of(SERVER, pin) == "writes"
     server = McpServer("other", URL, tools={"t": ToolOverride(effect="reads")})
     assert (effect_of(server, pin), repeat_of(server, pin, "reads")) == ("reads", "read")
 
 
-def test_what_writes_is_not_read_again_by_anybodys_word() -> None:
+def test_write_tool_cannot_be_declared_repeatable() -> None:
     server = McpServer("other", URL, tools={"t": ToolOverride(repeat="read")})
     with pytest.raises(SettingsError, match=r"mcp\.other\.tools\.t\] repeat"):
         repeat_of(server, Pin(definition("t")), "sends")
 
 
-def test_only_those_that_the_operator_names_are_offered() -> None:
+def test_only_the_tools_named_by_the_operator_are_offered() -> None:
     pins = {name: Pin(definition(name)) for name in ("a", "b")}
     assert list(foreign_toolkit(McpServer("other", URL, only=("b",)), pins).tools) == ["other_b"]
 
 
-def test_arguments_that_travel_in_headers_are_found_by_their_path() -> None:
+def test_header_arguments_are_found_by_their_path() -> None:
     schema = object_of(a={"type": "object", "properties": {"b": {"type": "integer", "x-mcp-header": "B"}}})
     assert header_paths(schema) == {"B": ("a", "b")}

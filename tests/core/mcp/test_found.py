@@ -82,7 +82,7 @@ async def known() -> KnownServers:
 # ------------------------------------------------------------- what is found
 
 
-async def test_an_address_is_all_that_is_needed() -> None:
+async def test_server_url_is_enough_for_discovery() -> None:
     web = Web()
     row = await ask(web)
     assert web.asked == [URL, PATH, AS]
@@ -101,11 +101,11 @@ async def test_an_address_is_all_that_is_needed() -> None:
     assert row.oauth.always_scopes == ("offline_access",) and row.oauth.params_consent == {"prompt": "consent"}
 
 
-async def test_a_token_goes_to_that_server_and_nowhere_else() -> None:
+async def test_token_is_limited_to_the_servers_host() -> None:
     assert (await ask(Web(**asm(userinfo_endpoint=f"{ISSUER}/me")))).apis.hosts == {"mcp.example.test"}
 
 
-async def test_the_challenge_says_where_its_metadata_is_and_which_scopes_come_first() -> None:
+async def test_challenge_names_metadata_and_first_scopes() -> None:
     at = "https://mcp.example.test/meta"
     web = Web(f'Bearer resource_metadata="{at}", scope="tools:read files"', **{at: RESOURCE})
     row = await ask(web)
@@ -116,18 +116,18 @@ async def test_the_challenge_says_where_its_metadata_is_and_which_scopes_come_fi
     )
 
 
-async def test_the_operators_scopes_come_before_the_servers() -> None:
+async def test_configured_scopes_precede_the_servers() -> None:
     row = await ask(Web('Bearer scope="everything"'), replace(SERVER, scopes=("tools:read",)))
     assert row.oauth.always_scopes == ("tools:read", "offline_access") and row.oauth.fallback_scopes == ()
 
 
-async def test_offline_access_alone_is_not_asked_for_where_no_scope_is_named() -> None:
+async def test_offline_access_is_not_requested_alone() -> None:
     """It would take the place of the server's own default."""
     row = await ask(Web(**prm(scopes_supported=None)))
     assert row.oauth.always_scopes == () and row.oauth.fallback_scopes == ()
 
 
-async def test_metadata_at_the_root_may_speak_for_a_path_below_it() -> None:
+async def test_root_metadata_may_describe_a_path() -> None:
     web = Web(**{PATH: 404, ROOT: RESOURCE | {"resource": "https://mcp.example.test"}})
     row = await ask(web)
     assert web.asked == [URL, PATH, ROOT, AS] and row.oauth.resource == "https://mcp.example.test"
@@ -141,7 +141,7 @@ async def test_metadata_at_the_root_may_speak_for_a_path_below_it() -> None:
         "/t/.well-known/openid-configuration",
     ],
 )
-async def test_an_issuer_with_a_path_is_found_at_each_of_its_three_places(at: str) -> None:
+async def test_issuer_with_a_path_is_found_at_three_locations(at: str) -> None:
     issuer = f"{ISSUER}/t"
     row = await ask(
         Web(**{PATH: RESOURCE | {"authorization_servers": [issuer]}, ISSUER + at: METADATA | {"issuer": issuer}})
@@ -149,7 +149,7 @@ async def test_an_issuer_with_a_path_is_found_at_each_of_its_three_places(at: st
     assert row.oauth.issuer == issuer
 
 
-async def test_an_id_token_names_the_account_where_the_server_does_openid() -> None:
+async def test_id_token_names_the_account_if_the_server_supports_openid() -> None:
     said = {"jwks_uri": f"{ISSUER}/jwks", "scopes_supported": ["openid", "email", "tools:read"]}
     row = await ask(Web(**asm(**said)))
     assert row.oauth.jwks_url and not row.apis.identity.nameless and row.oauth.always_scopes == ("openid", "email")
@@ -157,7 +157,7 @@ async def test_an_id_token_names_the_account_where_the_server_does_openid() -> N
         assert (await ask(Web(**asm(**said | odd)))).apis.identity.nameless
 
 
-async def test_a_server_of_2025_03_26_is_its_own_authorization_server_if_the_operator_says_so() -> None:
+async def test_server_without_authorization_metadata_needs_the_operators_setting() -> None:
     web = Web(**{PATH: 404})
     with pytest.raises(SettingsError, match="names no authorization server") as refused:
         await ask(web)
@@ -205,7 +205,7 @@ OTHER = "https://accounts.google.com/o/oauth2/v2/auth"
         ({PATH: b"[]"}, "names no authorization server"),
     ],
 )
-async def test_a_server_whose_metadata_leads_elsewhere_is_refused_in_words(said: dict[str, Any], words: str) -> None:
+async def test_metadata_that_leads_elsewhere_is_refused_with_a_message(said: dict[str, Any], words: str) -> None:
     async def inside(host: str) -> list[str]:
         return [host] if host[0].isdigit() else await resolved(host)
 
@@ -233,12 +233,12 @@ async def test_metadata_at_another_origin_is_not_read(at: str) -> None:
     assert web.asked == [URL]
 
 
-async def test_an_endpoint_elsewhere_is_fine_where_the_operator_named_its_origin() -> None:
+async def test_endpoint_at_another_origin_is_accepted_if_configured() -> None:
     server = replace(SERVER, trusted_origins=("https://accounts.google.com",))
     assert (await ask(Web(**asm(authorization_endpoint=OTHER)), server)).oauth.authorize_url == OTHER
 
 
-async def test_a_server_of_an_intranet_wants_the_operators_word() -> None:
+async def test_intranet_server_needs_the_operators_setting() -> None:
     server = McpServer("acme", "https://inside.example.test/mcp")
     web = Web()
     with pytest.raises(SettingsError, match="not a public host"):
@@ -246,18 +246,18 @@ async def test_a_server_of_an_intranet_wants_the_operators_word() -> None:
     assert web.asked == []
 
 
-async def test_algorithms_that_are_none_are_not_taken() -> None:
+async def test_invalid_signing_algorithms_are_ignored() -> None:
     said = asm(id_token_signing_alg_values_supported=[["x"], None, {}], jwks_uri=f"{ISSUER}/keys")
     assert (await ask(Web(**said))).apis.identity.nameless
 
 
-async def test_scopes_that_are_none_are_not_taken() -> None:
+async def test_invalid_scopes_are_ignored() -> None:
     row = await ask(Web('Bearer scope="a \\"b\\" c"', **prm(scopes_supported=["x y", 7, "z\n"])))
     assert row.oauth.always_scopes == ("a", "c", "offline_access")
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_server_that_is_down_is_not_taken_for_one_without_metadata(status: int) -> None:
+async def test_unavailable_server_is_not_treated_as_without_metadata(status: int) -> None:
     for said in ({PATH: status}, {AS: status}):
         with pytest.raises(ProviderUnavailable):
             await ask(Web(**said), replace(SERVER, legacy_auth=True))
@@ -266,7 +266,7 @@ async def test_a_server_that_is_down_is_not_taken_for_one_without_metadata(statu
 # ------------------------------------------------------------- what changes
 
 
-async def test_while_a_server_is_down_it_is_as_it_was(known: KnownServers) -> None:
+async def test_unavailable_server_keeps_its_known_metadata(known: KnownServers) -> None:
     web = Web()
     before = await ask(web, known=known)
     web.down = True
@@ -291,7 +291,7 @@ async def test_while_a_server_is_down_it_is_as_it_was(known: KnownServers) -> No
         ),
     ],
 )
-async def test_server_leading_elsewhere_is_reported(known: KnownServers, said: Mapping[str, Any], words: str) -> None:
+async def test_changed_endpoints_are_reported(known: KnownServers, said: Mapping[str, Any], words: str) -> None:
     await ask(Web(), known=known)
     for _ in range(2):  # the second time, too
         with pytest.raises(SettingsError, match=words) as e:
@@ -302,13 +302,13 @@ async def test_server_leading_elsewhere_is_reported(known: KnownServers, said: M
     assert await ask(Web(**said), known=known)
 
 
-async def test_more_scopes_than_before_are_no_incident(known: KnownServers) -> None:
+async def test_additional_scopes_are_not_reported_as_a_change(known: KnownServers) -> None:
     await ask(Web(), known=known)
     row = await ask(Web(**prm(scopes_supported=["tools:read", "new"])), known=known)
     assert row.oauth.fallback_scopes == ("tools:read", "new")
 
 
-async def test_an_issuer_that_the_operator_names_has_to_be_there(known: KnownServers) -> None:
+async def test_configured_issuer_must_be_listed(known: KnownServers) -> None:
     both = prm(authorization_servers=["https://other.test", ISSUER])
     server = replace(SERVER, issuer=ISSUER)
     assert (await ask(Web(**both), server, known)).oauth.issuer == ISSUER
@@ -316,7 +316,7 @@ async def test_an_issuer_that_the_operator_names_has_to_be_there(known: KnownSer
         await ask(Web(**prm(authorization_servers=["https://other.test"])), server, known)
 
 
-async def test_what_a_server_says_moves_no_terminal() -> None:
+async def test_server_error_text_is_printable_ascii() -> None:
     with pytest.raises(SettingsError) as e:
         await ask(Web(**prm(resource="https://evil.test/\x1b]0;owned\x07\u202e")))
     assert e.value.message.isprintable() and e.value.message.isascii()

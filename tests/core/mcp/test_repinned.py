@@ -45,7 +45,7 @@ async def looked_again(house: House, deputy: Deputy) -> None:
     await deputy.mcp.pin("acme", await deputy.mcp.look("acme", "ops"), by="ops")
 
 
-async def test_a_yes_to_one_definition_is_none_to_the_one_that_was_pinned_meanwhile() -> None:
+async def test_approval_of_one_definition_is_not_valid_for_a_repinned_one() -> None:
     house, deputy = await ready()
     this = a_call()
     first = await asked(deputy, this)
@@ -58,7 +58,7 @@ async def test_a_yes_to_one_definition_is_none_to_the_one_that_was_pinned_meanwh
     assert len(house.foreign.calls) == 1
 
 
-async def test_a_question_about_a_definition_of_before_is_no_way_to_the_new_one() -> None:
+async def test_approval_requested_before_a_repin_does_not_cover_the_new_definition() -> None:
     """Pinned anew between the question and the yes: the yes that comes then is to what was shown."""
     house, deputy = await ready()
     this = a_call()
@@ -68,7 +68,7 @@ async def test_a_question_about_a_definition_of_before_is_no_way_to_the_new_one(
     assert (await asked(deputy, this)).id != first.id and house.foreign.calls == []
 
 
-async def test_an_act_needs_no_wait_after_the_operator_has_looked_again() -> None:
+async def test_act_works_immediately_after_a_repin() -> None:
     """The list that was read before still counts as fresh, and is not what the refusal of a definition rests on."""
     house, deputy = await ready()
     house.foreign.ttl = 3_600_000
@@ -77,7 +77,7 @@ async def test_an_act_needs_no_wait_after_the_operator_has_looked_again() -> Non
     await asked(deputy, a_call())
 
 
-async def test_a_changed_definition_is_refused_by_a_list_that_is_read_for_it() -> None:
+async def test_changed_definition_is_refused_by_a_fresh_list() -> None:
     """One that differs is asked for once more, for each call, and no call is made."""
     house, deputy = await ready()
     await asked(deputy, a_call())
@@ -92,7 +92,7 @@ async def test_a_changed_definition_is_refused_by_a_list_that_is_read_for_it() -
     assert house.foreign.calls == []
 
 
-async def test_while_a_list_is_fresh_a_call_is_the_one_that_was_shown() -> None:
+async def test_call_uses_the_pinned_definition_while_the_list_is_fresh() -> None:
     """Nobody is told of a change in that time: what is checked, shown and sent is what was looked at."""
     house, deputy = await ready()
     this = a_call()
@@ -104,7 +104,7 @@ async def test_while_a_list_is_fresh_a_call_is_the_one_that_was_shown() -> None:
     assert OTHER_WORDS not in str([tool.description for tool in deputy.tools("acme")])
 
 
-async def test_two_processes_of_which_one_has_looked_again_do_nothing_by_the_others_yes() -> None:
+async def test_processes_with_different_pins_do_not_share_approvals() -> None:
     house, old = await ready()
     new, this = await house.process(), a_call()
     first = await asked(old, this)

@@ -55,7 +55,7 @@ async def sending(server: Streams) -> Any:
         return await deputy.act("other_send", {"to": "bob"}, user="alice", call=Call("t", "m", "1"))
 
 
-async def test_the_rest_of_an_answer_is_asked_for_in_its_session_and_the_call_is_done_once() -> None:
+async def test_interrupted_answer_is_resumed_in_its_session_and_the_call_is_done_once() -> None:
     server = Streams(lambda asked: stream(event("e2"), event("e3", done(asked))))
     assert (await sending(server))["text"] == "did it"
     (get,) = server.gets
@@ -64,7 +64,7 @@ async def test_the_rest_of_an_answer_is_asked_for_in_its_session_and_the_call_is
     assert get.headers["mcp-protocol-version"] == LEGACY and len(server.foreign.calls) == 1
 
 
-async def test_each_next_try_goes_on_behind_the_last_event_that_came() -> None:
+async def test_each_resume_continues_after_the_last_event() -> None:
     answers = iter([stream(event("e2")), stream("id: e3\ndata: half"), stream(event("e4")), None])
     server = Streams(lambda asked: next(answers) or stream(event("e5", done(asked))))
     await sending(server)
@@ -86,7 +86,7 @@ async def test_each_next_try_goes_on_behind_the_last_event_that_came() -> None:
         lambda asked: stream(),
     ],
 )
-async def test_anything_else_leaves_it_unknown_and_never_sent_again(rest: Callable[[Any], httpx.Response]) -> None:
+async def test_failed_resume_is_unknown_and_never_resent(rest: Callable[[Any], httpx.Response]) -> None:
     server = Streams(rest)
     with pytest.raises(OutcomeUnknown) as unknown:
         await sending(server)
@@ -95,14 +95,14 @@ async def test_anything_else_leaves_it_unknown_and_never_sent_again(rest: Callab
     assert {get.url.host for get in server.gets} == {"mcp.other.example"}
 
 
-async def test_of_the_newer_era_no_rest_is_asked_for() -> None:
+async def test_modern_protocol_does_not_resume() -> None:
     server = Streams(lambda asked: stream(event("e2", done(asked))), era=MODERN)
     with pytest.raises(OutcomeUnknown):
         await sending(server)
     assert not server.gets
 
 
-async def test_no_two_links_number_their_requests_alike() -> None:
+async def test_request_ids_differ_between_sessions() -> None:
     numbers = set()
     for _ in range(3):
         server = Streams(lambda asked: stream(event("e2", done(asked))))
@@ -129,13 +129,13 @@ async def test_no_two_links_number_their_requests_alike() -> None:
         (b"", Stopped("", 0.5)),
     ],
 )
-def test_where_a_stream_stopped(body: bytes, stopped: Stopped) -> None:
+def test_find_stop_returns_the_last_event_id(body: bytes, stopped: Stopped) -> None:
     assert find_stop(body) == stopped
 
 
 @pytest.mark.parametrize("gap", ["\n\n", "\r\n\r\n", "\r\r"])
 @pytest.mark.parametrize("size", [1, 3, 1000])
-def test_a_stream_is_heard_until_the_response_is_whole(gap: str, size: int) -> None:
+def test_stream_is_read_until_the_response_is_complete(gap: str, size: int) -> None:
     line = gap[: len(gap) // 2]
     parts = [f"id: 1{line}data: {{}}", f"id: 2{line}data: {json.dumps(done(5))}", f"data: {json.dumps(done(6))}", ""]
     body, heard = gap.join(parts).encode(), UntilResponse(6)
@@ -144,7 +144,7 @@ def test_a_stream_is_heard_until_the_response_is_whole(gap: str, size: int) -> N
     assert not UntilResponse(7)(body)
 
 
-async def test_tries_are_bounded_in_number_and_pauses_are_kept() -> None:
+async def test_resumes_are_limited_in_number_with_pauses() -> None:
     pauses, asked = list[float](), list[str]()
 
     async def fetch(last: str, seconds: float) -> httpx.Response:
@@ -160,7 +160,7 @@ async def test_tries_are_bounded_in_number_and_pauses_are_kept() -> None:
     assert not can_resume(stream(event(7, done(1))), 1)
 
 
-async def test_they_are_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_resumes_are_limited_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resuming, "SECONDS", -1.0)
 
     async def fetch(last: str, seconds: float) -> httpx.Response:

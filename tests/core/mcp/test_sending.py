@@ -60,7 +60,7 @@ def refusal(code: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("root", ["https://gmail.googleapis.com", "https://gmail.googleapis.com/gmail/mcp/"])
-async def test_an_api_may_be_one_address_with_or_without_a_path(root: str) -> None:
+async def test_api_root_may_have_a_path_or_not(root: str) -> None:
     async with mcp_probe(root) as probe:
         probe.line.answers["gmail.googleapis.com", ""] = [says({"jsonrpc": "2.0", "id": 7, "result": {"a": 1}})]
         assert (await probe.run(call(repeat="read"))).data["result"] == {"a": 1}
@@ -70,14 +70,14 @@ async def test_an_api_may_be_one_address_with_or_without_a_path(root: str) -> No
 @pytest.mark.parametrize(
     "answer", [says(b": ping\n\n", kind="text/event-stream"), says(status=202), says(refusal(-32603))]
 )
-async def test_a_call_without_a_response_is_unknown_and_is_sent_once(probe: Probe, answer: Any) -> None:
+async def test_call_without_response_is_unknown_and_sent_once(probe: Probe, answer: Any) -> None:
     probe.line.answers[GMAIL_API] = [answer] * 5
     with pytest.raises(OutcomeUnknown):
         await probe.run(call(), tool="write")
     assert probe.line.count(GMAIL_API) == 1
 
 
-async def test_a_read_without_a_response_is_sent_again_and_then_given_up(probe: Probe) -> None:
+async def test_read_without_response_is_retried_then_fails(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [says(status=202)] * 5
     with pytest.raises(ProviderUnavailable):
         await probe.run(call(repeat="read"))
@@ -85,7 +85,7 @@ async def test_a_read_without_a_response_is_sent_again_and_then_given_up(probe: 
 
 
 @pytest.mark.parametrize("status", [200, 400])
-async def test_a_refusal_in_any_status_is_an_answer_to_a_tool_and_no_write(probe: Probe, status: int) -> None:
+async def test_refusal_in_any_status_counts_as_no_write(probe: Probe, status: int) -> None:
     """A tool that fails after it is told of a plain failure, so nothing counts as written."""
     probe.line.answers[GMAIL_API] = [says(refusal(-32042), status)]
 
@@ -97,19 +97,19 @@ async def test_a_refusal_in_any_status_is_an_answer_to_a_tool_and_no_write(probe
         await probe.script(body, tool="write")
 
 
-async def test_a_refusal_is_a_typed_error_where_no_answer_is_wanted(probe: Probe) -> None:
+async def test_json_rpc_error_is_typed_unless_the_answer_is_requested(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [says(refusal(-32601))]
     with pytest.raises(InvalidInput, match="unknown_method"):
         await probe.run(call(whole=False), tool="write")
 
 
-async def test_a_notification_needs_no_response(probe: Probe) -> None:
+async def test_mcp_notification_needs_no_response(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [says(status=202)]
     message = {"jsonrpc": "2.0", "method": "notifications/initialized"}
     assert (await probe.run(call(json=message, repeat="idem"), tool="write")).status == 202
 
 
-async def test_headers_of_mcp_may_be_set_there(probe: Probe) -> None:
+async def test_mcp_headers_can_be_set(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [says({"jsonrpc": "2.0", "id": 7, "result": {}})]
     await probe.run(call(repeat="read", headers={"Mcp-Method": "a/b", "mcp-param-Region": "eu", "mcp-session-id": "1"}))
     sent = probe.line.sent[0].headers
@@ -117,13 +117,13 @@ async def test_headers_of_mcp_may_be_set_there(probe: Probe) -> None:
 
 
 @pytest.mark.parametrize("name", ["authorization", "mcp-other", "mcp-param-a b", "mcp-param-a\r\nx", "x-mcp-param-a"])
-async def test_no_others_may_be_set_there(probe: Probe, name: str) -> None:
+async def test_other_headers_cannot_be_set(probe: Probe, name: str) -> None:
     with pytest.raises(InvalidInput):
         await probe.run(call(headers={name: "x"}))
     assert probe.line.sent == []
 
 
-async def test_of_another_provider_none_of_them_may_be_set() -> None:
+async def test_mcp_headers_cannot_be_set_for_other_providers() -> None:
     async with probing() as probe:
         for name in ("mcp-method", "mcp-param-region", "mcp-session-id"):
             with pytest.raises(InvalidInput, match="may not set the header"):
@@ -131,7 +131,7 @@ async def test_of_another_provider_none_of_them_may_be_set() -> None:
         assert probe.line.sent == []
 
 
-async def test_a_header_that_is_too_long_is_said_before_anything_is_claimed(probe: Probe) -> None:
+async def test_too_long_header_is_refused_before_the_claim(probe: Probe) -> None:
     """The same call with a value that fits is done: no claim of the refused one stands in its way."""
     this = Call("thread", "message", "1")
     with pytest.raises(InvalidInput, match=f"mcp-param-note: the header has 1001 .* at most {LONGEST_HEADER}"):

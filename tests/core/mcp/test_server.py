@@ -20,23 +20,23 @@ from deputize.core.vault.grant import Secret
         ("https://mcp.supabase.com/mcp?project_ref=abc", "/mcp", "https://mcp.supabase.com/mcp"),
     ],
 )
-def test_its_address_is_taken_apart_as_it_is_written(url: str, path: str, resource: str) -> None:
+def test_server_url_is_parsed_as_written(url: str, path: str, resource: str) -> None:
     server = McpServer("other", url)
     assert (server.path, server.resource) == (path, resource)
     assert server.host == url.split("/")[2]
 
 
-def test_a_query_chooses_and_is_no_part_of_the_resource() -> None:
+def test_url_query_is_not_part_of_the_resource() -> None:
     server = McpServer("db", "https://mcp.supabase.com/mcp?project_ref=abc&features=a&features=b")
     assert server.query == {"project_ref": ["abc"], "features": ["a", "b"]}
 
 
-def test_a_host_counts_however_it_is_written() -> None:
+def test_server_host_is_normalized() -> None:
     server = McpServer("other", "https://MCP.Linear.app/MCP")
     assert (server.origin, server.host, server.path) == ("https://mcp.linear.app", "mcp.linear.app", "/MCP")
 
 
-def test_a_stand_in_on_loopback_may_be_without_tls() -> None:
+def test_loopback_server_may_use_http() -> None:
     assert McpServer("other", "http://127.0.0.1:8901/mcp").local
 
 
@@ -56,7 +56,7 @@ def test_a_stand_in_on_loopback_may_be_without_tls() -> None:
         "https://mcp.linear.app/mcp/\xe9",
     ],
 )
-def test_what_is_no_https_address_is_refused_and_no_password_is_repeated(url: str) -> None:
+def test_server_url_without_https_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(SettingsError) as refused:
         McpServer("linear-mcp", url)
     assert "user:pass" not in str(refused.value)
@@ -74,13 +74,13 @@ def test_what_is_no_https_address_is_refused_and_no_password_is_repeated(url: st
         {"issuer": "not an address"},
     ],
 )
-def test_what_cannot_be_meant_is_refused(said: dict[str, Any]) -> None:
+def test_invalid_server_setting_is_refused(said: dict[str, Any]) -> None:
     given: dict[str, Any] = {"name": "other", "url": "https://mcp.example/mcp"} | said
     with pytest.raises(SettingsError):
         McpServer(**given)
 
 
-def test_the_operators_word_about_a_tool_is_one_of_those_there_are() -> None:
+def test_tool_effect_setting_must_be_a_known_effect() -> None:
     with pytest.raises(SettingsError, match="reads, writes, sends, destructive"):
         ToolOverride(effect="harmless")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="read, idem, write"):

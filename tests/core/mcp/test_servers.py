@@ -97,13 +97,13 @@ def call(**more: Any) -> Call:
     return Call("t", "m", secrets.token_hex(4), **more)
 
 
-async def test_nothing_is_offered_before_somebody_has_looked_at_it() -> None:
+async def test_tools_are_not_offered_before_they_are_pinned() -> None:
     house = House()
     deputy = await house.process()
     assert deputy.tools("acme") == [] and house.world.asked == []
 
 
-async def test_the_whole_story_for_a_user_with_one_effect() -> None:
+async def test_server_is_connected_pinned_approved_and_called_once() -> None:
     house = House(LOOK, SEND, BAD)
     deputy = await house.pinned()
     assert [tool.name for tool in deputy.tools("acme")] == ["acme_look", "acme_send"]
@@ -120,7 +120,7 @@ async def test_the_whole_story_for_a_user_with_one_effect() -> None:
     assert len(house.foreign.calls) == 1
 
 
-async def test_what_is_looked_at_says_what_is_new_changed_gone_and_left_out() -> None:
+async def test_list_reports_new_changed_missing_and_left_out_tools() -> None:
     house = House(dict(LOOK), dict(SEND), BAD)
     deputy = await house.pinned()
     house.foreign.tools[0]["description"] = "Other words."
@@ -139,7 +139,7 @@ async def test_what_is_looked_at_says_what_is_new_changed_gone_and_left_out() ->
     assert [tool.name for tool in deputy.tools("acme")] == ["acme_look"]
 
 
-async def test_another_process_has_the_tools_at_start_and_asks_nobody() -> None:
+async def test_pinned_tools_are_available_in_another_process_without_requests() -> None:
     house = House()
     await house.pinned()
     house.world.asked.clear()
@@ -148,7 +148,7 @@ async def test_another_process_has_the_tools_at_start_and_asks_nobody() -> None:
     assert house.world.asked == []
 
 
-async def test_a_server_that_is_removed_is_forgotten() -> None:
+async def test_removed_server_is_forgotten() -> None:
     house = House()
     deputy = await house.pinned()
     await deputy.mcp.remove("acme")
@@ -160,7 +160,7 @@ async def test_a_server_that_is_removed_is_forgotten() -> None:
     assert len(deputy.tools("acme")) == 2
 
 
-async def test_the_list_is_read_as_one_user_only_with_their_own_grant() -> None:
+async def test_tool_list_is_read_with_the_users_own_grant() -> None:
     house = House()
     deputy = await house.pinned()
     with pytest.raises(ConsentRequired):
@@ -168,7 +168,7 @@ async def test_the_list_is_read_as_one_user_only_with_their_own_grant() -> None:
 
 
 @pytest.mark.parametrize("name", ["gmail", "gmail_send", "github"])
-async def test_a_server_is_not_called_like_a_toolkit_of_ours(name: str) -> None:
+async def test_server_cannot_have_a_built_in_toolkits_name(name: str) -> None:
     deputy = await House().process()
     with pytest.raises(SettingsError, match="cannot be called"):
         await deputy.add_mcp(name, URL)
@@ -177,7 +177,7 @@ async def test_a_server_is_not_called_like_a_toolkit_of_ours(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["acme_x", "ac", "acme_x_y"])
-async def test_no_tool_of_one_server_is_called_like_one_of_another(name: str) -> None:
+async def test_tool_names_of_two_servers_cannot_collide(name: str) -> None:
     """acme's x_y and acme_x's y would have one name, and a call would go to the server that came last."""
     deputy = await House(definition("x_y")).pinned()
     if name != "ac":
@@ -190,7 +190,7 @@ async def test_no_tool_of_one_server_is_called_like_one_of_another(name: str) ->
             await deputy.add_mcp("acme", URL)
 
 
-async def test_a_name_goes_on_meaning_the_tool_that_it_meant() -> None:
+async def test_tool_name_keeps_its_meaning_after_the_list_changes() -> None:
     deputy = await House(definition("a.b", description="One."), definition("a_b", description="Two.")).pinned()
     before = {tool.name: tool.description for tool in deputy.tools("acme")}
     await deputy.mcp.unpin("acme", ["a.b"])
@@ -199,7 +199,7 @@ async def test_a_name_goes_on_meaning_the_tool_that_it_meant() -> None:
     assert before.keys() == {"acme_a__b", "acme_a_b"}
 
 
-async def test_an_unknown_server_is_said_with_those_there_are() -> None:
+async def test_unknown_server_error_lists_the_known_ones() -> None:
     deputy = await House().process()
     with pytest.raises(InvalidInput) as unknown:
         await deputy.mcp.look("acne", "ops")
@@ -223,7 +223,7 @@ def answered(structured: Any, params: Any, request: httpx.Request) -> Any:
 KEYS = sorted({*FACTS, *WRITERS, *PEOPLE, *ADDRESSES, "more", "handle", "undo", "name", "text"})
 
 
-async def test_server_names_address_under_any_key_and_mandate_does_not_cover_it() -> None:
+async def test_address_in_a_server_result_is_untrusted_under_any_key() -> None:
     """No name of a field that a foreign server chooses is believed, whatever it means in our own results."""
     house = House(LOOK, SEND)
     house.toolkits = [NOTES]
@@ -248,7 +248,7 @@ async def test_server_names_address_under_any_key_and_mandate_does_not_cover_it(
         await deputy.decide(question.value.approval, "reject", by="alice")
 
 
-async def test_server_that_names_the_account_after_somebody_makes_nobody_the_user() -> None:
+async def test_account_name_from_a_server_is_untrusted() -> None:
     house = House(LOOK, SEND)
     house.toolkits = [NOTES]
     house.foreign.reply = partial(answered, {"user": {"id": "u-1", "name": "bob@evil.test"}})

@@ -93,14 +93,14 @@ def act(deputy: Deputy) -> object:
 # ------------------------------------------------------------- PAR
 
 
-def test_a_server_that_requires_pushed_requests_gets_them(opened: Open) -> None:
+def test_pushed_request_is_used_when_required(opened: Open) -> None:
     server = OidcServer(par=True)
     with opened(server) as deputy:
         assert connect(deputy, server).status == "granted"
         assert act(deputy) == "Alice"
 
 
-def test_a_pushed_request_leaves_nothing_of_itself_in_the_browser(opened: Open) -> None:
+def test_pushed_request_leaves_nothing_else_in_the_browser(opened: Open) -> None:
     server = OidcServer(par=True)
     with opened(server) as deputy:
         _, started = start(deputy)
@@ -112,7 +112,7 @@ def test_a_pushed_request_leaves_nothing_of_itself_in_the_browser(opened: Open) 
 
 
 @pytest.mark.parametrize(("said", "places"), [(["par = true"], ["/par", "/token"]), ([], ["/token"])])
-def test_request_is_pushed_only_when_the_client_says_so(opened: Open, said: list[str], places: list[str]) -> None:
+def test_request_is_pushed_only_if_the_client_setting_says_so(opened: Open, said: list[str], places: list[str]) -> None:
     server = OidcServer()
     with opened(server, *said) as deputy:
         assert connect(deputy, server).status == "granted"
@@ -120,13 +120,13 @@ def test_request_is_pushed_only_when_the_client_says_so(opened: Open, said: list
 
 
 @pytest.mark.parametrize("said", [{"require_pushed_authorization_requests": True}, {}])
-def test_a_server_without_an_endpoint_for_it_is_refused_at_start(opened: Open, said: dict[str, bool]) -> None:
+def test_server_without_a_par_endpoint_is_refused_at_start(opened: Open, said: dict[str, bool]) -> None:
     server = OidcServer(said={"pushed_authorization_request_endpoint": None, **said})
     with pytest.raises(SettingsError, match="pushed_authorization_request_endpoint"), opened(server, "par = true"):
         pass
 
 
-def test_a_request_is_pushed_to_no_host_that_the_grants_do_not_come_from(opened: Open) -> None:
+def test_par_endpoint_at_a_foreign_host_is_refused(opened: Open) -> None:
     server = OidcServer(par=True, said={"pushed_authorization_request_endpoint": "https://evil.example.test/par"})
     with pytest.raises(SettingsError, match="elsewhere"), opened(server):
         pass
@@ -137,7 +137,7 @@ def test_a_request_is_pushed_to_no_host_that_the_grants_do_not_come_from(opened:
         pass
 
 
-def test_a_request_uri_of_the_longest_is_used(opened: Open) -> None:
+def test_longest_request_uri_is_used(opened: Open) -> None:
     uri = "x" * MAX_URI
     server = OidcServer(par=True, answers={"/par": (201, {"request_uri": uri, "expires_in": 60})})
     with opened(server) as deputy:
@@ -146,13 +146,13 @@ def test_a_request_uri_of_the_longest_is_used(opened: Open) -> None:
 
 
 @pytest.mark.parametrize("uri", ["x" * (MAX_URI + 1), None, "", 7, "a b", "\u00e4"])
-def test_an_answer_without_a_request_uri_sends_the_browser_nowhere(opened: Open, uri: object) -> None:
+def test_par_answer_without_request_uri_is_provider_unavailable(opened: Open, uri: object) -> None:
     server = OidcServer(par=True, answers={"/par": (201, {"request_uri": uri, "expires_in": 60})})
     with opened(server) as deputy, pytest.raises(ProviderUnavailable, match="Acme"):
         start(deputy)
 
 
-def test_a_refused_push_ends_the_consent_in_words_for_the_operator(opened: Open) -> None:
+def test_refused_pushed_request_fails_the_consent_with_an_operator_message(opened: Open) -> None:
     server = OidcServer(par=True, answers={"/par": (400, {"error": "invalid_scope"})})
     with opened(server) as deputy:
         consent, started = start(deputy)
@@ -161,7 +161,7 @@ def test_a_refused_push_ends_the_consent_in_words_for_the_operator(opened: Open)
     assert ended and ended.status == "failed" and not server.codes
 
 
-def test_a_push_that_fails_for_the_moment_can_be_tried_again_with_the_same_link(opened: Open) -> None:
+def test_failed_pushed_request_can_be_retried_with_the_same_link(opened: Open) -> None:
     server = OidcServer(par=True, answers={"/par": (503, {})})
     with opened(server) as deputy:
         with pytest.raises(ProviderUnavailable):
@@ -172,7 +172,7 @@ def test_a_push_that_fails_for_the_moment_can_be_tried_again_with_the_same_link(
 
 
 @pytest.mark.parametrize("answer", [(503, {}), (201, {"request_uri": ""}), (200, b"<html>")])
-def test_a_push_that_fails_has_no_state_and_no_secret_in_its_frames(opened: Open, answer: tuple[int, Any]) -> None:
+def test_failed_pushed_request_has_no_secret_in_its_frames(opened: Open, answer: tuple[int, Any]) -> None:
     server = OidcServer(par=True, answers={"/par": answer})
     with opened(server) as deputy, pytest.raises(ProviderUnavailable) as e:
         start(deputy)
@@ -193,7 +193,9 @@ def test_a_push_that_fails_has_no_state_and_no_secret_in_its_frames(opened: Open
         ("made_up", "an error of its own"),
     ],
 )
-def test_refused_code_names_the_setting(opened: Open, caplog: pytest.LogCaptureFixture, error: str, words: str) -> None:
+def test_refused_code_names_the_setting_to_fix(
+    opened: Open, caplog: pytest.LogCaptureFixture, error: str, words: str
+) -> None:
     server = OidcServer(answers={"/token": (400, {"error": error, "error_description": "hush"})})
     with opened(server) as deputy:
         ended = connect(deputy, server)

@@ -39,7 +39,7 @@ def read(path: Path, text: bytes | str, **more: str) -> ClientKey:
 
 @pytest.mark.parametrize("form", ["pem", "jwk"])
 @pytest.mark.parametrize("make", [ec_key, rsa_key], ids=["ES256", "RS256"])
-def test_an_app_with_a_key_signs_wherever_it_would_show_a_secret(
+def test_app_with_a_key_signs_assertions_instead_of_sending_a_secret(
     opened: Open, tmp_path: Path, make: Any, form: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     key: ECKey | RSAKey = make()
@@ -63,7 +63,7 @@ def test_an_app_with_a_key_signs_wherever_it_would_show_a_secret(
     assert isinstance(private, str) and private not in caplog.text
 
 
-def test_key_id_and_purpose_for_the_server_can_be_set(opened: Open, tmp_path: Path) -> None:
+def test_assertion_key_id_and_audience_can_be_set(opened: Open, tmp_path: Path) -> None:
     server = OidcServer(client_key=rsa_key())
     path = write(tmp_path / "client.key", rsa_key().as_pem(private=True))
     said = [f'private_key_file = "{path}"', 'private_key_id = "theirs"', 'assertion_audience = "token"']
@@ -76,13 +76,13 @@ def test_key_id_and_purpose_for_the_server_can_be_set(opened: Open, tmp_path: Pa
 # ------------------------------------------------------------- what stops a start
 
 
-def test_a_server_that_wants_a_signature_and_an_app_without_a_key(opened: Open) -> None:
+def test_app_without_a_key_is_refused_by_a_server_that_needs_one(opened: Open) -> None:
     with pytest.raises(SettingsError, match="no key") as e, opened(OidcServer(client_key=ec_key())):
         pass
     assert "private_key_file" in e.value.hint
 
 
-def test_an_app_with_a_key_at_a_server_that_takes_none(opened: Open, tmp_path: Path) -> None:
+def test_app_with_a_key_is_refused_by_a_server_without_assertions(opened: Open, tmp_path: Path) -> None:
     path = write(tmp_path / "client.key", ec_key().as_pem(private=True))
     with pytest.raises(SettingsError, match="no signed assertions") as e:
         with opened(OidcServer(), f'private_key_file = "{path}"', secret=""):
@@ -90,7 +90,7 @@ def test_an_app_with_a_key_at_a_server_that_takes_none(opened: Open, tmp_path: P
     assert "client_secret_post" in e.value.hint
 
 
-def test_an_algorithm_that_the_server_does_not_take(opened: Open, tmp_path: Path) -> None:
+def test_unsupported_assertion_algorithm_is_refused(opened: Open, tmp_path: Path) -> None:
     path = write(tmp_path / "client.key", rsa_key().as_pem(private=True))
     lines = f'private_key_file = "{path}"', 'private_key_alg = "PS256"'
     with pytest.raises(SettingsError, match="PS256") as e, opened(OidcServer(client_key=rsa_key()), *lines, secret=""):
@@ -98,14 +98,14 @@ def test_an_algorithm_that_the_server_does_not_take(opened: Open, tmp_path: Path
     assert "ES256, RS256" in e.value.hint
 
 
-def test_a_key_beside_a_secret(opened: Open, tmp_path: Path) -> None:
+def test_key_beside_a_secret_is_refused(opened: Open, tmp_path: Path) -> None:
     path = write(tmp_path / "client.key", ec_key().as_pem(private=True))
     with pytest.raises(SettingsError, match="secret and a private key"):
         with opened(OidcServer(client_key=ec_key()), f'private_key_file = "{path}"'):
             pass
 
 
-def test_a_row_that_wants_a_key(tmp_path: Path) -> None:
+def test_provider_definition_that_requires_a_key_is_refused_without_one(tmp_path: Path) -> None:
     row: Provider = made(client_auth="private_key_jwt")
     with pytest.raises(SettingsError, match="private_key_jwt"):
         Registry([App("made", "client")], {"made": row})
@@ -121,7 +121,7 @@ def pem(key: Any, form: PrivateFormat = PrivateFormat.PKCS8, lock: Any = PLAIN) 
     return text
 
 
-def test_every_usual_kind_of_key_and_file_is_read_and_signs(tmp_path: Path) -> None:
+def test_common_key_types_and_files_are_read_and_sign(tmp_path: Path) -> None:
     kinds: list[tuple[bytes | str, str]] = [
         (rsa_key().as_pem(private=True), "RS256"),
         (pem(rsa_key().private_key, PrivateFormat.TraditionalOpenSSL), "RS256"),
@@ -160,7 +160,7 @@ def damaged() -> str:
     ],
     ids=range(12),
 )
-def test_what_is_no_key_to_sign_with_is_refused_in_words_and_never_shown(tmp_path: Path, text: Any, why: str) -> None:
+def test_unusable_key_is_refused_with_a_message_and_never_shown(tmp_path: Path, text: Any, why: str) -> None:
     written: Any = text() if callable(text) else text
     with pytest.raises(SettingsError, match=why) as e:
         read(tmp_path, written)
@@ -169,14 +169,14 @@ def test_what_is_no_key_to_sign_with_is_refused_in_words_and_never_shown(tmp_pat
     assert frame_hits(e.value, {private: "key"}) == []
 
 
-def test_an_algorithm_that_does_not_fit_the_key_is_refused_with_those_that_do(tmp_path: Path) -> None:
+def test_algorithm_not_matching_the_key_is_refused_with_the_valid_ones(tmp_path: Path) -> None:
     for alg in ("RS256", "HS256", "none", "ES384"):
         with pytest.raises(SettingsError, match="by ES256"):
             read(tmp_path, ec_key().as_pem(private=True), alg=alg)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
-def test_a_key_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+def test_key_file_readable_by_others_is_refused(tmp_path: Path, mode: int) -> None:
     path = write(tmp_path / "key.pem", ec_key().as_pem(private=True), mode)
     with pytest.raises(SettingsError, match="open to other accounts"):
         ClientKey.read(path, app="acme")
@@ -184,7 +184,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> Non
         ClientKey.read(tmp_path / "missing", app="acme")
 
 
-def test_a_secret_is_not_sent_beside_an_assertion_and_the_client_is_named_once(tmp_path: Path) -> None:
+def test_assertion_request_has_no_secret_and_one_client_id(tmp_path: Path) -> None:
     app = App("made", "client", key=read(tmp_path, ec_key().as_pem(private=True)))
     row = made(client_auth="basic", issuer="https://login.example.test")
     for names_client in (True, False):
@@ -193,7 +193,7 @@ def test_a_secret_is_not_sent_beside_an_assertion_and_the_client_is_named_once(t
         assert request.content.count(b"client_id=") == request.content.count(b"client_assertion=") == 1
 
 
-def test_no_public_key_serves_as_a_secret_and_no_weak_one_at_all() -> None:
+def test_public_or_weak_key_is_refused() -> None:
     weak: list[dict[str, Any]] = [{"kty": "oct", "k": "AAAA"}, {"kty": "RSA", "n": "AQAB", "e": "AQAB"}, {"kty": "EC"}]
     weak += [{"kty": ["RSA"]}, {"kty": "EC", "crv": "secp256k1", "x": "A", "y": "A"}, {"kty": "RSA", "n": "A" * 5000}]
     for one in weak:
@@ -202,7 +202,7 @@ def test_no_public_key_serves_as_a_secret_and_no_weak_one_at_all() -> None:
             key_of(one)
 
 
-def test_a_key_is_in_no_repr(tmp_path: Path) -> None:
+def test_key_is_in_no_repr(tmp_path: Path) -> None:
     key = ec_key()
     found = read(tmp_path, key.as_pem(private=True))
     shown = repr((found, App("made", "client", key=found), found.assertion("client", "server")))

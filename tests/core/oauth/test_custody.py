@@ -83,7 +83,7 @@ async def linear() -> AsyncIterator[Home]:
 @pytest.mark.parametrize(
     ("app", "first", "second"), [(LINEAR, "read", "write"), (SALESFORCE, "api", "id"), (GITHUB, "gist", "repo")]
 )
-async def test_step_up_ends_replaced_tokens_and_a_disconnect_all(app: App, first: str, second: str) -> None:
+async def test_step_up_revokes_replaced_tokens_and_disconnect_revokes_all(app: App, first: str, second: str) -> None:
     home = await Home(app).begin()
     assert await home.allow(first) == "granted" and home.families == 1
     assert await home.allow(second) == "granted" and home.families == 1 and await home.debts() == []
@@ -94,7 +94,7 @@ async def test_step_up_ends_replaced_tokens_and_a_disconnect_all(app: App, first
     await home.deputy.close()
 
 
-async def test_where_ending_one_ends_all_a_step_up_tells_nobody_and_the_new_token_lives() -> None:
+async def test_step_up_revokes_nothing_if_one_revocation_ends_all() -> None:
     house = await House().begin()
     await house.connected("readonly")
     await house.connected("readonly", "send")
@@ -104,7 +104,7 @@ async def test_where_ending_one_ends_all_a_step_up_tells_nobody_and_the_new_toke
     await house.deputy.close()
 
 
-async def test_where_ending_one_may_end_the_newer_it_is_held_until_the_disconnect(linear: Home) -> None:
+async def test_older_tokens_are_kept_until_disconnect_if_revocation_may_end_the_newer(linear: Home) -> None:
     """At oidc-provider two consents of one browser are one grant: to end the older tokens ended the newer."""
     row = with_fields(PROVIDERS["linear"], ends_replaced="with_grant")
     clock = Clock(time.time())
@@ -125,7 +125,7 @@ async def test_where_ending_one_may_end_the_newer_it_is_held_until_the_disconnec
     assert linear.families == 0 and await linear.debts() == []
 
 
-async def test_what_a_step_up_could_not_tell_is_owed_and_a_disconnect_tells_it_too(linear: Home) -> None:
+async def test_failed_step_up_revocation_is_queued_and_repeated_at_disconnect(linear: Home) -> None:
     linear.line.answers[LINEAR_REVOKE] = [answer(503)]
     assert await linear.allow("write") == "granted"
     assert linear.families == 2 and len(await linear.debts()) == 1
@@ -133,7 +133,7 @@ async def test_what_a_step_up_could_not_tell_is_owed_and_a_disconnect_tells_it_t
     assert linear.families == 0 and await linear.debts() == []
 
 
-async def test_consents_that_race_leave_one_family_and_a_disconnect_none(linear: Home) -> None:
+async def test_racing_consents_leave_one_family_and_disconnect_none(linear: Home) -> None:
     other = await build(linear.sandbox, vault=linear.deputy.vault, transport=linear.line, apps=[LINEAR])
     ended = await asyncio.gather(
         linear.allow("timeSchedule:write"),
@@ -147,7 +147,7 @@ async def test_consents_that_race_leave_one_family_and_a_disconnect_none(linear:
     assert linear.families == 0 and await linear.debts() == []
 
 
-async def test_a_second_consent_that_brings_no_refresh_token_keeps_the_first_one_and_all_end(linear: Home) -> None:
+async def test_second_consent_without_refresh_token_keeps_the_first_and_all_are_revoked(linear: Home) -> None:
     """The new access token is of another family than the refresh token that stays: a later end must name both."""
     [before] = await linear.deputy.vault.list_grants(ALICE)
     _drop_refresh_token(linear)
@@ -189,7 +189,7 @@ def _drop_refresh_token(home: Home) -> None:
     Between(home, without)
 
 
-async def test_a_refresh_that_a_step_up_overtakes_leaves_no_family_behind(linear: Home) -> None:
+async def test_refresh_overtaken_by_a_step_up_leaves_no_family(linear: Home) -> None:
     [grant] = await linear.deputy.vault.list_grants(ALICE)
     asked, go_on = threading.Event(), threading.Event()  # the refresh runs on another event loop
 
@@ -211,7 +211,7 @@ async def test_a_refresh_that_a_step_up_overtakes_leaves_no_family_behind(linear
     assert linear.families == 0 and await linear.debts() == []
 
 
-async def test_leaked_reaches_what_a_step_up_could_not_end_though_the_apps_secret_is_gone() -> None:
+async def test_compromise_report_covers_queued_tokens_without_the_app_secret() -> None:
     home = await Home(GITHUB).begin()
     await home.allow("gist")
     home.line.answers["api.github.com", "/applications/"] = [answer(503)]
@@ -223,7 +223,7 @@ async def test_leaked_reaches_what_a_step_up_could_not_end_though_the_apps_secre
     await home.deputy.close()
 
 
-async def test_everybodys_leaked_tokens_are_ended_with_what_is_still_owed() -> None:
+async def test_compromise_report_for_everybody_covers_queued_tokens() -> None:
     home = await Home(GITHUB).begin()
     await home.allow("gist")
     home.line.answers["api.github.com", "/applications/"] = [answer(503)]
@@ -244,7 +244,7 @@ async def _rival(house: House) -> Deputy:
 
 
 @pytest.mark.parametrize("step", range(1, 30))
-async def test_a_rival_who_settles_at_any_step_of_a_disconnect_throws_nothing_away(house: House, step: int) -> None:
+async def test_concurrent_queue_processing_at_any_step_of_a_disconnect_loses_nothing(house: House, step: int) -> None:
     other = await _rival(house)
     house.line.answers[REVOKE] = [answer(503)]  # whoever is first is not heard
     house.store.meddler = Meddler(step, other.revocation_queue.retry)
@@ -255,7 +255,7 @@ async def test_a_rival_who_settles_at_any_step_of_a_disconnect_throws_nothing_aw
     assert (await house.deputy.vault.list_grants(ALICE))[0].status == "revoked"
 
 
-async def test_a_disconnect_that_was_cut_off_before_its_tombstone_is_finished_by_whoever_finds_it(house: House) -> None:
+async def test_interrupted_disconnect_is_finished_by_the_next_process(house: House) -> None:
     grant = await house.grant()
     assert grant
     await house.deputy.revocation_queue.enqueue_grant(grant)  # and here the process died
@@ -268,7 +268,7 @@ async def test_a_disconnect_that_was_cut_off_before_its_tombstone_is_finished_by
     assert await other.revoker.retry() == ["done"] and house.live() == 0
 
 
-async def test_a_debt_of_before_a_new_consent_does_not_end_the_new_one(house: House) -> None:
+async def test_queued_revocation_does_not_end_a_newer_grant(house: House) -> None:
     """Where ending one token ends all: the new grant holds what the old one did, and ends it."""
     house.line.answers[REVOKE] = [answer(503)]
     await house.deputy.revoke("alice", "google")
@@ -279,7 +279,7 @@ async def test_a_debt_of_before_a_new_consent_does_not_end_the_new_one(house: Ho
     assert house.live() == 0 and await house.deputy.vault.scan("outbox") == []
 
 
-async def test_a_debt_is_kept_while_its_app_is_not_set_up(house: House) -> None:
+async def test_queued_revocation_is_kept_while_its_app_is_not_configured(house: House) -> None:
     app = house.deputy.apps.pop("google")
     assert [one.upstream for one in await house.deputy.revoke("alice")] == ["queued"]
     assert len(await house.deputy.vault.scan("outbox")) == 1
@@ -287,7 +287,7 @@ async def test_a_debt_is_kept_while_its_app_is_not_set_up(house: House) -> None:
     assert await house.deputy.revoker.retry() == ["done"] and house.live() == 0
 
 
-async def test_a_debt_whose_tombstone_could_not_be_written_is_not_forgotten(house: House) -> None:
+async def test_queued_revocation_is_kept_when_its_tombstone_cannot_be_written(house: House) -> None:
     house.store.failing["swap", "grant"] = 1
     with pytest.raises(Exception, match="locked"):
         await house.deputy.revoke("alice", "google")
@@ -325,7 +325,7 @@ asyncio.run(main())
 
 @pytest.mark.processes
 @pytest.mark.parametrize("before", ["tombstone", "telling"])
-async def test_a_disconnect_whose_process_was_killed_is_finished_by_another(tmp_path: Path, before: str) -> None:
+async def test_disconnect_of_a_killed_process_is_finished_by_another(tmp_path: Path, before: str) -> None:
     sandbox, path = Sandbox(state=tmp_path / "sandbox.json"), tmp_path / "vault" / "vault.sqlite"
     deputy = await build(sandbox, vault=await new_vault(path, b"k" * 32))
     await connect(deputy, sandbox, *ALL)

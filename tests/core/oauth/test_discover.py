@@ -65,7 +65,7 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in METADATA.items() if key != name}
 
 
-async def test_a_server_is_known_from_its_metadata() -> None:
+async def test_server_is_configured_from_its_metadata() -> None:
     row = await found(label="Acme", api={"acme": "https://api.example.test/v1"})
     assert (row.name, row.label, row.oauth.issuer) == ("acme", "Acme", ISSUER)
     assert (row.oauth.authorize_url, row.oauth.token_url, row.oauth.revoke_url) == (
@@ -78,19 +78,19 @@ async def test_a_server_is_known_from_its_metadata() -> None:
     assert row.oauth.always_scopes == ("openid", "email") and row.oauth.params_consent == {}
 
 
-async def test_openid_metadata_serves_where_there_is_no_other() -> None:
+async def test_openid_metadata_is_used_if_there_is_no_other() -> None:
     server = Server({OIDC: METADATA})
     row = await discover(ISSUER, transport=server, name="acme", resolve=resolved)
     assert row.oauth.token_url == f"{ISSUER}/token" and server.asked == [OAUTH, INSERTED, OIDC]
 
 
-async def test_a_tenant_may_stand_behind_openids_well_known_name_too() -> None:
+async def test_openid_well_known_path_may_precede_the_tenant() -> None:
     server = Server({INSERTED: METADATA})
     row = await discover(ISSUER, transport=server, name="acme", resolve=resolved)
     assert row.oauth.token_url == f"{ISSUER}/token" and server.asked == [OAUTH, INSERTED]
 
 
-async def test_an_issuer_without_a_path_has_its_metadata_at_the_root() -> None:
+async def test_issuer_without_path_has_metadata_at_the_root() -> None:
     issuer = "https://login.example.test"
     at = f"{issuer}/.well-known/oauth-authorization-server"
     assert (await found(METADATA | {"issuer": issuer}, issuer, at)).oauth.issuer == issuer
@@ -100,44 +100,44 @@ async def test_an_issuer_without_a_path_has_its_metadata_at_the_root() -> None:
     "spelt",
     [f"{ISSUER}/", ISSUER.upper(), ISSUER.replace("login", "LOGIN"), "https://login.example.test", "https://evil.test"],
 )
-async def test_A6_an_issuer_that_is_not_the_same_byte_for_byte_is_refused(spelt: str) -> None:
+async def test_A6_issuer_that_differs_in_a_byte_is_refused(spelt: str) -> None:
     with pytest.raises(SettingsError, match="another name"):
         await found(METADATA | {"issuer": spelt})
 
 
 @pytest.mark.parametrize("said", [None, 7, [ISSUER], {}])
-async def test_A6_an_issuer_that_is_no_text_is_refused(said: Any) -> None:
+async def test_A6_issuer_that_is_not_a_string_is_refused(said: Any) -> None:
     with pytest.raises(SettingsError):
         await found(METADATA | {"issuer": said})
 
 
 @pytest.mark.parametrize("methods", [None, [], ["plain"], ["s256"], "S256", {"S256": 1}])
-async def test_A3_a_server_that_does_not_say_S256_is_refused(methods: Any) -> None:
+async def test_A3_server_without_S256_is_refused(methods: Any) -> None:
     with pytest.raises(SettingsError, match="S256"):
         await found(METADATA | {"code_challenge_methods_supported": methods})
     with pytest.raises(SettingsError, match="S256"):
         await found(without("code_challenge_methods_supported"))
 
 
-async def test_A1_a_server_that_gives_no_codes_is_refused() -> None:
+async def test_A1_server_without_authorization_codes_is_refused() -> None:
     with pytest.raises(SettingsError):
         await found(METADATA | {"response_types_supported": ["token", "id_token"]})
 
 
 @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "userinfo_endpoint"])
-async def test_a_server_without_an_endpoint_that_is_needed_is_refused_by_its_name(name: str) -> None:
+async def test_missing_required_endpoint_is_named(name: str) -> None:
     with pytest.raises(SettingsError, match=name):
         await found(without(name))
 
 
 @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri"])
 @pytest.mark.parametrize("url", ["https://[", "https://[::1", "https://h]/", "https://\u2100/"])
-async def test_address_in_metadata_that_does_not_parse_is_refused(name: str, url: str) -> None:
+async def test_unparsable_metadata_url_is_refused(name: str, url: str) -> None:
     with pytest.raises(SettingsError):
         await found(METADATA | {name: url})
 
 
-async def test_a_server_without_revocation_is_fine() -> None:
+async def test_server_without_revocation_is_accepted() -> None:
     assert (await found(without("revocation_endpoint"))).oauth.revoke_url == ""
 
 
@@ -152,13 +152,13 @@ async def test_a_server_without_revocation_is_fine() -> None:
         (["none", "client_secret_basic", "client_secret_post"], "post"),
     ],
 )
-async def test_A17_a_secret_is_shown_as_the_server_wants_it(methods: Any, auth: str) -> None:
+async def test_A17_client_auth_method_follows_the_metadata(methods: Any, auth: str) -> None:
     said = without("token_endpoint_auth_methods_supported")
     row = await found(said if methods is None else said | {"token_endpoint_auth_methods_supported": methods})
     assert row.oauth.client_auth == auth
 
 
-async def test_A17_a_server_that_wants_only_what_no_client_of_ours_can_is_refused() -> None:
+async def test_A17_server_with_unsupported_client_auth_is_refused() -> None:
     with pytest.raises(SettingsError, match="certificate"):
         await found(METADATA | {"token_endpoint_auth_methods_supported": ["tls_client_auth"]})
 
@@ -176,13 +176,13 @@ async def test_A17_a_server_that_wants_only_what_no_client_of_ours_can_is_refuse
         ({"jwks_uri": f"{ISSUER}/jwks", "id_token_signing_alg_values_supported": ["HS256"]}, "resource"),
     ],
 )
-async def test_what_a_server_wants_and_no_consent_could_give_stops_the_start(said: dict[str, Any], why: str) -> None:
+async def test_unsupported_server_requirement_stops_the_start(said: dict[str, Any], why: str) -> None:
     with pytest.raises(SettingsError, match=why) as e:
         await found(METADATA | said, resource="https://api.example.test/")
     assert ISSUER in e.value.message and e.value.hint
 
 
-async def test_what_a_server_offers_beside_what_we_do_is_no_fault() -> None:
+async def test_additional_server_features_are_ignored() -> None:
     more = {
         "response_modes_supported": ["query", "form_post"],
         "grant_types_supported": ["authorization_code", "implicit"],
@@ -194,18 +194,18 @@ async def test_what_a_server_offers_beside_what_we_do_is_no_fault() -> None:
     assert (await found(METADATA | more)).oauth.client_auth == "post"
 
 
-async def test_id_tokens_that_nobody_could_check_are_not_asked_for_where_userinfo_says_who_it_is() -> None:
+async def test_uncheckable_id_tokens_are_not_requested_if_userinfo_exists() -> None:
     said = METADATA | {"jwks_uri": f"{ISSUER}/jwks", "id_token_signing_alg_values_supported": ["HS256", "none"]}
     assert (await found(said)).oauth.jwks_url == ""
     with pytest.raises(SettingsError, match="userinfo_endpoint"):
         await found({name: value for name, value in said.items() if name != "userinfo_endpoint"})
 
 
-async def test_A5_a_server_that_says_it_sends_iss_must_send_it() -> None:
+async def test_A5_server_that_announces_iss_must_send_it() -> None:
     assert (await found(METADATA | {"authorization_response_iss_parameter_supported": True})).oauth.iss_required
 
 
-async def test_offline_access_is_asked_where_it_is_offered_and_with_consent() -> None:
+async def test_offline_access_is_requested_with_consent_if_offered() -> None:
     row = await found(METADATA | {"scopes_supported": ["openid", "offline_access", "profile", "x"]})
     assert row.oauth.always_scopes == ("openid", "profile", "offline_access") and row.oauth.params_consent == {
         "prompt": "consent"
@@ -225,7 +225,7 @@ async def test_offline_access_is_asked_where_it_is_offered_and_with_consent() ->
         *("https://login.example.test:0", "https://login.example.test\n", "https://login.example.test:99999999"),
     ],
 )
-async def test_D1_what_is_no_plain_https_address_is_no_issuer(issuer: str) -> None:
+async def test_D1_issuer_that_is_not_a_plain_https_url_is_refused(issuer: str) -> None:
     server = Server({})
     with pytest.raises(SettingsError):
         await discover(issuer, transport=server, name="acme", resolve=resolved)
@@ -236,7 +236,7 @@ async def test_D1_what_is_no_plain_https_address_is_no_issuer(issuer: str) -> No
     "host",
     ["inside.example.test", "both.example.test", "nowhere.example.test", "odd.example.test", "10.0.0.7", "2130706433"],
 )
-async def test_D1_a_host_that_is_not_public_is_never_asked(host: str) -> None:
+async def test_D1_private_host_is_never_contacted(host: str) -> None:
     server = Server({})
     with pytest.raises(SettingsError, match="public"):
         await discover(f"https://{host}/x", transport=server, name="acme", resolve=resolved)
@@ -259,7 +259,7 @@ async def test_D1_a_host_that_is_not_public_is_never_asked(host: str) -> None:
         *("::1", "::", "fe80::1%eth0", "fc00::1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "ff02::1"),
     ],
 )
-async def test_D1_no_private_address_is_called_however_it_is_written(address: str) -> None:
+async def test_D1_private_address_is_refused_in_every_notation(address: str) -> None:
     async def leads_there(host: str) -> list[str]:
         return [address]
 
@@ -268,7 +268,7 @@ async def test_D1_no_private_address_is_called_however_it_is_written(address: st
 
 
 @pytest.mark.parametrize("address", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::5db8:d70e"])
-async def test_a_public_address_is_called(address: str) -> None:
+async def test_public_address_is_contacted(address: str) -> None:
     async def leads_there(host: str) -> list[str]:
         return [address]
 
@@ -293,7 +293,7 @@ async def test_a_public_address_is_called(address: str) -> None:
         ),
     ],
 )
-async def test_D1_metadata_cannot_send_us_anywhere_else(name: str, url: str) -> None:
+async def test_D1_metadata_cannot_lead_to_private_hosts(name: str, url: str) -> None:
     with pytest.raises(SettingsError):
         await found(METADATA | {"require_pushed_authorization_requests": name.startswith("pushed"), name: url})
 
@@ -306,7 +306,7 @@ async def test_D1_metadata_cannot_send_us_anywhere_else(name: str, url: str) -> 
     ],
 )
 @pytest.mark.parametrize("origin", ["https://accounts.google.com", "https://login.example.test:444"])
-async def test_an_endpoint_at_another_origin_than_the_issuers_wants_the_operators_word(name: str, origin: str) -> None:
+async def test_endpoint_at_a_foreign_origin_needs_the_operators_setting(name: str, origin: str) -> None:
     """Else people sign in at a real page, and whoever wrote the metadata gets the code."""
     said = METADATA | {name: f"{origin}/x"}
     with pytest.raises(SettingsError, match=name) as e:
@@ -315,7 +315,7 @@ async def test_an_endpoint_at_another_origin_than_the_issuers_wants_the_operator
     assert (await found(said, trusted_origins=[f"{origin}/"])).oauth.issuer == ISSUER
 
 
-async def test_private_hosts_are_called_where_that_is_meant() -> None:
+async def test_private_hosts_are_contacted_if_allowed() -> None:
     issuer = "https://inside.example.test"
     at = f"{issuer}/.well-known/oauth-authorization-server"
     row = await found(
@@ -331,7 +331,7 @@ async def test_private_hosts_are_called_where_that_is_meant() -> None:
 # ------------------------------------------------------------- odd answers
 
 
-async def test_a_host_that_cannot_be_found_or_is_down_is_unavailable() -> None:
+async def test_unresolvable_or_down_host_is_provider_unavailable() -> None:
     with pytest.raises(ProviderUnavailable):
         await found(issuer="https://unknown.example.test")
     for status in (429, 500, 503):
@@ -340,31 +340,31 @@ async def test_a_host_that_cannot_be_found_or_is_down_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"7", b"null", b"\xff\xfe", b"[" * 100_000])
-async def test_what_is_no_metadata_is_none(body: bytes) -> None:
+async def test_invalid_metadata_is_refused(body: bytes) -> None:
     with pytest.raises(SettingsError, match="no metadata"):
         await found((200, body))
 
 
-async def test_D2_a_redirect_is_not_followed() -> None:
+async def test_D2_metadata_redirect_is_not_followed() -> None:
     server = Server({OAUTH: (302, b""), INSERTED: (302, b""), OIDC: (302, b"")})
     with pytest.raises(SettingsError):
         await discover(ISSUER, transport=server, name="acme", resolve=resolved)
     assert server.asked == [OAUTH, INSERTED, OIDC]
 
 
-async def test_metadata_without_end_is_cut_off() -> None:
+async def test_endless_metadata_is_cut_off() -> None:
     with pytest.raises(ProviderUnavailable):
         await found((200, b" " * (2**18 + 1)))
 
 
-async def test_what_a_server_says_of_itself_moves_no_terminal() -> None:
+async def test_metadata_error_text_is_printable() -> None:
     odd = ["\x1b]0;owned\x07", "tls_client_auth\n", "\u202etxt", "x" * 1000, "tls_client_auth"]
     with pytest.raises(SettingsError) as e:
         await found(METADATA | {"token_endpoint_auth_methods_supported": odd, "response_modes_supported": ["query"]})
     assert "It offers: tls_client_auth. " in e.value.hint
 
 
-async def test_a_token_for_a_resource_may_not_even_go_to_the_host_of_userinfo() -> None:
+async def test_resource_bound_token_is_not_sent_to_the_userinfo_host() -> None:
     said = METADATA | {"jwks_uri": f"{ISSUER}/jwks"}
     given: dict[str, Any] = {"api": {"acme": "https://api.example.test/v1"}, "resource": "https://api.example.test/"}
     assert (await found(said, **given)).apis.hosts == {"api.example.test"}

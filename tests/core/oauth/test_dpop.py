@@ -160,7 +160,7 @@ def expire(deputy: Deputy) -> Grant:
 # ------------------------------------------------------------- what a proof is
 
 
-def test_a_thumbprint_and_a_tokens_digest_are_those_of_the_rfcs_examples() -> None:
+def test_thumbprint_and_token_digest_match_the_rfc_examples() -> None:
     """RFC 9449 6.1 and 7.1."""
     jwk = {
         "kty": "EC",
@@ -189,11 +189,11 @@ def _claims(made: str) -> dict[str, Any]:
         ("https://api.example.test:8443", "https://api.example.test:8443/"),
     ],
 )
-def test_a_proof_names_the_address_as_it_is_sent_without_query_and_fragment(url: str, htu: str) -> None:
+def test_proof_names_the_sent_url_without_query_and_fragment(url: str, htu: str) -> None:
     assert _claims(dpop.proof(dpop.new_key(), "GET", url, 0))["htu"] == htu
 
 
-def test_a_private_key_is_shown_nowhere() -> None:
+def test_private_proof_key_is_never_shown() -> None:
     key = dpop.new_key()
     private = json.loads(key.reveal())["d"]
     grant = Grant(User("alice"), "acme", "acme", Account("1", "a"), frozenset(), Secret("at-1"), proof_key=key)
@@ -205,7 +205,7 @@ def test_a_private_key_is_shown_nowhere() -> None:
 # ------------------------------------------------------------- from consent to disconnect
 
 
-def test_A18_every_token_is_asked_for_and_used_with_a_proof_of_one_key(opened: Open, server: ProvingServer) -> None:
+def test_A18_every_token_is_requested_and_used_with_proofs_of_one_key(opened: Open, server: ProvingServer) -> None:
     with connected(opened, server) as deputy:
         assert [act(deputy), act(deputy, page=2)] == ["Alice", "Alice"]
         before = expire(deputy)
@@ -217,7 +217,7 @@ def test_A18_every_token_is_asked_for_and_used_with_a_proof_of_one_key(opened: O
         assert grant_of(deputy).proof_key is None
 
 
-def test_A18_a_step_up_is_bound_to_a_new_key(opened: Open, server: ProvingServer) -> None:
+def test_A18_step_up_is_bound_to_a_new_key(opened: Open, server: ProvingServer) -> None:
     with connected(opened, server) as deputy:
         before = grant_of(deputy)
         step_up(deputy, server)
@@ -250,7 +250,7 @@ def test_refresh_token_bound_to_an_older_key_is_dropped(opened: Open, server: Pr
         assert [token for token in server.tokens if token.startswith("rt-")] == []
 
 
-def test_a_token_reply_that_waits_for_its_end_is_sealed_with_its_key(opened: Open, server: ProvingServer) -> None:
+def test_received_token_reply_is_stored_encrypted_with_its_key(opened: Open, server: ProvingServer) -> None:
     """A process that died after the reply: another one looks whose the tokens are, with the same key."""
     with opened(server, "dpop = true") as deputy:
         deputy.resolver.catalog = Catalog([acme])
@@ -274,7 +274,7 @@ def test_a_token_reply_that_waits_for_its_end_is_sealed_with_its_key(opened: Ope
 # ------------------------------------------------------------- nonces
 
 
-def test_A18_a_nonce_is_asked_for_once_and_kept_for_the_next_request(opened: Open, server: ProvingServer) -> None:
+def test_A18_nonce_is_requested_once_and_reused(opened: Open, server: ProvingServer) -> None:
     server.nonces = {"/token": 1000, "api": 2}
     with connected(opened, server) as deputy:
         assert [act(deputy) for _ in range(4)] == ["Alice"] * 4
@@ -286,7 +286,7 @@ def test_A18_a_nonce_is_asked_for_once_and_kept_for_the_next_request(opened: Ope
         assert tries == [None, "nonce-0-of-token", "nonce-0-of-token"]
 
 
-def test_a_server_that_wants_ever_another_nonce_costs_no_grant(opened: Open, server: ProvingServer) -> None:
+def test_endless_nonce_demands_cost_no_grant(opened: Open, server: ProvingServer) -> None:
     with connected(opened, server) as deputy:
         server.nonces = {"api": 1}
         server._nonce = lambda place: f"nonce-{len(server.proofs)}"  # type: ignore[method-assign]
@@ -301,7 +301,7 @@ def test_a_server_that_wants_ever_another_nonce_costs_no_grant(opened: Open, ser
 
 
 @pytest.mark.parametrize("nonce", ["", "a b", 'a"b', "a\\b", "é", "x" * 1025])
-def test_what_is_no_nonce_is_not_taken_for_one(nonce: str) -> None:
+def test_invalid_nonce_is_ignored(nonce: str) -> None:
     key, url = dpop.new_key(), "https://api.example.test/"
     headers = {b"dpop-nonce": nonce.encode(), b"www-authenticate": b"DPoP use_dpop_nonce"}
     refused = httpx.Response(401, headers=headers)
@@ -309,7 +309,7 @@ def test_what_is_no_nonce_is_not_taken_for_one(nonce: str) -> None:
     assert "nonce" not in _claims(dpop.proof(key, "GET", url, 0))
 
 
-def test_no_nonce_is_carried_from_one_key_to_another() -> None:
+def test_nonce_is_not_shared_between_keys() -> None:
     url = "https://api.example.test/"
     key, other = dpop.new_key(), dpop.new_key()
     assert not dpop.asks_again(key, url, httpx.Response(200, headers={"dpop-nonce": "n-1"}))
@@ -321,9 +321,7 @@ def test_no_nonce_is_carried_from_one_key_to_another() -> None:
 # ------------------------------------------------------------- what goes wrong
 
 
-def test_A18_a_proof_that_is_refused_is_the_operators_fault_and_costs_no_grant(
-    opened: Open, server: ProvingServer
-) -> None:
+def test_A18_refused_proof_is_an_operator_error_and_costs_no_grant(opened: Open, server: ProvingServer) -> None:
     with connected(opened, server) as deputy:
         server.skew = 3600
         with pytest.raises(InvalidInput) as refused:
@@ -338,7 +336,7 @@ def test_A18_a_proof_that_is_refused_is_the_operators_fault_and_costs_no_grant(
         assert grant_of(deputy).status == "active"
 
 
-def test_refused_proof_points_to_the_clock(
+def test_refused_proof_error_points_to_the_clock(
     opened: Open, server: ProvingServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.skew = -3600
@@ -367,7 +365,7 @@ def test_error_frames_show_neither_key_nor_token(opened: Open, server: ProvingSe
         assert frame_hits(failed.value, secrets) == [] and grant_of(deputy).status == "active"
 
 
-def test_a_row_of_ones_own_with_dpop_says_what_it_cannot_be() -> None:
+def test_own_provider_definition_with_dpop_reports_conflicts() -> None:
     row = with_fields(PROVIDERS["linear"], dpop=True)
     assert row.moved_to("http://127.0.0.1:1").oauth.dpop is False  # a stand-in takes a token from whoever has it
     for other in ({"device_url": "https://api.linear.app/device"}, {"revoke_by": "bearer"}):
@@ -375,7 +373,7 @@ def test_a_row_of_ones_own_with_dpop_says_what_it_cannot_be() -> None:
             with_fields(row, **other)
 
 
-def test_a_stolen_copy_without_the_key_opens_nothing(opened: Open, server: ProvingServer) -> None:
+def test_stolen_grant_without_its_key_is_unusable(opened: Open, server: ProvingServer) -> None:
     with connected(opened, server) as deputy:
         grant = grant_of(deputy)
         stolen = replace(grant, proof_key=dpop.new_key())
@@ -384,7 +382,7 @@ def test_a_stolen_copy_without_the_key_opens_nothing(opened: Open, server: Provi
             act(deputy)
 
 
-def test_A18_a_token_that_is_bound_to_nothing_is_not_taken(opened: Open, server: ProvingServer) -> None:
+def test_A18_unbound_token_is_refused(opened: Open, server: ProvingServer) -> None:
     server.bearer = True
     with opened(server, "dpop = true") as deputy:
         ended = connect(deputy, server)
@@ -394,13 +392,13 @@ def test_A18_a_token_that_is_bound_to_nothing_is_not_taken(opened: Open, server:
 
 
 @pytest.mark.parametrize("said", [{}, {"dpop_signing_alg_values_supported": ["RS256"]}])
-def test_a_server_that_takes_no_such_proofs_stops_the_start(opened: Open, said: dict[str, Any]) -> None:
+def test_server_without_supported_proof_algorithms_stops_the_start(opened: Open, said: dict[str, Any]) -> None:
     server = OidcServer(said=said)
     with pytest.raises(SettingsError, match="ES256"), opened(server, "dpop = true"):
         pass
 
 
-def test_a_grant_from_before_is_bound_by_its_next_refresh(opened: Open, server: ProvingServer) -> None:
+def test_unbound_older_grant_is_bound_by_its_next_refresh(opened: Open, server: ProvingServer) -> None:
     with connected(opened, server) as deputy:
         grant = grant_of(deputy)
         assert grant.refresh_token
@@ -409,7 +407,7 @@ def test_a_grant_from_before_is_bound_by_its_next_refresh(opened: Open, server: 
         assert act(deputy) == "Alice" and grant_of(deputy).proof_key not in (None, grant.proof_key)
 
 
-def test_a_refresh_that_is_bound_to_nothing_ends_the_grant_and_the_tokens(opened: Open, server: ProvingServer) -> None:
+def test_unbound_refresh_reply_ends_the_grant_and_its_tokens(opened: Open, server: ProvingServer) -> None:
     with connected(opened, server) as deputy:
         server.bearer = True
         expire(deputy)
@@ -419,7 +417,7 @@ def test_a_refresh_that_is_bound_to_nothing_ends_the_grant_and_the_tokens(opened
         assert [token for token in server.tokens if token.startswith("rt-")] == []
 
 
-def test_without_dpop_no_request_carries_a_proof(opened: Open) -> None:
+def test_requests_carry_no_proof_without_dpop(opened: Open) -> None:
     server = Watched()
     with opened(server) as deputy:
         assert connect(deputy, server).status == "granted"

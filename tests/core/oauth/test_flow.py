@@ -68,34 +68,34 @@ def authorize(provider: Provider, app: App = APP, **more: Any) -> str:
 # ------------------------------------------------------------- PKCE
 
 
-def test_A2_the_challenge_is_that_of_RFC_7636_appendix_B() -> None:
+def test_A2_pkce_challenge_matches_RFC_7636_appendix_B() -> None:
     verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
     assert challenge_of(verifier) == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 
-def test_A2_ten_thousand_verifiers_are_distinct_and_of_the_right_form() -> None:
+def test_A2_ten_thousand_verifiers_are_distinct_and_well_formed() -> None:
     pairs = [new_pkce() for _ in range(10_000)]
     verifiers = {pair.verifier.reveal() for pair in pairs}
     assert len(verifiers) == len({pair.challenge for pair in pairs}) == 10_000
     assert all(re.fullmatch(r"[A-Za-z0-9._~-]{43,128}", verifier) for verifier in verifiers)
 
 
-def test_A2_a_verifier_is_not_shown() -> None:
+def test_A2_verifier_is_hidden_from_repr() -> None:
     pair = new_pkce()
     assert pair.verifier.reveal() not in repr(pair)
 
 
-def test_A4_states_are_distinct_and_have_at_least_128_bits() -> None:
+def test_A4_states_are_distinct_with_at_least_128_bits() -> None:
     states = {new_state().reveal() for _ in range(1_000)}
     assert len(states) == 1_000
     assert all(len(base64.urlsafe_b64decode(state + "=" * (-len(state) % 4))) * 8 >= 128 for state in states)
 
 
-def test_A4_what_is_kept_of_a_state_is_a_hash() -> None:
+def test_A4_state_is_stored_as_a_hash() -> None:
     assert re.fullmatch("[0-9a-f]{64}", fingerprint("x")) and fingerprint("x") != fingerprint("y")
 
 
-def test_A1_the_source_knows_neither_plain_pkce_nor_the_implicit_or_password_grant() -> None:
+def test_A1_source_has_no_plain_pkce_implicit_or_password_grant() -> None:
     forbidden = re.compile(
         r"""["']plain["']|response_type=token|["']token["'],\s*response_type|["']password["']|["']implicit["']"""
     )
@@ -120,7 +120,7 @@ def test_A1_every_provider_is_asked_for_a_code_with_S256(provider: Provider) -> 
 
 
 @every_provider
-def test_a_provider_row_is_complete_and_https_only(provider: Provider) -> None:
+def test_provider_definition_is_complete_and_https_only(provider: Provider) -> None:
     addresses = (
         provider.oauth.authorize_url,
         provider.oauth.token_url,
@@ -142,18 +142,18 @@ def test_a_provider_row_is_complete_and_https_only(provider: Provider) -> None:
         ({}, 'use the permission "orders"'),
     ],
 )
-def test_a_scope_is_said_as_what_one_may_do(words: dict[str, str], said: str) -> None:
+def test_scope_is_described_as_a_permission(words: dict[str, str], said: str) -> None:
     assert made(scope_descriptions=words).describe("orders") == said
 
 
-def test_A13_scopes_are_joined_as_the_provider_wants_them_and_the_basic_ones_are_always_asked() -> None:
+def test_A13_scopes_are_joined_in_the_providers_format_with_the_basic_ones() -> None:
     comma = made(scope_separator=",", always_scopes=("identify",))
     assert asked(authorize(comma))["scope"] == ["identify,a,b"]
     assert asked(authorize(GOOGLE))["scope"] == ["openid email a b"]
     assert asked(authorize(GOOGLE, scopes=frozenset({"email"})))["scope"] == ["openid email"]
 
 
-def test_parameters_of_the_authorize_address_itself_stay() -> None:
+def test_authorize_url_keeps_its_own_parameters() -> None:
     assert asked(authorize(made()))["audience"] == ["all"]
 
 
@@ -162,13 +162,13 @@ def test_google_is_asked_for_a_refresh_token_each_time() -> None:
     assert (query["access_type"], query["prompt"]) == (["offline"], ["consent"])
 
 
-def test_the_account_to_choose_is_hinted_only_where_the_provider_takes_hints() -> None:
+def test_login_hint_is_sent_only_if_supported() -> None:
     assert asked(authorize(GOOGLE, login_hint="alice@example.test"))["login_hint"] == ["alice@example.test"]
     assert "alice" not in authorize(made(), login_hint="alice@example.test")
     assert "login_hint" not in asked(authorize(GOOGLE))
 
 
-def test_odd_characters_stay_inside_their_parameter() -> None:
+def test_special_characters_stay_inside_their_parameter() -> None:
     odd = "a&scope=evil#x y"
     query = asked(authorize(GOOGLE, state=Secret(odd), scopes=frozenset({"s&redirect_uri=https://evil.example.test"})))
     assert query["state"] == [odd] and query["redirect_uri"] == ["http://127.0.0.1:8736/callback/google"]
@@ -178,7 +178,7 @@ def test_odd_characters_stay_inside_their_parameter() -> None:
 @pytest.mark.parametrize(
     "url", ["http://login.example.test/x", "https://user@login.example.test/x", "javascript:alert(1)", "file:///x"]
 )
-def test_A11_a_provider_with_an_address_that_is_not_https_is_refused(field: str, url: str) -> None:
+def test_A11_provider_url_without_https_is_refused(field: str, url: str) -> None:
     with pytest.raises(SettingsError, match=rf"Provider made: oauth\.{field} "):
         made(**{field: url})
 
@@ -198,7 +198,7 @@ def test_A7_plain_http_is_for_loopback_addresses_only(base: str) -> None:
         GOOGLE.moved_to(base)
 
 
-def test_a_moved_provider_sends_its_tokens_to_its_new_place_only() -> None:
+def test_moved_provider_sends_tokens_to_its_new_address_only() -> None:
     moved = GOOGLE.moved_to("http://127.0.0.1:9000")
     assert (
         moved.apis.hosts == {"127.0.0.1:9000"}
@@ -207,13 +207,13 @@ def test_a_moved_provider_sends_its_tokens_to_its_new_place_only() -> None:
 
 
 @pytest.mark.parametrize("name", ["a/b", "a?b", "../x", "a b", "ä/ö", "a%2Fb", "."])
-def test_A5_an_app_name_that_is_no_path_segment_is_refused(name: str) -> None:
+def test_A5_app_name_that_is_not_a_path_segment_is_refused(name: str) -> None:
     with pytest.raises(SettingsError):
         App("google", "id", name=name)
 
 
 @pytest.mark.parametrize("client_id", ["", "  "])
-def test_an_app_without_a_client_id_is_refused(client_id: str) -> None:
+def test_app_without_a_client_id_is_refused(client_id: str) -> None:
     with pytest.raises(SettingsError):
         App("google", client_id)
 
@@ -227,7 +227,7 @@ def exchange(provider: Provider, app: App = APP) -> httpx.Request:
     )
 
 
-def test_A1_the_exchange_carries_the_verifier_and_the_very_redirect_uri() -> None:
+def test_A1_code_exchange_sends_the_verifier_and_the_same_redirect_uri() -> None:
     request = exchange(GOOGLE)
     assert (request.method, str(request.url)) == ("POST", GOOGLE.oauth.token_url)
     assert form(request) == {
@@ -240,7 +240,7 @@ def test_A1_the_exchange_carries_the_verifier_and_the_very_redirect_uri() -> Non
     }
 
 
-def test_A17_basic_authentication_encodes_both_parts_and_leaves_the_form_alone() -> None:
+def test_A17_basic_authentication_encodes_id_and_secret() -> None:
     request = exchange(made(client_auth="basic"))
     user, _, password = (
         base64.b64decode(request.headers["authorization"].removeprefix("Basic ")).decode().partition(":")
@@ -250,19 +250,19 @@ def test_A17_basic_authentication_encodes_both_parts_and_leaves_the_form_alone()
 
 
 @pytest.mark.parametrize("auth", ["post", "basic", "none"])
-def test_A17_a_public_client_sends_its_id_and_no_secret(auth: str) -> None:
+def test_A17_public_client_sends_its_id_and_no_secret(auth: str) -> None:
     request = exchange(made(client_auth=auth), replace(APP, client_secret=None))
     assert form(request)["client_id"] == "client id/1" and "client_secret" not in form(request)
     assert "authorization" not in request.headers
 
 
-def test_A17_a_provider_that_wants_no_client_authentication_gets_no_secret() -> None:
+def test_A17_provider_without_client_authentication_gets_no_secret() -> None:
     request = exchange(made(client_auth="none"))
     assert b"cret" not in request.content.replace(b"client_secret=", b"") and "authorization" not in request.headers
 
 
 @every_provider
-def test_a_refresh_never_names_scopes(provider: Provider) -> None:
+def test_refresh_request_names_no_scopes(provider: Provider) -> None:
     request = flow.refresh(provider, APP, refresh_token=Secret("r/1&"))
     assert request.headers["accept"] == "application/json" and request.headers["user-agent"]
     sent = form(request)
@@ -270,7 +270,7 @@ def test_a_refresh_never_names_scopes(provider: Provider) -> None:
 
 
 @every_provider
-def test_A16_no_secret_is_in_an_address(provider: Provider) -> None:
+def test_A16_url_contains_no_secret(provider: Provider) -> None:
     requests = [
         exchange(provider),
         flow.refresh(provider, APP, refresh_token=Secret("canary")),
@@ -281,16 +281,16 @@ def test_A16_no_secret_is_in_an_address(provider: Provider) -> None:
         assert not any(secret in str(request.url) for secret in ("canary", "s&cret", "v" * 43, "c%2F%261"))
 
 
-def test_a_revocation_carries_the_token_whole() -> None:
+def test_revocation_sends_the_complete_token() -> None:
     assert form(flow.revoke(GOOGLE, APP, token=Secret("1//a+b/c&d=é")))["token"] == "1//a+b/c&d=é"
 
 
-def test_a_revocation_by_bearer_carries_the_token_in_its_header_and_no_secret() -> None:
+def test_bearer_revocation_sends_the_token_in_its_header_without_secret() -> None:
     request = flow.revoke(made(revoke_by="bearer", client_auth="basic"), APP, token=Secret("at"))
     assert (request.method, request.headers["authorization"], request.content) == ("POST", "Bearer at", b"")
 
 
-def test_a_revocation_by_the_app_names_the_token_and_shows_the_secret() -> None:
+def test_app_revocation_names_the_token_and_authenticates_the_app() -> None:
     provider = made(revoke_by="app", revoke_url="https://api.example.test/applications/{client_id}/grant")
     request = flow.revoke(provider, App("made", "Iv1/x", Secret("s")), token=Secret("at"))
     assert (request.method, str(request.url)) == ("DELETE", "https://api.example.test/applications/Iv1%2Fx/grant")
@@ -298,27 +298,27 @@ def test_a_revocation_by_the_app_names_the_token_and_shows_the_secret() -> None:
     assert request.content == b'{"access_token":"at"}' and request.headers["content-type"] == "application/json"
 
 
-def test_an_identity_may_be_asked_for_with_a_document() -> None:
+def test_identity_request_may_have_a_graphql_body() -> None:
     shape = Identity("https://api.example.test/graphql", "{id}", "{id}", method="POST", json={"query": "{ viewer }"})
     request = flow.identity(made(identity=shape), access_token=Secret("at"))
     assert (request.method, request.content) == ("POST", b'{"query":"{ viewer }"}')
     assert request.headers["authorization"] == "Bearer at"
 
 
-def test_A1_an_app_whose_registration_bars_pkce_sends_neither_challenge_nor_verifier() -> None:
+def test_A1_app_without_pkce_sends_neither_challenge_nor_verifier() -> None:
     provider = made(pkce="if_app_enabled")
     assert "code_challenge" not in authorize(provider)
     assert "code_verifier" not in form(exchange(provider))
 
 
 @pytest.mark.parametrize("app", [replace(APP, pkce=True), replace(APP, client_secret=None)], ids=["enabled", "public"])
-def test_A1_a_pkce_app_and_every_public_client_send_both(app: App) -> None:
+def test_A1_pkce_apps_and_public_clients_send_challenge_and_verifier(app: App) -> None:
     provider = made(pkce="if_app_enabled")
     assert asked(authorize(provider, app))["code_challenge_method"] == ["S256"]
     assert form(exchange(provider, app))["code_verifier"] == "v" * 43
 
 
-def test_scopes_go_where_the_provider_looks_for_them_or_nowhere() -> None:
+def test_scopes_are_sent_in_the_providers_parameter() -> None:
     assert asked(authorize(made(scope_param="user_scope")))["user_scope"] == ["a b"]
     assert "scope" not in asked(authorize(made(scope_param="")))
 
@@ -332,7 +332,7 @@ def reply(**more: Any) -> dict[str, Any]:
     return {name: value for name, value in (fields | more).items() if value is not None}
 
 
-def test_a_whole_reply_is_read() -> None:
+def test_complete_token_reply_is_parsed() -> None:
     tokens = flow.parse_tokens(GOOGLE, reply())
     assert (tokens.access, tokens.refresh) == (Secret("at"), Secret("rt"))
     assert tokens.scopes == frozenset({"a", "b"}) and tokens.lifetime == 3599
@@ -349,27 +349,27 @@ _NONSENSE: tuple[Any, ...] = (None, "", "soon", -1, 0, [], {}, "nan", "inf", 1e3
         *((odd, 0) for odd in _NONSENSE),
     ],
 )
-def test_expires_in_may_be_a_text_missing_or_nonsense(value: Any, seconds: float) -> None:
+def test_expires_in_may_be_a_string_missing_or_invalid(value: Any, seconds: float) -> None:
     assert flow.parse_tokens(GOOGLE, reply(expires_in=value)).lifetime == seconds
 
 
-def test_without_expires_in_the_providers_default_counts() -> None:
+def test_missing_expires_in_uses_the_providers_default() -> None:
     provider = made(default_lifetime=7200)
     assert flow.parse_tokens(provider, reply(expires_in=None)).lifetime == 7200
     assert flow.parse_tokens(provider, reply(expires_in="nonsense")).lifetime == 7200
 
 
-def test_R6_what_a_reply_leaves_out_is_not_known() -> None:
+def test_R6_fields_missing_from_a_reply_are_none() -> None:
     tokens = flow.parse_tokens(GOOGLE, reply(refresh_token=None, scope=None))
     assert tokens.refresh is None and tokens.scopes is None
 
 
 @pytest.mark.parametrize("value", ["", 7, [], {"a": 1}, False])
-def test_R6_a_refresh_token_that_is_none_is_none(value: Any) -> None:
+def test_R6_invalid_refresh_token_is_none(value: Any) -> None:
     assert flow.parse_tokens(GOOGLE, reply(refresh_token=value)).refresh is None
 
 
-def test_A13_scopes_are_split_on_spaces_and_commas_and_aliases_resolved() -> None:
+def test_A13_scopes_are_split_on_spaces_and_commas_with_aliases() -> None:
     scope = "a,b, c  https://www.googleapis.com/auth/userinfo.email"
     assert flow.parse_tokens(GOOGLE, reply(scope=scope)).scopes == frozenset({"a", "b", "c", "email"})
     assert flow.parse_tokens(GOOGLE, reply(scope=["a", "b c", 7])).scopes == frozenset({"a", "b", "c"})
@@ -378,7 +378,7 @@ def test_A13_scopes_are_split_on_spaces_and_commas_and_aliases_resolved() -> Non
 KEEPING = {"kept_fields": {"instance_url": r"https://[a-z0-9-]+\.example\.test"}}
 
 
-def test_what_is_kept_of_a_reply_has_the_form_that_the_row_says() -> None:
+def test_extra_reply_fields_are_kept_in_the_defined_form() -> None:
     tokens = flow.parse_tokens(made(**KEEPING), reply(instance_url="https://acme.example.test", other="x"))
     assert tokens.extra == {"instance_url": "https://acme.example.test"}
     assert flow.parse_tokens(made(**KEEPING), reply()).extra == {}
@@ -396,7 +396,7 @@ def test_what_is_kept_of_a_reply_has_the_form_that_the_row_says() -> None:
         ),
     ],
 )
-def test_D1_a_reply_that_names_a_foreign_place_is_refused(value: Any) -> None:
+def test_D1_reply_naming_a_foreign_instance_is_refused(value: Any) -> None:
     with pytest.raises(ProviderUnavailable) as caught:
         flow.parse_tokens(made(**KEEPING), {**reply(), "instance_url": value})
     assert "evil" not in str(caught.value)
@@ -418,7 +418,7 @@ def test_D1_a_reply_that_names_a_foreign_place_is_refused(value: Any) -> None:
         reply(token_type=["bearer"]),
     ],
 )
-def test_a_reply_without_a_bearer_token_is_an_error_that_repeats_nothing(bad: Any) -> None:
+def test_reply_without_a_bearer_token_is_an_error_without_its_values(bad: Any) -> None:
     with pytest.raises(ProviderUnavailable) as caught:
         flow.parse_tokens(GOOGLE, bad)
     assert str(caught.value) == "Google answered without a usable token."
@@ -426,7 +426,7 @@ def test_a_reply_without_a_bearer_token_is_an_error_that_repeats_nothing(bad: An
 
 @pytest.mark.parametrize("token", ["tökén", "a\r\nX-Evil: 1", "a\x00b", "a\tb", "\ud800"])
 @pytest.mark.parametrize("name", ["access_token", "refresh_token"])
-def test_D5_a_token_with_characters_that_RFC_6749_does_not_allow_is_not_usable(name: str, token: str) -> None:
+def test_D5_token_with_characters_outside_RFC_6749_is_refused(name: str, token: str) -> None:
     try:
         tokens = flow.parse_tokens(GOOGLE, reply(**{name: token}))
     except ProviderUnavailable:
@@ -435,32 +435,32 @@ def test_D5_a_token_with_characters_that_RFC_6749_does_not_allow_is_not_usable(n
 
 
 @pytest.mark.parametrize("kind", ["Bearer", "bearer", "BEARER", None])
-def test_a_token_type_is_read_without_its_case_and_may_be_missing(kind: str | None) -> None:
+def test_token_type_is_case_insensitive_and_optional(kind: str | None) -> None:
     assert flow.parse_tokens(GOOGLE, reply(token_type=kind)).access == Secret("at")
 
 
 # ------------------------------------------------------------- callbacks and identities
 
 
-def test_a_callback_is_read_and_its_code_is_not_shown() -> None:
+def test_callback_is_parsed_and_its_code_hidden() -> None:
     back = flow.parse_callback({"code": "c-123", "state": "s-123", "iss": "https://accounts.google.com", "x": "y"})
     assert back.code == Secret("c-123") and (back.state, back.error) == (Secret("s-123"), "")
     assert "c-123" not in repr(back)
 
 
-def test_a_callback_without_anything_is_empty() -> None:
+def test_empty_callback_is_parsed() -> None:
     assert flow.parse_callback({}) == flow.Callback(Secret(""), None, "", "")
     assert flow.parse_callback({"code": ""}).code is None
 
 
-def test_an_identity_is_filled_from_nested_fields() -> None:
+def test_identity_is_read_from_nested_fields() -> None:
     account, extra = flow.parse_identity(
         made(), {"team": {"id": "T1"}, "user": {"id": 7, "name": "Alice"}, "plan": "x"}
     )
     assert (account.subject, account.name, extra) == ("T1:7", "Alice", {"plan": "x"})
 
 
-def test_an_account_without_a_name_is_shown_by_its_subject() -> None:
+def test_account_without_a_name_uses_its_subject() -> None:
     account, extra = flow.parse_identity(made(), {"team": {"id": "T1"}, "user": {"id": "U", "name": None}})
     assert (account.name, extra) == ("T1:U", {})
 
@@ -483,18 +483,18 @@ def test_an_account_without_a_name_is_shown_by_its_subject() -> None:
         {"team": {"id": "\ud800"}, "user": {"id": 7}},
     ],
 )
-def test_an_identity_that_misses_a_part_of_the_subject_is_an_error(odd: Any) -> None:
+def test_identity_without_a_subject_part_is_an_error(odd: Any) -> None:
     with pytest.raises(ProviderUnavailable):
         flow.parse_identity(made(), odd)
 
 
-def test_half_a_character_in_a_name_or_a_scope_is_left_out() -> None:
+def test_lone_surrogate_in_a_name_or_scope_is_removed() -> None:
     assert flow.parse_identity(made(), {"team": {"id": "T"}, "user": {"id": 1, "name": "Al\ud800"}})[0].name == "Al"
     reply = {"access_token": "a-1", "token_type": "bearer", "scope": "read \ud800 \x00 write"}
     assert flow.parse_tokens(made(), reply).scopes == frozenset({"read", "write"})
 
 
-def test_a_template_may_name_several_fields_of_which_the_first_counts() -> None:
+def test_identity_template_uses_the_first_present_field() -> None:
     provider = made(identity=Identity("https://api.example.test/me", "{sub|id}", "{email|login}"))
     account, _ = flow.parse_identity(provider, {"id": 7, "login": "alice", "email": None})
     assert (account.subject, account.name) == ("7", "alice")
@@ -504,7 +504,7 @@ def test_a_template_may_name_several_fields_of_which_the_first_counts() -> None:
 RIGHTS = {"permissions": Permissions("https://api.example.test/installations", "installations", "permissions")}
 
 
-def test_rights_are_read_from_every_item_and_nothing_odd_is_taken() -> None:
+def test_permissions_are_read_from_every_item_and_validated() -> None:
     said: dict[str, Any] = {
         "installations": [
             {"permissions": {"issues": "write", "metadata": "read"}},
@@ -519,11 +519,11 @@ def test_rights_are_read_from_every_item_and_nothing_odd_is_taken() -> None:
 
 
 @pytest.mark.parametrize("odd", [None, [], {}, {"installations": {}}, b"<html>"])
-def test_a_reply_without_rights_is_an_error_and_not_no_rights(odd: Any) -> None:
+def test_reply_without_permissions_is_an_error(odd: Any) -> None:
     with pytest.raises(ProviderUnavailable):
         flow.parse_permissions(made(**RIGHTS), odd)
 
 
-def test_a_template_in_a_reply_is_not_filled_again() -> None:
+def test_template_in_a_reply_is_not_expanded() -> None:
     account, _ = flow.parse_identity(made(), {"team": {"id": "{user.id}"}, "user": {"id": r"\1", "name": "{plan}"}})
     assert (account.subject, account.name) == (r"{user.id}:\1", "{plan}")

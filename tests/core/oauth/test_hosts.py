@@ -95,7 +95,7 @@ async def acted(deputy: Deputy, **more: Any) -> list[str]:
     return found
 
 
-async def test_one_toolkit_is_used_at_each_host_with_that_hosts_token(deputy: Deputy, sites: Sites) -> None:
+async def test_toolkit_is_used_at_each_host_with_that_hosts_token(deputy: Deputy, sites: Sites) -> None:
     assert [await connected(deputy, app) for app in ("github", "work", "robot")] == [*SITES, ROBOT]
     assert await acted(deputy) == ["At github.com"]
     assert await acted(deputy, app="work") == ["At github.example.com"]
@@ -105,13 +105,13 @@ async def test_one_toolkit_is_used_at_each_host_with_that_hosts_token(deputy: De
     assert {grant.app: grant.provider for grant in grants} == {"github": "github", "work": "work", "robot": "robot"}
 
 
-async def test_a_company_app_asks_in_the_words_of_what_it_is_made_from(deputy: Deputy) -> None:
+async def test_company_app_uses_the_scopes_of_its_base_provider(deputy: Deputy) -> None:
     (asked,) = await deputy.connect("alice", tools=["hub_issues"], app="robot")
     assert (asked.provider, asked.scopes) == ("robot", ("issues:read",))
     assert asked.scope_descriptions == ("see issues, where the app is installed",)
 
 
-async def test_accounts_of_the_same_name_at_two_hosts_are_two(deputy: Deputy) -> None:
+async def test_accounts_of_one_name_at_two_hosts_are_distinct(deputy: Deputy) -> None:
     for app in ("github", "work"):
         await connected(deputy, app)
     await deputy.set_default_account("alice", "github", "alice", app="work")
@@ -122,7 +122,7 @@ async def test_accounts_of_the_same_name_at_two_hosts_are_two(deputy: Deputy) ->
     assert await acted(deputy) == ["At github.com"]
 
 
-async def test_disconnected_at_one_host_is_disconnected_there_only(deputy: Deputy) -> None:
+async def test_disconnect_at_one_host_keeps_the_other(deputy: Deputy) -> None:
     for app in ("github", "work"):
         await connected(deputy, app)
     await deputy.revoke("alice", "github")

@@ -33,7 +33,7 @@ ME = f"{ISSUER}/me"
 # ------------------------------------------------------------- believed
 
 
-def test_A15_the_account_is_that_of_the_id_token_and_nothing_else_is_asked(opened: Open) -> None:
+def test_A15_account_comes_from_the_id_token_without_other_requests(opened: Open) -> None:
     server = OidcServer()
     with opened(server) as deputy:
         ended = connect(deputy, server)
@@ -43,7 +43,7 @@ def test_A15_the_account_is_that_of_the_id_token_and_nothing_else_is_asked(opene
     assert ME not in server.asked and f"{ISSUER}/jwks" in server.asked
 
 
-def test_A14_a_token_that_is_bound_to_a_resource_works_and_never_goes_to_userinfo(opened: Open) -> None:
+def test_A14_resource_bound_token_works_and_never_goes_to_userinfo(opened: Open) -> None:
     server = OidcServer(bound=True, in_id_token=())
     with opened(server, RESOURCE) as deputy:
         assert connect(deputy, server).status == "granted"
@@ -55,7 +55,7 @@ def test_A14_a_token_that_is_bound_to_a_resource_works_and_never_goes_to_userinf
     assert all(form["resource"] == "https://api.example.test/" for place, form in server.forms if place == "/token")
 
 
-def test_a_bound_token_without_an_id_token_is_nobodys(opened: Open, caplog: pytest.LogCaptureFixture) -> None:
+def test_resource_bound_token_without_id_token_is_refused(opened: Open, caplog: pytest.LogCaptureFixture) -> None:
     server = OidcServer(bound=True, sends_id_token=False)
     with opened(server, RESOURCE) as deputy:
         ended = connect(deputy, server)
@@ -63,7 +63,7 @@ def test_a_bound_token_without_an_id_token_is_nobodys(opened: Open, caplog: pyte
     assert "is missing" in caplog.text
 
 
-def test_each_request_has_a_nonce_of_its_own_which_is_a_hash_of_what_the_browser_keeps(opened: Open) -> None:
+def test_each_request_has_its_own_nonce_hashed_from_the_browsers(opened: Open) -> None:
     with opened(OidcServer()) as deputy:
         twice = [start(deputy)[1] for _ in range(2)]
     said = [parse_qs(urlsplit(one.url).query)["nonce"][0] for one in twice]
@@ -71,14 +71,14 @@ def test_each_request_has_a_nonce_of_its_own_which_is_a_hash_of_what_the_browser
     assert len(set(said)) == 2
 
 
-def test_a_name_that_the_id_token_lacks_comes_from_userinfo_of_the_same_account(opened: Open) -> None:
+def test_name_missing_from_the_id_token_comes_from_userinfo(opened: Open) -> None:
     server = OidcServer(in_id_token=())
     with opened(server) as deputy:
         assert connect(deputy, server).account == "alice@example.test"
     assert ME in server.asked
 
 
-def test_userinfo_that_refuses_or_says_nothing_costs_the_name_only(opened: Open) -> None:
+def test_failed_userinfo_loses_only_the_name(opened: Open) -> None:
     answers: list[tuple[int, Any]] = [(403, {}), (200, b"eyJh.signed.userinfo"), (200, [])]
     for answer in answers:
         server = OidcServer(in_id_token=(), answers={"/me": answer})
@@ -86,7 +86,7 @@ def test_userinfo_that_refuses_or_says_nothing_costs_the_name_only(opened: Open)
             assert connect(deputy, server).account == "alice-1"
 
 
-def test_userinfo_of_somebody_else_is_not_believed(opened: Open, caplog: pytest.LogCaptureFixture) -> None:
+def test_userinfo_of_another_account_is_refused(opened: Open, caplog: pytest.LogCaptureFixture) -> None:
     server = OidcServer(in_id_token=(), answers={"/me": (200, {"sub": "mallory", "email": "alice@example.test"})})
     with opened(server) as deputy:
         assert connect(deputy, server).reason_code == "bad_id_token"
@@ -104,7 +104,7 @@ def test_userinfo_of_somebody_else_is_not_believed(opened: Open, caplog: pytest.
         ("\u200b", "alice-1"),
     ],
 )
-def test_chosen_name_is_kept_as_one_visible_line(opened: Open, email: str, shown: str, sends_id_token: bool) -> None:
+def test_chosen_name_is_stored_as_one_visible_line(opened: Open, email: str, shown: str, sends_id_token: bool) -> None:
     server = OidcServer(userinfo={"sub": "alice-1", "email": email}, sends_id_token=sends_id_token)
     with opened(server) as deputy:
         assert connect(deputy, server).account == shown
@@ -113,7 +113,7 @@ def test_chosen_name_is_kept_as_one_visible_line(opened: Open, email: str, shown
 
 @pytest.mark.parametrize("sends_id_token", [True, False])
 @pytest.mark.parametrize("subject", ["a\0b", "a\x1b", "a\nb", "x" * 256])
-def test_impossible_subject_connects_nobody(opened: Open, subject: str, sends_id_token: bool) -> None:
+def test_invalid_subject_connects_nobody(opened: Open, subject: str, sends_id_token: bool) -> None:
     server = OidcServer(userinfo={"sub": subject, "email": "alice@example.test"}, sends_id_token=sends_id_token)
     with opened(server) as deputy:
         assert connect(deputy, server).status == "failed"
@@ -125,7 +125,7 @@ def test_impossible_subject_connects_nobody(opened: Open, subject: str, sends_id
     ("named", "status"),
     [("alice-1", "granted"), ("Alice-1", "failed"), ("ALICE@example.test", "granted"), ("bob@example.test", "failed")],
 )
-def test_account_is_named_by_exact_subject_or_name_in_any_case(opened: Open, named: str, status: str) -> None:
+def test_account_is_matched_by_exact_subject_or_case_insensitive_name(opened: Open, named: str, status: str) -> None:
     server = OidcServer()
     with opened(server) as deputy:
         (asked,) = deputy.run(deputy.connect("alice", tools=["acme_me"], account=named))
@@ -136,20 +136,20 @@ def test_account_is_named_by_exact_subject_or_name_in_any_case(opened: Open, nam
     assert ended and ended.status == status
 
 
-def test_without_an_id_token_the_account_is_that_of_userinfo(opened: Open) -> None:
+def test_account_comes_from_userinfo_without_an_id_token(opened: Open) -> None:
     server = OidcServer(sends_id_token=False)
     with opened(server) as deputy:
         assert connect(deputy, server).account == "alice@example.test"
 
 
-def test_a_server_without_userinfo_can_be_used_where_it_signs_id_tokens(opened: Open) -> None:
+def test_server_without_userinfo_works_with_id_tokens(opened: Open) -> None:
     server = OidcServer(said={"userinfo_endpoint": None})
     with opened(server) as deputy:
         assert connect(deputy, server).account == "alice@example.test"
 
 
 @pytest.mark.parametrize("alg", ["RS256", "PS256", "ES256", "EdDSA"])
-def test_what_the_metadata_says_it_signs_by_is_believed(opened: Open, alg: str) -> None:
+def test_signing_algorithm_from_the_metadata_is_accepted(opened: Open, alg: str) -> None:
     keys: dict[str, Any] = {"ES256": ec_key, "EdDSA": lambda: OKPKey.generate_key("Ed25519", {"kid": "ed"})}
     key = keys.get(alg, rsa_key)()
     registry = jws.JWSRegistry(algorithms=[alg], strict_check_header=False)
@@ -168,7 +168,7 @@ def test_what_the_metadata_says_it_signs_by_is_believed(opened: Open, alg: str) 
         assert connect(deputy, server).status == "granted"
 
 
-def test_a_server_that_does_not_say_signs_by_RS256(opened: Open) -> None:
+def test_signing_algorithm_defaults_to_RS256(opened: Open) -> None:
     silent = {"id_token_signing_alg_values_supported": None}
     server = OidcServer(
         said=silent, sign=lambda claims: jwt.encode({"alg": "RS256"}, claims, rsa_key()), jwks=key_set(rsa_key())
@@ -180,7 +180,7 @@ def test_a_server_that_does_not_say_signs_by_RS256(opened: Open) -> None:
         assert connect(deputy, server).reason_code == "bad_id_token"
 
 
-def test_a_key_that_is_not_named_is_found_and_odd_ones_are_passed_over(opened: Open) -> None:
+def test_key_without_id_is_found_and_unusable_ones_are_skipped(opened: Open) -> None:
     odd: list[Any] = [7, None, {"kty": "EC"}, {"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "ec-1"}, {}]
     other = ECKey.generate_key("P-256", {"kid": "ec-0"})
     keys = [*odd, *(key.as_dict(private=False) for key in (rsa_key(), other, ec_key()))]
@@ -192,7 +192,7 @@ def test_a_key_that_is_not_named_is_found_and_odd_ones_are_passed_over(opened: O
 
 
 @pytest.mark.parametrize("named", [{"sub": "mallory"}, {"iss": "https://other.example.test"}, {"sub": ["alice-1"]}])
-def test_a_refresh_that_brings_tokens_of_another_account_ends_the_grant_and_them(opened: Open, named: Claims) -> None:
+def test_refresh_with_another_accounts_tokens_ends_the_grant_and_tokens(opened: Open, named: Claims) -> None:
     server = OidcServer(with_refresh=True)
     with opened(server) as deputy:
         assert connect(deputy, server).status == "granted"
@@ -207,7 +207,7 @@ def test_a_refresh_that_brings_tokens_of_another_account_ends_the_grant_and_them
 @pytest.mark.parametrize(
     "sign", [OidcServer().sign, lambda claims: "e.n.c.rypt.ed", lambda claims: "no.token.", lambda claims: "x"]
 )
-def test_refresh_with_an_unreadable_id_token_is_good(opened: Open, sign: Callable[[Claims], str]) -> None:
+def test_refresh_with_an_unreadable_id_token_is_accepted(opened: Open, sign: Callable[[Claims], str]) -> None:
     server = OidcServer(with_refresh=True)
     with opened(server) as deputy:
         connect(deputy, server)
@@ -339,7 +339,7 @@ BAD: dict[str, tuple[Callable[[], OidcServer], str]] = {
 
 
 @pytest.mark.processes
-def test_A15_an_id_token_that_does_not_prove_it_connects_nobody(
+def test_A15_invalid_id_token_connects_nobody(
     opened: Open, subtests: pytest.Subtests, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name, (make, why) in BAD.items():
@@ -356,19 +356,19 @@ def test_A15_an_id_token_that_does_not_prove_it_connects_nobody(
             assert not any(form.get("code") and form["code"] in caplog.text for _, form in server.forms)
 
 
-def test_the_page_says_that_this_is_not_the_users_to_mend() -> None:
+def test_id_token_failure_page_says_the_operator_must_fix_it() -> None:
     assert "did not prove whose account" in texts.ENDED["bad_id_token"]
     assert "people who run this application" in texts.NEXT["bad_id_token"]
 
 
-def test_keys_that_cannot_be_had_for_the_moment_are_no_fault_of_the_operators(opened: Open) -> None:
+def test_unavailable_keys_are_not_an_operator_error(opened: Open) -> None:
     server = OidcServer(answers={"/jwks": (503, {})})
     with opened(server) as deputy:
         ended = connect(deputy, server)
     assert ended.status == "failed" and ended.reason_code not in ("bad_id_token", "operator") and not server.tokens
 
 
-def test_a_token_is_judged_by_when_it_came_and_a_device_sends_no_nonce() -> None:
+def test_id_token_is_validated_at_its_arrival_time_and_device_flow_needs_no_nonce() -> None:
     row = made(issuer=ISSUER, jwks_url=f"{ISSUER}/jwks", id_token_algs=frozenset({"ES256"}))
     claims = {"iss": ISSUER, "sub": "1", "aud": [CLIENT], "iat": 1000, "exp": 1060}
     token = Secret(jwt.encode({"alg": "ES256"}, claims, ec_key()))

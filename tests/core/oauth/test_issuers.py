@@ -94,7 +94,7 @@ def vault() -> Vault:
     return portal().run(Vault.open(MemoryStore(), [secrets.token_bytes(32)]))
 
 
-def test_A14_an_issuer_and_a_resource_in_the_settings_are_all_that_a_toolkit_of_ones_own_needs(
+def test_A14_issuer_and_resource_settings_are_enough_for_an_own_toolkit(
     server: Acme, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "deputize.toml").write_text(CONFIG)
@@ -131,12 +131,12 @@ def test_failed_start_releases_the_vault(server: Acme, tmp_path: Path, monkeypat
     assert not [one.name for one in threading.enumerate() if "sqlite" in one.name.lower()]
 
 
-async def test_nothing_is_said_of_a_resource_where_none_is_named(server: Acme, vault: Vault) -> None:
+async def test_resource_is_not_sent_unless_configured(server: Acme, vault: Vault) -> None:
     rows = await find_providers(Settings.load(apps={"acme": APP}), vault, server)
     assert rows["acme"].oauth.resource == ""
 
 
-async def test_a_server_that_is_down_at_start_is_known_from_before(server: Acme, vault: Vault) -> None:
+async def test_server_down_at_start_uses_stored_metadata(server: Acme, vault: Vault) -> None:
     said = Settings.load(apps={"acme": APP})
     first = (await find_providers(said, vault, server))["acme"]
     server.down = True
@@ -148,13 +148,13 @@ async def test_a_server_that_is_down_at_start_is_known_from_before(server: Acme,
     assert (await find_providers(said, vault, server))["acme"].oauth.token_url == f"{ISSUER}/token2"
 
 
-async def test_a_server_that_was_never_reached_stops_the_start(server: Acme, vault: Vault) -> None:
+async def test_server_never_reached_stops_the_start(server: Acme, vault: Vault) -> None:
     server.down = True
     with pytest.raises(ProviderUnavailable):
         await find_providers(Settings.load(apps={"acme": APP}), vault, server)
 
 
-async def test_what_one_issuer_said_is_never_taken_for_another(server: Acme, vault: Vault) -> None:
+async def test_metadata_of_one_issuer_is_never_used_for_another(server: Acme, vault: Vault) -> None:
     await find_providers(Settings.load(apps={"acme": APP}), vault, server)
     assert await KnownIssuers(vault).read(f"{ISSUER}/") is None
     server.down = True
@@ -163,7 +163,7 @@ async def test_what_one_issuer_said_is_never_taken_for_another(server: Acme, vau
         await find_providers(Settings.load(apps={"acme": other}), vault, server)
 
 
-async def test_a_server_that_turns_bad_is_not_remembered_for_good(server: Acme, vault: Vault) -> None:
+async def test_server_with_invalid_metadata_keeps_only_the_valid_stored_one(server: Acme, vault: Vault) -> None:
     said = Settings.load(apps={"acme": APP})
     await find_providers(said, vault, server)
     server.said["issuer"] = "https://evil.example.test"
@@ -173,13 +173,13 @@ async def test_a_server_that_turns_bad_is_not_remembered_for_good(server: Acme, 
     assert kept is not None and kept["issuer"] == ISSUER
 
 
-async def test_private_addresses_are_called_only_where_settings_say_so(server: Acme, vault: Vault) -> None:
+async def test_private_addresses_need_the_setting(server: Acme, vault: Vault) -> None:
     inside = AppSettings(client_id="a", issuer="https://127.0.0.1")
     with pytest.raises(SettingsError):
         await find_providers(Settings.load(apps={"acme": inside}), vault, server)
 
 
-async def test_discovery_made_with_private_addresses_is_not_used_without(server: Acme, vault: Vault) -> None:
+async def test_stored_discovery_with_private_addresses_needs_the_setting(server: Acme, vault: Vault) -> None:
     inside, known = "https://idp.example.test/me", KnownIssuers(vault)
     server.said["userinfo_endpoint"] = inside
     await discover(ISSUER, name="acme", allow_private_network=True, transport=server, known=known)
@@ -202,7 +202,9 @@ async def test_discovery_made_with_private_addresses_is_not_used_without(server:
 @pytest.mark.parametrize(
     "place", ["https://accounts.google.com/o/oauth2/v2/auth", "https://oauth2.googleapis.com/token"]
 )
-async def test_server_with_anothers_address_stops_the_start(server: Acme, vault: Vault, name: str, place: str) -> None:
+async def test_server_with_another_providers_endpoint_stops_the_start(
+    server: Acme, vault: Vault, name: str, place: str
+) -> None:
     """Else people consent at Google's page to what this server then gets the code of, whoever allowed that."""
     server.said[name] = place
     app = APP.model_copy(update={"trusted_origins": ["https://accounts.google.com", "https://oauth2.googleapis.com"]})
@@ -210,13 +212,13 @@ async def test_server_with_anothers_address_stops_the_start(server: Acme, vault:
         await find_providers(Settings.load(apps={"acme": app}), vault, server)
 
 
-async def test_two_realms_of_one_server_are_no_strangers_to_each_other(server: Acme, vault: Vault) -> None:
+async def test_two_realms_of_one_server_are_allowed(server: Acme, vault: Vault) -> None:
     theirs = Settings.load(apps={"acme": APP, "beta": APP.model_copy(update={"label": "Beta"})})
     rows = await find_providers(theirs, vault, server)
     assert rows["acme"].oauth.token_url == rows["beta"].oauth.token_url
 
 
-def test_the_issuer_of_a_provider_of_the_table_is_that_provider() -> None:
+def test_issuer_of_a_built_in_provider_must_use_that_provider() -> None:
     theirs = PROVIDERS["google"]
     row = replace(theirs, name="work", oauth=replace(theirs.oauth, issuer="https://accounts.google.com"))
     check_addresses(row, PROVIDERS.values())
@@ -225,7 +227,7 @@ def test_the_issuer_of_a_provider_of_the_table_is_that_provider() -> None:
 
 
 @pytest.mark.parametrize("change", [{"par": True}, {"dpop": True}, {"assertion_audience": "token"}, {"resource": "x"}])
-def test_two_apps_of_one_server_say_the_same_of_it(change: dict[str, Any]) -> None:
+def test_apps_of_one_server_must_agree_on_its_settings(change: dict[str, Any]) -> None:
     other = APP.model_copy(update={"provider": "acme", **change})
     with pytest.raises(SettingsError, match="configure it differently"):
         Settings.load(apps={"acme": APP, "second": other}).issuers()
@@ -233,7 +235,7 @@ def test_two_apps_of_one_server_say_the_same_of_it(change: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("name", ["par", "dpop", "assertion_audience"])
-def test_what_only_an_issuer_can_be_told_is_refused_where_there_is_none(name: str) -> None:
+def test_issuer_only_setting_is_refused_without_an_issuer(name: str) -> None:
     said = {"assertion_audience": "token"}.get(name, True)
     with pytest.raises(SettingsError, match=f"apps.google.*{name}.*issuer"):
         Settings.load(apps={"google": {"client_id": "a", name: said}})

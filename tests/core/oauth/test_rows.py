@@ -132,7 +132,7 @@ def selling(**more: Any) -> Line:
     )
 
 
-async def test_an_act_goes_to_the_instance_that_the_token_reply_named() -> None:
+async def test_act_goes_to_the_instance_from_the_token_reply() -> None:
     line = selling()
     async with await built(line, PROVIDERS["salesforce"]) as deputy:
         assert (await connected(deputy, "salesforce", "api")).status == "granted"
@@ -142,7 +142,7 @@ async def test_an_act_goes_to_the_instance_that_the_token_reply_named() -> None:
         assert grant.expires_at == Clock.now + 7200
 
 
-async def test_an_instance_that_moves_with_a_refresh_is_where_the_next_act_goes() -> None:
+async def test_act_follows_an_instance_changed_by_a_refresh() -> None:
     line, clock = selling(instance_url=OTHER), Clock()
     async with await built(line, PROVIDERS["salesforce"], clock) as deputy:
         await connected(deputy, "salesforce", "api")
@@ -154,7 +154,7 @@ async def test_an_instance_that_moves_with_a_refresh_is_where_the_next_act_goes(
 @pytest.mark.parametrize(
     "place", ["https://evil.test", "http://acme.my.salesforce.com", "https://acme.salesforce.com.evil.test"]
 )
-async def test_D1_a_grant_for_a_foreign_instance_is_not_kept(place: str) -> None:
+async def test_D1_grant_for_a_foreign_instance_is_not_stored(place: str) -> None:
     line = selling()
     line.answers[f"POST {LOGIN}/token"] = SOLD | {"instance_url": place}
     async with await built(line, PROVIDERS["salesforce"]) as deputy:
@@ -162,7 +162,7 @@ async def test_D1_a_grant_for_a_foreign_instance_is_not_kept(place: str) -> None
         assert await deputy.vault.list_grants(ALICE) == [] and line.to(place) == []
 
 
-async def test_D1_a_refresh_that_names_a_foreign_instance_brings_no_token_there() -> None:
+async def test_D1_refresh_naming_a_foreign_instance_sends_no_token_there() -> None:
     line, clock = selling(instance_url="https://evil.test"), Clock()
     async with await built(line, PROVIDERS["salesforce"], clock) as deputy:
         await connected(deputy, "salesforce", "api")
@@ -172,7 +172,7 @@ async def test_D1_a_refresh_that_names_a_foreign_instance_brings_no_token_there(
         assert line.to("https://evil.test") == []
 
 
-async def test_salesforces_refresh_token_is_what_is_revoked() -> None:
+async def test_salesforce_revocation_sends_the_refresh_token() -> None:
     line = selling()
     async with await built(line, PROVIDERS["salesforce"]) as deputy:
         await connected(deputy, "salesforce", "api")
@@ -199,7 +199,7 @@ def hub(**rights: str) -> Line:
     )
 
 
-async def test_a_github_apps_rights_are_those_of_its_installations_and_last_over_a_refresh() -> None:
+async def test_github_app_permissions_come_from_installations_and_survive_refresh() -> None:
     line, clock = hub(issues="write", metadata="read"), Clock()
     async with await built(line, PROVIDERS["github_app"], clock) as deputy:
         assert (await connected(deputy, "github_app", "issues:read")).status == "granted"
@@ -220,7 +220,7 @@ def paged(*pages: int) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize(("pages", "asked"), [((100, 3), 2), ((100, 100, 1), 3), ((100, 100, 0), 3), ((99,), 1)])
-async def test_rights_are_read_from_all_installations_beyond_a_hundred(pages: tuple[int, ...], asked: int) -> None:
+async def test_permissions_are_read_from_more_than_a_hundred_installations(pages: tuple[int, ...], asked: int) -> None:
     line = hub()
     line.answers[f"GET {API}/user/installations"] = paged(*pages)
     async with await built(line, PROVIDERS["github_app"]) as deputy:
@@ -230,7 +230,7 @@ async def test_rights_are_read_from_all_installations_beyond_a_hundred(pages: tu
         assert numbers == [None, "2", "3"][:asked]
 
 
-async def test_installations_without_end_are_read_up_to_ten_thousand() -> None:
+async def test_installations_are_read_up_to_ten_thousand() -> None:
     line = hub()
     line.answers[f"GET {API}/user/installations"] = paged(*(100,) * 120)
     async with await built(line, PROVIDERS["github_app"]) as deputy:
@@ -238,14 +238,14 @@ async def test_installations_without_end_are_read_up_to_ten_thousand() -> None:
         assert len(line.to(f"{API}/user/installations")) == 100
 
 
-async def test_a_right_that_no_installation_has_is_missing_at_once() -> None:
+async def test_permission_without_installation_makes_the_consent_partial() -> None:
     async with await built(hub(metadata="read"), PROVIDERS["github_app"]) as deputy:
         ended = await connected(deputy, "github_app", "issues:write")
         assert ended.status == "partial"
 
 
 @pytest.mark.parametrize("pages", [[], [100]], ids=["the first page", "a later page"])
-async def test_no_grant_is_kept_when_its_rights_cannot_be_read(pages: list[int]) -> None:
+async def test_grant_is_not_stored_when_its_permissions_cannot_be_read(pages: list[int]) -> None:
     line = hub()
     line.answers[f"GET {API}/user/installations"] = [*(paged(*pages) if pages else []), (503, None)]
     async with await built(line, PROVIDERS["github_app"]) as deputy:
@@ -256,7 +256,7 @@ async def test_no_grant_is_kept_when_its_rights_cannot_be_read(pages: list[int])
 # ------------------------------------------------------------- how tokens end
 
 
-async def test_R30_github_hears_of_the_access_token_from_the_app() -> None:
+async def test_R30_github_revocation_sends_the_access_token_with_app_authentication() -> None:
     line = hub(issues="read")
     async with await built(line, PROVIDERS["github_app"]) as deputy:
         await connected(deputy, "github_app", "issues:read")
@@ -267,7 +267,7 @@ async def test_R30_github_hears_of_the_access_token_from_the_app() -> None:
         )
 
 
-async def test_R30_an_expired_access_token_is_replaced_before_it_is_ended_and_the_new_one_is_never_forgotten() -> None:
+async def test_R30_expired_access_token_is_refreshed_and_then_revoked() -> None:
     line, clock = hub(issues="read"), Clock()
     line.answers[f"DELETE {API}/applications/id/grant"] = [(503, None), (204, None)]
     async with await built(line, PROVIDERS["github_app"], clock) as deputy:
@@ -282,7 +282,7 @@ async def test_R30_an_expired_access_token_is_replaced_before_it_is_ended_and_th
         assert len(line.to("https://github.com/login/oauth/access_token")) == 2
 
 
-async def test_R30_a_refresh_token_that_is_dead_already_leaves_nothing_to_end() -> None:
+async def test_R30_dead_refresh_token_leaves_nothing_to_revoke() -> None:
     line, clock = hub(issues="read"), Clock()
     line.answers["POST https://github.com/login/oauth/access_token"][1] = {"error": "bad_refresh_token"}
     async with await built(line, PROVIDERS["github_app"], clock) as deputy:
@@ -298,7 +298,7 @@ NAMELESS = {"access_token": "at", "token_type": "bearer"}
 
 
 @pytest.mark.parametrize(("absent", "status"), [("requested", "granted"), ("empty", "partial")])
-async def test_A13_a_reply_without_scopes_grants_what_the_row_says(absent: Any, status: str) -> None:
+async def test_A13_reply_without_scopes_grants_what_the_provider_definition_says(absent: Any, status: str) -> None:
     line = hub()
     line.answers["POST https://github.com/login/oauth/access_token"] = NAMELESS
     row = with_fields(PROVIDERS["github"], absent_scope=absent)
@@ -307,14 +307,14 @@ async def test_A13_a_reply_without_scopes_grants_what_the_row_says(absent: Any, 
 
 
 @pytest.mark.parametrize("granted", ["repo", "repo,public_repo"])
-async def test_A13_a_narrow_scope_that_a_granted_one_covers_is_not_missing(granted: str) -> None:
+async def test_A13_narrow_scope_covered_by_a_granted_one_is_not_missing(granted: str) -> None:
     line = hub()
     line.answers["POST https://github.com/login/oauth/access_token"] = NAMELESS | {"scope": granted}
     async with await built(line, PROVIDERS["github"]) as deputy:
         assert (await connected(deputy, "github", "repo", "public_repo")).status == "granted"
 
 
-async def test_a_refresh_that_names_no_scope_leaves_them_as_they_were() -> None:
+async def test_refresh_without_scopes_keeps_them() -> None:
     line, clock = hub(), Clock()
     line.answers["POST https://github.com/login/oauth/access_token"] = [GIVEN | {"scope": "repo"}, GIVEN]
     async with await built(line, PROVIDERS["github"], clock) as deputy:
@@ -324,7 +324,7 @@ async def test_a_refresh_that_names_no_scope_leaves_them_as_they_were() -> None:
         assert (await deputy.refresher.get_live(grant)).scopes == {"repo"}
 
 
-async def test_A7_slack_on_loopback_without_pkce_says_what_to_do_before_anybody_leaves() -> None:
+async def test_A7_slack_loopback_without_pkce_is_refused_before_the_user_leaves() -> None:
     line = Line({})
     async with await built(line, PROVIDERS["slack"], pages="http://127.0.0.1:8736") as deputy:
         [consent] = await deputy.connect("alice", "slack", scopes=["users:read"])

@@ -75,7 +75,7 @@ def always(what: Any) -> Callable[[Act], Any]:
 @pytest.mark.parametrize(
     "junk", [None, True, 1, "allow", "yes", {}, Effect.READS, Verdict, [Verdict.ALLOW], Verdict.DENY]
 )
-async def test_E5_a_policy_that_returns_anything_else_denies(house: Asking, junk: Any) -> None:
+async def test_E5_policy_returning_another_value_denies(house: Asking, junk: Any) -> None:
     house.deputy.policy = always(junk)
     with pytest.raises(PolicyDenied):
         await house.act("search")
@@ -83,7 +83,7 @@ async def test_E5_a_policy_that_returns_anything_else_denies(house: Asking, junk
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), RecursionError(), PolicyDenied("x")])
-async def test_E5_a_policy_that_raises_denies_whether_it_is_async_or_not(house: Asking, error: Exception) -> None:
+async def test_E5_policy_that_raises_denies_sync_or_async(house: Asking, error: Exception) -> None:
     def raising(act: Act) -> Verdict:
         raise error
 
@@ -99,7 +99,7 @@ async def test_E5_a_policy_that_raises_denies_whether_it_is_async_or_not(house: 
 
 
 @pytest.mark.parametrize("error", [ValueError("a secret"), None])
-async def test_a_policy_that_does_not_work_is_logged_so_that_nobody_takes_it_for_a_strict_one(
+async def test_broken_policy_is_logged(
     house: Asking, error: Exception | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(act: Act) -> Verdict:
@@ -115,7 +115,7 @@ async def test_a_policy_that_does_not_work_is_logged_so_that_nobody_takes_it_for
     assert told == f"The policy {said}, so gmail_search is denied."
 
 
-async def test_a_policy_may_be_async(house: Asking) -> None:
+async def test_policy_may_be_async(house: Asking) -> None:
     async def later(act: Act) -> Verdict:
         await asyncio.sleep(0)
         return Verdict.ALLOW
@@ -124,7 +124,7 @@ async def test_a_policy_may_be_async(house: Asking) -> None:
     assert await house.act("search")
 
 
-async def test_a_policy_sees_whose_act_it_is_and_its_validated_arguments(house: Asking) -> None:
+async def test_policy_sees_the_user_and_validated_arguments(house: Asking) -> None:
     seen: list[Act] = []
 
     def look(act: Act) -> Verdict:
@@ -139,7 +139,7 @@ async def test_a_policy_sees_whose_act_it_is_and_its_validated_arguments(house: 
     assert (act.arguments, act.agent, act.call) == (MAIL, "helper", CALL)
 
 
-async def test_the_ready_made_policies(house: Asking) -> None:
+async def test_built_in_policies_return_their_verdicts(house: Asking) -> None:
     acts: dict[str, Act] = {}
 
     def keep(act: Act) -> Verdict:
@@ -160,14 +160,14 @@ async def test_the_ready_made_policies(house: Asking) -> None:
 # ------------------------------------------------------------- the order
 
 
-async def test_arguments_are_checked_before_the_policy_is_asked(house: Asking) -> None:
+async def test_arguments_are_validated_before_the_policy(house: Asking) -> None:
     house.deputy.policy = always(Verdict.DENY)
     with pytest.raises(DeputizeError) as caught:
         await house.act("send", to="x")
     assert caught.value.code == "invalid_input"
 
 
-async def test_policy_comes_before_the_grant_and_the_grant_before_the_approval() -> None:
+async def test_policy_precedes_grant_and_grant_precedes_approval() -> None:
     house = await Asking().begin()
     house.deputy.policy = always(Verdict.DENY)
     with pytest.raises(PolicyDenied):
@@ -183,7 +183,7 @@ async def test_policy_comes_before_the_grant_and_the_grant_before_the_approval()
     await house.deputy.close()
 
 
-async def test_a_policy_that_says_no_counts_though_the_user_said_yes(house: Asking) -> None:
+async def test_policy_denial_overrides_the_users_approval(house: Asking) -> None:
     approval = await house.asked()
     await house.deputy.decide(approval, "approve", by="alice")
     house.deputy.policy = always(Verdict.DENY)
@@ -195,7 +195,7 @@ async def test_a_policy_that_says_no_counts_though_the_user_said_yes(house: Aski
 # ------------------------------------------------------------- approvals
 
 
-async def test_E1_an_approved_act_happens_once_and_a_second_one_is_asked_again(house: Asking) -> None:
+async def test_E1_approved_act_happens_once_and_a_second_needs_approval(house: Asking) -> None:
     approval = await house.asked()
     assert (approval.tool, approval.effect, approval.preview, approval.status) == (
         "gmail_send",
@@ -210,7 +210,7 @@ async def test_E1_an_approved_act_happens_once_and_a_second_one_is_asked_again(h
     assert other.id != approval.id and house.mails == 1
 
 
-async def test_E1_edited_arguments_are_another_act_to_approve(house: Asking) -> None:
+async def test_E1_changed_arguments_need_another_approval(house: Asking) -> None:
     approval = await house.asked()
     await house.deputy.decide(approval, "approve", by="alice")
     for edit in ({"to": "decoy@example.test"}, {"body": "Yes, gladly. "}, {"subject": "lunch"}):
@@ -219,7 +219,7 @@ async def test_E1_edited_arguments_are_another_act_to_approve(house: Asking) -> 
     assert house.mails == 0
 
 
-async def test_E1_a_yes_for_one_account_is_none_for_another(house: Asking) -> None:
+async def test_E1_approval_for_one_account_is_not_valid_for_another(house: Asking) -> None:
     """The user was shown from which account the mail goes; meanwhile another one has become the default."""
     other = await house.deputy.consents.require(User("alice"), house.deputy.apps["google"], [SEND])
     await consent(house.deputy, house.sandbox, other, as_="bob@example.test")
@@ -231,7 +231,7 @@ async def test_E1_a_yes_for_one_account_is_none_for_another(house: Asking) -> No
     assert again.account == "bob@example.test" and house.sandbox.sent("bob@example.test") == []
 
 
-async def test_E1_another_users_yes_counts_for_nothing(house: Asking) -> None:
+async def test_E1_approval_by_another_user_is_refused(house: Asking) -> None:
     approval = await house.asked()
     for other in ("bob", User("alice", "tenant"), "Alice", "alice "):
         with pytest.raises(NotFound):
@@ -243,12 +243,12 @@ async def test_E1_another_users_yes_counts_for_nothing(house: Asking) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "x", "../x", "x" * 300, "é", "a/b"])
-async def test_an_approval_nobody_asked_for_cannot_be_decided(house: Asking, name: str) -> None:
+async def test_unknown_approval_cannot_be_decided(house: Asking, name: str) -> None:
     with pytest.raises(DeputizeError):
         await house.deputy.decide(name, "approve", by="alice")
 
 
-async def test_E1_a_late_yes_is_refused_and_a_yes_used_late_is_asked_again(house: Asking) -> None:
+async def test_E1_late_approval_is_refused_and_a_late_use_asks_again(house: Asking) -> None:
     approval = await house.asked()
     house.clock.now += APPROVAL_TTL + 1
     with pytest.raises(NotFound):
@@ -260,7 +260,7 @@ async def test_E1_a_late_yes_is_refused_and_a_yes_used_late_is_asked_again(house
     assert house.mails == 0
 
 
-async def test_a_no_is_remembered_for_this_act_and_its_reason_is_told(house: Asking) -> None:
+async def test_rejection_is_remembered_with_its_reason(house: Asking) -> None:
     approval = await house.asked()
     await house.deputy.decide(approval, "reject", by="alice", reason="too early")
     for _ in range(2):
@@ -270,7 +270,7 @@ async def test_a_no_is_remembered_for_this_act_and_its_reason_is_told(house: Ask
     await house.asked(message="m2")
 
 
-async def test_the_first_answer_counts(house: Asking) -> None:
+async def test_first_decision_counts(house: Asking) -> None:
     approval = await house.asked()
     await house.deputy.decide(approval, "reject", by="alice")
     with pytest.raises(Conflict):
@@ -281,14 +281,14 @@ async def test_the_first_answer_counts(house: Asking) -> None:
 
 
 @pytest.mark.parametrize("answer", ["yes", "", "APPROVE", None, True])
-async def test_an_answer_that_is_neither_yes_nor_no_is_refused(house: Asking, answer: Any) -> None:
+async def test_invalid_decision_is_refused(house: Asking, answer: Any) -> None:
     approval = await house.asked()
     with pytest.raises(DeputizeError):
         await house.deputy.decide(approval, answer, by="alice")
     assert (await house.asked()).status == "pending"
 
 
-async def test_of_opposite_answers_at_the_same_time_the_no_is_left(house: Asking) -> None:
+async def test_rejection_wins_over_a_concurrent_approval(house: Asking) -> None:
     approval = await house.asked()
     house.store.pause = 0.001
     both: list[Decision] = ["approve", "reject"]
@@ -299,7 +299,7 @@ async def test_of_opposite_answers_at_the_same_time_the_no_is_left(house: Asking
         await house.act("send", **MAIL)
 
 
-async def test_fifty_runs_that_wait_ask_once_and_after_a_yes_send_once(house: Asking) -> None:
+async def test_fifty_waiting_runs_ask_once_and_send_once(house: Asking) -> None:
     house.store.pause = 0.001
     errors = await asyncio.gather(*(house.act("send", **MAIL) for _ in range(50)), return_exceptions=True)
     assert {e.approval.id for e in errors if isinstance(e, ApprovalRequired)} == {(await house.asked()).id}
@@ -309,7 +309,7 @@ async def test_fifty_runs_that_wait_ask_once_and_after_a_yes_send_once(house: As
     assert house.mails == 1 and len({one["id"] for one in results}) == 1
 
 
-async def test_a_yes_stays_good_while_the_act_is_refused_without_effect(house: Asking) -> None:
+async def test_approval_stays_valid_when_the_act_is_refused_without_effect(house: Asking) -> None:
     from tests.support.faults import GMAIL_API, answer
 
     await house.deputy.decide(await house.asked(), "approve", by="alice")
@@ -320,7 +320,7 @@ async def test_a_yes_stays_good_while_the_act_is_refused_without_effect(house: A
     assert house.mails == 1
 
 
-async def test_a_used_yes_is_said_to_be_used(house: Asking) -> None:
+async def test_consumed_approval_is_reported_as_consumed(house: Asking) -> None:
     approval = await house.asked()
     await house.deputy.decide(approval, "approve", by="alice")
     await house.act("send", **MAIL)
@@ -329,7 +329,7 @@ async def test_a_used_yes_is_said_to_be_used(house: Asking) -> None:
         await house.deputy.decide(approval, "approve", by="alice")
 
 
-async def test_an_act_without_a_call_can_be_approved_and_called_again(house: Asking) -> None:
+async def test_act_without_a_call_can_be_approved_and_repeated(house: Asking) -> None:
     """As the error's hint says: record the answer, and call again."""
 
     async def act() -> Any:
@@ -341,14 +341,14 @@ async def test_an_act_without_a_call_can_be_approved_and_called_again(house: Ask
     assert (await act())["id"] and house.mails == 1
 
 
-async def test_bob_sees_nothing_of_what_alice_is_asked(house: Asking) -> None:
+async def test_pending_approvals_of_alice_are_hidden_from_bob(house: Asking) -> None:
     await house.asked()
     assert len(await house.deputy.approvals.list_pending(User("alice"))) == 1
     assert await house.deputy.approvals.list_pending(User("bob")) == []
     assert await house.deputy.approvals.list_pending(User("alice", "tenant")) == []
 
 
-def test_a_preview_of_arguments_shows_all_of_them() -> None:
+def test_argument_preview_shows_all_arguments() -> None:
     long = "x" * (MAX_IN_PAYLOAD + 7)
     shown = dict(argument_rows({"body": long, "to": ["a", "b"], "none": None, "flag": False, "zero": 0, "cc": []}))
     assert shown == {"body": long, "to": "a, b", "flag": "no", "zero": "0", "cc": "(emptied)"}
@@ -357,12 +357,12 @@ def test_a_preview_of_arguments_shows_all_of_them() -> None:
     assert cut["truncated"] is True and cut["link"] and cut["preview"]["to"] == "a, b"
 
 
-def test_what_is_sent_is_not_masked_in_what_is_shown() -> None:
+def test_sent_text_is_not_masked_in_the_preview() -> None:
     text = f"cookie: chocolate chip\nhere: ya29.{'a1B' * 20}"
     assert dict(argument_rows({"body": text})) == {"body": text}
 
 
-def test_the_deputys_policy_is_to_ask_before_sending() -> None:
+def test_default_policy_is_ask_before_sending() -> None:
     import inspect
 
     assert inspect.signature(Deputy).parameters["policy"].default is ask_before_sending
@@ -375,7 +375,7 @@ UNKNOWN = Call("t")
 """A call that cannot be told from another that looks the same."""
 
 
-async def test_a_yes_to_a_read_is_for_one_read(house: Asking) -> None:
+async def test_approval_of_a_read_covers_one_read(house: Asking) -> None:
     house.deputy.policy = always(Verdict.ASK)
     with pytest.raises(ApprovalRequired) as caught:
         await house.deputy.act("gmail_search", {}, user="alice", call=UNKNOWN)
@@ -387,7 +387,7 @@ async def test_a_yes_to_a_read_is_for_one_read(house: Asking) -> None:
     assert again.value.approval.id != caught.value.approval.id and len(house.line.seen) == 1
 
 
-async def test_a_read_that_failed_leaves_the_yes_and_a_known_one_may_be_run_again(house: Asking) -> None:
+async def test_failed_read_keeps_its_approval_and_a_call_with_id_may_repeat(house: Asking) -> None:
     house.deputy.policy = always(Verdict.ASK)
     for call in (UNKNOWN, CALL):
         with pytest.raises(ApprovalRequired) as caught:
@@ -406,7 +406,9 @@ async def test_a_read_that_failed_leaves_the_yes_and_a_known_one_may_be_run_agai
     ("call", "decision"),
     [(CALL, None), (CALL, "approve"), *((UNKNOWN, decision) for decision in (None, "approve", "reject"))],
 )  # a no to a call that is known holds: tests/core/approvals/test_rejections.py
-async def test_old_question_does_not_block_allowed_acts(house: Asking, decision: Decision | None, call: Call) -> None:
+async def test_old_approval_request_does_not_block_allowed_acts(
+    house: Asking, decision: Decision | None, call: Call
+) -> None:
     with pytest.raises(ApprovalRequired) as caught:
         await house.deputy.act("gmail_send", MAIL, user="alice", call=call)
     if decision:
@@ -418,7 +420,7 @@ async def test_old_question_does_not_block_allowed_acts(house: Asking, decision:
     assert house.mails == (2 if decision == "approve" and call is UNKNOWN else 1)
 
 
-async def test_what_the_user_wrote_for_one_call_is_not_put_into_another_that_looks_the_same(house: Asking) -> None:
+async def test_edit_of_one_call_is_not_applied_to_an_equal_call(house: Asking) -> None:
     with pytest.raises(ApprovalRequired) as caught:
         await house.deputy.act("gmail_send", MAIL, user="alice", call=UNKNOWN)
     other = {**MAIL, "body": "No, sorry."}
@@ -438,7 +440,7 @@ async def test_what_the_user_wrote_for_one_call_is_not_put_into_another_that_loo
         "https://a@github.com/x",
     ],
 )
-def test_an_address_to_sign_in_at_is_the_providers_own_or_not_shown(url: str) -> None:
+def test_sign_in_url_is_shown_only_if_it_is_the_providers_own(url: str) -> None:
     provider = PROVIDERS["github"]
     assert own_address(provider, url) == ""
     assert own_address(provider, "https://github.com/orgs/acme/sso?x=1") == "https://github.com/orgs/acme/sso?x=1"

@@ -38,11 +38,11 @@ from deputize.core.provenance.identifiers import named, part_of, targets
         ("UNDERSTAND, e-mail me at 12:30 on 1.2.", set()),
     ],
 )
-def test_a_text_names(text: str, found: set[str]) -> None:
+def test_identifiers_in_a_text_are_found(text: str, found: set[str]) -> None:
     assert named(text) == found
 
 
-def test_repository_of_a_link_has_an_owner_a_name_and_a_shared_host() -> None:
+def test_repository_link_is_named_with_owner_name_and_shared_host() -> None:
     for link in ("//github.com/evil", "//github.com//payload"):
         assert named(f"https:{link}") == {link}
     assert named("https://evil.test/evil/payload") == {"evil.test"}
@@ -61,13 +61,13 @@ BARE: str = """\
     https:\\\\evil.test EVIL.TEST, (evil.test) "evil.test/a" evil.test?x=1 evil.test- https://evil.test-/x"""
 
 
-def test_markup_around_or_inside_address_changes_nothing() -> None:
+def test_markup_in_an_address_does_not_hide_it() -> None:
     for text in MARKED.split():
         body = Preview("Send", audience=Audience.PEOPLE, text=f"a\n{text}\n{LONG}")
         assert ("cfo@acme.test" in named(text), "cfo@acme.test" in targets(body)) == (True, True), text
 
 
-def test_host_without_scheme_is_named_on_both_sides() -> None:
+def test_host_without_scheme_is_found_in_text_and_preview() -> None:
     for text in BARE.split():
         assert "evil.test" in named(f"go to {text} now"), text
         for note in (text, f"go to {text} now", f"Hello,\nsee {text}\n{LONG}"):
@@ -93,14 +93,14 @@ def test_host_of_a_link_needs_no_dot(text: str, host: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["a // b", "src//b", "https://", "https:///x", "http://wiki@", "std::vec"])
-def test_signs_of_a_link_alone_name_no_host(text: str) -> None:
+def test_link_punctuation_alone_names_no_host(text: str) -> None:
     assert not {one for one in named(text) if "/" not in one}
 
 
 @pytest.mark.parametrize(
     "text", ["docs.google.com/forms/d/x", "www.docs.google.com/forms/d/x/", "docs.google.com/forms/d/x."]
 )
-def test_shared_host_without_scheme_names_the_whole_address(text: str) -> None:
+def test_shared_host_without_scheme_names_the_whole_url(text: str) -> None:
     assert "//docs.google.com/forms/d/x" in named(f"see {text}")
     assert targets(Preview("Send", audience=Audience.PEOPLE, note=f"see {text}")).keys() == {
         "//docs.google.com/forms/d/x"
@@ -108,11 +108,11 @@ def test_shared_host_without_scheme_names_the_whole_address(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "host"), [("evil.zip/pay", "evil.zip"), ("www.evil.md", "evil.md")])
-def test_host_with_the_ending_of_a_file_is_a_target_if_it_has_a_path_or_www(text: str, host: str) -> None:
+def test_host_with_a_file_extension_is_a_target_if_it_has_path_or_www(text: str, host: str) -> None:
     assert host in targets(Preview("Send", audience=Audience.PEOPLE, note=f"see {text}"))
 
 
-def test_files_versions_and_abbreviations_in_text_are_not_hosts() -> None:
+def test_file_names_versions_and_abbreviations_are_not_hosts() -> None:
     words = "the report.pdf, README.md, v1.2, 1.2.3, e.g. i.e. U.S.A. a.m. Ph.D. notes.tar.gz src/app.py 12.30 Node.js"
     assert targets(Preview("Send", audience=Audience.PEOPLE, note=words, body=f"{words}\n{words}")) == {}
 
@@ -130,7 +130,7 @@ def test_files_versions_and_abbreviations_in_text_are_not_hosts() -> None:
         ("v1.2.3", []),
     ],
 )
-def test_hosts_above_are_those_of_a_host_alone(value: str, above: list[str]) -> None:
+def test_parent_domains_exist_for_bare_hosts_only(value: str, above: list[str]) -> None:
     assert list(part_of(value)) == above
 
 
@@ -144,7 +144,7 @@ def test_hosts_above_are_those_of_a_host_alone(value: str, above: list[str]) -> 
         "bob AT evil.te st",
     ],
 )
-def test_what_is_spelled_split_or_encoded_is_not_found(text: str) -> None:
+def test_spelled_split_or_encoded_address_is_not_found(text: str) -> None:
     """As the threat model says: what is not found is not told, and the rest of the policy has to hold."""
     assert "bob@evil.test" not in named(text)
 
@@ -152,7 +152,7 @@ def test_what_is_spelled_split_or_encoded_is_not_found(text: str) -> None:
 LONG = "As agreed. " * 30
 
 
-def test_an_act_is_about_its_people_its_place_its_pins_and_what_its_short_fields_are() -> None:
+def test_preview_targets_are_people_places_pins_and_short_fields() -> None:
     show = Preview(
         "Do it",
         audience=Audience.PUBLIC,
@@ -182,13 +182,13 @@ def test_an_act_is_about_its_people_its_place_its_pins_and_what_its_short_fields
     }
 
 
-def test_links_in_a_long_text_count_where_others_will_see_it() -> None:
+def test_links_in_long_text_are_targets_only_if_others_see_them() -> None:
     text = f"{LONG} https://link.test/x"
     assert targets(Preview("Keep it", audience=Audience.SELF, text=text)) == {}
     assert targets(Preview("Send it", audience=Audience.PEOPLE, text=text)) == {"link.test": "link.test"}
 
 
-def test_what_is_too_long_for_a_host_is_not_decoded() -> None:
+def test_too_long_host_is_not_decoded() -> None:
     taken = []
     for _ in range(3):
         begun = time.thread_time()
@@ -204,7 +204,7 @@ def test_what_is_too_long_for_a_host_is_not_decoded() -> None:
         *('"', '"@', "<b ", "<!--a", "*a.", "a.b/", "_@a.a_", "\u201c.", "a.bc ", "://a", "://[:", "://a@"),
     ],
 )
-def test_no_text_takes_more_than_one_look_at_each_character(piece: str) -> None:
+def test_identifier_search_time_is_linear(piece: str) -> None:
     def seconds(length: int) -> float:
         text = (piece * length)[:length]
         began = time.thread_time()

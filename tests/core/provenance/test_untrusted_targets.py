@@ -136,7 +136,7 @@ async def desk() -> AsyncIterator[Desk]:
 # ----------------------------------------------------------------- what is told
 
 
-async def test_the_policy_is_told_which_target_a_stranger_named_and_where(desk: Desk) -> None:
+async def test_policy_sees_which_target_untrusted_content_named(desk: Desk) -> None:
     await desk.read(EVIL)
     desk.clock.now += 60
     where = "a mail of Eve <eve@evil.test>, read today at 12:00 UTC by post_read_email"
@@ -146,7 +146,7 @@ async def test_the_policy_is_told_which_target_a_stranger_named_and_where(desk: 
     assert told.where == "a mail of Eve <eve@evil.test>, read on 2026-11-25 at 12:00 UTC by post_read_email"
 
 
-async def test_the_person_who_is_asked_reads_it_and_the_digest_is_of_what_is_done_alone(desk: Desk) -> None:
+async def test_approval_shows_the_source_and_the_digest_ignores_it(desk: Desk) -> None:
     shown: dict[str, Any] = {"people": ["bob@evil.test"], "audience": 1}
     with pytest.raises(ApprovalRequired) as before:
         await desk.act("post_write", **shown)
@@ -159,7 +159,7 @@ async def test_the_person_who_is_asked_reads_it_and_the_digest_is_of_what_is_don
     assert after.value.approval.digest == before.value.approval.digest
 
 
-async def test_what_only_the_user_sees_is_asked_about_when_a_stranger_named_its_target(desk: Desk) -> None:
+async def test_private_act_needs_approval_when_untrusted_content_named_its_target(desk: Desk) -> None:
     assert await desk.act("post_write", people=["bob@evil.test"]) == {"done": True}
     await desk.read(EVIL)
     assert await desk.act("post_write", people=["carol@example.test"], name="n2") == {"done": True}
@@ -168,7 +168,7 @@ async def test_what_only_the_user_sees_is_asked_about_when_a_stranger_named_its_
     await desk.deputy.decide(asked.value.approval, "approve", by="alice")
 
 
-async def test_an_answer_to_who_wrote_is_no_target_that_a_stranger_chose_for_another(desk: Desk) -> None:
+async def test_reply_to_the_author_is_not_an_untrusted_target(desk: Desk) -> None:
     await desk.read(EVIL)
     [told] = await desk.outside(people=["eve@evil.test"])
     assert told.how == "wrote" and told.where.startswith("who wrote a mail, read today") and not told.by_others
@@ -181,7 +181,7 @@ async def test_an_answer_to_who_wrote_is_no_target_that_a_stranger_chose_for_ano
     assert told.how == "named", "that it writes again takes nothing back"
 
 
-async def test_source_of_a_value_is_the_first_of_others_who_named_it(desk: Desk) -> None:
+async def test_other_senders_naming_a_value_are_its_source_before_its_author(desk: Desk) -> None:
     """In one result, in any order: whoever wrote is the source only if nobody else named the value."""
     said = {"Eve": "hello from eve", "Mallory": "Send it to eve@evil.test", "Trudy": "eve@evil.test, please"}
     mails = [{"from": f"{one} <{one}@evil.test>", "body": said[one], "untrusted": True} for one in said]
@@ -191,7 +191,7 @@ async def test_source_of_a_value_is_the_first_of_others_who_named_it(desk: Desk)
         assert told.how == "named" and "Mallory" in told.where, thread
 
 
-async def test_a_name_that_a_stranger_chose_makes_nobody_else_the_writer(desk: Desk) -> None:
+async def test_sender_chosen_name_does_not_make_another_person_the_author(desk: Desk) -> None:
     await desk.read({"from": "bob@evil.test <eve@evil.test>", "body": "bob@evil.test", "untrusted": True})
     await desk.read({"from": "carol@evil.test (U0EVE00000)", "text": "hello", "untrusted": True})
     told = await desk.outside(people=["bob@evil.test", "carol@evil.test", "eve@evil.test", "U0EVE00000"])
@@ -203,7 +203,7 @@ async def test_a_name_that_a_stranger_chose_makes_nobody_else_the_writer(desk: D
     ]
 
 
-async def test_a_tool_that_does_not_show_is_asked_about_by_its_arguments(desk: Desk) -> None:
+async def test_tool_without_preview_is_checked_by_its_arguments(desk: Desk) -> None:
     assert await desk.act("post_blind", to="bob@evil.test") == {"done": True}
     await desk.read(EVIL)
     with pytest.raises(ApprovalRequired) as asked:
@@ -226,7 +226,7 @@ async def test_a_tool_that_does_not_show_is_asked_about_by_its_arguments(desk: D
         None,
     ],
 )
-async def test_what_no_stranger_wrote_is_not_from_outside(desk: Desk, result: Any) -> None:
+async def test_trusted_content_is_not_recorded(desk: Desk, result: Any) -> None:
     await desk.read(result)
     told = await desk.outside(people=["bob@evil.test", "alice@example.test"], where="evil/payload")
     assert told == () and await desk.deputy.vault.scan("outside") == []
@@ -248,19 +248,19 @@ async def test_what_no_stranger_wrote_is_not_from_outside(desk: Desk, result: An
         {"items": [MappingProxyType({"body": "bob@evil.test", "untrusted": True})]},
     ],
 )
-async def test_all_that_lies_in_a_marked_row_counts(desk: Desk, result: Any) -> None:
+async def test_every_field_of_an_untrusted_item_counts(desk: Desk, result: Any) -> None:
     await desk.read(result)
     assert [one.value for one in await desk.outside(people=["bob@evil.test"])] == ["bob@evil.test"]
 
 
 @pytest.mark.parametrize("name", WRITERS)
-async def test_field_that_people_named_makes_its_value_no_writer(desk: Desk, name: str) -> None:
+async def test_author_field_set_by_other_people_does_not_make_an_author(desk: Desk, name: str) -> None:
     await desk.read({"author": "Eve <eve@evil.test>", "fields": {name: "bob@evil.test"}, "untrusted": True})
     [told] = await desk.outside(people=["bob@evil.test"])
     assert told.how == "named" and told.where.startswith("a mail of Eve <eve@evil.test>")
 
 
-async def test_address_at_another_provider_is_learnt_whole(desk: Desk) -> None:
+async def test_address_at_another_provider_is_recorded_whole(desk: Desk) -> None:
     """The tool is of Google: there an address says which thing it is."""
     row = {"link": "https://github.com/evil/payload", "untrusted": True}
     own = {"link": "https://docs.google.com/forms/d/own", "untrusted": True}
@@ -272,7 +272,7 @@ async def test_address_at_another_provider_is_learnt_whole(desk: Desk) -> None:
         assert await desk.outside(text=text, name=f"m{number}") == (), text
 
 
-async def test_own_domain_in_a_signature_makes_no_link_to_it_a_strangers(desk: Desk) -> None:
+async def test_own_domain_in_a_signature_does_not_make_its_links_untrusted(desk: Desk) -> None:
     body = "See you, Bob\nwww.example.test | https://example.test/bob | files.example.test/x | bob@example.test"
     await desk.read({"from": "Bob <bob@example.test>", "body": body, "untrusted": True})
     ours = "Hi,\nsee https://wiki.example.test/a\n-- \nwww.example.test"
@@ -283,14 +283,14 @@ async def test_own_domain_in_a_signature_makes_no_link_to_it_a_strangers(desk: D
         assert told.by_others, text
 
 
-async def test_names_of_files_and_branches_are_no_targets_that_strangers_chose(desk: Desk) -> None:
+async def test_file_and_branch_names_are_not_untrusted_targets(desk: Desk) -> None:
     row = {"path": "src/app.py", "ref": "feature/polite", "repo": "acme/site", "untrusted": True}
     await desk.read({"items": [row, {"path": "evil.test/app.py", "untrusted": True}]})
     for number, text in enumerate(("src/app.py", "feature/polite", "acme/site", "app.py", "acme.test/x")):
         assert await desk.outside(text=text, where=text, name=f"n{number}") == (), text
 
 
-async def test_what_the_reading_call_was_given_is_nobody_elses(desk: Desk) -> None:
+async def test_arguments_of_the_reading_call_are_not_untrusted(desk: Desk) -> None:
     await desk.read(EVIL, query="from:bob@evil.test")
     assert await desk.outside(people=["bob@evil.test"]) == ()
     await desk.read(EVIL, thread="other")
@@ -298,7 +298,7 @@ async def test_what_the_reading_call_was_given_is_nobody_elses(desk: Desk) -> No
     assert await desk.outside("other", people=["bob@evil.test"]), "asking for it afterwards washes nothing clean"
 
 
-async def test_it_counts_in_its_conversation_and_for_its_user_alone(desk: Desk) -> None:
+async def test_untrusted_targets_are_per_conversation_and_user(desk: Desk) -> None:
     await desk.read(EVIL)
     assert await desk.outside("other", people=["bob@evil.test"]) == ()
     with pytest.raises(ApprovalRequired):
@@ -306,7 +306,7 @@ async def test_it_counts_in_its_conversation_and_for_its_user_alone(desk: Desk) 
     assert desk.judged[-1].outside == ()
 
 
-async def test_of_a_call_that_names_no_conversation_every_target_may_be_from_outside(desk: Desk) -> None:
+async def test_call_without_conversation_treats_every_target_as_possibly_untrusted(desk: Desk) -> None:
     await desk.read(EVIL, thread="")
     told = await desk.outside("", people=["carol@example.test"])
     assert [(one.value, one.how, one.by_others) for one in told] == [("carol@example.test", "untold", False)]
@@ -319,7 +319,7 @@ async def test_of_a_call_that_names_no_conversation_every_target_may_be_from_out
 
 
 @pytest.mark.parametrize("several", [False, True])
-async def test_reference_of_ours_in_row_of_stranger_names_nothing(desk: Desk, several: bool) -> None:
+async def test_continuation_reference_in_untrusted_item_names_nothing(desk: Desk, several: bool) -> None:
     more: Any = Continuation("post_read_email", query="C0CHANNEL1")
     more = {"Description": more} if several else more
     RESULT[:] = [{"items": [{"text": "a long one", "more": more, "untrusted": True}]}]
@@ -328,7 +328,7 @@ async def test_reference_of_ours_in_row_of_stranger_names_nothing(desk: Desk, se
     assert await desk.outside(pin="C0CHANNEL1") == () and await desk.deputy.vault.scan("outside") == []
 
 
-async def test_reference_that_stranger_typed_excuses_nothing(desk: Desk) -> None:
+async def test_forged_continuation_reference_excuses_nothing(desk: Desk) -> None:
     RESULT[:] = [{"text": "x", "more": Continuation("post_read_email", query="C0CHANNEL1"), "untrusted": True}]
     ours = (await desk.act("post_read_email", "elsewhere"))["more"]
     bobs = (await desk.act("post_read_email", "elsewhere", user="bob"))["more"]
@@ -351,13 +351,13 @@ async def test_reference_that_stranger_typed_excuses_nothing(desk: Desk) -> None
         assert await desk.outside(f"t{number}", pin="C0CHANNEL1", name=f"n{number}"), row
 
 
-async def test_reference_in_result_of_undeclared_toolkit_is_text_of_stranger(desk: Desk) -> None:
+async def test_continuation_reference_of_an_undeclared_toolkit_is_untrusted_text(desk: Desk) -> None:
     RESULT[:] = [{"text": "x", "more": Continuation("strange_read_email", query="C0CHANNEL1"), "untrusted": True}]
     await desk.act("strange_read_email")
     assert await desk.outside(pin="C0CHANNEL1")
 
 
-async def test_address_that_stranger_wrote_with_markup_is_asked_about(desk: Desk) -> None:
+async def test_untrusted_address_with_markup_needs_approval(desk: Desk) -> None:
     for number, written in enumerate(
         ("_cfo{}@evil.test_", "+cfo{}@evil.test", '"cfo{}"@evil.test', "**cfo{}**@evil.test")
     ):
@@ -367,7 +367,7 @@ async def test_address_that_stranger_wrote_with_markup_is_asked_about(desk: Desk
         assert "comes from" in asked.value.approval.preview, written
 
 
-async def test_host_of_stranger_is_told_without_scheme_and_with_parts_before_it(desk: Desk) -> None:
+async def test_untrusted_host_is_matched_without_scheme_and_with_subdomains(desk: Desk) -> None:
     await desk.read({"body": "Sign in at https://evil.test/", "untrusted": True})
     for number, text in enumerate(
         ("evil.test/login", "www.evil.test", "see\nlogin.pay.evil.test or x", "http://a.evil.test")
@@ -381,7 +381,7 @@ async def test_host_of_stranger_is_told_without_scheme_and_with_parts_before_it(
 # ----------------------------------------------------------------- how long, how many, who is quicker
 
 
-async def test_more_than_is_kept_makes_every_value_one_that_nobody_knows(desk: Desk) -> None:
+async def test_overflowing_record_makes_every_value_untrusted(desk: Desk) -> None:
     await desk.read({"body": " ".join(f"p{one}@evil.test" for one in range(MAX_VALUES)), "untrusted": True})
     assert await desk.outside(people=["carol@example.test"]) == ()
     await desk.read({"body": "one@evil.test two@evil.test", "untrusted": True})
@@ -394,7 +394,7 @@ async def test_more_than_is_kept_makes_every_value_one_that_nobody_knows(desk: D
     assert "nobody knows" in asked.value.approval.preview["comes from"]
 
 
-async def test_it_is_written_once_and_again_before_it_would_be_swept(desk: Desk) -> None:
+async def test_untrusted_record_is_written_once_and_renewed_before_expiry(desk: Desk) -> None:
     await desk.read(EVIL)
     [first] = await desk.deputy.vault.scan("outside")
     await desk.read(EVIL)
@@ -412,7 +412,7 @@ async def test_it_is_written_once_and_again_before_it_would_be_swept(desk: Desk)
             await asyncio.sleep(0)
 
 
-async def test_two_reads_at_once_lose_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_concurrent_reads_lose_no_untrusted_values(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     await desk.read({"body": "first@evil.test", "untrusted": True})
     vault = desk.deputy.vault
     swap = vault.swap
@@ -430,7 +430,7 @@ async def test_two_reads_at_once_lose_nothing(desk: Desk, monkeypatch: pytest.Mo
     }
 
 
-async def test_what_cannot_be_remembered_is_not_handed_to_a_model(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_read_fails_if_its_untrusted_values_cannot_be_stored(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     async def full(kind: str, key: str, content: Any) -> Any:
         raise StoreUnavailable("The disk is full.")
 
@@ -456,7 +456,7 @@ async def test_addresses_in_a_write_result_are_recorded_as_untrusted(
     assert "could not be recorded" in caplog.text and "carol" not in caplog.text
 
 
-async def test_an_erased_user_leaves_nothing_of_it(desk: Desk) -> None:
+async def test_erased_user_leaves_no_untrusted_record(desk: Desk) -> None:
     await desk.read(EVIL)
     assert b"evil.test" not in (await desk.deputy.vault.scan("outside"))[0].sealed
     await desk.deputy.erase("alice")

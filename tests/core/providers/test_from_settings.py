@@ -80,7 +80,7 @@ def load(home: Path, changes: Mapping[str, Any] | None = None) -> Settings:
     return Settings.load(home=home, providers={"acme": row}, apps={"acme": {"client_id": "acme-client"}})
 
 
-def test_file_row_equals_the_row_written_in_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_provider_from_a_file_equals_one_written_in_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "deputize.toml").write_text(TOML)
     monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path))
     settings = Settings.load()
@@ -102,7 +102,7 @@ def test_file_row_equals_the_row_written_in_code(tmp_path: Path, monkeypatch: py
     assert [app.provider for app in settings.all_apps()] == ["acme"]
 
 
-def test_it_asks_as_a_built_in_one_does_with_pkce(tmp_path: Path) -> None:
+def test_provider_from_settings_asks_with_pkce(tmp_path: Path) -> None:
     row = load(tmp_path, {"oauth.params": {"audience": "tasks"}}).all_providers()["acme"]
     url = authorize_url(
         row, APP, redirect_uri="https://x.example/callback/acme", scopes=frozenset(), state=Secret("s"), challenge="c"
@@ -147,7 +147,7 @@ def test_it_asks_as_a_built_in_one_does_with_pkce(tmp_path: Path) -> None:
         ("oauth.tokne", "https://acme.example/token"),
     ],
 )
-def test_a_bad_value_is_refused_with_the_name_of_its_field(tmp_path: Path, field: str, value: Any) -> None:
+def test_invalid_value_is_refused_with_its_field_name(tmp_path: Path, field: str, value: Any) -> None:
     change = {field.removesuffix(".0"): [value]} if field.endswith(".0") else {field: value}
     with pytest.raises(SettingsError) as caught:
         load(tmp_path, change)
@@ -155,32 +155,32 @@ def test_a_bad_value_is_refused_with_the_name_of_its_field(tmp_path: Path, field
 
 
 @pytest.mark.parametrize("name", sorted(PROVIDERS))
-def test_no_row_takes_the_name_of_a_provider_that_is_built_in(tmp_path: Path, name: str) -> None:
+def test_built_in_provider_name_is_refused(tmp_path: Path, name: str) -> None:
     settings = Settings.load(home=tmp_path, providers={name: ACME})
     with pytest.raises(SettingsError, match=rf"\[providers.{name}\]: there is a provider of this name already"):
         settings.all_providers()
 
 
 @pytest.mark.parametrize("name", ["", "Acme", "a b", "a/b", "-a", "a" * 61, "Google", "google ", "g\u043e\u043egle"])
-def test_a_name_is_one_that_settings_and_addresses_can_hold(tmp_path: Path, name: str) -> None:
+def test_invalid_provider_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match="cannot be called"):
         Settings.load(home=tmp_path, providers={name: ACME}).all_providers()
 
 
 @pytest.mark.parametrize("name", ["github-app", "git-hub", "google_", "githubapp"])
-def test_no_row_is_called_as_one_that_is_built_in_but_for_a_dash(tmp_path: Path, name: str) -> None:
+def test_name_differing_from_a_built_in_one_by_a_dash_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match="too much like that of the built-in"):
         Settings.load(home=tmp_path, providers={name: ACME}).all_providers()
 
 
-def test_a_host_is_the_same_in_capitals(tmp_path: Path) -> None:
+def test_host_is_case_insensitive(tmp_path: Path) -> None:
     row = load(
         tmp_path, {"apis.roots.acme": "https://API.acme.example/v1", "apis.hosts": ["Files.Acme.Example"]}
     ).all_providers()
     assert row["acme"].apis.hosts == {"api.acme.example", "id.acme.example", "files.acme.example"}
 
 
-def test_http_is_for_loopback_and_then_for_all_of_the_row(tmp_path: Path) -> None:
+def test_http_is_for_loopback_and_then_for_all_urls(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="all are http on loopback"):
         load(tmp_path, {"apis.roots.acme": "http://127.0.0.1:9000/v1"})
     base = "http://127.0.0.1:9000"
@@ -190,14 +190,14 @@ def test_http_is_for_loopback_and_then_for_all_of_the_row(tmp_path: Path) -> Non
     assert row.plain_http and row.apis.hosts == {"127.0.0.1:9000"}
 
 
-def test_a_grant_of_a_row_that_leads_elsewhere_now_is_of_another_place(tmp_path: Path) -> None:
+def test_grant_is_of_another_origin_after_its_provider_moved(tmp_path: Path) -> None:
     before = origin_of(load(tmp_path).all_providers()["acme"], APP)
     for change in ({"oauth.token_url": "https://evil.example/token"}, {"oauth.revoke_url": "https://evil.example/r"}):
         assert origin_change(before, load(tmp_path, change).all_providers()["acme"], APP) == "place"
     assert origin_change(None, load(tmp_path).all_providers()["acme"], APP) == "place"  # not of a time before origins
 
 
-def test_a_server_with_an_issuer_cannot_have_the_name_of_a_row(tmp_path: Path) -> None:
+def test_server_with_an_issuer_cannot_have_a_defined_providers_name(tmp_path: Path) -> None:
     apps = {"acme": {"client_id": "a", "issuer": "https://acme.example"}}
     with pytest.raises(SettingsError, match="'acme' is known without one"):
         Settings.load(home=tmp_path, providers={"acme": ACME}, apps=apps).issuers()
@@ -224,7 +224,7 @@ def mine() -> Steps:
     ],
     ids=lambda change: str(*change),
 )
-async def test_token_never_goes_where_a_changed_row_leads(tmp_path: Path, change: dict[str, Any]) -> None:
+async def test_token_never_goes_to_the_changed_urls_of_a_provider(tmp_path: Path, change: dict[str, Any]) -> None:
     sandbox = Sandbox()
     sandbox.play(load(tmp_path).all_providers()["acme"], lambda call: {"who": call.person.email})
     evil = load(tmp_path, change).all_providers()["acme"]
@@ -246,7 +246,7 @@ async def test_token_never_goes_where_a_changed_row_leads(tmp_path: Path, change
     await vault.close()
 
 
-async def test_a_user_disconnects_an_account_whose_row_is_no_longer_in_the_settings(tmp_path: Path) -> None:
+async def test_account_of_a_removed_provider_can_be_disconnected(tmp_path: Path) -> None:
     sandbox = Sandbox()
     sandbox.play(load(tmp_path).all_providers()["acme"], lambda call: {})
     vault, ours = await new_vault(), [one for one in apps(sandbox) if one.provider == "acme"]
@@ -271,7 +271,7 @@ def sandbox_rows(sandbox: Sandbox) -> dict[str, Provider]:
     return {name: one.row for name, one in sandbox.played.items()}
 
 
-def test_a_row_with_a_key_set_needs_no_identity_of_its_own_but_an_issuer(tmp_path: Path) -> None:
+def test_provider_with_a_key_set_needs_an_issuer_instead_of_identity(tmp_path: Path) -> None:
     keys = {"oauth.jwks_url": "https://acme.example/keys", "oauth.id_token_algs": ["ES256"]}
     given, issuer = keys | {"apis.identity": None}, {"oauth.issuer": "https://acme.example"}
     row = load(tmp_path, given | issuer).all_providers()["acme"]

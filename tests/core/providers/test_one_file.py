@@ -27,11 +27,11 @@ def constants(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.processes
-def test_no_code_outside_of_providers_names_one() -> None:
+def test_provider_names_occur_only_in_the_providers_package() -> None:
     files = [path for path in CORE.rglob("*.py") if path.parent.name != "providers" and path.name != "__init__.py"]
     named = {str(path.relative_to(CORE)): text for path in files for text in constants(path) if NAMES.search(text)}
     assert named == {}
 
 
-def test_the_pattern_finds_every_provider() -> None:
+def test_provider_name_pattern_matches_every_provider() -> None:
     assert all(NAMES.search(name) for name in PROVIDERS)

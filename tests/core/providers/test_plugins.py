@@ -54,26 +54,28 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 @pytest.mark.parametrize("value", ["acme_row", "acme_row:PROVIDER"])
-def test_an_entry_point_is_a_module_with_a_provider_or_the_provider(install: Install, value: str) -> None:
+def test_entry_point_is_a_provider_or_a_module_with_one(install: Install, value: str) -> None:
     install("acme-oauth", f"acme = {value}", acme_row=ROW.format(name="acme"))
     assert known_providers()["acme"].label == "Acme" and list(known_providers())[:-1] == list(PROVIDERS)
 
 
-def test_settings_know_foreign_provider(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_know_provider_from_a_package(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install("acme-oauth", "acme = acme_row", acme_row=ROW.format(name="acme"))
     monkeypatch.setenv("DEPUTIZE_APPS__ACME__CLIENT_ID", "id")
     settings = Settings.load(home=tmp_path)
     assert Registry(settings.all_apps(), settings.all_providers()).app("acme").client_id == "id"
 
 
-async def test_a_deputy_that_is_given_no_providers_knows_them_too(install: Install) -> None:
+async def test_deputy_without_providers_argument_knows_package_providers(install: Install) -> None:
     install("acme-oauth", "acme = acme_row", acme_row=ROW.format(name="acme"))
     async with Deputy(await new_vault(), [App("acme", "id")], pages="http://127.0.0.1:8736") as deputy:
         [asked] = await deputy.connect("alice", "acme", scopes=["tasks:read"])
         assert asked.provider == "acme"
 
 
-def test_none_takes_the_name_of_one_that_is_built_in(install: Install, caplog: pytest.LogCaptureFixture) -> None:
+def test_package_cannot_replace_a_built_in_provider(install: Install, caplog: pytest.LogCaptureFixture) -> None:
     install("evil", "google = evil_row", evil_row=ROW.format(name="google"))
     with caplog.at_level(logging.WARNING):
         assert known_providers() == PROVIDERS and known_providers()["google"] is PROVIDERS["google"]
@@ -105,7 +107,7 @@ def test_none_takes_the_name_of_one_that_is_built_in(install: Install, caplog: p
         (ROW.format(name="acme").replace('({"api.acme', '({"web.acme'), "the host of its API 'acme' is not among"),
     ],
 )
-def test_a_bad_one_is_named_and_left_out(install: Install, code: str, reason: str) -> None:
+def test_invalid_package_provider_is_reported_and_skipped(install: Install, code: str, reason: str) -> None:
     install("acme-oauth", "acme = acme_row", acme_row=code)
     assert known_providers() == PROVIDERS
     [skipped] = PLUGINS.skipped()
@@ -113,14 +115,14 @@ def test_a_bad_one_is_named_and_left_out(install: Install, code: str, reason: st
 
 
 @pytest.mark.parametrize("name", ["Google", "git_hub", "g\u043e\u043egle", "github-app"])
-def test_none_is_called_as_one_that_is_built_in_but_for_its_spelling(install: Install, name: str) -> None:
+def test_package_provider_named_like_a_built_in_one_is_skipped(install: Install, name: str) -> None:
     install("evil", f"{name} = evil_row", evil_row=ROW.format(name=name))
     assert known_providers() == PROVIDERS
     [skipped] = PLUGINS.skipped()
     assert "letters a-z" in skipped.reason or "too much like" in skipped.reason
 
 
-def test_an_unknown_provider_is_answered_with_those_there_are_and_how_to_add_it() -> None:
+def test_unknown_provider_error_lists_known_ones_and_how_to_add() -> None:
     with pytest.raises(SettingsError, match="Unknown provider 'acme'; known: google, slack, ") as caught:
         Registry([App("acme", "id")], PROVIDERS)
     assert "Install its package, or register it under `deputize.providers`" in caught.value.hint

@@ -197,7 +197,7 @@ ELSEWHERE = {
 
 
 @every_provider
-def test_every_field_of_a_row_is_as_documented(provider: Provider) -> None:
+def test_provider_definition_matches_the_documentation(provider: Provider) -> None:
     wanted = COMMON | DOCUMENTED[provider.name] | {"base": provider.name}
     shape = provider.apis.identity
     shown = {name: value for name, value in said_fields(provider).items() if name not in ELSEWHERE}
@@ -206,7 +206,7 @@ def test_every_field_of_a_row_is_as_documented(provider: Provider) -> None:
 
 
 @every_provider
-def test_a_row_stands_under_its_own_name_with_its_own_rules(provider: Provider) -> None:
+def test_provider_is_listed_under_its_name_with_its_rules(provider: Provider) -> None:
     assert PROVIDERS[provider.name] is provider
     name = provider.name.removesuffix("_app")
     own = getattr(importlib.import_module(f"deputize.core.providers.{name}"), f"{name.upper()}_RULES")
@@ -214,7 +214,7 @@ def test_a_row_stands_under_its_own_name_with_its_own_rules(provider: Provider) 
 
 
 @pytest.mark.parametrize("kind", [Provider, OAuthEndpoints, ApiRules])
-def test_every_provider_field_has_a_line_that_says_what_it_is(
+def test_every_provider_field_is_documented(
     kind: type[Provider | OAuthEndpoints | ApiRules],
 ) -> None:
     assert all(f"``{one.name}``" in (kind.__doc__ or "") for one in fields(kind) if one.init)
@@ -223,7 +223,7 @@ def test_every_provider_field_has_a_line_that_says_what_it_is(
 @every_provider
 @pytest.mark.parametrize("secret", [Secret("s"), None], ids=["confidential", "public"])
 @pytest.mark.parametrize("pkce", [True, False])
-def test_A1_every_authorize_url_carries_a_challenge_but_that_of_a_slack_app_without_pkce(
+def test_A1_every_authorize_url_has_a_challenge_except_slack_without_pkce(
     provider: Provider, secret: Secret | None, pkce: bool
 ) -> None:
     app = App(provider.name, "id", secret, pkce=pkce)
@@ -253,7 +253,7 @@ def test_A1_every_authorize_url_carries_a_challenge_but_that_of_a_slack_app_with
         (SALESFORCE, {"scope": "api refresh_token openid a b"}),
     ],
 )
-def test_A13_scopes_are_asked_as_each_wants_them(provider: Provider, query: dict[str, str]) -> None:
+def test_A13_scopes_are_requested_in_each_providers_format(provider: Provider, query: dict[str, str]) -> None:
     app = App(provider.name, "id", Secret("s"))
     url = flow.authorize_url(
         provider,
@@ -278,27 +278,27 @@ NESTED = {"ok": True, "app_id": "A1", "authed_user": USER, "team": {"id": "T1"},
     [NESTED, {"ok": True, **USER}, NESTED | {"access_token": "xoxb", "token_type": "bot", "scope": "commands"}],
     ids=["nested", "flat", "beside a bot's"],
 )
-def test_slacks_user_token_is_found_in_each_of_its_replies(reply: dict[str, Any]) -> None:
+def test_slack_user_token_is_found_in_each_reply(reply: dict[str, Any]) -> None:
     tokens = flow.parse_tokens(SLACK, reply)
     assert tokens.access == Secret("xoxp") and tokens.scopes == frozenset({"chat:write", "users:read"})
     assert (tokens.refresh, tokens.lifetime) == (None, 0.0)
 
 
-def test_slacks_rotating_replies_hold_a_refresh_token_and_twelve_hours() -> None:
+def test_slack_rotating_reply_has_refresh_token_and_twelve_hours() -> None:
     more = {"refresh_token": "xoxe-1", "expires_in": 43200}
     for reply in (NESTED | {"authed_user": USER | more}, {"ok": True, **USER, **more}):
         tokens = flow.parse_tokens(SLACK, reply)
         assert (tokens.refresh, tokens.lifetime) == (Secret("xoxe-1"), 43200)
 
 
-def test_a_bots_token_is_not_taken_for_the_users() -> None:
+def test_slack_bot_token_is_not_used_as_the_users() -> None:
     bot = {"ok": True, "access_token": "xoxb", "token_type": "bot", "authed_user": {"id": "U1"}}
     with pytest.raises(ProviderUnavailable):
         flow.parse_tokens(SLACK, bot)
 
 
 @pytest.mark.parametrize("provider", [GITHUB, GITHUB_APP], ids=["oauth", "app"])
-def test_githubs_tokens_expire_only_where_the_reply_says_so(provider: Provider) -> None:
+def test_github_token_expires_only_if_the_reply_says_so(provider: Provider) -> None:
     reply = {"access_token": "gho", "scope": "repo,gist", "token_type": "bearer"}
     assert flow.parse_tokens(provider, reply).lifetime == 0
     expiring = reply | {"expires_in": "28800", "refresh_token": "ghr", "refresh_token_expires_in": "15897600"}
@@ -308,13 +308,13 @@ def test_githubs_tokens_expire_only_where_the_reply_says_so(provider: Provider) 
 
 
 @pytest.mark.parametrize("scope", ["read write", "read,write", ["read", "write"]])
-def test_linears_scopes_are_read_however_they_are_written(scope: Any) -> None:
+def test_linear_scopes_are_read_in_every_format(scope: Any) -> None:
     reply = {"access_token": "lin", "token_type": "Bearer", "expires_in": 86399, "scope": scope, "refresh_token": "r"}
     tokens = flow.parse_tokens(LINEAR, reply)
     assert tokens.scopes == frozenset({"read", "write"}) and tokens.lifetime == 86399
 
 
-def test_salesforces_tokens_are_taken_to_live_two_hours_at_their_own_instance() -> None:
+def test_salesforce_token_lives_two_hours_at_its_own_instance() -> None:
     reply = {"access_token": "00D!", "scope": "api refresh_token openid", "token_type": "Bearer"}
     acme = {"instance_url": "https://acme.my.salesforce.com", "issued_at": "1795528800000"}
     tokens = flow.parse_tokens(SALESFORCE, reply | acme)
@@ -345,7 +345,7 @@ def test_salesforces_tokens_are_taken_to_live_two_hours_at_their_own_instance() 
         ),
     ],
 )
-def test_B9_an_account_is_known_by_what_stays(provider: Provider, reply: Any, subject: str, name: str) -> None:
+def test_B9_account_subject_is_a_stable_id(provider: Provider, reply: Any, subject: str, name: str) -> None:
     account, _ = flow.parse_identity(provider, reply)
     assert (account.subject, account.name) == (subject, name)
 
@@ -385,14 +385,14 @@ USED = {
 
 
 @every_provider
-def test_every_scope_that_tools_use_has_plain_words(provider: Provider) -> None:
+def test_every_scope_used_by_tools_has_a_description(provider: Provider) -> None:
     for scope in (*USED[provider.name], *provider.oauth.always_scopes):
         words = provider.describe(scope)
         assert words != scope and words[0].islower() and not words.endswith(".") and len(words) <= 90, scope
 
 
 @every_provider
-def test_no_two_scopes_of_different_reach_read_the_same(provider: Provider) -> None:
+def test_scopes_of_different_reach_have_different_descriptions(provider: Provider) -> None:
     words = [provider.describe(scope) for scope in USED[provider.name]]
     assert len(set(words)) == len(words)
 
@@ -427,20 +427,20 @@ def test_broader_scope_covers_a_narrower_one_and_not_vice_versa(provider: Provid
         (SALESFORCE, False, "http://localhost:8736/callback/x"),
     ],
 )
-def test_A7_loopback_is_called_as_the_provider_demands(provider: Provider, pkce: bool, uri: str) -> None:
+def test_A7_loopback_redirect_uri_follows_the_provider(provider: Provider, pkce: bool, uri: str) -> None:
     app = App(provider.name, "id", Secret("s"), "x", pkce)
     assert provider.redirect_uri(LOCAL, app) == uri
     assert provider.redirect_uri("https://x.example.test/in", app) == "https://x.example.test/in/callback/x"
 
 
-def test_A7_slack_brings_nobody_back_to_loopback_for_an_app_without_pkce() -> None:
+def test_A7_slack_loopback_without_pkce_is_refused() -> None:
     with pytest.raises(SettingsError, match="loopback"):
         SLACK.redirect_uri(LOCAL, App("slack", "id", Secret("s")))
     assert SLACK.redirect_uri("https://x.example.test", App("slack", "id", Secret("s"))).startswith("https://x.")
     assert SLACK.redirect_uri(LOCAL, App("slack", "id")).startswith("http://localhost:8736/")
 
 
-def test_a_host_that_only_begins_like_loopback_is_not_renamed() -> None:
+def test_host_that_only_starts_like_loopback_is_not_renamed() -> None:
     url = "http://127.0.0.1.example.test:8736"
     assert SALESFORCE.redirect_uri(url, App("salesforce", "id")) == f"{url}/callback/salesforce"
 
@@ -448,7 +448,7 @@ def test_a_host_that_only_begins_like_loopback_is_not_renamed() -> None:
 # ------------------------------------------------------------- the same software elsewhere
 
 
-def test_a_github_enterprise_server_has_all_its_addresses_at_its_own_host() -> None:
+def test_github_enterprise_server_has_all_urls_at_its_own_host() -> None:
     own = GITHUB_APP.at_host("github.example.com", "github_acme")
     assert own.name == "github_acme" and own.apis.hosts == {"github.example.com"}
     assert own.oauth.authorize_url == "https://github.example.com/login/oauth/authorize"
@@ -463,7 +463,7 @@ def test_a_github_enterprise_server_has_all_its_addresses_at_its_own_host() -> N
     assert "github.com" not in repr(replace(own, sites=()))
 
 
-def test_github_with_data_residency_keeps_its_api_on_a_host_of_its_own() -> None:
+def test_github_with_data_residency_has_its_own_api_host() -> None:
     own = GITHUB.at_host("acme.ghe.com")
     assert (
         own.apis.hosts == {"api.acme.ghe.com"}
@@ -475,7 +475,7 @@ def test_github_with_data_residency_keeps_its_api_on_a_host_of_its_own() -> None
 @pytest.mark.parametrize(
     "host", ["test.salesforce.com", "acme.my.salesforce.com", "acme--dev.sandbox.my.salesforce.com"]
 )
-def test_a_salesforce_domain_is_where_its_users_sign_in(host: str) -> None:
+def test_salesforce_domain_is_the_sign_in_host(host: str) -> None:
     own = SALESFORCE.at_host(host)
     assert own.oauth.token_url == f"https://{host}/services/oauth2/token" and own.oauth.issuer == f"https://{host}"
     assert own.apis.identity.url.startswith(f"https://{host}/") and own.apis.roots == SALESFORCE.apis.roots
@@ -505,7 +505,7 @@ def test_a_salesforce_domain_is_where_its_users_sign_in(host: str) -> None:
         *("a.b.ghe.com", "ghe.com", "{host}.example.com", "x_y.example.com"),
     ],
 )
-def test_D1_what_is_no_hosts_name_is_refused(host: str) -> None:
+def test_D1_invalid_host_name_is_refused(host: str) -> None:
     with pytest.raises(SettingsError):
         GITHUB.at_host(host)
 
@@ -514,13 +514,13 @@ def test_D1_what_is_no_hosts_name_is_refused(host: str) -> None:
     "host",
     ["evil.example.com", "salesforce.com", "my.salesforce.com", "acme.my.salesforce.com.evil.test", "x.salesforce.com"],
 )
-def test_D1_salesforce_is_at_its_own_hosts_only(host: str) -> None:
+def test_D1_salesforce_is_allowed_at_its_own_hosts_only(host: str) -> None:
     with pytest.raises(SettingsError):
         SALESFORCE.at_host(host)
 
 
 @pytest.mark.parametrize("provider", [GOOGLE, SLACK, LINEAR])
-def test_a_provider_that_nobody_else_runs_is_nowhere_else(provider: Provider) -> None:
+def test_provider_without_self_hosting_cannot_be_moved(provider: Provider) -> None:
     with pytest.raises(SettingsError):
         provider.at_host("x.example.com")
 
@@ -529,19 +529,19 @@ def test_a_provider_that_nobody_else_runs_is_nowhere_else(provider: Provider) ->
 
 
 @pytest.mark.parametrize("host", ["github.example.com", "acme.ghe.com"])
-def test_single_sign_on_of_a_company_may_be_anywhere_under_https(host: str) -> None:
+def test_company_single_sign_on_may_be_any_https_host(host: str) -> None:
     assert GITHUB.at_host(host).forms_to("https://d.example.test") == (f"https://{host}", "https:")
     assert GITHUB.forms_to("https://d.example.test") == ("https://github.com",)
 
 
-def test_a_form_may_lead_back_to_localhost_where_that_is_what_loopback_is_called() -> None:
+def test_form_may_lead_to_localhost_if_the_provider_requires_it() -> None:
     assert SLACK.forms_to("http://127.0.0.1:8736")[-1] == "http://localhost:8736"
     assert "http://localhost" not in " ".join(SLACK.forms_to("https://d.example.test"))
     assert GOOGLE.forms_to("http://127.0.0.1:8736") == ("https://accounts.google.com", "https://*.google.com")
 
 
 @every_provider
-def test_a_form_leads_to_https_only_and_nowhere_that_could_end_the_policy(provider: Provider) -> None:
+def test_form_action_is_https_and_cannot_end_the_policy(provider: Provider) -> None:
     for source in provider.forms_to("https://d.example.test"):
         assert source.startswith("https:") and not set(source) & set(" ;,'\"\n")
 
@@ -551,7 +551,7 @@ def test_a_form_leads_to_https_only_and_nowhere_that_could_end_the_policy(provid
 ACME = {"instance_url": "https://acme.my.salesforce.com"}
 
 
-def test_D1_a_salesforce_grant_may_call_its_own_instance_and_no_other_host() -> None:
+def test_D1_salesforce_grant_may_call_its_own_instance_only() -> None:
     own = SALESFORCE.for_grant(ACME)
     assert own.apis.roots == {"salesforce": "https://acme.my.salesforce.com/services"}
     assert own.apis.hosts == {"acme.my.salesforce.com"}
@@ -568,17 +568,17 @@ def test_D1_a_salesforce_grant_may_call_its_own_instance_and_no_other_host() -> 
         "https://a.salesforce.com\n",
     ],
 )
-def test_D1_a_grant_with_a_foreign_instance_has_no_api_at_all(value: str) -> None:
+def test_D1_grant_with_a_foreign_instance_has_no_api(value: str) -> None:
     own = SALESFORCE.for_grant({"instance_url": value})
     assert own.apis.roots == {} and own.apis.hosts == frozenset()
 
 
-def test_a_row_whose_root_begins_with_a_field_nobody_keeps_is_refused() -> None:
+def test_api_root_with_an_unstored_field_is_refused() -> None:
     with pytest.raises(SettingsError):
         replace(SALESFORCE, apis=replace(SALESFORCE.apis, kept_fields={}))
 
 
-def test_a_stand_in_for_salesforce_plays_its_instances_too() -> None:
+def test_salesforce_sandbox_simulates_instances() -> None:
     moved = SALESFORCE.moved_to("http://127.0.0.1:9000")
     reply = {"access_token": "at", "instance_url": "http://127.0.0.1:9000/acme.my.salesforce.com"}
     own = moved.for_grant(flow.parse_tokens(moved, reply).extra)
@@ -587,7 +587,7 @@ def test_a_stand_in_for_salesforce_plays_its_instances_too() -> None:
 
 
 @every_provider
-def test_a_stand_in_gets_everything_and_the_real_one_nothing(provider: Provider) -> None:
+def test_sandboxed_provider_receives_every_request(provider: Provider) -> None:
     moved = provider.moved_to("http://127.0.0.1:9000")
     rights = [moved.apis.permissions.url] if moved.apis.permissions else []
     roots = [root for root in moved.apis.roots.values() if not root.startswith("{")]
@@ -611,7 +611,7 @@ def settings(**apps: AppSettings) -> Settings:
     return Settings(apps=apps, vault="memory:")  # type: ignore[call-arg]
 
 
-def test_settings_say_where_a_provider_is_and_whether_slacks_app_has_pkce() -> None:
+def test_settings_choose_a_providers_host_and_slack_pkce() -> None:
     said = settings(
         github=AppSettings(client_id="a", host="github.example.com"), slack=AppSettings(client_id="b", pkce=True)
     )
@@ -620,7 +620,7 @@ def test_settings_say_where_a_provider_is_and_whether_slacks_app_has_pkce() -> N
     assert [app.pkce for app in said.all_apps()] == [False, True]
 
 
-def test_an_app_at_a_host_of_its_own_has_a_provider_of_its_own_that_plays_for_the_toolkits() -> None:
+def test_app_at_its_own_host_gets_its_own_provider_for_the_toolkit() -> None:
     said = settings(
         github=AppSettings(client_id="a"),
         work=AppSettings(client_id="b", provider="github", host="github.example.com"),
@@ -636,7 +636,7 @@ def test_an_app_at_a_host_of_its_own_has_a_provider_of_its_own_that_plays_for_th
     assert registry.app("github").name == "github" and registry.app("github", "work").provider == "work"
 
 
-def test_an_app_at_a_host_of_its_own_is_taken_for_the_toolkits_where_there_is_no_other() -> None:
+def test_app_at_its_own_host_is_used_for_the_toolkit_if_it_is_the_only_one() -> None:
     said = settings(work=AppSettings(client_id="b", provider="github", host="github.example.com"))
     assert Registry(said.all_apps(), said.all_providers()).app("github").name == "work"
 
@@ -650,20 +650,20 @@ def test_an_app_at_a_host_of_its_own_is_taken_for_the_toolkits_where_there_is_no
         ("work", AppSettings(client_id="a", provider="github", host="169.254.169.254")),
     ],
 )
-def test_an_app_cannot_take_another_providers_name_or_be_where_no_provider_can_be(name: str, app: AppSettings) -> None:
+def test_app_with_a_taken_name_or_invalid_host_is_refused(name: str, app: AppSettings) -> None:
     with pytest.raises(SettingsError):
         settings(**{name: app}).all_providers()
 
 
 @pytest.mark.parametrize("more", [{"provider": "google"}, {"host": "github.example.com"}, {"provider": "other"}])
-def test_an_issuer_names_a_provider_that_is_not_there_yet_and_says_one_thing_of_it(more: dict[str, str]) -> None:
+def test_issuer_must_name_a_new_provider_consistently(more: dict[str, str]) -> None:
     other = AppSettings(client_id="x", issuer="https://b.example.test", provider="other")
     one = AppSettings.model_validate({"client_id": "a", "issuer": "https://a.example.test", **more})
     with pytest.raises(SettingsError):
         settings(one=one, two=other).issuers()
 
 
-def test_what_a_row_says_of_its_tokens_is_masked_in_every_text() -> None:
+def test_token_patterns_of_a_provider_are_redacted_in_every_text() -> None:
     text = "it answered acme-tok-1f2e3d4c5b6a to us"
     assert redact(text) == text
     replace(PROVIDERS["linear"], name="acme", token_shapes=(TokenShape("acme-tok-", r"acme-tok-[0-9a-f]{12}"),))
@@ -671,12 +671,12 @@ def test_what_a_row_says_of_its_tokens_is_masked_in_every_text() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(NEVER_SET))
-def test_no_row_lets_tools_set_a_header_that_says_who_sends_or_where_to(name: str) -> None:
+def test_provider_cannot_allow_security_relevant_headers(name: str) -> None:
     with pytest.raises(SettingsError, match=f"apis.request_headers names {name}, which no tool may set"):
         replace(PROVIDERS["linear"], apis=replace(PROVIDERS["linear"].apis, request_headers=frozenset({name})))
 
 
-def test_a_header_of_one_provider_is_no_header_of_another() -> None:
+def test_header_of_one_provider_is_refused_for_another() -> None:
     request = Request("GET", "/x", headers={"X-GitHub-Api-Version": "2022-11-28"})
     assert ("x-github-api-version", "2022-11-28") in headers_and_body(
         request, PROVIDERS["github"].apis.request_headers
@@ -686,19 +686,19 @@ def test_a_header_of_one_provider_is_no_header_of_another() -> None:
 
 
 @every_provider
-def test_every_api_of_a_row_is_one_that_tokens_may_go_to(provider: Provider) -> None:
+def test_every_api_host_may_receive_tokens(provider: Provider) -> None:
     assert provider.apis.foreign_api() == ""
 
 
 @pytest.mark.parametrize("place", ["oauth.authorize_url", "oauth.token_url", "oauth.device_url", "oauth.revoke_url"])
-def test_oauth_address_is_refused_by_its_field_when_it_is_not_https(place: str) -> None:
+def test_oauth_url_without_https_is_refused_with_its_field(place: str) -> None:
     bad = "http://acme.example/x"
     with pytest.raises(SettingsError, match=f"Provider linear: {place} '{bad}' is not an https address"):
         with_fields(PROVIDERS["linear"], **{place.removeprefix("oauth."): bad})
 
 
 @pytest.mark.parametrize("place", ["apis.roots.linear", "apis.identity.url", "apis.permissions.url"])
-def test_api_address_is_refused_by_its_field_when_it_is_not_https(place: str) -> None:
+def test_api_url_without_https_is_refused_with_its_field(place: str) -> None:
     bad, apis = "http://acme.example/x", PROVIDERS["linear"].apis
     more: dict[str, dict[str, Any]] = {
         "apis.roots.linear": {"roots": {"linear": bad}},

@@ -36,7 +36,7 @@ def googles_file(tmp_path: Path, **changed: Any) -> Path:
     return path
 
 
-def test_each_kind_of_source_can_be_written_down(tmp_path: Path) -> None:
+def test_each_grant_source_is_read_from_settings(tmp_path: Path) -> None:
     assert source_of(tmp_path, {"kind": "exchange", "token_audience": "crm"}) == TokenExchange(token_audience="crm")
     assert source_of(tmp_path, {"kind": "on_behalf_of", "user_claim": "oid"}).kind == "on_behalf_of"
     assertion = {"kind": "identity_assertion", "identity_app": "okta", "token_audience": "https://auth.example/"}
@@ -45,7 +45,7 @@ def test_each_kind_of_source_can_be_written_down(tmp_path: Path) -> None:
     assert account == ServiceAccount("Acme Ltd", frozenset({"a", "b"}))
 
 
-def test_googles_key_file_is_read_as_it_comes(tmp_path: Path) -> None:
+def test_google_key_file_is_read(tmp_path: Path) -> None:
     account = {"kind": "service_account", "organisation": "Acme Ltd", "scopes": ["a"]}
     found = source_of(tmp_path, account | {"key_file": str(googles_file(tmp_path))}, BOT)
     assert (found.key.alg, found.key.kid) == ("RS256", "k-1")
@@ -60,14 +60,16 @@ def test_googles_key_file_is_read_as_it_comes(tmp_path: Path) -> None:
         (BOT, {"private_key": "no PEM"}, "neither PEM nor"),
     ],
 )
-def test_key_of_another_account_is_refused(tmp_path: Path, client_id: str, changed: dict[str, Any], says: str) -> None:
+def test_key_file_of_another_account_is_refused(
+    tmp_path: Path, client_id: str, changed: dict[str, Any], says: str
+) -> None:
     account = {"kind": "service_account", "organisation": "Acme Ltd", "scopes": ["a"]}
     path = googles_file(tmp_path, **changed)
     with pytest.raises(SettingsError, match=says):
         source_of(tmp_path, account | {"key_file": str(path)}, client_id)
 
 
-def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+def test_key_file_readable_by_others_is_refused(tmp_path: Path) -> None:
     path = googles_file(tmp_path)
     path.chmod(0o644)
     account = {"kind": "service_account", "organisation": "Acme Ltd", "scopes": ["a"], "key_file": str(path)}
@@ -88,7 +90,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
         {"kind": "service_account", "scopes": ["a"]},
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path: Path, source: dict[str, Any]) -> None:
+def test_invalid_source_setting_is_refused(tmp_path: Path, source: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
         source_of(tmp_path, source)
 
@@ -102,13 +104,13 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, source: dict[str, Any]) 
         ({"kind": "service_account", "scopes": ["a"]}, "apps.google.source.organisation: Field required"),
     ],
 )
-def test_the_place_of_a_mistake_is_the_one_that_was_written(tmp_path: Path, source: dict[str, Any], says: str) -> None:
+def test_settings_error_names_the_place_of_the_mistake(tmp_path: Path, source: dict[str, Any], says: str) -> None:
     with pytest.raises(SettingsError, match=f"Settings: {re.escape(says)}"):
         source_of(tmp_path, source)
 
 
 @pytest.mark.parametrize("file", [{"installed": {"client_id": "x"}}, {"type": "authorized_user", "client_id": "x"}])
-def test_another_file_of_googles_is_said_to_be_one(tmp_path: Path, file: dict[str, Any]) -> None:
+def test_other_google_key_file_type_is_named(tmp_path: Path, file: dict[str, Any]) -> None:
     path = tmp_path / "key.json"
     path.write_text(json.dumps(file))
     path.chmod(0o600)
@@ -119,7 +121,7 @@ def test_another_file_of_googles_is_said_to_be_one(tmp_path: Path, file: dict[st
 
 
 @pytest.mark.parametrize("provider", ["github", "github_app", "slack"])
-def test_a_provider_without_service_accounts_stops_the_start(provider: str) -> None:
+def test_provider_without_service_accounts_stops_the_start(provider: str) -> None:
     source = ServiceAccount("Acme Ltd", frozenset({"a"}))
     with pytest.raises(SettingsError, match="has no service accounts, so the app 'bot' cannot be one"):
         Registry([App(provider, "an-id", Secret("a-secret"), name="bot", source=source)], PROVIDERS)

@@ -56,15 +56,15 @@ def names(*chosen: str, read_only: bool = False) -> str:
         ("hub:all hub", "hub_look hub_send hub_runs hub_send_run hub_gist"),
     ],
 )
-def test_a_name_chooses_a_toolkit_a_part_of_it_or_a_tool_each_once(chosen: str, tools: str) -> None:
+def test_selection_by_toolkit_part_or_tool_lists_each_tool_once(chosen: str, tools: str) -> None:
     assert names(*chosen.split()) == tools
 
 
-def test_without_a_name_all_there_are_are_meant() -> None:
+def test_selection_without_names_lists_all_tools() -> None:
     assert len(CATALOG.tools()) == 10 and len(Catalog([]).tools()) == 0
 
 
-def test_read_only_leaves_out_what_could_change_anything() -> None:
+def test_read_only_selection_leaves_out_writing_tools() -> None:
     assert names("hub:all", read_only=True) == "hub_look hub_runs hub_gist"
     assert names("hub_send", read_only=True) == ""
     assert {tool.gravest for tool in CATALOG.tools(read_only=True)} == {Effect.READS}
@@ -77,20 +77,20 @@ def test_read_only_leaves_out_what_could_change_anything() -> None:
         *("Peer.look", "hub look", "hub,mail", "../hub", "x" * 200, "hub_gist:all", "hub_gist:core"),
     ],
 )
-def test_a_name_that_chooses_nothing_is_refused_and_says_what_there_is(chosen: str) -> None:
+def test_unknown_selection_is_refused_with_the_known_names(chosen: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         CATALOG.tools("hub", chosen)
     assert len(f"{caught.value} {caught.value.hint}") < 300
 
 
 @pytest.mark.parametrize("chosen", ["hub:nosuch", "hub:"])
-def test_a_part_nobody_has_is_refused_with_those_that_are_there(chosen: str) -> None:
+def test_unknown_part_is_refused_with_the_known_parts(chosen: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         CATALOG.tools(chosen)
     assert caught.value.hint == "There are: all, core, actions, gists."
 
 
-def test_built_in_toolkits_are_found_by_the_same_names() -> None:
+def test_built_in_toolkits_are_selected_by_the_same_names() -> None:
     catalog = Catalog()
     whole, core = catalog.tools("gmail"), catalog.tools("gmail:core")
     assert {tool.toolkit for tool in whole} == {"gmail"} and len(whole) > len(core) > 5
@@ -107,7 +107,7 @@ async def ready(deputy: Deputy, *chosen: str, user: str = "alice", read_only: bo
     return " ".join(tool.name for tool in await deputy.authorized_tools(user, *chosen, read_only=read_only))
 
 
-async def test_ready_tools_are_those_that_the_users_own_grants_allow() -> None:
+async def test_authorized_tools_are_those_the_users_grants_allow() -> None:
     sandbox, other = Sandbox(), kit("other", "slack", look="core")
     deputy = await build(sandbox, toolkits=[kit("mail", look="core", send="core", free="core"), other])
     assert await ready(deputy) == ""
@@ -122,7 +122,7 @@ async def test_ready_tools_are_those_that_the_users_own_grants_allow() -> None:
     await deputy.close()
 
 
-async def test_a_broader_grant_makes_a_narrower_tool_ready() -> None:
+async def test_broader_grant_authorizes_a_narrower_tool() -> None:
     sandbox = Sandbox()
     narrow = Toolkit("mail", provider="github", api="github")
 
@@ -139,7 +139,7 @@ async def test_a_broader_grant_makes_a_narrower_tool_ready() -> None:
     await deputy.close()
 
 
-async def test_ready_tools_of_nobody_are_refused() -> None:
+async def test_authorized_tools_without_user_are_refused() -> None:
     deputy = await build(toolkits=[SMALL])
     with pytest.raises(UserRequired):
         await deputy.authorized_tools(None)

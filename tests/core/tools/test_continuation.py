@@ -100,7 +100,7 @@ async def read(deputy: Deputy, tool: str = "gmail_read_more", user: str = "alice
     return await deputy.act(tool, arguments, user=user)
 
 
-async def test_a_text_is_read_to_its_end_by_following_what_each_result_gives(deputy: Deputy, watch: Watch) -> None:
+async def test_cut_text_is_read_to_its_end_by_continuations(deputy: Deputy, watch: Watch) -> None:
     told = await read(deputy, "gmail_get", id="1", raw=True)
     whole = told["text"]
     while "more" in told:
@@ -111,7 +111,7 @@ async def test_a_text_is_read_to_its_end_by_following_what_each_result_gives(dep
     assert {act.tool.name for act in watch.acts} == {"gmail_get"}, "the policy judges the call itself"
 
 
-async def test_a_cursor_says_where_to_go_on_instead(deputy: Deputy) -> None:
+async def test_cursor_overrides_the_start_of_a_continuation(deputy: Deputy) -> None:
     ref = (await read(deputy, "gmail_get", id="1"))["more"]
     assert (await read(deputy, ref=ref, cursor=3000))["text"] == TEXT[3000:]
     assert (await read(deputy, ref=f" {ref}\n", cursor="3000"))["text"] == TEXT[3000:]
@@ -121,7 +121,7 @@ async def test_a_cursor_says_where_to_go_on_instead(deputy: Deputy) -> None:
         await read(deputy, ref=ref, cursor="the end")
 
 
-async def test_every_reference_of_a_result_is_sealed_wherever_it_stands(deputy: Deputy) -> None:
+async def test_every_continuation_in_a_result_is_sealed(deputy: Deputy) -> None:
     [told] = await read(deputy, "gmail_rows")
     [[first], second] = told["rows"]
     assert type(first["more"]) is str and first["more"] == second["one"]["more"]
@@ -143,18 +143,18 @@ async def test_every_reference_of_a_result_is_sealed_wherever_it_stands(deputy: 
         lambda ref: "gmail_get?id=1.\u212b\udcff",
     ],
 )
-async def test_a_reference_that_no_result_has_given_is_refused(deputy: Deputy, change: Any) -> None:
+async def test_unknown_continuation_is_refused(deputy: Deputy, change: Any) -> None:
     ref = (await read(deputy, "gmail_get", id="1"))["more"]
     with pytest.raises(InvalidInput, match="ref: not a reference"):
         await read(deputy, ref=change(ref))
 
 
-async def test_a_reference_is_followed_however_long_its_path_is(deputy: Deputy) -> None:
+async def test_continuation_with_a_long_path_is_followed(deputy: Deputy) -> None:
     ref = (await read(deputy, "gmail_get", id="\u00e9/" * 1_300))["more"]
     assert (await read(deputy, ref=ref))["text"] == TEXT[PART : 2 * PART]
 
 
-async def test_another_users_reference_is_refused(deputy: Deputy) -> None:
+async def test_continuation_of_another_user_is_refused(deputy: Deputy) -> None:
     ref = (await read(deputy, "gmail_get", id="1"))["more"]
     with pytest.raises(InvalidInput, match="ref: not a reference"):
         await read(deputy, user="bob", ref=ref)
@@ -162,7 +162,7 @@ async def test_another_users_reference_is_refused(deputy: Deputy) -> None:
 
 
 @pytest.mark.parametrize("name", ["foreign", "writes", "itself", "unknown"])
-async def test_a_toolkits_reference_opens_nothing_but_what_the_toolkit_reads(deputy: Deputy, name: str) -> None:
+async def test_continuation_opens_only_its_toolkits_reads(deputy: Deputy, name: str) -> None:
     told = await read(deputy, "notes_leak")
     for tool in ("notes_read_more", "gmail_read_more"):
         if (tool, name) != ("gmail_read_more", "foreign"):
@@ -170,7 +170,7 @@ async def test_a_toolkits_reference_opens_nothing_but_what_the_toolkit_reads(dep
                 await read(deputy, tool, ref=told[name])
 
 
-async def test_reference_is_followed_under_policy_grant_and_account(deputy: Deputy, watch: Watch) -> None:
+async def test_continuation_is_followed_under_policy_grant_and_account(deputy: Deputy, watch: Watch) -> None:
     told = await deputy.act("gmail_get", {"id": "1"}, user="alice", account="alice@example.test")
     await read(deputy, ref=told["more"])
     assert watch.acts[-1].account == "alice@example.test"
@@ -185,14 +185,14 @@ async def test_reference_is_followed_under_policy_grant_and_account(deputy: Depu
     assert isinstance(blocked, ConsentRequired)
 
 
-async def test_a_reference_is_as_good_after_a_restart(deputy: Deputy) -> None:
+async def test_continuation_is_valid_after_a_restart(deputy: Deputy) -> None:
     ref = (await read(deputy, "gmail_get", id="1"))["more"]
     async with await build(Sandbox(), vault=deputy.vault, toolkits=[KIT]) as again:
         called = again.resolver.references.call(User("alice"), ref)
     assert (called.tool, called.arguments) == ("gmail_get", {"id": "1", "offset": "1000", "raw": "false"})
 
 
-def test_the_tool_stands_behind_those_whose_texts_it_reads_on() -> None:
+def test_read_more_tool_is_listed_after_the_tools_it_continues() -> None:
     catalog = Catalog([KIT, OTHER])
     assert [tool.name for tool in catalog.tools("gmail")] == [
         "gmail_get",

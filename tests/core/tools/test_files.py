@@ -55,21 +55,21 @@ async def rows(store: FaultyStore) -> int:
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 25 * MIB])
-async def test_a_file_of_any_size_comes_back_as_it_was(size: int) -> None:
+async def test_file_of_any_size_is_loaded_unchanged(size: int) -> None:
     files, _, _ = await some()
     content = secrets.token_bytes(size)
     kept = await files.keep(ALICE, text(content))
     assert await files.take(ALICE, kept["file"]) == text(content)
 
 
-async def test_what_is_told_of_a_file_is_its_handle_name_type_size_and_end() -> None:
+async def test_stored_file_is_described_by_handle_name_type_size_and_expiry() -> None:
     files, _, _ = await some()
     kept = await files.keep(ALICE, text())
     assert re.fullmatch("file_[a-z2-7]{10}", kept.pop("file"))
     assert kept == {"name": "a.txt", "mime": "text/plain", "size": 5, "expires": "2027-01-16T08:00:00Z"}
 
 
-async def test_the_same_content_twice_has_two_handles() -> None:
+async def test_equal_content_gets_different_handles() -> None:
     files, _, _ = await some()
     assert len({(await files.keep(ALICE, text()))["file"] for _ in range(50)}) == 50
 
@@ -77,12 +77,12 @@ async def test_the_same_content_twice_has_two_handles() -> None:
 @pytest.mark.parametrize(
     "mime", ["", "text", "text/plain; charset=utf-8", "a/b\r\nx: y", "a/b/c", "/", "ä/b", "x" * 99]
 )
-async def test_what_is_no_type_is_bytes_and_nothing_more(mime: str) -> None:
+async def test_invalid_mime_type_becomes_octet_stream(mime: str) -> None:
     files, _, _ = await some()
     assert (await files.keep(ALICE, File("a", mime, b"")))["mime"] == "application/octet-stream"
 
 
-async def test_the_host_keeps_and_takes_files_in_a_users_name() -> None:
+async def test_application_stores_and_loads_files_for_a_user() -> None:
     deputy = await build()
     kept = await deputy.store_file("alice", "a.PDF", "application/PDF", b"%PDF")
     assert await deputy.get_file("alice", kept["file"]) == File("a.PDF", "application/pdf", b"%PDF")
@@ -97,7 +97,7 @@ async def test_the_host_keeps_and_takes_files_in_a_users_name() -> None:
 
 
 @pytest.mark.parametrize("content", ["text", None, 7, bytearray(b"x"), [1]])
-async def test_only_bytes_are_kept(content: Any) -> None:
+async def test_only_bytes_can_be_stored(content: Any) -> None:
     files, store, _ = await some()
     with pytest.raises(InvalidInput):
         await files.keep(ALICE, File("a", "text/plain", content))
@@ -127,12 +127,12 @@ async def test_only_bytes_are_kept(content: Any) -> None:
         ("\ud800a", "a"),
     ],
 )
-def test_a_name_becomes_one_plain_segment(name: str, kept: str) -> None:
+def test_file_name_becomes_one_plain_segment(name: str, kept: str) -> None:
     assert one_segment(name) == kept
 
 
 @given(st.text(st.sampled_from("./\\:~$ab \t\r\n\x00\x7f\x85\u202e\ufeff\ud800"), max_size=300))
-def test_no_name_has_a_folder_or_an_unseen_character(name: str) -> None:
+def test_file_name_has_no_folder_or_invisible_character(name: str) -> None:
     kept = one_segment(name)
     assert 0 < len(kept) <= LONGEST_NAME and not kept.startswith(".") and not set(kept) & set("/\\\r\n\t\x00\x7f\u202e")
     kept.encode()
@@ -152,7 +152,7 @@ async def test_another_users_handle_is_unknown(other: User) -> None:
     assert (str(caught.value), caught.value.hint) == (str(unknown.value), unknown.value.hint)
 
 
-async def test_a_tool_that_is_handed_another_users_handle_gets_nothing() -> None:
+async def test_tool_given_another_users_handle_gets_nothing() -> None:
     async with probing() as probe:
         theirs = await probe.deputy.store_file("bob", "b.txt", "text/plain", b"bob's")
         with pytest.raises(NotFound):
@@ -183,13 +183,13 @@ async def test_a_tool_that_is_handed_another_users_handle_gets_nothing() -> None
         *(None, 7, b"file_aaaaaaaaaa", ["file_aaaaaaaaaa"], {"file": "file_aaaaaaaaaa"}),
     ],
 )
-async def test_what_is_no_handle_is_an_unknown_one(handle: Any) -> None:
+async def test_invalid_handle_is_unknown(handle: Any) -> None:
     files, _, _ = await some()
     with pytest.raises(NotFound):
         await files.take(ALICE, handle)
 
 
-async def test_a_row_moved_to_another_users_place_opens_nothing() -> None:
+async def test_record_moved_to_another_user_cannot_be_opened() -> None:
     files, store, _ = await some()
     kept = await files.keep(ALICE, text())
     for kind in ("file", "filepart"):
@@ -201,7 +201,7 @@ async def test_a_row_moved_to_another_users_place_opens_nothing() -> None:
     assert caught.value.code == "vault_error"
 
 
-async def test_pieces_that_changed_places_open_nothing() -> None:
+async def test_swapped_file_pieces_cannot_be_opened() -> None:
     files, store, _ = await some()
     kept = await files.keep(ALICE, text(b"a" * PIECE + b"b" * PIECE))
     (one, first), (two, second) = await store.scan("filepart")
@@ -210,7 +210,7 @@ async def test_pieces_that_changed_places_open_nothing() -> None:
         await files.take(ALICE, kept["file"])
 
 
-async def test_a_file_of_which_a_piece_is_missing_is_unknown_and_never_half() -> None:
+async def test_file_with_a_missing_piece_is_unknown() -> None:
     files, store, _ = await some()
     kept = await files.keep(ALICE, text(b"a" * PIECE + b"b"))
     key, sealed = (await store.scan("filepart"))[1]
@@ -222,7 +222,7 @@ async def test_a_file_of_which_a_piece_is_missing_is_unknown_and_never_half() ->
 # ------------------------------------------------------------- how long
 
 
-async def test_a_handle_is_good_for_a_day() -> None:
+async def test_file_expires_after_a_day() -> None:
     files, store, clock = await some()
     kept = await files.keep(ALICE, text())
     clock.now += FILE_TTL - 1
@@ -233,7 +233,7 @@ async def test_a_handle_is_good_for_a_day() -> None:
     assert await sweeper(files).turn() == 1 and await rows(store) == 0
 
 
-async def test_files_are_erased_with_their_user_and_no_other() -> None:
+async def test_files_are_erased_with_their_user_only() -> None:
     files, store, _ = await some()
     for user in (ALICE, ALICE, BOB):
         await files.keep(user, text(b"x" * (PIECE + 1)))
@@ -244,14 +244,14 @@ async def test_files_are_erased_with_their_user_and_no_other() -> None:
 # ------------------------------------------------------------- how much
 
 
-async def test_one_file_has_a_limit() -> None:
+async def test_file_size_is_limited() -> None:
     files, store, _ = await some()
     with pytest.raises(InvalidInput, match="25 MiB"):
         await files.keep(ALICE, text(bytes(25 * MIB + 1)))
     assert await rows(store) == 0
 
 
-async def test_all_files_of_a_user_have_a_limit_of_their_own_and_it_frees_itself() -> None:
+async def test_total_file_size_per_user_is_limited_and_freed_on_expiry() -> None:
     files, _, clock = await some(quota=10)
     await files.keep(ALICE, text(b"12345"))
     await files.keep(BOB, text(b"1234567890"))
@@ -265,7 +265,7 @@ async def test_all_files_of_a_user_have_a_limit_of_their_own_and_it_frees_itself
         await files.keep(ALICE, text(b"1"))
 
 
-async def test_fifty_files_at_once_do_not_overrun_the_limit() -> None:
+async def test_fifty_concurrent_files_do_not_exceed_the_limit() -> None:
     files, store, _ = await some(quota=10)
     store.pause = 0.0005
     kept = await asyncio.gather(*(files.keep(ALICE, text(b"xx")) for _ in range(50)), return_exceptions=True)
@@ -298,7 +298,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 @pytest.mark.processes
-async def test_two_processes_together_do_not_overrun_the_limit(tmp_path: Path) -> None:
+async def test_two_processes_do_not_exceed_the_file_limit_together(tmp_path: Path) -> None:
     path = tmp_path / "vault.sqlite"
     vault = await new_vault(path, KEY)
     began = str(time.time() + 1.5)
@@ -320,7 +320,7 @@ async def test_two_processes_together_do_not_overrun_the_limit(tmp_path: Path) -
 # ------------------------------------------------------------- what is left where
 
 
-async def test_L1_no_byte_of_a_file_lies_on_the_disk_in_plain_and_none_after_it_was_erased(tmp_path: Path) -> None:
+async def test_L1_file_is_encrypted_on_disk_and_gone_after_erasure(tmp_path: Path) -> None:
     canary, name = secrets.token_hex(32).encode(), f"canary-{secrets.token_hex(8)}.txt"
     folder = tmp_path / "home"
     deputy = await build(vault=await new_vault(folder / "vault.sqlite"))
@@ -336,11 +336,11 @@ async def test_L1_no_byte_of_a_file_lies_on_the_disk_in_plain_and_none_after_it_
     assert sealed and left and not any(value[40:80] in left for value in sealed)
 
 
-def test_a_files_content_is_in_no_repr() -> None:
+def test_file_content_is_hidden_from_repr() -> None:
     assert "hello" not in repr(text()) and "a.txt" in repr(text())
 
 
-async def test_a_store_that_refuses_a_piece_leaves_nothing_behind_and_says_so() -> None:
+async def test_failed_piece_write_leaves_nothing_and_raises() -> None:
     files, store, _ = await some()
     store.failing["insert", "filepart"] = 1
     with pytest.raises(StoreUnavailable):
@@ -353,7 +353,7 @@ async def test_a_store_that_refuses_a_piece_leaves_nothing_behind_and_says_so() 
     assert await rows(store) == 1  # until it expires
 
 
-async def test_a_keeping_that_is_cut_off_leaves_nothing_that_can_be_taken() -> None:
+async def test_cancelled_storing_leaves_nothing_readable() -> None:
     files, store, _ = await some()
     store.pause = 0.01
     task = asyncio.create_task(files.keep(ALICE, text(b"x" * (5 * PIECE))))
@@ -368,7 +368,7 @@ async def test_a_keeping_that_is_cut_off_leaves_nothing_that_can_be_taken() -> N
 # ------------------------------------------------------------- what a stranger finds
 
 
-async def test_a_user_who_is_erased_while_a_file_is_kept_leaves_no_piece_of_it() -> None:
+async def test_erasure_during_storing_leaves_no_piece() -> None:
     """At whatever moment it happens."""
     for at in range(2, 30):
         files, store, _ = await some()
@@ -385,7 +385,7 @@ async def test_a_user_who_is_erased_while_a_file_is_kept_leaves_no_piece_of_it()
 
 
 @pytest.mark.parametrize("at", range(1, 12))
-async def test_a_user_who_is_erased_at_the_same_time_as_a_file_is_kept_leaves_no_piece_of_it(at: int) -> None:
+async def test_storing_during_erasure_leaves_no_piece(at: int) -> None:
     """The other way round: a file is being kept, and goes on, in the middle of the erasing."""
     files, store, _ = await some()
     slow = FaultyStore(store.inner)
@@ -402,7 +402,7 @@ async def test_a_user_who_is_erased_at_the_same_time_as_a_file_is_kept_leaves_no
     assert await rows(store) == (5 if await store.scan("file") else 0)
 
 
-async def test_files_without_content_are_not_kept_without_end() -> None:
+async def test_number_of_files_is_limited_without_content() -> None:
     files, store, _ = await some(most=20)
     for _ in range(20):
         await files.keep(ALICE, text(b""))
@@ -412,7 +412,7 @@ async def test_files_without_content_are_not_kept_without_end() -> None:
     await files.keep(BOB, text(b""))
 
 
-async def test_a_row_that_cannot_be_opened_stops_no_sweep_and_nobody_elses_file() -> None:
+async def test_unreadable_record_stops_neither_sweep_nor_other_files() -> None:
     files, store, clock = await some()
     await files.keep(BOB, text())
     [(key, sealed)] = await store.scan("file")
@@ -424,7 +424,7 @@ async def test_a_row_that_cannot_be_opened_stops_no_sweep_and_nobody_elses_file(
     assert kept["size"] == 5
 
 
-async def test_a_clock_that_is_set_back_does_not_end_the_sweeping() -> None:
+async def test_clock_set_back_does_not_end_the_sweep() -> None:
     files, store, clock = await some()
     clock.now += 10 * FILE_TTL
     await files.keep(BOB, text())
@@ -440,5 +440,5 @@ async def test_a_clock_that_is_set_back_does_not_end_the_sweeping() -> None:
 @pytest.mark.parametrize(
     "unseen", ["\U000e0041\U000e0042", "\u00ad", "\u180e", "\U000e0100", "\ufff9", "\u206a", "\u3164"]
 )
-def test_nothing_can_be_written_unseen_into_a_name(unseen: str) -> None:
+def test_invisible_characters_are_removed_from_file_names(unseen: str) -> None:
     assert one_segment(f"in{unseen}voice{unseen}.pdf") == "invoice.pdf"

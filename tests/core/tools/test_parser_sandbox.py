@@ -26,7 +26,7 @@ def asked(do: str, content: bytes = b"", **more: Any) -> ParseFile:
     return ParseFile(PROBE, {"do": do, **more}, content)
 
 
-async def test_it_is_handed_the_question_and_the_bytes_and_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_parser_gets_only_the_question_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEPUTIZE_KEYS", "a root key")
     monkeypatch.setenv("PYTHONPATH", "/nowhere")
     kept_open = os.open(__file__, os.O_RDONLY)
@@ -54,12 +54,12 @@ async def test_it_is_handed_the_question_and_the_bytes_and_nothing_of_ours(monke
         "import ctypes; ctypes.CDLL(None)",
     ],
 )
-async def test_it_reaches_no_network_and_no_other_process(do: str) -> None:
+async def test_parser_reaches_no_network_or_process(do: str) -> None:
     assert await parse_in_sandbox(asked(do)) == "PermissionError"
 
 
 @pytest.mark.parametrize("do", ["open({0!r}, 'w')", "os.remove({0!r})", "os.rename({0!r}, {0!r})", "os.open({0!r}, 1)"])
-async def test_it_changes_no_file(do: str, tmp_path: Path) -> None:
+async def test_parser_cannot_change_files(do: str, tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.write_bytes(b"kept")
     assert await parse_in_sandbox(asked(do.format(str(there)))) == "PermissionError"
@@ -79,7 +79,7 @@ async def test_it_changes_no_file(do: str, tmp_path: Path) -> None:
         "open('/dev/shm/key')",
     ],
 )
-async def test_it_reads_no_file_but_its_modules(do: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_parser_reads_only_its_modules(do: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     there = tmp_path_factory.mktemp("elsewhere") / "key"
     there.write_bytes(b"a key")
     assert await parse_in_sandbox(asked(do.format(str(there)))) == "PermissionError"
@@ -88,7 +88,7 @@ async def test_it_reads_no_file_but_its_modules(do: str, tmp_path_factory: pytes
 
 @LINUX
 @pytest.mark.parametrize("do", ["socket.socket()", "os.fork()", "os.execv('/bin/true', ['true'])", "os.kill(0, 0)"])
-def test_the_kernel_refuses_it_too_where_python_does_not_look(do: str) -> None:
+def test_kernel_refuses_what_python_does_not_check(do: str) -> None:
     code = (
         "import os, socket\nfrom deputize.core.tools.parser_sandbox_child import _deny_in_kernel\n_deny_in_kernel()\n"
         f"try:\n    {do}\nexcept PermissionError:\n    print('refused')"
@@ -97,14 +97,14 @@ def test_the_kernel_refuses_it_too_where_python_does_not_look(do: str) -> None:
 
 
 @pytest.mark.parametrize("do", ["memory", "end", "raise", "nest"])
-async def test_what_gives_no_answer_is_an_error_in_words_without_the_bytes(do: str) -> None:
+async def test_parser_without_an_answer_is_an_error_without_the_content(do: str) -> None:
     with pytest.raises(InvalidInput) as e:
         await parse_in_sandbox(asked(do, b"a secret of the file"))
     assert e.value.reason == "too_complex" and "secret" not in f"{e.value} {e.value.hint}"
 
 
 @pytest.mark.processes
-async def test_it_has_ten_seconds_of_the_processor() -> None:
+async def test_parser_has_ten_seconds_of_cpu() -> None:
     begun = time.monotonic()
     with pytest.raises(InvalidInput):
         await parse_in_sandbox(asked("loop"))
@@ -112,13 +112,13 @@ async def test_it_has_ten_seconds_of_the_processor() -> None:
 
 
 @pytest.mark.processes
-async def test_it_has_so_many_seconds_whatever_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_parser_has_a_wall_clock_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing, "SECONDS", 0.5)
     with pytest.raises(InvalidInput):
         await parse_in_sandbox(asked("sleep", seconds=60))
 
 
-async def test_an_answer_has_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_parser_answer_length_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing, "LONGEST", 5_000)
     assert len(await parse_in_sandbox(asked("talk", size=4_000))) == 4_000
     with pytest.raises(InvalidInput):
@@ -126,7 +126,7 @@ async def test_an_answer_has_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.processes
-async def test_so_many_are_read_at_once_and_the_loop_goes_on_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_concurrent_parsers_are_limited_and_the_loop_keeps_running(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing, "WAIT", 0.2)
     monkeypatch.setattr(parsing, "AT_ONCE", 1)
     monkeypatch.setattr(parsing, "_turns", WeakKeyDictionary())
@@ -140,7 +140,7 @@ async def test_so_many_are_read_at_once_and_the_loop_goes_on_meanwhile(monkeypat
     assert [type(one) for one in ended if one != "slept"] == [RateLimited]
 
 
-async def test_where_no_python_can_be_started_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_parser_that_cannot_start_is_provider_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(ProviderUnavailable):
         await parse_in_sandbox(asked("tell"))

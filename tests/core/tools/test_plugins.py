@@ -51,7 +51,7 @@ def reasons() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("value", ["acme_a", "acme_a:TOOLKIT"])
-def test_an_entry_point_is_a_module_with_a_toolkit_or_the_toolkit(install: Install, value: str) -> None:
+def test_entry_point_is_a_toolkit_or_a_module_with_one(install: Install, value: str) -> None:
     install("acme", f"tasks = {value}", acme_a=code("tasks"))
     assert [tool.name for tool in Catalog().tools("tasks")] == ["tasks_look"]
     assert Catalog().tool("tasks_look").toolkit == "tasks" and list(find_toolkits())[-1] == "tasks"
@@ -76,7 +76,7 @@ BROKEN: Final = [
 
 
 @pytest.mark.parametrize(("point", "modules", "reason"), BROKEN, ids=[row[2][:30] for row in BROKEN])
-def test_a_broken_one_is_named_skipped_and_told_of_once(
+def test_broken_toolkit_is_skipped_and_reported_once(
     install: Install, caplog: pytest.LogCaptureFixture, point: str, modules: dict[str, str], reason: str
 ) -> None:
     install("acme-broken", point, **modules)
@@ -91,7 +91,7 @@ def test_a_broken_one_is_named_skipped_and_told_of_once(
     assert reason in reasons()[name] and reasons()[name].startswith("acme-broken 1.2: ")
 
 
-def test_whoever_asks_for_a_broken_one_by_name_is_told_why_it_is_not_there(install: Install) -> None:
+def test_broken_toolkit_requested_by_name_raises_its_cause(install: Install) -> None:
     install("acme-broken", "tasks = no_such_acme")
     with pytest.raises(SettingsError, match="The toolkit 'tasks' cannot be used: ModuleNotFoundError") as caught:
         Catalog().tools("tasks")
@@ -101,20 +101,20 @@ def test_whoever_asks_for_a_broken_one_by_name_is_told_why_it_is_not_there(insta
         Catalog().tools("task")
 
 
-def test_of_two_of_one_name_the_first_stays_and_the_other_is_named(install: Install) -> None:
+def test_first_of_two_toolkits_of_one_name_is_used_and_the_other_reported(install: Install) -> None:
     install("b-second", "tasks = acme_e", acme_e=code("tasks", "other"))
     install("a-first", "tasks = acme_d", acme_d=code("tasks"))
     assert [tool.name for tool in Catalog().tools("tasks")] == ["tasks_look"]
     assert reasons() == {"tasks": "b-second 1.2: a-first 1.2 has a toolkit of this name already."}
 
 
-def test_another_packages_alias_does_not_take_a_name_that_a_built_in_tool_answers_to(install: Install) -> None:
+def test_package_alias_does_not_take_a_built_in_tools_name(install: Install) -> None:
     alias = code("acme").replace("TOOLKIT.tool()", 'TOOLKIT.tool(aliases=["Google.SendEmail"])')
     install("acme", "acme = acme_f", acme_f=alias)
     assert Catalog().tool("Google.SendEmail").name == "gmail_send_email"
 
 
-def test_code_that_failed_is_not_run_again(install: Install, tmp_path: Path) -> None:
+def test_failed_toolkit_code_is_not_run_again(install: Install, tmp_path: Path) -> None:
     count = tmp_path / "count"
     once = f"import os\nos.mkdir({str(count)!r})\nraise ValueError('a\\nb')"
     install("acme", "tasks = acme_g", acme_g=once)
@@ -126,7 +126,9 @@ def test_code_that_failed_is_not_run_again(install: Install, tmp_path: Path) -> 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("words", sample([["tools"], ["tools", "gmail"], ["tools", "tasks"], ["doctor", "--offline"]]))
-def test_the_command_line_names_it_and_shows_no_traceback(install: Install, tmp_path: Path, words: list[str]) -> None:
+def test_command_line_names_a_broken_toolkit_without_traceback(
+    install: Install, tmp_path: Path, words: list[str]
+) -> None:
     install("acme-broken", "tasks = acme_h", acme_h="import no_such_module_of_acme")
     path = [str(tmp_path), *(entry for entry in sys.path if entry)]
     environment = {"PYTHONPATH": ":".join(path), "DEPUTIZE_HOME": str(tmp_path / "home"), "COLUMNS": "200"}

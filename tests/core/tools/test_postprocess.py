@@ -26,7 +26,7 @@ class Pair(NamedTuple):
     more: Continuation
 
 
-def test_a_result_that_a_tool_keeps_for_everybody_stays_as_it_is() -> None:
+def test_shared_result_object_is_not_modified() -> None:
     kept = {"rows": [{"at": AT, "more": Continuation("x_read", id=1)}]}
     first = handed(kept)
     assert first == {"rows": [{"at": "2026-07-01 12:00", "more": "x_read?id=1.seal"}], "time_zone": "Europe/Berlin"}
@@ -34,7 +34,7 @@ def test_a_result_that_a_tool_keeps_for_everybody_stays_as_it_is() -> None:
     assert other["rows"][0]["at"] == "2026-07-01 06:00" and other["time_zone"] == "America/New_York"
 
 
-def test_times_and_references_are_found_in_tuples_in_keys_and_by_themselves() -> None:
+def test_times_and_continuations_are_found_in_tuples_keys_and_alone() -> None:
     assert handed({"pair": Pair(AT, Continuation("x_read")), "by": {AT: 1}}) == {
         "pair": ["2026-07-01 12:00", "x_read?.seal"],
         "by": {"2026-07-01 12:00": 1},
@@ -44,7 +44,7 @@ def test_times_and_references_are_found_in_tuples_in_keys_and_by_themselves() ->
 
 
 @pytest.mark.parametrize("levels", [DEEPEST, 20_000])
-def test_what_is_nested_without_end_is_left_out(levels: int) -> None:
+def test_endlessly_nested_result_is_cut(levels: int) -> None:
     result: dict[str, Any] = {"text": "kept"}
     inner = result
     for _ in range(levels):
@@ -58,7 +58,7 @@ def test_what_is_nested_without_end_is_left_out(levels: int) -> None:
 
 @pytest.mark.parametrize("zone", [BERLIN, NEW_YORK])
 @pytest.mark.parametrize("at", [NEVER, ALWAYS])
-def test_time_at_the_calendars_end_is_in_utc_when_the_zone_has_no_year(zone: ZoneInfo, at: str) -> None:
+def test_time_outside_the_zones_calendar_is_in_utc(zone: ZoneInfo, at: str) -> None:
     told = handed({"full": UserTime.of(at), "short": UserTime.of(at, "short")}, zone)
     there = (zone is BERLIN) == (at is ALWAYS)
     assert told["short"].endswith(" UTC") is not there and told["full"].endswith("+00:00") is not there

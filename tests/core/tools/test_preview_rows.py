@@ -10,7 +10,7 @@ from deputize.core.tools.preview import show_rows
 from deputize.core.tools.untrusted import untrusted_rows
 
 
-def test_rows_of_one_name_are_all_there() -> None:
+def test_preview_rows_of_one_name_are_all_kept() -> None:
     fields: dict[str, Any] = {"Status now": "everybody may edit", "Status": Change("open", "closed")}
     false: dict[str, Any] = {"seen by": "only you", "comes from": "your own notes"}
     show = Preview("Change it", audience=Audience.PUBLIC, where="the site", **fields, **false)

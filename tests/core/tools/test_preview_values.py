@@ -36,12 +36,12 @@ def rows(zone: tzinfo | None = UTC, **fields: Any) -> dict[str, str]:
         ("2026-12-02T10:00:00Z", ZoneInfo("Asia/Kathmandu"), "Wed 2 Dec 2026, 15:45 (Asia/Kathmandu)"),
     ],
 )
-def test_a_moment_is_told_in_the_persons_zone_and_leaves_no_doubt(moment: str, zone: tzinfo, shown: str) -> None:
+def test_instant_is_displayed_unambiguously_in_the_users_zone(moment: str, zone: tzinfo, shown: str) -> None:
     assert rows(zone, at=Instant.of(moment)) == {"at": shown}
 
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system has no way to change the zone of a process")
-def test_the_machines_own_zone_is_that_of_each_day() -> None:
+def test_local_zone_offset_follows_each_date() -> None:
     before = os.environ.get("TZ")
     try:
         os.environ["TZ"] = "CET-1CEST,M3.5.0,M10.5.0/3"
@@ -54,7 +54,7 @@ def test_the_machines_own_zone_is_that_of_each_day() -> None:
         time.tzset()
 
 
-def test_a_moment_is_one_however_it_is_written_and_is_compared_as_one() -> None:
+def test_equal_instants_have_equal_digests_in_every_notation() -> None:
     moment = datetime(2026, 12, 2, 10, tzinfo=BERLIN)
     same = {Instant.of(moment), Instant.of(moment.timestamp()), Instant.of(moment.isoformat())}
     assert len(same) == 1
@@ -65,12 +65,12 @@ def test_a_moment_is_one_however_it_is_written_and_is_compared_as_one() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["2026-12-02T10:00:00", datetime.fromisoformat("2026-12-02"), "tomorrow", 1e20])
-def test_a_moment_in_no_zone_and_of_no_year_is_none(wrong: str | datetime | float) -> None:
+def test_invalid_instant_raises(wrong: str | datetime | float) -> None:
     with pytest.raises((ValueError, OverflowError)):
         Instant.of(wrong)
 
 
-def test_moments_are_read_in_lists_and_where_one_takes_the_place_of_another() -> None:
+def test_instants_in_lists_and_changes_are_displayed() -> None:
     ten, eleven = (Instant.of(f"2026-12-02T{hour}:00:00Z") for hour in (10, 11))
     assert rows(at=Change(ten, eleven)) == {
         "at now": "Wed 2 Dec 2026, 10:00 (UTC)",
@@ -110,7 +110,7 @@ FORGED: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["alone", "in a list"])
 @pytest.mark.parametrize("value", FORGED, ids=str)
-def test_mapping_is_shown_with_all_its_keys(value: dict[str, Any], wrapped: bool) -> None:
+def test_mapping_is_displayed_with_all_its_keys(value: dict[str, Any], wrapped: bool) -> None:
     given = [value] if wrapped else value
     one = Preview("Do it", audience=Audience.SELF, given=given)
     for shown in (one, Preview.of(json.loads(json.dumps(one.kept)))):
@@ -121,19 +121,19 @@ def test_mapping_is_shown_with_all_its_keys(value: dict[str, Any], wrapped: bool
 
 
 @pytest.mark.parametrize("value", [one for one in FORGED if "eve@evil.test" in str(one)], ids=str)
-def test_mapping_hides_no_target(value: dict[str, Any]) -> None:
+def test_targets_inside_mappings_are_found(value: dict[str, Any]) -> None:
     show = Preview("Do it", audience=Audience.PEOPLE, given=value, pins={"given": value})
     inner = Preview("Do it", audience=Audience.PEOPLE, given={"inner": value})
     found = [targets(show), targets(inner), targets_of({"given": [value]}), targets_of({"given": {"inner": value}})]
     assert all("eve@evil.test" in one for one in found)
 
 
-def test_fields_called_before_and_after_are_both_targets() -> None:
+def test_fields_named_before_and_after_are_both_targets() -> None:
     fields: dict[str, Any] = {"before": "eve@evil.test", "after": "bob@acme.example"}
     assert "eve@evil.test" in targets(Preview("Do it", audience=Audience.PEOPLE, **fields))
 
 
-def test_file_of_ours_is_shown_as_a_file_wherever_it_stands() -> None:
+def test_stored_file_is_displayed_as_a_file_anywhere() -> None:
     one, other = shown_file("a.pdf", "application/pdf", b"1"), shown_file("b.pdf", "x/y", size=2, pin="7")
     found = rows(file=one, files=[one, other], replaced=Change(one, other))
     assert found["file"].startswith("a.pdf (application/pdf, 1 bytes, sha256 ")
@@ -146,7 +146,7 @@ def test_file_of_ours_is_shown_as_a_file_wherever_it_stands() -> None:
 OLD = "\n".join(f"line {n}" for n in range(1, 31))
 
 
-def test_of_two_long_texts_what_changes_stands_before_them_and_both_are_whole() -> None:
+def test_change_of_long_texts_shows_the_difference_and_both_texts() -> None:
     new = OLD.replace("line 3\n", "line 3\nline 3 and a half\n").replace("line 20", "\u202eline 20")
     assert rows(description=Change(OLD, new)) == {
         "description changes": "  line 2\n  line 3\n+ line 3 and a half\n  line 4\n  line 5\n[...]\n"
@@ -161,11 +161,11 @@ def test_of_two_long_texts_what_changes_stands_before_them_and_both_are_whole() 
     [("short", OLD), (OLD, ""), ("", OLD), ("a", "b"), ("x\n" * (MAX_LINES + 1), OLD), (["a"] * 400, ["b"] * 400)],
     ids=["short before", "emptied", "new", "both short", "too many lines", "lists"],
 )
-def test_what_can_be_compared_by_eye_or_not_at_all_is_just_shown(before: object, after: object) -> None:
+def test_short_or_incomparable_change_has_no_difference(before: object, after: object) -> None:
     assert list(rows(text=Change(before, after))) == ["text now", "text"]
 
 
-def test_a_line_of_a_text_cannot_pass_for_what_changes() -> None:
+def test_text_line_cannot_pass_for_a_difference_line() -> None:
     old = "+ pay 1 EUR\n" + OLD
     shown = rows(text=Change(old, old.replace("line 1\n", "line 1!\n")))["text changes"]
     assert shown.startswith("  + pay 1 EUR\n- line 1\n+ line 1!\n")

@@ -25,7 +25,7 @@ def result_of(steps: Steps) -> object:
     return stop.value.value
 
 
-def test_a_tool_that_declares_run_is_handed_it_and_no_schema_shows_it() -> None:
+def test_tool_declaring_run_receives_it_outside_its_schema() -> None:
     kit = Toolkit("notes", provider="google")
 
     @kit.tool(effect=Effect.WRITES, shows=False)
@@ -38,7 +38,7 @@ def test_a_tool_that_declares_run_is_handed_it_and_no_schema_shows_it() -> None:
     assert result_of(tool.begin({"text": "hello"}, lambda: RUN)) == ("hello", RUN)
 
 
-def test_a_tool_that_asks_for_something_else_is_refused_with_what_there_is() -> None:
+def test_tool_with_an_unknown_parameter_is_refused() -> None:
     kit = Toolkit("notes", provider="google")
 
     def write(text: str, *, client: object, granted: frozenset[str]) -> Steps:
@@ -48,7 +48,7 @@ def test_a_tool_that_asks_for_something_else_is_refused_with_what_there_is() -> 
         kit.tool()(write)
 
 
-async def test_a_run_says_who_the_user_is_what_is_granted_and_when() -> None:
+async def test_run_contains_user_grant_note_and_time() -> None:
     seen: list[Run] = []
 
     @gmail.tool()

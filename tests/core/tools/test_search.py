@@ -25,7 +25,7 @@ def found(index: ToolIndex, query: str, limit: int = 5) -> list[str]:
 
 
 @pytest.mark.parametrize(("table", "least"), [(ENGLISH, 0.95), (GERMAN, 0.95), (HELD_OUT, 0.85)])
-def test_what_people_ask_finds_its_tool_among_the_first_five(
+def test_common_questions_find_their_tool_among_the_first_five(
     index: ToolIndex, table: str, least: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = questions_of(table)
@@ -36,32 +36,32 @@ def test_what_people_ask_finds_its_tool_among_the_first_five(
     assert 1 - len(missed) / len(asked) >= least, missed
 
 
-def test_the_same_question_has_the_same_answer_whatever_the_order_of_the_tools(index: ToolIndex) -> None:
+def test_search_result_does_not_depend_on_tool_order(index: ToolIndex) -> None:
     backwards = ToolIndex(reversed(index.tools))
     for _, query in questions_of(ENGLISH):
         assert found(index, query) == found(index, query) == found(backwards, query)
 
 
-def test_nothing_is_found_but_what_the_index_was_given() -> None:
+def test_search_finds_only_indexed_tools() -> None:
     offered = Catalog().tools("gmail", read_only=True)
     index = ToolIndex(offered)
     assert found(index, "send an email to bob") and {"gmail_send_email"}.isdisjoint(found(index, "send email", 20))
     assert found(index, "slack salesforce github", 20) == []
 
 
-def test_a_question_of_no_words_that_tools_have_finds_nothing(index: ToolIndex) -> None:
+def test_question_without_known_words_finds_nothing(index: ToolIndex) -> None:
     for query in ("", "   ", "the of and", "xyzzy", "🎈"):
         assert index.search(query) == []
 
 
 @pytest.mark.parametrize("query", ["x" * 501, None, 5])
-def test_a_question_that_is_none_is_refused(index: ToolIndex, query: Any) -> None:
+def test_invalid_query_is_refused(index: ToolIndex, query: Any) -> None:
     with pytest.raises(InvalidInput, match="query"):
         index.search(query)
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, "5", 1.5])
-def test_a_limit_that_is_none_is_refused_and_a_high_one_is_twenty(index: ToolIndex, limit: Any) -> None:
+def test_invalid_limit_is_refused_and_a_high_one_is_capped_at_twenty(index: ToolIndex, limit: Any) -> None:
     with pytest.raises(InvalidInput, match="limit"):
         index.search("mail", limit)
     assert len(index.search("mail", 1000)) == 20
@@ -95,17 +95,17 @@ def test_plugin_cannot_gain_rank_by_repeating_words(index: ToolIndex, descriptio
     assert found(attacked, "send email", 20).index("evil_do") >= found(once, "send email", 20).index("evil_do")
 
 
-def test_words_far_down_a_description_are_not_read(index: ToolIndex) -> None:
+def test_words_late_in_a_description_are_not_indexed(index: ToolIndex) -> None:
     filler = " ".join(f"filler{number}" for number in range(40))
     assert "evil_do" in found(ToolIndex([*index.tools, plugin("Unicorns.")]), "unicorns")
     assert found(ToolIndex([*index.tools, plugin(f"{filler} unicorns")]), "unicorns") == []
 
 
-def test_a_toolkits_own_words_find_its_tools(index: ToolIndex) -> None:
+def test_toolkit_synonyms_find_its_tools(index: ToolIndex) -> None:
     assert found(ToolIndex([*index.tools, plugin("Do it.", ("payroll",))]), "payroll") == ["evil_do"]
 
 
-async def test_a_deputy_searches_the_tools_that_are_named() -> None:
+async def test_deputy_searches_the_named_toolkits() -> None:
     async with await build(Sandbox()) as deputy:
         assert isinstance(deputy, Deputy)
         query = "comment on the pull request"
@@ -116,11 +116,11 @@ async def test_a_deputy_searches_the_tools_that_are_named() -> None:
             deputy.search_tools(query, "gmale")
 
 
-def test_reading_on_is_no_answer_to_a_question(index: ToolIndex) -> None:
+def test_read_more_tools_are_not_search_results(index: ToolIndex) -> None:
     assert not [name for name in found(index, "read more of the text that was cut", 20) if name.endswith("_read_more")]
 
 
-def test_making_an_index_reads_no_schema_and_imports_nothing() -> None:
+def test_building_the_index_reads_no_schema_and_imports_nothing() -> None:
     code = (
         "import sys\nfrom deputize.core import ToolIndex\n"
         "class Tool:\n    follows = False\n"

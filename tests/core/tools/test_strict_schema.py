@@ -31,7 +31,7 @@ def outcome(tool: Tool, arguments: dict[str, Any]) -> Any:
         return str(wrong)
 
 
-def test_each_tools_strict_schema_is_one_and_every_optional_argument_may_be_null() -> None:
+def test_strict_schemas_are_valid_with_nullable_optional_arguments() -> None:
     assert len(TOOLS) > 160 and sum(1 for tool in TOOLS for _ in optional_in(tool.schema)) > 500
     for tool in TOOLS:
         assert list(breaches(tool.strict_schema)) == [], tool.name
@@ -41,7 +41,7 @@ def test_each_tools_strict_schema_is_one_and_every_optional_argument_may_be_null
         assert nullable == before, tool.name
 
 
-def test_null_is_not_given_for_every_optional_argument_of_every_tool() -> None:
+def test_null_equals_absent_for_every_optional_argument() -> None:
     for tool in TOOLS:
         nulls = {name: None for name in tool.schema["properties"] if name not in tool.schema.get("required", ())}
         assert outcome(tool, nulls) == outcome(tool, {}), tool.name
@@ -49,7 +49,7 @@ def test_null_is_not_given_for_every_optional_argument_of_every_tool() -> None:
             assert outcome(tool, {name: None}) == outcome(tool, {}), (tool.name, name)
 
 
-def test_null_is_not_given_in_what_stands_in_an_argument() -> None:
+def test_null_equals_absent_inside_arguments() -> None:
     """The tools whose arguments hold objects with optional parts."""
     nested = {
         tool.name: [n for n, p in tool.schema["properties"].items() if list(optional_in(p.get("items", {})))]
@@ -68,14 +68,14 @@ def test_null_is_not_given_in_what_stands_in_an_argument() -> None:
         assert outcome(BY_NAME[name], {**call, argument: filled}) == BY_NAME[name].validate(call)
 
 
-def test_null_for_what_a_call_has_to_give_is_still_a_fault() -> None:
+def test_null_for_a_required_argument_is_refused() -> None:
     with pytest.raises(InvalidInput, match="to: "):
         BY_NAME["gmail_send_email"].validate({"to": None, "subject": "s", "body": "b"})
     with pytest.raises(InvalidInput, match="nobody: there is no such argument"):
         BY_NAME["gmail_search_emails"].validate({"query": "x", "nobody": None})
 
 
-def test_an_object_of_any_names_is_a_text_in_a_strict_schema_and_an_object_in_the_call() -> None:
+def test_free_form_object_is_a_string_in_the_strict_schema_and_an_object_in_the_call() -> None:
     free = {
         tool.name
         for tool in TOOLS
@@ -128,7 +128,7 @@ FOREIGN: dict[str, Any] = {
 }
 
 
-def test_a_foreign_schema_becomes_as_strict_as_can_be() -> None:
+def test_foreign_schema_becomes_as_strict_as_possible() -> None:
     assert list(breaches(strict_schema(FOREIGN))) == []
     assert strict_schema({"type": "object"}) == {
         "type": "object",
@@ -138,7 +138,7 @@ def test_a_foreign_schema_becomes_as_strict_as_can_be() -> None:
     }
 
 
-def test_of_a_foreign_schema_a_null_that_it_knows_is_kept() -> None:
+def test_null_allowed_by_a_foreign_schema_is_kept() -> None:
     given = {"at": {"city": "Rome", "zip": None}, "kind": None, "size": None, "one": None, "list": [None], "name": None}
     meant = {"at": {"city": "Rome"}, "kind": None, "size": None, "list": [None], "name": None}
     assert as_meant(given, FOREIGN) == meant
@@ -147,7 +147,7 @@ def test_of_a_foreign_schema_a_null_that_it_knows_is_kept() -> None:
     assert as_meant({"none": None}, FOREIGN) == {}
 
 
-def test_alternatives_beside_a_type_say_more_of_it_and_are_no_other_values() -> None:
+def test_alternatives_beside_a_type_restrict_it() -> None:
     """As servers write "one of these has to be given", and how a text is written."""
     either: dict[str, Any] = {
         "type": "object",
@@ -164,7 +164,7 @@ def test_alternatives_beside_a_type_say_more_of_it_and_are_no_other_values() -> 
     }
 
 
-def test_what_is_meant_means_itself_also_as_the_text_of_an_object() -> None:
+def test_interpretation_of_arguments_is_idempotent() -> None:
     """The core reads again what an adapter has read: both are one act."""
     given = {"at": json.dumps({"city": "Rome", "zip": None}), "name": "x"}
     assert as_meant(given, FOREIGN) == {"at": {"city": "Rome"}, "name": "x"}

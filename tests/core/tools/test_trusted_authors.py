@@ -12,7 +12,7 @@ from deputize.core.tools.trusted_authors import TrustedAuthors, Withheld, remove
 from tests.support.sandbox_deputy import build
 
 
-def test_a_mark_becomes_withheld_in_its_own_object_and_is_counted() -> None:
+def test_withheld_mark_becomes_a_field_of_its_object_and_is_counted() -> None:
     withheld = Withheld()
     mark, unknown = withheld.mark_for("not of a member"), withheld.mark_for("not looked up")
     result = {
@@ -33,19 +33,19 @@ def test_a_mark_becomes_withheld_in_its_own_object_and_is_counted() -> None:
     }
 
 
-def test_a_mark_among_other_words_says_so_in_its_place() -> None:
+def test_withheld_mark_inside_a_text_is_replaced_in_place() -> None:
     withheld = Withheld()
     mark = withheld.mark_for("not of a member")
     told = withheld.remove_marks({"body": f"I agree.\n> {mark}\nYes", "text_digest": "0" * 16})
     assert told == {"body": "I agree.\n> [withheld]\nYes", "withheld": "not of a member", "texts_withheld": 1}
 
 
-def test_nothing_is_touched_where_nothing_was_withheld_and_marks_of_another_run_are_only_words() -> None:
+def test_results_without_withheld_texts_are_unchanged() -> None:
     old = Withheld().mark_for("x")
     assert Withheld().remove_marks({"text": old, "total_chars": 3}) == {"text": old, "total_chars": 3}
 
 
-def test_of_a_writing_tools_result_only_what_a_next_call_needs_is_left_of_others_words() -> None:
+def test_write_result_keeps_only_what_the_next_call_needs() -> None:
     result = {"done": ["closed"], "issue": {"number": 5, "title": "Ignore all", "url": "u", "untrusted": True}}
     assert remove_texts(result, "why") == {
         "done": ["closed"],
@@ -54,7 +54,7 @@ def test_of_a_writing_tools_result_only_what_a_next_call_needs_is_left_of_others
     }
 
 
-def test_a_screen_sees_each_answer_first_and_a_refusal_of_it_is_the_tools_to_deal_with() -> None:
+def test_screen_sees_each_answer_first_and_the_tool_handles_its_refusal() -> None:
     seen: list[Any] = []
 
     def tool() -> Steps:
@@ -79,7 +79,7 @@ def test_a_screen_sees_each_answer_first_and_a_refusal_of_it_is_the_tools_to_dea
 
 
 @pytest.mark.parametrize("words", [{"nope": "push"}, {"kit": "nope"}, {"kit": ""}, {"kit": ["push"]}])
-async def test_a_word_that_a_toolkit_does_not_know_stops_the_start(words: Any) -> None:
+async def test_unknown_trusted_authors_setting_stops_the_start(words: Any) -> None:
     kit = Toolkit("kit", provider="google")
     kit.screens["push"] = lambda run, withheld: lambda step, answer: iter(())  # type: ignore[assignment,return-value]
     with pytest.raises(SettingsError, match="trusted_authors"):
@@ -87,7 +87,7 @@ async def test_a_word_that_a_toolkit_does_not_know_stops_the_start(words: Any) -
     assert TrustedAuthors.of({"kit": "push"}, {"kit": kit}.get).words == {"kit": "push"}
 
 
-async def test_a_tool_is_told_the_word_and_has_no_argument_for_it() -> None:
+async def test_tool_receives_the_trusted_authors_setting_without_an_argument() -> None:
     kit = Toolkit("kit", provider="")
     kit.screens["push"] = lambda run, withheld: lambda step, answer: iter(())  # type: ignore[assignment,return-value]
 
@@ -104,7 +104,7 @@ async def test_a_tool_is_told_the_word_and_has_no_argument_for_it() -> None:
     assert (await (await build(toolkits=[kit])).act("kit_look", {}, user="alice")) == {"word": ""}
 
 
-def test_an_undo_that_holds_what_was_there_is_not_told() -> None:
+def test_undo_arguments_with_foreign_texts_are_removed() -> None:
     back = {"tool": "kit_update", "args": {"id": "C1", "state": "open"}}
     assert remove_texts({"undo": dict(back)}, "why") == {"undo": back}
     assert remove_texts({"undo": {**back, "args": {"topic": "Ignore all of it"}}}, "why") == {"undo": "why"}
