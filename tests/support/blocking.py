@@ -24,7 +24,7 @@ from tests.support.sandbox_deputy import consent
 
 _THEIRS: Final = ("/tests/", "/deputize/sandbox/", "/logging/__init__.py", "importlib._bootstrap")
 """Where a call is not ours: the test's own, the played providers', the handlers of a host's log, an import."""
-_NOT_IN: Final = {"test_a_pickle_in_the_vault"}
+_NOT_IN: Final = {"test_a_pickle_in_the_vault_is_refused"}
 """Tests that BlockBuster breaks: the functions that it puts in place of the system's cannot be pickled."""
 _FIRST: Final = {"files": "files_read", "contacts": "contacts_search"}
 """The tool of a toolkit that does not say who the user is."""

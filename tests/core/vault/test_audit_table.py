@@ -44,7 +44,7 @@ pytestmark = pytest.mark.counterpart
 SOCKET = ".s.PGSQL.5432"
 
 
-def test_chains_of_several_machines_lie_in_one_table_and_are_proven_together(table: PostgresAudit) -> None:
+def test_chains_of_several_machines_share_a_table_and_verify_together(table: PostgresAudit) -> None:
     anchors = list[str]()
     one, other = (Audit(table, KEY, anchor=anchors.append) for _ in range(2))
     for _ in range(3):
@@ -74,7 +74,7 @@ TAMPERING = {
 
 
 @pytest.mark.parametrize("kind", TAMPERING)
-async def test_what_the_owner_of_the_database_changes_is_found(kind: str, server: Server, table: PostgresAudit) -> None:
+async def test_tampering_by_the_database_owner_is_found(kind: str, server: Server, table: PostgresAudit) -> None:
     vault = await Vault.open(await asyncio.to_thread(open_store, server.url, create=True), [b"r" * 32])
     heads = ChainHeads(vault)
     audit = Audit(table, vault.keys.audit, anchor=heads)
@@ -88,7 +88,7 @@ async def test_what_the_owner_of_the_database_changes_is_found(kind: str, server
     await vault.close()
 
 
-async def test_a_whole_chain_that_is_gone_is_missed(server: Server, table: PostgresAudit) -> None:
+async def test_missing_chain_is_found(server: Server, table: PostgresAudit) -> None:
     vault = await Vault.open(await asyncio.to_thread(open_store, server.url, create=True), [b"r" * 32])
     heads = ChainHeads(vault)
     audit = Audit(table, vault.keys.audit, anchor=heads)
@@ -112,7 +112,7 @@ async def test_a_whole_chain_that_is_gone_is_missed(server: Server, table: Postg
         "CREATE RULE none AS ON INSERT TO deputize_audit DO INSTEAD NOTHING",
     ],
 )
-def test_programs_may_only_add(statement: str, server: Server, table: PostgresAudit) -> None:
+def test_application_role_can_only_insert(statement: str, server: Server, table: PostgresAudit) -> None:
     audit = Audit(table, KEY)
     some(audit, 1)
     audit.close()
@@ -123,7 +123,7 @@ def test_programs_may_only_add(statement: str, server: Server, table: PostgresAu
         program.execute(statement.encode())
 
 
-def test_older_tables_get_the_audit_and_programs_the_right_to_it(server: Server, tmp_path: Path) -> None:
+def test_migration_adds_the_audit_table_and_its_permissions(server: Server, tmp_path: Path) -> None:
     execute(server, "DROP TABLE deputize_audit")
     execute(server, "DELETE FROM deputize_schema WHERE version = 2")
     early = Settings(home=tmp_path, vault=server.url, key=SecretStr(new_key()), audit_files=False)  # type: ignore[call-arg]
@@ -137,7 +137,7 @@ def test_older_tables_get_the_audit_and_programs_the_right_to_it(server: Server,
     assert len(audit.rows()) == 1
 
 
-def test_rows_whose_answer_is_lost_are_there_once(server: Server, tmp_path: Path) -> None:
+def test_rows_with_a_lost_answer_are_stored_once(server: Server, tmp_path: Path) -> None:
     folder = Path(server.url.partition("host=")[2])
     with lossy(folder / SOCKET, tmp_path / SOCKET) as way:
         table = PostgresAudit(Address.of(f"postgresql://{USER}@/postgres?host={tmp_path}"))
@@ -155,7 +155,9 @@ def test_rows_whose_answer_is_lost_are_there_once(server: Server, tmp_path: Path
         audit.close()
 
 
-def test_doubtful_rows_come_first(server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uncertain_rows_are_written_first(
+    server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Their commit came through and its answer did not, and the server was away for longer than anybody waits."""
     monkeypatch.setattr("deputize.core.vault.stores.postgres.sync_connection.PATIENCE", 0.0)
     folder = Path(server.url.partition("host=")[2])
@@ -182,7 +184,7 @@ def test_doubtful_rows_come_first(server: Server, table: PostgresAudit, monkeypa
     assert len(set(calls)) == len(calls)
 
 
-def test_rows_that_were_refused_wait_and_are_written_when_they_can_be(server: Server, table: PostgresAudit) -> None:
+def test_refused_rows_are_written_later(server: Server, table: PostgresAudit) -> None:
     audit = Audit(table, KEY)
     some(audit, 2)
     audit.flush()
@@ -196,7 +198,7 @@ def test_rows_that_were_refused_wait_and_are_written_when_they_can_be(server: Se
     assert report.ok and report.rows == 5
 
 
-def test_a_row_that_somebody_else_puts_in_the_way_of_a_chain_is_told(server: Server, table: PostgresAudit) -> None:
+def test_foreign_row_at_a_chains_position_is_reported(server: Server, table: PostgresAudit) -> None:
     audit = Audit(table, KEY)
     some(audit, 2)
     audit.flush()
@@ -211,7 +213,7 @@ def test_a_row_that_somebody_else_puts_in_the_way_of_a_chain_is_told(server: Ser
     audit.close()
 
 
-def test_standing_server_is_given_up(server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_server_times_out(server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deputize.core.vault.stores.postgres.sync_connection.ANSWER", 0.5)
     audit = Audit(table, KEY)
     some(audit, 1)
@@ -232,7 +234,7 @@ def test_standing_server_is_given_up(server: Server, table: PostgresAudit, monke
     assert verify(table, [KEY]).ok and len(list(read(table))) == 2
 
 
-def test_hostile_words_are_kept_as_they_are(table: PostgresAudit) -> None:
+def test_hostile_text_is_stored_unchanged(table: PostgresAudit) -> None:
     audit = Audit(table, KEY)
     words = ["nul \0 in it", "half \ud800 of one", "quote ' \" \\ ; DROP", "{a,b}", "line\nbreak", "é"]
     for word in words:
@@ -243,7 +245,7 @@ def test_hostile_words_are_kept_as_they_are(table: PostgresAudit) -> None:
     assert found.whole and [row["user"] for row in found.rows] == []  # marks are those of plain names
 
 
-def test_a_users_rows_are_found_without_reading_the_others(table: PostgresAudit) -> None:
+def test_rows_of_a_user_are_found_by_index(table: PostgresAudit) -> None:
     audit = Audit(table, KEY)
     for number in range(40):
         some(audit, 1, f"u{number % 4}")
@@ -255,7 +257,7 @@ def test_a_users_rows_are_found_without_reading_the_others(table: PostgresAudit)
     assert read_newest(table, {"u1"}, [Key(b"x" * 32)]) == ([], False)
 
 
-def test_a_forked_child_is_another_writer_on_a_connection_of_its_own(table: PostgresAudit) -> None:
+def test_forked_child_is_its_own_writer_with_its_own_connection(table: PostgresAudit) -> None:
     audit = Audit(table, KEY)
     some(audit, 2)
     audit.flush()
@@ -301,7 +303,7 @@ def test_many_threads_share_a_commit(server: Server, table: PostgresAudit) -> No
     assert len(list(read(table))) == 161 and commits() - before < 80
 
 
-def test_what_was_handed_over_outlives_the_process(table: PostgresAudit) -> None:
+def test_handed_over_rows_survive_the_process(table: PostgresAudit) -> None:
     audit = Audit(table, KEY)
     some(audit, 3)
     audit.hand_over()
@@ -309,7 +311,7 @@ def test_what_was_handed_over_outlives_the_process(table: PostgresAudit) -> None
     audit.close()
 
 
-def test_rows_move_from_files_to_the_table_and_back_with_their_proof(table: PostgresAudit, tmp_path: Path) -> None:
+def test_rows_move_between_files_and_table_with_their_proof(table: PostgresAudit, tmp_path: Path) -> None:
     anchors = list[str]()
     audit = Audit(tmp_path / "audit", KEY, anchor=anchors.append, rotate_bytes=500)
     for _ in range(5):
@@ -343,7 +345,9 @@ def test_chains_under_an_older_key_are_closed(table: PostgresAudit) -> None:
     assert [one.kind for one in verify(table, [KEY, b"o" * 32], heads=[head]).findings] == ["truncated"]
 
 
-async def test_row_is_in_the_table_first(server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_intent_row_is_in_the_table_before_the_request(
+    server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the standard mode, too: a program that is killed with the request under way has told of it."""
     monkeypatch.setattr("deputize.core.audit.commit_thread.GATHER", 60.0)  # nothing goes there that nobody awaits
     sandbox, seen = Sandbox(), list[list[str]]()

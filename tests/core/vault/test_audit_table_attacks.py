@@ -40,7 +40,7 @@ def forged(writer: str, at: int, **facts: object) -> str:
     return json.dumps(row | facts)
 
 
-def test_rows_that_lie_in_the_way_of_a_chain_stop_nothing_and_are_found(server: Server, table: PostgresAudit) -> None:
+def test_rows_blocking_a_chain_stop_nothing_and_are_found(server: Server, table: PostgresAudit) -> None:
     """The chain goes on under another name, nothing is lost, and no row stands there twice."""
     anchors = list[str]()
     audit = Audit(table, KEY, anchor=anchors.append)
@@ -68,7 +68,7 @@ def test_rows_that_lie_in_the_way_of_a_chain_stop_nothing_and_are_found(server: 
     assert [one.kind for one in verify(table, [KEY], anchors=anchors).findings] == ["truncated"]
 
 
-def test_rows_that_come_before_their_repetition_are_not_its_own(server: Server, table: PostgresAudit) -> None:
+def test_foreign_row_is_not_mistaken_for_a_repeated_write(server: Server, table: PostgresAudit) -> None:
     """The same line, filed under somebody else: their activity page would not show it."""
     audit, shadow = Audit(table, KEY), Audit(None, KEY)
     shadow.writer, shadow._prev = audit.writer, Key(KEY).first(audit.writer)
@@ -84,7 +84,7 @@ def test_rows_that_come_before_their_repetition_are_not_its_own(server: Server, 
 
 
 @pytest.mark.parametrize("facts", [{"ts": 10**30}, {"ts": -1}, {"seq": 10**30}, {"ts": True}, {"user": {"a": 1}}])
-def test_a_forged_row_is_found_and_told_apart(facts: dict[str, object], server: Server, table: PostgresAudit) -> None:
+def test_forged_row_is_found_and_distinguished(facts: dict[str, object], server: Server, table: PostgresAudit) -> None:
     audit = Audit(table, KEY)
     some(audit, 3)
     audit.close()
@@ -95,7 +95,7 @@ def test_a_forged_row_is_found_and_told_apart(facts: dict[str, object], server: 
     assert len([row for row in read(table, ring=[Key(KEY)]) if "unproven" not in row]) == 3
 
 
-def test_copies_of_a_users_rows_are_shown_once_and_found(server: Server, table: PostgresAudit) -> None:
+def test_copied_rows_of_a_user_are_shown_once_and_found(server: Server, table: PostgresAudit) -> None:
     audit = Audit(table, KEY)
     some(audit, 2)
     audit.close()
@@ -130,7 +130,7 @@ def test_overlong_lines_are_not_fetched(server: Server, table: PostgresAudit, mo
     assert sum(fetched) < 20_000
 
 
-def test_an_answer_holds_so_much_at_most_whoever_wrote_it(server: Server, table: PostgresAudit) -> None:
+def test_page_of_rows_is_limited_in_size(server: Server, table: PostgresAudit) -> None:
     size = postgres_audit.LONGEST // 2
     attack(
         server,
@@ -148,7 +148,7 @@ def test_an_answer_holds_so_much_at_most_whoever_wrote_it(server: Server, table:
     assert table.newest(["alice"], 1)[1] is False
 
 
-async def test_rows_that_the_role_may_not_add_wait_in_their_chain(server: Server, table: PostgresAudit) -> None:
+async def test_rows_refused_by_permissions_wait_in_their_chain(server: Server, table: PostgresAudit) -> None:
     audit = Audit(table, KEY)
     some(audit, 1)
     await audit.settle()

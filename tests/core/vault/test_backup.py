@@ -91,7 +91,7 @@ async def home(tmp_path: Path) -> Home:
     return made
 
 
-async def test_V10_a_copy_in_use_is_private_whole_and_still_sealed(home: Home) -> None:
+async def test_V10_backup_of_a_vault_in_use_is_private_complete_and_encrypted(home: Home) -> None:
     grant = await home.deputy.vault.find_grant(ALICE, "google", "google")
     await back_up(home.deputy.vault, home.backup, 1_800_000_000.0)
     assert stat.S_IMODE(home.backup.stat().st_mode) == 0o600
@@ -108,7 +108,7 @@ async def test_V10_a_copy_in_use_is_private_whole_and_still_sealed(home: Home) -
     await home.deputy.close()
 
 
-async def test_V10_a_backup_never_replaces_a_file_and_leaves_none_behind_that_is_not_whole(home: Home) -> None:
+async def test_V10_backup_never_replaces_a_file_or_leaves_a_partial_one(home: Home) -> None:
     home.backup.write_text("mine")
     with pytest.raises(SettingsError):
         await back_up(home.deputy.vault, home.backup, 1.0)
@@ -122,7 +122,7 @@ async def test_V10_a_backup_never_replaces_a_file_and_leaves_none_behind_that_is
     await home.deputy.close()
 
 
-async def test_a_backup_removes_what_a_killed_one_has_left_under_whatever_name(home: Home) -> None:
+async def test_backup_removes_leftovers_of_a_killed_one(home: Home) -> None:
     left = [home.backup.with_name(f".older.{'0' * 16}.new{ending}") for ending in ("", "-journal")]
     other = [home.backup.with_name(".older.new"), home.backup.with_name(f"older.{'0' * 16}.new")]
     for file in (*left, *other):
@@ -149,7 +149,7 @@ asyncio.run(main())
 
 
 @pytest.mark.processes
-async def test_V10_a_copy_made_while_another_process_writes_opens_and_has_no_gap(home: Home) -> None:
+async def test_V10_backup_during_writes_opens_without_gaps(home: Home) -> None:
     writer = start(_WRITING, home.file)
     try:
         assert heard(writer) == "ready" and heard(writer) == "many"
@@ -169,7 +169,7 @@ async def test_V10_a_copy_made_while_another_process_writes_opens_and_has_no_gap
 
 
 @pytest.mark.processes
-async def test_W14_a_used_refresh_token_in_a_backup_leads_to_one_new_consent_and_no_loop(home: Home) -> None:
+async def test_W14_used_refresh_token_in_a_backup_leads_to_one_consent_without_loop(home: Home) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
     await home.expire()
     assert await home.act()  # the refresh token in the backup is used up
@@ -259,7 +259,7 @@ async def test_restore_keeps_outcomes_and_queued_revocations(
     await home.deputy.close()
 
 
-async def test_restore_keeps_a_grant_that_is_consented_to_while_the_backup_replaces_the_vault(
+async def test_restore_keeps_a_grant_consented_during_the_replacement(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
@@ -280,7 +280,7 @@ async def test_restore_keeps_a_grant_that_is_consented_to_while_the_backup_repla
     await home.deputy.close()
 
 
-async def test_consent_that_a_user_is_answering_survives_a_restore(home: Home) -> None:
+async def test_consent_in_progress_survives_a_restore(home: Home) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
     [asked] = await home.deputy.connect("bob", "google", scopes=["gmail.readonly"])
     await home.restore(home.backup)
@@ -289,7 +289,7 @@ async def test_consent_that_a_user_is_answering_survives_a_restore(home: Home) -
     await home.deputy.close()
 
 
-async def test_restore_replaces_a_vault_that_is_damaged(home: Home) -> None:
+async def test_restore_replaces_a_damaged_vault(home: Home) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
     vault = home.deputy.vault
     [(key, sealed)] = await vault.store.scan("grant")
@@ -306,7 +306,7 @@ async def test_restore_replaces_a_vault_that_is_damaged(home: Home) -> None:
 # ------------------------------------------------------------- in the vault's place
 
 
-async def test_W14_a_grant_whose_tokens_are_still_good_is_confirmed_before_it_is_used(home: Home) -> None:
+async def test_W14_restored_grant_is_confirmed_before_it_is_used(home: Home) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
     await home.put_back()
     before = home.sandbox.count(*TOKEN)
@@ -318,7 +318,7 @@ async def test_W14_a_grant_whose_tokens_are_still_good_is_confirmed_before_it_is
     await home.deputy.close()
 
 
-async def test_W14_a_grant_that_was_revoked_since_stays_revoked(home: Home) -> None:
+async def test_W14_grant_revoked_after_the_backup_stays_revoked(home: Home) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
     await home.deputy.revoke("alice", "google")
     await home.put_back()
@@ -333,7 +333,7 @@ async def test_W14_a_grant_that_was_revoked_since_stays_revoked(home: Home) -> N
 
 @pytest.mark.processes
 @pytest.mark.parametrize("way", ["restore", "put back", "put back, without the audit's word"])
-async def test_W14_what_has_ended_with_many_since_stays_ended_and_is_followed_up(home: Home, way: str) -> None:
+async def test_W14_bulk_revocation_after_the_backup_stays_in_effect(home: Home, way: str) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
     assert home.deputy.vault.ended.ends.epoch == 0
     await home.deputy.revoker.many.begin(None, leaked=False)  # and dies
@@ -353,7 +353,7 @@ async def test_W14_what_has_ended_with_many_since_stays_ended_and_is_followed_up
 
 
 @pytest.mark.processes
-async def test_W14_what_a_provider_was_still_to_be_told_is_told_though_the_note_of_it_is_gone(home: Home) -> None:
+async def test_W14_queued_revocation_missing_from_the_backup_is_still_sent(home: Home) -> None:
     for way in ("copied back", "restored"):
         to = home.backup = home.backup.with_name(f"backup {way}")
         await back_up(home.deputy.vault, to, 1.0)
@@ -368,7 +368,7 @@ async def test_W14_what_a_provider_was_still_to_be_told_is_told_though_the_note_
     await home.deputy.close()
 
 
-async def test_W14_a_grant_that_was_revoked_and_given_again_since_is_only_in_doubt(home: Home) -> None:
+async def test_W14_grant_revoked_and_renewed_after_the_backup_is_only_in_doubt(home: Home) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
     await home.deputy.revoke("alice", "google")
     await connect(home.deputy, home.sandbox, *ALL)
@@ -378,7 +378,7 @@ async def test_W14_a_grant_that_was_revoked_and_given_again_since_is_only_in_dou
     await home.deputy.close()
 
 
-async def test_W14_a_yes_that_was_used_since_is_not_good_again(home: Home) -> None:
+async def test_W14_approval_used_after_the_backup_is_not_valid_again(home: Home) -> None:
     call = Call("t", "m", "c")
     with pytest.raises(ApprovalRequired) as asked:
         await home.deputy.act("gmail_send", MAIL, user="alice", call=call)
@@ -392,7 +392,7 @@ async def test_W14_a_yes_that_was_used_since_is_not_good_again(home: Home) -> No
     await home.deputy.close()
 
 
-async def test_W14_a_start_that_is_cut_off_doubts_again_at_the_next(home: Home) -> None:
+async def test_W14_interrupted_start_after_a_restore_doubts_grants_again(home: Home) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
     await home.deputy.close()
     shutil.copyfile(home.backup, home.file)
@@ -420,7 +420,7 @@ async def test_W14_a_start_that_is_cut_off_doubts_again_at_the_next(home: Home) 
 
 
 @pytest.mark.processes
-async def test_a_restore_is_seen_at_once_by_a_process_that_goes_on(home: Home) -> None:
+async def test_running_process_sees_a_restore_immediately(home: Home) -> None:
     other = await new_vault(home.file, KEY)
     await back_up(home.deputy.vault, home.backup, 1.0)
     await home.deputy.revoke("alice", "google")
@@ -434,7 +434,7 @@ async def test_a_restore_is_seen_at_once_by_a_process_that_goes_on(home: Home) -
     await home.deputy.close()
 
 
-async def test_what_is_no_backup_of_this_vault_is_not_put_back(home: Home, tmp_path: Path) -> None:
+async def test_foreign_backup_is_not_restored(home: Home, tmp_path: Path) -> None:
     strange = await Home(tmp_path / "other").start()
     await back_up(strange.deputy.vault, strange.backup, 1.0)
     strange.deputy.vault.rekey([b"x" * 32, KEY])
@@ -454,7 +454,7 @@ async def test_what_is_no_backup_of_this_vault_is_not_put_back(home: Home, tmp_p
     await home.deputy.close()
 
 
-async def test_V7_no_user_tenant_address_or_account_is_readable_in_the_vaults_file(home: Home) -> None:
+async def test_V7_vault_file_shows_no_user_tenant_address_or_account(home: Home) -> None:
     tenant_user = User("zoe-4711", "tenant-acme-0815")
     for one in await home.deputy.connect(tenant_user, "google", scopes=["gmail.readonly"]):
         await consent(home.deputy, home.sandbox, one, as_="bob@example.test")
@@ -473,7 +473,7 @@ async def test_V7_no_user_tenant_address_or_account_is_readable_in_the_vaults_fi
     assert b"outbox/" in raw and b"approval/" in raw  # the search is of the right files
 
 
-async def test_copies_do_not_hold_up_the_event_loop(home: Home) -> None:
+async def test_backup_does_not_block_the_event_loop(home: Home) -> None:
     ticks = 0
 
     async def tick() -> None:
@@ -493,7 +493,7 @@ async def test_copies_do_not_hold_up_the_event_loop(home: Home) -> None:
 
 
 @pytest.mark.processes
-async def test_U10_a_restore_brings_no_replaced_audit_key_back(home: Home) -> None:
+async def test_U10_restore_brings_back_no_replaced_audit_key(home: Home) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
     await home.deputy.vault.renew_audit_key()
     new = home.deputy.vault.keys.audits
@@ -510,7 +510,7 @@ async def test_U10_a_restore_brings_no_replaced_audit_key_back(home: Home) -> No
 
 @pytest.mark.processes
 @pytest.mark.parametrize("way", ["copied back", "restored"])
-async def test_V2_after_a_restore_the_audit_counts_anew_and_an_older_row_is_found_at_once(home: Home, way: str) -> None:
+async def test_V2_rollback_detection_restarts_after_a_restore(home: Home, way: str) -> None:
     with closing(sqlite3.connect(home.file)) as db:
         [older] = db.execute("SELECT key, value FROM vault WHERE key LIKE 'grant/%'")
     await back_up(home.deputy.vault, home.backup, 1.0)
@@ -532,9 +532,7 @@ async def test_V2_after_a_restore_the_audit_counts_anew_and_an_older_row_is_foun
 
 
 @pytest.mark.processes
-async def test_R32_a_disconnect_while_a_backup_is_put_back_is_not_undone(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_R32_disconnect_during_a_restore_is_not_undone(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
     over, loop = sqlite_backup._overwrite, asyncio.get_running_loop()
 
@@ -548,7 +546,7 @@ async def test_R32_a_disconnect_while_a_backup_is_put_back_is_not_undone(
     await home.deputy.close()
 
 
-async def test_R33_a_row_of_the_same_generation_but_another_past_is_not_written_over(home: Home) -> None:
+async def test_R33_record_of_equal_generation_from_another_history_is_not_overwritten(home: Home) -> None:
     """A refresher that read a grant before a backup was put back must not take the backup's row for the one it read."""
     vault = home.deputy.vault
     read = await vault.find_grant(ALICE, "google", "google")
@@ -564,9 +562,7 @@ async def test_R33_a_row_of_the_same_generation_but_another_past_is_not_written_
     await home.deputy.close()
 
 
-async def test_V10_a_backup_has_the_first_record_as_it_was_when_it_was_copied(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_V10_backup_contains_the_first_record_as_of_its_copy(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
 
     def after_a_change(path: Path, to: Path, changes: Any) -> None:
@@ -581,7 +577,7 @@ async def test_V10_a_backup_has_the_first_record_as_it_was_when_it_was_copied(
     await home.deputy.close()
 
 
-async def test_backup_opens_after_a_rotation_meanwhile(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_backup_opens_after_a_rotation_in_between(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first record has a key by then that this process has not met."""
     loop, newer = asyncio.get_running_loop(), b"n" * 32
     vault = await Vault.open(home.deputy.vault.store, Sealer([KEY], KeysInMemory([newer, KEY])))

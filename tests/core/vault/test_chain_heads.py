@@ -65,14 +65,14 @@ def file_of(home: Path, writer: str) -> Path:
     return home / "audit" / f"{writer}.0.jsonl"
 
 
-def test_a_chain_ends_with_a_row_that_says_so(home: Path) -> None:
+def test_closed_chain_ends_with_a_closing_row(home: Path) -> None:
     writer = run_of_a_program()
     assert b'"event":"chain.anchor","ended":true' in file_of(home, writer).read_bytes().splitlines()[-1]
     report = proven(home)
     assert report.ok and report.open == () and report.writers == 1
 
 
-def test_the_file_of_one_run_cannot_go(home: Path) -> None:
+def test_missing_file_of_one_run_is_found(home: Path) -> None:
     first, second = run_of_a_program(), run_of_a_program()
     file_of(home, first).unlink()
     assert found(proven(home)) == [("truncated", first, 0)]
@@ -90,13 +90,13 @@ def portal_keys(home: Path) -> list[bytes]:
 
 
 @pytest.mark.parametrize("kept", [1, 3])
-def test_neither_can_the_end_of_a_chain(home: Path, kept: int) -> None:
+def test_truncated_chain_is_found(home: Path, kept: int) -> None:
     file = file_of(home, writer := run_of_a_program())
     file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:kept]))
     assert found(proven(home)) == [("truncated", writer, kept)]
 
 
-def test_the_whole_folder_missing_is_an_alarm_at_the_start_and_whenever_it_is_proven(
+def test_missing_audit_folder_is_reported_at_start_and_verification(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     writer = run_of_a_program()
@@ -108,7 +108,7 @@ def test_the_whole_folder_missing_is_an_alarm_at_the_start_and_whenever_it_is_pr
     assert found(proven(home)) == [("truncated", writer, 0)]
 
 
-def test_it_is_one_too_where_the_vaults_record_went_with_it(home: Path) -> None:
+def test_missing_audit_folder_is_reported_without_the_vaults_record(home: Path) -> None:
     run_of_a_program()
 
     async def connected() -> None:
@@ -123,7 +123,7 @@ def test_it_is_one_too_where_the_vaults_record_went_with_it(home: Path) -> None:
     assert [kind for kind, *_ in found(proven(home))] == ["gone"]
 
 
-def test_a_program_that_only_ends_keeps_its_head_too(home: Path) -> None:
+def test_exit_without_close_stores_the_chain_head(home: Path) -> None:
     deputy = Deputy.from_settings()
     deputy.audit.write(VaultCopied())
     deputy.audit.flush()
@@ -168,7 +168,9 @@ def heads(home: Path) -> list[Head]:
     return portal().run(known())
 
 
-def test_running_chain_stays_and_a_killed_one_moves_after_a_day(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_chain_head_stays_and_a_killed_one_moves_after_a_day(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(chain_heads, "MAX_HEADS", 0)
 
     async def fold(later: float) -> set[str]:
@@ -190,7 +192,7 @@ def test_running_chain_stays_and_a_killed_one_moves_after_a_day(home: Path, monk
     assert running.audit.writer in {head.writer for head in heads(home)}
 
 
-def test_a_closing_of_an_old_key_excuses_nothing(tmp_path: Path) -> None:
+def test_closing_row_under_an_old_key_excuses_no_missing_beginning(tmp_path: Path) -> None:
     """Who has stolen it can write rows under it; a chain that lost its beginning stays one that did."""
     audit = Audit(tmp_path / "audit", OLD)
     for _ in range(5):
@@ -210,7 +212,7 @@ async def nothing(vault: Vault, grant: object, *, replaced: bool = False) -> Non
 
 
 @pytest.mark.processes
-def test_a_backup_that_is_put_back_knows_the_chains_since(home: Path, tmp_path: Path) -> None:
+def test_restored_backup_knows_later_chains(home: Path, tmp_path: Path) -> None:
     writer = run_of_a_program()
     with Deputy.from_settings() as deputy:
         deputy.run(back_up(deputy.vault, tmp_path / "backup", 1.0))
@@ -220,7 +222,7 @@ def test_a_backup_that_is_put_back_knows_the_chains_since(home: Path, tmp_path: 
     assert known and {writer, later} <= {head.writer for head in known}
 
 
-def test_a_forked_child_does_not_wait_for_what_its_parent_saves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forked_child_does_not_wait_for_its_parents_head_write(monkeypatch: pytest.MonkeyPatch) -> None:
     async def settled() -> None:
         heads = ChainHeads(await Vault.open(MemoryStore(), [b"k" * 32]))
         heads._saving.add(Future())

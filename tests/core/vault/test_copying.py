@@ -29,14 +29,14 @@ async def everything(store: Store) -> list[tuple[str, str, bytes]]:
     return [(kind, *row) for kind in KINDS for row in await store.scan(kind)]
 
 
-async def test_every_record_is_copied_as_it_is_sealed() -> None:
+async def test_every_record_is_copied_encrypted_as_it_is() -> None:
     start, to = await a_vault(), MemoryStore()
     assert await copy_records(start, to) == 453 and await everything(to) == await everything(start)
     copied = await (await Vault.open(to, [KEY], begin=False)).get("grant", "g")
     assert copied and copied.json == {"grant": True}
 
 
-async def test_an_interrupted_copy_is_no_vault_and_the_next_one_goes_on_with_it() -> None:
+async def test_interrupted_copy_is_not_a_vault_and_the_next_continues_it() -> None:
     start, to = await a_vault(), FaultyStore(MemoryStore())
     to.failing["insert", "person"] = 1
     with pytest.raises(StoreUnavailable):
@@ -48,7 +48,7 @@ async def test_an_interrupted_copy_is_no_vault_and_the_next_one_goes_on_with_it(
 
 
 @pytest.mark.parametrize("at", [250, 470])
-async def test_what_somebody_writes_meanwhile_is_found_and_the_copy_is_no_vault(at: int) -> None:
+async def test_concurrent_write_during_a_copy_is_found_and_the_copy_is_not_a_vault(at: int) -> None:
     start, to = await a_vault(), FaultyStore(MemoryStore())
     old = await start.get("person", "p000") or b""
     to.meddler = Meddler(at, lambda: start.swap("person", "p000", old, b"new"))
@@ -57,7 +57,7 @@ async def test_what_somebody_writes_meanwhile_is_found_and_the_copy_is_no_vault(
     assert await to.get(*FIRST) is None
 
 
-async def test_nothing_is_copied_from_an_empty_store_or_over_a_vault() -> None:
+async def test_copy_from_an_empty_store_or_onto_a_vault_is_refused() -> None:
     with pytest.raises(SettingsError, match="no vault to copy"):
         await copy_records(MemoryStore(), MemoryStore())
     there = await a_vault()

@@ -102,7 +102,7 @@ async def again(one: Machine, call: str) -> Any:
     raise AssertionError("It does not work again.")
 
 
-async def test_what_an_asynchronous_standby_lacks_is_done_once_and_its_rows_are_whole(
+async def test_acts_missing_on_an_asynchronous_standby_are_done_once(
     world: World,
 ) -> None:
     pair, sandbox, one, other = world
@@ -148,7 +148,7 @@ async def _writers(one: Machine, other: Machine) -> list[str]:
     return tried
 
 
-async def test_a_rotated_refresh_token_is_not_lost_and_confirmed_before_its_grant_is_used(world: World) -> None:
+async def test_rotated_refresh_token_survives_a_failover_and_is_confirmed_first(world: World) -> None:
     pair, _, one, other = world
     await asyncio.to_thread(pair.standby.cut_off)
     [grant] = await one.deputy.vault.list_grants(ALICE)
@@ -160,7 +160,7 @@ async def test_a_rotated_refresh_token_is_not_lost_and_confirmed_before_its_gran
     assert now.refresh_token and now.refresh_token.reveal() == "rotated" and now.expires_at == 1.0
 
 
-async def test_a_disconnect_is_not_undone(world: World) -> None:
+async def test_disconnect_survives_a_failover(world: World) -> None:
     pair, sandbox, one, other = world
     await asyncio.to_thread(pair.standby.cut_off)
     await one.deputy.revoke("alice", "google")
@@ -171,7 +171,7 @@ async def test_a_disconnect_is_not_undone(world: World) -> None:
     assert now.status == "revoked"
 
 
-async def test_a_user_who_was_forgotten_stays_so_though_processes_know_what_they_wrote_of_them(world: World) -> None:
+async def test_erased_user_stays_erased_after_a_failover(world: World) -> None:
     """The standby has all of it, the end of the user, too: what others wrote before is not written again."""
     pair, sandbox, one, other = world
     await one.send("before")
@@ -202,7 +202,7 @@ async def looked_through(one: Machine) -> None:
     raise AssertionError("It does not work again.")
 
 
-async def test_what_died_with_the_server_is_known_as_lost(world: World) -> None:
+async def test_rows_lost_with_the_server_are_reported_as_truncated(world: World) -> None:
     pair, _, one, _ = world
     anchors = list[str]()
     dead = Audit(one.table, one.deputy.vault.keys.audit, anchor=anchors.append)
@@ -217,7 +217,7 @@ async def test_what_died_with_the_server_is_known_as_lost(world: World) -> None:
     assert [(finding.kind, finding.writer) for finding in report.findings] == [("truncated", dead.writer)]
 
 
-async def test_a_start_after_a_failover_doubts_what_is_there_once(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_start_after_a_failover_doubts_records_once(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failover, "OTHERS", 0.0)
     sandbox = Sandbox()
     one = await machine(pair, sandbox)
@@ -233,7 +233,7 @@ async def test_a_start_after_a_failover_doubts_what_is_there_once(pair: Pair, mo
     assert len([row for row in rows if row["event"] == "vault.restored"]) == 1 and mails(sandbox) == 1
 
 
-async def test_what_a_synchronous_standby_may_lack_is_not_told_as_done(pair: Pair) -> None:
+async def test_commit_without_a_synchronous_standby_is_not_reported_as_done(pair: Pair) -> None:
     """Somebody ends the wait for it: the server says that it has committed, and warns."""
     store, table = await asyncio.to_thread(open_store, pair.url, create=True), PostgresAudit(Address.of(pair.url))
     audit = Audit(table, KEY)
@@ -272,7 +272,7 @@ def _cancelled(server: Server) -> int:
     return int(str(found))
 
 
-async def test_vault_is_unused_until_it_was_looked_through(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_vault_is_unused_until_the_failover_check_finishes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     pair, _, one, other = world
     monkeypatch.setattr("deputize.core.vault.stores.postgres.failover.PATIENCE", 0.3)
     looks, may = list[int](), asyncio.Event()
@@ -299,7 +299,7 @@ async def test_vault_is_unused_until_it_was_looked_through(world: World, monkeyp
     await looked_through(other)
 
 
-async def test_what_a_failover_could_lose_is_said(pair: Pair) -> None:
+async def test_doctor_reports_what_a_failover_could_lose(pair: Pair) -> None:
     def said() -> str:
         return "\n".join(what for what, _ in risks(Address.of(pair.url)))
 

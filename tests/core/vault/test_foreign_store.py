@@ -70,7 +70,7 @@ def found() -> dict[str, Finding]:
     return {one.what: one for one in examine(reach=False)}
 
 
-def test_a_deputy_runs_on_it_from_settings_and_doctor_sees_it(home: Path, tmp_path: Path) -> None:
+def test_foreign_store_runs_from_settings_and_doctor_reports_it(home: Path, tmp_path: Path) -> None:
     assert found()["vault"].found.startswith("none yet")
     sandbox = Sandbox()
     for turn in range(2):
@@ -88,7 +88,7 @@ def test_a_deputy_runs_on_it_from_settings_and_doctor_sees_it(home: Path, tmp_pa
     assert {told[what].state for what in ("vault", "audit", "rollback", "grants")} == {"ok"}
 
 
-def test_a_lost_vault_in_it_is_no_new_one_and_is_moved_by_its_own_means_only(home: Path) -> None:
+def test_lost_vault_in_a_foreign_store_is_not_recreated(home: Path) -> None:
     with Deputy.from_settings() as deputy:
         deputy.audit.write(VaultCopied())
     settings = Settings.load()
@@ -107,7 +107,7 @@ def test_a_lost_vault_in_it_is_no_new_one_and_is_moved_by_its_own_means_only(hom
 BROKEN = "import no_such_module_of_acme"
 
 
-def test_a_broken_one_is_named_by_doctor_and_shows_no_traceback(
+def test_broken_foreign_store_is_named_by_doctor_without_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = tmp_path / "other"
@@ -125,7 +125,7 @@ def test_a_broken_one_is_named_by_doctor_and_shows_no_traceback(
     assert "hunter2" not in f"{told} {Settings.load()!r} {caught.value} {caplog.text}"
 
 
-async def test_it_cannot_stand_in_for_a_built_in_store_and_an_unknown_one_is_named(home: Path) -> None:
+async def test_foreign_store_cannot_replace_a_built_in_one_and_unknown_ones_are_named(home: Path) -> None:
     assert isinstance(open_store("memory:", create=False), MemoryStore)
     with pytest.raises(SettingsError, match="Unknown store 'acmee'") as caught:
         store_type("acmee://x")
@@ -143,13 +143,13 @@ async def test_it_cannot_stand_in_for_a_built_in_store_and_an_unknown_one_is_nam
         ("memory:", "memory:"),
     ],
 )
-def test_an_address_is_shown_without_what_may_be_secret_in_it(url: str, shown: str) -> None:
+def test_store_url_is_shown_without_secrets(url: str, shown: str) -> None:
     assert shown_url(url) == shown
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("local", [True, False])
-async def test_remote_store_is_looked_at_less_often_while_waiting(local: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_remote_store_is_polled_less_often_while_waiting(local: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     deputy = await build(Sandbox(), vault=await Vault.open(store := FaultyStore(MemoryStore()), [b"k" * 32]))
     store.local_reads = local
     [asked] = await deputy.connect("alice", "google", scopes=["https://www.googleapis.com/auth/gmail.readonly"])

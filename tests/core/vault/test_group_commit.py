@@ -76,7 +76,7 @@ async def test_grouped_writes_of_a_record_are_in_order(store: SqliteStore, monke
     assert await store.get("test", "a") == b"4"
 
 
-async def test_write_on_a_full_disk_fails_alone(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_write_that_fills_the_disk_fails_alone(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def limited() -> None:
         writer = store._opened()
         [(pages, *_)] = writer.ask("PRAGMA page_count")
@@ -96,7 +96,7 @@ async def test_write_on_a_full_disk_fails_alone(store: SqliteStore, monkeypatch:
 
 
 @pytest.mark.processes
-async def test_a_group_that_finds_the_vault_locked_is_told_as_one(store: SqliteStore, path: Path) -> None:
+async def test_locked_vault_error_is_raised_for_the_whole_group(store: SqliteStore, path: Path) -> None:
     with running(LOCKING, path):
         began = time.monotonic()
         told = await asyncio.gather(*(store.insert("test", f"{n}", b"1") for n in range(20)), return_exceptions=True)
@@ -105,7 +105,7 @@ async def test_a_group_that_finds_the_vault_locked_is_told_as_one(store: SqliteS
     assert await store.scan("test") == []
 
 
-async def test_unknown_error_reaches_its_waiter_alone(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unknown_error_reaches_its_own_writer_only(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*_: object) -> None:
         raise ZeroDivisionError
 
@@ -153,7 +153,7 @@ asyncio.run(main())
 @pytest.mark.processes
 @pytest.mark.parametrize("where", ["statement", "answer"])
 @pytest.mark.parametrize("number", [1, 2, 9, 17, 40, 333])
-async def test_group_killed_at_any_write_loses_nothing_that_was_told(path: Path, where: str, number: int) -> None:
+async def test_group_killed_at_any_write_loses_nothing_acknowledged(path: Path, where: str, number: int) -> None:
     await SqliteStore.open(path, create=True).close()
     with running(WRITING_AT_ONCE, path, where, str(number)) as writer:
         assert writer.stdout
@@ -185,7 +185,7 @@ say("done")
 
 
 @pytest.mark.processes
-async def test_loops_of_threads_and_of_processes_write_at_once_and_lose_nothing(store: SqliteStore, path: Path) -> None:
+async def test_concurrent_writes_of_threads_and_processes_are_not_lost(store: SqliteStore, path: Path) -> None:
     with running(TWO_LOOPS, path) as other:
         await asyncio.gather(*(store.insert("test", f"here.{n}", b"1") for n in range(400)))
         assert await asyncio.to_thread(heard, other) == "done"

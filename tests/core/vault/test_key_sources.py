@@ -60,7 +60,7 @@ async def rotated(vault: Vault, *keys: bytes) -> Vault:
         ({"keyring": True, "key_file": "/etc/deputize/key"}, KeyringEntry, "the keyring", False),
     ],
 )
-def test_settings_choose_one_source(
+def test_settings_choose_one_key_source(
     tmp_path: Path, given: dict[str, object], kind: type, name: str, changeable: bool
 ) -> None:
     source = Settings.load(home=tmp_path, **given).key_source
@@ -68,7 +68,7 @@ def test_settings_choose_one_source(
     assert isinstance(source, ChangeableKeySource) is changeable
 
 
-def test_given_keys_are_not_shown_and_keep_their_order() -> None:
+def test_given_keys_are_hidden_and_keep_their_order() -> None:
     text = f"{new_key()},{new_key()}"
     source = Settings.load(key=text).key_source
     assert source.read_keys() == parse_keys(text) and source.exists()
@@ -78,7 +78,7 @@ def test_given_keys_are_not_shown_and_keep_their_order() -> None:
 # ------------------------------------------------------------- a source that deputize does not know
 
 
-async def test_vault_rotates_with_the_keys_of_any_source(vault: Vault, source: KeysInMemory) -> None:
+async def test_vault_rotates_keys_of_any_source(vault: Vault, source: KeysInMemory) -> None:
     vault.rekey(source.add_key())
     assert (await reseal(vault)).anew == 3
     assert await key_uses(vault) == {id_of(source.keys[0]): 4}, "the first record too"
@@ -87,7 +87,7 @@ async def test_vault_rotates_with_the_keys_of_any_source(vault: Vault, source: K
     assert [record.json["n"] for record in await again.scan("grant")] == [0, 1, 2]
 
 
-async def test_vault_asks_its_source_once_for_a_page_of_unknown_keys(vault: Vault, source: KeysInMemory) -> None:
+async def test_key_source_is_read_once_for_a_page_of_unknown_keys(vault: Vault, source: KeysInMemory) -> None:
     source.keys = [NEW, OLD]
     await rotated(vault, NEW, OLD)
     assert source.reads == 1
@@ -96,14 +96,14 @@ async def test_vault_asks_its_source_once_for_a_page_of_unknown_keys(vault: Vaul
     assert await vault.get("grant", "old1") and source.reads == 2, "the keys are known now"
 
 
-async def test_vault_still_asks_its_source_after_it_was_given_other_keys(vault: Vault, source: KeysInMemory) -> None:
+async def test_key_source_is_still_read_after_other_keys_were_given(vault: Vault, source: KeysInMemory) -> None:
     vault.rekey([NEW, OLD])
     source.keys = [NEWER, NEW, OLD]
     await rotated(vault, *source.keys)
     assert await vault.get("grant", "old0")
 
 
-async def test_vault_opened_late_asks_the_source_for_the_first_key(vault: Vault, source: KeysInMemory) -> None:
+async def test_vault_opened_late_reads_the_first_key_from_its_source(vault: Vault, source: KeysInMemory) -> None:
     sealer = Sealer.from_source(source)
     source.keys = [NEW, OLD]
     await rotated(vault, NEW, OLD)
@@ -111,7 +111,7 @@ async def test_vault_opened_late_asks_the_source_for_the_first_key(vault: Vault,
     assert late.sealer.ids[0] == id_of(NEW) and late.keys == vault.keys.sealed_by(id_of(NEW))
 
 
-async def test_source_is_never_read_on_the_event_loop(vault: Vault, source: KeysInMemory) -> None:
+async def test_key_source_is_never_read_on_the_event_loop(vault: Vault, source: KeysInMemory) -> None:
     """A source over a network takes seconds: acts of other users must go on meanwhile."""
     read, threads = source.read_keys, list[int]()
 
@@ -127,7 +127,7 @@ async def test_source_is_never_read_on_the_event_loop(vault: Vault, source: Keys
     assert len(threads) == 2 and threading.get_ident() not in threads
 
 
-async def test_key_is_found_when_others_are_found_meanwhile(vault: Vault, source: KeysInMemory) -> None:
+async def test_key_is_found_when_another_task_loads_keys_concurrently(vault: Vault, source: KeysInMemory) -> None:
     """Two rotations, and two tasks that each look for a key: the slower answer is without the newest key."""
     read = source.read_keys
 
@@ -146,7 +146,7 @@ async def test_key_is_found_when_others_are_found_meanwhile(vault: Vault, source
 # ------------------------------------------------------------- a source that fails
 
 
-async def test_source_without_the_key_leaves_the_record_shut(vault: Vault, source: KeysInMemory) -> None:
+async def test_record_stays_closed_when_the_source_lacks_its_key(vault: Vault, source: KeysInMemory) -> None:
     await rotated(vault, NEW, OLD)
     with pytest.raises(VaultError) as caught:
         await vault.get("grant", "old0")
@@ -154,7 +154,7 @@ async def test_source_without_the_key_leaves_the_record_shut(vault: Vault, sourc
     assert vault.sealer.ids == [id_of(OLD)]
 
 
-async def test_answer_without_the_key_does_not_replace_the_keys_at_hand(vault: Vault, source: KeysInMemory) -> None:
+async def test_answer_without_the_key_does_not_replace_known_keys(vault: Vault, source: KeysInMemory) -> None:
     other = await Vault.open(vault.store, [NEW, OLD])
     assert await other.insert("grant", "new", {})
     source.keys = [NEWER]
@@ -164,7 +164,7 @@ async def test_answer_without_the_key_does_not_replace_the_keys_at_hand(vault: V
 
 
 @pytest.mark.parametrize("fails", [StoreUnavailable("The service is down."), ConnectionError("secret in words")])
-async def test_source_that_is_down_costs_no_grant(vault: Vault, source: KeysInMemory, fails: Exception) -> None:
+async def test_unavailable_key_source_costs_no_grant(vault: Vault, source: KeysInMemory, fails: Exception) -> None:
     await rotated(vault, NEW, OLD)
     before = await vault.store.scan("grant")
     source.keys, source.fails = [NEW, OLD], fails
@@ -183,13 +183,13 @@ async def test_source_that_is_down_costs_no_grant(vault: Vault, source: KeysInMe
     assert len(await vault.scan("grant")) == 3
 
 
-async def test_source_that_is_down_stops_nothing_that_known_keys_open(vault: Vault, source: KeysInMemory) -> None:
+async def test_unavailable_key_source_does_not_block_known_keys(vault: Vault, source: KeysInMemory) -> None:
     source.fails = ConnectionError()
     assert await vault.insert("grant", "another", {"n": 9}) and len(await vault.scan("grant")) == 4
 
 
 @pytest.mark.parametrize("fails", [ConnectionError("key=hunter2"), TimeoutError(), KeyError("hunter2"), OSError()])
-def test_failing_source_gives_a_typed_error_without_its_words(source: KeysInMemory, fails: Exception) -> None:
+def test_failing_key_source_gives_a_typed_error_without_its_text(source: KeysInMemory, fails: Exception) -> None:
     source.fails = fails
     with pytest.raises(StoreUnavailable, match=type(fails).__name__) as caught:
         read_keys(source)
@@ -197,7 +197,7 @@ def test_failing_source_gives_a_typed_error_without_its_words(source: KeysInMemo
     assert source.name in said and "hunter2" not in said and caught.value.hint
 
 
-def test_errors_of_a_source_stay_as_they_are(source: KeysInMemory) -> None:
+def test_deputize_errors_of_a_key_source_are_not_wrapped(source: KeysInMemory) -> None:
     source.fails = SettingsError("The entry is malformed.", hint="Write it anew.")
     with pytest.raises(SettingsError) as caught:
         read_keys(source)
@@ -227,7 +227,7 @@ def started() -> Deputy:
     return Deputy.from_settings(Settings.load(port=0))
 
 
-def test_first_key_is_made_in_any_source_that_can_be_changed(
+def test_first_key_is_created_in_any_writable_source(
     chosen: KeysInMemory, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with started() as deputy:
@@ -238,7 +238,7 @@ def test_first_key_is_made_in_any_source_that_can_be_changed(
     assert not (tmp_path / "home" / "key").exists()
 
 
-def test_program_that_runs_finds_the_key_that_another_one_has_made(chosen: KeysInMemory) -> None:
+def test_running_program_finds_the_key_another_one_created(chosen: KeysInMemory) -> None:
     with started() as running, started() as other:
         other.vault.rekey(chosen.add_key())
         other.run(reseal(other.vault))
@@ -246,7 +246,7 @@ def test_program_that_runs_finds_the_key_that_another_one_has_made(chosen: KeysI
         assert running.vault.sealer.ids == other.vault.sealer.ids
 
 
-def test_start_stops_when_the_source_fails_and_leaves_no_vault(chosen: KeysInMemory, tmp_path: Path) -> None:
+def test_start_stops_when_the_key_source_fails_and_leaves_no_vault(chosen: KeysInMemory, tmp_path: Path) -> None:
     chosen.keys, chosen.fails = [OLD], ConnectionError()
     with pytest.raises(StoreUnavailable) as caught:
         started()
@@ -256,7 +256,7 @@ def test_start_stops_when_the_source_fails_and_leaves_no_vault(chosen: KeysInMem
         assert deputy.vault.sealer.ids == [id_of(OLD)]
 
 
-def test_source_without_keys_stops_the_start_of_a_vault_that_is_there(chosen: KeysInMemory) -> None:
+def test_key_source_without_keys_stops_the_start_of_an_existing_vault(chosen: KeysInMemory) -> None:
     with started():
         pass
     chosen.keys = []

@@ -47,7 +47,7 @@ def opened(folder: Path) -> list[str]:
     return [name for name in found if name.startswith(str(folder))]
 
 
-async def test_two_openings_in_one_process_exclude_each_other(
+async def test_two_stores_in_one_process_exclude_each_other(
     tmp_path: Path,
 ) -> None:
     one, other = RangeLocks(tmp_path), RangeLocks(tmp_path)
@@ -66,7 +66,7 @@ async def test_two_openings_in_one_process_exclude_each_other(
     assert opened(tmp_path) == []
 
 
-async def test_a_file_that_is_locked_when_its_store_is_closed_stays_locked_and_then_goes(tmp_path: Path) -> None:
+async def test_file_locked_while_its_store_closes_stays_locked_until_released(tmp_path: Path) -> None:
     one, other = RangeLocks(tmp_path), RangeLocks(tmp_path)
     async with one.hold("a", 0):
         one.end()
@@ -79,7 +79,7 @@ async def test_a_file_that_is_locked_when_its_store_is_closed_stays_locked_and_t
     assert opened(tmp_path) == []
 
 
-async def test_ten_thousand_names_take_one_descriptor(tmp_path: Path) -> None:
+async def test_ten_thousand_locks_use_one_descriptor(tmp_path: Path) -> None:
     locks = RangeLocks(tmp_path)
     for n in range(10_000):
         async with locks.hold(f"{n}", 0):
@@ -88,7 +88,7 @@ async def test_ten_thousand_names_take_one_descriptor(tmp_path: Path) -> None:
     locks.end()
 
 
-async def test_after_somebody_removed_the_file_old_and_new_processes_exclude_each_other(tmp_path: Path) -> None:
+async def test_processes_exclude_each_other_after_the_lock_file_was_removed(tmp_path: Path) -> None:
     old = RangeLocks(tmp_path)
     async with old.hold("a", 0):
         (tmp_path / FILE).unlink()
@@ -101,7 +101,9 @@ async def test_after_somebody_removed_the_file_old_and_new_processes_exclude_eac
     new.end()
 
 
-async def test_cancelled_taker_frees_the_lock(locks: RangeLocks | FileLocks, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cancelled_lock_request_frees_the_lock(
+    locks: RangeLocks | FileLocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The file is opened, or tried, in a thread, which does so although nobody waits any more."""
     begun, go = threading.Event(), threading.Event()
     at: tuple[Any, str] = (filelocks, "_try") if isinstance(locks, FileLocks) else (RangeLocks, "_open")
@@ -128,7 +130,7 @@ async def test_cancelled_taker_frees_the_lock(locks: RangeLocks | FileLocks, mon
     locks.end()
 
 
-async def test_a_system_without_such_locks_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_system_without_range_locks_is_detected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert isinstance(range_locks.locks_in(tmp_path), RangeLocks) == range_locks.supported()
     for patched in (0, 999):  # none in this Python, none in this kernel
         monkeypatch.setattr(range_locks, "_SET", patched)
@@ -138,7 +140,7 @@ async def test_a_system_without_such_locks_is_noticed(monkeypatch: pytest.Monkey
     range_locks.supported.cache_clear()
 
 
-async def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+async def test_symlinked_lock_file_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"")
     (tmp_path / "locks").mkdir(0o700)
     (tmp_path / "locks" / FILE).symlink_to(tmp_path / "other")
@@ -165,7 +167,7 @@ wait()
 
 
 @pytest.mark.processes
-async def test_a_child_keeps_no_lock_of_a_parent_that_was_killed(tmp_path: Path) -> None:
+async def test_child_holds_no_lock_of_a_killed_parent(tmp_path: Path) -> None:
     path = tmp_path / "vault" / "vault.db"
     with running(FORKING_WHILE_LOCKED, path) as parent:
         store = SqliteStore.open(path, create=False)
@@ -180,7 +182,7 @@ async def test_a_child_keeps_no_lock_of_a_parent_that_was_killed(tmp_path: Path)
 
 
 @pytest.mark.processes
-async def test_a_lock_held_over_a_fork_is_freed_by_its_holder(tmp_path: Path) -> None:
+async def test_lock_held_across_a_fork_is_freed_by_its_holder(tmp_path: Path) -> None:
     path = tmp_path / "vault" / "vault.db"
     with running(FORKING_WHILE_LOCKED, path) as parent:
         go_on(parent)

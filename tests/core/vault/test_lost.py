@@ -63,7 +63,7 @@ def edit(folder: Path, statement: str) -> None:
 
 
 @pytest.mark.parametrize("key", [True, False], ids=["its key is there", "its key is gone too"])
-def test_where_the_vault_is_gone_but_its_audit_is_there_none_is_begun(folder: Path, key: bool) -> None:
+def test_missing_vault_with_an_audit_is_not_recreated(folder: Path, key: bool) -> None:
     for file in folder.glob("vault.sqlite*"):
         file.unlink()
     if not key:
@@ -74,7 +74,7 @@ def test_where_the_vault_is_gone_but_its_audit_is_there_none_is_begun(folder: Pa
     assert not list(folder.glob("vault.sqlite*")) and (folder / "key").exists() is key
 
 
-def test_vault_moved_away_at_the_start_is_not_begun_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vault_moved_away_during_start_is_not_recreated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def meanwhile(_: Settings) -> list[bytes]:
         for file in folder.glob("vault.sqlite*"):
             file.rename(folder / f"{file.name}.moved-1Z")
@@ -88,13 +88,13 @@ def test_vault_moved_away_at_the_start_is_not_begun_anew(folder: Path, monkeypat
 
 
 @pytest.mark.parametrize("rest", [True, False], ids=["other rows are there", "no row is there"])
-def test_where_the_first_record_is_gone_no_other_takes_its_place(folder: Path, rest: bool) -> None:
+def test_missing_first_record_is_not_replaced(folder: Path, rest: bool) -> None:
     edit(folder, "DELETE FROM vault WHERE key = 'meta/vault'" if rest else "DELETE FROM vault WHERE key LIKE '%/%'")
     with pytest.raises(VaultError, match="lost its first record"):
         Deputy.from_settings(settings())
 
 
-async def test_a_store_with_records_but_no_first_one_is_no_new_vault() -> None:
+async def test_store_with_records_but_no_first_one_is_not_a_new_vault() -> None:
     vault = await Vault.open(store := MemoryStore(), [OLD])
     await vault.add(grant())
     first = await store.get("meta", "vault")
@@ -104,7 +104,7 @@ async def test_a_store_with_records_but_no_first_one_is_no_new_vault() -> None:
     assert await store.get("meta", "vault") is None
 
 
-async def test_of_two_programs_that_begin_a_vault_at_once_neither_takes_the_others_records_for_an_old_vaults() -> None:
+async def test_two_programs_creating_a_vault_concurrently_accept_each_others_records() -> None:
     class Met(MemoryStore):
         """Where another program begins the vault, and writes, right after this one has found it empty."""
 
@@ -128,7 +128,7 @@ async def test_of_two_programs_that_begin_a_vault_at_once_neither_takes_the_othe
 # ------------------------------------------------------------- keys that change meanwhile
 
 
-async def test_a_vault_that_was_rekeyed_since_the_key_file_was_read_is_opened_with_the_keys_of_now() -> None:
+async def test_vault_rekeyed_after_the_key_file_was_read_opens_with_current_keys() -> None:
     vault = await Vault.open(store := MemoryStore(), [OLD])
     vault.rekey([NEW, OLD])
     await reseal(vault)
@@ -138,7 +138,7 @@ async def test_a_vault_that_was_rekeyed_since_the_key_file_was_read_is_opened_wi
         await Vault.open(store, Sealer([OLD], KeysInMemory([OLD])))
 
 
-async def test_a_record_opens_though_another_thread_takes_up_the_new_key_in_between() -> None:
+async def test_record_opens_while_another_thread_loads_the_new_key() -> None:
     store = MemoryStore()
     writer = await Vault.open(store, [OLD])
     reader = await Vault.open(store, Sealer([OLD], KeysInMemory([NEW, OLD])))
@@ -176,7 +176,7 @@ async def damaged(*others: Grant) -> tuple[Vault, Grant]:
     return vault, hurt
 
 
-async def test_a_new_consent_takes_the_place_of_a_damaged_row_and_is_newer() -> None:
+async def test_new_consent_replaces_a_damaged_grant() -> None:
     vault, hurt = await damaged()
     with pytest.raises(VaultError, match="damaged") as refused:
         await vault.find_grant(ALICE, "google", "google")
@@ -187,7 +187,7 @@ async def test_a_new_consent_takes_the_place_of_a_damaged_row_and_is_newer() -> 
     assert (await vault.find_grant(ALICE, "google", "google")) == fresh
 
 
-async def test_a_user_whose_grant_is_damaged_can_connect_again(sandbox: Sandbox) -> None:
+async def test_user_with_a_damaged_grant_can_connect_again(sandbox: Sandbox) -> None:
     vault = await Vault.open(store := MemoryStore(), [OLD])
     deputy = await build(sandbox, vault=vault, toolkits=[gmail])
     await connect(deputy, sandbox, *ALL)
@@ -202,7 +202,7 @@ async def test_a_user_whose_grant_is_damaged_can_connect_again(sandbox: Sandbox)
     assert vault.sealer.open("grant", key, sealed)[0] == 2
 
 
-async def test_no_other_account_acts_in_the_place_of_a_damaged_one() -> None:
+async def test_no_other_account_acts_instead_of_a_damaged_one() -> None:
     vault, _ = await damaged(grant("2"))
     with pytest.raises(VaultError, match="damaged"):
         await vault.find_grant(ALICE, "google", "google")
@@ -210,7 +210,7 @@ async def test_no_other_account_acts_in_the_place_of_a_damaged_one() -> None:
     assert other is not None and other.account.subject == "2"
 
 
-async def test_a_grant_whose_key_is_missing_is_never_taken_for_a_damaged_one() -> None:
+async def test_grant_with_a_missing_key_is_not_treated_as_damaged() -> None:
     vault, _ = await damaged()
     vault.rekey([NEW])
     with pytest.raises(VaultError, match="not among those given"):
@@ -219,13 +219,13 @@ async def test_a_grant_whose_key_is_missing_is_never_taken_for_a_damaged_one() -
         await vault.add(grant())
 
 
-async def test_what_does_not_open_is_dropped_and_nothing_else() -> None:
+async def test_only_damaged_records_are_deleted() -> None:
     vault, _ = await damaged(other := grant("2", user=User("bob")))
     assert await vault.delete_damaged() == 1 and await vault.delete_damaged() == 0
     assert [one.account for one in await vault.list_grants(User("bob"))] == [other.account]
 
 
-def test_a_vault_that_only_crashed_while_it_began_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vault_that_crashed_during_creation_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
 

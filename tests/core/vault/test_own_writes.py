@@ -55,7 +55,7 @@ def by_hand(store: SqliteStore, value: bytes) -> None:
         db.execute("UPDATE vault SET value = ? WHERE key = 'grant/a'", (b"\x01" + value,))
 
 
-async def test_a_write_of_another_kind_leaves_it_known(store: SqliteStore, asked: list[tuple[object, ...]]) -> None:
+async def test_write_of_another_kind_keeps_the_cache(store: SqliteStore, asked: list[tuple[object, ...]]) -> None:
     await known(store)
     asked.clear()
     for number in range(5):
@@ -68,9 +68,7 @@ async def test_a_write_of_another_kind_leaves_it_known(store: SqliteStore, asked
 
 
 @pytest.mark.parametrize("how", ["swap", "insert", "delete"])
-async def test_own_write_is_seen_with_what_it_left(
-    how: str, store: SqliteStore, asked: list[tuple[object, ...]]
-) -> None:
+async def test_own_write_is_visible_in_the_cache(how: str, store: SqliteStore, asked: list[tuple[object, ...]]) -> None:
     await known(store)
     match how:
         case "swap":
@@ -106,7 +104,7 @@ async def test_foreign_writes_are_seen(when: str, store: SqliteStore, monkeypatc
     assert await store.get("grant", "a") == (b"after" if when in ("after", "both") else b"before")
 
 
-async def test_read_told_after_a_write_is_not_kept(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_read_overtaken_by_a_write_is_not_cached(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reader's thread has read the old record, and is held up; meanwhile this process writes the record."""
     rows, read, go_on = store._reader.rows, threading.Event(), threading.Event()
 
@@ -128,7 +126,7 @@ async def test_read_told_after_a_write_is_not_kept(store: SqliteStore, monkeypat
     assert await store.get("grant", "b") == b"1"
 
 
-async def test_writes_that_had_to_be_made_one_by_one_leave_nothing_known(
+async def test_ungrouped_writes_invalidate_the_cache(
     store: SqliteStore, asked: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await known(store)
@@ -159,7 +157,7 @@ def collecting() -> Iterator[list[Any]]:
     gc.callbacks.remove(come)
 
 
-async def test_read_in_another_thread_makes_no_record_fail(store: SqliteStore, collecting: list[Any]) -> None:
+async def test_read_in_another_thread_breaks_no_cached_record(store: SqliteStore, collecting: list[Any]) -> None:
     """Of a kind that nobody has read so far."""
     await known(store)
     taken = [(number, number) for number in range(10_000)]  # so that each pair is allocated anew
@@ -172,7 +170,7 @@ async def test_read_in_another_thread_makes_no_record_fail(store: SqliteStore, c
     assert reader._known.header == now and reader._known._records["grant"] and next(asked) > 0 and taken
 
 
-async def test_fork_makes_no_written_record_fail(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fork_breaks_no_written_record(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits for the writer, but not for ever: then the index may be gone between any two looks at it."""
     await known(store)
     looks = iter([store._reader._index, None] * 4)
@@ -187,7 +185,7 @@ def header(count: int, *, made: int = 1) -> bytes:
     return begins.ljust(HEADER, b"\0")
 
 
-def test_one_transaction_follows_and_nothing_else_does() -> None:
+def test_only_the_directly_following_transaction_keeps_the_cache() -> None:
     assert is_next(header(1), header(2)) and is_next(header(7), header(8))
     for before, now in ((7, 7), (7, 9), (8, 7), (0, 1), (2**32 - 1, 0)):
         assert not is_next(header(before), header(now))
@@ -207,7 +205,7 @@ for number in range(1, 2001):
 
 
 @pytest.mark.processes
-async def test_no_write_of_another_process_is_missed_while_this_one_writes(store: SqliteStore) -> None:
+async def test_writes_of_another_process_are_not_missed_during_own_writes(store: SqliteStore) -> None:
     """What the other has said that it wrote is never older than what is read here, while here every act writes too."""
     said, written, stop = 0, list[str](), asyncio.Event()
 

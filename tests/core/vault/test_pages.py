@@ -81,14 +81,16 @@ async def sandbox(vault: Vault, _: Path) -> None:
 
 
 @pytest.mark.parametrize("work", [restored, drop, look, keys, sandbox], ids=lambda work: work.__name__)
-async def test_at_most_one_page_is_asked_for(work: Callable[[Vault, Path], Awaitable[None]], tmp_path: Path) -> None:
+async def test_scans_never_request_more_than_one_page(
+    work: Callable[[Vault, Path], Awaitable[None]], tmp_path: Path
+) -> None:
     vault, asked = await opened()
     (tmp_path / "audit").mkdir()
     await work(vault, tmp_path / "audit")
     assert asked and [one for one in asked if one[0] in LARGE and (one[1] or NUMBER) > PAGE] == []
 
 
-async def test_a_grant_that_does_not_open_stops_what_must_see_all() -> None:
+async def test_unreadable_grant_stops_operations_that_need_all_grants() -> None:
     vault, _ = await opened()
     key = await damage(vault)
     with pytest.raises(Exception, match="cannot be opened"):

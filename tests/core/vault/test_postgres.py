@@ -59,7 +59,7 @@ async def test_two_processes_share_records_and_exclude_each_other(empty: str, st
     assert await asyncio.to_thread(another, empty, HOLDS) == "ours, and the lock is free"
 
 
-async def test_a_lock_ends_with_the_process_that_held_it(empty: str, store: Store) -> None:
+async def test_lock_ends_with_its_process(empty: str, store: Store) -> None:
     assert (
         await asyncio.to_thread(another, empty, "held = store.lock('one', 1); await held.__aenter__(); os._exit(0)")
         == ""
@@ -68,11 +68,11 @@ async def test_a_lock_ends_with_the_process_that_held_it(empty: str, store: Stor
         await asyncio.sleep(0)
 
 
-async def test_a_process_that_closes_nothing_ends_quietly(empty: str) -> None:
+async def test_process_that_exits_without_close_ends_quietly(empty: str) -> None:
     assert await asyncio.to_thread(another, empty, "await store.insert('test', 'a', b'1'); print('done')") == "done"
 
 
-async def test_after_a_fork_parent_and_child_go_on_with_sessions_of_their_own(empty: str) -> None:
+async def test_forked_parent_and_child_continue_with_their_own_sessions(empty: str) -> None:
     assert await asyncio.to_thread(another, empty, FORKS) == "child: b'1', its lock taken\nparent: b'2', lock held"
 
 

@@ -22,7 +22,7 @@ def tls_of(url: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
-def test_another_machine_has_to_prove_its_name(scheme: str) -> None:
+def test_remote_server_must_prove_its_name(scheme: str) -> None:
     url = f"{scheme}://app:hunter2@db.example.test:6432/vault"
     assert tls_of(url) == VERIFIED and not Address.of(url).unverified
     parameters = Address.of(url).parameters
@@ -31,17 +31,17 @@ def test_another_machine_has_to_prove_its_name(scheme: str) -> None:
     assert shown_url(url) == f"{scheme}://db.example.test:6432/vault"
 
 
-def test_of_several_servers_one_elsewhere_is_enough() -> None:
+def test_one_remote_server_in_a_list_requires_verification() -> None:
     assert tls_of("postgresql://app@localhost,db.example.test/vault") == VERIFIED
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "/?host=/run/postgresql", "localhost,127.0.0.1"])
-def test_the_same_machine_has_not(host: str) -> None:
+def test_local_server_needs_no_verification(host: str) -> None:
     url = f"postgresql://app@{host}"
     assert tls_of(url) == {} and not Address.of(url).unverified
 
 
-def test_certificates_of_ones_own_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_certificates_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tls_of("postgresql://db.example.test/vault?sslrootcert=/etc/ca.pem") == {
         "sslmode": "verify-full",
         "sslrootcert": "/etc/ca.pem",
@@ -51,13 +51,13 @@ def test_certificates_of_ones_own_are_taken(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("mode", ["disable", "require", "verify-ca"])
-def test_less_is_taken_where_the_address_says_so_and_doctor_can_tell(mode: str) -> None:
+def test_weaker_tls_is_accepted_if_the_url_says_so_and_reported(mode: str) -> None:
     url = f"postgresql://db.example.test/vault?sslmode={mode}"
     assert tls_of(url) == {"sslmode": mode} and Address.of(url).unverified
 
 
 @pytest.mark.parametrize("mode", ["allow", "prefer"])
-def test_tls_that_whoever_stands_between_can_switch_off_is_refused(mode: str) -> None:
+def test_downgradable_tls_mode_is_refused(mode: str) -> None:
     with pytest.raises(SettingsError, match=f"sslmode={mode} continues without"):
         Address.of(f"postgresql://app:hunter2@db.example.test/vault?sslmode={mode}")
 
@@ -65,7 +65,7 @@ def test_tls_that_whoever_stands_between_can_switch_off_is_refused(mode: str) ->
 @pytest.mark.parametrize(
     "url", ["postgresql://app:hunter2@[db/vault", "postgresql://h/vault?hunter2=1", "postgresql:///vault"]
 )
-def test_an_address_of_no_use_is_refused_and_not_repeated(url: str) -> None:
+def test_unusable_url_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Address.of(url)
     assert "hunter2" not in f"{caught.value} {caught.value.hint}" and "PGPASSFILE" in caught.value.hint
@@ -92,12 +92,12 @@ def test_an_address_of_no_use_is_refused_and_not_repeated(url: str) -> None:
         ("something about hunter2", "DEPUTIZE_VAULT is its address. Postgres said: OperationalError."),
     ],
 )
-def test_why_a_connection_was_refused_is_told_in_words_of_our_own(said: str, told: str) -> None:
+def test_refused_connection_is_explained_without_the_servers_text(said: str, told: str) -> None:
     shown = explain(psycopg.OperationalError(said))
     assert told in shown and "hunter2" not in shown
 
 
-def test_where_nobody_listens_the_port_is_to_be_looked_at() -> None:
+def test_closed_port_error_hints_at_the_port() -> None:
     with pytest.raises(SettingsError) as caught:
         Address.of("postgresql://app@127.0.0.1:1/vault").connect_waiting()
     assert "Nothing listens there" in caught.value.hint

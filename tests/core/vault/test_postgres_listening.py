@@ -79,7 +79,9 @@ async def test_wait_ends_with_the_consent(two: tuple[Sandbox, Deputy, Deputy], m
     assert await until_granted(two, 50) < 10
 
 
-async def test_deaf_waiter_looks_often(two: tuple[Sandbox, Deputy, Deputy], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiter_without_notifications_polls_often(
+    two: tuple[Sandbox, Deputy, Deputy], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def deaf(self: listening.Listener, connection: Connection) -> None:
         raise Lost(sent=True)
 
@@ -89,7 +91,7 @@ async def test_deaf_waiter_looks_often(two: tuple[Sandbox, Deputy, Deputy], monk
     assert await until_granted(two, 50) < 10
 
 
-async def test_after_the_listening_session_was_cut_it_is_heard_again(
+async def test_notifications_resume_after_the_session_was_cut(
     made: Server, two: tuple[Sandbox, Deputy, Deputy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listening, "HEARING", 60.0)
@@ -106,7 +108,7 @@ async def test_after_the_listening_session_was_cut_it_is_heard_again(
     assert [ended.status for ended in await asyncio.wait_for(waiting, 10)] == ["granted"]
 
 
-async def test_only_what_somebody_waits_for_is_told_and_the_place_alone(made: Server) -> None:
+async def test_only_watched_kinds_are_notified_with_the_key_only(made: Server) -> None:
     store = await asyncio.to_thread(open_store, made.url, create=True)
     with psycopg.connect(made.dsn, autocommit=True) as hearing:
         hearing.execute("LISTEN deputize")
@@ -119,7 +121,7 @@ async def test_only_what_somebody_waits_for_is_told_and_the_place_alone(made: Se
     await store.close()
 
 
-async def test_a_told_write_whose_answer_is_lost_is_told_as_it_was_done(made: Server, tmp_path: Path) -> None:
+async def test_watched_write_with_a_lost_answer_is_reported_as_done(made: Server, tmp_path: Path) -> None:
     with lossy(Path(made.url.partition("host=")[2]) / SOCKET, tmp_path / SOCKET) as way:
         store = await asyncio.to_thread(open_store, f"postgresql://{USER}@/postgres?host={tmp_path}", create=True)
         await store.get("consent", "b")
@@ -131,7 +133,7 @@ async def test_a_told_write_whose_answer_is_lost_is_told_as_it_was_done(made: Se
         await store.close()
 
 
-async def test_a_watch_hears_of_its_own_places_only(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_watcher_is_notified_of_its_own_keys_only(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "HEARING", 60.0)
     store = await asyncio.to_thread(open_store, made.url, create=True)
     assert isinstance(store, Watches)
@@ -149,7 +151,7 @@ async def test_a_watch_hears_of_its_own_places_only(made: Server, monkeypatch: p
     await store.close()
 
 
-async def test_who_is_woken_all_the_time_looks_ten_times_a_second_at_most() -> None:
+async def test_constantly_notified_waiter_polls_at_most_ten_times_a_second() -> None:
     watch, begun, looks = listening.PlaceWatch((("consent", "mine."),)), time.monotonic(), 0
 
     async def waking() -> None:
@@ -165,7 +167,7 @@ async def test_who_is_woken_all_the_time_looks_ten_times_a_second_at_most() -> N
     assert 2 <= looks <= 7
 
 
-async def test_a_storm_of_others_holds_up_nothing(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_notification_flood_blocks_nothing(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another application of the database may notify on any channel, with any words."""
     monkeypatch.setattr(listening, "HEARING", 60.0)
     store = await asyncio.to_thread(open_store, made.url, create=True)
@@ -204,7 +206,7 @@ async def test_a_storm_of_others_holds_up_nothing(made: Server, monkeypatch: pyt
     await store.close()
 
 
-async def test_words_of_others_on_the_channel_wake_nobody(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_foreign_notifications_wake_nobody(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "HEARING", 60.0)
     store = await asyncio.to_thread(open_store, made.url, create=True)
     assert isinstance(store, Watches)
@@ -219,7 +221,7 @@ async def test_words_of_others_on_the_channel_wake_nobody(made: Server, monkeypa
     await store.close()
 
 
-async def test_a_store_whose_numbers_are_taken_wakes_who_waits_like_the_one_behind_it(made: Server) -> None:
+async def test_measured_store_notifies_like_the_store_it_wraps(made: Server) -> None:
     """From Python 3.12 on ``isinstance`` of a protocol finds no attribute that only ``__getattr__`` knows."""
     store = await asyncio.to_thread(open_store, made.url, create=True)
     measured = MeasuredStore(store, lambda seconds, operation: None)

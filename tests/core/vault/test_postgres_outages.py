@@ -78,7 +78,7 @@ class TestPostgresOutages(OutageContract):
 SOCKET = ".s.PGSQL.5432"
 
 
-async def test_a_write_whose_answer_is_lost_is_told_as_it_was_done(server: Behind, tmp_path: Path) -> None:
+async def test_write_with_a_lost_answer_is_reported_as_done(server: Behind, tmp_path: Path) -> None:
     folder = Path(server.server.url.partition("host=")[2])
     with lossy(folder / SOCKET, tmp_path / SOCKET) as way:
         store = open_store(f"postgresql://{USER}@/postgres?host={tmp_path}", create=True)
@@ -126,7 +126,7 @@ async def test_write_blocked_by_another_transaction_fails_with_a_lock_timeout(se
     assert await store.get("test", "a") == b"2" and await store.swap("test", "a", b"2", b"3")
 
 
-async def test_a_server_that_stands_still_is_given_up_and_its_write_decided_later(server: Behind, store: Store) -> None:
+async def test_hanging_server_times_out_and_its_write_is_resolved_later(server: Behind, store: Store) -> None:
     await store.insert("test", "a", b"1")
     pids = _backends(server)
     for pid in pids:
@@ -146,7 +146,7 @@ def _backends(server: Behind) -> list[int]:
     return [pid for (pid,) in rows]
 
 
-async def test_a_crash_of_the_server_leaves_no_lock_behind(server: Behind, store: Store) -> None:
+async def test_server_crash_leaves_no_lock(server: Behind, store: Store) -> None:
     async with store.lock("one", 1) as lock:
         await asyncio.to_thread(server.stop, signal.SIGQUIT)
         await asyncio.to_thread(server.start)
@@ -160,7 +160,7 @@ async def test_a_crash_of_the_server_leaves_no_lock_behind(server: Behind, store
 # ------------------------------------------------------------- the start
 
 
-async def test_a_pooler_that_shares_sessions_is_refused(server: Behind) -> None:
+async def test_transaction_pooler_is_refused(server: Behind) -> None:
     """Such a pooler gives two clients one session, each for as long as its transaction."""
     address = Address.of(server.server.url)
     one = await address.connect()
@@ -173,7 +173,7 @@ async def test_a_pooler_that_shares_sessions_is_refused(server: Behind) -> None:
     assert "pool_mode = session" in caught.value.hint
 
 
-async def test_an_empty_database_and_one_of_a_newer_version_are_refused(server: Behind) -> None:
+async def test_empty_or_newer_database_is_refused(server: Behind) -> None:
     url = server.server.url
     with psycopg.connect(server.server.dsn, autocommit=True) as admin:
         admin.execute("INSERT INTO deputize_schema (version) VALUES (99)")
@@ -189,13 +189,13 @@ async def test_an_empty_database_and_one_of_a_newer_version_are_refused(server: 
         assert "deputize store init" in caught.value.hint
 
 
-async def test_where_nobody_answers_the_start_says_so_and_repeats_no_password(tmp_path: Path) -> None:
+async def test_unreachable_server_error_shows_no_password(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable) as caught:
         open_store(f"postgresql://app:hunter2@/vault?host={tmp_path}", create=True)
     assert "hunter2" not in f"{caught.value} {caught.value.hint}" and caught.value.__cause__ is None
 
 
-async def test_the_server_frees_what_a_machine_held_that_vanished_after_seconds(made: Server) -> None:
+async def test_locks_of_a_vanished_machine_are_freed_after_seconds(made: Server) -> None:
     """By keepalives that each session asks for, and that are read back."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -23,7 +23,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     await store.close()
 
 
-async def test_standing_disk_does_not_hold_the_event_loop(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hanging_disk_does_not_block_the_event_loop(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, go_on = store._reader.rows, threading.Event()
 
     def late(*asked: Any) -> Any:
@@ -39,7 +39,7 @@ async def test_standing_disk_does_not_hold_the_event_loop(store: SqliteStore, mo
     assert await reading == b"1"
 
 
-async def test_reads_from_many_event_loops_at_once_each_get_their_own_rows(store: SqliteStore) -> None:
+async def test_concurrent_reads_from_many_loops_get_their_own_rows(store: SqliteStore) -> None:
     for number in range(20):
         await store.insert("test", f"k{number}", b"%d" % number)
 
@@ -50,7 +50,7 @@ async def test_reads_from_many_event_loops_at_once_each_get_their_own_rows(store
     assert found == [[b"%d" % (n % 20) for n in range(200)]] * 4
 
 
-async def test_a_read_that_was_cancelled_takes_nothing_from_the_others(store: SqliteStore) -> None:
+async def test_cancelled_read_does_not_affect_others(store: SqliteStore) -> None:
     reads = [asyncio.create_task(store.get("grant", "alice")) for _ in range(20)]
     await asyncio.sleep(0)
     for one in reads[::2]:
@@ -59,7 +59,7 @@ async def test_a_read_that_was_cancelled_takes_nothing_from_the_others(store: Sq
     assert ended[1::2] == [b"1"] * 10 and all(isinstance(one, asyncio.CancelledError) for one in ended[::2])
 
 
-async def test_reads_that_race_the_end_are_answered_or_refused_and_never_left_waiting(store: SqliteStore) -> None:
+async def test_reads_racing_close_are_answered_or_refused(store: SqliteStore) -> None:
     reads = [asyncio.create_task(store.get("grant", "alice")) for _ in range(50)]
     closing = asyncio.create_task(store.close())
     reads += [asyncio.create_task(store.get("grant", "alice")) for _ in range(50)]

@@ -57,7 +57,9 @@ def recent(*writes: tuple[str, bytes | None, bytes | None]) -> RecentWrites:
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
-async def test_successive_writes_end_as_they_were_in_any_order(to: Connection, order: tuple[int, ...]) -> None:
+async def test_successive_writes_of_processes_end_in_the_latest_state_in_any_order(
+    to: Connection, order: tuple[int, ...]
+) -> None:
     """Consented by one, refreshed by another, revoked by a third: the last of them lay there."""
     everybody = [
         recent(("grant/a.b", b"1", b"2")),
@@ -74,7 +76,7 @@ async def test_successive_writes_end_as_they_were_in_any_order(to: Connection, o
 
 
 @pytest.mark.parametrize("first", [0, 1])
-async def test_what_was_removed_is_removed_again_behind_who_puts_it_there(to: Connection, first: int) -> None:
+async def test_removed_record_is_removed_again_after_another_rewrite(to: Connection, first: int) -> None:
     both = [recent(("outbox/a.b", None, b"1")), recent(("outbox/a.b", b"1", None))]
     for one in (both[first], both[1 - first]):
         await one.rewrite_missing(to)
@@ -83,7 +85,7 @@ async def test_what_was_removed_is_removed_again_behind_who_puts_it_there(to: Co
     assert await there(to, "outbox/a.b") is None
 
 
-async def test_only_what_this_process_knows_is_removed(to: Connection) -> None:
+async def test_only_records_known_to_this_process_are_removed(to: Connection) -> None:
     mine = recent(("outbox/a.b", b"1", None), ("outbox/c.d", b"1", None))
     await put(to, "outbox/a.b", b"1")
     await put(to, "outbox/c.d", b"of another")
@@ -91,7 +93,7 @@ async def test_only_what_this_process_knows_is_removed(to: Connection) -> None:
     assert await there(to, "outbox/a.b") is None and await there(to, "outbox/c.d") == b"of another"
 
 
-async def test_a_write_between_those_of_another_process_is_not_put_over_the_last(to: Connection) -> None:
+async def test_older_own_write_does_not_replace_another_processs_later_one(to: Connection) -> None:
     one, other = recent(("grant/a.b", b"1", b"2"), ("grant/a.b", b"3", b"4")), recent(("grant/a.b", b"2", b"3"))
     await put(to, "grant/a.b", b"1")
     for recently in (other, one, other):
@@ -99,7 +101,7 @@ async def test_a_write_between_those_of_another_process_is_not_put_over_the_last
     assert await there(to, "grant/a.b") == b"4"
 
 
-async def test_nothing_of_an_erased_user_comes_back_but_what_is_to_be_revoked(to: Connection) -> None:
+async def test_erased_user_is_rewritten_only_for_revocation(to: Connection) -> None:
     kinds = ("act", "grant", "intent", "chosen", "outbox", "received")
     mine = recent(*((f"{kind}/a.b", None, b"1") for kind in kinds), ("person/a.", None, b"1"), ("act/o.b", None, b"1"))
     await put(to, "erased/a.", b"sealed")
@@ -108,7 +110,7 @@ async def test_nothing_of_an_erased_user_comes_back_but_what_is_to_be_revoked(to
     assert [key for (key,) in found] == ["act/o.b", "erased/a.", "outbox/a.b", "received/a.b"]
 
 
-def test_it_is_bounded_by_number_size_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recent_writes_are_limited_by_number_size_and_age(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     kept = RecentWrites(lambda: now)
     for number in range(MAX_RECORDS + 500):
@@ -126,7 +128,7 @@ def test_it_is_bounded_by_number_size_and_time(monkeypatch: pytest.MonkeyPatch) 
     assert not kept and kept._size == 0 and not kept._places
 
 
-async def test_what_is_kept_is_sealed(made: Server, to: Connection) -> None:
+async def test_recent_writes_are_kept_encrypted(made: Server, to: Connection) -> None:
     sandbox, store = Sandbox(), await asyncio.to_thread(open_store, made.url, create=True)
     deputy = await build(
         sandbox, vault=await Vault.open(store, [b"k" * 32]), toolkits=[gmail], transport=sandbox.transport()

@@ -46,7 +46,7 @@ def found(deputy: Deputy, folder: Path, anchors: list[str] | None = None) -> tup
     return deputy.run(verify_audit(deputy.vault, folder, anchors or ())).findings
 
 
-def test_files_of_chains_that_have_ended_go_when_all_their_rows_are_old(home: Path) -> None:
+def test_ended_chains_are_dropped_when_all_their_rows_are_old(home: Path) -> None:
     folder = home / "audit"
     writers = {run_of_a_program() for _ in range(3)}
     with Deputy.from_settings() as deputy:
@@ -67,7 +67,7 @@ def test_files_of_chains_that_have_ended_go_when_all_their_rows_are_old(home: Pa
     assert told.exit_code == 0 and "whole." in told.output and "were dropped" in told.output
 
 
-def test_dropped_chain_is_missed_by_no_anchor(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_dropped_chain_is_not_missed_by_any_anchor(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder, anchors = home / "audit", tmp_path / "anchors"
     monkeypatch.setenv("DEPUTIZE_AUDIT_ANCHOR_FILE", str(anchors))
     dropped = run_of_a_program()
@@ -82,7 +82,7 @@ def test_dropped_chain_is_missed_by_no_anchor(home: Path, monkeypatch: pytest.Mo
         assert wrong == {deleted} and dropped not in wrong
 
 
-def test_nothing_is_dropped_of_an_audit_that_is_not_whole(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_dropped_from_a_damaged_audit(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder, writer = home / "audit", run_of_a_program()
     run_of_a_program()
     [path] = folder.glob(f"{writer}.*")
@@ -93,7 +93,7 @@ def test_nothing_is_dropped_of_an_audit_that_is_not_whole(home: Path, caplog: py
 
 
 @pytest.mark.parametrize("removed", [0, 1, 2])
-def test_process_killed_in_a_drop_leaves_a_whole_audit(
+def test_process_killed_while_dropping_leaves_a_verifiable_audit(
     home: Path, monkeypatch: pytest.MonkeyPatch, removed: int
 ) -> None:
     folder = home / "audit"
@@ -110,7 +110,7 @@ def test_process_killed_in_a_drop_leaves_a_whole_audit(
 
 
 @pytest.mark.parametrize("removed", [1, 2])
-def test_part_of_an_ended_chain_leaves_it_whole(home: Path, monkeypatch: pytest.MonkeyPatch, removed: int) -> None:
+def test_partly_dropped_chain_stays_verifiable(home: Path, monkeypatch: pytest.MonkeyPatch, removed: int) -> None:
     folder = home / "audit"
     run_of_a_program()
     with Deputy.from_settings() as deputy:
@@ -134,7 +134,7 @@ def _dies(chains: list[list[retention.Old]], removed: int) -> None:
     raise KeyboardInterrupt
 
 
-def test_the_first_files_of_a_chain_that_goes_on_are_dropped(home: Path) -> None:
+def test_first_files_of_a_running_chain_are_dropped(home: Path) -> None:
     folder = home / "audit"
     run_of_a_program()
     with Deputy.from_settings() as deputy:
@@ -157,7 +157,7 @@ def test_the_first_files_of_a_chain_that_goes_on_are_dropped(home: Path) -> None
         audit.close()
 
 
-def test_a_process_that_was_silent_for_so_long_goes_on_after_its_file_was_dropped(home: Path) -> None:
+def test_long_silent_process_continues_after_its_file_was_dropped(home: Path) -> None:
     folder = home / "audit"
     with Deputy.from_settings() as deputy:
         silent = Audit(folder, deputy.vault.keys.audit)
@@ -171,7 +171,7 @@ def test_a_process_that_was_silent_for_so_long_goes_on_after_its_file_was_droppe
         silent.close()
 
 
-async def test_what_rollback_detection_goes_by_is_said_again(tmp_path: Path) -> None:
+async def test_generations_for_rollback_detection_are_repeated_before_dropping(tmp_path: Path) -> None:
     key = await Place(tmp_path).open()
     await connect(key.deputy, key.sandbox, "readonly")
     older = key.rows()
@@ -194,7 +194,7 @@ async def test_what_rollback_detection_goes_by_is_said_again(tmp_path: Path) -> 
     await again.deputy.close()
 
 
-def test_closed_files_are_compressed_ten_minutes_after_the_start_and_dropped_when_they_are_old(home: Path) -> None:
+def test_closed_files_are_compressed_then_dropped_when_old(home: Path) -> None:
     folder = home / "audit"
     run_of_a_program()
     with Deputy.from_settings() as deputy:
@@ -215,7 +215,7 @@ def test_closed_files_are_compressed_ten_minutes_after_the_start_and_dropped_whe
         assert not list(folder.glob(f"{ended.writer}.*")) and found(deputy, folder) == ()
 
 
-def test_a_chain_whose_first_compressed_files_were_dropped_goes_on_from_its_checkpoints(home: Path) -> None:
+def test_chain_with_dropped_compressed_files_continues_from_checkpoints(home: Path) -> None:
     folder = home / "audit"
     run_of_a_program()
     with Deputy.from_settings() as deputy:
@@ -241,9 +241,7 @@ def test_a_chain_whose_first_compressed_files_were_dropped_goes_on_from_its_chec
         audit.close()
 
 
-def test_a_damaged_file_is_kept_as_evidence_and_nothing_else_is_dropped(
-    home: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_file_is_kept_as_evidence_and_nothing_is_dropped(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = home / "audit"
     run_of_a_program()
     with Deputy.from_settings() as deputy:
@@ -263,7 +261,7 @@ def test_a_damaged_file_is_kept_as_evidence_and_nothing_else_is_dropped(
         assert "damaged" in {one.kind for one in found(deputy, folder)}
 
 
-def test_a_full_disk_stops_no_upkeep_and_is_logged(
+def test_full_disk_does_not_stop_retention_and_is_logged(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(path: Path, ring: object) -> bool:
@@ -284,7 +282,7 @@ def test_a_full_disk_stops_no_upkeep_and_is_logged(
 
 
 @pytest.mark.parametrize(("setting", "days"), [("", 400), ("90", 90), ("0", 0)])
-def test_old_rows_are_dropped_after_400_days_or_as_the_setting_says(
+def test_old_rows_are_dropped_after_400_days_or_the_setting(
     home: Path, monkeypatch: pytest.MonkeyPatch, setting: str, days: int
 ) -> None:
     run_of_a_program()
@@ -303,7 +301,7 @@ def test_old_rows_are_dropped_after_400_days_or_as_the_setting_says(
 
 
 @pytest.mark.parametrize("days", ["-1", "1", "6"])
-def test_a_retention_of_less_than_a_week_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch, days: str) -> None:
+def test_retention_below_a_week_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch, days: str) -> None:
     monkeypatch.setenv("DEPUTIZE_AUDIT_RETENTION_DAYS", days)
     with pytest.raises(SettingsError, match="audit_retention_days"):
         Settings.load()

@@ -63,7 +63,7 @@ async def place(tmp_path: Path) -> Place:
     return made
 
 
-async def test_V2_an_older_row_put_back_is_named_with_both_generations(place: Place) -> None:
+async def test_V2_restored_older_record_is_named_with_both_generations(place: Place) -> None:
     older = place.rows()
     await connect(place.deputy, place.sandbox, "send")
     assert await place.behind() == []
@@ -73,7 +73,7 @@ async def test_V2_an_older_row_put_back_is_named_with_both_generations(place: Pl
     await place.deputy.close()
 
 
-async def test_V2_a_revoked_grant_that_was_put_back_is_found(place: Place) -> None:
+async def test_V2_restored_revoked_grant_is_found(place: Place) -> None:
     older = place.rows()
     await place.deputy.revoke("alice", "google")
     place.put_back(older)
@@ -82,14 +82,14 @@ async def test_V2_a_revoked_grant_that_was_put_back_is_found(place: Place) -> No
     await place.deputy.close()
 
 
-async def test_V2_a_row_that_was_removed_is_found(place: Place) -> None:
+async def test_V2_removed_record_is_found(place: Place) -> None:
     place.put_back({})
     [found] = await place.behind()
     assert (found.user, found.provider, found.generation, found.audited) == (ALICE, "google", 0, 1)
     await place.deputy.close()
 
 
-async def test_V2_a_refresh_undone_and_a_death_undone_are_found(place: Place) -> None:
+async def test_V2_undone_refresh_and_undone_grant_end_are_found(place: Place) -> None:
     older = place.rows()
     place.sandbox.expire_access_tokens()
     grant = await place.vault.find_grant(ALICE, "google", "google")
@@ -120,7 +120,7 @@ async def test_V2_grants_of_other_accounts_users_and_tenants_are_not_mixed_up(pl
     await place.deputy.close()
 
 
-async def test_V2_the_audits_new_key_makes_nobody_forget(place: Place) -> None:
+async def test_V2_rollback_is_found_after_an_audit_key_rotation(place: Place) -> None:
     older = place.rows()
     await connect(place.deputy, place.sandbox, "send")
     await place.vault.renew_audit_key()
@@ -131,7 +131,7 @@ async def test_V2_the_audits_new_key_makes_nobody_forget(place: Place) -> None:
     await again.deputy.close()
 
 
-async def test_V2_rows_that_somebody_without_the_key_wrote_say_nothing(place: Place) -> None:
+async def test_V2_rows_written_without_the_key_are_ignored(place: Place) -> None:
     place.deputy.audit.flush()
     [file] = place.folder.glob("*.jsonl")
     row = next(json.loads(line) for line in file.read_text().splitlines() if "grant_gen" in line)
@@ -143,7 +143,7 @@ async def test_V2_rows_that_somebody_without_the_key_wrote_say_nothing(place: Pl
     await place.deputy.close()
 
 
-async def test_V2_what_no_row_told_cannot_be_missed(place: Place) -> None:
+async def test_V2_unaudited_write_can_be_undone_unnoticed(place: Place) -> None:
     """The limit, as SECURITY.md says it: a write that no row tells can be undone unseen."""
     older = place.rows()
     grant = await place.vault.find_grant(ALICE, "google", "google")

@@ -42,25 +42,25 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "private" / "key"
 
 
-def test_a_new_key_is_32_random_bytes_in_base64url() -> None:
+def test_new_key_is_32_random_bytes_in_base64url() -> None:
     made = {new_key() for _ in range(200)}
     assert len(made) == 200
     assert all(len(parse_keys(text)[0]) == 32 and text.isascii() and "=" not in text for text in made)
 
 
-def test_a_list_of_keys_keeps_its_order() -> None:
+def test_list_of_keys_keeps_its_order() -> None:
     one, two, three = (os.urandom(32) for _ in range(3))
     assert parse_keys(f"{text_of(one)}, {text_of(two)},\n\n  {text_of(three)}\r\n") == [one, two, three]
 
 
-def test_both_alphabets_are_read_with_padding_or_without() -> None:
+def test_both_base64_alphabets_are_read_with_or_without_padding() -> None:
     key = b"\xfb\xef\xff" + os.urandom(29)
     for text in (text_of(key), base64.b64encode(key).decode(), text_of(key).rstrip("=")):
         assert parse_keys(text) == [key]
 
 
 @pytest.mark.parametrize("text", ["", " \n ", ",,\n"])
-def test_no_key_at_all_is_said(text: str) -> None:
+def test_missing_key_is_an_error(text: str) -> None:
     with pytest.raises(SettingsError, match="no key") as caught:
         parse_keys(text)
     assert "deputize key new" in caught.value.hint
@@ -85,7 +85,7 @@ BAD_KEYS: Final = {
 
 
 @pytest.mark.parametrize("bad", BAD_KEYS.values(), ids=BAD_KEYS)
-def test_V4_short_malformed_and_weak_keys_are_refused_by_number_and_never_shown(bad: str) -> None:
+def test_V4_short_malformed_and_weak_keys_are_refused_by_number_and_hidden(bad: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_keys(f"{new_key()},{bad},{new_key()}")
     assert str(caught.value).startswith("Key 2 of 3 is ")
@@ -95,13 +95,13 @@ def test_V4_short_malformed_and_weak_keys_are_refused_by_number_and_never_shown(
     )
 
 
-def test_a_key_listed_twice_is_refused() -> None:
+def test_duplicate_key_is_refused() -> None:
     key = new_key()
     with pytest.raises(SettingsError, match="Key 2 of 2 is listed twice"):
         parse_keys(f"{key},{key}=")
 
 
-def test_V4_a_key_file_is_made_private_whatever_the_umask(place: Path, umask: int) -> None:
+def test_V4_key_file_is_private_whatever_the_umask(place: Path, umask: int) -> None:
     made = KeyFile(place).make_key()
     assert KeyFile(place).read_keys() == made
     assert len(made[0]) == 32
@@ -110,7 +110,7 @@ def test_V4_a_key_file_is_made_private_whatever_the_umask(place: Path, umask: in
     assert [file.name for file in place.parent.iterdir()] == ["key"]
 
 
-def test_a_key_file_is_never_written_over(place: Path) -> None:
+def test_key_file_is_never_overwritten(place: Path) -> None:
     made = KeyFile(place).make_key()
     with pytest.raises(SettingsError, match="exists already"):
         KeyFile(place).make_key()
@@ -137,7 +137,7 @@ def test_key_file_and_its_name_are_synced(place: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.processes
-def test_two_processes_making_a_key_file_at_once_end_with_one_key(place: Path) -> None:
+def test_two_processes_creating_a_key_file_end_with_one_key(place: Path) -> None:
     script = (
         "import sys, pathlib\nfrom deputize.core.errors import SettingsError\n"
         "from deputize.core.vault.key_sources.file import KeyFile\n"
@@ -155,7 +155,7 @@ def test_two_processes_making_a_key_file_at_once_end_with_one_key(place: Path) -
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o777])
-def test_V4_a_key_file_open_to_others_is_refused_with_the_command_that_closes_it(place: Path, mode: int) -> None:
+def test_V4_key_file_open_to_others_is_refused_with_the_command(place: Path, mode: int) -> None:
     KeyFile(place).make_key()
     place.chmod(mode)
     with pytest.raises(SettingsError) as caught:
@@ -165,14 +165,14 @@ def test_V4_a_key_file_open_to_others_is_refused_with_the_command_that_closes_it
     KeyFile(place).read_keys()
 
 
-def test_V4_a_key_file_of_another_account_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_V4_key_file_of_another_account_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     KeyFile(place).make_key()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(SettingsError, match="another account"):
         KeyFile(place).read_keys()
 
 
-def test_V9_no_key_file_is_made_in_a_folder_open_to_others(tmp_path: Path) -> None:
+def test_V9_key_file_is_not_created_in_a_folder_open_to_others(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o755)
@@ -186,7 +186,7 @@ def test_V9_no_key_file_is_made_in_a_folder_open_to_others(tmp_path: Path) -> No
     assert list(shared.iterdir()) == []
 
 
-def test_what_is_no_key_file_is_refused(tmp_path: Path) -> None:
+def test_invalid_key_file_is_refused(tmp_path: Path) -> None:
     folder, binary, empty, pipe = (tmp_path / name for name in ("folder", "binary", "empty", "pipe"))
     folder.mkdir(0o700)
     os.mkfifo(pipe, 0o600)
@@ -198,7 +198,7 @@ def test_what_is_no_key_file_is_refused(tmp_path: Path) -> None:
             KeyFile(path).read_keys()
 
 
-def test_keys_come_from_the_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_read_from_the_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = {("deputize", "key"): f"{new_key()}\n{new_key()}", ("mine", "other"): new_key()}
     monkeypatch.setattr(keyring, "get_password", lambda service, name: entries.get((service, name)))
     assert len(KeyringEntry().read_keys()) == 2
@@ -208,7 +208,7 @@ def test_keys_come_from_the_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "keyring set mine missing" in caught.value.hint
 
 
-def test_a_keyring_that_cannot_be_read_is_said_without_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keyring_error_does_not_repeat_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
     def locked(service: str, name: str) -> str:
         raise keyring.errors.KeyringLocked("prompt said: hunter2")
 
@@ -219,7 +219,7 @@ def test_a_keyring_that_cannot_be_read_is_said_without_its_words(monkeypatch: py
     assert "KeyringLocked" in caught.value.hint
 
 
-def test_a_missing_keyring_says_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_keyring_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(SettingsError) as caught:
         KeyringEntry().read_keys()
@@ -232,7 +232,7 @@ def test_importing_keys_imports_no_keyring() -> None:
     assert subprocess.run([sys.executable, "-c", script], timeout=30).returncode == 0
 
 
-def test_V8_a_derived_key_is_hkdf_sha256_and_its_own_for_each_label_and_root() -> None:
+def test_V8_derived_key_is_hkdf_sha256_per_label_and_root() -> None:
     root = os.urandom(32)
     extracted = hmac.digest(bytes(32), root, hashlib.sha256)  # RFC 5869, 2.2 and 2.3
     assert derive(root, "index") == hmac.digest(extracted, b"deputize index\x01", hashlib.sha256)
@@ -241,14 +241,14 @@ def test_V8_a_derived_key_is_hkdf_sha256_and_its_own_for_each_label_and_root() -
     assert all(len(key) == 32 for key in derived)
 
 
-def test_weak_keys_are_not_handed_out_either(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weak_keys_are_never_generated(monkeypatch: pytest.MonkeyPatch) -> None:
     good = os.urandom(32)
     drawn = iter([b"\0" * 32, good])
     monkeypatch.setattr(secrets, "token_bytes", lambda _: next(drawn))
     assert parse_keys(new_key()) == [good]
 
 
-def test_V6_two_changes_of_one_key_file_at_once_lose_no_key(tmp_path: Path) -> None:
+def test_V6_concurrent_changes_of_a_key_file_lose_no_key(tmp_path: Path) -> None:
     """Two vaults may share a file: a key that one was sealed with must not vanish in the other's rotation."""
     path = tmp_path / "keys" / "key"
     [first] = KeyFile(path).make_key()
@@ -259,7 +259,7 @@ def test_V6_two_changes_of_one_key_file_at_once_lose_no_key(tmp_path: Path) -> N
     assert {one.name for one in path.parent.iterdir()} == {"key", ".key.lock"}
 
 
-def test_V4_a_link_to_a_key_file_stays_one_and_the_file_behind_it_changes(tmp_path: Path) -> None:
+def test_V4_symlink_to_a_key_file_is_kept_and_its_target_changed(tmp_path: Path) -> None:
     path, link = tmp_path / "keys" / "key", tmp_path / "link"
     [first] = KeyFile(path).make_key()
     link.symlink_to(path)

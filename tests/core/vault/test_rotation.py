@@ -71,7 +71,7 @@ async def contents(vault: Vault) -> dict[tuple[str, str], int]:
 # ------------------------------------------------------------- sealing anew
 
 
-async def test_V6_every_record_and_the_vaults_own_keys_are_sealed_with_the_new_key(path: Path) -> None:
+async def test_V6_every_record_is_reencrypted_with_the_new_key(path: Path) -> None:
     await filled(path)
     vault = await opened(path, NEW, OLD)
     house, before = vault.keys, await contents(vault)
@@ -85,7 +85,7 @@ async def test_V6_every_record_and_the_vaults_own_keys_are_sealed_with_the_new_k
     await alone.close()
 
 
-async def test_record_that_another_process_sealed_anew_is_not_counted() -> None:
+async def test_record_reencrypted_by_another_process_is_not_counted() -> None:
     store = MemoryStore()
     vault = await Vault.open(store, [OLD])
     for name in ("one", "two"):
@@ -102,7 +102,7 @@ async def test_record_that_another_process_sealed_anew_is_not_counted() -> None:
     assert await key_uses(vault) == {id_of(NEW): 3}
 
 
-async def test_V6_rotated_twice_nothing_is_left_of_the_first_key(path: Path) -> None:
+async def test_V6_two_rotations_leave_nothing_under_the_first_key(path: Path) -> None:
     await filled(path)
     for keys in ((NEW, OLD), (FIRST, NEW, OLD)):
         vault = await opened(path, *keys)
@@ -111,7 +111,7 @@ async def test_V6_rotated_twice_nothing_is_left_of_the_first_key(path: Path) -> 
     assert sealers(path) == {id_of(FIRST)}
 
 
-async def test_two_rotations_at_once_leave_nothing_sealed_with_the_older_key() -> None:
+async def test_concurrent_rotations_leave_nothing_under_the_older_key() -> None:
     """The second one begins, and ends, at each step of the first one."""
     for at in range(1, 400):
         inner = MemoryStore()
@@ -136,7 +136,7 @@ async def test_two_rotations_at_once_leave_nothing_sealed_with_the_older_key() -
     raise AssertionError("it never ends")
 
 
-async def test_rotation_takes_away_no_mark_of_a_newer_one(path: Path) -> None:
+async def test_rotation_keeps_the_marker_of_a_newer_one(path: Path) -> None:
     await filled(path)
     first = await Vault.open(SqliteStore.open(path, create=False), Sealer([NEW, OLD], KeysInMemory([FIRST, NEW, OLD])))
     newer = await opened(path, FIRST, NEW, OLD)
@@ -154,7 +154,7 @@ async def test_rotation_takes_away_no_mark_of_a_newer_one(path: Path) -> None:
     await newer.close()
 
 
-async def test_V6_sealing_anew_changes_no_generation_and_no_content(path: Path) -> None:
+async def test_V6_reencryption_changes_neither_generation_nor_content(path: Path) -> None:
     await filled(path, 9)
     vault = await opened(path, NEW, OLD)
     [record] = await vault.scan("grant")
@@ -166,7 +166,7 @@ async def test_V6_sealing_anew_changes_no_generation_and_no_content(path: Path) 
     await vault.close()
 
 
-async def test_V6_whoever_has_read_a_record_before_may_still_write_or_delete_it() -> None:
+async def test_V6_record_read_before_reencryption_can_be_written_or_deleted() -> None:
     store = MemoryStore()
     vault = await Vault.open(store, Sealer([OLD], KeysInMemory([NEW, OLD])))
     one, two = await vault.insert("grant", "one", {"n": 1}), await vault.insert("grant", "two", {"n": 2})
@@ -178,7 +178,7 @@ async def test_V6_whoever_has_read_a_record_before_may_still_write_or_delete_it(
     assert (left.json, left.generation) == ({"n": 11}, 2)
 
 
-async def test_a_kind_that_would_be_left_behind_is_not_written() -> None:
+async def test_unknown_record_kind_is_not_written() -> None:
     vault = await Vault.open(MemoryStore(), [OLD])
     with pytest.raises(InvalidInput):
         await vault.insert("forgotten", "x", {})
@@ -201,7 +201,7 @@ def _find_new_key(house: House) -> None:
     house.deputy.vault.sealer.source = KeysInMemory([NEW, FIRST])
 
 
-async def test_V6_keys_that_change_at_any_moment_of_a_refresh_cost_no_token() -> None:
+async def test_V6_key_rotation_at_any_point_of_a_refresh_loses_no_token() -> None:
     at, acted, wrong = 1, True, []
     while acted:
         house = await House().begin()
@@ -226,7 +226,7 @@ async def test_V6_keys_that_change_at_any_moment_of_a_refresh_cost_no_token() ->
     assert at > 6 and wrong == []
 
 
-async def test_V6_keys_that_change_at_any_moment_of_a_consent_do_not_fail_it() -> None:
+async def test_V6_key_rotation_at_any_point_of_a_consent_does_not_fail_it() -> None:
     at, acted, wrong = 1, True, []
     while acted:
         house = await House().begin()
@@ -246,7 +246,7 @@ async def test_V6_keys_that_change_at_any_moment_of_a_consent_do_not_fail_it() -
     assert at > 6 and wrong == []
 
 
-async def test_records_are_resealed_by_pages_with_progress(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_records_are_reencrypted_in_pages_with_progress(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vault = await opened(path, OLD)
     await asyncio.gather(*(vault.insert("act", f"row{n:04d}", {"expires": 1e12}) for n in range(3 * PAGE)))
     vault.rekey([NEW, OLD])
@@ -326,7 +326,7 @@ async def test_interrupted_rotation_is_finished_in_the_background(path: Path, mo
     await vault.close()
 
 
-async def test_a_running_deputy_seals_anew_what_was_begun_and_a_start_does_not_wait_for_it(path: Path) -> None:
+async def test_running_deputy_finishes_a_rotation_without_delaying_its_start(path: Path) -> None:
     await filled(path)
     early = await opened(path, NEW, OLD)
     await begin_reseal(early)
@@ -341,7 +341,7 @@ async def test_a_running_deputy_seals_anew_what_was_begun_and_a_start_does_not_w
 
 @pytest.mark.processes
 @pytest.mark.parametrize("rows", [0, 1, 17])
-async def test_V6_killed_in_the_middle_it_goes_on_where_it_was(path: Path, rows: int) -> None:
+async def test_V6_killed_rotation_continues_where_it_stopped(path: Path, rows: int) -> None:
     await filled(path)
     command = [sys.executable, "-c", KILLED, str(path), str(rows)]
     killed = await asyncio.to_thread(subprocess.run, command, check=False, timeout=60)
@@ -357,7 +357,7 @@ async def test_V6_killed_in_the_middle_it_goes_on_where_it_was(path: Path, rows:
 # ------------------------------------------------------------- wrong turns
 
 
-async def test_V6_a_missing_key_is_named_and_nothing_is_lost(path: Path) -> None:
+async def test_V6_missing_key_is_named_and_nothing_is_lost(path: Path) -> None:
     await filled(path)
     before = path.read_bytes()
     with pytest.raises(VaultError) as caught:
@@ -369,7 +369,7 @@ async def test_V6_a_missing_key_is_named_and_nothing_is_lost(path: Path) -> None
     await vault.close()
 
 
-async def test_V6_a_key_taken_away_too_early_is_named_by_each_record_that_needs_it(path: Path) -> None:
+async def test_V6_key_removed_too_early_is_named_by_each_record_that_needs_it(path: Path) -> None:
     await filled(path)
     vault = await opened(path, NEW, OLD)
     vault.rekey([NEW, OLD])
@@ -388,7 +388,7 @@ async def test_V6_a_key_taken_away_too_early_is_named_by_each_record_that_needs_
     await back.close()
 
 
-async def test_V6_an_older_key_in_front_of_the_one_that_replaced_it_is_refused(path: Path) -> None:
+async def test_V6_older_key_before_its_replacement_is_refused(path: Path) -> None:
     await filled(path)
     behind = await opened(path, OLD, NEW)  # the new one is made known first
     await behind.close()
@@ -400,7 +400,7 @@ async def test_V6_an_older_key_in_front_of_the_one_that_replaced_it_is_refused(p
     assert id_of(NEW) in caught.value.hint and sealers(path) == {id_of(NEW)}
 
 
-async def test_V6_a_program_that_was_started_before_cannot_seal_backwards() -> None:
+async def test_V6_program_started_earlier_cannot_reencrypt_backwards() -> None:
     store = MemoryStore()
     before = await Vault.open(store, [OLD, NEW])
     await reseal(await Vault.open(store, [NEW, OLD]))
@@ -409,7 +409,7 @@ async def test_V6_a_program_that_was_started_before_cannot_seal_backwards() -> N
     assert set(await key_uses(before)) == {id_of(NEW)}
 
 
-async def test_V6_a_program_with_the_old_key_alone_finds_the_new_one_where_keys_come_from() -> None:
+async def test_V6_program_with_the_old_key_finds_the_new_one_in_the_source() -> None:
     sandbox, store, source = Sandbox(), MemoryStore(), KeysInMemory([OLD])
     vault = await Vault.open(store, Sealer.from_source(source))
     deputy = await build(sandbox, vault=vault, toolkits=[gmail])
@@ -423,7 +423,7 @@ async def test_V6_a_program_with_the_old_key_alone_finds_the_new_one_where_keys_
     await deputy.close()
 
 
-async def test_V6_where_keys_cannot_be_read_again_the_missing_one_is_named_and_the_old_ones_go_on() -> None:
+async def test_V6_missing_key_is_named_and_old_records_work_without_a_source() -> None:
     store, gone = MemoryStore(), KeysInMemory(fails=SettingsError("The key file cannot be read."))
     vault = await Vault.open(store, Sealer([OLD], gone))
     assert await vault.insert("grant", "old", {"n": 1})
@@ -435,7 +435,7 @@ async def test_V6_where_keys_cannot_be_read_again_the_missing_one_is_named_and_t
     assert (await vault.get("grant", "old")) is not None
 
 
-def test_keys_of_an_earlier_form_of_the_first_record_are_understood() -> None:
+def test_first_record_of_an_earlier_format_is_read() -> None:
     keys = VaultKeys.new("a" * 16)
     old = {name: getattr(keys, name).hex() for name in ("index", "ticket", "web", "audit")}
     import json

@@ -26,7 +26,7 @@ def refusal(sealer: Sealer, kind: str, key: str, sealed: bytes) -> tuple[object,
     return type(error), error.code, str(error), error.hint, error.args, error.__cause__, error.__suppress_context__
 
 
-def test_what_was_sealed_opens_with_its_generation() -> None:
+def test_encrypted_record_opens_with_its_generation() -> None:
     sealer = Sealer([NEW])
     for generation in (0, 1, 2**64 - 1):
         sealed = sealer.seal("grant", "a.b", generation, PLAIN)
@@ -34,7 +34,7 @@ def test_what_was_sealed_opens_with_its_generation() -> None:
     assert sealer.open("grant", "e", sealer.seal("grant", "e", 1, SecretBytes(b""))) == (1, SecretBytes(b""))
 
 
-def test_the_format_is_version_kid_generation_nonce_and_a_gcm_ciphertext() -> None:
+def test_format_is_version_key_id_generation_nonce_and_gcm_ciphertext() -> None:
     sealed = Sealer([NEW]).seal("grant", "alice", 7, PLAIN)
     assert len(sealed) == 1 + 8 + 8 + 12 + len(TOKEN) + 16
     assert sealed[:1] == b"\x01"
@@ -43,14 +43,14 @@ def test_the_format_is_version_kid_generation_nonce_and_a_gcm_ciphertext() -> No
     assert AESGCM(NEW).decrypt(sealed[17:29], sealed[29:], bound) == TOKEN
 
 
-def test_the_sealed_bytes_show_neither_plaintext_nor_key_and_never_repeat() -> None:
+def test_ciphertext_shows_neither_plaintext_nor_key_and_never_repeats() -> None:
     sealer = Sealer([NEW])
     sealed = {sealer.seal("grant", "alice", 1, PLAIN) for _ in range(2000)}
     assert len({one[17:29] for one in sealed}) == 2000
     assert not any(TOKEN in one or NEW in one for one in sealed)
 
 
-def test_V1_every_failure_is_one_identical_error() -> None:
+def test_V1_every_decryption_failure_raises_the_same_error() -> None:
     sealer, other = Sealer([NEW, OLD]), Sealer([os.urandom(32)])
     sealed = sealer.seal("grant", "alice", 3, PLAIN)
     flipped = [sealed[:i] + bytes([sealed[i] ^ 1 << i % 8]) + sealed[i + 1 :] for i in range(len(sealed))]
@@ -67,7 +67,7 @@ def test_V1_every_failure_is_one_identical_error() -> None:
     assert sealer.open("grant", "alice", sealed) == (3, PLAIN)
 
 
-def test_V1_rows_of_two_users_cannot_be_exchanged() -> None:
+def test_V1_records_of_two_users_cannot_be_exchanged() -> None:
     sealer = Sealer([NEW])
     alice, bob = sealer.seal("grant", "alice", 1, SecretBytes(b"a")), sealer.seal("grant", "bob", 1, SecretBytes(b"b"))
     refusal(sealer, "grant", "alice", bob)
@@ -75,23 +75,23 @@ def test_V1_rows_of_two_users_cannot_be_exchanged() -> None:
 
 
 @pytest.mark.parametrize("kind,key", [("gran", "talice"), ("granta", "lice"), ("", "grantalice"), ("grantalice", "")])
-def test_V1_kind_and_key_are_bound_apart_not_glued(kind: str, key: str) -> None:
+def test_V1_kind_and_key_are_authenticated_separately(kind: str, key: str) -> None:
     refusal(Sealer([NEW]), kind, key, Sealer([NEW]).seal("grant", "alice", 1, PLAIN))
 
 
-def test_V2_the_generation_in_the_head_cannot_be_changed() -> None:
+def test_V2_generation_in_the_header_cannot_be_changed() -> None:
     sealer = Sealer([NEW])
     sealed = sealer.seal("grant", "alice", 4, PLAIN)
     refusal(sealer, "grant", "alice", sealed[:9] + (5).to_bytes(8) + sealed[17:])
 
 
-def test_V13_a_record_of_one_kind_never_opens_as_another() -> None:
+def test_V13_record_of_one_kind_never_opens_as_another() -> None:
     sealer = Sealer([NEW])
     for kind in ("consent", "approval", "ledger"):
         refusal(sealer, kind, "alice", sealer.seal("grant", "alice", 1, PLAIN))
 
 
-def test_V6_the_newest_key_seals_and_all_open() -> None:
+def test_V6_newest_key_encrypts_and_all_keys_decrypt() -> None:
     before, ring = Sealer([OLD]), Sealer([NEW, OLD])
     old, new = before.seal("grant", "alice", 1, PLAIN), ring.seal("grant", "alice", 2, PLAIN)
     assert ring.open("grant", "alice", old) == (1, PLAIN)
@@ -101,13 +101,13 @@ def test_V6_the_newest_key_seals_and_all_open() -> None:
     refusal(Sealer([NEW]), "grant", "alice", old)
 
 
-def test_the_kid_is_stable_and_one_way() -> None:
+def test_key_id_is_stable_and_one_way() -> None:
     kids = {Sealer([key]).seal("grant", "alice", 1, SecretBytes(b""))[1:9] for key in (OLD, OLD, NEW)}
     assert len(kids) == 2
     assert not any(kid in OLD or kid in NEW for kid in kids)
 
 
-def test_V3_a_worn_out_key_asks_for_a_new_one_and_still_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_V3_worn_out_key_refuses_to_encrypt_and_still_decrypts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seal.SEALS_PER_KEY <= 2**32 // 16
     monkeypatch.setattr(seal, "SEALS_PER_KEY", 3)
     sealer = Sealer([OLD])
@@ -121,13 +121,13 @@ def test_V3_a_worn_out_key_asks_for_a_new_one_and_still_opens(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("keys", [[], [b""], [b"k" * 31], [b"k" * 33], [NEW, b"k" * 16], [NEW, OLD, NEW]])
-def test_keys_that_cannot_seal_are_refused_and_not_shown(keys: list[bytes]) -> None:
+def test_unusable_keys_are_refused_and_not_shown(keys: list[bytes]) -> None:
     with pytest.raises(SettingsError) as caught:
         Sealer(keys)
     assert not any(key and (repr(key) in str(caught.value) or key.hex() in str(caught.value)) for key in keys)
 
 
-def test_a_sealer_shows_no_key_and_cannot_be_pickled() -> None:
+def test_sealer_hides_its_keys_and_cannot_be_pickled() -> None:
     sealer = Sealer([NEW, OLD])
     assert not any(secret in repr(vars(sealer)) for key in (NEW, OLD) for secret in (repr(key)[2:-1], key.hex()))
     with pytest.raises(TypeError):

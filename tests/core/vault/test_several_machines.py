@@ -107,7 +107,7 @@ async def visited(link: str, start: Remote, back: Remote) -> None:
     await balancer.aclose()
 
 
-async def test_four_machines_are_one_deputy() -> None:
+async def test_four_machines_act_as_one_deputy() -> None:
     """Connect through one, come back through another, act through a third, revoke through the first; two hundred acts
     on an expired grant are one refresh."""
     async with machines(4) as (sandbox, (first, second, third, fourth)):

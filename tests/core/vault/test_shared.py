@@ -23,7 +23,7 @@ def grant() -> Grant:
     return Grant(ALICE, "google", "google", Account("1", "a@example.test"), frozenset({"s"}), Secret("older"))
 
 
-async def test_who_reads_at_the_same_time_has_the_same_grant_and_afterwards_there_is_none() -> None:
+async def test_concurrent_readers_share_one_open_grant() -> None:
     vault = await Vault.open(MemoryStore(), [KEY])
     await vault.add(grant())
     first, second = await vault.find_grant(ALICE, "google", "google"), await vault.find_grant(ALICE, "google", "google")
@@ -33,7 +33,7 @@ async def test_who_reads_at_the_same_time_has_the_same_grant_and_afterwards_ther
     assert len(vault._shared) == 0
 
 
-async def test_a_write_of_another_process_is_seen_though_the_grant_is_open_here(tmp_path: Path) -> None:
+async def test_write_of_another_process_is_seen_while_a_grant_is_open(tmp_path: Path) -> None:
     """Each program has its own store and connection; nothing tells this one what the other wrote."""
     here = await Vault.open(SqliteStore.open(tmp_path / "v" / "vault.sqlite", create=True), [KEY])
     there = await Vault.open(SqliteStore.open(tmp_path / "v" / "vault.sqlite", create=False), [KEY])
@@ -51,7 +51,7 @@ async def test_a_write_of_another_process_is_seen_though_the_grant_is_open_here(
     await there.close()
 
 
-async def test_the_bytes_of_an_open_grant_open_nothing_in_another_place() -> None:
+async def test_shared_grant_bytes_do_not_open_under_another_key() -> None:
     store = MemoryStore()
     vault = await Vault.open(store, [KEY])
     await vault.add(grant())
@@ -62,7 +62,7 @@ async def test_the_bytes_of_an_open_grant_open_nothing_in_another_place() -> Non
         await vault.find_grant(BOB, "google", "google")
 
 
-async def test_an_open_grant_does_not_outlive_the_keys_that_opened_it() -> None:
+async def test_shared_grant_does_not_outlive_its_keys() -> None:
     vault = await Vault.open(MemoryStore(), [KEY])
     await vault.add(grant())
     held = await vault.find_grant(ALICE, "google", "google")

@@ -76,7 +76,7 @@ asyncio.run(main())
 
 
 @pytest.mark.processes
-async def test_a_lock_holds_against_another_process_until_that_frees_it(store: SqliteStore, path: Path) -> None:
+async def test_lock_excludes_another_process_until_freed(store: SqliteStore, path: Path) -> None:
     with running(HOLDING, path) as other:
         with pytest.raises(TimeoutError):
             async with store.lock("alice", 0.1):
@@ -87,7 +87,7 @@ async def test_a_lock_holds_against_another_process_until_that_frees_it(store: S
             assert heard(other) == "freed"
 
 
-async def test_a_killed_holder_frees_its_lock_at_once(store: SqliteStore, path: Path) -> None:
+async def test_killed_holder_frees_its_lock_immediately(store: SqliteStore, path: Path) -> None:
     with running(HOLDING, path) as other:
         other.kill()
         other.wait(10)
@@ -96,7 +96,7 @@ async def test_a_killed_holder_frees_its_lock_at_once(store: SqliteStore, path: 
 
 
 @pytest.mark.processes
-async def test_a_stopped_holder_keeps_its_lock(store: SqliteStore, path: Path) -> None:
+async def test_stopped_holder_keeps_its_lock(store: SqliteStore, path: Path) -> None:
     with running(HOLDING, path) as other:
         other.send_signal(signal.SIGSTOP)
         with pytest.raises(TimeoutError):
@@ -108,7 +108,7 @@ async def test_a_stopped_holder_keeps_its_lock(store: SqliteStore, path: Path) -
             assert heard(other) == "freed"
 
 
-async def test_two_openings_in_one_process_exclude_each_other(store: SqliteStore, path: Path) -> None:
+async def test_two_stores_in_one_process_exclude_each_other(store: SqliteStore, path: Path) -> None:
     other = SqliteStore.open(path, create=False)
     async with store.lock("alice", 0):
         with pytest.raises(TimeoutError):
@@ -121,7 +121,7 @@ async def test_two_openings_in_one_process_exclude_each_other(store: SqliteStore
     await other.close()
 
 
-async def test_a_lock_file_stays_and_shows_no_name(store: SqliteStore, path: Path) -> None:
+async def test_lock_file_stays_and_shows_no_name(store: SqliteStore, path: Path) -> None:
     for _ in range(2):
         async with store.lock("alice@example.test", 0):
             await asyncio.sleep(0)
@@ -129,7 +129,7 @@ async def test_a_lock_file_stays_and_shows_no_name(store: SqliteStore, path: Pat
         assert "alice" not in file.name and file.read_bytes() == b""
 
 
-async def test_a_lock_file_that_cannot_be_used_is_said(store: SqliteStore, path: Path) -> None:
+async def test_unusable_lock_file_is_an_error(store: SqliteStore, path: Path) -> None:
     async with store.lock("alice", 0):
         await asyncio.sleep(0)
     (file,) = (path.parent / "locks").iterdir()
@@ -157,7 +157,7 @@ asyncio.run(main())
 
 
 @pytest.mark.processes
-async def test_processes_that_make_a_vault_at_once_end_with_one(path: Path) -> None:
+async def test_processes_creating_a_vault_concurrently_end_with_one(path: Path) -> None:
     makers = [start(MAKING, path, f"{n}") for n in range(6)]
     try:
         assert [heard(maker) for maker in makers] == ["ready"] * 6
@@ -173,7 +173,7 @@ async def test_processes_that_make_a_vault_at_once_end_with_one(path: Path) -> N
     assert [file.name for file in path.parent.iterdir()] == ["vault.db"]
 
 
-async def test_a_vault_that_another_has_just_made_and_uses_is_left_to_it(store: SqliteStore, path: Path) -> None:
+async def test_vault_just_created_and_used_by_another_process_is_kept(store: SqliteStore, path: Path) -> None:
     await store.insert("test", "a", b"1")
     sqlite_file.make(path)
     assert await store.swap("test", "a", b"1", b"2")
@@ -195,7 +195,7 @@ SqliteStore.open(path, create=True)
 
 @pytest.mark.processes
 @pytest.mark.parametrize("step", ["connect", "sync", "publish"])
-async def test_a_crash_while_a_vault_is_made_leaves_none(path: Path, step: str) -> None:
+async def test_crash_during_creation_leaves_no_vault(path: Path, step: str) -> None:
     with running(DYING_WHILE_MAKING, path, step) as maker:
         go_on(maker)
         assert maker.wait(30) == -signal.SIGKILL
@@ -219,7 +219,7 @@ asyncio.run(main())
 
 
 @pytest.mark.processes
-async def test_a_killed_writer_loses_nothing_that_was_told_to_be_written(tmp_path: Path) -> None:
+async def test_killed_writer_loses_no_acknowledged_write(tmp_path: Path) -> None:
     for path in (tmp_path / f"{n}" / "vault.db" for n in range(3)):
         await SqliteStore.open(path, create=True).close()
         with running(WRITING, path) as writer:
@@ -293,7 +293,7 @@ say(f"{codes}")
 
 @pytest.mark.processes
 @pytest.mark.parametrize("parent", ["use", "close"])
-async def test_V30_a_forked_child_opens_everything_anew(store: SqliteStore, path: Path, parent: str) -> None:
+async def test_V30_forked_child_reopens_everything(store: SqliteStore, path: Path, parent: str) -> None:
     with running(FORKING, path, parent) as program:
         assert await asyncio.to_thread(heard, program) == "[0, 0, 0, 0]"
     kept = dict(await store.scan("test"))
@@ -341,7 +341,7 @@ say(f"{sum(codes)} {len(codes)}")
 
 
 @pytest.mark.processes
-async def test_V30_threads_that_fork_while_another_writes_break_nothing(store: SqliteStore, path: Path) -> None:
+async def test_V30_forks_during_writes_in_threads_break_nothing(store: SqliteStore, path: Path) -> None:
     with running(FORKING_WHILE_WRITING, path) as program:
         assert heard(program) == "0 10"
     assert len(await store.scan("child")) == 10
@@ -368,7 +368,7 @@ say("ready")
 
 
 @pytest.mark.processes
-async def test_a_write_while_the_interpreter_exits_is_done(store: SqliteStore, path: Path) -> None:
+async def test_write_during_interpreter_exit_is_done(store: SqliteStore, path: Path) -> None:
     with running(AT_EXIT, path) as program:
         assert heard(program) == "saved"
         assert program.wait(10) == 0
@@ -383,13 +383,13 @@ say("ready")
 
 
 @pytest.mark.processes
-async def test_a_program_that_forgets_to_close_ends_all_the_same(store: SqliteStore, path: Path) -> None:
+async def test_program_that_does_not_close_still_exits(store: SqliteStore, path: Path) -> None:
     with running(FORGETTING, path) as program:
         assert program.wait(10) == 0
     assert await store.get("test", "a") == b"1"
 
 
-async def test_V12_another_process_sees_a_write_at_its_next_read(store: SqliteStore, path: Path) -> None:
+async def test_V12_other_process_sees_a_write_at_its_next_read(store: SqliteStore, path: Path) -> None:
     watching = """
 async def main():
     store = SqliteStore.open(path, create=False)
@@ -409,7 +409,7 @@ asyncio.run(main())
 
 
 @pytest.mark.processes
-async def test_opening_waits_a_bounded_time_for_a_vault_that_is_locked(path: Path) -> None:
+async def test_opening_a_locked_vault_waits_a_bounded_time(path: Path) -> None:
     await SqliteStore.open(path, create=True).close()
     locking = """
 db = sqlite3.connect(path, isolation_level=None)
@@ -445,7 +445,7 @@ def unpublished(folder: Path) -> list[str]:
 
 
 @pytest.mark.processes
-async def test_leftovers_of_a_killed_backup_go_and_a_running_one_stays(path: Path, tmp_path: Path) -> None:
+async def test_leftovers_of_a_killed_backup_are_removed_and_a_running_one_stays(path: Path, tmp_path: Path) -> None:
     await SqliteStore.open(path, create=True).close()
     (folder := tmp_path / "backups").mkdir()
     foreign = folder / ".notes.0123456789abcdef.new"

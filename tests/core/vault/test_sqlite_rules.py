@@ -85,7 +85,7 @@ class Bomb:
         return os.mkdir, (str(self.marker),)
 
 
-async def test_all_that_was_written_is_read_with_sqlitedict_and_our_codec(store: SqliteStore, path: Path) -> None:
+async def test_all_written_records_are_read_with_sqlitedict_and_our_codec(store: SqliteStore, path: Path) -> None:
     for key in ("alice", "bob", "carol"):
         await store.insert("grant", key, key.encode())
     await asyncio.gather(*(store.insert("test", f"{n}", bytes([n])) for n in range(20)))
@@ -97,14 +97,14 @@ async def test_all_that_was_written_is_read_with_sqlitedict_and_our_codec(store:
     assert found == {"grant/alice": b"alice", "grant/bob": b"Bob", **{f"test/{n}": bytes([n]) for n in range(20)}}
 
 
-async def test_vault_that_sqlitedict_reads_is_not_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_vault_of_plain_sqlitedict_is_not_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await SqliteStore.open(path, create=True).close()
     monkeypatch.setattr(sqlite_table, "MARK", ("format", b"\x01deputize vault 2"))
     with pytest.raises(VaultError, match="version"):
         SqliteStore.open(path, create=False)
 
 
-async def test_V20_a_pickle_bomb_in_the_vault_is_an_error_and_never_runs(
+async def test_V20_pickle_bomb_in_the_vault_is_an_error_and_never_runs(
     store: SqliteStore, path: Path, tmp_path: Path
 ) -> None:
     marker = tmp_path / "it ran"
@@ -121,7 +121,7 @@ async def test_V20_a_pickle_bomb_in_the_vault_is_an_error_and_never_runs(
     assert not marker.exists()
 
 
-def test_V20_the_control_sqlitedict_without_our_codec_does_run_it(tmp_path: Path) -> None:
+def test_V20_control_sqlitedict_without_our_codec_runs_the_pickle(tmp_path: Path) -> None:
     path, marker = tmp_path / "control.db", tmp_path / "it ran"
     bare = sqlitedict.SqliteDict(str(path), "vault", autocommit=True)
     plant(path, "grant/alice", pickle.dumps(Bomb(marker)))
@@ -131,9 +131,7 @@ def test_V20_the_control_sqlitedict_without_our_codec_does_run_it(tmp_path: Path
 
 
 @pytest.mark.parametrize("value", ["text", None, 7, 1.5, b"", b"\x02no", b"\x80\x04N."])
-async def test_V21_a_row_that_is_not_ours_is_an_error_and_no_crash(
-    store: SqliteStore, path: Path, value: object
-) -> None:
+async def test_V21_foreign_row_is_an_error(store: SqliteStore, path: Path, value: object) -> None:
     await store.insert("grant", "bob", b"good")
     plant(path, "grant/alice", value)
     for reading in (store.get("grant", "alice"), store.scan("grant", "alice"), store.scan("grant")):
@@ -145,7 +143,7 @@ async def test_V21_a_row_that_is_not_ours_is_an_error_and_no_crash(
     assert await store.get("grant", "bob") == b"good"
 
 
-async def test_V21_text_that_is_no_utf8_is_an_error_on_either_way_of_reading(
+async def test_V21_invalid_utf8_text_is_an_error_in_both_read_paths(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(path, "grant/alice", b"\xff\xfe", cast="CAST(? AS TEXT)")
@@ -162,7 +160,7 @@ async def pragmas(store: SqliteStore) -> dict[str, object]:
     return await owned(store, lambda writer: {name: writer.ask(f"PRAGMA {name}")[0][0] for name in WANTED})
 
 
-async def test_V22_what_makes_writes_durable_is_set_after_every_way_of_opening(store: SqliteStore, path: Path) -> None:
+async def test_V22_durability_pragmas_are_set_after_every_open(store: SqliteStore, path: Path) -> None:
     assert await pragmas(store) == WANTED
     store._before_fork()
     store._after_fork_in_parent()
@@ -172,7 +170,7 @@ async def test_V22_what_makes_writes_durable_is_set_after_every_way_of_opening(s
     await again.close()
 
 
-async def test_V22_a_setting_that_does_not_hold_is_refused(
+async def test_V22_pragma_that_does_not_hold_is_refused(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sqlite_writer.PRAGMAS, "synchronous", 7)
@@ -180,14 +178,14 @@ async def test_V22_a_setting_that_does_not_hold_is_refused(
         SqliteStore.open(path, create=False)
 
 
-def test_V23_nothing_is_exposed_but_the_protocol() -> None:
+def test_V23_only_the_store_protocol_is_exposed() -> None:
     protocol = {name for name in dir(Store) if not name.startswith("_")}
     assert {name for name in dir(SqliteStore) if not name.startswith("_")} == protocol | {
         *("find_damage", "open", "tails", "unshared")
     }
 
 
-async def test_V23_closing_removes_no_record(store: SqliteStore, path: Path) -> None:
+async def test_V23_close_removes_no_record(store: SqliteStore, path: Path) -> None:
     await store.insert("test", "a", b"1")
     await store.close()
     again = SqliteStore.open(path, create=False)
@@ -204,7 +202,7 @@ async def test_V24_all_files_are_private_whatever_the_umask(umask: None, store: 
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
-async def test_V9_a_vault_open_to_others_is_refused_with_the_command_that_closes_it(path: Path) -> None:
+async def test_V9_vault_open_to_others_is_refused_with_the_command(path: Path) -> None:
     await SqliteStore.open(path, create=True).close()
     for at, mode, command in ((path, 0o640, "chmod 600"), (path.parent, 0o750, "chmod 700")):
         good = at.stat().st_mode & 0o777
@@ -217,7 +215,7 @@ async def test_V9_a_vault_open_to_others_is_refused_with_the_command_that_closes
     await SqliteStore.open(path, create=False).close()
 
 
-async def test_V25_an_error_reaches_the_writer_it_belongs_to_and_nobody_else(store: SqliteStore, path: Path) -> None:
+async def test_V25_write_error_reaches_its_own_writer_only(store: SqliteStore, path: Path) -> None:
     trigger = f"CREATE TRIGGER no BEFORE INSERT ON \"{sqlite_file.TABLE}\" WHEN NEW.key LIKE 'bad/%'"
     await owned(store, lambda writer: writer.ask(f"{trigger} BEGIN SELECT RAISE(ABORT, 'no'); END"))
     await store.insert("good", "a", b"1")
@@ -242,7 +240,7 @@ async def test_V25_an_error_reaches_the_writer_it_belongs_to_and_nobody_else(sto
 
 
 @pytest.mark.processes
-async def test_V26_a_vault_taken_out_of_write_ahead_mode_is_put_back_or_refused(path: Path) -> None:
+async def test_V26_vault_without_write_ahead_mode_is_corrected_or_refused(path: Path) -> None:
     await SqliteStore.open(path, create=True).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode=DELETE")
@@ -257,11 +255,11 @@ async def test_V26_a_vault_taken_out_of_write_ahead_mode_is_put_back_or_refused(
     await store.close()
 
 
-def test_V27_no_statement_writes_and_answers_at_once() -> None:
+def test_V27_no_statement_writes_and_returns_rows() -> None:
     assert "RETURNING" not in inspect.getsource(sqlite_table).upper()
 
 
-async def test_V28_of_two_stores_that_swap_exactly_one_wins(store: SqliteStore, path: Path) -> None:
+async def test_V28_one_of_two_concurrent_swaps_wins(store: SqliteStore, path: Path) -> None:
     other = SqliteStore.open(path, create=False)
     await store.insert("test", "race", b"0")
     for n in range(100):
@@ -272,7 +270,7 @@ async def test_V28_of_two_stores_that_swap_exactly_one_wins(store: SqliteStore, 
     await other.close()
 
 
-async def test_V28_a_write_is_seen_by_everybody_when_it_returns(store: SqliteStore, path: Path) -> None:
+async def test_V28_write_is_visible_to_all_when_it_returns(store: SqliteStore, path: Path) -> None:
     other = SqliteStore.open(path, create=False)
     for n in range(20):
         assert await store.insert("test", "a", b"%d" % n)
@@ -282,7 +280,7 @@ async def test_V28_a_write_is_seen_by_everybody_when_it_returns(store: SqliteSto
     await other.close()
 
 
-async def test_V29_one_record_is_one_row(store: SqliteStore, path: Path) -> None:
+async def test_V29_record_is_one_row(store: SqliteStore, path: Path) -> None:
     await store.insert("grant", "alice", b"1")
     await store.swap("grant", "alice", b"1", b"2")
     await store.insert("grant", "bob", b"3")
@@ -292,7 +290,7 @@ async def test_V29_one_record_is_one_row(store: SqliteStore, path: Path) -> None
 
 
 @pytest.mark.processes
-async def test_V30_a_disk_that_stands_still_is_told_in_time_and_nothing_is_written_behind_it(
+async def test_V30_hanging_disk_is_reported_in_time_and_nothing_is_written_later(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit, gate = Writer.commit, threading.Event()
@@ -316,7 +314,7 @@ async def test_V30_a_disk_that_stands_still_is_told_in_time_and_nothing_is_writt
 
 
 @pytest.mark.processes
-async def test_V30_a_vault_whose_disk_stands_still_when_it_is_closed_is_left(
+async def test_V30_vault_on_a_hanging_disk_is_abandoned_at_close(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = threading.Event()
@@ -328,7 +326,7 @@ async def test_V30_a_vault_whose_disk_stands_still_when_it_is_closed_is_left(
     await store.close()
 
 
-async def test_V30_a_step_that_cannot_begin_in_time_is_taken_back(
+async def test_V30_write_that_cannot_start_in_time_is_withdrawn(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_table, "PATIENCE", 0.2)
@@ -341,7 +339,7 @@ async def test_V30_a_step_that_cannot_begin_in_time_is_taken_back(
     assert await store.get("test", "a") is None
 
 
-async def test_a_cancelled_caller_does_not_cancel_the_write(store: SqliteStore) -> None:
+async def test_cancelled_caller_does_not_cancel_its_write(store: SqliteStore) -> None:
     gate = threading.Event()
     store._owner.submit(lambda: gate.wait(10))
     task = asyncio.create_task(store.insert("test", "a", b"1"))
@@ -354,7 +352,7 @@ async def test_a_cancelled_caller_does_not_cancel_the_write(store: SqliteStore) 
     assert await store.get("test", "a") == b"1"
 
 
-def test_loop_closed_before_its_write_leaves_the_store_well(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_loop_closed_before_its_write_leaves_the_store_usable(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = SqliteStore.open(path, create=True)
     gate = threading.Event()
     store._owner.submit(lambda: gate.wait(10))
@@ -388,9 +386,7 @@ async def longest_lag(until: asyncio.Event) -> float:
 
 
 @pytest.mark.processes
-async def test_V31_V32_a_vault_locked_elsewhere_holds_up_its_writer_and_nothing_else(
-    store: SqliteStore, path: Path
-) -> None:
+async def test_V31_V32_vault_locked_elsewhere_delays_only_its_writer(store: SqliteStore, path: Path) -> None:
     await store.insert("test", "a", b"1")
     lags = []
     with running(LOCKING, path) as other:
@@ -430,9 +426,7 @@ wait()
 
 
 @pytest.mark.processes
-async def test_V31_a_vault_nobody_else_may_even_read_holds_up_its_reader_and_nothing_else(
-    store: SqliteStore, path: Path
-) -> None:
+async def test_V31_vault_locked_for_reading_delays_only_its_reader(store: SqliteStore, path: Path) -> None:
     await store.insert("test", "a", b"1")
     lags = []
     for _ in range(3):  # the machine may be busy with something else
@@ -452,7 +446,7 @@ async def test_V31_a_vault_nobody_else_may_even_read_holds_up_its_reader_and_not
     assert await store.get("test", "a") == b"1"
 
 
-async def test_V31_a_read_that_would_wait_goes_to_the_owner(store: SqliteStore) -> None:
+async def test_V31_read_that_would_wait_moves_to_the_owner_thread(store: SqliteStore) -> None:
     class Busy:
         asked = 0
 
@@ -477,7 +471,7 @@ async def test_V31_a_read_that_would_wait_goes_to_the_owner(store: SqliteStore) 
     assert busy.asked == 103
 
 
-async def test_V32_a_full_disk_is_said_at_once_and_passes(store: SqliteStore) -> None:
+async def test_V32_full_disk_is_reported_immediately_and_recovers(store: SqliteStore) -> None:
     await store.insert("test", "a", b"1")
     pages = (await owned(store, lambda writer: writer.ask("PRAGMA page_count")))[0][0]
     await owned(store, lambda writer: writer.ask(f"PRAGMA max_page_count={pages + 1}"))
@@ -489,7 +483,7 @@ async def test_V32_a_full_disk_is_said_at_once_and_passes(store: SqliteStore) ->
     assert await store.swap("test", "a", b"1", bytes(100_000))
 
 
-async def test_V32_a_vault_that_cannot_be_written_says_so_and_is_read(store: SqliteStore) -> None:
+async def test_V32_read_only_vault_is_reported_and_readable(store: SqliteStore) -> None:
     await store.insert("test", "a", b"1")
     await owned(store, lambda writer: writer.ask("PRAGMA query_only=ON"))
     for write in (
@@ -517,7 +511,7 @@ def whole_vault(path: Path) -> bytes:
 
 @pytest.mark.parametrize("create", [True, False])
 @pytest.mark.parametrize("damage", ["zero bytes", "junk", "text", "short", "half", "header", "marker", "foreign"])
-def test_V32_what_is_no_whole_vault_is_refused_and_left_as_it_is(path: Path, damage: str, create: bool) -> None:
+def test_V32_invalid_vault_file_is_refused_and_left_unchanged(path: Path, damage: str, create: bool) -> None:
     whole = whole_vault(path)
     if damage == "marker":
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -545,7 +539,7 @@ def test_V32_what_is_no_whole_vault_is_refused_and_left_as_it_is(path: Path, dam
     assert path.read_bytes() == damaged
 
 
-async def test_V32_a_folder_or_a_pipe_is_no_vault(tmp_path: Path) -> None:
+async def test_V32_folder_or_pipe_is_not_a_vault(tmp_path: Path) -> None:
     (tmp_path / "folder.db").mkdir(0o700)
     os.mkfifo(tmp_path / "pipe.db", 0o600)
     for name in ("folder.db", "pipe.db"):
@@ -559,7 +553,7 @@ def scramble(path: Path) -> None:
     path.write_bytes(whole[:4096] + os.urandom(len(whole) - 4096))
 
 
-async def test_V32_damage_that_comes_later_is_told(store: SqliteStore, path: Path) -> None:
+async def test_V32_later_damage_is_reported(store: SqliteStore, path: Path) -> None:
     for n in range(50):
         await store.insert("test", f"{n:02}", os.urandom(2000))
     await owned(store, Writer.settle)
@@ -580,7 +574,7 @@ def read_all_anew(store: SqliteStore, path: Path) -> None:
 
 
 @pytest.mark.parametrize("bit", [0x01, 0x20])
-async def test_flipped_bit_in_a_key_is_told_as_damage(tmp_path: Path, path: Path, bit: int) -> None:
+async def test_flipped_bit_in_a_key_is_reported_as_damage(tmp_path: Path, path: Path, bit: int) -> None:
     """One bit of a record's header in the index makes a key a number, which sorts before all text, or a blob."""
     store = SqliteStore.open(path, create=True)
     for n in range(5):
@@ -609,9 +603,7 @@ async def test_flipped_bit_in_a_key_is_told_as_damage(tmp_path: Path, path: Path
 
 
 @pytest.mark.processes
-async def test_V11_what_was_deleted_or_replaced_is_gone_from_the_disk_soon_and_after_closing(
-    store: SqliteStore, path: Path
-) -> None:
+async def test_V11_deleted_and_replaced_content_leaves_the_disk(store: SqliteStore, path: Path) -> None:
     await store.insert("test", "a", b"canary-of-alice" * 100)
     await store.insert("test", "b", b"canary-of-bob" * 100)
     await store.insert("test", "c", b"canary-that-stays" * 100)
@@ -627,7 +619,7 @@ async def test_V11_what_was_deleted_or_replaced_is_gone_from_the_disk_soon_and_a
 
 
 @pytest.mark.processes
-async def test_V11_a_reader_elsewhere_delays_that_and_no_writer_waits_for_it(store: SqliteStore, path: Path) -> None:
+async def test_V11_foreign_reader_delays_disk_cleanup_but_no_writer(store: SqliteStore, path: Path) -> None:
     await store.insert("test", "a", b"canary-of-alice" * 100)
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
@@ -642,7 +634,7 @@ async def test_V11_a_reader_elsewhere_delays_that_and_no_writer_waits_for_it(sto
     assert await gone_from_disk(path, b"canary-of-")
 
 
-async def test_a_vault_replaced_while_in_use_is_written_where_it_is_now(store: SqliteStore, path: Path) -> None:
+async def test_replaced_vault_file_is_written_at_its_current_location(store: SqliteStore, path: Path) -> None:
     await store.insert("test", "a", b"1")
     restored = path.with_name("restored.db")
     with closing(sqlite3.connect(path)) as db, closing(sqlite3.connect(restored)) as copy:
@@ -657,7 +649,7 @@ async def test_a_vault_replaced_while_in_use_is_written_where_it_is_now(store: S
     assert await store.get("test", "b") == b"2"
 
 
-async def test_a_vault_removed_while_in_use_takes_no_more_writes(store: SqliteStore, path: Path) -> None:
+async def test_removed_vault_file_accepts_no_writes(store: SqliteStore, path: Path) -> None:
     await store.insert("test", "a", b"1")
     os.unlink(path)
     with pytest.raises(StoreUnavailable, match="no vault"):
@@ -666,7 +658,7 @@ async def test_a_vault_removed_while_in_use_takes_no_more_writes(store: SqliteSt
         SqliteStore.open(path, create=False)
 
 
-def test_a_log_without_its_vault_is_not_taken_for_a_new_vault(path: Path) -> None:
+def test_write_ahead_log_without_its_vault_is_not_a_new_vault(path: Path) -> None:
     path.parent.mkdir(0o700)
     log = path.with_name(path.name + "-wal")
     log.write_bytes(b"of a vault that was")
@@ -676,7 +668,7 @@ def test_a_log_without_its_vault_is_not_taken_for_a_new_vault(path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs", "9p"])
-def test_V34_a_network_file_system_is_told(tmp_path: Path, kind: str) -> None:
+def test_V34_network_file_system_is_detected(tmp_path: Path, kind: str) -> None:
     mounts = tmp_path / "mounts"
     lines = ("/dev/vda / ext4", f"host:/x /srv/the\\040share {kind}", "tmpfs /srv/the\\040share/fast tmpfs")
     mounts.write_text("".join(f"{line} rw 0 0\n" for line in lines))
@@ -687,7 +679,7 @@ def test_V34_a_network_file_system_is_told(tmp_path: Path, kind: str) -> None:
     assert sqlite_file.network_file_system(Path("/srv/vault.db"), tmp_path / "missing") == ""
 
 
-async def test_V34_the_warning_comes_when_the_vault_is_opened(
+async def test_V34_network_file_system_warning_is_logged_at_open(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await SqliteStore.open(path, create=True).close()
@@ -701,26 +693,24 @@ async def test_V34_the_warning_comes_when_the_vault_is_opened(
 ROOT = Path(__file__).parents[3]
 
 
-def test_V35_the_version_the_rules_were_made_for_is_the_one_that_is_pinned() -> None:
+def test_V35_pinned_sqlitedict_version_matches_the_rules() -> None:
     assert f'"sqlitedict=={sqlitedict.__version__}"' in (ROOT / "pyproject.toml").read_text()
 
 
-def test_V35_the_note_on_the_vulnerability_names_the_pinned_version() -> None:
+def test_V35_vulnerability_note_names_the_pinned_version() -> None:
     note = (ROOT / "SECURITY.md").read_text()
     words = ("CVE-2024-35515", f"sqlitedict {sqlitedict.__version__}", "not_affected")
     assert [word for word in (*words, "vulnerable_code_not_in_execute_path") if word not in note] == []
 
 
-async def test_failed_writes_leave_no_tracebacks_in_the_log(
-    store: SqliteStore, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_failed_writes_log_no_traceback(store: SqliteStore, caplog: pytest.LogCaptureFixture) -> None:
     await owned(store, lambda writer: writer.ask("PRAGMA query_only=ON"))
     with pytest.raises(StoreUnavailable):
         await store.insert("test", "a", b"1")
     assert caplog.records == []
 
 
-async def test_errors_show_no_value_and_hold_no_cause(store: SqliteStore, path: Path) -> None:
+async def test_errors_show_no_value_and_have_no_cause(store: SqliteStore, path: Path) -> None:
     plant(path, "test/planted", b"\x80canary")
     await owned(store, lambda writer: writer.ask("PRAGMA query_only=ON"))
     for refused in (store.insert("test", "a", b"canary"), store.get("test", "planted")):

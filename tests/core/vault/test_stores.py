@@ -32,21 +32,21 @@ class TestSqliteStore(StoreContract):
         await store.close()
 
 
-async def test_memory_is_an_address() -> None:
+async def test_memory_is_a_valid_store_url() -> None:
     store = open_store("memory:", create=False)
     assert isinstance(store, MemoryStore)
     await store.close()
 
 
 @pytest.mark.parametrize("address", ["sqlite://{0}/vault.db", "{0}/vault.db", " {0}/new/folder/vault.db\n"])
-async def test_a_path_is_an_address(tmp_path: Path, address: str) -> None:
+async def test_path_is_a_valid_store_url(tmp_path: Path, address: str) -> None:
     store = open_store(address.format(tmp_path), create=True)
     assert isinstance(store, SqliteStore)
     assert store.path.is_relative_to(tmp_path) and store.path.name == "vault.db" and store.path.exists()
     await store.close()
 
 
-async def test_a_path_may_have_any_letters(tmp_path: Path) -> None:
+async def test_path_may_contain_any_characters(tmp_path: Path) -> None:
     folder = tmp_path / "50% of ?x=1 #é"
     await open_store(str(folder / "my vault.db"), create=True).close()
     for address in (
@@ -58,7 +58,7 @@ async def test_a_path_may_have_any_letters(tmp_path: Path) -> None:
         await store.close()
 
 
-async def test_a_path_may_begin_at_home_or_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_path_may_be_relative_to_home_or_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     for address in ("~/vault.db", "vault.db"):
@@ -82,7 +82,7 @@ async def test_a_path_may_begin_at_home_or_here(tmp_path: Path, monkeypatch: pyt
         "oracle://alice:hunter2@example.test/vault",
     ],
 )
-def test_another_address_is_refused_and_not_repeated(address: str) -> None:
+def test_unknown_store_url_is_refused_and_not_repeated(address: str) -> None:
     with pytest.raises(SettingsError) as caught:
         open_store(address, create=True)
     assert "hunter2" not in f"{caught.value} {caught.value.hint}"
@@ -91,7 +91,7 @@ def test_another_address_is_refused_and_not_repeated(address: str) -> None:
         assert f"Unknown store {scheme!r}" in str(caught.value) and "memory, sqlite" in caught.value.hint
 
 
-def test_no_vault_is_made_unless_asked_for(tmp_path: Path) -> None:
+def test_vault_is_not_created_unless_requested(tmp_path: Path) -> None:
     for path in (tmp_path / "vault.db", tmp_path / "missing" / "vault.db"):
         with pytest.raises(StoreUnavailable, match="no vault") as caught:
             open_store(str(path), create=False)
@@ -100,7 +100,7 @@ def test_no_vault_is_made_unless_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_stores_load_only_what_they_use() -> None:
+def test_stores_load_only_the_modules_they_use() -> None:
     script = (
         "import sys\nfrom deputize.core.vault.stores import open_store\nopen_store('memory:', create=False)\n"
         "sys.exit(bool({'sqlite3', 'sqlitedict', 'filelock'} & set(sys.modules)))"

@@ -66,7 +66,7 @@ async def left(vault: Vault) -> int:
 
 
 @pytest.mark.parametrize("kind", EXPIRING)
-async def test_what_has_expired_goes_and_the_rest_stays(kind: str) -> None:
+async def test_expired_records_are_swept_and_others_stay(kind: str) -> None:
     clock, vault = Clock(1000.0), await new_vault()
     for key, expires in (("old", 999.0), ("now", 1000.0), ("new", 1001.0)):
         await vault.insert(kind, key, {"expires": expires})
@@ -74,7 +74,7 @@ async def test_what_has_expired_goes_and_the_rest_stays(kind: str) -> None:
     assert [record.key for record in await vault.scan(kind)] == ["new"]
 
 
-async def test_it_goes_by_pages_and_never_asks_for_all() -> None:
+async def test_sweeper_scans_in_pages() -> None:
     store = FaultyStore(MemoryStore())
     vault, _, sweeper = await filled(3 * PAGE, store)
     asked: list[int | None] = []
@@ -90,7 +90,7 @@ async def test_it_goes_by_pages_and_never_asks_for_all() -> None:
     assert await left(vault) == 3 * PAGE
 
 
-async def test_one_process_sweeps_and_the_others_do_not_wait() -> None:
+async def test_one_process_sweeps_and_others_do_not_wait() -> None:
     vault, clock, sweeper = await filled(2 * PAGE)
     others = [Sweeper(vault, no_file, clock) for _ in range(5)]
     first = asyncio.create_task(sweeper.turn())
@@ -99,7 +99,7 @@ async def test_one_process_sweeps_and_the_others_do_not_wait() -> None:
     assert await first == 2 * PAGE
 
 
-async def test_what_another_process_has_just_swept_is_not_looked_through_again() -> None:
+async def test_recently_swept_records_are_not_scanned_again() -> None:
     vault, clock, sweeper = await filled(3)
     assert await sweeper.turn() == 3
     await vault.insert("act", "c", {"expires": clock.now})
@@ -108,7 +108,7 @@ async def test_what_another_process_has_just_swept_is_not_looked_through_again()
     assert await Sweeper(vault, no_file, clock).turn() == 1
 
 
-async def test_a_sweep_that_was_cut_off_goes_on_where_it_was() -> None:
+async def test_interrupted_sweep_continues_where_it_stopped() -> None:
     store = FaultyStore(MemoryStore())
     vault, clock, sweeper = await filled(15 * PAGE, store)
     store.failing["delete", "act"] = 0
@@ -137,7 +137,7 @@ async def test_a_sweep_that_was_cut_off_goes_on_where_it_was() -> None:
     assert asked[0] == f"act/a{10 * PAGE - 1:05d}"
 
 
-async def test_a_damaged_record_stops_nothing() -> None:
+async def test_damaged_record_does_not_stop_the_sweep() -> None:
     store = MemoryStore()
     _, _, sweeper = await filled(PAGE, store)
     [(key, sealed), *_] = await store.scan("act")
@@ -145,7 +145,7 @@ async def test_a_damaged_record_stops_nothing() -> None:
     assert await sweeper.turn() == PAGE - 1 and len(await store.scan("act")) == PAGE + 1
 
 
-async def test_an_entered_deputy_sweeps_by_itself_and_stops_when_it_is_left() -> None:
+async def test_entered_deputy_sweeps_in_the_background_until_closed() -> None:
     vault = await new_vault()
     await vault.insert("act", "old", {"expires": 1.0})
     async with await build(vault=vault) as deputy:
@@ -161,7 +161,7 @@ def _settings(home: Path) -> Settings:
     return Settings.load(home=home, key=KEY, apps={"google": google}, port=0)
 
 
-def test_start_waits_for_no_sweep_and_opens_no_expired_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_does_not_wait_for_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     number = 2000
     monkeypatch.setattr(Sweeper, "_begin", _nothing)
     with Deputy.from_settings(_settings(tmp_path)) as first:
@@ -210,7 +210,7 @@ asyncio.run(main())
 
 
 @pytest.mark.processes
-async def test_a_process_that_was_killed_in_the_middle_leaves_the_rest_to_the_next(tmp_path: Path) -> None:
+async def test_killed_sweep_leaves_the_rest_to_the_next_process(tmp_path: Path) -> None:
     path = tmp_path / "vault" / "vault.sqlite"
     vault = await new_vault(path, b"k" * 32)
     for n in range(PAGE + 60):
@@ -223,7 +223,7 @@ async def test_a_process_that_was_killed_in_the_middle_leaves_the_rest_to_the_ne
     await vault.close()
 
 
-async def test_a_page_shares_its_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_page_of_deletions_shares_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = SqliteStore.open(tmp_path / "vault" / "vault.sqlite", create=True)
     vault, _, sweeper = await filled(2 * PAGE, store)
     groups = counted(monkeypatch)

@@ -97,7 +97,7 @@ async def house(server: Server, table: PostgresAudit) -> AsyncIterator[House]:
     await vault.close()
 
 
-async def test_of_every_chain_the_old_rows_go_and_the_rest_is_whole(house: House) -> None:
+async def test_old_rows_of_every_chain_are_dropped_and_the_rest_verifies(house: House) -> None:
     ended = await house.written(house.audit(LONG_AGO), 5, close=True)
     killed = await house.written(house.audit(LONG_AGO), 4)
     runs = house.audit(LONG_AGO)
@@ -115,7 +115,7 @@ async def test_of_every_chain_the_old_rows_go_and_the_rest_is_whole(house: House
     assert [row["rows"] for row in dropped] == [18] and await house.found() == set()
 
 
-async def test_silent_process_goes_on_and_a_starting_one_keeps_its_row(
+async def test_silent_process_continues_and_a_starting_one_keeps_its_row(
     house: House,
 ) -> None:
     silent, pausing = house.audit(LONG_AGO), house.audit(400.5)
@@ -138,7 +138,9 @@ async def test_silent_process_goes_on_and_a_starting_one_keeps_its_row(
         ("UPDATE deputize_audit SET seq = 2 WHERE writer = %s AND seq = 9", "moved"),
     ],
 )
-async def test_cut_beyond_the_dropped_rows_is_found(statement: str, kind: str, house: House, server: Server) -> None:
+async def test_truncation_beyond_the_dropped_rows_is_found(
+    statement: str, kind: str, house: House, server: Server
+) -> None:
     runs = house.audit(LONG_AGO)
     await house.written(runs, 5)
     runs._clock = time.time
@@ -149,7 +151,7 @@ async def test_cut_beyond_the_dropped_rows_is_found(statement: str, kind: str, h
     assert kind in {kind for kind, _ in await house.found()}
 
 
-async def test_cut_unknown_to_the_vault_is_found_and_nothing_more_goes(house: House, server: Server) -> None:
+async def test_unrecorded_truncation_is_found_and_stops_dropping(house: House, server: Server) -> None:
     writer = await house.written(house.audit(LONG_AGO), 5, close=True)
     await asyncio.to_thread(execute, server, "DELETE FROM deputize_audit WHERE seq < 3")
     assert await house.found() == {("beginning", writer)}
@@ -158,7 +160,7 @@ async def test_cut_unknown_to_the_vault_is_found_and_nothing_more_goes(house: Ho
     assert house.rows(writer) == 3
 
 
-async def test_a_row_that_a_program_forges_keeps_all_of_it(house: House, server: Server) -> None:
+async def test_forged_row_stops_dropping(house: House, server: Server) -> None:
     writer = await house.written(house.audit(LONG_AGO), 5, close=True)
     add(server, "zz", 0, forged("zz", 0))
     with pytest.raises(VaultError, match="not whole"):
@@ -167,7 +169,7 @@ async def test_a_row_that_a_program_forges_keeps_all_of_it(house: House, server:
     assert await house.vault.get(*DROPPED) is None
 
 
-async def test_who_has_the_role_of_programs_says_nothing_of_what_was_dropped(house: House, server: Server) -> None:
+async def test_application_role_cannot_vouch_for_dropped_rows(house: House, server: Server) -> None:
     """Not by words of their own, not by those of another vault, and an earlier word excuses less."""
     first = await house.written(house.audit(LONG_AGO), 5, close=True)
     at, change = place(*DROPPED), "UPDATE deputize_record SET value = %s WHERE place = %s"
@@ -217,7 +219,7 @@ class _Dying(OwnedAudit):
 
 
 @pytest.mark.parametrize("rows", [0, 3, 6, 8])
-async def test_who_dies_while_rows_go_leaves_an_audit_that_is_whole(rows: int, house: House, server: Server) -> None:
+async def test_crash_while_dropping_leaves_a_verifiable_audit(rows: int, house: House, server: Server) -> None:
     for _ in range(2):
         await house.written(house.audit(LONG_AGO), 4, close=True)
     dying = await asyncio.to_thread(_Dying, Address.of(server.url))
@@ -230,7 +232,7 @@ async def test_who_dies_while_rows_go_leaves_an_audit_that_is_whole(rows: int, h
     assert await house.found() == set()
 
 
-async def test_programs_write_meanwhile(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_programs_can_write_while_rows_are_dropped(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_audit, "BATCH", 7)
     for _ in range(3):
         await house.written(house.audit(LONG_AGO), 100, close=True)
@@ -250,7 +252,7 @@ async def test_programs_write_meanwhile(house: House, monkeypatch: pytest.Monkey
     assert await house.found() == set()
 
 
-async def test_one_order_at_a_time(house: House) -> None:
+async def test_concurrent_drop_is_a_conflict(house: House) -> None:
     await house.written(house.audit(LONG_AGO), 3, close=True)
     async with house.vault.store.lock("audit retention", 1.0):
         with pytest.raises(Conflict):
@@ -258,13 +260,13 @@ async def test_one_order_at_a_time(house: House) -> None:
     assert (await house.pruned()).rows == 4
 
 
-async def test_the_role_of_programs_cannot_order_it(server: Server, house: House) -> None:
+async def test_application_role_cannot_drop_rows(server: Server, house: House) -> None:
     with pytest.raises(SettingsError, match="may only read the audit") as caught:
         await asyncio.to_thread(OwnedAudit, Address.of(server.url.replace(f"{USER}@", "app@")))
     assert "role that owns" in caught.value.hint
 
 
-async def test_the_owner_of_another_database_drops_nothing(house: House) -> None:
+async def test_owner_of_another_database_drops_nothing(house: House) -> None:
     writer = await house.written(house.audit(LONG_AGO), 3, close=True)
     with postgres_server() as other:
         await asyncio.to_thread(migrate, Address.of(other.url))
@@ -275,7 +277,7 @@ async def test_the_owner_of_another_database_drops_nothing(house: House) -> None
     assert house.rows(writer) == 4 and await house.vault.get(*DROPPED) is None and await house.found() == set()
 
 
-async def test_what_rollback_detection_goes_by_is_said_again(house: House) -> None:
+async def test_generations_for_rollback_detection_are_repeated_before_dropping(house: House) -> None:
     sandbox = Sandbox()
     old = house.audit(LONG_AGO)
     deputy = await build(sandbox, vault=house.vault, audit=old, toolkits=[gmail])

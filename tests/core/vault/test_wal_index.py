@@ -86,7 +86,9 @@ def locked(inode: int) -> bool:
 
 
 @pytest.mark.parametrize("way", ["itself", "another store", "restored", ALL, "VACUUM", *CHECKPOINTS])
-async def test_each_write_is_seen_and_else_memory_tells(store: SqliteStore, asked: Counter[object], way: str) -> None:
+async def test_each_write_is_seen_and_unchanged_reads_come_from_memory(
+    store: SqliteStore, asked: Counter[object], way: str
+) -> None:
     for n in range(1, 6):
         await write(store, b"%d" % n, way)
         assert await read(store) == b"%d" % n and locked(shared(store))
@@ -94,7 +96,7 @@ async def test_each_write_is_seen_and_else_memory_tells(store: SqliteStore, aske
         assert await read(store) == b"%d" % n and not asked
 
 
-async def test_many_event_loops_see_each_write_that_has_returned(store: SqliteStore) -> None:
+async def test_many_event_loops_see_each_finished_write(store: SqliteStore) -> None:
     written, behind = [0], list[tuple[int, int]]()
 
     async def watch() -> None:
@@ -112,7 +114,7 @@ async def test_many_event_loops_see_each_write_that_has_returned(store: SqliteSt
     assert behind == []
 
 
-async def test_what_is_written_during_a_fork_is_seen(store: SqliteStore, asked: Counter[object]) -> None:
+async def test_write_during_a_fork_is_seen(store: SqliteStore, asked: Counter[object]) -> None:
     for n in range(1, 4):
         store._before_fork()
         by_hand(store, b"%d" % n)
@@ -123,7 +125,7 @@ async def test_what_is_written_during_a_fork_is_seen(store: SqliteStore, asked: 
 
 
 @pytest.mark.parametrize("forked", [False, True])
-async def test_replaced_file_is_read_once_a_write_changed_nothing(store: SqliteStore, forked: bool) -> None:
+async def test_replaced_file_is_read_after_a_write_without_effect(store: SqliteStore, forked: bool) -> None:
     for step in (store._before_fork, store._after_fork_in_parent) if forked else ():
         step()
     assert await read(store) == b"0"
@@ -134,7 +136,7 @@ async def test_replaced_file_is_read_once_a_write_changed_nothing(store: SqliteS
     assert await read(store) == b"new"
 
 
-async def test_writes_in_another_mode_are_seen_beside_the_index_of_an_earlier_log(store: SqliteStore) -> None:
+async def test_writes_in_another_journal_mode_are_seen(store: SqliteStore) -> None:
     store._before_fork()
     with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
         db.execute(CHECKPOINTS[-1]).fetchall()
@@ -163,7 +165,7 @@ wait()
 
 @pytest.mark.processes
 @pytest.mark.parametrize(("how", "left"), [("middle", b"0"), ("header", b"0"), ("closed", b"new")])
-async def test_a_killed_process_leaves_what_it_committed_and_no_more(store: SqliteStore, how: str, left: bytes) -> None:
+async def test_killed_process_leaves_exactly_its_committed_writes(store: SqliteStore, how: str, left: bytes) -> None:
     assert await read(store) == b"0"
     inode = shared(store)
     with running(ANOTHER, store.path, how) as other:
@@ -212,16 +214,16 @@ say("done")
 
 @pytest.mark.processes
 @pytest.mark.parametrize("other", ["_turn", "opening()", "closing(connect(path))"])
-async def test_fork_during_a_read_in_another_thread_keeps_locks_and_sees_changes(
-    store: SqliteStore, other: str
-) -> None:
+async def test_fork_during_a_read_keeps_locks_and_sees_changes(store: SqliteStore, other: str) -> None:
     assert await read(store) == b"0"
     with running(FORKING, store.path, other) as program:
         assert await asyncio.to_thread(heard, program) == "done"
     assert await read(store) == b"2"
 
 
-async def test_what_closes_beside_a_reader_keeps_its_locks(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closing_another_connection_keeps_the_readers_locks(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert await read(store) == b"0" and locked(inode := shared(store))
     assert store._reader.rows_patiently(ALL)
     with closing(connect(store.path)) as closed_twice:
@@ -235,7 +237,7 @@ async def test_what_closes_beside_a_reader_keeps_its_locks(store: SqliteStore, m
 
 
 @pytest.mark.parametrize("moved", [False, True])
-async def test_a_vault_of_two_names_keeps_its_locks(store: SqliteStore, moved: bool) -> None:
+async def test_vault_opened_under_two_names_keeps_its_locks(store: SqliteStore, moved: bool) -> None:
     await read(store)
     inode, folder, also = shared(store), store.path.parent, store.path.parent.with_name("also")
     folder.rename(also) if moved else also.symlink_to(folder)
@@ -245,7 +247,7 @@ async def test_a_vault_of_two_names_keeps_its_locks(store: SqliteStore, moved: b
         assert locked(inode)
 
 
-async def test_a_vault_closed_during_its_backup_keeps_its_locks(store: SqliteStore) -> None:
+async def test_vault_closed_during_its_backup_keeps_its_locks(store: SqliteStore) -> None:
     held = list[bool]()
 
     def change(cell: bytes) -> bytes:
@@ -258,7 +260,7 @@ async def test_a_vault_closed_during_its_backup_keeps_its_locks(store: SqliteSto
     assert held == [True]
 
 
-async def test_threads_that_open_and_close_at_once_lose_no_lock_and_no_descriptor(store: SqliteStore) -> None:
+async def test_threads_opening_and_closing_lose_no_lock_or_descriptor(store: SqliteStore) -> None:
     await store.close()
     before, lost = len(os.listdir("/proc/self/fd")), list[int]()
 
@@ -274,7 +276,7 @@ async def test_threads_that_open_and_close_at_once_lose_no_lock_and_no_descripto
 
 
 @pytest.mark.parametrize("missing", ["mmap", "_VERSION"])
-async def test_where_there_is_no_index_each_read_asks(
+async def test_every_read_queries_the_database_without_a_shared_index(
     store: SqliteStore, asked: Counter[object], monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     monkeypatch.setattr(sqlite_wal_index, missing, lambda *_, **__: os.stat("/nowhere"))
@@ -286,7 +288,9 @@ async def test_where_there_is_no_index_each_read_asks(
     assert max(used) - min(used) < 3, "a descriptor a look would be six; what other tests left may end in between"
 
 
-async def test_memory_blocks_nothing_and_ends_with_a_vault(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cache_blocks_nothing_and_ends_with_its_vault(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert {(await store.scan("test")).pop() for _ in range(3)} == {("k", await read(store))}
     with monkeypatch.context() as patches, noted():
         patches.setattr(store._reader, "rows", None)
@@ -296,7 +300,7 @@ async def test_memory_blocks_nothing_and_ends_with_a_vault(store: SqliteStore, m
         await store.get("test", "k")
 
 
-async def test_what_is_kept_has_an_end(store: SqliteStore, asked: Counter[object]) -> None:
+async def test_cache_size_is_bounded(store: SqliteStore, asked: Counter[object]) -> None:
     await store.insert("test", "large", bytes(sqlite_reader.MAX_BYTES))
     for key in (keys := [*map(str, range(sqlite_reader.MAX_KNOWN + 10)), *["large"] * 3]):
         await store.get("test", key)

@@ -72,7 +72,7 @@ def none_in(secrets: list[str], noted: list[str]) -> bool:
     return bool(noted) and not any(secret in line for secret in secrets for line in noted)
 
 
-async def test_what_shares_our_scope_reads_no_ticket_code_or_state_when_it_logs(world: World) -> None:
+async def test_middleware_sharing_the_scope_logs_no_ticket_code_or_state(world: World) -> None:
     world.app = noted = Noted(world.app)
     assert none_in(await walk(world), noted.later)
 
@@ -104,13 +104,13 @@ async def mounted(host: Callable[[ASGIApp], ASGIApp]) -> World:
 
 
 @pytest.mark.parametrize("host", [starlette_with, fastapi_with])
-async def test_nor_where_the_pages_are_mounted_below_other_things(host: Callable[[ASGIApp], ASGIApp]) -> None:
+async def test_middleware_around_mounted_pages_logs_no_ticket_code_or_state(host: Callable[[ASGIApp], ASGIApp]) -> None:
     world = await mounted(host)
     world.app = noted = Noted(world.app)
     assert none_in(await walk(world), noted.later)
 
 
-async def test_around_a_whole_application_nothing_between_reads_them_at_any_time() -> None:
+async def test_middleware_inside_a_wrapped_application_never_sees_secrets() -> None:
     world = await mounted(starlette_with)
     between = Noted(world.app)
     world.app = outside = Noted(hide_links(between, AT))
@@ -120,7 +120,7 @@ async def test_around_a_whole_application_nothing_between_reads_them_at_any_time
 
 
 @pytest.mark.parametrize("at", ["", AT])
-async def test_nor_where_the_server_puts_a_proxys_path_in_front_of_each(at: str) -> None:
+async def test_middleware_with_a_proxy_root_path_sees_no_secrets(at: str) -> None:
     """``uvicorn --root-path /proxied``."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,7 +136,7 @@ async def test_nor_where_the_server_puts_a_proxys_path_in_front_of_each(at: str)
     assert "/proxied/mine" in seen[-1] and "a=1" in seen[-1]
 
 
-async def test_a_path_of_the_hosts_own_is_left_as_it_is() -> None:
+async def test_application_path_is_left_unchanged() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append((scope["path"], scope["query_string"]))
 
@@ -184,7 +184,7 @@ async def local_paths(world: World) -> tuple[list[str], list[str]]:
     return [path_of(asked), f"/me/{TICKET}/connections", callback], [asked.link.rpartition("/")[2], TICKET, "canary-"]
 
 
-async def test_uvicorns_access_log_holds_none(
+async def test_uvicorn_access_log_contains_no_secrets(
     line: socket.socket, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("uvicorn", "uvicorn.access", "uvicorn.error"):  # other servers of this process have set them
@@ -205,7 +205,7 @@ async def test_uvicorns_access_log_holds_none(
 
 
 @pytest.mark.counterpart
-async def test_hypercorns_access_log_holds_none(line: socket.socket, caplog: pytest.LogCaptureFixture) -> None:
+async def test_hypercorn_access_log_contains_no_secrets(line: socket.socket, caplog: pytest.LogCaptureFixture) -> None:
     require("Hypercorn", find_spec("hypercorn") is not None, 'pip install -e ".[test]"')
     serve, config = import_module("hypercorn.asyncio").serve, import_module("hypercorn.config").Config()
     caplog.set_level(logging.DEBUG)
@@ -235,7 +235,7 @@ async def test_hypercorns_access_log_holds_none(line: socket.socket, caplog: pyt
         ("GET /me/settings /connect/short", "GET /me/settings /connect/short"),
     ],
 )
-def test_a_text_keeps_all_but_the_secret_part_of_our_addresses(text: str, shown: str) -> None:
+def test_remove_links_keeps_everything_except_the_secret_part(text: str, shown: str) -> None:
     assert remove_links(text) == shown
 
 
@@ -253,7 +253,9 @@ class Odd:
         ("%s", (Odd(),)),
     ],
 )
-def test_filter_covers_every_form(message: str, args: tuple[object, ...], caplog: pytest.LogCaptureFixture) -> None:
+def test_log_filter_covers_every_record_form(
+    message: str, args: tuple[object, ...], caplog: pytest.LogCaptureFixture
+) -> None:
     logger, links = logging.getLogger("some.access"), LinkFilter()
     logger.addFilter(links)
     try:
@@ -266,7 +268,7 @@ def test_filter_covers_every_form(message: str, args: tuple[object, ...], caplog
 
 
 @pytest.mark.counterpart
-def test_gunicorns_own_access_log_holds_none_with_the_filter(caplog: pytest.LogCaptureFixture) -> None:
+def test_gunicorn_access_log_contains_no_secrets_with_the_filter(caplog: pytest.LogCaptureFixture) -> None:
     require("gunicorn", find_spec("gunicorn") is not None, 'pip install -e ".[test]"')
     config = import_module("gunicorn.config").Config()
     config.set("accesslog", "-")
@@ -289,7 +291,7 @@ def test_gunicorns_own_access_log_holds_none_with_the_filter(caplog: pytest.LogC
     assert none_in([TICKET], [record.getMessage() for record in caplog.records])
 
 
-async def test_a_scope_that_uvicorn_traces_holds_none(caplog: pytest.LogCaptureFixture) -> None:
+async def test_uvicorn_trace_log_contains_no_secrets(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         """Nothing: the scope is logged before."""
 

@@ -55,7 +55,7 @@ async def _me(world: World, user: str = "alice") -> str:
 
 
 @pytest.mark.parametrize("local", [False, True])
-async def test_the_page_lists_accounts_with_what_they_allow_in_words(local: bool) -> None:
+async def test_connections_page_lists_accounts_with_scope_descriptions(local: bool) -> None:
     world = await make(local=local)
     await world.connected("readonly")
     page = await world.browser().open(f"{await _me(world)}/connections")
@@ -64,7 +64,7 @@ async def test_the_page_lists_accounts_with_what_they_allow_in_words(local: bool
     assert f"<code>{GMAIL}readonly</code>" in page.text
 
 
-async def test_a_user_sees_nothing_of_another_users(world: World) -> None:
+async def test_connections_page_shows_nothing_of_another_user(world: World) -> None:
     await world.connected("send")
     waiting, approval = await world.asked("readonly"), await world.approval()
     page = await world.browser("bob").open("/connections")
@@ -73,7 +73,7 @@ async def test_a_user_sees_nothing_of_another_users(world: World) -> None:
         assert part not in page.text
 
 
-async def test_nobody_signed_in_is_sent_to_sign_in_from_every_page_of_their_own() -> None:
+async def test_signed_out_user_is_redirected_to_sign_in_from_every_own_page() -> None:
     world = await make(sign_in="/login")
     for method, path, back in (
         ("GET", "/connections", "%2Fconnections"),
@@ -86,14 +86,14 @@ async def test_nobody_signed_in_is_sent_to_sign_in_from_every_page_of_their_own(
         assert (response.status_code, response.headers["location"]) == (303, f"/login?next={back}")
 
 
-async def test_what_waits_for_a_consent_has_its_link(world: World) -> None:
+async def test_pending_consent_is_linked_from_the_connections_page(world: World) -> None:
     consent = await world.asked("readonly")
     page = await world.browser().open("/connections")
     assert f'href="{consent.link}"' in page.text
     assert "Mail helper wants to act for you at Google" in words_of(page)
 
 
-async def test_an_expired_link_is_made_anew_by_the_page_for_the_same_consent(world: World) -> None:
+async def test_expired_link_is_renewed_on_the_page_for_the_same_consent(world: World) -> None:
     consent = await world.asked("readonly")
     world.clock.now += 3600
     browser = world.browser()
@@ -107,7 +107,7 @@ async def test_an_expired_link_is_made_anew_by_the_page_for_the_same_consent(wor
     assert await world.status(consent) == ("granted", "")
 
 
-async def test_an_expired_step_up_is_made_anew_for_the_same_consent(world: World) -> None:
+async def test_expired_step_up_link_is_renewed_for_the_same_consent(world: World) -> None:
     await world.connected("readonly")
     consent = await world.asked("send")
     world.clock.now += 3600
@@ -118,7 +118,7 @@ async def test_an_expired_step_up_is_made_anew_for_the_same_consent(world: World
     assert (waiting.id, waiting.status) == (consent.id, "pending")
 
 
-async def test_a_link_made_anew_for_another_users_consent_is_refused(world: World) -> None:
+async def test_renewal_of_another_users_consent_is_refused(world: World) -> None:
     consent = await world.asked("readonly")
     await world.asked("readonly", user="bob")
     world.clock.now += 3600
@@ -131,7 +131,7 @@ async def test_a_link_made_anew_for_another_users_consent_is_refused(world: Worl
 
 
 @pytest.mark.parametrize("local", [False, True])
-async def test_disconnecting_ends_the_grant_here_and_at_the_provider_and_says_both(local: bool) -> None:
+async def test_disconnect_ends_the_grant_here_and_at_the_provider_and_says_so(local: bool) -> None:
     world = await make(local=local)
     await world.connected("readonly")
     browser = world.browser()
@@ -144,7 +144,7 @@ async def test_disconnecting_ends_the_grant_here_and_at_the_provider_and_says_bo
 
 
 @pytest.mark.parametrize("local", [False, True])
-async def test_disconnect_asks_first_says_what_it_ends_and_can_be_called_off(local: bool) -> None:
+async def test_disconnect_asks_for_confirmation_and_can_be_cancelled(local: bool) -> None:
     world = await make(local=local)
     await world.connected("readonly")
     browser, home = world.browser(), f"{await _me(world)}/connections"
@@ -157,7 +157,7 @@ async def test_disconnect_asks_first_says_what_it_ends_and_can_be_called_off(loc
     assert len(await world.deputy.connections("alice")) == 1 and world.sandbox.live_tokens()["alice@example.test"]
 
 
-async def test_disconnect_works_and_admits_doubt_while_the_provider_is_down(
+async def test_disconnect_reports_doubt_while_the_provider_is_down(
     world: World,
 ) -> None:
     await world.connected("readonly")
@@ -169,7 +169,7 @@ async def test_disconnect_works_and_admits_doubt_while_the_provider_is_down(
     assert not await world.deputy.connections("alice")
 
 
-async def test_disconnecting_twice_says_that_it_is_not_connected_any_more(world: World) -> None:
+async def test_second_disconnect_says_that_nothing_is_connected(world: World) -> None:
     await world.connected("readonly")
     browser = world.browser()
     page = await browser.open("/connections")
@@ -179,7 +179,7 @@ async def test_disconnecting_twice_says_that_it_is_not_connected_any_more(world:
     assert world.sandbox.count("oauth2.googleapis.com", "/revoke") == 1
 
 
-async def test_only_the_chosen_one_of_two_accounts_is_disconnected(world: World) -> None:
+async def test_only_the_selected_account_is_disconnected(world: World) -> None:
     await world.connected("readonly")
     app = world.deputy.apps["google"]
     consent = await world.deputy.consents.require(User("alice"), app, [f"{GMAIL}readonly"], account="bob@example.test")
@@ -202,7 +202,7 @@ async def _two_accounts(world: World) -> None:
 
 
 @pytest.mark.parametrize("local", [False, True])
-async def test_the_user_says_on_the_page_which_account_acts(local: bool) -> None:
+async def test_user_chooses_the_default_account_on_the_page(local: bool) -> None:
     world = await make(local=local)
     await _two_accounts(world)
     browser = world.browser()
@@ -217,13 +217,13 @@ async def test_the_user_says_on_the_page_which_account_acts(local: bool) -> None
     assert "account.chosen" in world.events()
 
 
-async def test_where_there_is_one_account_there_is_nothing_to_choose(world: World) -> None:
+async def test_single_account_offers_no_choice_of_default(world: World) -> None:
     await world.connected("readonly")
     page = await world.browser().open("/connections")
     assert "Use this account" not in page.text and "unless you tell them to use another" not in page.text
 
 
-async def test_choosing_needs_a_form_of_ours_and_an_account_of_ones_own(world: World) -> None:
+async def test_default_account_form_needs_its_token_and_an_own_account(world: World) -> None:
     await _two_accounts(world)
     browser = world.browser()
     page = await browser.open("/connections")
@@ -251,7 +251,7 @@ async def test_choosing_needs_a_form_of_ours_and_an_account_of_ones_own(world: W
     assert "account.chosen" in world.events()
 
 
-async def test_the_page_of_a_switch_says_what_it_means_and_a_late_link_is_renewed_as_one(world: World) -> None:
+async def test_switch_page_explains_itself_and_a_late_link_is_renewed(world: World) -> None:
     await world.connected("readonly")
     (switch,) = await world.deputy.connect("alice", "google", switch_account=True)
     page = await world.browser().open(switch.link)
@@ -266,7 +266,7 @@ async def test_the_page_of_a_switch_says_what_it_means_and_a_late_link_is_renewe
     assert grant and grant.account.name == "bob@example.test"
 
 
-async def test_disconnecting_needs_a_form_of_ours_and_an_account_of_a_known_provider(world: World) -> None:
+async def test_disconnect_form_needs_its_token_and_a_known_account(world: World) -> None:
     await world.connected("readonly")
     opened = await world.send("GET", "/connections", user="alice")
     jar = {name: line.partition(";")[0] for name, line in cookies_of(opened).items()}
@@ -284,7 +284,7 @@ async def test_disconnecting_needs_a_form_of_ours_and_an_account_of_a_known_prov
     assert len(await world.deputy.connections("alice")) == 1
 
 
-async def test_a_form_that_names_another_users_connection_or_mixes_two_ends_nothing(world: World) -> None:
+async def test_form_naming_another_users_connection_ends_nothing(world: World) -> None:
     await world.connected("readonly")
     [hers] = await world.deputy.connections("alice")
     bob = world.browser("bob")
@@ -299,7 +299,7 @@ async def test_a_form_that_names_another_users_connection_or_mixes_two_ends_noth
     assert await world.deputy.connections("alice") == [hers] and await world.deputy.connections("bob") == [his]
 
 
-async def test_a_disconnected_account_ends_what_waits_for_it_and_its_page_says_so(world: World) -> None:
+async def test_disconnect_cancels_pending_consents_of_the_account(world: World) -> None:
     await world.connected("readonly")
     consent = await world.asked("send")
     await world.deputy.revoke("alice", "google")
@@ -311,7 +311,7 @@ async def test_a_disconnected_account_ends_what_waits_for_it_and_its_page_says_s
 
 
 @pytest.mark.parametrize("local", [False, True])
-async def test_the_page_shows_the_act_with_exactly_its_arguments(local: bool) -> None:
+async def test_approval_page_shows_the_exact_arguments(local: bool) -> None:
     world = await make(local=local)
     await world.connected("send")
     approval = await world.approval("Dear Bob,\n\nsee you at 8.")
@@ -324,7 +324,7 @@ async def test_the_page_shows_the_act_with_exactly_its_arguments(local: bool) ->
 
 
 @pytest.mark.parametrize("local", [False, True])
-async def test_a_yes_lets_exactly_this_act_happen(local: bool) -> None:
+async def test_approval_on_the_page_allows_exactly_this_act(local: bool) -> None:
     world = await make(local=local)
     await world.connected("send")
     approval, browser = await world.approval(), world.browser()
@@ -342,7 +342,7 @@ async def test_a_yes_lets_exactly_this_act_happen(local: bool) -> None:
     assert world.events("approval.")[-2:] == ["approval.used", "approval.too_late"]
 
 
-async def test_a_no_keeps_the_act_from_happening(world: World) -> None:
+async def test_rejection_on_the_page_prevents_the_act(world: World) -> None:
     await world.connected("send")
     approval, browser = await world.approval(), world.browser()
     page = await browser.open(f"/approve/{approval.id}")
@@ -352,7 +352,7 @@ async def test_a_no_keeps_the_act_from_happening(world: World) -> None:
         await world.act()
 
 
-async def test_the_first_answer_stands_whatever_is_pressed_afterwards(world: World) -> None:
+async def test_first_decision_stands_whatever_is_pressed_later(world: World) -> None:
     await world.connected("send")
     approval, browser = await world.approval(), world.browser()
     page = await browser.open(f"/approve/{approval.id}")
@@ -361,7 +361,7 @@ async def test_the_first_answer_stands_whatever_is_pressed_afterwards(world: Wor
     assert world.events("approval.") == ["approval.requested", "approval.rejected"]
 
 
-async def test_looking_at_an_approval_decides_nothing(world: World) -> None:
+async def test_viewing_an_approval_decides_nothing(world: World) -> None:
     await world.connected("send")
     approval = await world.approval()
     for method in ("GET", "HEAD") * 5:
@@ -371,7 +371,7 @@ async def test_looking_at_an_approval_decides_nothing(world: World) -> None:
     assert waiting.status == "pending"
 
 
-async def test_unknown_foreign_expired_and_odd_approvals_get_the_one_refusal(world: World) -> None:
+async def test_unknown_foreign_expired_and_malformed_approvals_get_the_same_refusal(world: World) -> None:
     await world.connected("send")
     approval = await world.approval()
     refusal = (await world.send("GET", "/refused")).content
@@ -390,7 +390,7 @@ async def test_unknown_foreign_expired_and_odd_approvals_get_the_one_refusal(wor
     assert (await world.send("GET", f"/approve/{approval.id}", user="alice")).content == refusal
 
 
-async def test_another_users_yes_counts_for_nothing(world: World) -> None:
+async def test_approval_by_another_user_is_ignored(world: World) -> None:
     await world.connected("send")
     approval = await world.approval()
     for user in ("bob", "alice"):  # bob with his own form; alice's session with bob's form
@@ -403,7 +403,7 @@ async def test_another_users_yes_counts_for_nothing(world: World) -> None:
     assert waiting.status == "pending"
 
 
-async def test_an_answer_that_is_neither_yes_nor_no_is_refused(world: World) -> None:
+async def test_invalid_decision_is_refused(world: World) -> None:
     await world.connected("send")
     approval, browser = await world.approval(), world.browser()
     page = await browser.open(f"/approve/{approval.id}")
@@ -411,7 +411,7 @@ async def test_an_answer_that_is_neither_yes_nor_no_is_refused(world: World) -> 
     assert (await browser.submit(page, page.forms[0])).status == 403
 
 
-async def test_the_connections_page_leads_to_what_waits_for_a_yes() -> None:
+async def test_connections_page_links_to_pending_approvals() -> None:
     for local in (False, True):
         world = await make(local=local)
         await world.connected("send")
@@ -425,7 +425,7 @@ async def test_the_connections_page_leads_to_what_waits_for_a_yes() -> None:
 # --- links to them -------------------------------------------------------------------------------------------------
 
 
-async def test_a_local_link_names_its_user_only_to_this_vault_and_for_a_day() -> None:
+async def test_local_link_names_its_user_only_to_this_vault_for_a_day() -> None:
     world, other = await make(local=True), await make(local=True)
     token = me_token(world.deputy, User("alice", "acme"))
     assert user_of(world.deputy, token) == User("alice", "acme")
@@ -438,7 +438,7 @@ async def test_a_local_link_names_its_user_only_to_this_vault_and_for_a_day() ->
         user_of(world.deputy, token)
 
 
-async def test_a_local_link_that_is_not_ours_gets_the_one_refusal() -> None:
+async def test_foreign_local_link_gets_the_standard_refusal() -> None:
     world = await make(local=True)
     refusal = await world.send("GET", "/refused")
     for path in ("/me/x/connections", f"/me/{'A' * 80}/approve/{'0' * 40}"):
@@ -446,7 +446,7 @@ async def test_a_local_link_that_is_not_ours_gets_the_one_refusal() -> None:
         assert (response.status_code, response.content) == (403, refusal.content)
 
 
-async def test_without_a_local_link_there_are_no_connections_and_no_approvals_to_see() -> None:
+async def test_connections_and_approvals_need_a_local_link() -> None:
     world = await make(local=True)
     await world.connected("send")
     approval = await world.approval()
@@ -457,7 +457,7 @@ async def test_without_a_local_link_there_are_no_connections_and_no_approvals_to
     assert (await world.send("GET", f"/approve/{approval.id}")).status_code == 404
 
 
-async def test_the_web_application_has_no_local_links(world: World) -> None:
+async def test_web_application_has_no_local_links(world: World) -> None:
     assert (await world.send("GET", f"/me/{me_token(world.deputy, User('alice'))}/connections")).status_code == 404
 
 
@@ -480,7 +480,7 @@ async def test_links_of_local_pages_open_in_a_browser() -> None:
         assert (await client.get(link, headers={"host": "evil.example.test"})).status_code == 400
 
 
-async def test_a_link_waits_on_the_page_until_it_is_used(world: World) -> None:
+async def test_pending_link_stays_on_the_page_until_used(world: World) -> None:
     consent = await world.asked("readonly")
     browser = world.browser()
     await browser.open("/connections")
@@ -490,7 +490,7 @@ async def test_a_link_waits_on_the_page_until_it_is_used(world: World) -> None:
     assert all(r.status_code < 500 for _, r in net(browser).seen)
 
 
-async def test_two_accounts_of_one_name_are_disconnected_and_chosen_one_by_one(world: World) -> None:
+async def test_two_accounts_of_one_name_can_be_disconnected_and_chosen_separately(world: World) -> None:
     await world.connected("readonly")
     vault = world.deputy.vault
     [first] = await vault.list_grants(User("alice"))

@@ -43,20 +43,20 @@ async def opened(world: World, query: str = "", user: str = "alice") -> Page:
     return await world.browser(user).open(f"/activity{query}")
 
 
-async def test_an_act_is_a_sentence_with_account_agent_time_and_outcome() -> None:
+async def test_act_is_described_with_account_agent_time_and_outcome() -> None:
     text = words_of(await opened(await done("1", time_zone=ZoneInfo("Europe/Berlin"))))
     for part in ("Star a mail in Inbox", "Done", "Mail helper, as alice@example.test", "gmail_star"):
         assert part in text
     assert "Fri 15 Jan 2027, 10:00 (Europe/Berlin)" in text
 
 
-async def test_each_user_reads_times_in_a_zone_of_their_own() -> None:
+async def test_each_user_sees_times_in_their_own_zone() -> None:
     zones = {"alice": ZoneInfo("Asia/Tokyo")}
     text = words_of(await opened(await done("1", time_zone=lambda user: zones[user.id])))
     assert "Fri 15 Jan 2027, 18:00 (Asia/Tokyo)" in text
 
 
-async def test_undo_puts_it_back_once_and_the_page_says_so() -> None:
+async def test_undo_on_the_page_happens_once_and_is_shown() -> None:
     world = await done("1")
     browser = world.browser()
     page = await browser.open("/activity")
@@ -69,7 +69,7 @@ async def test_undo_puts_it_back_once_and_the_page_says_so() -> None:
     assert again.status == 200 and world.events("act.result").count("act.result") == 3
 
 
-async def test_where_the_policy_asks_about_the_way_back_it_is_shown_before_it_is_done() -> None:
+async def test_undo_that_needs_approval_is_previewed_first() -> None:
     world = await done("1")
     world.deputy.policy = lambda act: Verdict.ASK
     browser = world.browser()
@@ -85,7 +85,7 @@ async def test_where_the_policy_asks_about_the_way_back_it_is_shown_before_it_is
     assert "Undone since" in words_of(await browser.submit(asks, asks.forms[0], sure="yes"))
 
 
-async def test_what_was_changed_since_is_not_undone_and_the_page_says_what_it_was() -> None:
+async def test_changed_object_is_not_undone_and_the_page_says_why() -> None:
     world = await done("1")
     browser = world.browser()
     page = await browser.open("/activity")
@@ -95,7 +95,7 @@ async def test_what_was_changed_since_is_not_undone_and_the_page_says_what_it_wa
     assert said.status == 409 and "It has been changed since: labels" in words_of(said)
 
 
-async def test_a_search_finds_what_holds_all_words_whatever_their_case() -> None:
+async def test_search_finds_acts_with_all_words_in_any_case() -> None:
     world = await done("1")
     await star(world, "2", agent="Sorter")
     assert words_of(await opened(world, "?q=SORTER+star")).count("Star a mail in Inbox") == 1
@@ -103,7 +103,7 @@ async def test_a_search_finds_what_holds_all_words_whatever_their_case() -> None
     assert 'value="&lt;b&gt;"' in (await opened(world, "?q=%3Cb%3E")).text
 
 
-async def test_long_histories_have_pages_and_each_act_stands_on_one() -> None:
+async def test_long_history_is_paged_with_each_act_on_one_page() -> None:
     world = await done(*map(str, range(5)))
     first = await history_of(world.deputy, User("alice"), most=2)
     second = await history_of(world.deputy, User("alice"), most=2, before=first.older)
@@ -116,7 +116,7 @@ async def test_long_histories_have_pages_and_each_act_stands_on_one() -> None:
 
 
 @pytest.mark.parametrize(("user", "tenant"), [("bob", ""), ("alice", "other")])
-async def test_nobody_sees_what_another_users_agents_did(user: str, tenant: str) -> None:
+async def test_acts_of_another_users_agents_are_hidden(user: str, tenant: str) -> None:
     world = await done("1")
     assert (await history_of(world.deputy, User(user, tenant))).entries == []
     world.app = pages_app(world.deputy, verifier=lambda request: User(user, tenant))
@@ -130,13 +130,13 @@ async def test_nobody_sees_what_another_users_agents_did(user: str, tenant: str)
     assert refused.status_code == 403 and len(await world.deputy.undoable("alice")) == 1
 
 
-async def test_a_user_who_is_called_as_anothers_pseudonym_sees_nothing_either() -> None:
+async def test_user_named_like_anothers_pseudonym_sees_nothing() -> None:
     world = await done("1")
     name = next(row["user"] for row in world.deputy.audit.rows() if row["event"] == "act.result")
     assert name.startswith("p-") and (await history_of(world.deputy, User(name))).entries == []
 
 
-async def test_looking_writes_nothing() -> None:
+async def test_viewing_the_activity_page_writes_nothing() -> None:
     world = await done()
     before = len(world.deputy.audit.rows())
     await history_of(world.deputy, User("carol"))
@@ -144,7 +144,7 @@ async def test_looking_writes_nothing() -> None:
     assert len(world.deputy.audit.rows()) == before
 
 
-async def test_the_connections_say_since_when_and_when_last_used_by_whom() -> None:
+async def test_connections_page_shows_connection_time_and_last_use() -> None:
     world = await done("1")
     [connection] = await world.deputy.connections("alice")
     use = (await uses_of(world.deputy, User("alice")))[connection.id]
@@ -153,7 +153,7 @@ async def test_the_connections_say_since_when_and_when_last_used_by_whom() -> No
     assert f"Connected {use.since}. Last used {use.last} by Mail helper." in text
 
 
-async def test_rows_are_read_from_the_ends_of_the_newest_files_and_no_further(tmp_path: Path) -> None:
+async def test_history_reads_only_the_ends_of_the_newest_files(tmp_path: Path) -> None:
     world = await done(*map(str, range(30)), audit=Audit(tmp_path / "audit", b"k" * 32))
     name = world.deputy.audit.names.user("", "alice") if world.deputy.audit.names else ""
     await asyncio.to_thread(world.deputy.audit.flush)

@@ -85,7 +85,7 @@ async def _with_page(folder: Path, *, local: bool = False) -> World:
     return world
 
 
-async def test_a_page_is_added_beside_ours_with_its_own_template_and_words(tmp_path: Path) -> None:
+async def test_added_page_uses_its_own_template_and_texts(tmp_path: Path) -> None:
     world = await _with_page(tmp_path)
     await world.connected("readonly")
     shown = await world.send("GET", "/agents", user="alice")
@@ -94,7 +94,7 @@ async def test_a_page_is_added_beside_ours_with_its_own_template_and_words(tmp_p
     assert (await world.send("GET", "/connections", user="alice")).status_code == 200
 
 
-async def test_its_form_is_believed_from_the_person_and_browser_it_was_given_to_only(tmp_path: Path) -> None:
+async def test_added_form_is_accepted_only_from_its_user_and_browser(tmp_path: Path) -> None:
     world = await _with_page(tmp_path)
     shown = await world.send("GET", "/agents", user="alice")
     jar = {name: line.partition(";")[0] for name, line in cookies_of(shown).items()}
@@ -106,7 +106,7 @@ async def test_its_form_is_believed_from_the_person_and_browser_it_was_given_to_
     assert "Your agents are off" in words_of(await world.send("GET", "/agents", user="alice"))
 
 
-async def test_visitor_is_asked_to_sign_in_unless_the_mode_is_local(
+async def test_visitor_is_asked_to_sign_in_except_in_local_mode(
     tmp_path: Path,
 ) -> None:
     world = await _with_page(tmp_path)
@@ -117,7 +117,9 @@ async def test_visitor_is_asked_to_sign_in_unless_the_mode_is_local(
     assert "Your agents are on" in words_of(shown)
 
 
-async def test_raised_error_is_a_page_without_its_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_exception_in_an_added_page_is_an_error_page_without_its_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     world = await _with_page(tmp_path)
     with caplog.at_level(logging.WARNING):
         shown = await world.send("GET", "/broken", user="alice")
@@ -125,7 +127,7 @@ async def test_raised_error_is_a_page_without_its_words(tmp_path: Path, caplog: 
     assert "RuntimeError in test_add_page.py" in caplog.text and "GET /broken" in caplog.text
 
 
-async def test_a_template_of_the_same_name_takes_the_place_of_ours(tmp_path: Path) -> None:
+async def test_template_of_the_same_name_replaces_ours(tmp_path: Path) -> None:
     (tmp_path / "message.html").write_text('{% extends "base.html" %}{% block main %}Acme: {{ title }}{% endblock %}')
     world = await _with_page(tmp_path)
     assert "Acme: Nothing here" in (await world.send("GET", "/nowhere")).text

@@ -32,7 +32,7 @@ async def opened(world: World, approval: Approval) -> str:
     return (await world.send("GET", f"/approve/{approval.id}", user="alice")).text
 
 
-async def test_what_will_happen_is_the_heading_and_the_rest_comes_in_the_order_of_a_decision() -> None:
+async def test_approval_heading_is_the_act_and_rows_follow_decision_order() -> None:
     page = await opened(*await waiting())
     assert "<h1>Post this note</h1>" in page and "<title>Post this note</title>" in page
     order = ["Mail helper", "as <strong>alice@example.test", "What is there now will be lost.", "bob@example.test"]
@@ -42,12 +42,12 @@ async def test_what_will_happen_is_the_heading_and_the_rest_comes_in_the_order_o
     assert places[-1] < page.index("notes_post_note"), "the tool's name comes after the buttons"
 
 
-async def test_both_answers_are_buttons_of_one_form_next_to_each_other() -> None:
+async def test_both_decisions_are_adjacent_buttons_of_one_form() -> None:
     page = await opened(*await waiting())
     assert re.search(r'value="approve">Approve</button>\s*<button [^>]*value="reject">Reject</button>', page)
 
 
-async def test_what_has_changed_is_named_and_marked_where_it_stands() -> None:
+async def test_changed_fields_are_named_and_marked_in_place() -> None:
     page = await opened(*await waiting(changed=["text", "audience", "message_id"], status="pending"))
     assert "changed since you said yes to it: text, seen by, message id." in page
     assert '<div class="changed">\n<dt>text <strong>(changed)</strong></dt>' in page
@@ -56,31 +56,31 @@ async def test_what_has_changed_is_named_and_marked_where_it_stands() -> None:
 
 
 @pytest.mark.parametrize("text", ["word " * 2000, "line\n" * 9])
-async def test_a_long_text_is_whole_in_a_region_that_the_keyboard_reaches(text: str) -> None:
+async def test_long_text_is_complete_in_a_keyboard_reachable_region(text: str) -> None:
     page = await opened(*await waiting(text))
     assert f'<pre tabindex="0" role="region" aria-label="text" dir="auto">{text}</pre>' in page
     assert page.count("tabindex") == 1
 
 
-async def test_where_a_value_comes_from_is_a_warning_above_all_rows() -> None:
+async def test_source_of_a_value_is_a_warning_above_all_rows() -> None:
     approval = Approval("1", "t", "sends", preview={"to": "eve@evil.test", "comes from": "a mail of eve@evil.test"})
     told = arrange_rows(approval)
     assert [row.name for row in told.warnings] == ["comes from"] and [row.name for row in told.rows] == ["to"]
 
 
-def test_every_row_is_there_once_and_what_belongs_together_stays_together() -> None:
+def test_every_row_appears_once_with_related_rows_together() -> None:
     names = ["colour", "text now", "text", "where", "to", "to as written", "seen by", "files", "warning", "cc"]
     told = arrange_rows(Approval("1", "t", "sends", preview=dict.fromkeys(names, "x")))
     assert [row.name for row in told.rows] == ["to", "to as written", "cc", "text now", "text", "files", "colour"]
     assert sorted(row.name for part in told[:3] for row in part) == sorted(names)
 
 
-def test_a_list_tells_acts_apart_by_whom_they_reach_and_what_they_are_about() -> None:
+def test_approval_list_distinguishes_acts_by_recipient_and_subject() -> None:
     assert first_line({"text": "x", "subject": "Tonight\nlate", "to": "bob"}) == "bob · Tonight"
     assert first_line({"text": "x"}) == ""
 
 
-async def test_afterwards_the_page_still_says_in_full_what_it_was() -> None:
+async def test_decided_approval_page_still_shows_the_complete_act() -> None:
     world, approval = await waiting()
     await world.deputy.decide(approval.id, "reject", by="alice")
     page = await world.send("GET", f"/approve/{approval.id}", user="alice")

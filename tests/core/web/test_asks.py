@@ -49,7 +49,7 @@ def marks(page: Page) -> list[str]:
     return re.findall(r'<li(?: class="(\w+)")?>', page.text)
 
 
-async def test_one_link_leads_to_all_of_it_and_each_answer_back_with_a_tick() -> None:
+async def test_request_summary_links_every_request_and_ticks_decided_ones() -> None:
     world, blockers = await begun()
     browser, link = world.browser(), link_of(blockers)
     page = await browser.open(link)
@@ -77,7 +77,7 @@ async def test_one_link_leads_to_all_of_it_and_each_answer_back_with_a_tick() ->
     assert sorted(b.code if b else "" for b in await asked(world)) == ["", "", "declined"]
 
 
-async def test_when_all_is_answered_the_page_leads_back_to_the_application() -> None:
+async def test_completed_request_summary_leads_back_to_the_application() -> None:
     world, blockers = await begun(return_to=("/chat",))
     for blocker in blockers:
         if isinstance(blocker, ApprovalRequired):
@@ -88,7 +88,7 @@ async def test_when_all_is_answered_the_page_leads_back_to_the_application() -> 
     assert '<a class="button yes" href="/chat">' in page.text and "3 of 3 done" in words_of(page)
 
 
-async def test_what_is_asked_alone_has_no_list_and_ends_on_its_own_page(world: World) -> None:
+async def test_single_request_has_no_summary_and_ends_on_its_own_page(world: World) -> None:
     await world.connected("send")
     approval, browser = await world.approval(), world.browser()
     page = await browser.open(f"/approve/{approval.id}")
@@ -97,7 +97,7 @@ async def test_what_is_asked_alone_has_no_list_and_ends_on_its_own_page(world: W
 
 
 @pytest.mark.parametrize("who", ["bob", ""])
-async def test_nobody_else_sees_what_a_step_asks(who: str) -> None:
+async def test_request_summary_is_hidden_from_other_users(who: str) -> None:
     world, blockers = await begun()
     path = urlsplit(link_of(blockers)).path
     answer = await world.send("GET", path, user=who)
@@ -106,19 +106,19 @@ async def test_nobody_else_sees_what_a_step_asks(who: str) -> None:
     assert "Post this note" not in answer.text and "Tonight" not in answer.text
 
 
-async def test_the_same_name_in_another_tenant_is_another_user() -> None:
+async def test_user_of_the_same_name_in_another_tenant_is_another_user() -> None:
     world, blockers = await begun()
     world.app = pages_app(world.deputy, verifier=lambda request: User("alice", "other"))
     assert (await world.send("GET", urlsplit(link_of(blockers)).path, user="alice")).status_code == 403
 
 
 @pytest.mark.parametrize("name", ["0" * 31, "x" * 32, "%00", "A" * 32])
-async def test_a_name_that_is_none_is_refused_as_any_link(name: str) -> None:
+async def test_malformed_request_id_is_refused(name: str) -> None:
     world, _ = await begun()
     assert (await world.send("GET", f"/asks/{name}", user="alice")).status_code in (403, 404)
 
 
-async def test_in_local_mode_no_payload_has_the_link_and_the_page_of_a_consent_does_not_lead_to_it() -> None:
+async def test_local_mode_payload_has_no_summary_link() -> None:
     world, blockers = await begun(local=True)
     assert link_of(blockers) == ""
     own, browser = await step_link(world.deputy, "alice", MESSAGE.ask), world.browser("")
@@ -131,7 +131,7 @@ async def test_in_local_mode_no_payload_has_the_link_and_the_page_of_a_consent_d
     assert "1 of 3 done" in words_of(await browser.open(own))
 
 
-async def test_a_consent_that_nobody_opened_in_time_gets_a_new_link_from_the_list() -> None:
+async def test_expired_consent_gets_a_new_link_from_the_summary() -> None:
     world, blockers = await begun()
     link, browser = link_of(blockers), world.browser()
     world.clock.now += 700

@@ -82,7 +82,7 @@ async def nothing_happened(world: World, *users: str) -> None:
         assert await world.deputy.connections(user) == []
 
 
-async def test_a_link_given_to_a_victim(world: World) -> None:
+async def test_a_link_given_to_a_victim_is_refused(world: World) -> None:
     consent = await world.asked(user="mallory")
     assert (await world.browser("victoria").open(consent.link)).status == 403
     await seen(world, "connect.user_mismatch", user="mallory")
@@ -90,7 +90,7 @@ async def test_a_link_given_to_a_victim(world: World) -> None:
     await nothing_happened(world, "mallory", "victoria")
 
 
-async def test_a_victims_browser_fed_an_attackers_callback(world: World) -> None:
+async def test_a_victims_browser_fed_an_attackers_callback_is_refused(world: World) -> None:
     url, _ = await press(world, await world.asked(user="mallory"), user="mallory")
     callback = await answered(world, url, as_="bob@example.test")
     response = await world.send("GET", callback, user="victoria")
@@ -99,7 +99,7 @@ async def test_a_victims_browser_fed_an_attackers_callback(world: World) -> None
     await nothing_happened(world, "mallory", "victoria")
 
 
-async def test_a_ticket_replayed(world: World) -> None:
+async def test_a_ticket_replayed_is_refused(world: World) -> None:
     consent, browser = await world.asked(), world.browser()
     asked = await browser.open(consent.link)
     await browser.allow(consent.link)
@@ -112,7 +112,7 @@ async def test_a_ticket_replayed(world: World) -> None:
     assert held.status == "active"
 
 
-async def test_a_state_swapped_between_providers(world: World) -> None:
+async def test_a_state_swapped_between_providers_is_refused(world: World) -> None:
     world.deputy.apps["slack"] = App("slack", SLACK_CLIENT_ID, Secret(SLACK_CLIENT_SECRET), pkce=True)
     mine = await world.asked()
     (other,) = await world.deputy.connect("alice", "slack", scopes=["users:read"])
@@ -129,7 +129,7 @@ async def test_a_state_swapped_between_providers(world: World) -> None:
     await nothing_happened(world, "alice")
 
 
-async def test_a_mix_up_with_another_issuer(world: World) -> None:
+async def test_a_mix_up_with_another_issuer_is_refused(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     callback = f"{await answered(world, url)}&iss=https%3A%2F%2Fevil.example.test"
@@ -149,7 +149,7 @@ async def test_a_mix_up_with_another_issuer(world: World) -> None:
         "state=%2f%2fevil.example.test",
     ],
 )
-async def test_an_open_redirect(more: str, world: World) -> None:
+async def test_an_open_redirect_is_refused(more: str, world: World) -> None:
     response = await world.send("GET", f"/callback/google?code=x&{more}", user="alice")
     assert (response.status_code, response.headers["location"]) == (303, "/refused")
     assert "evil" not in str(response.headers)
@@ -167,7 +167,7 @@ async def test_an_open_redirect(more: str, world: World) -> None:
         ("read", {"id": "1", "user": "bob"}),
     ],
 )
-async def test_hostile_tool_arguments(tool: str, arguments: dict[str, str]) -> None:
+async def test_hostile_tool_arguments_are_refused(tool: str, arguments: dict[str, str]) -> None:
     world = await make(policy=allow_all)
     world.deputy.resolver.catalog = Catalog([mail])
     await world.connected("readonly", "send")
@@ -179,7 +179,7 @@ async def test_hostile_tool_arguments(tool: str, arguments: dict[str, str]) -> N
     assert not any(one in repr(row) for one in arguments.values() if len(one) > 4)
 
 
-async def test_rows_swapped_in_the_vault(world: World) -> None:
+async def test_rows_swapped_in_the_vault_are_refused(world: World) -> None:
     world.deputy.resolver.catalog = Catalog([mail])
     await world.connected("readonly")
     (theirs,) = await world.deputy.connect("bob", "google", scopes=[READ])
@@ -197,7 +197,7 @@ async def test_rows_swapped_in_the_vault(world: World) -> None:
     assert len(world.sandbox.requests) == before
 
 
-async def test_a_pickle_in_the_vault(tmp_path: Path) -> None:
+async def test_a_pickle_in_the_vault_is_refused(tmp_path: Path) -> None:
     path, marker = tmp_path / "vault.sqlite", tmp_path / "it ran"
     world = await make(store=open_store(str(path), create=True))
     world.deputy.resolver.catalog = Catalog([mail])
@@ -212,7 +212,7 @@ async def test_a_pickle_in_the_vault(tmp_path: Path) -> None:
     await world.deputy.close()
 
 
-async def test_scopes_taken_away_on_the_way_to_the_provider() -> None:
+async def test_scopes_taken_away_on_the_way_to_the_provider_are_noticed() -> None:
     world = await make(policy=allow_all)
     world.deputy.resolver.catalog = Catalog([mail])
     consent = await world.asked("readonly", "send")
@@ -228,7 +228,7 @@ async def test_scopes_taken_away_on_the_way_to_the_provider() -> None:
     assert "You did not allow" in words_of(await world.send("GET", path_of(consent), user="alice"))
 
 
-def test_the_table_above_names_every_test_here() -> None:
+def test_attack_table_names_every_test_here() -> None:
     attacks = [line.split("|")[1].strip() for line in (__doc__ or "").splitlines() if line.startswith("| ")][1:]
     tests = [name for name in globals() if name.startswith("test_")]
     for attack in attacks:

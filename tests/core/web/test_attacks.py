@@ -36,7 +36,7 @@ def _same(one: httpx.Response, other: httpx.Response) -> bool:
     )
 
 
-async def test_attack_1_the_victim_who_opens_the_attackers_link_learns_nothing_and_the_link_is_burnt(
+async def test_attack_1_attackers_link_opened_by_a_victim_shows_nothing_and_ends(
     world: World,
 ) -> None:
     consent = await world.asked(user="mallory")
@@ -48,7 +48,7 @@ async def test_attack_1_the_victim_who_opens_the_attackers_link_learns_nothing_a
     assert not world.sandbox.requests
 
 
-async def test_attack_1_a_victim_who_is_not_signed_in_signs_in_first_and_is_then_refused() -> None:
+async def test_attack_1_signed_out_victim_signs_in_first_and_is_then_refused() -> None:
     world = await make(sign_in="/login")
     consent = await world.asked(user="mallory")
     assert (await world.send("GET", path_of(consent))).status_code == 303
@@ -57,7 +57,7 @@ async def test_attack_1_a_victim_who_is_not_signed_in_signs_in_first_and_is_then
     assert await world.status(consent) == ("failed", "user_mismatch")
 
 
-async def test_attack_1_a_user_swapped_while_at_the_provider_gets_no_token(world: World) -> None:
+async def test_attack_1_user_switched_at_the_provider_gets_no_token(world: World) -> None:
     consent, browser = await world.asked(user="mallory"), world.browser("mallory")
     page = await browser.open(consent.link)
     at = await browser.submit(page, page.forms[0])
@@ -69,7 +69,7 @@ async def test_attack_1_a_user_swapped_while_at_the_provider_gets_no_token(world
     assert world.token_requests == 0
 
 
-async def test_attack_2_a_callback_in_another_browser_is_refused_and_no_token_is_asked_for(world: World) -> None:
+async def test_attack_2_callback_in_another_browser_is_refused_without_token_request(world: World) -> None:
     consent = await world.asked(user="mallory")
     url, _ = await press(world, consent, user="mallory")
     callback = await answered(world, url, as_="bob@example.test")
@@ -80,7 +80,7 @@ async def test_attack_2_a_callback_in_another_browser_is_refused_and_no_token_is
     assert world.token_requests == 0
 
 
-async def test_attack_2_the_victims_own_cookie_of_another_consent_does_not_help(world: World) -> None:
+async def test_attack_2_victims_cookie_of_another_consent_does_not_help(world: World) -> None:
     _, jar = await press(world, await world.asked(user="victoria"), user="victoria")
     url, theirs = await press(world, await world.asked(user="mallory"), user="mallory")
     callback = await answered(world, url, as_="bob@example.test")
@@ -93,7 +93,9 @@ async def test_attack_2_the_victims_own_cookie_of_another_consent_does_not_help(
     assert not await world.deputy.connections("victoria")
 
 
-async def test_attack_3_another_account_at_re_consent_leaves_the_old_grant_and_ends_the_new_token(world: World) -> None:
+async def test_attack_3_another_account_at_reconsent_keeps_the_old_grant_and_revokes_the_new_token(
+    world: World,
+) -> None:
     await world.connected("readonly")
     world.sandbox.switches.swap_account = "bob@example.test"
     consent = await world.asked("send")
@@ -108,7 +110,7 @@ async def test_attack_3_another_account_at_re_consent_leaves_the_old_grant_and_e
         )
 
 
-async def test_attack_4_an_answer_on_another_apps_path_or_from_another_issuer_is_refused() -> None:
+async def test_attack_4_answer_on_another_apps_path_or_from_another_issuer_is_refused() -> None:
     for change in (("/callback/google", "/callback/other"), ("state=", "iss=https%3A%2F%2Fevil.example.test&state=")):
         world = await make()
         consent = await world.asked()
@@ -120,7 +122,7 @@ async def test_attack_4_an_answer_on_another_apps_path_or_from_another_issuer_is
         assert world.token_requests == 0
 
 
-async def test_attack_5_the_same_callback_again_asks_for_no_second_token(world: World) -> None:
+async def test_attack_5_repeated_callback_requests_no_second_token(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     callback = await answered(world, url)
@@ -131,7 +133,7 @@ async def test_attack_5_the_same_callback_again_asks_for_no_second_token(world: 
     assert world.token_requests == 1
 
 
-async def test_attack_5_the_same_callback_twice_at_once_asks_for_one_token_and_connects(world: World) -> None:
+async def test_attack_5_concurrent_callbacks_request_one_token_and_connect(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     callback = await answered(world, url)
@@ -147,7 +149,7 @@ async def test_attack_5_the_same_callback_twice_at_once_asks_for_one_token_and_c
     assert await world.status(consent) == ("granted", "")
 
 
-async def test_attack_5_a_replay_in_another_browser_does_not_get_what_the_first_one_got(world: World) -> None:
+async def test_attack_5_replay_in_another_browser_is_refused(world: World) -> None:
     url, jar = await press(world, await world.asked())
     callback = await answered(world, url)
     await world.send("GET", callback, user="alice", cookies=jar)
@@ -156,7 +158,7 @@ async def test_attack_5_a_replay_in_another_browser_does_not_get_what_the_first_
     assert world.token_requests == 1
 
 
-async def test_attack_5_a_code_put_into_another_consent_of_the_same_user_is_worth_nothing(world: World) -> None:
+async def test_attack_5_code_injected_into_another_consent_is_worthless(world: World) -> None:
     mine, jar = await press(world, await world.asked("readonly"))
     other = await world.asked("send")
     theirs, more = await press(world, other)
@@ -168,7 +170,7 @@ async def test_attack_5_a_code_put_into_another_consent_of_the_same_user_is_wort
     assert not await world.deputy.connections("alice")
 
 
-async def test_attack_6_fifty_previews_change_nothing_and_the_user_succeeds_afterwards() -> None:
+async def test_attack_6_fifty_link_previews_change_nothing() -> None:
     world = await make(local=True)
     consent = await world.asked()
     for number in range(50):
@@ -179,7 +181,7 @@ async def test_attack_6_fifty_previews_change_nothing_and_the_user_succeeds_afte
     assert "is connected" in words_of(await world.browser("").allow(consent.link))
 
 
-async def test_attack_6_previews_without_a_session_see_the_sign_in_page_only() -> None:
+async def test_attack_6_link_previews_without_a_session_see_only_the_sign_in_page() -> None:
     world = await make(sign_in="/login")
     consent = await world.asked()
     for method in ("GET", "HEAD") * 25:
@@ -189,7 +191,7 @@ async def test_attack_6_previews_without_a_session_see_the_sign_in_page_only() -
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT"])
-async def test_attack_6_nothing_but_a_get_finishes_a_callback(method: str, world: World) -> None:
+async def test_attack_6_only_get_finishes_a_callback(method: str, world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     callback = await answered(world, url)
@@ -198,7 +200,7 @@ async def test_attack_6_nothing_but_a_get_finishes_a_callback(method: str, world
     assert await world.status(consent) == ("granted", "")
 
 
-async def test_attack_7_who_only_says_that_consent_was_given_has_given_none(world: World) -> None:
+async def test_attack_7_claimed_consent_without_a_callback_grants_nothing(world: World) -> None:
     consent = await world.asked()
     for path in (f"{path_of(consent)}?status=granted&done=1", "/callback/google?status=granted", "/callback/google"):
         await world.send("GET", path, user="alice")
@@ -209,7 +211,7 @@ async def test_attack_7_who_only_says_that_consent_was_given_has_given_none(worl
 # --- forms that are not ours ---------------------------------------------------------------------------------------
 
 
-async def test_a_form_without_or_with_another_browsers_token_starts_nothing(world: World) -> None:
+async def test_form_without_or_with_another_browsers_token_starts_nothing(world: World) -> None:
     consent = await world.asked()
     mine = await world.send("GET", path_of(consent), user="alice")
     jar = {name: line.partition(";")[0] for name, line in cookies_of(mine).items()}
@@ -226,7 +228,7 @@ async def test_a_form_without_or_with_another_browsers_token_starts_nothing(worl
     assert not world.events("consent.opened")
 
 
-async def test_a_form_given_to_another_user_or_for_another_link_starts_nothing(world: World) -> None:
+async def test_form_of_another_user_or_link_starts_nothing(world: World) -> None:
     consent, other = await world.asked("readonly"), await world.asked("send")
     page = await world.send("GET", path_of(other), user="alice")
     jar = {name: line.partition(";")[0] for name, line in cookies_of(page).items()}
@@ -248,7 +250,7 @@ async def test_a_form_given_to_another_user_or_for_another_link_starts_nothing(w
         {"origin": "https://deputy.example.test", "sec-fetch-site": "cross-site"},
     ],
 )
-async def test_a_form_that_comes_from_elsewhere_starts_nothing(headers: dict[str, str], world: World) -> None:
+async def test_form_from_another_origin_starts_nothing(headers: dict[str, str], world: World) -> None:
     consent = await world.asked()
     page = await world.send("GET", path_of(consent), user="alice")
     jar = {name: line.partition(";")[0] for name, line in cookies_of(page).items()}
@@ -260,7 +262,7 @@ async def test_a_form_that_comes_from_elsewhere_starts_nothing(headers: dict[str
     assert response.status_code == 303
 
 
-async def test_an_endless_form_is_refused_before_it_is_read_to_the_end(world: World) -> None:
+async def test_endless_form_is_refused_before_it_is_read(world: World) -> None:
     consent = await world.asked()
     read = 0
 
@@ -301,7 +303,7 @@ async def test_unknown_expired_foreign_and_altered_links_get_the_same_bytes(worl
         assert _same(await world.send("GET", path, user=user), refusal), path
 
 
-async def test_every_callback_that_does_not_fit_gets_the_same_answer_and_no_token_is_asked_for(world: World) -> None:
+async def test_mismatched_callbacks_get_the_same_answer_without_token_request(world: World) -> None:
     url, jar = await press(world, await world.asked("readonly"))
     callback = await answered(world, url)
     code, _, state = callback.partition("code=")[2], "", callback.partition("state=")[2].partition("&")[0]
@@ -320,11 +322,11 @@ async def test_every_callback_that_does_not_fit_gets_the_same_answer_and_no_toke
     assert _same(await world.send("GET", "/refused"), await _refusal(world))
 
 
-async def test_the_refusals_of_two_vaults_are_the_same_too() -> None:
+async def test_refusals_of_two_vaults_are_identical() -> None:
     assert _same(await _refusal(await make()), await _refusal(await make(local=True, base=LOCAL)))
 
 
-async def test_a_callback_after_ten_minutes_is_refused(world: World) -> None:
+async def test_callback_after_ten_minutes_is_refused(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     callback = await answered(world, url)
@@ -333,7 +335,7 @@ async def test_a_callback_after_ten_minutes_is_refused(world: World) -> None:
     assert response.headers["location"] == "/refused" and world.token_requests == 0
 
 
-async def test_a_callback_without_code_and_without_error_connects_nothing(world: World) -> None:
+async def test_callback_without_code_and_error_connects_nothing(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     state = url.partition("state=")[2].partition("&")[0]
@@ -342,7 +344,7 @@ async def test_a_callback_without_code_and_without_error_connects_nothing(world:
     assert (await world.status(consent))[0] == "failed" and world.token_requests == 0
 
 
-async def test_an_issuer_that_always_names_itself_must_do_so() -> None:
+async def test_callback_without_iss_is_refused_if_the_issuer_always_sends_it() -> None:
     world = await make(provider=with_fields(GOOGLE, iss_required=True))
     consent = await world.asked()
     await world.browser().allow(consent.link)

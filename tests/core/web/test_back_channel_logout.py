@@ -65,7 +65,7 @@ async def tell(here: Place, token: str) -> httpx.Response:
     return await here.another().send("POST", PATH, data={"logout_token": token})
 
 
-async def test_a_session_at_the_issuer_ends_those_here_that_came_from_it_and_no_others(here: Place) -> None:
+async def test_logout_at_the_issuer_ends_its_sessions_here_and_no_others(here: Place) -> None:
     laptop, phone, bob = [
         await signed_in(here, *one) for one in (("alice-1", "s1"), ("alice-1", "s2"), ("bob-1", "s3"))
     ]
@@ -78,7 +78,7 @@ async def test_a_session_at_the_issuer_ends_those_here_that_came_from_it_and_no_
     assert not await is_in(here, bob)
 
 
-async def test_a_token_is_used_once_and_nobody_is_told_of_sessions(here: Place) -> None:
+async def test_logout_token_is_used_once_and_reveals_no_sessions(here: Place) -> None:
     token = logout(here, sub="alice-1")
     assert (await tell(here, token)).status_code == 200, "there is no session, and that is said to nobody"
     here.world.clock.now += 2
@@ -109,7 +109,7 @@ async def test_a_token_is_used_once_and_nobody_is_told_of_sessions(here: Place) 
         ("yet to come", {"iat": 4e9, "exp": 5e9}),
     ],
 )
-async def test_what_is_no_logout_token_for_us_ends_nothing(name: str, change: Claims, here: Place) -> None:
+async def test_invalid_logout_token_ends_nothing(name: str, change: Claims, here: Place) -> None:
     alice = await signed_in(here, "alice-1", "s1")
     said = await tell(here, logout(here, None, **({"sub": "alice-1"} | change)))
     assert (said.status_code, said.content) == (400, b""), name
@@ -117,7 +117,7 @@ async def test_what_is_no_logout_token_for_us_ends_nothing(name: str, change: Cl
 
 
 @pytest.mark.parametrize("kind", ["key", "none", "hmac", "id_token", "access token", "empty", "long", "no form"])
-async def test_what_the_issuer_has_not_signed_for_this_ends_nothing(kind: str, here: Place) -> None:
+async def test_logout_token_not_signed_by_the_issuer_ends_nothing(kind: str, here: Place) -> None:
     alice = await signed_in(here, "alice-1", "s1")
     usual = {"iss": ISSUER, "aud": CLIENT, "sub": "alice-1", "iat": here.world.clock(), "exp": here.world.clock() + 60}
     made: dict[str, Callable[[], str]] = {
@@ -134,7 +134,7 @@ async def test_what_the_issuer_has_not_signed_for_this_ends_nothing(kind: str, h
     assert await is_in(here, alice)
 
 
-async def test_it_holds_for_minutes_only_even_where_it_says_longer_or_nothing(here: Place) -> None:
+async def test_logout_token_is_valid_for_minutes_only(here: Place) -> None:
     for ends in (None, here.world.clock() + 86400):
         alice = await signed_in(here, "alice-1", "s1")
         token = logout(here, sub="alice-1", exp=ends)
@@ -145,7 +145,7 @@ async def test_it_holds_for_minutes_only_even_where_it_says_longer_or_nothing(he
         assert (await tell(here, late)).status_code == 400
 
 
-async def test_older_issuers_say_jwt_or_nothing_of_its_kind(here: Place) -> None:
+async def test_logout_token_type_jwt_or_none_is_accepted(here: Place) -> None:
     for typ in ("JWT", "Logout+JWT"):
         alice = await signed_in(here, "alice-1", "s1")
         here.world.clock.now += 2
@@ -155,7 +155,7 @@ async def test_older_issuers_say_jwt_or_nothing_of_its_kind(here: Place) -> None
 
 
 @pytest.mark.parametrize("named", [{"sid": "s1"}, {"sub": "alice-1"}])
-async def test_sign_in_under_way_at_the_logout_leads_to_no_session(named: Claims, here: Place) -> None:
+async def test_sign_in_in_progress_at_the_logout_gets_no_session(named: Claims, here: Place) -> None:
     """The code was redeemed, and the row was not written yet: nothing was there to be ended."""
     here.server.said = here.server.said | {"sid": "s1"}
     browser = here.browser()
@@ -174,7 +174,7 @@ async def test_sign_in_under_way_at_the_logout_leads_to_no_session(named: Claims
     assert await is_in(here, await signed_in(here, "alice-1", "s9")), "a sign-in after that is one"
 
 
-async def test_a_logout_that_was_on_its_way_for_longer_takes_back_nothing_of_a_later_one(here: Place) -> None:
+async def test_delayed_logout_does_not_end_a_later_session(here: Place) -> None:
     browser, now = here.browser(), here.world.clock()
     here.server.said = here.server.said | {"sid": "s1"}
     back = here.server.authorize(await browser.set_out())
@@ -207,7 +207,7 @@ async def test_page_read_during_the_logout_keeps_no_session(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "HEAD"])
-async def test_no_link_and_no_cookie_signs_anybody_out(method: str, here: Place) -> None:
+async def test_link_or_cookie_alone_signs_nobody_out(method: str, here: Place) -> None:
     alice = await signed_in(here, "alice-1", "s1")
     said = await alice.world.send(method, f"{PATH}?logout_token={logout(here, sub='alice-1')}", cookies=alice.jar)
     assert said.status_code == 405 and await is_in(here, alice)
@@ -224,7 +224,7 @@ class Stalled:
         return getattr(self.inner, name)
 
 
-async def test_the_same_name_at_another_issuer_is_somebody_else(here: Place) -> None:
+async def test_same_subject_at_another_issuer_is_not_signed_out(here: Place) -> None:
     alice = await signed_in(here, "alice-1", "s1")
     other = type(here.sign_in.sessions)(here.vault, "https://other.example", here.world.clock)
     cookie = await other.begin(User("https://other.example#alice-1"), None)
@@ -232,7 +232,7 @@ async def test_the_same_name_at_another_issuer_is_somebody_else(here: Place) -> 
     assert not await is_in(here, alice) and await other.user(cookie) == User("https://other.example#alice-1")
 
 
-async def test_interrupted_logout_is_done_when_repeated(here: Place) -> None:
+async def test_interrupted_logout_is_completed_when_repeated(here: Place) -> None:
     alice, token, broken = await signed_in(here, "alice-1", "s1"), logout(here, sub="alice-1"), here.another()
     ended = list[User]()
 
@@ -252,7 +252,7 @@ async def test_interrupted_logout_is_done_when_repeated(here: Place) -> None:
     assert (await again.send("POST", PATH, data={"logout_token": token})).status_code == 400
 
 
-async def test_what_is_kept_of_it_names_nobody_and_is_swept(here: Place) -> None:
+async def test_logout_records_name_nobody_and_are_swept(here: Place) -> None:
     await signed_in(here, "alice-1", "secret-session")
     await tell(here, logout(here, sid="secret-session"))
     for kind, rows in (("session", 0), ("session_names", 2), ("logged_out", 2)):

@@ -16,7 +16,7 @@ from tests.support.blocking import noted
 
 
 @pytest.mark.parametrize("local", [True, False])
-async def test_f4_no_page_makes_a_blocking_call(tmp_path: Path, local: bool) -> None:
+async def test_pages_make_no_blocking_calls(tmp_path: Path, local: bool) -> None:
     """Vault and audit are files; a consent, an approval, an undo that is none, a disconnect, and what pages load."""
     store = open_store(str(tmp_path / "vault.sqlite"), create=True)
     world = await make(local=local, store=store, audit=Audit(tmp_path / "audit", bytes(32)))
@@ -37,7 +37,7 @@ async def test_f4_no_page_makes_a_blocking_call(tmp_path: Path, local: bool) -> 
     await deputy.close()
 
 
-async def test_templates_are_read_at_the_start_and_a_missing_folder_is_named(tmp_path: Path, world: World) -> None:
+async def test_templates_are_read_at_start_and_a_missing_folder_is_named(tmp_path: Path, world: World) -> None:
     mine = tmp_path / "mine"
     with pytest.raises(SettingsError, match="mine"):
         pages_app(world.deputy, verifier=signed_in, templates=[mine])

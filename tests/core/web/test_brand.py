@@ -27,7 +27,7 @@ async def branded(brand: Brand | None = ACME) -> World:
 
 
 @pytest.mark.parametrize("path", ["/connections", "/refused", "/failed", "/nothing-here", "consent"])
-async def test_every_page_says_whose_it_is_and_where_help_is(path: str) -> None:
+async def test_every_page_shows_the_brand_and_support_link(path: str) -> None:
     world = await branded()
     path = path_of(await world.asked()) if path == "consent" else path
     page = await world.send("GET", path, user="alice")
@@ -36,27 +36,27 @@ async def test_every_page_says_whose_it_is_and_where_help_is(path: str) -> None:
     assert "img-src 'self'" in page.headers["content-security-policy"]
 
 
-async def test_a_page_says_as_whom() -> None:
+async def test_page_shows_the_signed_in_user() -> None:
     world = await branded()
     for path in ("/connections", path_of(await world.asked())):
         assert "Signed in as alice" in words_of(await world.send("GET", path, user="alice"))
 
 
-async def test_the_logo_comes_from_our_own_origin_as_what_it_is() -> None:
+async def test_logo_is_served_from_our_origin_with_its_type() -> None:
     logo = await (await branded()).send("GET", "/logo")
     assert (logo.content, logo.headers["content-type"]) == (PNG, "image/png")
     assert logo.headers["x-content-type-options"] == "nosniff"
     assert (await (await branded(Brand("Acme"))).send("GET", "/logo")).status_code == 404
 
 
-async def test_the_colour_stands_in_the_stylesheet_with_the_ink_that_can_be_read_on_it() -> None:
+async def test_brand_colour_gets_a_readable_text_colour() -> None:
     sheet = (await (await branded()).send("GET", "/style.css")).text
     assert "--accent: #0a5; --accent-ink: #000000;" in sheet
     dark = (await (await branded(Brand("Acme", colour="#d6336c"))).send("GET", "/style.css")).text
     assert "--accent: #d6336c; --accent-ink: #ffffff;" in dark
 
 
-async def test_without_a_brand_there_is_no_header_of_one() -> None:
+async def test_page_without_a_brand_has_no_brand_header() -> None:
     page = await (await branded(None)).send("GET", "/refused")
     assert "<img" not in page.text and "<header" not in page.text and "<footer" not in page.text
 
@@ -64,7 +64,7 @@ async def test_without_a_brand_there_is_no_header_of_one() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "ratio"), [("#000", "#fff", 21.0), ("#777777", "#ffffff", 4.48), ("#ffff00", "#ffffff", 1.07)]
 )
-def test_the_contrast_is_that_of_wcag(one: str, other: str, ratio: float) -> None:
+def test_contrast_matches_wcag(one: str, other: str, ratio: float) -> None:
     assert contrast(one, other) == contrast(other, one) == pytest.approx(ratio, abs=0.01)
 
 
@@ -76,7 +76,7 @@ def test_the_contrast_is_that_of_wcag(one: str, other: str, ratio: float) -> Non
         ("red", "'red' is not a hexadecimal colour"),
     ],
 )
-def test_a_colour_that_cannot_be_seen_is_refused_with_its_contrast(colour: str, said: str) -> None:
+def test_low_contrast_colour_is_refused_with_its_contrast(colour: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         Brand("Acme", colour=colour)
 
@@ -90,38 +90,38 @@ def test_a_colour_that_cannot_be_seen_is_refused_with_its_contrast(colour: str, 
         (Path("/nowhere/logo.png"), "cannot be read"),
     ],
 )
-def test_a_logo_that_is_no_bitmap_is_refused(logo: Path | bytes, said: str) -> None:
+def test_logo_that_is_not_a_bitmap_is_refused(logo: Path | bytes, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         Brand("Acme", logo=logo)
 
 
 @pytest.mark.parametrize(("image", "kind"), [(b"\xff\xd8\xff\xe0", "image/jpeg"), (b"RIFF1234WEBPVP8 ", "image/webp")])
-def test_a_logo_is_known_by_what_it_begins_with(image: bytes, kind: str, tmp_path: Path) -> None:
+def test_logo_type_is_detected_from_its_first_bytes(image: bytes, kind: str, tmp_path: Path) -> None:
     (file := tmp_path / "logo.svg").write_bytes(image)
     assert Brand("Acme", logo=file).media_type == kind
 
 
 @pytest.mark.parametrize("name", ["", " ", "two\nlines", "x" * 61])
-def test_a_name_that_is_no_line_is_refused(name: str) -> None:
+def test_brand_name_must_be_one_line(name: str) -> None:
     with pytest.raises(SettingsError, match="one line"):
         Brand(name)
 
 
 @pytest.mark.parametrize("link", ["javascript:alert(1)", "http://acme.example", "https:", "/help", 'https://a"b', "x"])
-def test_a_link_that_leads_elsewhere_is_refused(link: str) -> None:
+def test_invalid_support_link_is_refused(link: str) -> None:
     with pytest.raises(SettingsError, match="support link"):
         Brand("Acme", support=link)
     with pytest.raises(SettingsError, match="privacy link"):
         Brand("Acme", privacy=link)
 
 
-def test_in_local_mode_the_settings_have_the_brand(tmp_path: Path) -> None:
+def test_local_mode_reads_the_brand_from_settings(tmp_path: Path) -> None:
     with Deputy.from_settings(Settings.load(home=tmp_path, port=0, brand_name="Acme", brand_colour="#0a5")) as deputy:
         assert isinstance(deputy.pages, LocalPages)
         assert deputy.pages.brand == Brand("Acme", colour="#0a5")
 
 
-def test_settings_that_would_do_nothing_stop_the_start(tmp_path: Path) -> None:
+def test_brand_settings_without_effect_stop_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="brand_name is for local mode"):
         Deputy.from_settings(Settings.load(home=tmp_path, base_url="https://deputy.example.test", brand_name="Acme"))
     with pytest.raises(SettingsError, match="one line"):
@@ -140,7 +140,7 @@ def test_settings_that_would_do_nothing_stop_the_start(tmp_path: Path) -> None:
     ],
     ids=repr,
 )
-def test_a_brand_that_names_nobody_or_says_more_than_it_should_is_refused(faulty: dict[str, Any]) -> None:
+def test_invalid_brand_is_refused(faulty: dict[str, Any]) -> None:
     with pytest.raises(SettingsError) as refused:
         Brand(**{"name": "Acme", **faulty})
     assert "secret" not in str(refused.value)

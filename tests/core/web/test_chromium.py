@@ -120,7 +120,7 @@ def without(house: House, **change: Any) -> None:
     house.deputy.providers["acme"] = with_fields(house.deputy.providers["acme"], **change)
 
 
-async def test_continue_leads_by_all_hosts_of_the_row_and_back_by_localhost(house: House) -> None:
+async def test_chromium_follows_all_provider_hosts_and_returns_by_localhost(house: House) -> None:
     consent = await house.asked()
     await house.pressed(consent)
     assert await house.browser.until("document.body.innerText.includes('is connected')")
@@ -129,7 +129,7 @@ async def test_continue_leads_by_all_hosts_of_the_row_and_back_by_localhost(hous
     assert "alice@example.test" in await house.browser.run("document.body.innerText")
 
 
-async def test_a_host_that_the_row_does_not_name_is_not_reached_from_our_form(house: House) -> None:
+async def test_chromium_form_does_not_reach_an_unlisted_host(house: House) -> None:
     without(house, csp_form_targets=())
     consent = await house.asked()
     await house.pressed(consent)
@@ -137,7 +137,7 @@ async def test_a_host_that_the_row_does_not_name_is_not_reached_from_our_form(ho
     assert (await house.browser.run("location.href")).startswith(consent.link) and house.spent == []
 
 
-async def test_https_anywhere_is_no_way_to_a_host_without_it(house: House) -> None:
+async def test_chromium_form_does_not_reach_http_under_an_https_wildcard(house: House) -> None:
     without(house, csp_form_targets=("https:",))
     consent = await house.asked()
     await house.pressed(consent)

@@ -13,7 +13,7 @@ from tests.core.web.web_application import SEND, World, answered, hidden, make, 
 from tests.support.sandbox_deputy import GMAIL
 
 
-async def test_the_page_says_who_wants_what_for_whom_and_for_how_long(world: World) -> None:
+async def test_consent_page_shows_agent_scopes_user_and_duration(world: World) -> None:
     page = await world.send("GET", path_of(await world.asked("readonly", "send")), user="alice")
     text = words_of(page)
     assert page.status_code == 200
@@ -24,7 +24,7 @@ async def test_the_page_says_who_wants_what_for_whom_and_for_how_long(world: Wor
     assert "see your email address" in text
 
 
-async def test_every_page_of_a_consent_says_that_the_agent_sees_neither_password_nor_token(world: World) -> None:
+async def test_every_consent_page_says_that_the_agent_sees_no_password_or_token(world: World) -> None:
     consent = await world.asked()
     before = await world.send("GET", path_of(consent), user="alice")
     after = await world.browser().allow(consent.link)
@@ -32,7 +32,7 @@ async def test_every_page_of_a_consent_says_that_the_agent_sees_neither_password
         assert "The agent never sees your password, nor the token" in words_of(page)
 
 
-async def test_a_yes_connects_the_account_and_the_page_names_it(world: World) -> None:
+async def test_granted_consent_connects_the_account_and_names_it(world: World) -> None:
     consent = await world.asked()
     page = await world.browser().allow(consent.link)
     assert "Connected as alice@example.test . You can close this tab" in words_of(page)
@@ -41,7 +41,7 @@ async def test_a_yes_connects_the_account_and_the_page_names_it(world: World) ->
     assert connection.account == "alice@example.test"
 
 
-async def test_a_no_at_the_provider_connects_nothing_and_says_so(world: World) -> None:
+async def test_denial_at_the_provider_connects_nothing_and_is_shown(world: World) -> None:
     consent = await world.asked()
     page = await world.browser().deny(consent.link)
     assert "You said no" in words_of(page) and page.status == 200
@@ -49,7 +49,7 @@ async def test_a_no_at_the_provider_connects_nothing_and_says_so(world: World) -
     assert world.token_requests == 0
 
 
-async def test_an_unticked_scope_is_named_on_the_page(world: World) -> None:
+async def test_unticked_scope_is_named_on_the_page(world: World) -> None:
     consent = await world.asked("readonly", "send")
     page = await world.browser().allow(consent.link, untick=["gmail.send"])
     text = words_of(page)
@@ -58,7 +58,7 @@ async def test_an_unticked_scope_is_named_on_the_page(world: World) -> None:
     assert await world.status(consent) == ("partial", "scope_missing")
 
 
-async def test_other_account_at_the_second_consent_is_refused_by_name(
+async def test_another_account_at_the_second_consent_is_refused_by_name(
     world: World,
 ) -> None:
     await world.connected("readonly")
@@ -72,14 +72,14 @@ async def test_other_account_at_the_second_consent_is_refused_by_name(
     assert world.sandbox.live_tokens()["bob@example.test"] == 0
 
 
-async def test_a_second_consent_shows_the_account_and_what_it_has_allowed_already(world: World) -> None:
+async def test_second_consent_shows_the_account_and_its_existing_scopes(world: World) -> None:
     await world.connected("readonly")
     text = words_of(await world.send("GET", path_of(await world.asked("send")), user="alice"))
     assert "alice@example.test (no other one will be accepted)" in text
     assert "What you have allowed already read your email" in text
 
 
-async def test_a_lost_grant_says_why_it_is_asked_for_again(world: World) -> None:
+async def test_lost_grant_page_says_why_consent_is_needed_again(world: World) -> None:
     await world.connected("readonly")
     grant = await world.deputy.vault.find_grant(User("alice"), "google", "google")
     assert grant is not None
@@ -92,7 +92,7 @@ async def test_a_lost_grant_says_why_it_is_asked_for_again(world: World) -> None
     )
 
 
-async def test_two_tabs_for_two_consents_do_not_disturb_each_other(world: World) -> None:
+async def test_two_tabs_with_two_consents_do_not_interfere(world: World) -> None:
     one, two, browser = await world.asked("readonly"), await world.asked("send"), world.browser()
     first, second = await browser.open(one.link), await browser.open(two.link)
     at_one = await browser.submit(first, first.forms[0])
@@ -103,7 +103,7 @@ async def test_two_tabs_for_two_consents_do_not_disturb_each_other(world: World)
     assert [(await world.status(c))[0] for c in (one, two)] == ["granted", "granted"]
 
 
-async def test_the_same_link_in_two_tabs_leads_on_from_the_one_pressed_last(world: World) -> None:
+async def test_link_in_two_tabs_continues_from_the_last_one_pressed(world: World) -> None:
     consent, browser = await world.asked(), world.browser()
     first, second = await browser.open(consent.link), await browser.open(consent.link)
     await browser.submit(first, first.forms[0])
@@ -114,21 +114,21 @@ async def test_the_same_link_in_two_tabs_leads_on_from_the_one_pressed_last(worl
     assert world.token_requests == 1
 
 
-async def test_pressing_the_button_twice_leads_to_the_provider_both_times(world: World) -> None:
+async def test_second_button_press_leads_to_the_provider_again(world: World) -> None:
     consent, browser = await world.asked(), world.browser()
     page = await browser.open(consent.link)
     for _ in range(2):
         assert "wants access" in (await browser.submit(page, page.forms[0])).text
 
 
-async def test_the_back_button_after_the_end_shows_how_it_went(world: World) -> None:
+async def test_back_button_after_the_end_shows_the_result(world: World) -> None:
     consent, browser = await world.asked(), world.browser()
     await browser.allow(consent.link)
     again = await browser.open(consent.link)
     assert "is connected" in words_of(again) and not again.forms
 
 
-async def test_the_back_button_to_the_callback_shows_how_it_went_and_redeems_nothing_again(world: World) -> None:
+async def test_back_button_to_the_callback_shows_the_result_without_redeeming_again(world: World) -> None:
     consent, browser = await world.asked(), world.browser()
     await browser.allow(consent.link)
     back = next(str(q.url) for q, _ in net(browser).seen if q.url.path == "/callback/google")
@@ -137,7 +137,7 @@ async def test_the_back_button_to_the_callback_shows_how_it_went_and_redeems_not
     assert world.token_requests == 1
 
 
-async def test_nobody_signed_in_is_sent_to_the_hosts_sign_in_with_a_way_back() -> None:
+async def test_signed_out_user_is_redirected_to_sign_in_and_back() -> None:
     world = await make(sign_in="/login")
     consent = await world.asked()
     response = await world.send("GET", path_of(consent))
@@ -145,13 +145,13 @@ async def test_nobody_signed_in_is_sent_to_the_hosts_sign_in_with_a_way_back() -
     assert response.headers["location"] == f"/login?next={path_of(consent).replace('/', '%2F')}"
 
 
-async def test_nobody_signed_in_without_a_sign_in_page_is_told_to_sign_in(world: World) -> None:
+async def test_signed_out_user_without_a_sign_in_page_gets_a_message(world: World) -> None:
     response = await world.send("GET", path_of(await world.asked()))
     assert response.status_code == 401 and "Sign in first" in response.text
     assert "Google" not in response.text
 
 
-async def test_whoever_signs_out_while_the_page_is_open_is_sent_to_sign_in_by_the_button() -> None:
+async def test_user_who_signed_out_in_between_is_redirected_to_sign_in() -> None:
     world = await make(sign_in="/login?from=agents")
     consent, browser = await world.asked(), world.browser()
     page = await browser.open(consent.link)
@@ -162,7 +162,7 @@ async def test_whoever_signs_out_while_the_page_is_open_is_sent_to_sign_in_by_th
     assert await world.status(consent) == ("pending", "")
 
 
-async def test_in_local_mode_nobody_has_to_sign_in() -> None:
+async def test_local_mode_needs_no_sign_in() -> None:
     world = await make(local=True)
     consent = await world.asked()
     browser = world.browser("")
@@ -171,7 +171,7 @@ async def test_in_local_mode_nobody_has_to_sign_in() -> None:
     assert "is connected" in words_of(page) and "Signed in as" not in page.text
 
 
-async def test_the_provider_gets_exactly_what_the_page_said(world: World) -> None:
+async def test_provider_request_matches_the_page(world: World) -> None:
     url, _ = await press(world, await world.asked("readonly"))
     assert url.startswith("https://accounts.google.com/o/oauth2/v2/auth?")
     assert f"{GMAIL}readonly".replace("/", "%2F").replace(":", "%3A") in url
@@ -187,7 +187,7 @@ def _outcome(page: Page | httpx.Response) -> str:
     return found[1]
 
 
-async def test_success_a_part_a_no_and_a_failure_look_different(world: World) -> None:
+async def test_success_partial_denial_and_failure_pages_look_different(world: World) -> None:
     seen = [_outcome(await world.browser().allow((await world.asked("readonly")).link))]
     partly = await world.asked("modify", "send")
     seen.append(_outcome(await world.browser().allow(partly.link, untick=["gmail.send"])))
@@ -199,7 +199,7 @@ async def test_success_a_part_a_no_and_a_failure_look_different(world: World) ->
     assert all(f"main.{outcome} " in rules for outcome in seen)
 
 
-async def test_what_failed_says_what_to_do_next(world: World) -> None:
+async def test_failure_page_says_what_to_do_next(world: World) -> None:
     page = await world.browser().deny((await world.asked()).link)
     assert "If you change your mind, ask your agent for the same thing again." in words_of(page)
     await world.connected("readonly")
@@ -207,7 +207,7 @@ async def test_what_failed_says_what_to_do_next(world: World) -> None:
     assert "Ask your agent again, and choose alice@example.test at Google." in words_of(page)
 
 
-async def test_after_a_consent_ones_connections_are_one_click_away(world: World) -> None:
+async def test_finished_consent_links_to_the_connections_page(world: World) -> None:
     browser = world.browser()
     page = await browser.allow((await world.asked()).link)
     assert '<a class="button" href="/connections">Your connections</a>' in page.text
@@ -215,27 +215,27 @@ async def test_after_a_consent_ones_connections_are_one_click_away(world: World)
     assert "Google as alice@example.test" in words_of(listed)
 
 
-async def test_in_local_mode_that_link_gives_nobody_the_power_to_approve() -> None:
+async def test_connections_link_in_local_mode_gives_no_approval_rights() -> None:
     world = await make(local=True)
     page = await world.browser("").allow((await world.asked()).link)
     assert 'href="/connections"' in page.text and "/me/" not in page.text
     assert "Run deputize open in a terminal" in words_of(await world.send("GET", "/connections"))
 
 
-async def test_in_local_mode_too_the_page_says_as_whom() -> None:
+async def test_local_mode_page_shows_the_user() -> None:
     world = await make(local=True)
     page, _ = await world.look(path_of(await world.asked()))
     assert "Connecting as alice" in words_of(page)
 
 
 @pytest.mark.parametrize("local", [False, True])
-async def test_the_root_leads_to_ones_connections(local: bool) -> None:
+async def test_root_redirects_to_the_connections_page(local: bool) -> None:
     world = await make(local=local)
     root = await world.send("GET", "/", user="alice")
     assert (root.status_code, root.headers["location"]) == (303, "/connections")
 
 
-async def test_a_tab_has_an_icon_that_the_policy_lets_it_load(world: World) -> None:
+async def test_page_icon_is_allowed_by_the_content_security_policy(world: World) -> None:
     page = await world.send("GET", path_of(await world.asked()), user="alice")
     assert '<link rel="icon" type="image/svg+xml" href="/favicon.svg">' in page.text
     assert "img-src 'self'" in page.headers["content-security-policy"]
@@ -254,7 +254,7 @@ async def _cancelled(world: World, browser: Browser, link: str) -> Page:
     return await browser.submit(page, form, decision="cancel")
 
 
-async def test_cancel_is_a_no_without_a_visit_to_the_provider_and_the_agent_is_told(world: World) -> None:
+async def test_cancel_denies_without_visiting_the_provider(world: World) -> None:
     with pytest.raises(ConsentRequired) as asked:
         await world.act()
     page = await _cancelled(world, world.browser(), asked.value.consent.link)
@@ -265,7 +265,7 @@ async def test_cancel_is_a_no_without_a_visit_to_the_provider_and_the_agent_is_t
         await world.act()
 
 
-async def test_cancel_after_continue_lets_nothing_come_back(world: World) -> None:
+async def test_callback_after_cancel_is_refused(world: World) -> None:
     consent = await world.asked()
     url, _ = await press(world, consent)
     browser = world.browser()
@@ -275,7 +275,7 @@ async def test_cancel_after_continue_lets_nothing_come_back(world: World) -> Non
     assert await world.deputy.connections("alice") == []
 
 
-async def test_only_the_person_and_browser_that_were_shown_the_page_can_cancel(world: World) -> None:
+async def test_only_the_pages_own_user_and_browser_can_cancel(world: World) -> None:
     consent = await world.asked()
     opened = await world.send("GET", path_of(consent), user="alice")
     data = {"form": hidden(opened), "decision": "cancel"}
@@ -283,7 +283,7 @@ async def test_only_the_person_and_browser_that_were_shown_the_page_can_cancel(w
     assert (await world.status(consent))[0] == "pending"
 
 
-async def test_what_is_over_cannot_be_cancelled(world: World) -> None:
+async def test_finished_consent_cannot_be_cancelled(world: World) -> None:
     consent = await world.asked()
     browser = world.browser()
     page = await browser.open(consent.link)

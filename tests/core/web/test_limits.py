@@ -12,7 +12,7 @@ from deputize.core.web.local.server import serve
 from tests.core.web.web_application import World, hidden, make, path_of
 
 
-async def test_an_address_that_is_too_long_is_refused_and_a_long_code_is_not(world: World) -> None:
+async def test_too_long_url_is_refused_and_a_long_code_accepted(world: World) -> None:
     good = await world.send("GET", f"/callback/google?code={'c' * (MAX_ADDRESS - 100)}&state=x")
     assert (good.status_code, good.headers["location"]) == (303, "/refused")
     for path in (f"/callback/google?code={'c' * MAX_ADDRESS}", f"/connect/{'t' * MAX_ADDRESS}", f"/{'x' * 50_000}"):
@@ -29,7 +29,7 @@ async def test_an_address_that_is_too_long_is_refused_and_a_long_code_is_not(wor
     ],
     ids=["many", "one", "together"],
 )
-async def test_headers_that_are_too_many_or_too_long_are_refused(headers: list[tuple[str, str]], world: World) -> None:
+async def test_too_many_or_too_long_headers_are_refused(headers: list[tuple[str, str]], world: World) -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(world.app), base_url=world.base) as client:
         assert (await client.get("/health", headers=httpx.Headers(headers))).status_code == 431
         fine = [(f"x{number}", "y" * 1000) for number in range(50)]
@@ -37,7 +37,7 @@ async def test_headers_that_are_too_many_or_too_long_are_refused(headers: list[t
 
 
 @pytest.mark.parametrize("local", [False, True])
-async def test_a_form_that_is_too_long_or_has_too_many_fields_is_refused(local: bool) -> None:
+async def test_too_long_form_or_too_many_fields_are_refused(local: bool) -> None:
     world = await make(local=local)
     consent = await world.asked()
     opened, jar = await world.look(path_of(consent), "" if local else "alice")
@@ -48,7 +48,7 @@ async def test_a_form_that_is_too_long_or_has_too_many_fields_is_refused(local: 
     assert (await world.status(consent))[0] == "pending" and not world.events("consent.opened")
 
 
-async def test_our_own_server_reads_no_head_without_end() -> None:
+async def test_local_server_limits_the_request_head() -> None:
     world = await make(local=True)
     async with serve(world.app) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)

@@ -34,7 +34,7 @@ def _me(world: World) -> str:
     return f"/me/{me_token(world.deputy, User('alice'))}"
 
 
-async def test_a_consent_that_one_browser_has_opened_opens_in_no_other(world: World) -> None:
+async def test_consent_opened_in_one_browser_opens_in_no_other(world: World) -> None:
     consent, person = await world.asked(), world.browser("")
     page = await person.open(consent.link)
     assert "wants to act for you" in words_of(page)
@@ -46,7 +46,7 @@ async def test_a_consent_that_one_browser_has_opened_opens_in_no_other(world: Wo
     assert (await world.browser("").open(consent.link)).status == 403  # nor what came of it
 
 
-async def test_another_browser_can_neither_finish_nor_cancel_it(world: World) -> None:
+async def test_another_browser_can_neither_finish_nor_cancel_a_consent(world: World) -> None:
     consent = await world.asked()
     jar = await _bound(world, path_of(consent))
     theirs, _ = await world.look(path_of(other := await world.asked("send")))
@@ -58,14 +58,14 @@ async def test_another_browser_can_neither_finish_nor_cancel_it(world: World) ->
     assert not world.events("consent.opened")
 
 
-async def test_a_form_sent_to_a_link_that_nobody_has_opened_does_nothing(world: World) -> None:
+async def test_form_sent_to_an_unopened_link_does_nothing(world: World) -> None:
     consent = await world.asked()
     assert (await world.send("POST", path_of(consent), data={"decision": "cancel"})).status_code == 403
     assert await world.status(consent) == ("pending", "")
 
 
 @pytest.mark.parametrize("page", ["connections", "approve"])
-async def test_a_link_to_ones_own_page_opens_in_one_browser_only(page: str, world: World) -> None:
+async def test_personal_link_opens_in_one_browser_only(page: str, world: World) -> None:
     await world.connected("send")
     approval, me = await world.approval(), _me(world)
     path = f"{me}/{page}" if page == "connections" else f"{me}/approve/{approval.id}"
@@ -81,14 +81,14 @@ async def test_a_link_to_ones_own_page_opens_in_one_browser_only(page: str, worl
     assert (await world.deputy.get_approval(approval.id, by="alice")) == approval
 
 
-async def test_the_cookie_of_one_link_opens_no_other(world: World) -> None:
+async def test_cookie_of_one_link_opens_no_other(world: World) -> None:
     jar = await _bound(world, f"{_me(world)}/connections")
     mine = _me(world)
     await _bound(world, f"{mine}/connections")
     assert (await world.send("GET", f"{mine}/connections", cookies=jar)).status_code == 403
 
 
-async def test_the_cookie_goes_to_the_link_alone_and_no_page_can_read_it(world: World) -> None:
+async def test_link_cookie_is_limited_to_its_path_and_unreadable_by_pages(world: World) -> None:
     consent, me = await world.asked(), _me(world)
     for path, below in ((path_of(consent), path_of(consent)), (f"{me}/connections", me)):
         ((name, line),) = cookies_of(await world.send("GET", path)).items()
@@ -97,7 +97,7 @@ async def test_the_cookie_goes_to_the_link_alone_and_no_page_can_read_it(world: 
         assert {"httponly", "samesite=lax", f"path={below.lower()}", "max-age=86400"} <= flags
 
 
-async def test_what_keeps_no_cookies_sees_nothing_and_is_told_why(world: World) -> None:
+async def test_browser_without_cookies_sees_nothing_and_is_told_why(world: World) -> None:
     consent = await world.asked()
     first = await world.send("GET", f"{path_of(consent)}?return_to=")
     assert first.headers["location"] == f"{path_of(consent)}?return_to=&cookie=1"
@@ -107,20 +107,20 @@ async def test_what_keeps_no_cookies_sees_nothing_and_is_told_why(world: World) 
     assert "wants to act for you" in words_of(await world.browser("").open(consent.link))
 
 
-async def test_of_two_browsers_at_the_same_moment_one_gets_the_link(world: World) -> None:
+async def test_one_of_two_concurrent_browsers_gets_the_link(world: World) -> None:
     consent = await world.asked()
     pages = await asyncio.gather(*(world.browser("").open(consent.link) for _ in range(8)))
     assert sorted(page.status for page in pages) == [200] + [403] * 7
 
 
-async def test_a_link_that_is_none_is_bound_to_nobody(world: World) -> None:
+async def test_unknown_link_is_bound_to_no_browser(world: World) -> None:
     for path in ("/connect/x", "/me/x/connections", f"/me/{'A' * 80}/approve/{'0' * 40}"):
         shown = await world.send("GET", path, cookies={"deputize-link": "x"})
         assert (shown.status_code, shown.content) == (403, await _refusal(world))
     assert not await world.deputy.vault.scan("browser")
 
 
-async def test_from_ones_own_page_a_consent_opens_though_another_browser_has_its_link(world: World) -> None:
+async def test_consent_opens_from_the_users_own_page_in_another_browser(world: World) -> None:
     consent = await world.asked()
     assert (await world.browser("").open(consent.link)).status == 200
     person = world.browser("")
@@ -130,14 +130,14 @@ async def test_from_ones_own_page_a_consent_opens_though_another_browser_has_its
     assert "wants to act for you" in words_of(await person.submit(page, form))
 
 
-async def test_links_are_new_each_time_and_all_belong_to_whoever_opens_them_first(world: World) -> None:
+async def test_links_are_new_each_time_and_bound_to_their_first_browser(world: World) -> None:
     world.deputy.pages = LocalPages(world.deputy)
     links = [await connections_link(world.deputy, "alice"), await connections_link(world.deputy, "alice")]
     links.append(await approval_link(world.deputy, "alice", "0" * 40))
     assert len({urlsplit(link).path.split("/")[2] for link in links}) == 3
 
 
-async def test_on_the_web_a_link_opens_in_every_browser_of_its_user() -> None:
+async def test_web_mode_link_opens_in_every_browser_of_its_user() -> None:
     world = await make()
     consent = await world.asked()
     for _ in range(2):
@@ -146,7 +146,7 @@ async def test_on_the_web_a_link_opens_in_every_browser_of_its_user() -> None:
     assert not await world.deputy.vault.scan("browser")
 
 
-async def test_the_way_back_from_the_provider_ends_on_the_page_of_the_browser_that_set_out(world: World) -> None:
+async def test_callback_ends_on_the_page_of_the_browser_that_started(world: World) -> None:
     consent: Consent = await world.asked()
     _, jar = await press(world, consent, user="")
     await unbind(world.deputy, path_of(consent).rpartition("/")[2])

@@ -55,7 +55,7 @@ class _Wire(httpx.AsyncBaseTransport):
         await self.real.aclose()
 
 
-async def test_a_consent_goes_through_over_real_sockets() -> None:
+async def test_consent_completes_over_real_sockets() -> None:
     sandbox = Sandbox()
     deputy = await _deputy(sandbox_url=sandbox)
     (consent,) = await deputy.connect("alice", "google", scopes=["gmail.readonly"])
@@ -66,7 +66,7 @@ async def test_a_consent_goes_through_over_real_sockets() -> None:
     assert (await deputy.wait_for_consents([consent]))[0].status == "granted"
 
 
-async def test_it_is_served_once_for_callers_from_many_tasks_threads_and_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_local_pages_are_served_once_for_tasks_threads_and_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     entered = 0
     real = local_pages._application
 
@@ -84,7 +84,7 @@ async def test_it_is_served_once_for_callers_from_many_tasks_threads_and_loops(m
     assert entered == 1
 
 
-async def test_it_listens_on_loopback_only_and_answers_its_own_name_only() -> None:
+async def test_local_pages_listen_on_loopback_and_answer_their_own_host_only() -> None:
     url = await (await _deputy()).pages.base_url()
     port = int(url.rpartition(":")[2])
     async with httpx.AsyncClient(trust_env=False) as client:
@@ -116,7 +116,7 @@ def _stranger() -> Iterator[int]:
 
 
 @pytest.mark.processes
-async def test_an_answer_that_is_under_way_when_the_pages_end_arrives() -> None:
+async def test_answer_in_progress_arrives_when_the_pages_close() -> None:
     begun = asyncio.Event()
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,7 +133,7 @@ async def test_an_answer_that_is_under_way_when_the_pages_end_arrives() -> None:
         assert (await asked).text == "is connected"
 
 
-async def test_a_port_that_another_program_has_is_named_with_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_taken_port_is_named_with_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     with _stranger() as port:
 
         async def closed(deputy: Deputy, port: int) -> bool:
@@ -145,7 +145,7 @@ async def test_a_port_that_another_program_has_is_named_with_what_to_set(monkeyp
         assert str(port) in str(refused.value) and "DEPUTIZE_PORT" in refused.value.hint
 
 
-async def test_another_process_with_the_same_vault_is_found_and_its_pages_are_used() -> None:
+async def test_pages_of_another_process_with_the_same_vault_are_used() -> None:
     first = await _deputy()
     url = await first.pages.base_url()
     second = await _deputy(int(url.rpartition(":")[2]), vault=first.vault)
@@ -155,7 +155,7 @@ async def test_another_process_with_the_same_vault_is_found_and_its_pages_are_us
         assert "Helper wants to act for you" in (await client.get(consent.link)).text
 
 
-async def test_a_link_that_is_shown_anew_belongs_to_the_browser_that_is_next() -> None:
+async def test_renewed_link_is_bound_to_the_next_browser() -> None:
     deputy = await _deputy()
     (consent,) = await deputy.connect("alice", "google", scopes=["gmail.readonly"])
     wrong, right = (httpx.AsyncClient(trust_env=False, follow_redirects=True) for _ in range(2))
@@ -166,13 +166,13 @@ async def test_a_link_that_is_shown_anew_belongs_to_the_browser_that_is_next() -
         assert (await right.get(consent.link)).status_code == 200
 
 
-async def test_another_vaults_pages_on_the_port_are_not_used() -> None:
+async def test_pages_of_another_vault_on_the_port_are_not_used() -> None:
     port = int((await (await _deputy()).pages.base_url()).rpartition(":")[2])
     with pytest.raises(SettingsError, match=str(port)):
         await (await _deputy(port)).pages.base_url()
 
 
-async def test_pages_are_taken_over_when_their_process_has_ended(
+async def test_pages_are_taken_over_when_their_process_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(local_pages, "LOOK_AGAIN", 0.0)
@@ -186,7 +186,7 @@ async def test_pages_are_taken_over_when_their_process_has_ended(
         assert (await client.get(f"{url}/health")).status_code == 200
 
 
-async def test_health_answers_a_challenge_that_only_the_same_vault_can_check() -> None:
+async def test_health_challenge_can_be_checked_by_the_same_vault_only() -> None:
     deputy = await _deputy()
     url = await deputy.pages.base_url()
     async with httpx.AsyncClient(trust_env=False) as client:
@@ -199,7 +199,7 @@ async def test_health_answers_a_challenge_that_only_the_same_vault_can_check() -
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b"not json", b"\xff\xfe", b"null", b'{"deputize": "replayed"}'])
-async def test_a_neighbour_that_answers_anything_else_is_a_stranger(body: bytes) -> None:
+async def test_neighbour_with_a_wrong_health_answer_is_not_used(body: bytes) -> None:
     async def app(scope: dict[str, object], receive: object, send: object) -> None:
         if scope["type"] == "http":
             await send({"type": "http.response.start", "status": 200, "headers": []})  # type: ignore[operator]
@@ -209,11 +209,11 @@ async def test_a_neighbour_that_answers_anything_else_is_a_stranger(body: bytes)
         assert not await same_vault(await _deputy(), int(url.rpartition(":")[2]))
 
 
-async def test_nobody_there_is_no_neighbour() -> None:
+async def test_free_port_has_no_neighbour() -> None:
     assert not await same_vault(await _deputy(), _free())
 
 
-async def test_without_the_web_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_web_extra_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     deputy = await _deputy()
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(SettingsError) as refused:
@@ -223,14 +223,14 @@ async def test_without_the_web_extra_the_error_says_what_to_install(monkeypatch:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("module", ("deputize.core.web.pages.local_links", "deputize.core.start"))
-def test_the_module_loads_no_web_framework(module: str) -> None:
+def test_module_loads_no_web_framework(module: str) -> None:
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert not {"starlette", "jinja2", "uvicorn"} & set(done.stdout.split())
 
 
 @pytest.mark.processes
-async def test_the_address_survives_a_new_portal() -> None:
+async def test_pages_keep_their_address_on_a_new_background_loop() -> None:
     deputy = await _deputy()
     before = await deputy.pages.base_url()
     await asyncio.to_thread(portal().close)

@@ -39,7 +39,7 @@ def line(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, Ends]]
         yield client, (peer[:2], server.getsockname()[:2])
 
 
-def test_the_account_of_a_connection_is_told(line: tuple[socket.socket, Ends]) -> None:
+def test_account_of_a_connection_is_found(line: tuple[socket.socket, Ends]) -> None:
     client, ends = line
     assert connection_uid(*ends) == os.geteuid()
     client.close()
@@ -47,17 +47,21 @@ def test_the_account_of_a_connection_is_told(line: tuple[socket.socket, Ends]) -
 
 
 @pytest.mark.parametrize("client", [("127.0.0.1", 1), ("nowhere", 1), ("", 0)])
-def test_of_a_connection_that_is_not_there_nobody_says(client: tuple[str, int]) -> None:
+def test_account_of_an_unknown_connection_is_none(client: tuple[str, int]) -> None:
     assert connection_uid(client, ("127.0.0.1", 2)) is None
 
 
-def test_without_a_table_nobody_says(line: tuple[socket.socket, Ends], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_account_is_none_without_a_connection_table(
+    line: tuple[socket.socket, Ends], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(local_server, "_TABLES", {4: "/proc/none", 16: "/proc/none"})
     assert connection_uid(*line[1]) is None
 
 
 @pytest.mark.parametrize(("account", "status"), [(65534, 403), (-1, 403), (0, 200), (os.geteuid(), 200), (None, 200)])
-async def test_other_accounts_are_refused(monkeypatch: pytest.MonkeyPatch, account: int | None, status: int) -> None:
+async def test_connections_of_other_accounts_are_refused(
+    monkeypatch: pytest.MonkeyPatch, account: int | None, status: int
+) -> None:
     url = await (await _deputy()).pages.base_url()
     monkeypatch.setattr(local_server, "connection_uid", lambda client, server: account)
     async with httpx.AsyncClient(trust_env=False) as client:
@@ -67,7 +71,7 @@ async def test_other_accounts_are_refused(monkeypatch: pytest.MonkeyPatch, accou
     assert ("another account" in answer.text) == (status == 403)
 
 
-async def test_a_program_that_passes_the_question_on_is_not_taken_for_our_pages() -> None:
+async def test_program_that_forwards_the_health_challenge_is_not_accepted() -> None:
     deputy = await _deputy()
     true = await deputy.pages.base_url()
 

@@ -70,7 +70,7 @@ async def get(url: str, method: str = "GET", **headers: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("provider", CLIENTS)
-async def test_a_consent_at_a_provider_that_wants_localhost_goes_through(
+async def test_consent_at_a_provider_that_requires_localhost_completes(
     deputy: Deputy, sandbox: Sandbox, provider: str
 ) -> None:
     (consent,) = await deputy.connect("alice", provider, scopes=[SCOPES[provider]])
@@ -84,7 +84,7 @@ async def test_a_consent_at_a_provider_that_wants_localhost_goes_through(
     assert [one.provider for one in await deputy.connections("alice")] == [provider]
 
 
-async def test_a_no_at_slack_comes_back_by_localhost_too(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_denial_at_slack_returns_by_localhost(deputy: Deputy, sandbox: Sandbox) -> None:
     (consent,) = await deputy.connect("alice", "slack", scopes=["users:read"])
     async with Wire(sandbox) as wire:
         page = await Browser(wire).deny(consent.link)
@@ -92,7 +92,7 @@ async def test_a_no_at_slack_comes_back_by_localhost_too(deputy: Deputy, sandbox
     assert (await deputy.wait_for_consents([consent]))[0].status == "denied"
 
 
-async def test_the_answer_is_handed_on_as_it_came_and_shows_nothing(base: str) -> None:
+async def test_localhost_forwards_the_callback_unchanged_and_shows_nothing(base: str) -> None:
     here, port = base, urlsplit(base).port
     query = "code=a%2Fb%20c+d&state=x%26y&iss=https%3A%2F%2Fslack.com"
     answer = await get(f"{here}/callback/slack?{query}", host=f"localhost:{port}")
@@ -110,7 +110,7 @@ async def test_the_answer_is_handed_on_as_it_came_and_shows_nothing(base: str) -
         *("//callback/slack", "/callback//evil.example.test", "/x/callback/slack", "/callback/slack%0d%0ax"),
     ],
 )
-async def test_no_other_page_is_served_at_localhost(base: str, path: str) -> None:
+async def test_localhost_serves_no_other_page(base: str, path: str) -> None:
     answer = await get(base, host=f"localhost:{urlsplit(base).port}")
     assert answer.status_code == 400
     at = httpx.Request("GET", base, headers={"host": f"localhost:{urlsplit(base).port}"})
@@ -136,7 +136,7 @@ async def test_no_other_page_is_served_at_localhost(base: str, path: str) -> Non
         *("localhost:8736@evil.example.test", "127.0.0.1.evil.example.test", "[::1]", "10.0.0.1", "localhost."),
     ],
 )
-async def test_a_rebound_or_odd_name_is_handed_nowhere(base: str, host: str) -> None:
+async def test_rebound_or_malformed_host_is_not_forwarded(base: str, host: str) -> None:
     """DNS rebinding: a page elsewhere lets its own name lead to us."""
     for name in (host, f"{host}:{urlsplit(base).port}") if ":" not in host else (host,):
         if name == f"localhost:{urlsplit(base).port}":
@@ -146,7 +146,7 @@ async def test_a_rebound_or_odd_name_is_handed_nowhere(base: str, host: str) -> 
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "OPTIONS", "DELETE"])
-async def test_nothing_but_a_get_is_handed_on(base: str, method: str) -> None:
+async def test_only_get_is_forwarded(base: str, method: str) -> None:
     answer = await get(f"{base}/callback/slack?code=a&state=b", method, host=f"localhost:{urlsplit(base).port}")
     assert answer.status_code == 400 and "location" not in answer.headers
 
@@ -154,14 +154,14 @@ async def test_nothing_but_a_get_is_handed_on(base: str, method: str) -> None:
 @pytest.mark.parametrize(
     "query", ["next=https://evil.example.test", "//evil.example.test", "@evil.example.test/", "%0d%0aset-cookie:x=1"]
 )
-async def test_nothing_in_the_query_decides_where_it_goes(base: str, query: str) -> None:
+async def test_query_does_not_decide_the_forwarding_target(base: str, query: str) -> None:
     answer = await get(f"{base}/callback/slack?{query}", host=f"localhost:{urlsplit(base).port}")
     target = urlsplit(answer.headers["location"])
     assert (f"{target.scheme}://{target.netloc}", target.path) == (base, "/callback/slack")
     assert "set-cookie" not in answer.headers
 
 
-async def test_a_callback_at_localhost_without_the_browsers_cookie_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_localhost_callback_without_the_browser_cookie_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
     (consent,) = await deputy.connect("alice", "slack", scopes=["users:read"])
     landed = ""
 
@@ -183,7 +183,7 @@ async def test_a_callback_at_localhost_without_the_browsers_cookie_is_refused(de
     assert await deputy.connections("alice") == []
 
 
-async def test_two_host_lines_or_a_query_with_raw_bytes_are_not_handed_on() -> None:
+async def test_two_host_headers_or_raw_query_bytes_are_not_forwarded() -> None:
     passed = []
 
     async def app(scope: object, receive: object, send: object) -> None:
@@ -197,7 +197,7 @@ async def test_two_host_lines_or_a_query_with_raw_bytes_are_not_handed_on() -> N
     assert len(passed) == 4
 
 
-async def test_over_ipv6_it_hands_on_to_the_ipv6_address() -> None:
+async def test_ipv6_request_is_forwarded_to_the_ipv6_address() -> None:
     async def app(scope: object, receive: object, send: object) -> None:
         raise AssertionError("not handed on")
 

@@ -31,7 +31,7 @@ async def shown() -> AsyncIterator[tuple[Gallery, Chromium]]:
         yield pages, browser
 
 
-async def test_every_page_fits_its_window_in_each_look(shown: tuple[Gallery, Chromium]) -> None:
+async def test_every_page_fits_its_window_in_each_theme(shown: tuple[Gallery, Chromium]) -> None:
     pages, browser = shown
     for look, (width, dark) in LOOKS.items():
         await browser.look(width, dark=dark)
@@ -43,7 +43,7 @@ async def test_every_page_fits_its_window_in_each_look(shown: tuple[Gallery, Chr
             assert await browser.run("document.styleSheets[0].cssRules.length > 20"), (name, look)
 
 
-async def test_an_approval_can_be_read_and_answered_by_keyboard_alone(shown: tuple[Gallery, Chromium]) -> None:
+async def test_approval_can_be_read_and_decided_by_keyboard(shown: tuple[Gallery, Chromium]) -> None:
     pages, browser = shown
     await browser.look(1000)
     await pages.open(browser, "approve")
@@ -61,7 +61,7 @@ async def test_an_approval_can_be_read_and_answered_by_keyboard_alone(shown: tup
 
 
 @pytest.mark.counterpart
-async def test_no_page_has_a_serious_barrier(shown: tuple[Gallery, Chromium]) -> None:
+async def test_pages_have_no_serious_accessibility_barrier(shown: tuple[Gallery, Chromium]) -> None:
     script, (pages, browser) = require_axe(), shown
     found = {}
     for look, (width, dark) in LOOKS.items():
@@ -78,7 +78,7 @@ async def test_no_page_has_a_serious_barrier(shown: tuple[Gallery, Chromium]) ->
     ]
 
 
-async def test_another_user_in_another_browser_sees_nothing_of_it(shown: tuple[Gallery, Chromium]) -> None:
+async def test_another_user_in_another_browser_sees_no_secret(shown: tuple[Gallery, Chromium]) -> None:
     pages, _ = shown
     async with Chromium.started() as other:
         await as_user(other, pages, "bob")

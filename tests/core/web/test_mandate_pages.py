@@ -47,7 +47,7 @@ async def opened(local: bool = False) -> tuple[World, str]:
 
 
 @pytest.mark.parametrize("local", [False, True])
-async def test_a_yes_to_more_like_it_is_given_listed_and_ended(local: bool) -> None:
+async def test_mandate_is_created_listed_and_ended_on_pages(local: bool) -> None:
     world, me = await opened(local)
     approval, browser = await asked(world), world.browser()
     page = await browser.open(f"{me}/approve/{approval.id}")
@@ -65,7 +65,7 @@ async def test_a_yes_to_more_like_it_is_given_listed_and_ended(local: bool) -> N
     assert world.events("mandate.") == ["mandate.given", "mandate.used", "mandate.ended"]
 
 
-async def test_a_plain_yes_gives_none_and_what_destroys_is_offered_none() -> None:
+async def test_plain_approval_creates_no_mandate_and_destructive_acts_offer_none() -> None:
     world, _ = await opened()
     browser = world.browser()
     page = await browser.open(f"/approve/{(await asked(world)).id}")
@@ -77,7 +77,7 @@ async def test_a_plain_yes_gives_none_and_what_destroys_is_offered_none() -> Non
 @pytest.mark.parametrize(
     "fields", [{"most": "0"}, {"most": "201"}, {"most": "-1"}, {"most": "x"}, {"most": "9" * 9}, {"hours": "8760"}]
 )
-async def test_an_odd_form_neither_approves_nor_gives_anything(fields: dict[str, str]) -> None:
+async def test_invalid_form_neither_approves_nor_creates_a_mandate(fields: dict[str, str]) -> None:
     world, _ = await opened()
     approval, browser = await asked(world), world.browser()
     page = await browser.open(f"/approve/{approval.id}")
@@ -86,7 +86,7 @@ async def test_an_odd_form_neither_approves_nor_gives_anything(fields: dict[str,
     await asked(world)
 
 
-async def test_after_a_no_the_form_gives_nothing() -> None:
+async def test_form_after_a_rejection_creates_no_mandate() -> None:
     world, _ = await opened()
     approval, browser = await asked(world), world.browser()
     page = await browser.open(f"/approve/{approval.id}")
@@ -96,7 +96,7 @@ async def test_after_a_no_the_form_gives_nothing() -> None:
 
 
 @pytest.mark.parametrize("mandate", ["", "\0", "../x", "x" * 10_000])
-async def test_mandate_of_another_form_is_none_to_end(mandate: str) -> None:
+async def test_malformed_mandate_id_ends_nothing(mandate: str) -> None:
     world, _ = await opened()
     approval = await asked(world)
     browser = world.browser()
@@ -107,7 +107,7 @@ async def test_mandate_of_another_form_is_none_to_end(mandate: str) -> None:
     assert ended.status == 200 and len(await world.deputy.mandates("alice")) == 1
 
 
-async def test_another_user_neither_gives_nor_ends_one() -> None:
+async def test_another_user_can_neither_create_nor_end_a_mandate() -> None:
     world, _ = await opened()
     approval = await asked(world)
     browser = world.browser()

@@ -54,7 +54,7 @@ async def read(http: httpx.AsyncClient) -> Read:
     return parsed(answer.text)
 
 
-async def test_each_call_counts_once_by_what_came_of_it() -> None:
+async def test_each_call_is_counted_once_by_its_outcome() -> None:
     async with watched() as (deputy, sandbox, http):
         with pytest.raises(ConsentRequired):
             await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", "c"))
@@ -75,7 +75,7 @@ async def test_each_call_counts_once_by_what_came_of_it() -> None:
         assert found(now, "deputize_waiting", kind="consent") == 0 and found(now, "deputize_audit_failing") == 0
 
 
-async def test_vaults_queue_is_counted_and_omitted_while_it_is_silent(
+async def test_pending_requests_are_counted_unless_the_vault_is_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(metrics, "FRESH", 0.0)
@@ -93,7 +93,7 @@ async def test_vaults_queue_is_counted_and_omitted_while_it_is_silent(
         assert not [name for name, _ in now if name in ("deputize_waiting", "deputize_revocations_due")]
 
 
-async def test_no_name_that_anybody_can_choose_becomes_a_label() -> None:
+async def test_freely_chosen_names_do_not_become_labels() -> None:
     async with watched() as (deputy, _, http):
         who = User("alice@example.test", tenant="acme-tenant")
         for number in range(50):
@@ -104,7 +104,7 @@ async def test_no_name_that_anybody_can_choose_becomes_a_label() -> None:
         assert not [word for word in ("alice", "acme", "made_up", "thread-1", "id-1") if word in text]
 
 
-async def test_the_page_lists_all_of_them_with_their_labels() -> None:
+async def test_documentation_lists_all_metrics_with_labels() -> None:
     page = (CHECKOUT / "docs/operations.md").read_text()
     rows = re.findall(r"^\| `(deputize_\w+)` \| ([^|]*)\|", page, re.MULTILINE)
     async with await build() as deputy:
@@ -113,7 +113,7 @@ async def test_the_page_lists_all_of_them_with_their_labels() -> None:
     assert listed == {one.name: one.labels for one in made}
 
 
-def test_letters_that_mean_something_in_the_format_are_read_as_they_are() -> None:
+def test_special_characters_in_labels_are_escaped() -> None:
     strange = 'a"b\\c\nd} 1'
     counter, took = Metric("x_total", "counter", "Help.", ("label",)), Histogram("y_seconds", "Help.", ("label",))
     counter.add(strange, by=2)

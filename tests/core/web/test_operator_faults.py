@@ -41,7 +41,9 @@ async def test_operator_faults_are_shown_and_logged(
             assert "'google'" in logged[0] and (await world.status(consent))[0] == "failed"
 
 
-async def test_what_is_nobodys_fault_can_be_tried_again(caplog: pytest.LogCaptureFixture, world: World) -> None:
+async def test_temporary_failure_can_be_retried_and_is_not_logged(
+    caplog: pytest.LogCaptureFixture, world: World
+) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     back = f"/callback/google?state={query_of(url)['state']}&error=temporarily_unavailable"

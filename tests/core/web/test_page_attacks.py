@@ -40,7 +40,7 @@ async def kept(folder: Path) -> tuple[World, Path, str]:
 
 
 @pytest.mark.parametrize("odd", BY_HAND, ids=repr)
-async def test_row_written_by_hand_is_not_shown_and_breaks_no_page(odd: dict[str, object], tmp_path: Path) -> None:
+async def test_hand_written_row_is_hidden_and_breaks_no_page(odd: dict[str, object], tmp_path: Path) -> None:
     world, path, line = await kept(tmp_path)
     row = json.loads(line)
     mark = json.dumps({"user": row["user"]}, separators=(",", ":"))[1:-1]
@@ -53,7 +53,7 @@ async def test_row_written_by_hand_is_not_shown_and_breaks_no_page(odd: dict[str
     assert [one.tool for one in found.entries] == ["gmail_star"] and not found.whole
 
 
-async def test_rows_under_an_earlier_key_count_while_that_is_known(tmp_path: Path) -> None:
+async def test_rows_under_an_earlier_key_are_shown_while_it_is_known(tmp_path: Path) -> None:
     world, _, _ = await kept(tmp_path)
     for old, seen in (([b"k" * 32], 1), ([], 0)):
         names, world.deputy.audit = world.deputy.audit.names, Audit(tmp_path / "audit", b"n" * 32, old_keys=old)
@@ -61,7 +61,7 @@ async def test_rows_under_an_earlier_key_count_while_that_is_known(tmp_path: Pat
         assert len((await history_of(world.deputy, User("alice"))).entries) == seen
 
 
-async def test_a_record_is_told_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_history_is_read_outside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     world, threads, told = await done("1"), set[int](), _Teller.entry
 
     def entry(self: _Teller, row: Mapping[str, Any]) -> Entry:
@@ -81,7 +81,7 @@ async def deny(act: Act) -> Verdict:
     return Verdict.DENY
 
 
-async def test_a_second_tab_says_what_is_so_whatever_is_pressed_there() -> None:
+async def test_second_tab_shows_the_current_state_whatever_is_pressed() -> None:
     world = await done("1")
     browser = world.browser()
     page = await browser.open("/activity")
@@ -95,7 +95,7 @@ async def test_a_second_tab_says_what_is_so_whatever_is_pressed_there() -> None:
         assert len([form for form in late.forms if form.action.endswith("/undo")]) == 1  # of the one undoing
 
 
-async def test_a_yes_after_a_no_in_another_tab_is_a_question_again() -> None:
+async def test_approval_after_a_rejection_in_another_tab_asks_again() -> None:
     world = await done("1")
     browser = world.browser()
     page = await browser.open("/activity")
@@ -107,7 +107,7 @@ async def test_a_yes_after_a_no_in_another_tab_is_a_question_again() -> None:
     assert late.status == 200 and "Undo this?" in words_of(late)
 
 
-async def test_an_undo_that_the_rules_forbid_is_no_fault_of_this_server() -> None:
+async def test_undo_denied_by_policy_is_not_a_server_error() -> None:
     world = await done("1")
     browser = world.browser()
     page = await browser.open("/activity")
@@ -117,7 +117,7 @@ async def test_an_undo_that_the_rules_forbid_is_no_fault_of_this_server() -> Non
 
 
 @pytest.mark.parametrize("act", ["0" * 12, "", "\u202e<b>", "x" * 9000])
-async def test_an_act_of_nobody_is_refused_in_words_for_people(act: str) -> None:
+async def test_unknown_act_is_refused_with_a_readable_message(act: str) -> None:
     world = await done("1")
     browser = world.browser()
     page = await browser.open("/activity")
@@ -127,7 +127,7 @@ async def test_an_act_of_nobody_is_refused_in_words_for_people(act: str) -> None
     assert said.status == 409 and "can no longer be undone" in words_of(said) and mine.id not in said.text
 
 
-async def test_lists_show_long_texts_cut_and_questions_in_their_order(
+async def test_lists_truncate_long_texts_and_keep_request_order(
     world: World,
 ) -> None:
     await world.connected("send")
@@ -142,7 +142,7 @@ async def test_lists_show_long_texts_cut_and_questions_in_their_order(
         assert re.findall(r"example.test · (\d)", page.text) == list("01234567"), address
 
 
-async def test_a_page_is_made_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_page_is_rendered_outside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     world, threads = await make(agent="Agent"), set[int]()
     monkeypatch.setattr(texts, "EFFECTS", {"sends": Slow(threads)})
     await world.connected("send")

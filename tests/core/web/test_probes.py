@@ -60,14 +60,14 @@ def always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "FRESH", 0.0)
 
 
-async def test_a_process_lives_whatever_its_store_does() -> None:
+async def test_liveness_does_not_depend_on_the_store() -> None:
     async with probed() as one:
         one.down = StoreUnavailable("The vault does not answer.")
         one.of.leave()
         assert await one.ask("/healthz") == (200, "ok") and one.looks == 0
 
 
-async def test_it_is_ready_as_long_as_its_store_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_readiness_follows_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "PATIENCE", 0.05)
     async with probed() as one:
         assert await one.ask() == (200, "ok")
@@ -79,7 +79,7 @@ async def test_it_is_ready_as_long_as_its_store_answers(monkeypatch: pytest.Monk
         assert await one.ask() == (200, "ok")
 
 
-async def test_a_process_whose_key_no_longer_opens_the_vault_is_not_ready() -> None:
+async def test_process_with_an_outdated_key_is_not_ready() -> None:
     async with probed() as one:
         one.deputy.vault.rekey([bytes(range(32))])
         assert await one.ask() == (503, "vault_error")
@@ -105,13 +105,13 @@ async def test_process_that_cannot_audit_is_not_ready(tmp_path: Path, monkeypatc
         assert await one.ask() == (200, "ok"), "it tried by itself"
 
 
-async def test_whoever_is_told_to_end_says_so_before_it_does() -> None:
+async def test_process_told_to_stop_is_not_ready() -> None:
     async with probed() as one:
         one.of.leave()
         assert await one.ask() == (503, "leaving") and one.looks == 0
 
 
-async def test_however_many_ask_the_store_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_concurrent_probes_read_the_store_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "FRESH", 60.0)
     async with probed() as one:
         one.slow = 0.01

@@ -28,7 +28,7 @@ async def submitted(browser: Browser, page: Page, decision: str, **fields: str) 
     return await browser.submit(page, page.forms[0], decision=decision, **fields)
 
 
-async def test_a_link_is_shown_in_full_beside_its_host_and_the_press_is_what_counts() -> None:
+async def test_elicitation_link_is_shown_in_full_and_needs_a_button_press() -> None:
     foreign = Foreign([SEND], reply=replies(asks(LINK), text("did it")))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
         browser = browser_of(deputy)
@@ -46,7 +46,7 @@ async def test_a_link_is_shown_in_full_beside_its_host_and_the_press_is_what_cou
         assert "mcp.other.example has your answer" in words_of(await browser.open(question.link))
 
 
-async def test_a_form_is_checked_and_only_what_was_filled_in_leaves() -> None:
+async def test_elicitation_form_is_validated_and_only_filled_fields_are_sent() -> None:
     foreign = Foreign([SEND], reply=replies(asks(FORM), text("did it")))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
         browser, question = browser_of(deputy), await asked(deputy)
@@ -69,7 +69,7 @@ async def test_a_form_is_checked_and_only_what_was_filled_in_leaves() -> None:
 
 
 @pytest.mark.parametrize(("pressed", "sent"), [("decline", "decline"), ("cancel", "cancel")])
-async def test_a_person_may_decline_or_close_it_without_filling_anything_in(pressed: str, sent: str) -> None:
+async def test_elicitation_can_be_declined_or_cancelled_without_input(pressed: str, sent: str) -> None:
     foreign = Foreign([SEND], reply=replies(asks(FORM), text("not done", isError=True)))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
         browser, question = browser_of(deputy), await asked(deputy)
@@ -79,7 +79,7 @@ async def test_a_person_may_decline_or_close_it_without_filling_anything_in(pres
     assert foreign.asked[-1][1]["inputResponses"] == {"q": {"action": sent}}
 
 
-async def test_an_answer_can_be_taken_back_until_it_has_been_sent() -> None:
+async def test_elicitation_answer_can_be_withdrawn_until_it_is_sent() -> None:
     foreign = Foreign([SEND], reply=replies(asks(LINK), text("no", isError=True)))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
         browser, question = browser_of(deputy), await asked(deputy)
@@ -89,7 +89,7 @@ async def test_an_answer_can_be_taken_back_until_it_has_been_sent() -> None:
     assert foreign.asked[-1][1]["inputResponses"] == {"q": {"action": "decline"}}
 
 
-async def test_another_user_nobody_and_an_odd_form_get_nothing() -> None:
+async def test_elicitation_is_hidden_from_other_users_and_malformed_forms() -> None:
     async with foreign_deputy(Foreign([SEND], reply=replies(asks(LINK))), policy=allow_all) as deputy:
         question, alice = await asked(deputy), browser_of(deputy)
         page = await alice.open(question.link)
@@ -104,7 +104,7 @@ async def test_another_user_nobody_and_an_odd_form_get_nothing() -> None:
         assert now is not None and now.status == "pending"
 
 
-async def test_what_a_stranger_writes_is_text_on_our_page() -> None:
+async def test_elicitation_text_is_escaped() -> None:
     evil = '"><script>alert(1)</script>\u202e<b>Approve</b>'
     fields = form(a={"type": "string", "title": evil, "description": evil, "default": evil, "enum": [evil]})
     both = asks(LINK | {"message": evil, "url": "https://x.example/'\"><script>"})
@@ -120,14 +120,14 @@ async def test_what_a_stranger_writes_is_text_on_our_page() -> None:
             assert listed.status == 200 and "<script" not in listed.text and f"/approve/{question.id}" in listed.text
 
 
-async def test_a_link_in_other_letters_is_marked() -> None:
+async def test_elicitation_link_with_lookalike_characters_is_marked() -> None:
     link = LINK | {"url": "https://xn--ggle-0nda.example/"}
     async with foreign_deputy(Foreign([SEND], reply=lambda *_: asks(link)), policy=allow_all) as deputy:
         page = await browser_of(deputy).open((await asked(deputy)).link)
     assert "written in other letters than it seems" in words_of(page)
 
 
-async def test_the_list_of_a_step_says_that_it_was_answered() -> None:
+async def test_request_summary_marks_an_answered_elicitation() -> None:
     async with foreign_deputy(Foreign([SEND], reply=lambda *_: asks(LINK)), policy=allow_all) as deputy:
         question, browser = await asked(deputy), browser_of(deputy)
         await deputy.questions.reply(question.id, "accept", by=ALICE)

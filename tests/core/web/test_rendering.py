@@ -72,14 +72,14 @@ async def test_every_answer_forbids_storing_sniffing_framing_and_foreign_content
         assert page.headers["referrer-policy"] == ("same-origin" if "<form" in page.text else "no-referrer")
 
 
-async def test_no_page_has_a_script_an_inline_style_or_anything_from_elsewhere(world: World) -> None:
+async def test_pages_have_no_script_inline_style_or_foreign_resource(world: World) -> None:
     for page in await _all_pages(world):
         assert not re.search(r"<script|<style|\sstyle=|\son\w+=|<iframe|<img|@import", page.text)
         links = re.findall(r'(?:href|src|action)="([^"]*)"', page.text)
         assert all(link.startswith(("/", "https://deputy.example.test/")) for link in links), links
 
 
-async def test_every_page_is_whole_english_html_with_one_heading_and_closed_tags(world: World) -> None:
+async def test_every_page_is_valid_english_html_with_one_heading(world: World) -> None:
     for page in await _all_pages(world):
         if page.headers["content-type"].startswith("text/html"):
             assert page.text.startswith('<!doctype html>\n<html lang="en">')
@@ -114,7 +114,7 @@ class _Tags(HTMLParser):
             self.open.append(f"/{tag}")
 
 
-async def test_the_stylesheet_is_ours_and_has_dark_colours_and_a_visible_focus(world: World) -> None:
+async def test_stylesheet_has_dark_colours_and_a_visible_focus(world: World) -> None:
     style = await world.send("GET", "/style.css")
     assert style.status_code == 200 and style.headers["content-type"].startswith("text/css")
     assert "prefers-color-scheme: dark" in style.text and ":focus-visible" in style.text
@@ -122,7 +122,7 @@ async def test_the_stylesheet_is_ours_and_has_dark_colours_and_a_visible_focus(w
 
 
 @pytest.mark.parametrize("path", ["/connections", "/refused", "/health", "/style.css", "/nowhere"])
-async def test_head_answers_as_get_without_a_body(path: str, world: World) -> None:
+async def test_head_answers_like_get_without_a_body(path: str, world: World) -> None:
     get, head = [await world.send(method, path, user="alice") for method in ("GET", "HEAD")]
     assert head.status_code == get.status_code and head.content == b""
     drop = {"set-cookie"}
@@ -141,7 +141,7 @@ def _inert(page: httpx.Response) -> None:
     assert _Tags.left_open(page.text) == []
 
 
-async def test_nothing_that_is_shown_of_a_consent_can_be_more_than_text() -> None:
+async def test_consent_values_are_escaped() -> None:
     evil_provider = replace(
         GOOGLE, label=EVIL, oauth=replace(GOOGLE.oauth, login_hint=""), scope_descriptions={READ: EVIL, "openid": EVIL}
     )
@@ -160,7 +160,7 @@ async def test_nothing_that_is_shown_of_a_consent_can_be_more_than_text() -> Non
     _inert(await world.send("GET", path_of(consent), user="alice"))
 
 
-async def test_nothing_that_is_shown_of_an_account_can_be_more_than_text() -> None:
+async def test_account_values_are_escaped() -> None:
     world = await make(
         provider=replace(
             GOOGLE, apis=replace(GOOGLE.apis, identity=replace(GOOGLE.apis.identity, name=EVIL.replace("{{7*7}}", "")))
@@ -178,7 +178,7 @@ async def test_nothing_that_is_shown_of_an_account_can_be_more_than_text() -> No
     assert "disconnected" in gone.text and "<script" not in gone.text and "&lt;script&gt;" in gone.text
 
 
-async def test_nothing_that_is_shown_of_an_act_can_be_more_than_text() -> None:
+async def test_act_values_are_escaped() -> None:
     world = await make(agent=EVIL)
     await world.connected("send")
     approval = await world.approval(EVIL)
@@ -205,16 +205,16 @@ async def test_nested_arguments_are_all_shown(world: World) -> None:
 
 
 @pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200b", "\u200f", "\x1b", "\x00", "\ufeff", "\U000e0041"])
-def test_characters_that_hide_or_reorder_text_are_shown_by_name(hidden: str) -> None:
+def test_hiding_or_reordering_characters_are_shown_by_code_point(hidden: str) -> None:
     assert visible(f"a{hidden}b") == f"a[U+{ord(hidden):04X}]b"
 
 
-def test_characters_that_people_write_stay_as_they_are() -> None:
+def test_ordinary_characters_are_unchanged() -> None:
     text = "Zoë, 山田太郎\n\t\N{HEBREW LETTER ALEF}\N{FAMILY}\N{ZERO WIDTH JOINER}\N{FAMILY} привет"
     assert visible(text) == text and visible(7) == 7
 
 
-async def test_a_recipient_that_reads_backwards_is_seen_for_what_it_is(world: World) -> None:
+async def test_recipient_with_reversed_text_is_made_visible(world: World) -> None:
     await world.connected("send")
     approval = await world.approval("tset.elpmaxe@\u202eecila")
     page = await world.send("GET", f"/approve/{approval.id}", user="alice")
@@ -232,7 +232,7 @@ async def test_a_recipient_that_reads_backwards_is_seen_for_what_it_is(world: Wo
         (VaultError("A record cannot be opened.", hint="Check the key."), 500),
     ],
 )
-async def test_an_error_from_below_is_a_page_with_what_happened_and_what_to_do(
+async def test_deputize_error_page_shows_what_happened_and_what_to_do(
     error: Any, status: int, monkeypatch: pytest.MonkeyPatch, world: World
 ) -> None:
 
@@ -247,7 +247,7 @@ async def test_an_error_from_below_is_a_page_with_what_happened_and_what_to_do(
 
 
 @pytest.mark.parametrize("path", ["/connect/x", "/connections", "/callback/google?state=a&code=canary-code"])
-async def test_an_unexpected_error_is_a_page_and_a_log_line_without_its_words(
+async def test_unexpected_error_page_and_log_omit_the_error_text(
     path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, world: World
 ) -> None:
 
@@ -264,7 +264,7 @@ async def test_an_unexpected_error_is_a_page_and_a_log_line_without_its_words(
     assert "RuntimeError in test_rendering.py" in caplog.text
 
 
-async def test_a_verifier_that_fails_or_answers_nonsense_lets_nobody_in(world: World) -> None:
+async def test_failing_verifier_lets_nobody_in(world: World) -> None:
 
     def fails(_: Request) -> User:
         raise KeyError("session")
@@ -279,7 +279,7 @@ async def test_a_verifier_that_fails_or_answers_nonsense_lets_nobody_in(world: W
         assert page.status_code == status and "Google" not in page.text
 
 
-async def test_a_verifier_may_be_async_and_may_give_a_plain_id(world: World) -> None:
+async def test_verifier_may_be_async_and_return_a_plain_id(world: World) -> None:
 
     async def verifier(_: Request) -> str:
         return "alice"
@@ -288,7 +288,7 @@ async def test_a_verifier_may_be_async_and_may_give_a_plain_id(world: World) -> 
     assert (await world.send("GET", path_of(await world.asked()))).status_code == 200
 
 
-async def test_a_tenant_is_part_of_who_somebody_is(world: World) -> None:
+async def test_tenant_is_part_of_the_user(world: World) -> None:
     consent = await world.deputy.consents.require(User("alice", "acme"), world.deputy.apps["google"], [READ])
     assert (await world.send("GET", path_of(consent), user="alice")).status_code == 403
 
@@ -322,7 +322,7 @@ async def _mounted(sign_in: str = "") -> World:
     return world
 
 
-async def test_mounted_under_a_path_every_link_and_form_stays_below_it() -> None:
+async def test_mounted_pages_keep_every_link_and_form_below_their_path() -> None:
     world = await _mounted()
     consent, browser = await world.asked(), world.browser()
     assert consent.link.startswith("https://deputy.example.test/agents/deputy/connect/")
@@ -345,13 +345,13 @@ async def test_mounted_under_a_path_every_link_and_form_stays_below_it() -> None
     assert (await browser.open("/agents/deputy/callback/google?code=x")).url.endswith("/agents/deputy/refused")
 
 
-async def test_mounted_under_a_path_the_sign_in_page_gets_the_whole_path_back() -> None:
+async def test_mounted_pages_give_sign_in_the_complete_path() -> None:
     world = await _mounted("/login")
     response = await world.send("GET", path_of(await world.asked()))
     assert response.headers["location"].startswith("/login?next=%2Fagents%2Fdeputy%2Fconnect%2F")
 
 
-async def test_behind_a_proxy_with_a_prefix_links_have_the_prefix() -> None:
+async def test_proxy_prefix_is_used_in_links() -> None:
     world = await make(base="https://deputy.example.test/agents")
     path = path_of(await world.asked())
     for asked, prefix in (
@@ -369,7 +369,7 @@ async def test_behind_a_proxy_with_a_prefix_links_have_the_prefix() -> None:
 @pytest.mark.parametrize(
     "prefix", ["//evil.example.test", "/\\evil.example.test", "https://evil.example.test", "/evil", "/x//", "\r\n/x"]
 )
-async def test_a_prefix_that_comes_from_the_client_leads_nowhere(prefix: str) -> None:
+async def test_prefix_sent_by_the_client_is_ignored(prefix: str) -> None:
     world = await make(sign_in="/login")
     await world.connected("readonly")
     consent = await world.asked("send")
@@ -388,7 +388,7 @@ async def test_a_prefix_that_comes_from_the_client_leads_nowhere(prefix: str) ->
                 assert '"//' not in answer.text and "/x/" not in answer.text
 
 
-async def test_every_answer_keeps_other_origins_at_a_distance() -> None:
+async def test_every_answer_isolates_other_origins() -> None:
     for local in (False, True):
         world = await make(local=local)
         consent = await world.asked()
@@ -407,7 +407,7 @@ async def test_every_answer_keeps_other_origins_at_a_distance() -> None:
 # --- words ---------------------------------------------------------------------------------------------------------
 
 
-async def test_while_the_code_is_being_redeemed_the_page_says_to_wait_and_looks_again(world: World) -> None:
+async def test_page_during_redemption_says_to_wait(world: World) -> None:
     consent = await world.asked()
     await press(world, consent)
     (record,) = await world.deputy.vault.scan("consent")
@@ -422,7 +422,7 @@ async def test_while_the_code_is_being_redeemed_the_page_says_to_wait_and_looks_
 
 
 @pytest.mark.parametrize("reason", [*texts.ENDED, "nobody-knows", ""])
-async def test_every_failure_has_its_words(reason: str, world: World) -> None:
+async def test_every_failure_reason_has_a_text(reason: str, world: World) -> None:
     consent = await world.asked()
     (record,) = await world.deputy.vault.scan("consent")
     await world.deputy.vault.swap(record, record.json | {"status": "failed", "reason": reason, "account": "a@b.test"})
@@ -434,7 +434,7 @@ async def test_every_failure_has_its_words(reason: str, world: World) -> None:
 
 
 @pytest.mark.parametrize("error", ["access_denied", "server_error", "invalid_scope", "admin_policy_enforced", "odd"])
-async def test_every_error_of_a_provider_has_an_outcome_and_its_words(error: str, world: World) -> None:
+async def test_every_provider_error_has_an_outcome_and_a_text(error: str, world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     query = f"state={query_of(url)['state']}&error={error}"
@@ -444,7 +444,7 @@ async def test_every_error_of_a_provider_has_an_outcome_and_its_words(error: str
     assert ("You said no" in page.text) == (error == "access_denied")
 
 
-def test_times_are_told_in_whole_minutes() -> None:
+def test_durations_are_whole_minutes() -> None:
     assert [texts.minutes(s) for s in (0, 29, 61, 119, 600, 3600)] == [
         *["1 minute"] * 3,
         "2 minutes",
@@ -453,7 +453,7 @@ def test_times_are_told_in_whole_minutes() -> None:
     ]
 
 
-async def test_an_agent_without_a_name_is_your_agent() -> None:
+async def test_agent_without_a_name_is_called_your_agent() -> None:
     world = await make(agent="agent")
     page = await world.send("GET", path_of(await world.asked()), user="alice")
     assert "Your agent wants to act for you at Google" in words_of(page)

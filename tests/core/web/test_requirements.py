@@ -32,7 +32,7 @@ SECURITY = {
 }
 
 
-async def test_A4_state_is_set_only_after_the_click_and_bound_to_the_browser_by_a_cookie(world: World) -> None:
+async def test_A4_state_is_created_after_the_click_and_bound_to_the_browser_cookie(world: World) -> None:
     consent = await world.asked()
     await world.send("GET", path_of(consent), user="alice")
     assert await world.deputy.vault.scan("state") == []
@@ -44,12 +44,12 @@ async def test_A4_state_is_set_only_after_the_click_and_bound_to_the_browser_by_
     assert state.encode() not in b"".join(row[0].encode() + row[1] for row in rows)
 
 
-async def test_A5_the_way_back_is_one_path_for_each_app(world: World) -> None:
+async def test_A5_each_app_has_one_callback_path(world: World) -> None:
     url, _ = await press(world, await world.asked())
     assert query_of(url)["redirect_uri"] == "https://deputy.example.test/callback/google"
 
 
-async def test_A7_in_local_mode_the_way_back_is_loopback_by_address() -> None:
+async def test_A7_local_mode_callback_is_a_loopback_address() -> None:
     world = await make(local=True)
     url, _ = await press(world, await world.asked(), user="")
     assert query_of(url)["redirect_uri"] == "http://127.0.0.1:8736/callback/google"
@@ -64,7 +64,7 @@ async def test_A7_local_mode_is_for_loopback_only(base: str) -> None:
 @pytest.mark.parametrize(
     "evil", ["//evil.example.test", "https://evil.example.test", "/\\evil.example.test", "%2f%2fevil.example.test"]
 )
-async def test_A8_nothing_that_a_request_says_decides_where_we_redirect(evil: str) -> None:
+async def test_A8_request_content_never_decides_a_redirect(evil: str) -> None:
     world = await make(sign_in="/login")
     for path in (f"/connect/{evil}", f"/connect/x?next={evil}&return_to={evil}", f"/approve/x?next={evil}"):
         response = await world.send("GET", path, headers={"x-forwarded-host": "evil.example.test"})
@@ -79,12 +79,12 @@ async def test_A8_nothing_that_a_request_says_decides_where_we_redirect(evil: st
 
 
 @pytest.mark.parametrize("sign_in", ["//evil.example.test", "http://x.example.test", "javascript:alert(1)", "/\\evil"])
-async def test_A8_the_sign_in_page_is_a_path_or_https(sign_in: str) -> None:
+async def test_A8_sign_in_page_is_a_path_or_https(sign_in: str) -> None:
     with pytest.raises(SettingsError):
         await make(sign_in=sign_in)
 
 
-async def test_A9_the_code_leaves_the_address_bar_and_no_page_tells_it_to_anybody(world: World) -> None:
+async def test_A9_code_leaves_the_address_bar_and_no_page_leaks_it(world: World) -> None:
     consent, browser = await world.asked(), world.browser()
     page = await browser.allow(consent.link)
     assert page.url == consent.link
@@ -98,7 +98,7 @@ async def test_A9_the_code_leaves_the_address_bar_and_no_page_tells_it_to_anybod
     assert "code" not in page.text.replace("<code>", "").replace("</code>", "")
 
 
-async def test_A9_a_refused_callback_leaves_no_code_in_the_address_bar_either(world: World) -> None:
+async def test_A9_refused_callback_leaves_no_code_in_the_address_bar(world: World) -> None:
     page = await world.browser().open("/callback/google?code=secret&state=secret")
     assert page.url == "https://deputy.example.test/refused" and page.status == 403
 
@@ -112,12 +112,12 @@ async def test_A10_every_redirect_is_a_303() -> None:
     assert {status for status in ours if status >= 300} == {303}
 
 
-async def test_A11_only_the_providers_own_https_address_is_opened(world: World) -> None:
+async def test_A11_only_the_providers_own_https_url_is_opened(world: World) -> None:
     url, _ = await press(world, await world.asked())
     assert urlsplit(url)[:3] == ("https", "accounts.google.com", "/o/oauth2/v2/auth")
 
 
-async def test_A12_a_refusal_uses_the_state_up_and_its_text_is_never_shown(world: World) -> None:
+async def test_A12_denial_uses_up_the_state_and_its_text_is_not_shown(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     state, evil = query_of(url)["state"], "<script>alert(1)</script>"
@@ -130,7 +130,7 @@ async def test_A12_a_refusal_uses_the_state_up_and_its_text_is_never_shown(world
     assert (await world.status(consent))[0] == "denied" and world.token_requests == 0
 
 
-async def test_A12_an_error_nobody_knows_is_told_in_our_words_only(world: World) -> None:
+async def test_A12_unknown_provider_error_is_shown_in_our_own_text(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     back = f"/callback/google?state={query_of(url)['state']}&error=<img src=x onerror=alert(1)>"
@@ -142,7 +142,7 @@ async def test_A12_an_error_nobody_knows_is_told_in_our_words_only(world: World)
 # --- links ---------------------------------------------------------------------------------------------------------
 
 
-async def test_B1_a_link_is_ours_opaque_and_stored_as_a_hash_only(world: World) -> None:
+async def test_B1_link_is_ours_opaque_and_stored_as_a_hash(world: World) -> None:
     consent = await world.asked(user="alice@example.test")
     assert consent.link.startswith("https://deputy.example.test/connect/")
     ticket = consent.link.rpartition("/")[2]
@@ -153,7 +153,7 @@ async def test_B1_a_link_is_ours_opaque_and_stored_as_a_hash_only(world: World) 
             assert ticket not in record.key and ticket.encode() not in record.plain.reveal()
 
 
-async def test_B2_a_web_application_that_cannot_tell_users_apart_does_not_start(world: World) -> None:
+async def test_B2_web_application_without_a_verifier_does_not_start(world: World) -> None:
     with pytest.raises(SettingsError) as refused:
         pages_app(world.deputy, verifier=None)
     assert "verifier=lambda request:" in refused.value.hint
@@ -162,13 +162,13 @@ async def test_B2_a_web_application_that_cannot_tell_users_apart_does_not_start(
 
 
 @pytest.mark.parametrize("base", ["http://deputy.example.test", "ftp://deputy.example.test", "deputy.example.test", ""])
-async def test_B2_pages_do_not_start_where_cookies_would_travel_in_the_clear(base: str, world: World) -> None:
+async def test_B2_pages_do_not_start_over_plain_http(base: str, world: World) -> None:
     world.deputy.pages = type(world.deputy.pages)(base)  # type: ignore[call-arg]
     with pytest.raises(SettingsError, match="cannot be served at"):
         pages_app(world.deputy, verifier=lambda _: None)
 
 
-async def test_B3_on_https_the_cookies_are_host_bound_secure_and_lax(world: World) -> None:
+async def test_B3_https_cookies_are_host_bound_secure_and_lax(world: World) -> None:
     consent = await world.asked()
     opened = await world.send("GET", path_of(consent), user="alice")
     ((name, line),) = cookies_of(opened).items()
@@ -180,7 +180,7 @@ async def test_B3_on_https_the_cookies_are_host_bound_secure_and_lax(world: Worl
     assert {"secure", "httponly", "samesite=lax", "path=/"} <= flags and not any("domain" in f for f in flags)
 
 
-async def test_B3_on_loopback_the_cookies_are_plain_named_by_the_vault_and_short_lived() -> None:
+async def test_B3_loopback_cookies_are_named_by_the_vault_and_short_lived() -> None:
     world = await make(local=True)
     consent = await world.asked()
     opened, kept = await world.look(path_of(consent))
@@ -195,7 +195,7 @@ async def test_B3_on_loopback_the_cookies_are_plain_named_by_the_vault_and_short
     assert name not in jar and len(jar) == 2
 
 
-async def test_B3_the_nonce_cookie_lives_ten_minutes_and_goes_with_the_callback() -> None:
+async def test_B3_nonce_cookie_lives_ten_minutes_and_ends_with_the_callback() -> None:
     for world, user in ((await make(), "alice"), (await make(local=True), "")):
         consent, browser = await world.asked(), world.browser(user)
         page = await browser.open(consent.link)
@@ -209,14 +209,14 @@ async def test_B3_the_nonce_cookie_lives_ten_minutes_and_goes_with_the_callback(
         assert name not in browser.cookies.names(host)
 
 
-async def test_B3_an_answer_by_post_is_not_taken(world: World) -> None:
+async def test_B3_callback_by_post_is_refused(world: World) -> None:
     url, jar = await press(world, await world.asked())
     data = {"state": query_of(url)["state"], "code": "x"}
     assert (await world.send("POST", "/callback/google", user="alice", cookies=jar, data=data)).status_code == 405
     assert "response_mode" not in url
 
 
-async def test_B4_a_user_who_signed_out_on_the_way_gets_no_token(world: World) -> None:
+async def test_B4_user_who_signed_out_in_between_gets_no_token(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     callback = await answered(world, url)
@@ -227,7 +227,7 @@ async def test_B4_a_user_who_signed_out_on_the_way_gets_no_token(world: World) -
             assert not {"code", "verifier"} & record.json.keys()
 
 
-async def test_B5_another_user_gets_the_bytes_of_an_unknown_link(world: World) -> None:
+async def test_B5_another_users_link_gets_the_bytes_of_an_unknown_link(world: World) -> None:
     foreign = await world.send("GET", path_of(await world.asked()), user="bob")
     unknown = await world.send("GET", "/connect/" + "A" * 43, user="bob")
     assert (foreign.status_code, foreign.content) == (unknown.status_code, unknown.content)
@@ -235,14 +235,14 @@ async def test_B5_another_user_gets_the_bytes_of_an_unknown_link(world: World) -
     assert foreign.status_code == 403
 
 
-async def test_B6_what_the_page_is_reached_by_shows_neither_state_nor_provider_address(world: World) -> None:
+async def test_B6_consent_link_shows_neither_state_nor_provider_address(world: World) -> None:
     consent = await world.asked()
     await press(world, consent)
     text = repr(consent.payload())
     assert "accounts.google.com" not in text and "state" not in consent.payload()
 
 
-async def test_B7_the_page_names_agent_provider_scopes_and_user_and_cannot_be_framed(world: World) -> None:
+async def test_B7_page_names_agent_provider_scopes_and_user_and_cannot_be_framed(world: World) -> None:
     page = await world.send("GET", path_of(await world.asked()), user="alice")
     for part in ("Mail helper", "Google", "read your email", "Connecting as alice"):
         assert part in words_of(page)
@@ -253,7 +253,7 @@ async def test_B7_the_page_names_agent_provider_scopes_and_user_and_cannot_be_fr
     assert re.search(r'name="form" value="[0-9a-f]{64}"', page.text)
 
 
-async def test_B8_looking_changes_nothing_whoever_looks_how_often(world: World) -> None:
+async def test_B8_viewing_changes_nothing_for_any_method(world: World) -> None:
     consent = await world.asked()
     before = {r.key: r.sealed for kind in ("consent", "ticket", "state") for r in await world.deputy.vault.scan(kind)}
     for number in range(50):
@@ -264,7 +264,7 @@ async def test_B8_looking_changes_nothing_whoever_looks_how_often(world: World) 
     assert "is connected" in words_of(await world.browser().allow(consent.link))
 
 
-async def test_B9_a_subject_is_pinned_by_the_first_consent(world: World) -> None:
+async def test_B9_subject_is_pinned_by_the_first_consent(world: World) -> None:
     await world.connected("readonly")
     await world.browser().allow((await world.asked("send")).link, as_="bob@example.test")
     (connection,) = await world.deputy.connections("alice")
@@ -272,12 +272,12 @@ async def test_B9_a_subject_is_pinned_by_the_first_consent(world: World) -> None
     assert world.sandbox.count("oauth2.googleapis.com", "/revoke") == 1
 
 
-async def test_B10_asked_again_while_it_waits_it_is_the_same_link(world: World) -> None:
+async def test_B10_repeated_request_gets_the_same_link(world: World) -> None:
     assert len({(await world.asked()).link for _ in range(5)}) == 1
     assert len(await world.deputy.vault.scan("consent")) == 1
 
 
-async def test_B11_a_21st_waiting_consent_of_a_user_is_refused(world: World) -> None:
+async def test_B11_twenty_first_pending_consent_of_a_user_is_refused(world: World) -> None:
     app = world.deputy.apps["google"]
     for number in range(MAX_PENDING):
         await world.deputy.consents.require(User("alice"), app, [f"scope-{number}"])
@@ -286,14 +286,14 @@ async def test_B11_a_21st_waiting_consent_of_a_user_is_refused(world: World) -> 
     assert (await world.asked(user="bob")).status == "pending"
 
 
-async def test_no_cookie_of_the_host_application_is_touched(world: World) -> None:
+async def test_cookies_of_the_application_are_not_touched(world: World) -> None:
     browser = world.browser()
     await browser.allow((await world.asked()).link)
     set_by_us = {name for q, r in net(browser).seen if q.url.host == "deputy.example.test" for name in cookies_of(r)}
     assert SESSION not in set_by_us and all(name.startswith("__Host-deputize") for name in set_by_us)
 
 
-async def test_plain_localhost_is_loopback_too() -> None:
+async def test_plain_localhost_counts_as_loopback() -> None:
     world = await make(base="http://localhost:8736")
     opened = await world.send("GET", path_of(await world.asked()), user="alice")
     assert opened.status_code == 200 and LOCAL not in opened.text

@@ -69,7 +69,7 @@ def door() -> Door:
     return Door(TokenIssuer(LOGIN), app=App("issuer", CLIENT, Secret(SECRET)))
 
 
-async def test_C1_a_token_of_the_issuer_is_its_user_and_goes_no_further(door: Door) -> None:
+async def test_C1_issuers_token_identifies_its_user_and_is_not_passed_on(door: Door) -> None:
     token = door.issuer.token("alice")
     answer = await door.ask(token)
     assert (answer.status_code, answer.text) == (200, f"{LOGIN}#alice")
@@ -77,7 +77,7 @@ async def test_C1_a_token_of_the_issuer_is_its_user_and_goes_no_further(door: Do
     assert token not in repr(scope) and b"authorization" not in dict(scope["headers"])
 
 
-async def test_nobody_is_told_where_tokens_come_from_before_any_tool(door: Door) -> None:
+async def test_missing_token_gets_a_challenge_with_metadata(door: Door) -> None:
     answer = await door.ask()
     assert answer.status_code == 401 and door.served == []
     assert answer.headers["www-authenticate"] == f'Bearer scope="agents", {CHALLENGE}'
@@ -160,9 +160,7 @@ FORGED = (
 
 
 @pytest.mark.parametrize("name", FORGED)
-async def test_C1_what_is_no_token_for_us_opens_nothing(
-    door: Door, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_C1_invalid_token_opens_nothing(door: Door, name: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     token = forged(name, door.issuer)
     answer = await door.ask(token)
@@ -172,14 +170,14 @@ async def test_C1_what_is_no_token_for_us_opens_nothing(
     assert len(token) < 10 or token not in caplog.text + answer.text + str(answer.headers)
 
 
-async def test_a_header_that_is_no_single_bearer_token_is_refused(door: Door) -> None:
+async def test_header_that_is_not_one_bearer_token_is_refused(door: Door) -> None:
     good = door.issuer.token("alice")
     for answer in (await door.ask(good, good), await door.ask(good, scheme="Basic"), await door.ask(f"{good} {good}")):
         assert answer.status_code == 401
     assert door.served == []
 
 
-async def test_a_token_without_the_scope_is_told_which(door: Door) -> None:
+async def test_token_without_the_scope_gets_insufficient_scope(door: Door) -> None:
     answer = await door.ask(door.issuer.token("alice", scope="openid email"))
     assert answer.status_code == 403 and door.served == []
     assert answer.headers["www-authenticate"].startswith('Bearer error="insufficient_scope"')
@@ -188,7 +186,7 @@ async def test_a_token_without_the_scope_is_told_which(door: Door) -> None:
     assert (await door.ask(door.issuer.token("alice", scope=None, scp="openid agents"))).status_code == 200
 
 
-async def test_C3_the_alice_of_two_issuers_are_two_users(door: Door) -> None:
+async def test_C3_same_subject_of_two_issuers_is_two_users(door: Door) -> None:
     other = Door(TokenIssuer("https://login.other.test"))
     assert (await door.ask(door.issuer.token("alice"))).text == f"{LOGIN}#alice"
     assert (await other.ask(other.issuer.token("alice"))).text == "https://login.other.test#alice"
@@ -196,7 +194,7 @@ async def test_C3_the_alice_of_two_issuers_are_two_users(door: Door) -> None:
     assert user_at(LOGIN, "alice") == User(f"{LOGIN}#alice")
 
 
-async def test_a_new_key_is_looked_up_and_forgers_cannot_make_us_ask_often(door: Door) -> None:
+async def test_new_key_is_fetched_and_forgers_cannot_cause_many_fetches(door: Door) -> None:
     await door.ask(door.issuer.token("alice"))
     door.issuer.keys.append(new_key("two"))
     door.clock.now += 61
@@ -212,7 +210,7 @@ async def test_a_new_key_is_looked_up_and_forgers_cannot_make_us_ask_often(door:
     assert door.issuer.asked["/jwks"] == 3
 
 
-async def test_a_token_that_comes_again_is_looked_at_again_for_all_but_its_signature(door: Door) -> None:
+async def test_repeated_token_is_validated_again_except_its_signature(door: Door) -> None:
     token = door.issuer.token("alice")
     assert (await door.ask(token)).status_code == 200
     looked = len(door.guard.tokens.issuer._believed)
@@ -227,7 +225,7 @@ async def test_a_token_that_comes_again_is_looked_at_again_for_all_but_its_signa
     assert (await door.ask(short)).status_code == 401, "its key was withdrawn meanwhile"
 
 
-async def test_a_key_that_was_withdrawn_is_good_for_ten_minutes_at_most(door: Door) -> None:
+async def test_withdrawn_key_is_valid_for_at_most_ten_minutes(door: Door) -> None:
     stolen = door.issuer.keys[0]
     await door.ask(door.issuer.token("alice"))
     door.issuer.keys[:] = [new_key("two")]
@@ -236,7 +234,7 @@ async def test_a_key_that_was_withdrawn_is_good_for_ten_minutes_at_most(door: Do
     assert (await door.ask(compact(header, claims, stolen))).status_code == 401
 
 
-async def test_an_issuer_that_is_down_keeps_nobody_out_for_an_hour(door: Door) -> None:
+async def test_issuer_outage_locks_nobody_out_for_an_hour(door: Door) -> None:
     await door.ask(door.issuer.token("alice"))
     door.issuer.down = True
     door.clock.now += 3000
@@ -249,7 +247,7 @@ async def test_an_issuer_that_is_down_keeps_nobody_out_for_an_hour(door: Door) -
 
 
 @pytest.mark.parametrize("status", [200, 302, 403, 404])
-async def test_a_page_in_the_place_of_the_issuer_keeps_nobody_out_for_an_hour(door: Door, status: int) -> None:
+async def test_foreign_page_at_the_issuer_locks_nobody_out_for_an_hour(door: Door, status: int) -> None:
     token = door.issuer.token("alice", exp=door.clock.now + 99_999)
     assert (await door.ask(token)).status_code == 200
     door.issuer.instead = HTMLResponse("We are back soon.", status)
@@ -262,7 +260,9 @@ async def test_a_page_in_the_place_of_the_issuer_keeps_nobody_out_for_an_hour(do
     assert (await door.ask(door.issuer.token("alice"))).status_code == 200
 
 
-async def test_caller_who_hangs_up_during_a_fetch_keeps_nobody_out(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_caller_that_disconnects_during_a_fetch_locks_nobody_out(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
     issuer, asked = door.guard.tokens.issuer, asyncio.Event()
 
     async def never(request: httpx.Request) -> None:
@@ -279,7 +279,7 @@ async def test_caller_who_hangs_up_during_a_fetch_keeps_nobody_out(door: Door, m
     assert (await door.ask(door.issuer.token("alice"))).status_code == 200
 
 
-async def test_an_opaque_token_is_what_the_issuer_says_for_ten_seconds(door: Door) -> None:
+async def test_introspection_result_is_cached_for_ten_seconds(door: Door) -> None:
     token = door.issuer.opaque_token("alice")
     assert (await door.ask(token)).text == f"{LOGIN}#alice"
     await door.ask(token)
@@ -302,19 +302,19 @@ async def test_an_opaque_token_is_what_the_issuer_says_for_ten_seconds(door: Doo
         {"active": "true"},
     ],
 )
-async def test_an_opaque_token_for_somebody_else_opens_nothing(door: Door, more: dict[str, Any]) -> None:
+async def test_opaque_token_for_another_audience_is_refused(door: Door, more: dict[str, Any]) -> None:
     token = door.issuer.opaque_token("alice", **more)
     assert (await door.ask(token)).status_code == 401 and door.served == []
 
 
-async def test_opaque_tokens_open_nothing_where_nobody_may_ask_for_them() -> None:
+async def test_opaque_tokens_are_refused_without_introspection() -> None:
     without = Door(TokenIssuer(LOGIN))
     assert (await without.ask(without.issuer.opaque_token("alice"))).status_code == 401
     refused = Door(TokenIssuer(LOGIN), app=App("issuer", CLIENT, Secret("another")))
     assert (await refused.ask(refused.issuer.opaque_token("alice"))).status_code == 503
 
 
-async def test_plain_types_are_taken_where_the_operator_says_so_and_id_tokens_never() -> None:
+async def test_plain_token_types_are_accepted_if_configured_and_id_tokens_never() -> None:
     door = Door(TokenIssuer(LOGIN), plain_jwt=True, subject="uid")
     header, key = {**door.issuer.header, "typ": "JWT"}, door.issuer.keys[-1]
     good = compact(header, door.issuer.claims("alice@example.test", uid="00u1"), key)
@@ -324,12 +324,12 @@ async def test_plain_types_are_taken_where_the_operator_says_so_and_id_tokens_ne
 
 
 @pytest.mark.parametrize("said", [{"issuer": f"{LOGIN}/"}, {"jwks_uri": "http://login.example.test/jwks"}])
-async def test_metadata_that_cannot_be_used_lets_nobody_in(said: dict[str, Any]) -> None:
+async def test_unusable_metadata_lets_nobody_in(said: dict[str, Any]) -> None:
     door = Door(TokenIssuer(LOGIN, said=said))
     assert (await door.ask(door.issuer.token("alice"))).status_code == 503 and door.served == []
 
 
-def test_settings_that_would_let_anybody_in_are_refused() -> None:
+def test_settings_that_would_admit_anybody_are_refused() -> None:
     http = Http(httpx.ASGITransport(TokenIssuer(LOGIN)))
     for url in ("http://login.example.test", "https://login.example.test?x=1", "https://a@b.test", "login", ""):
         with pytest.raises(SettingsError):
@@ -347,7 +347,7 @@ def test_settings_that_would_let_anybody_in_are_refused() -> None:
         ResourceServer(tokens, resource=AUDIENCE, scopes=['a"b'])
 
 
-async def test_anybody_may_read_the_metadata(door: Door) -> None:
+async def test_metadata_is_public(door: Door) -> None:
     wire = httpx.ASGITransport(Starlette(routes=[Route(door.guard.metadata_path, door.guard.show_metadata)]))
     answer = await wire.handle_async_request(httpx.Request("GET", door.guard.metadata_url))
     assert json.loads(await answer.aread()) == door.guard.metadata

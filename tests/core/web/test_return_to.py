@@ -16,14 +16,14 @@ ALLOWED = ("/chat", "/threads/", "https://app.example.test/", "https://other.exa
 BACK = '<a class="button yes" href="{}">Back to the application</a>'
 
 
-async def test_a_consent_leads_back_to_where_its_link_says() -> None:
+async def test_consent_returns_to_the_address_of_its_link() -> None:
     world = await make(return_to=ALLOWED)
     link = f"{(await world.asked()).link}?return_to={quote('/threads/7?tab=2#end', safe='')}"
     page = await world.browser().allow(link)
     assert BACK.format("/threads/7?tab=2#end") in page.text and "close this tab" not in page.text
 
 
-async def test_without_one_it_leads_to_the_first_address_and_without_any_nowhere() -> None:
+async def test_missing_return_address_uses_the_first_allowed_or_none() -> None:
     world = await make(return_to=ALLOWED)
     assert BACK.format("/chat") in (await world.browser().allow((await world.asked()).link)).text
     world = await make()
@@ -31,7 +31,7 @@ async def test_without_one_it_leads_to_the_first_address_and_without_any_nowhere
     assert "Back to the application" not in page.text and "You can close this tab and go back." in words_of(page)
 
 
-async def test_a_no_at_the_provider_and_a_cancel_lead_back_too() -> None:
+async def test_denial_and_cancel_return_to_the_application() -> None:
     world = await make(return_to=ALLOWED)
     here = f"{(await world.asked()).link}?return_to=/threads/1"
     assert BACK.format("/threads/1") in (await world.browser().deny(here)).text
@@ -41,7 +41,7 @@ async def test_a_no_at_the_provider_and_a_cancel_lead_back_too() -> None:
     assert "You said no" in words_of(cancelled) and BACK.format("/threads/2") in cancelled.text
 
 
-async def test_it_survives_the_sign_in_of_the_application() -> None:
+async def test_return_address_survives_the_applications_sign_in() -> None:
     world = await make(sign_in="/login", return_to=ALLOWED)
     path = path_of(await world.asked())
     moved = await world.send("GET", f"{path}?return_to=/threads/3")
@@ -83,7 +83,9 @@ EVIL = [
 ]
 
 
-async def test_no_link_or_form_leads_elsewhere(subtests: pytest.Subtests, caplog: pytest.LogCaptureFixture) -> None:
+async def test_links_and_forms_lead_to_no_foreign_return_address(
+    subtests: pytest.Subtests, caplog: pytest.LogCaptureFixture
+) -> None:
     world = await make(return_to=ALLOWED)
     consent = await world.asked()
     browser = world.browser()
@@ -99,7 +101,7 @@ async def test_no_link_or_form_leads_elsewhere(subtests: pytest.Subtests, caplog
     assert [r.levelno for r in caplog.records if "return_to" in r.message] == [logging.WARNING] * 2 * len(EVIL)
 
 
-async def test_an_address_that_is_no_longer_named_is_not_led_to() -> None:
+async def test_return_address_removed_from_settings_is_not_used() -> None:
     world = await make(return_to=ALLOWED)
     consent = await world.asked()
     kept = await world.browser().allow(f"{consent.link}?return_to=/threads/4")
@@ -113,7 +115,7 @@ async def test_an_address_that_is_no_longer_named_is_not_led_to() -> None:
     "target",
     ["/chat", "/chat?a=../1", "/threads/", "/threads/a%20b", "/threads/a%2fb;c..d", "https://app.example.test/x/y#z"],
 )
-def test_what_is_named_and_what_lies_below_is_allowed(target: str) -> None:
+def test_allowed_return_address_includes_paths_below_it(target: str) -> None:
     assert ReturnTo.of(ALLOWED).check(target) == target
 
 
@@ -124,13 +126,13 @@ def test_what_is_named_and_what_lies_below_is_allowed(target: str) -> None:
         *("https://:443/", "https://app.test:99999/", "https://app.test:x/", "https://app%2etest/"),
     ],
 )
-def test_an_address_that_is_none_is_a_mistake_in_the_settings_and_is_named(address: str) -> None:
+def test_invalid_return_address_setting_is_named(address: str) -> None:
     with pytest.raises(SettingsError, match="return_to has ") as wrong:
         ReturnTo.of(["/chat", address])
     assert repr(address) in str(wrong.value)
 
 
-def test_on_ones_own_machine_http_will_do() -> None:
+def test_loopback_return_address_may_use_http() -> None:
     back = ReturnTo.of(["http://127.0.0.1:3000/"])
     assert back.default == back.check("http://127.0.0.1:3000/") and back.check("") == ""
     with pytest.raises(InvalidInput):

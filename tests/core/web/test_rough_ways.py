@@ -22,7 +22,7 @@ class SlowStore(MemoryStore):
         return await super().swap(kind, key, old, new)
 
 
-async def test_a_double_click_leads_to_the_provider_both_times() -> None:
+async def test_double_click_leads_to_the_provider_both_times() -> None:
     world = await make(store=SlowStore())
     consent = await world.asked()
     page = await world.send("GET", path_of(consent), user="alice")
@@ -32,7 +32,7 @@ async def test_a_double_click_leads_to_the_provider_both_times() -> None:
     assert [r.status_code for r in await asyncio.gather(*both)] == [303, 303]
 
 
-async def test_one_of_two_presses_at_once_always_leads_to_a_connection() -> None:
+async def test_one_of_two_concurrent_presses_leads_to_a_connection() -> None:
     world = await make(store=SlowStore())
     consent, browser = await world.asked(), world.browser()
     page = await browser.open(consent.link)
@@ -43,7 +43,7 @@ async def test_one_of_two_presses_at_once_always_leads_to_a_connection() -> None
     assert "is connected" in words_of(end)
 
 
-async def test_tokens_whose_account_nobody_can_tell_are_ended_at_the_provider(world: World) -> None:
+async def test_tokens_of_an_unknown_account_are_revoked(world: World) -> None:
     world.sandbox.switches.faults[("GET", "openidconnect.googleapis.com/")] = [(503, {}, {"error": "unavailable"})]
     consent = await world.asked()
     page = await world.browser().allow(consent.link)
@@ -52,7 +52,7 @@ async def test_tokens_whose_account_nobody_can_tell_are_ended_at_the_provider(wo
     assert world.sandbox.live_tokens()["alice@example.test"] == 0
 
 
-async def test_a_step_up_whose_reply_names_no_scopes_keeps_what_was_granted_before(world: World) -> None:
+async def test_step_up_reply_without_scopes_keeps_the_earlier_ones(world: World) -> None:
     await world.connected("readonly")
     world.sandbox.switches.omit_scope = True
     await world.browser().allow((await world.asked("send")).link)
@@ -60,7 +60,7 @@ async def test_a_step_up_whose_reply_names_no_scopes_keeps_what_was_granted_befo
     assert {f"{GMAIL}readonly", f"{GMAIL}send"} <= set(connection.scopes)
 
 
-async def test_a_first_consent_for_a_named_account_takes_no_other(world: World) -> None:
+async def test_first_consent_for_a_named_account_accepts_no_other(world: World) -> None:
     app = world.deputy.apps["google"]
     consent = await world.deputy.consents.require(
         User("alice"), app, [f"{GMAIL}readonly"], account="alice@example.test"
@@ -71,21 +71,21 @@ async def test_a_first_consent_for_a_named_account_takes_no_other(world: World) 
     assert await world.status(consent) == ("failed", "account_mismatch")
 
 
-async def test_a_provider_that_is_down_at_the_exchange_ends_in_words_and_connects_nothing(world: World) -> None:
+async def test_provider_outage_at_the_exchange_shows_a_message_and_connects_nothing(world: World) -> None:
     world.sandbox.switches.faults[("POST", "oauth2.googleapis.com/")] = [(503, {}, {"error": "unavailable"})]
     page = await world.browser().allow((await world.asked()).link)
     assert "is not connected" in words_of(page)
     assert not await world.deputy.connections("alice")
 
 
-async def test_a_reply_that_gets_lost_ends_in_words_and_connects_nothing(world: World) -> None:
+async def test_lost_token_reply_shows_a_message_and_connects_nothing(world: World) -> None:
     world.sandbox.switches.lose_token_reply = 1
     page = await world.browser().allow((await world.asked()).link)
     assert "no longer accepted its own answer" in words_of(page)
     assert not await world.deputy.connections("alice")
 
 
-async def test_an_app_whose_secret_is_wrong_is_told_as_the_operators_business(world: World) -> None:
+async def test_wrong_client_secret_is_shown_as_the_operators_problem(world: World) -> None:
     world.sandbox.switches.faults[("POST", "oauth2.googleapis.com/")] = [(401, {}, {"error": "invalid_client"})]
     page = await world.browser().allow((await world.asked()).link)
     assert "Tell the people who run this application" in words_of(page)

@@ -114,7 +114,7 @@ async def here() -> Place:
     return await place()
 
 
-async def test_a_person_is_sent_to_the_issuer_and_comes_back_as_its_user(here: Place) -> None:
+async def test_sign_in_goes_to_the_issuer_and_returns_as_its_user(here: Place) -> None:
     browser = here.browser()
     asked = await browser.get("/connections")
     assert (asked.status_code, asked.headers["location"]) == (303, "/sign-in?next=%2Fconnections")
@@ -132,7 +132,7 @@ async def test_a_person_is_sent_to_the_issuer_and_comes_back_as_its_user(here: P
     assert (await browser.get("/sign-in?next=/asks")).headers["location"] == "/asks"
 
 
-async def test_the_person_at_a_link_is_the_user_of_the_call_and_nobody_else(here: Place) -> None:
+async def test_signed_in_person_is_the_calls_user(here: Place) -> None:
     [asked] = await here.world.deputy.connect(alice_at(), "google", scopes=[f"{GMAIL}readonly"])
     path = urlsplit(asked.link).path
     alice = here.browser()
@@ -148,7 +148,7 @@ async def test_the_person_at_a_link_is_the_user_of_the_call_and_nobody_else(here
     assert refused.status_code == 403 and "This link cannot be used" in refused.text
 
 
-async def test_a_code_of_somebody_elses_browser_signs_nobody_in(here: Place) -> None:
+async def test_code_from_another_browser_signs_nobody_in(here: Place) -> None:
     """Login CSRF: Mallory has a victim open the end of her own way."""
     mallory, victim = here.browser(), here.browser()
     back = here.server.authorize(await mallory.set_out())
@@ -158,7 +158,7 @@ async def test_a_code_of_somebody_elses_browser_signs_nobody_in(here: Place) -> 
     assert SESSION not in victim.jar and await here.vault.scan("session") == []
 
 
-async def test_a_way_is_gone_once_and_in_time(here: Place) -> None:
+async def test_sign_in_attempt_is_usable_once_and_expires(here: Place) -> None:
     browser = here.browser()
     back = here.server.authorize(await browser.set_out())
     cookies = dict(browser.jar)
@@ -174,7 +174,7 @@ async def test_a_way_is_gone_once_and_in_time(here: Place) -> None:
 
 
 @pytest.mark.parametrize("change", ["signature", "time", "value", "target", "none", "odd"])
-async def test_a_cookie_that_was_altered_is_none(change: str, here: Place) -> None:
+async def test_altered_session_cookie_is_ignored(change: str, here: Place) -> None:
     browser = here.browser()
     back = here.server.authorize(await browser.set_out("/connections"))
     [(name, cookie)] = browser.jar.items()
@@ -190,7 +190,7 @@ async def test_a_cookie_that_was_altered_is_none(change: str, here: Place) -> No
     assert (await browser.come_back(**back)).status_code == 403 and SESSION not in browser.jar
 
 
-async def test_another_issuers_answer_is_refused_before_its_code_is_used(here: Place) -> None:
+async def test_answer_of_another_issuer_is_refused_before_its_code_is_used(here: Place) -> None:
     for iss in ("https://evil.example", ""):
         browser = here.browser()
         back = here.server.authorize(await browser.set_out()) | {"iss": iss}
@@ -214,7 +214,7 @@ async def test_another_issuers_answer_is_refused_before_its_code_is_used(here: P
         {"aud": [CLIENT, "another"]},
     ],
 )
-async def test_an_id_token_for_somebody_else_signs_nobody_in(claims: dict[str, Any]) -> None:
+async def test_id_token_for_another_client_signs_nobody_in(claims: dict[str, Any]) -> None:
     here = await place(OidcServer(claims=lambda usual: {**usual, **claims}))
     browser = here.browser()
     answer = await browser.sign_in()
@@ -222,7 +222,7 @@ async def test_an_id_token_for_somebody_else_signs_nobody_in(claims: dict[str, A
     assert SESSION not in browser.jar and await here.vault.scan("session") == []
 
 
-async def test_a_no_at_the_issuer_is_a_page_that_says_so(here: Place) -> None:
+async def test_denial_at_the_issuer_is_an_error_page(here: Place) -> None:
     browser = here.browser()
     state = query_of(await browser.set_out())["state"]
     answer = await browser.come_back(error="access_denied", state=state, iss=ISSUER)
@@ -236,13 +236,13 @@ async def test_a_no_at_the_issuer_is_a_page_that_says_so(here: Place) -> None:
         *("/connections/..//evil.example", "/a\nb", "http://deputy.example.test/", "///evil.example", ""),
     ],
 )
-async def test_the_way_back_leads_to_a_page_of_this_host(target: str, here: Place) -> None:
+async def test_return_address_after_sign_in_is_a_page_of_this_host(target: str, here: Place) -> None:
     browser = here.browser()
     assert (await browser.sign_in(target)).headers["location"] == "/connections"
     assert (await browser.get(f"/sign-in?{urlencode({'next': target})}")).headers["location"] == "/connections"
 
 
-async def test_each_sign_in_has_a_new_session_and_the_old_one_opens_nothing(here: Place) -> None:
+async def test_each_sign_in_creates_a_new_session_and_ends_the_old(here: Place) -> None:
     browser = here.browser()
     browser.jar[SESSION] = f"{'A' * 43}.{here.vault.key_prefix(alice_at())}"
     await browser.sign_in()
@@ -257,7 +257,7 @@ async def test_each_sign_in_has_a_new_session_and_the_old_one_opens_nothing(here
     assert (await browser.get("/connections")).status_code == 303
 
 
-async def test_a_session_ends_when_nobody_is_there_and_after_half_a_day(here: Place) -> None:
+async def test_session_ends_when_idle_and_after_half_a_day(here: Place) -> None:
     browser = here.browser()
     await browser.sign_in()
     here.world.clock.now += 1801
@@ -272,7 +272,7 @@ async def test_a_session_ends_when_nobody_is_there_and_after_half_a_day(here: Pl
     assert await here.vault.scan("session") == []
 
 
-async def test_a_form_that_is_sent_too_late_does_nothing_and_says_so(here: Place) -> None:
+async def test_late_form_does_nothing_and_says_so(here: Place) -> None:
     """A redirect to the issuer would be blocked without a word: the form's page names where it may lead (CSP)."""
     browser = here.browser()
     [asked] = await here.world.deputy.connect(alice_at(), "google", scopes=[f"{GMAIL}readonly"])
@@ -284,7 +284,7 @@ async def test_a_form_that_is_sent_too_late_does_nothing_and_says_so(here: Place
     assert late.status_code == 401 and "not signed in any more" in late.text and "location" not in late.headers
 
 
-async def test_another_process_knows_who_is_signed_in_and_who_set_out(here: Place) -> None:
+async def test_another_process_knows_sessions_and_sign_in_attempts(here: Place) -> None:
     other = here.another()
     browser = here.browser()
     back = here.server.authorize(await browser.set_out())
@@ -297,7 +297,7 @@ async def test_another_process_knows_who_is_signed_in_and_who_set_out(here: Plac
     assert (await browser.get("/connections")).status_code == 303
 
 
-async def test_signing_out_ends_the_session_here_and_then_at_the_issuer(here: Place) -> None:
+async def test_sign_out_ends_the_session_here_and_at_the_issuer(here: Place) -> None:
     browser = here.browser()
     await browser.sign_in()
     kept = browser.jar[SESSION]
@@ -315,7 +315,7 @@ async def test_signing_out_ends_the_session_here_and_then_at_the_issuer(here: Pl
     assert "You are signed out" in (await browser.get("/signed-out")).text
 
 
-async def test_an_issuer_without_sign_out_ends_ours_alone() -> None:
+async def test_sign_out_without_issuer_support_ends_the_local_session() -> None:
     here = await place(OidcServer())
     browser = here.browser()
     await browser.sign_in()
@@ -323,7 +323,7 @@ async def test_an_issuer_without_sign_out_ends_ours_alone() -> None:
     assert out.headers["location"] == "/signed-out"
 
 
-async def test_what_is_kept_of_a_session_is_sealed_and_goes_with_its_user(here: Place) -> None:
+async def test_session_record_is_encrypted_and_erased_with_its_user(here: Place) -> None:
     browser = here.browser()
     await browser.sign_in()
     [(key, sealed)] = await here.vault.store.scan("session", "")
@@ -334,7 +334,7 @@ async def test_what_is_kept_of_a_session_is_sealed_and_goes_with_its_user(here: 
     assert (await browser.get("/connections")).status_code == 303
 
 
-async def test_a_session_of_another_issuer_is_none(here: Place) -> None:
+async def test_session_of_another_issuer_is_ignored(here: Place) -> None:
     browser = here.browser()
     await browser.sign_in()
     [record] = await here.vault.scan("session")
@@ -342,7 +342,7 @@ async def test_a_session_of_another_issuer_is_none(here: Place) -> None:
     assert (await browser.get("/connections")).status_code == 303
 
 
-async def test_a_new_key_of_the_issuers_is_looked_up() -> None:
+async def test_new_key_of_the_issuer_is_fetched() -> None:
     server = OidcServer(jwks=b'{"keys": []}')
     here = await place(server)
     assert (await here.browser().sign_in()).status_code == 403
@@ -351,20 +351,20 @@ async def test_a_new_key_of_the_issuers_is_looked_up() -> None:
     assert (await here.browser().sign_in()).status_code == 303
 
 
-def test_an_access_log_shows_no_code_and_no_link() -> None:
+def test_access_log_shows_no_code_and_no_link() -> None:
     for path in ("/sign-in/callback", "/sign-in"):
         line = f'"GET {path}?code=a-code&state=a-state HTTP/1.1" 303'
         assert remove_links(line) == f'"GET {path} HTTP/1.1" 303'
 
 
-async def test_an_issuer_that_is_down_is_said_to_be(here: Place) -> None:
+async def test_issuer_outage_is_reported(here: Place) -> None:
     browser = here.browser()
     url = await browser.set_out()
     here.server.answers["/token"] = (503, {})
     assert (await browser.come_back(**here.server.authorize(url))).status_code == 502
 
 
-async def test_nobody_signs_in_where_pages_are_local_or_an_issuer_cannot_be_used(here: Place) -> None:
+async def test_sign_in_is_refused_for_local_pages_or_an_unusable_issuer(here: Place) -> None:
     deputy = here.world.deputy
     with pytest.raises(SettingsError, match="https address"):
         SignIn(deputy, issuer="http://login.example.test", client_id=CLIENT)
