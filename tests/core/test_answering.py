@@ -11,7 +11,7 @@ import pytest
 from deputize.core.loop_thread import AnsweringThread, ThreadEnded, for_all
 
 
-async def test_what_is_asked_meanwhile_is_answered_in_one_go_and_in_order() -> None:
+async def test_requests_queued_meanwhile_are_answered_in_one_batch_in_order() -> None:
     began, busy, asked = threading.Event(), threading.Event(), list[list[int]]()
 
     def doubled(questions: Sequence[int]) -> list[int]:
@@ -31,7 +31,7 @@ async def test_what_is_asked_meanwhile_is_answered_in_one_go_and_in_order() -> N
     thread.end()
 
 
-async def test_an_error_belongs_to_whom_it_was_given_and_one_of_the_whole_to_all() -> None:
+async def test_item_error_goes_to_its_requester_and_batch_error_to_all() -> None:
     def some(questions: Sequence[str]) -> Sequence[str | BaseException]:
         if "all" in questions:
             raise OSError("the whole")
@@ -46,7 +46,7 @@ async def test_an_error_belongs_to_whom_it_was_given_and_one_of_the_whole_to_all
     thread.end()
 
 
-async def test_a_cancelled_question_leaves_the_others_their_answers() -> None:
+async def test_cancelled_request_leaves_the_others_their_answers() -> None:
     go = threading.Event()
     thread = AnsweringThread[None, None]("waiting", for_all(lambda: go.wait(10)))
     first, second = asyncio.create_task(thread.ask(None)), asyncio.create_task(thread.ask(None))
@@ -58,7 +58,7 @@ async def test_a_cancelled_question_leaves_the_others_their_answers() -> None:
     thread.end()
 
 
-async def test_what_was_asked_before_the_end_is_answered_and_what_comes_later_is_refused() -> None:
+async def test_requests_before_the_end_are_answered_and_later_ones_refused() -> None:
     go = threading.Event()
     thread = AnsweringThread[None, None]("ending", for_all(lambda: go.wait(10)))
     asked = asyncio.create_task(thread.ask(None))
@@ -71,7 +71,7 @@ async def test_what_was_asked_before_the_end_is_answered_and_what_comes_later_is
     await asked
 
 
-def test_loops_are_answered_each_by_itself_and_a_closed_one_keeps_nobody_waiting() -> None:
+def test_loops_are_answered_separately_and_a_closed_one_blocks_none() -> None:
     go, began = threading.Event(), threading.Event()
 
     def slowly() -> None:

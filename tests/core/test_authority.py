@@ -126,7 +126,7 @@ LOOPBACK = 'sandbox_url = "http://127.0.0.1:9"\n'
 @pytest.mark.parametrize("text", [ELSEWHERE, SANDBOX, LOOPBACK], ids=["host", "sandbox", "loopback"])
 @pytest.mark.parametrize("attack", [act, end])
 @pytest.mark.parametrize("expires_at", [0.0, 1.0], ids=["live", "expired"])
-def test_a_file_in_the_working_directory_receives_no_token_of_an_existing_vault(
+def test_settings_file_in_the_working_directory_receives_no_token(
     home: Path, text: str, attack: Attack, expires_at: float
 ) -> None:
     held(home, expires_at=expires_at)
@@ -137,7 +137,7 @@ def test_a_file_in_the_working_directory_receives_no_token_of_an_existing_vault(
 
 @pytest.mark.parametrize("attack", [act, end, ask])
 @pytest.mark.parametrize("expires_at", [0.0, 1.0], ids=["live", "expired"])
-def test_a_grant_is_refused_where_it_does_not_come_from_even_if_the_file_is_named(
+def test_grant_is_refused_outside_its_origin_even_with_a_named_file(
     home: Path, monkeypatch: pytest.MonkeyPatch, attack: Attack, expires_at: float
 ) -> None:
     held(home, expires_at=expires_at)
@@ -151,7 +151,9 @@ def test_a_grant_is_refused_where_it_does_not_come_from_even_if_the_file_is_name
         assert "github.com" in came_to.hint and "github.evil.example" in came_to.hint
 
 
-def test_debts_of_a_moved_grant_are_told_once_settings_are_right(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queued_revocations_of_a_moved_grant_are_sent_once_settings_are_right(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held(home)
     monkeypatch.setenv("DEPUTIZE_CONFIG", str(write(Path("named.toml"), ELSEWHERE)))
     said(end, Wire())
@@ -162,7 +164,7 @@ def test_debts_of_a_moved_grant_are_told_once_settings_are_right(home: Path, mon
     assert {where for where, _ in wire.seen} == {"api.github.com"}  # more than once, where it was as quick
 
 
-def test_grant_of_another_registration_is_asked_anew(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_grant_of_another_client_id_needs_new_consent(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held(home, expires_at=1.0)
     monkeypatch.setenv("DEPUTIZE_APPS__GITHUB__CLIENT_ID", "Iv1.another")
     came_to = said(act, wire := Wire())
@@ -170,7 +172,7 @@ def test_grant_of_another_registration_is_asked_anew(home: Path, monkeypatch: py
     assert not wire.seen
 
 
-def test_grant_without_an_origin_belongs_to_the_built_in_row(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_grant_without_an_origin_belongs_to_the_built_in_provider(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _old(home)
     said(act, wire := Wire())
     assert {where for where, _ in wire.seen} == {"api.github.com"}
@@ -192,7 +194,7 @@ def _old(home: Path) -> None:
     portal().run(keep())
 
 
-def test_a_consent_brings_a_grant_its_origin_and_takes_no_refresh_token_from_elsewhere(home: Path) -> None:
+def test_consent_sets_the_origin_and_drops_a_refresh_token_from_another(home: Path) -> None:
     async def moved() -> tuple[Grant, Grant]:
         vault = await open_vault(Settings.load(home=home))
         old = await vault.get_grant(vault.record_key(held_here))
@@ -215,12 +217,12 @@ def test_a_consent_brings_a_grant_its_origin_and_takes_no_refresh_token_from_els
 @pytest.mark.parametrize(
     "url", ["https://evil.example", "http://10.0.0.1:80", "http://127.0.0.1.evil.example", "http://user@127.0.0.1:80"]
 )
-def test_a_sandbox_is_on_loopback_or_stops_the_start(home: Path, url: str) -> None:
+def test_sandbox_not_on_loopback_stops_the_start(home: Path, url: str) -> None:
     with pytest.raises(SettingsError, match="sandbox"):
         Settings.load(sandbox_url=url)
 
 
-def test_a_sandbox_never_stands_beside_grants_of_real_providers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sandbox_is_refused_beside_grants_of_real_providers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held(home)
     monkeypatch.setenv("DEPUTIZE_SANDBOX_URL", "http://127.0.0.1:9")
     came_to = said(act, wire := Wire())
@@ -228,7 +230,7 @@ def test_a_sandbox_never_stands_beside_grants_of_real_providers(home: Path, monk
     assert not wire.seen
 
 
-def test_a_grant_of_a_sandbox_is_none_of_the_real_provider(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sandbox_grant_is_refused_at_the_real_provider(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in = PROVIDERS["github"].moved_to("http://127.0.0.1:9")
     grant = held(home)
 
@@ -248,7 +250,7 @@ def test_a_grant_of_a_sandbox_is_none_of_the_real_provider(home: Path, monkeypat
 # ------------------------------------------------------------- files
 
 
-def test_a_file_that_is_not_read_is_said_once(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_ignored_settings_file_is_logged_once(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(Path("deputize.toml"), 'agent = "found"\n')
     with caplog.at_level(logging.WARNING, "deputize"):
         assert Settings.load().agent == Settings.load().agent == "agent"
@@ -256,7 +258,9 @@ def test_a_file_that_is_not_read_is_said_once(home: Path, caplog: pytest.LogCapt
     assert len(told) == 1 and "is not read" in told[0] and "DEPUTIZE_CONFIG" in told[0]
 
 
-def test_a_file_that_is_named_is_read_and_so_is_one_in_the_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_file_is_read_from_the_variable_or_the_home_folder(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(home / "deputize.toml", 'agent = "at home"\n')
     assert Settings.load().agent == "at home"
     monkeypatch.setenv("DEPUTIZE_CONFIG", str(write(Path("any.toml"), 'agent = "named"\n')))
@@ -267,14 +271,14 @@ def test_a_file_that_is_named_is_read_and_so_is_one_in_the_home(home: Path, monk
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o664])
-def test_a_file_that_others_may_write_is_refused_and_says_how_to_close_it(home: Path, mode: int) -> None:
+def test_settings_file_writable_by_others_is_refused_with_the_command(home: Path, mode: int) -> None:
     path = write(home / "deputize.toml", 'agent = "anybody"\n', mode)
     with pytest.raises(SettingsError, match="others may write") as refused:
         Settings.load()
     assert f"chmod go-w '{path}'" in refused.value.hint
 
 
-def test_a_file_in_a_folder_that_everybody_may_write_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_file_in_a_world_writable_folder_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_folder = home.parent / "open"
     open_folder.mkdir()
     open_folder.chmod(0o777)
@@ -283,7 +287,7 @@ def test_a_file_in_a_folder_that_everybody_may_write_is_refused(home: Path, monk
         Settings.load()
 
 
-def test_a_file_of_another_account_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_file_of_another_account_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(home / "deputize.toml", 'agent = "theirs"\n')
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     monkeypatch.setattr("deputize.core.configfile.ROOT", -1)
@@ -307,14 +311,14 @@ def anchored(path: Path) -> Any:
     return portal().run(run())
 
 
-def test_anchors_are_added_to_no_file_that_is_something_else(home: Path) -> None:
+def test_anchors_are_not_appended_to_another_kind_of_file(home: Path) -> None:
     profile = write(home.parent / ".profile", "echo hello\n")
     with pytest.raises(SettingsError, match="anchors"):
         anchored(profile)
     assert profile.read_text() == "echo hello\n"
 
 
-def test_anchors_go_to_a_file_of_their_own_that_grows(home: Path) -> None:
+def test_anchors_are_appended_to_their_own_file(home: Path) -> None:
     path = home.parent / "anchors"
     anchored(path)
     anchored(path)
@@ -322,7 +326,7 @@ def test_anchors_go_to_a_file_of_their_own_that_grows(home: Path) -> None:
     assert events == ["chain.anchor"] * 2 and path.stat().st_mode & 0o777 == 0o600
 
 
-def test_anchors_follow_no_link_and_go_to_no_device(home: Path) -> None:
+def test_anchors_are_not_written_to_links_or_devices(home: Path) -> None:
     target = write(home.parent / "target", "")
     (home.parent / "link").symlink_to(target)
     os.mkfifo(home.parent / "pipe")
@@ -332,7 +336,7 @@ def test_anchors_follow_no_link_and_go_to_no_device(home: Path) -> None:
     assert target.read_text() == ""
 
 
-def test_anchors_go_to_no_file_that_others_may_write(home: Path) -> None:
+def test_anchors_are_not_written_to_a_file_writable_by_others(home: Path) -> None:
     path = home.parent / "anchors"
     anchored(path)
     path.chmod(0o622)

@@ -184,7 +184,7 @@ async def lived(folder: Path, transport: str, world: World, key: str) -> tuple[d
 
 @pytest.mark.counterpart
 @pytest.mark.parametrize("transport", ["aiohttp", "httpx"])
-async def test_L1_no_secret_is_in_any_sink_of_a_host_that_is_watched(tmp_path: Path, transport: str) -> None:
+async def test_L1_no_sink_of_an_application_contains_a_secret(tmp_path: Path, transport: str) -> None:
     require("OpenTelemetry's instrumentation of httpx, aiohttp and ASGI", installed(), 'pip install -e ".[test]"')
     world, key = World(), secrets.token_urlsafe(32)
     tmp_path.chmod(0o700)

@@ -36,11 +36,11 @@ from deputize.core.http.challenges import Challenge, bearer, challenges
         ('Bearer scope="never ends', {}),
     ],
 )
-def test_the_parameters_of_the_bearer_challenge(header: str, parameters: dict[str, str]) -> None:
+def test_bearer_challenge_parameters_are_parsed(header: str, parameters: dict[str, str]) -> None:
     assert bearer(header) == parameters
 
 
-def test_all_challenges_of_one_header() -> None:
+def test_all_challenges_of_one_header_are_parsed() -> None:
     assert challenges('Digest realm="a, b", nonce=x, Bearer error=invalid_token') == [
         Challenge("digest", {"realm": "a, b", "nonce": "x"}),
         Challenge("bearer", {"error": "invalid_token"}),
@@ -48,5 +48,5 @@ def test_all_challenges_of_one_header() -> None:
 
 
 @pytest.mark.parametrize("piece", ['"', "a=", 'a="\\', "Bearer ", ", ", '""'])
-def test_a_long_header_is_read_in_no_time(piece: str) -> None:
+def test_long_challenge_header_is_parsed_quickly(piece: str) -> None:
     assert bearer(piece * 100_000 + ', Bearer scope="too late"') == {}

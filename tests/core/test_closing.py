@@ -29,7 +29,7 @@ class Counted(httpx.AsyncBaseTransport):
         self.closed = True
 
 
-async def test_connections_of_a_refresh_are_closed_too(monkeypatch: Any) -> None:
+async def test_connections_of_a_refresh_are_closed(monkeypatch: Any) -> None:
     monkeypatch.setattr(Counted, "made", [])
     sandbox, clock = Sandbox(), Clock(time.time())
     transport: Any = lambda: Counted(sandbox.transport())  # noqa: E731

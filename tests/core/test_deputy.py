@@ -60,7 +60,7 @@ async def consents_for(house: House, account: str) -> Consent:
 
 
 @pytest.mark.parametrize("nobody", NOBODY, ids=repr)
-async def test_2_without_a_user_nothing_is_done_and_it_is_written_down(house: House, nobody: Any) -> None:
+async def test_2_act_without_a_user_is_refused_and_audited(house: House, nobody: Any) -> None:
     with pytest.raises(UserRequired):
         await house.deputy.act("gmail_search", {}, user=nobody)
     last = house.deputy.audit.rows()[-1]
@@ -69,7 +69,7 @@ async def test_2_without_a_user_nothing_is_done_and_it_is_written_down(house: Ho
 
 
 @pytest.mark.parametrize("nobody", NOBODY, ids=repr)
-async def test_2_without_a_user_nothing_is_asked_listed_or_ended(house: House, nobody: Any) -> None:
+async def test_2_other_methods_without_a_user_are_refused(house: House, nobody: Any) -> None:
     deputy = house.deputy
     for work in (
         deputy.connect(nobody, "google", scopes=[READ]),
@@ -94,21 +94,21 @@ async def test_2_without_a_user_nothing_is_asked_listed_or_ended(house: House, n
     ],
 )
 @pytest.mark.parametrize("tool", ["gmail_search", "gmail_send", "gmail_two_step"])
-async def test_2_an_argument_that_would_say_who_acts_is_refused(house: House, tool: str, name: str) -> None:
+async def test_2_argument_naming_the_user_is_refused(house: House, tool: str, name: str) -> None:
     arguments = {} if tool == "gmail_search" else MAIL
     with pytest.raises(InvalidInput) as caught:
         await house.deputy.act(tool, {**arguments, name: "bob"}, user="alice")
     assert name in str(caught.value) and "bob" not in str(caught.value) and house.line.seen == []
 
 
-def test_2_no_schema_has_an_argument_that_says_who_acts() -> None:
+def test_2_no_tool_schema_has_a_user_or_token_argument() -> None:
     for tool in gmail.tools.values():
         names = tool.schema.get("properties", {}).keys()
         assert names.isdisjoint({"user", "token", "account", "key", "granted", "noted", "now"})
         assert tool.schema.get("additionalProperties") is False
 
 
-async def test_bob_acts_with_nothing_of_alices(house: House) -> None:
+async def test_bob_cannot_act_with_alices_grants(house: House) -> None:
     for user in (BOB, TENANT, User("alice", "Acme"), User("Alice"), User("alice ")):
         with pytest.raises(ConsentRequired):
             await house.deputy.act("gmail_search", {}, user=user)
@@ -117,14 +117,14 @@ async def test_bob_acts_with_nothing_of_alices(house: House) -> None:
     assert house.line.seen == [] and await house.act("search")
 
 
-async def test_a_user_and_a_tenant_cannot_be_read_as_another_pair(house: House) -> None:
+async def test_user_and_tenant_keys_cannot_collide(house: House) -> None:
     pairs = [User("ab", "c"), User("b", "ca"), User("abc", ""), User("", "abc"), User("c", "ab"), User("a\nb", "c")]
     places = {house.deputy.vault.key_prefix(user) for user in pairs}
     assert len(places) == len(pairs)
     assert not any(a != b and a.startswith(b) for a in places for b in places)
 
 
-async def test_bob_sees_neither_alices_consent_nor_her_approval_nor_her_outcome(house: House) -> None:
+async def test_bob_sees_no_consent_approval_or_outcome_of_alice(house: House) -> None:
     house.deputy.policy = ask_before_sending
     asked = await house.deputy.connect(TENANT, "google", scopes=[READ])
     with pytest.raises(ApprovalRequired) as caught:
@@ -135,7 +135,7 @@ async def test_bob_sees_neither_alices_consent_nor_her_approval_nor_her_outcome(
     assert [c.id for c in await house.deputy.pending(TENANT)] == [asked[0].id]
 
 
-async def test_what_a_user_is_asked_is_listed_until_it_is_answered_and_then_known_by_its_id(house: House) -> None:
+async def test_pending_request_is_listed_until_decided_and_then_found_by_id(house: House) -> None:
     house.deputy.policy = ask_before_sending
     [link] = await house.deputy.connect(ALICE, "google", add_account=True)
     with pytest.raises(ApprovalRequired) as caught:
@@ -152,7 +152,7 @@ async def test_what_a_user_is_asked_is_listed_until_it_is_answered_and_then_know
     )
 
 
-async def test_a_renewed_approval_has_another_id_and_the_old_one_names_nothing(house: House) -> None:
+async def test_refreshed_approval_has_a_new_id_and_the_old_one_is_unknown(house: House) -> None:
     house.deputy.policy = ask_before_sending
     with pytest.raises(ApprovalRequired) as caught:
         await house.act("send", **MAIL)
@@ -166,7 +166,7 @@ async def test_a_renewed_approval_has_another_id_and_the_old_one_names_nothing(h
         await house.deputy.decide(old, "approve", by=ALICE)
 
 
-async def test_bobs_same_call_has_not_alices_recorded_result(house: House) -> None:
+async def test_recorded_result_of_alice_is_not_returned_to_bob(house: House) -> None:
     await house.connected(*ALL, user="bob", as_="bob@example.test")
     call = Call("t", "m", "c")
     hers = await house.deputy.act("gmail_send", MAIL, user="alice", call=call)
@@ -174,7 +174,7 @@ async def test_bobs_same_call_has_not_alices_recorded_result(house: House) -> No
     assert hers != his and len(house.sandbox.sent("bob@example.test")) == 1
 
 
-async def test_the_decoys_account_is_never_used(house: House) -> None:
+async def test_decoy_account_is_never_used(house: House) -> None:
     await house.act("send", **MAIL)
     assert {seen.who for seen in house.sandbox.requests if "gmail" in seen.host} == {"alice@example.test"}
 
@@ -183,7 +183,7 @@ async def test_the_decoys_account_is_never_used(house: House) -> None:
 
 
 @pytest.mark.parametrize("arguments", [None, "x", 7, ["a"], [("a", 1)], {1: 2}, {"limit": object()}, b"{}"])
-async def test_arguments_that_are_no_arguments_are_invalid_input(house: House, arguments: Any) -> None:
+async def test_invalid_arguments_are_invalid_input(house: House, arguments: Any) -> None:
     with pytest.raises(InvalidInput):
         await house.deputy.act("gmail_search", arguments, user="alice")
 
@@ -191,7 +191,7 @@ async def test_arguments_that_are_no_arguments_are_invalid_input(house: House, a
 @pytest.mark.parametrize(
     "tool", ["", "gmail", "gmail_steal", "gmail_search ", "__class__", "x" * 10_000, None, 7, ["a"]]
 )
-async def test_a_tool_nobody_has_is_invalid_input_and_names_some_that_are_near(house: House, tool: Any) -> None:
+async def test_unknown_tool_is_invalid_input_and_suggests_similar_names(house: House, tool: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         await house.deputy.act(tool, {}, user="alice")
     assert len(str(caught.value)) < 500
@@ -199,7 +199,7 @@ async def test_a_tool_nobody_has_is_invalid_input_and_names_some_that_are_near(h
     assert isinstance(way, InvalidInput)
 
 
-async def test_a_fault_names_the_argument_and_never_its_value(house: House) -> None:
+async def test_argument_error_names_the_argument_and_never_its_value(house: House) -> None:
     with pytest.raises(InvalidInput) as caught:
         await house.deputy.act("gmail_send", {"to": ["canary-1"], "subject": {"x": "canary-2"}}, user="alice")
     text = str(caught.value)
@@ -209,7 +209,7 @@ async def test_a_fault_names_the_argument_and_never_its_value(house: House) -> N
 @pytest.mark.parametrize(
     "user", ["al\x00ice", "al\nice", "é", "日本", "a" * 10_000, "../alice", "alice/../bob", "\ud800"]
 )
-async def test_a_user_id_of_any_characters_is_a_user_of_its_own_or_refused(house: House, user: str) -> None:
+async def test_user_id_of_any_characters_is_distinct_or_refused(house: House, user: str) -> None:
     try:
         asked = await house.deputy.connect(user, "google", scopes=[READ])
     except DeputizeError:
@@ -217,14 +217,14 @@ async def test_a_user_id_of_any_characters_is_a_user_of_its_own_or_refused(house
     assert len(asked) == 1 and [c.id for c in await house.deputy.consents.list_pending(User(user))] == [asked[0].id]
 
 
-async def test_an_account_that_is_not_connected_is_not_replaced_by_another(house: House) -> None:
+async def test_unconnected_account_is_not_replaced_by_another(house: House) -> None:
     for account in ("bob@example.test", "", " ", "alice"):
         with pytest.raises((AccountMismatch, InvalidInput)):
             await house.deputy.act("gmail_search", {}, user="alice", account=account)
     assert house.line.seen == []
 
 
-async def test_settings_that_do_not_fit_stop_the_start() -> None:
+async def test_invalid_settings_stop_the_start() -> None:
     for apps in ([google_app(), google_app()], [App("nowhere", "id")]):
         with pytest.raises(SettingsError):
             await build(apps=apps)
@@ -235,7 +235,7 @@ async def test_settings_that_do_not_fit_stop_the_start() -> None:
     await deputy.close()
 
 
-async def test_an_unknown_provider_or_app_is_named(house: House) -> None:
+async def test_unknown_provider_or_app_is_named(house: House) -> None:
     with pytest.raises(InvalidInput):
         await house.deputy.revoke("alice", "nowhere")
     for provider, app in (("nowhere", ""), ("google", "no-such-app"), ("", "no-such-app")):
@@ -246,7 +246,7 @@ async def test_an_unknown_provider_or_app_is_named(house: House) -> None:
 # ------------------------------------------------------------- preparing
 
 
-async def test_prepare_says_what_stands_in_each_way_and_asks_one_consent_for_all() -> None:
+async def test_check_calls_reports_each_blocker_and_requests_one_consent() -> None:
     house = await House().begin()
     house.deputy.policy = lambda act: Verdict.DENY if act.tool.name == "gmail_label" else ask_before_sending(act)
     calls: list[tuple[str, dict[str, Any], Call]] = [
@@ -271,14 +271,14 @@ async def test_prepare_says_what_stands_in_each_way_and_asks_one_consent_for_all
     await house.deputy.close()
 
 
-async def test_prepare_lets_an_act_pass_that_is_done_already(house: House) -> None:
+async def test_check_calls_lets_a_completed_act_pass(house: House) -> None:
     call = Call("t", "m1", "c")
     await house.act("send", **MAIL)
     house.deputy.policy = ask_before_sending
     assert await house.deputy.check_calls([("gmail_send", MAIL, call)], user="alice") == [None]
 
 
-async def test_an_approval_asked_by_prepare_is_the_one_that_the_act_needs(house: House) -> None:
+async def test_check_calls_requests_the_same_approval_as_the_act(house: House) -> None:
     house.deputy.policy = ask_before_sending
     call = Call("t", "m1", "c")
     [way] = await house.deputy.check_calls([("gmail_send", MAIL, call)], user="alice")
@@ -290,7 +290,7 @@ async def test_an_approval_asked_by_prepare_is_the_one_that_the_act_needs(house:
 # ------------------------------------------------------------- answering for it
 
 
-async def test_10_every_act_is_a_row_and_a_write_two_and_no_row_shows_an_argument(house: House) -> None:
+async def test_10_every_act_has_audit_rows_without_arguments(house: House) -> None:
     await house.act("search", query="canary")
     await house.deputy.act("gmail_send", MAIL | {"body": "canary"}, user="alice", call=Call("t", "m", "c", "run"))
     rows = [row for row in house.deputy.audit.rows() if row["event"].startswith("act.")]
@@ -311,7 +311,7 @@ async def test_10_every_act_is_a_row_and_a_write_two_and_no_row_shows_an_argumen
     assert "canary" not in json.dumps(house.deputy.audit.rows()) and "alice@" not in json.dumps(rows)
 
 
-async def test_10_every_failure_is_a_row_with_its_code(house: House) -> None:
+async def test_10_every_failure_has_an_audit_row_with_its_code(house: House) -> None:
     house.line.answers[GMAIL_API] = [answer(404), broken(), broken(), broken()]
     for arguments, code in (
         ({"id": "a"}, "not_found"),
@@ -323,7 +323,7 @@ async def test_10_every_failure_is_a_row_with_its_code(house: House) -> None:
         assert house.deputy.audit.rows()[-1]["decision"] == code
 
 
-async def test_strict_mode_makes_the_intent_durable_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_strict_mode_syncs_the_intent_before_sending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox, vault = Sandbox(), await new_vault()
     audit = Audit(tmp_path / "audit", vault.keys.audit, mode="strict")
     deputy = await build(sandbox, vault=vault, audit=audit, toolkits=[gmail], policy=lambda act: Verdict.ALLOW)
@@ -353,7 +353,7 @@ async def test_strict_mode_makes_the_intent_durable_first(tmp_path: Path, monkey
 # ------------------------------------------------------------- disconnecting
 
 
-async def test_R30_a_disconnect_is_done_here_at_once_though_the_provider_is_down(house: House) -> None:
+async def test_R30_disconnect_works_locally_when_the_provider_is_down(house: House) -> None:
     house.line.answers[REVOKE] = [answer(503)] * 3
     assert await house.deputy.revoke("alice", "google") == [Revoked("google", "alice@example.test", "queued")]
     assert await house.deputy.connections("alice") == [] and house.live() > 0
@@ -366,7 +366,7 @@ async def test_R30_a_disconnect_is_done_here_at_once_though_the_provider_is_down
     assert await house.deputy.revoker.retry() == []
 
 
-async def test_R31_what_is_owed_to_the_provider_is_paid_without_anybody_asking(house: House) -> None:
+async def test_R31_queued_revocation_is_sent_in_the_background(house: House) -> None:
     house.line.answers[REVOKE] = [answer(503)]
     await house.deputy.revoke("alice", "google")
     house.clock.now += 120
@@ -376,12 +376,12 @@ async def test_R31_what_is_owed_to_the_provider_is_paid_without_anybody_asking(h
     assert house.live("alice") == 0
 
 
-async def test_R31_a_token_the_provider_has_ended_already_counts_as_done(house: House) -> None:
+async def test_R31_token_already_ended_at_the_provider_counts_as_revoked(house: House) -> None:
     house.sandbox._world.authority.end_grant(google_app().client_id, "100000000000000000002")
     assert await house.deputy.revoke("alice", "google") == [Revoked("google", "alice@example.test", "done")]
 
 
-async def test_R31_after_a_day_it_is_said_once_and_still_owed_and_tried_once_a_day(house: House) -> None:
+async def test_R31_abandoned_revocation_is_audited_once_and_retried_daily(house: House) -> None:
     house.line.answers[REVOKE] = [answer(503)] * 4
     await house.deputy.revoke("alice", "google")
     house.clock.now += 86401
@@ -398,7 +398,7 @@ async def test_R31_after_a_day_it_is_said_once_and_still_owed_and_tried_once_a_d
     assert house.live() == 0 and await house.deputy.revoker.retry() == []
 
 
-async def test_a_wait_tells_how_each_consent_ended_though_the_same_is_asked_anew(house: House) -> None:
+async def test_wait_reports_each_consents_end_when_it_is_requested_again(house: House) -> None:
     """Other processes ask again as soon as one has ended, faster than anybody looks."""
     ids = []
     for _ in range(3):
@@ -413,7 +413,7 @@ async def test_a_wait_tells_how_each_consent_ended_though_the_same_is_asked_anew
 
 
 @pytest.mark.processes
-async def test_wait_for_a_removed_consent_ends_and_says_so(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wait_for_a_removed_consent_returns_failed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deputize.core.vault.notify.POLL", 2.0)  # no look between its end and its removal
     asked = await house.ask("labels", user="carol")
     waiting = asyncio.create_task(house.deputy.wait_for_consents([asked], timeout=10))
@@ -423,7 +423,7 @@ async def test_wait_for_a_removed_consent_ends_and_says_so(house: House, monkeyp
     assert (ended.id, ended.status) == (asked.id, "failed")
 
 
-async def test_R30_the_tombstone_holds_nothing_and_the_outbox_is_sealed(house: House) -> None:
+async def test_R30_tombstone_is_empty_and_the_revocation_queue_is_encrypted(house: House) -> None:
     grant = await house.grant()
     assert grant and grant.refresh_token
     house.line.answers[REVOKE] = [answer(503)]
@@ -435,14 +435,14 @@ async def test_R30_the_tombstone_holds_nothing_and_the_outbox_is_sealed(house: H
         assert not any(token in sealed for _, sealed in await house.store.scan(kind))
 
 
-async def test_R35_a_new_consent_after_a_disconnect_goes_on_with_the_next_generation(house: House) -> None:
+async def test_R35_consent_after_a_disconnect_continues_the_generation(house: House) -> None:
     before = await house.grant()
     await house.deputy.revoke("alice", "google")
     after = await house.connected("readonly")
     assert before and after.generation == before.generation + 2 and await house.act("search", message="m9")
 
 
-async def test_a_disconnect_of_one_account_leaves_the_other(house: House) -> None:
+async def test_disconnect_of_one_account_keeps_the_other(house: House) -> None:
     other = await house.deputy.consents.require(ALICE, house.deputy.apps["google"], [READ])
     await consent(house.deputy, house.sandbox, other, as_="bob@example.test")
     assert [r.account for r in await house.deputy.revoke("alice", "google", account="bob@example.test")] == [
@@ -452,14 +452,14 @@ async def test_a_disconnect_of_one_account_leaves_the_other(house: House) -> Non
     assert await house.deputy.revoke("alice", "google", account="bob@example.test") == []
 
 
-async def test_after_the_default_account_is_disconnected_the_other_is_used(house: House) -> None:
+async def test_remaining_account_is_used_after_the_default_is_disconnected(house: House) -> None:
     other = await house.deputy.consents.require(ALICE, house.deputy.apps["google"], [READ])
     await consent(house.deputy, house.sandbox, other, as_="bob@example.test")
     await house.deputy.revoke("alice", "google", account="alice@example.test")
     assert await house.act("search", message="m9") is not None
 
 
-async def test_a_failed_disconnect_can_be_done_again(house: House) -> None:
+async def test_failed_disconnect_can_be_repeated(house: House) -> None:
     house.store.failing["swap", "grant"] = 1
     with pytest.raises(DeputizeError):
         await house.deputy.revoke("alice", "google")
@@ -467,7 +467,7 @@ async def test_a_failed_disconnect_can_be_done_again(house: House) -> None:
     assert house.live() == 0 and await house.deputy.vault.scan("outbox") == []
 
 
-async def test_R32_another_process_refuses_at_once(tmp_path: Path) -> None:
+async def test_R32_another_process_refuses_immediately_after_a_disconnect(tmp_path: Path) -> None:
     path, sandbox = tmp_path / "vault" / "vault.sqlite", Sandbox()
     one = await build(sandbox, vault=await new_vault(path, b"k" * 32), toolkits=[gmail])
     two = await build(sandbox, vault=await new_vault(path, b"k" * 32), toolkits=[gmail])
@@ -482,7 +482,7 @@ async def test_R32_another_process_refuses_at_once(tmp_path: Path) -> None:
     await two.close()
 
 
-async def test_act_has_its_row_when_its_question_is_cut_off(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_act_is_audited_when_its_check_is_cancelled(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     async def cut_off(*lacking: object) -> DeputizeError:
         raise asyncio.CancelledError
 
@@ -498,7 +498,7 @@ async def test_act_has_its_row_when_its_question_is_cut_off(house: House, monkey
     ['1\n{"event":"act.result","decision":"done"}', "\x1b[2J\r\x00", "\ud800", "x" * 1_000_000, '","mac":"0"}\n'],
     ids=["a row", "control characters", "half a character", "a megabyte", "an end"],
 )
-async def test_no_word_of_a_model_breaks_a_row_or_stops_the_act_it_is_about(tmp_path: Path, said: str) -> None:
+async def test_hostile_arguments_break_neither_audit_rows_nor_the_act(tmp_path: Path, said: str) -> None:
     audit = Audit(tmp_path / "audit", b"a" * 32)
     house = await House().begin(audit=audit)
     await house.connected("readonly")
@@ -521,7 +521,7 @@ async def test_no_word_of_a_model_breaks_a_row_or_stops_the_act_it_is_about(tmp_
 # ------------------------------------------------------------- the rest of the surface
 
 
-async def test_lone_surrogate_in_id_or_scope_is_typed_error(house: House) -> None:
+async def test_lone_surrogate_in_id_or_scope_is_a_typed_error(house: House) -> None:
     bad, deputy = "abc\ud800", house.deputy
     assert await deputy.get_consent(bad) is None and await deputy.get_approval(bad, by="alice") is None
     with pytest.raises(NotFound):
@@ -571,12 +571,12 @@ async def test_argument_of_another_type_raises_type_error(house: House, other: A
 @pytest.mark.parametrize(
     "mandate", ["", "\0", "abc\ud800", "../x", "x" * 100_000, "0" * 17, "0123456789ABCDEF"], ids=repr
 )
-async def test_mandate_id_of_another_form_is_not_found(house: House, mandate: str) -> None:
+async def test_malformed_mandate_id_is_not_found(house: House, mandate: str) -> None:
     with pytest.raises(NotFound):
         await house.deputy.revoke_mandate("alice", mandate)
 
 
-async def test_name_with_lone_surrogate_is_as_unknown_as_any_other(house: House) -> None:
+async def test_name_with_lone_surrogate_is_unknown(house: House) -> None:
     assert await house.deputy.revoke("alice", "google", app="goo\ud800gle") == []
     assert house.deputy.derive_key("a\ud800b") != house.deputy.derive_key("a")
     with pytest.raises(InvalidInput) as caught:
@@ -587,7 +587,7 @@ async def test_name_with_lone_surrogate_is_as_unknown_as_any_other(house: House)
 
 
 @pytest.mark.parametrize("forever", [10**400, math.inf], ids=["a huge number", "infinity"])
-async def test_wait_of_nan_seconds_ends_at_once_and_of_any_larger_number_later(house: House, forever: float) -> None:
+async def test_wait_timeout_of_nan_ends_immediately_and_a_huge_one_is_accepted(house: House, forever: float) -> None:
     house.deputy.policy = ask_before_sending
     consent, approval = await house.ask("readonly", user="bob"), await asked_to_send(house)
     for seconds in (math.nan, -1.0, -math.inf):
@@ -609,7 +609,7 @@ async def asked_to_send(house: House) -> Approval:
     return caught.value.approval
 
 
-async def test_wait_ends_when_the_consent_does_and_otherwise_in_time(house: House) -> None:
+async def test_wait_ends_with_the_consent_or_at_its_timeout(house: House) -> None:
     asked = await house.ask("readonly", user="bob")
     began = time.monotonic()
     [still] = await house.deputy.wait_for_consents([asked], timeout=0.1)
@@ -623,7 +623,7 @@ async def test_wait_ends_when_the_consent_does_and_otherwise_in_time(house: Hous
 
 
 @pytest.mark.processes
-async def test_a_wait_ends_when_another_link_brought_all_that_it_waits_for(house: House) -> None:
+async def test_wait_ends_when_another_link_granted_all_its_scopes(house: House) -> None:
     asked, more = await house.ask("readonly", user="bob"), await house.ask("labels", "readonly", user="bob")
     theirs = await house.ask("readonly", user="carol")
     waiting = asyncio.create_task(house.deputy.wait_for_consents([theirs, asked], timeout=1))
@@ -633,7 +633,7 @@ async def test_a_wait_ends_when_another_link_brought_all_that_it_waits_for(house
     assert (still.id, still.status) == (theirs.id, "pending")
 
 
-async def test_a_wait_ends_when_another_link_brought_what_does_as_well(house: House) -> None:
+async def test_wait_ends_when_another_link_granted_an_alternative_scope(house: House) -> None:
     """A mail is sent with the scope for sending, which is asked for, or with the one for drafts."""
     with pytest.raises(ConsentRequired) as caught:
         await house.deputy.act("gmail_send", MAIL, user="bob", call=Call(id="1"))
@@ -644,7 +644,7 @@ async def test_a_wait_ends_when_another_link_brought_what_does_as_well(house: Ho
     assert await house.deputy.act("gmail_send", MAIL, user="bob", call=Call(id="1"))
 
 
-async def test_a_wait_goes_on_while_one_of_those_who_asked_needs_the_scope_itself(house: House) -> None:
+async def test_wait_continues_while_one_requester_needs_the_scope_itself(house: House) -> None:
     with pytest.raises(ConsentRequired) as caught:
         await house.deputy.act("gmail_send", MAIL, user="bob", call=Call(id="1"))
     assert (await house.ask("send", user="bob")).id == caught.value.consent.id
@@ -653,7 +653,7 @@ async def test_a_wait_goes_on_while_one_of_those_who_asked_needs_the_scope_itsel
     assert still.status == "pending"
 
 
-async def test_a_wait_goes_on_while_the_grant_lacks_something_or_is_another_accounts(house: House) -> None:
+async def test_wait_continues_while_the_grant_lacks_a_scope_or_is_another_accounts(house: House) -> None:
     """Alice is connected with all scopes, as one account."""
     bobs, one_more = await house.ask("labels", user="bob"), (await house.ask("labels", add_account=True))
     switch = await house.ask("labels", switch_account=True)
@@ -663,7 +663,7 @@ async def test_a_wait_goes_on_while_the_grant_lacks_something_or_is_another_acco
     assert [one.status for one in ended] == ["pending"] * 4
 
 
-async def test_a_wait_goes_on_where_the_provider_refused_what_the_grant_says_it_may_do(house: House) -> None:
+async def test_wait_continues_when_the_provider_refused_a_granted_scope(house: House) -> None:
     house.line.answers[GMAIL_API] = [answer(403, {"error": {"errors": [{"reason": "insufficientPermissions"}]}})]
     with pytest.raises(ConsentRequired) as caught:
         await house.act("search")
@@ -671,7 +671,7 @@ async def test_a_wait_goes_on_where_the_provider_refused_what_the_grant_says_it_
     assert (still.status, still.reason_code) == ("pending", "scope_missing")
 
 
-async def test_a_wait_goes_on_while_the_grant_that_has_it_all_is_lost(house: House) -> None:
+async def test_wait_continues_while_the_complete_grant_is_lost(house: House) -> None:
     grant = await house.grant()
     assert grant
     await house.deputy.refresher.end(grant, "invalid_grant")
@@ -681,7 +681,7 @@ async def test_a_wait_goes_on_while_the_grant_that_has_it_all_is_lost(house: Hou
     assert still.status == "pending"
 
 
-async def test_a_wait_goes_on_while_the_grant_has_a_scope_with_which_the_others_are_no_good(house: House) -> None:
+async def test_wait_continues_while_the_grant_has_a_conflicting_scope(house: House) -> None:
     await house.connected("send", user="bob", as_="bob@example.test")
     asked = await house.ask("labels", user="bob")
     [grant] = await house.deputy.vault.list_grants(User("bob"))
@@ -691,7 +691,7 @@ async def test_a_wait_goes_on_while_the_grant_has_a_scope_with_which_the_others_
     assert still.status == "pending"
 
 
-async def test_connect_takes_tools_and_short_scopes_and_asks_once_an_app() -> None:
+async def test_connect_accepts_tools_and_short_scopes_and_asks_once_per_app() -> None:
     house = await House().begin()
     [one] = await house.deputy.connect("alice", "google", scopes=["gmail.readonly"], tools=["gmail_send"])
     assert set(one.scopes) == {READ, SEND}
@@ -702,7 +702,7 @@ async def test_connect_takes_tools_and_short_scopes_and_asks_once_an_app() -> No
     await house.deputy.close()
 
 
-async def test_a_second_account_can_be_connected_and_named(house: House) -> None:
+async def test_second_account_can_be_connected_and_selected(house: House) -> None:
     [asked] = await house.deputy.connect("alice", "google", scopes=[READ], account="bob@example.test")
     assert (await consent(house.deputy, house.sandbox, asked, as_="bob@example.test")).status == "granted"
     assert {c.account: c.default for c in await house.deputy.connections("alice")} == {
@@ -713,13 +713,13 @@ async def test_a_second_account_can_be_connected_and_named(house: House) -> None
     assert house.sandbox.requests[-1].who == "bob@example.test"
 
 
-async def test_connections_show_words_and_no_token(house: House) -> None:
+async def test_connections_show_descriptions_and_no_token(house: House) -> None:
     [one] = await house.deputy.connections("alice")
     assert (one.provider, one.account, one.status, one.default) == ("google", "alice@example.test", "active", True)
     assert "send email as you" in one.scope_descriptions and "ya29" not in repr(one)
 
 
-async def test_close_may_be_called_twice_and_a_closed_deputy_says_so(house: House) -> None:
+async def test_closed_deputy_raises_and_close_may_be_repeated(house: House) -> None:
     deputy = await build(toolkits=[gmail])
     await deputy.close()
     await deputy.close()
@@ -727,7 +727,7 @@ async def test_close_may_be_called_twice_and_a_closed_deputy_says_so(house: Hous
         await deputy.act("gmail_search", {}, user="alice")
 
 
-def test_a_deputy_can_be_used_from_code_that_is_not_async() -> None:
+def test_deputy_works_from_synchronous_code() -> None:
     from deputize.core.background_loop import portal
 
     sandbox = Sandbox()
@@ -736,7 +736,7 @@ def test_a_deputy_can_be_used_from_code_that_is_not_async() -> None:
         assert deputy.run(deputy.act("gmail_search", {}, user="alice"))
 
 
-async def test_everything_down_is_told_and_nothing_hangs(house: House) -> None:
+async def test_total_outage_is_reported_without_hanging(house: House) -> None:
     house.sandbox.switches.down = True
     with pytest.raises(ProviderUnavailable):
         await asyncio.wait_for(house.act("search"), 5)
@@ -745,7 +745,7 @@ async def test_everything_down_is_told_and_nothing_hangs(house: House) -> None:
 # ------------------------------------------------------------- the end of a user
 
 
-async def test_an_erased_user_leaves_no_file_result_approval_or_token(house: House) -> None:
+async def test_erased_user_leaves_no_file_result_approval_or_token(house: House) -> None:
     deputy = house.deputy
     await house.connected(*ALL, user="bob", as_="bob@example.test")
     for user in ("alice", "bob"):
@@ -761,7 +761,7 @@ async def test_an_erased_user_leaves_no_file_result_approval_or_token(house: Hou
     assert deputy.audit.rows()[-1]["event"] == "user.erased"
 
 
-async def test_erasing_a_user_while_a_write_is_under_way_does_not_let_it_happen_twice(house: House) -> None:
+async def test_erasure_during_a_write_does_not_let_it_happen_twice(house: House) -> None:
     house.line.held, house.line.held_after = ("gmail.googleapis.com", "/gmail/v1/users/me/messages/send"), True
     sending = asyncio.create_task(house.deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", "c")))
     await house.line.until_held()
@@ -772,7 +772,7 @@ async def test_erasing_a_user_while_a_write_is_under_way_does_not_let_it_happen_
     assert house.line.count(GMAIL_API, "POST") == 1
 
 
-async def test_calls_that_only_read_are_looked_at_with_one_look_at_the_grant_and_done_with_one_each() -> None:
+async def test_checking_reads_costs_one_grant_scan_and_each_act_one_more() -> None:
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "readonly")
@@ -793,7 +793,7 @@ async def test_calls_that_only_read_are_looked_at_with_one_look_at_the_grant_and
         assert [type(way) for way in await deputy.check_calls(calls, user="alice")] == [ConsentRequired] * 4
 
 
-async def test_a_write_looks_things_up_in_six_changes_of_threads(tmp_path: Path) -> None:
+async def test_write_needs_at_most_six_store_thread_hops(tmp_path: Path) -> None:
     sandbox = Sandbox()
     vault = await new_vault(tmp_path / "vault" / "vault.sqlite", b"k" * 32)
     assert isinstance(vault.store, SqliteStore)

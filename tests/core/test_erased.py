@@ -69,7 +69,7 @@ async def said(vault: Vault) -> bytes:
     return b"".join([record.plain.reveal() for kind in KINDS for record in await vault.scan(kind)])
 
 
-async def test_an_erased_user_is_neither_in_the_vault_nor_in_the_audit(tmp_path: Path) -> None:
+async def test_erased_user_is_neither_in_the_vault_nor_in_the_audit(tmp_path: Path) -> None:
     sandbox = Sandbox()
     deputy = await opened(tmp_path, sandbox)
     subject = await lived(deputy, sandbox)
@@ -90,7 +90,7 @@ BY_HASH: Final = frozenset({"asked", "ticket", "state", "browser", "session_name
 """Kinds that lead from the hash of a link, or of an issuer's session or a user, name nobody, and go within a day."""
 
 
-async def test_a_user_who_was_in_records_of_every_kind_there_is_is_in_none(tmp_path: Path) -> None:
+async def test_erased_user_is_in_no_record_of_any_kind(tmp_path: Path) -> None:
     sandbox = Sandbox()
     deputy = await opened(tmp_path, sandbox)
     await lived(deputy, sandbox)
@@ -124,7 +124,7 @@ async def _near(vault: Vault, kind: str, place: str) -> bool:
     return bool(await vault.store.scan(kind, place))
 
 
-async def test_rows_of_one_user_go_together_and_the_operator_reads_ids_until_they_are_erased(tmp_path: Path) -> None:
+async def test_rows_of_one_user_share_a_pseudonym_resolvable_until_erasure(tmp_path: Path) -> None:
     sandbox = Sandbox()
     deputy = await opened(tmp_path, sandbox)
     await lived(deputy, sandbox)
@@ -145,7 +145,7 @@ async def test_rows_of_one_user_go_together_and_the_operator_reads_ids_until_the
     await deputy.close()
 
 
-async def test_who_comes_back_after_an_erasure_is_somebody_else_in_the_audit(tmp_path: Path) -> None:
+async def test_user_returning_after_erasure_has_a_new_pseudonym(tmp_path: Path) -> None:
     sandbox = Sandbox()
     deputy = await opened(tmp_path, sandbox)
     await lived(deputy, sandbox)
@@ -157,7 +157,7 @@ async def test_who_comes_back_after_an_erasure_is_somebody_else_in_the_audit(tmp
     await deputy.close()
 
 
-async def test_a_revocation_that_waits_when_its_user_is_erased_is_sent_and_names_nobody() -> None:
+async def test_queued_revocation_of_an_erased_user_is_sent_without_name() -> None:
     house = House()
     await house.begin()
     await house.connected(*ALL)
@@ -170,7 +170,7 @@ async def test_a_revocation_that_waits_when_its_user_is_erased_is_sent_and_names
     assert "user" not in row and await house.deputy.vault.scan(KIND) == []
 
 
-async def test_tokens_that_come_after_an_erasure_end_and_make_nobody_known_again() -> None:
+async def test_tokens_arriving_after_erasure_are_revoked_anonymously() -> None:
     house = House()
     await house.begin()
     grant = await house.connected(*ALL) or await house.grant()
@@ -184,7 +184,7 @@ async def test_tokens_that_come_after_an_erasure_end_and_make_nobody_known_again
     assert row["event"] == "revoke.done" and "user" not in row
 
 
-async def test_a_process_that_knew_the_user_asks_again_within_a_minute() -> None:
+async def test_process_with_a_cached_pseudonym_reads_it_again_within_a_minute() -> None:
     vault, at = await new_vault(), 0.0
     here, there = Pseudonyms(vault, lambda: at), Pseudonyms(vault)
     for one in (here, there):
@@ -201,7 +201,7 @@ async def test_a_process_that_knew_the_user_asks_again_within_a_minute() -> None
     assert here.user("acme", "carol") == there.user("acme", "carol") != first
 
 
-async def test_a_row_is_written_though_the_store_gives_no_key_and_leads_back_through_the_vault() -> None:
+async def test_row_is_written_with_a_fallback_pseudonym_when_the_store_fails() -> None:
     house = House()
     await house.begin()
     house.store.failing["get", KIND] = 100
@@ -219,7 +219,7 @@ async def test_a_row_is_written_though_the_store_gives_no_key_and_leads_back_thr
 
 
 @pytest.mark.parametrize("nobody", ["", " ", "a\0b", "half of a character: \ud83d"])
-async def test_whoever_is_no_user_gets_a_row_and_no_record(nobody: str) -> None:
+async def test_invalid_user_gets_an_audit_row_and_no_record(nobody: str) -> None:
     house = House()
     await house.begin()
     with pytest.raises(Exception, match="user"):
@@ -232,7 +232,7 @@ async def test_whoever_is_no_user_gets_a_row_and_no_record(nobody: str) -> None:
 # ------------------------------------------------------------- rows from before
 
 
-async def test_rows_with_ids_from_before_stay_readable_prove_and_count_for_rollback_detection(tmp_path: Path) -> None:
+async def test_rows_with_plain_user_ids_stay_readable_and_verifiable(tmp_path: Path) -> None:
     sandbox = Sandbox()
     deputy = await opened(tmp_path, sandbox)
     await connect(deputy, sandbox, *ALL, user=CAROL)
@@ -277,7 +277,7 @@ class Slow(MortalLine):
 
 
 @pytest.mark.parametrize("dies", [True, False])
-async def test_a_consent_that_another_process_is_at_work_on_leaves_nothing_of_an_erased_user(dies: bool) -> None:
+async def test_consent_processed_elsewhere_leaves_nothing_of_an_erased_user(dies: bool) -> None:
     house = await House().begin()
     asked = await house.ask()
     started = await house.start(asked)

@@ -51,39 +51,39 @@ def made(kind: type[DeputizeError]) -> DeputizeError:
 
 
 @every_error
-def test_a_traceback_shows_the_hint_and_the_text_for_a_model_does_not(kind: type[DeputizeError]) -> None:
+def test_traceback_shows_the_hint_and_the_models_text_does_not(kind: type[DeputizeError]) -> None:
     error = made(kind)
     assert str(error) == "A short sentence." and "".join(traceback.format_exception(error)).count("Do this.") == 1
     back = pickle.loads(pickle.dumps(error))  # noqa: S301
     assert "".join(traceback.format_exception(back)).count("Do this.") == 1
 
 
-def test_an_error_without_a_hint_has_no_note() -> None:
+def test_error_without_a_hint_has_no_note() -> None:
     assert getattr(errors.Conflict("Stale."), "__notes__", []) == []
 
 
 # ------------------------------------------------------------- the tree
 
 
-def test_the_docstring_draws_exactly_the_classes_there_are() -> None:
+def test_error_docstring_draws_exactly_the_existing_classes() -> None:
     drawn = re.findall(r"[├└]── (\w+)", errors.__doc__ or "")
     assert sorted(drawn) == sorted(kind.__name__ for kind in every())
 
 
-def test_every_class_has_a_code_of_its_own() -> None:
+def test_every_error_class_has_its_own_code() -> None:
     codes = [kind.code for kind in every()]
     assert len(set(codes)) == len(codes) and "error" not in codes
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
 
 
 @every_error
-def test_every_error_is_exported_and_has_a_docstring(kind: type[DeputizeError]) -> None:
+def test_every_error_is_exported_and_documented(kind: type[DeputizeError]) -> None:
     assert getattr(deputize.core, kind.__name__) is kind and kind.__name__ in deputize.core.__all__
     assert kind.__doc__ and not issubclass(kind, OSError | ValueError | KeyError)
 
 
 @every_error
-def test_every_error_survives_a_trip_to_another_process(kind: type[DeputizeError]) -> None:
+def test_every_error_can_be_pickled(kind: type[DeputizeError]) -> None:
     error = made(kind)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         back = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
@@ -99,14 +99,14 @@ def test_every_error_can_be_copied(kind: type[DeputizeError]) -> None:
 
 
 @every_error
-def test_an_errors_text_is_its_message_alone(kind: type[DeputizeError]) -> None:
+def test_error_text_is_its_message_only(kind: type[DeputizeError]) -> None:
     error = made(kind)
     assert str(error) == error.message == "A short sentence."
     assert "connect/t" not in repr(error) and "connect/t" not in "".join(traceback.format_exception(error))
     assert made(kind).hint == "Do this." and isinstance(kind("x", **MORE.get(kind.__name__, {})).hint, str)
 
 
-def test_the_cores_exports_are_there_sorted_and_complete() -> None:
+def test_core_exports_exist_sorted_and_complete() -> None:
     names = deputize.core.__all__
     assert len(set(names)) == len(names) and all(hasattr(deputize.core, name) for name in names)
     public = {
@@ -120,7 +120,7 @@ def test_the_cores_exports_are_there_sorted_and_complete() -> None:
 # ------------------------------------------------------------- secrets
 
 
-def test_L2_a_secret_is_masked_however_it_is_printed() -> None:
+def test_L2_secret_is_masked_in_every_representation() -> None:
     secret = Secret(CANARY)
     printed = [
         repr(secret),
@@ -136,7 +136,7 @@ def test_L2_a_secret_is_masked_however_it_is_printed() -> None:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_L2_a_secret_is_not_pickled_not_even_inside_something(protocol: int) -> None:
+def test_L2_secret_cannot_be_pickled_even_nested(protocol: int) -> None:
     for thing in (Secret(CANARY), [Secret(CANARY)], {"a": Secret(CANARY)}):
         with pytest.raises(TypeError):
             pickle.dumps(thing, protocol)
@@ -162,18 +162,18 @@ def test_L2_a_secret_is_not_pickled_not_even_inside_something(protocol: int) -> 
         lambda s: dataclasses.asdict(_grant(s)),
     ],
 )
-def test_L2_a_secret_refuses_to_be_copied_or_serialised(showing: Any) -> None:
+def test_L2_secret_cannot_be_copied_or_serialized(showing: Any) -> None:
     with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
         showing(Secret(CANARY))
     assert CANARY not in str(caught.value)
 
 
-def test_L2_a_json_encoder_that_prints_what_it_does_not_know_shows_nothing() -> None:
+def test_L2_json_encoder_with_a_default_shows_no_secret() -> None:
     assert CANARY not in json.dumps({"a": Secret(CANARY)}, default=str)
     assert CANARY not in json.dumps({"a": Secret(CANARY)}, default=repr)
 
 
-def test_L2_a_pydantic_model_does_not_take_a_secret_for_a_text() -> None:
+def test_L2_pydantic_model_does_not_accept_a_secret_as_string() -> None:
     class Model(BaseModel):
         text: str
 
@@ -182,14 +182,14 @@ def test_L2_a_pydantic_model_does_not_take_a_secret_for_a_text() -> None:
     assert CANARY not in str(caught.value)
 
 
-def test_L2_secrets_are_compared_by_value_and_only_with_each_other() -> None:
+def test_L2_secrets_are_compared_by_value_only_with_each_other() -> None:
     assert Secret(CANARY) == Secret(CANARY) and Secret(CANARY) != Secret(CANARY + "x")
     assert Secret(CANARY) != CANARY and Secret("é") == Secret("é") and Secret("") != Secret("x")
     assert len({Secret(CANARY), Secret(CANARY)}) == 1 and not Secret("") and Secret("x")
     assert Secret(CANARY).reveal() == CANARY
 
 
-def test_L2_equality_takes_constant_time() -> None:
+def test_L2_secret_comparison_takes_constant_time() -> None:
     import inspect
 
     assert "compare_digest" in inspect.getsource(Secret.__eq__)
@@ -201,7 +201,7 @@ def _grant(secret: Secret) -> Grant:
     )
 
 
-def test_L2_a_grant_shows_no_token_and_is_not_pickled() -> None:
+def test_L2_grant_shows_no_token_and_cannot_be_pickled() -> None:
     grant = _grant(Secret(CANARY))
     assert CANARY not in repr(grant) and CANARY not in str(vars(Grant)) and CANARY not in f"{grant}"
     with pytest.raises(TypeError):
@@ -210,7 +210,7 @@ def test_L2_a_grant_shows_no_token_and_is_not_pickled() -> None:
         copy.deepcopy(grant)
 
 
-def test_L2_a_tombstone_and_a_dead_grant_hold_nothing_that_could_be_used() -> None:
+def test_L2_tombstone_and_dead_grant_contain_no_token() -> None:
     grant = _grant(Secret(CANARY))
     assert CANARY.encode() in grant.pack().reveal()
     for ended in (grant.tombstone(), grant.dead("invalid_grant")):
@@ -250,7 +250,7 @@ REVEALING: Final = {
 }
 
 
-def test_L2_secrets_are_revealed_in_the_few_places_that_must() -> None:
+def test_L2_secrets_are_revealed_only_in_the_listed_places() -> None:
     found = {
         str(path.relative_to(CORE)): count
         for path in sorted(CORE.rglob("*.py"))
@@ -259,7 +259,7 @@ def test_L2_secrets_are_revealed_in_the_few_places_that_must() -> None:
     assert {name: count for name, count in found.items() if count > REVEALING.get(name, 0)} == {}
 
 
-def test_L2_neither_toolkits_nor_adapters_reveal_anything() -> None:
+def test_L2_toolkits_and_adapters_reveal_no_secret() -> None:
     import deputize.toolkits
 
     root = Path(deputize.toolkits.__file__ or "").parents[2].parent

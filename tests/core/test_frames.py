@@ -221,7 +221,7 @@ async def tapped() -> tuple[House, dict[str, str]]:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("attempt", sample(ATTEMPTS, lambda one: one is revoking), ids=lambda a: a.__name__)
-async def test_a_store_that_fails_leaves_no_token_in_any_frame(attempt: Attempt, sentry: sentry_sdk.Client) -> None:
+async def test_store_failure_leaves_no_token_in_any_frame(attempt: Attempt, sentry: sentry_sdk.Client) -> None:
     failed = 0
     for fault in FAULTS:
         house, secrets = await tapped()
@@ -262,7 +262,7 @@ ANSWERS: list[tuple[tuple[str, str], Callable[[httpx.Request], httpx.Response]]]
     "attempt", sample([refreshing, acting, writing, revoking, finishing, importing]), ids=lambda a: a.__name__
 )
 @pytest.mark.parametrize("store", sample([None, ("swap", "consent"), ("swap", "grant"), ("insert", "outbox")]))
-async def test_a_provider_that_fails_leaves_no_token_in_any_frame(
+async def test_provider_failure_leaves_no_token_in_any_frame(
     attempt: Attempt, store: tuple[str, str] | None, sentry: sentry_sdk.Client
 ) -> None:
     for place, reply in ANSWERS:
@@ -289,7 +289,7 @@ async def test_a_provider_that_fails_leaves_no_token_in_any_frame(
     ],
     ids=lambda wrong: next(iter(wrong)),
 )
-async def test_tokens_that_are_not_imported_stand_in_no_frame(wrong: dict[str, Any], sentry: sentry_sdk.Client) -> None:
+async def test_refused_import_leaves_no_token_in_any_frame(wrong: dict[str, Any], sentry: sentry_sdk.Client) -> None:
     house, secrets = await tapped()
     work = await importing(house, secrets, **wrong)
     error = await caught(work)
@@ -297,7 +297,7 @@ async def test_tokens_that_are_not_imported_stand_in_no_frame(wrong: dict[str, A
     clean(error, secrets | {ODD["access_token"]: "access_token"}, sentry)
 
 
-async def test_the_canary_sees_a_token_where_one_is(sentry: sentry_sdk.Client) -> None:
+async def test_canary_finds_a_planted_token(sentry: sentry_sdk.Client) -> None:
     def leaky() -> None:
         token = {"inside": ["ya29.canary-canary"]}
         raise ValueError(len(token))
@@ -330,7 +330,7 @@ def grant(name: str) -> Grant:
 
 
 @pytest.mark.parametrize("name", ["a\0b", "half of a character: \ud83d"])
-def test_unwritable_grant_is_refused_without_its_tokens(name: str, sentry: sentry_sdk.Client) -> None:
+def test_unwritable_grant_error_contains_no_token(name: str, sentry: sentry_sdk.Client) -> None:
     odd = grant(name)
     error = raised(odd.pack)
     assert isinstance(error, VaultError)
@@ -338,21 +338,21 @@ def test_unwritable_grant_is_refused_without_its_tokens(name: str, sentry: sentr
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20, 60])
-def test_what_is_no_grant_is_refused_without_what_it_is(cut: int, sentry: sentry_sdk.Client) -> None:
+def test_invalid_grant_error_contains_no_content(cut: int, sentry: sentry_sdk.Client) -> None:
     odd = SecretBytes(grant("alice").pack().reveal()[:-cut] + CANARY.encode())
     error = raised(lambda: Grant.unpack(odd, 1))
     assert isinstance(error, VaultError)
     clean(error, {CANARY: "token"}, sentry)
 
 
-def test_what_is_no_json_is_refused_without_what_it_is(sentry: sentry_sdk.Client) -> None:
+def test_invalid_json_error_contains_no_content(sentry: sentry_sdk.Client) -> None:
     odd = SecretBytes(f'{{"token": "{CANARY}", '.encode())
     error = raised(lambda: decode("outbox", odd))
     assert isinstance(error, VaultError)
     clean(error, {CANARY: "token"}, sentry)
 
 
-def test_tokens_in_records_are_opaque_from_seal_to_seal_and_others_words_stay_what_they_are() -> None:
+def test_tokens_in_records_stay_opaque_between_open_and_seal() -> None:
     plain = encode({"visits": [{"verifier": Secret("v")}], "code": Secret("c"), "device": {"code": Secret("d")}})
     read = decode("consent", plain)
     assert "v" not in repr(read).replace("verifier", "").replace("device", "").replace("visits", "")
@@ -361,7 +361,7 @@ def test_tokens_in_records_are_opaque_from_seal_to_seal_and_others_words_stay_wh
     assert decode("outbox", encode({"leaked": [Secret("a")]}))["leaked"] == [Secret("a")]
 
 
-async def test_a_token_reply_that_is_kept_by_nobody_stands_in_no_frame(sentry: sentry_sdk.Client) -> None:
+async def test_refused_token_reply_leaves_no_token_in_any_frame(sentry: sentry_sdk.Client) -> None:
     class Odd(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             return httpx.Response(200, json={"access_token": CANARY, "instance_url": "https://evil.example"})
@@ -375,7 +375,7 @@ async def test_a_token_reply_that_is_kept_by_nobody_stands_in_no_frame(sentry: s
     assert isinstance(raised(lambda: flow.parse_tokens(PROVIDERS["salesforce"], {"access_token": ""})), Exception)
 
 
-async def test_a_backup_that_fails_leaves_no_key_in_any_frame(tmp_path: Path, sentry: sentry_sdk.Client) -> None:
+async def test_failed_backup_leaves_no_key_in_any_frame(tmp_path: Path, sentry: sentry_sdk.Client) -> None:
     vault = await new_vault(tmp_path / "home" / "vault.sqlite", b"k" * 32)
     keys = {vault.keys.index.hex(): "index key", repr(vault.keys.index)[2:-1]: "index key"}
     taken = tmp_path / "taken"

@@ -154,7 +154,7 @@ def free_port() -> int:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-async def test_request_leaves_as_written(http: Http, make: Callable[..., httpx.Request], method: str) -> None:
+async def test_request_is_sent_as_written(http: Http, make: Callable[..., httpx.Request], method: str) -> None:
     async with serving(saying()) as server:
         await http.send(make(method, server.url + "/a/%2e%2e/x%2Fy?q=%27z&r=a%20b"))
     lines = server.heads[0].rstrip().split("\r\n")
@@ -167,14 +167,14 @@ async def test_request_leaves_as_written(http: Http, make: Callable[..., httpx.R
 
 
 @pytest.mark.parametrize("size", [0, 1, 3 * 2**20])
-async def test_a_body_of_any_size_arrives_whole(http: Http, make: Callable[..., httpx.Request], size: int) -> None:
+async def test_body_of_any_size_arrives_complete(http: Http, make: Callable[..., httpx.Request], size: int) -> None:
     body = os.urandom(size)
     async with serving(saying()) as server:
         await http.send(make("POST", server.url, content=body))
     assert server.bodies == [body]
 
 
-async def test_a_streamed_body_arrives_whole_and_whole_again_when_sent_again(http: Http) -> None:
+async def test_streamed_body_arrives_complete_also_when_resent(http: Http) -> None:
     async def parts() -> AsyncIterator[bytes]:
         yield b"one,"
         yield b"two"
@@ -187,7 +187,7 @@ async def test_a_streamed_body_arrives_whole_and_whole_again_when_sent_again(htt
     assert server.bodies == [b"one,two"] * 2
 
 
-async def test_a_body_of_unknown_length_leaves_with_its_length() -> None:
+async def test_body_of_unknown_length_is_sent_with_its_length() -> None:
     async def parts() -> AsyncIterator[bytes]:
         yield b"one,"
         yield b"two"
@@ -202,21 +202,21 @@ async def test_a_body_of_unknown_length_leaves_with_its_length() -> None:
     assert "transfer-encoding" not in server.heads[0].lower()
 
 
-async def test_a_login_in_the_address_becomes_no_header(http: Http) -> None:
+async def test_credentials_in_the_url_become_no_header(http: Http) -> None:
     async with serving(saying()) as server:
         await http.send(httpx.Request("GET", f"http://alice:secret@127.0.0.1:{server.port}/x"))
     assert server.heads[0].startswith("GET /x HTTP/1.1\r\n")
     assert "authorization" not in server.heads[0].lower()
 
 
-async def test_a_line_break_in_a_header_is_never_sent(http: Http) -> None:
+async def test_line_break_in_a_header_is_never_sent(http: Http) -> None:
     async with serving(saying()) as server:
         request = httpx.Request("GET", server.url, headers={"x-name": "a\r\nx-evil: 1"})
         await failing(http, request)
         assert server.heads == []
 
 
-async def test_the_environments_proxies_and_logins_are_not_asked(
+async def test_proxies_and_credentials_of_the_environment_are_ignored(
     http: Http, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login alice password secret\n")
@@ -228,7 +228,7 @@ async def test_the_environments_proxies_and_logins_are_not_asked(
     assert "authorization" not in server.heads[0].lower()
 
 
-async def test_headers_set_on_a_lean_request_are_the_ones_that_leave(http: Http) -> None:
+async def test_headers_set_on_a_lean_request_are_sent(http: Http) -> None:
     async with serving(saying()) as server:
         request = LeanRequest("POST", server.url, HEADERS, b"{}")
         request.headers["authorization"] = "Bearer other"
@@ -257,7 +257,7 @@ async def test_headers_set_on_a_lean_request_are_the_ones_that_leave(http: Http)
         "HTTPS://example.test/\n",
     ],
 )
-def test_a_lean_request_refuses_an_address_that_two_parsers_could_read_differently(url: str) -> None:
+def test_lean_request_refuses_an_ambiguous_url(url: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         LeanRequest("GET", url)
     assert caught.value.fix_by == "operator"
@@ -273,7 +273,7 @@ def test_a_lean_request_refuses_an_address_that_two_parsers_could_read_different
         ("http://[::1]:81/x", "[::1]:81"),
     ],
 )
-def test_a_lean_request_knows_the_host_that_every_parser_sees(url: str, netloc: str) -> None:
+def test_lean_request_has_the_host_every_parser_sees(url: str, netloc: str) -> None:
     request = LeanRequest("GET", url)
     assert (request.scheme, request.netloc) == (url[: url.index(":")], netloc)
     assert request.url.netloc.decode() == netloc
@@ -283,7 +283,7 @@ def test_a_lean_request_knows_the_host_that_every_parser_sees(url: str, netloc: 
 
 
 @pytest.mark.parametrize("status", ["200 OK", "302 Found", "401 Unauthorized", "429 Slow", "503 Away"])
-async def test_an_answer_of_any_status_comes_back_as_it_is(http: Http, status: str) -> None:
+async def test_answer_of_any_status_is_returned_unchanged(http: Http, status: str) -> None:
     location = "Location: http://127.0.0.1:1/elsewhere"
     async with serving(saying(b'{"a":1}', "X-One: 1", "X-One: 2", location, status=status)) as server:
         answer = await http.send(httpx.Request("GET", server.url))
@@ -298,7 +298,7 @@ UNREAD = httpx.MockTransport(lambda request: httpx.Response(200, stream=httpx.By
 
 
 @pytest.mark.parametrize("transport", [FastTransport, plain_httpx, READ, UNREAD])
-async def test_a_response_knows_nothing_of_its_request(transport: Transport) -> None:
+async def test_response_does_not_know_its_request(transport: Transport) -> None:
     http = Http(transport)
     async with serving(saying()) as server:
         answer = await http.send(httpx.Request("GET", server.url, headers=HEADERS))
@@ -321,7 +321,7 @@ async def test_a_response_knows_nothing_of_its_request(transport: Transport) -> 
     ],
     ids=["gzip", "x-gzip", "upper case", "zlib", "raw deflate", "identity"],
 )
-async def test_a_content_encoding_is_undone(http: Http, coding: str, body: bytes) -> None:
+async def test_content_encoding_is_decoded(http: Http, coding: str, body: bytes) -> None:
     async with serving(saying(body, f"Content-Encoding: {coding}", "X-Other: kept")) as server:
         answer = await http.send(httpx.Request("GET", server.url))
     assert answer.content == await answer.aread() == b"plain " * 50
@@ -329,7 +329,7 @@ async def test_a_content_encoding_is_undone(http: Http, coding: str, body: bytes
     assert answer.headers["x-other"] == "kept"
 
 
-async def test_what_a_mock_has_unpacked_is_not_unpacked_again() -> None:
+async def test_decoded_mock_answer_is_not_decoded_again() -> None:
     packed = gzip.compress(b"plain")
     mock = httpx.MockTransport(lambda _: httpx.Response(200, content=packed, headers={"content-encoding": "gzip"}))
     answer = await Http(mock).send(httpx.Request("GET", "https://api.example.test"))
@@ -347,7 +347,7 @@ async def test_what_a_mock_has_unpacked_is_not_unpacked_again() -> None:
     ],
     ids=["no gzip", "cut off", "no deflate", "unknown coding", "twice"],
 )
-async def test_a_body_that_cannot_be_unpacked_counts_as_sent(http: Http, coding: str, body: bytes) -> None:
+async def test_undecodable_body_counts_as_sent(http: Http, coding: str, body: bytes) -> None:
     async with serving(saying(body, f"Content-Encoding: {coding}")) as server:
         error = await failing(http, httpx.Request("POST", server.url))
     assert error.sent
@@ -355,13 +355,13 @@ async def test_a_body_that_cannot_be_unpacked_counts_as_sent(http: Http, coding:
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Same")])
-async def test_an_answer_without_a_body_is_not_unpacked(http: Http, method: str, status: str) -> None:
+async def test_answer_without_body_is_not_decoded(http: Http, method: str, status: str) -> None:
     async with serving(saying(b"", "Content-Encoding: gzip", status=status, length=False)) as server:
         answer = await http.send(httpx.Request(method, server.url))
     assert (answer.status_code, answer.content) == (int(status[:3]), b"")
 
 
-async def test_a_bomb_is_refused_before_it_fills_the_memory(http: Http) -> None:
+async def test_compression_bomb_is_refused_before_it_fills_memory(http: Http) -> None:
     bomb = gzip.compress(bytes(64 * 2**20), compresslevel=1)
     async with serving(saying(bomb, "Content-Encoding: gzip")) as server:
         await http.send(httpx.Request("GET", server.url), max_bytes=65 * 2**20)
@@ -374,14 +374,14 @@ async def test_a_bomb_is_refused_before_it_fills_the_memory(http: Http) -> None:
     assert peak < 8 * 2**20
 
 
-async def test_the_limit_of_bytes_is_exact(http: Http) -> None:
+async def test_byte_limit_is_exact(http: Http) -> None:
     async with serving(saying(bytes(1000))) as server:
         assert len((await http.send(httpx.Request("GET", server.url), max_bytes=1000)).content) == 1000
         error = await failing(http, httpx.Request("GET", server.url), max_bytes=999)
     assert (error.sent, "999" in str(error)) == (True, True)
 
 
-async def test_an_endless_body_is_cut_and_its_connection_closed(http: Http) -> None:
+async def test_endless_body_is_cut_and_its_connection_closed(http: Http) -> None:
     written = 0
 
     async def endless(_: Server, writer: asyncio.StreamWriter) -> None:
@@ -399,13 +399,13 @@ async def test_an_endless_body_is_cut_and_its_connection_closed(http: Http) -> N
     assert written < 2**24  # what the sockets hold, and not all of it
 
 
-async def test_long_headers_are_taken(http: Http) -> None:
+async def test_long_headers_are_accepted(http: Http) -> None:
     async with serving(saying(b"ok", "X-Long: " + "x" * 30_000)) as server:
         answer = await http.send(httpx.Request("GET", server.url))
     assert len(answer.headers["x-long"]) == 30_000
 
 
-async def test_one_users_cookie_never_goes_out_with_the_next_call(http: Http) -> None:
+async def test_cookie_of_one_user_is_not_sent_with_the_next_call(http: Http) -> None:
     async with serving(saying(b"ok", "Set-Cookie: session=alice; Path=/")) as server:
         by_name = f"http://localhost:{server.port}/"
         first = await http.send(httpx.Request("GET", by_name))
@@ -415,7 +415,7 @@ async def test_one_users_cookie_never_goes_out_with_the_next_call(http: Http) ->
     assert not any("cookie" in head.lower() for head in server.heads)
 
 
-async def test_connections_are_used_again_and_many_calls_run_at_once(http: Http) -> None:
+async def test_connections_are_reused_and_many_calls_run_concurrently(http: Http) -> None:
     async with serving(saying()) as server:
         for _ in range(5):
             await http.send(httpx.Request("GET", server.url))
@@ -431,7 +431,7 @@ async def test_connections_are_used_again_and_many_calls_run_at_once(http: Http)
 @pytest.mark.parametrize("end", [hanging_up, resetting])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 @pytest.mark.parametrize("used_before", [False, True], ids=["fresh", "reused"])
-async def test_D9_a_connection_lost_after_sending_counts_as_sent_and_is_sent_once(
+async def test_D9_connection_lost_after_sending_counts_as_sent_and_is_sent_once(
     http: Http, end: Answer, method: str, used_before: bool
 ) -> None:
     async with serving(saying()) as server:
@@ -445,14 +445,14 @@ async def test_D9_a_connection_lost_after_sending_counts_as_sent_and_is_sent_onc
     assert server.connections == 1
 
 
-async def test_D9_a_refused_connection_counts_as_unsent(http: Http) -> None:
+async def test_D9_refused_connection_counts_as_unsent(http: Http) -> None:
     error = await failing(http, httpx.Request("POST", f"http://127.0.0.1:{free_port()}/x?q=private"))
     assert not error.sent
     assert "127.0.0.1" in str(error)
     assert "private" not in str(error)
 
 
-async def test_D9_an_unknown_host_counts_as_unsent(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_D9_unknown_host_counts_as_unsent(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -460,7 +460,7 @@ async def test_D9_an_unknown_host_counts_as_unsent(http: Http, monkeypatch: pyte
     assert not (await failing(http, httpx.Request("POST", "http://api.example.test/"))).sent
 
 
-async def test_D9_a_connection_that_is_not_accepted_counts_as_unsent_in_time(http: Http) -> None:
+async def test_D9_connect_timeout_counts_as_unsent(http: Http) -> None:
     with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
@@ -471,7 +471,7 @@ async def test_D9_a_connection_that_is_not_accepted_counts_as_unsent_in_time(htt
     assert not error.sent  # it is, where the whole time had been over
 
 
-async def test_D9_a_full_pool_counts_as_unsent(http: Http) -> None:
+async def test_D9_full_pool_counts_as_unsent(http: Http) -> None:
     async with serving(silent) as server:
         others = [asyncio.create_task(http.send(httpx.Request("GET", server.url))) for _ in range(100)]
         await until(lambda: len(server.heads) == 100)
@@ -485,7 +485,7 @@ async def test_D9_a_full_pool_counts_as_unsent(http: Http) -> None:
 
 
 @pytest.mark.parametrize("answer", [silent, dripping])
-async def test_D6_an_answer_that_does_not_end_in_time_counts_as_sent(http: Http, answer: Answer) -> None:
+async def test_D6_read_timeout_counts_as_sent(http: Http, answer: Answer) -> None:
     async with serving(answer) as server:
         began = time.monotonic()
         error = await failing(http, httpx.Request("GET", server.url), timeout=0.3)
@@ -498,7 +498,7 @@ async def test_D6_an_answer_that_does_not_end_in_time_counts_as_sent(http: Http,
 @pytest.mark.parametrize("ends", ["breaks off", "too late"])
 @pytest.mark.parametrize("cut", [True, False], ids=["cut", "whole"])
 @pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
-async def test_events_before_a_broken_stream_are_an_answer(http: Http, ends: str, cut: bool, kind: str) -> None:
+async def test_events_before_a_broken_stream_are_returned(http: Http, ends: str, cut: bool, kind: str) -> None:
     async def breaking(server: Server, writer: asyncio.StreamWriter) -> None:
         for part in (f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 99\r\n\r\ndata: 1\n\n", "data: 2"):
             writer.write(part.encode())
@@ -523,7 +523,7 @@ async def test_events_before_a_broken_stream_are_an_answer(http: Http, ends: str
 @pytest.mark.parametrize(
     "reply", [b"not http at all\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort", b""]
 )
-async def test_D9_a_reply_that_is_not_http_counts_as_sent(http: Http, reply: bytes) -> None:
+async def test_D9_reply_that_is_not_http_counts_as_sent(http: Http, reply: bytes) -> None:
     async def answer(_: Server, writer: asyncio.StreamWriter) -> None:
         writer.write(reply)
         writer.close()
@@ -532,24 +532,24 @@ async def test_D9_a_reply_that_is_not_http_counts_as_sent(http: Http, reply: byt
         assert (await failing(http, httpx.Request("GET", server.url))).sent
 
 
-async def test_a_scheme_nobody_speaks_counts_as_unsent(http: Http) -> None:
+async def test_unknown_scheme_counts_as_unsent(http: Http) -> None:
     assert not (await failing(http, httpx.Request("GET", "gopher://api.example.test/"))).sent
 
 
 @pytest.mark.parametrize("fault", [ValueError("x"), RuntimeError("x"), OSError("x"), httpx.ReadError("x")])
-async def test_whatever_a_transport_raises_counts_as_sent(fault: Exception) -> None:
+async def test_any_transport_exception_counts_as_sent(fault: Exception) -> None:
     def broken(_: httpx.Request) -> httpx.Response:
         raise fault
 
     assert (await failing(Http(httpx.MockTransport(broken)), httpx.Request("GET", "https://api.example.test"))).sent
 
 
-async def test_a_synchronous_stream_is_a_fault_of_the_transport() -> None:
+async def test_synchronous_stream_is_a_transport_error() -> None:
     mock = httpx.MockTransport(lambda _: httpx.Response(200, content=iter([b"a"])))
     assert (await failing(Http(mock), httpx.Request("GET", "https://api.example.test"))).sent
 
 
-async def test_deputize_errors_raised_by_a_transport_are_not_wrapped() -> None:
+async def test_deputize_errors_from_a_transport_are_not_wrapped() -> None:
     def broken(_: httpx.Request) -> httpx.Response:
         raise SettingsError("no")
 
@@ -557,7 +557,7 @@ async def test_deputize_errors_raised_by_a_transport_are_not_wrapped() -> None:
         await Http(httpx.MockTransport(broken)).send(httpx.Request("GET", "https://api.example.test"))
 
 
-async def test_L4_a_failure_holds_nothing_of_the_request(http: Http) -> None:
+async def test_L4_transport_error_holds_nothing_of_the_request(http: Http) -> None:
     async with serving(hanging_up) as server:
         error = await failing(http, httpx.Request("GET", f"{server.url}/?q=private", headers=HEADERS))
     assert error.__cause__ is None
@@ -568,7 +568,7 @@ async def test_L4_a_failure_holds_nothing_of_the_request(http: Http) -> None:
     assert "private" not in repr(vars(error))
 
 
-async def test_a_cancelled_caller_stays_cancelled_and_leaves_no_frame_with_the_headers(http: Http) -> None:
+async def test_cancelled_caller_leaves_no_frame_with_headers(http: Http) -> None:
     async with serving(silent) as server:
         task = asyncio.create_task(http.send(httpx.Request("GET", server.url, headers=HEADERS)))
         await until(lambda: bool(server.heads))
@@ -580,7 +580,7 @@ async def test_a_cancelled_caller_stays_cancelled_and_leaves_no_frame_with_the_h
     assert task.cancelled()
 
 
-async def test_no_log_line_shows_an_address_or_a_token(http: Http, caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_lines_show_no_url_or_token(http: Http, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with serving(saying()) as server:
         await http.send(httpx.Request("GET", f"{server.url}/?q=private", headers=HEADERS))
@@ -634,7 +634,7 @@ class Elsewhere:
         self._thread.join(5)
 
 
-async def test_a_write_does_not_take_an_idle_connection_that_was_closed_while_the_loop_was_busy(http: Http) -> None:
+async def test_write_does_not_use_an_idle_connection_closed_meanwhile(http: Http) -> None:
     with Elsewhere() as server:
         url = f"http://127.0.0.1:{server.port}/"
         await asyncio.gather(*(http.send(httpx.Request("GET", url)) for _ in range(5)))
@@ -677,7 +677,7 @@ def served_tls(certificate: Path) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("kind", ["aiohttp", "httpx"])
-async def test_trusted_tls_keeps_its_connection(kind: str, certificate: Path, served_tls: ssl.SSLContext) -> None:
+async def test_trusted_tls_connection_is_reused(kind: str, certificate: Path, served_tls: ssl.SSLContext) -> None:
     trust = ssl.create_default_context(cafile=str(certificate))
     http = Http(lambda: FastTransport(trust) if kind == "aiohttp" else httpx.AsyncHTTPTransport(verify=trust))
     async with serving(saying(), served_tls) as server:
@@ -688,7 +688,7 @@ async def test_trusted_tls_keeps_its_connection(kind: str, certificate: Path, se
     assert server.connections == 1
 
 
-async def test_D9_a_certificate_nobody_trusts_counts_as_unsent(http: Http, served_tls: ssl.SSLContext) -> None:
+async def test_D9_untrusted_certificate_counts_as_unsent(http: Http, served_tls: ssl.SSLContext) -> None:
     async with serving(saying(), served_tls) as server:
         error = await failing(http, httpx.Request("POST", f"https://127.0.0.1:{server.port}/", headers=HEADERS))
     assert not error.sent
@@ -727,13 +727,15 @@ async def ask(http: Http, times: int = 1) -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
-def test_factory_makes_and_closes_one_transport_per_loop(counting: Callable[[], Counted], made: list[Counted]) -> None:
+def test_factory_creates_and_closes_one_transport_per_loop(
+    counting: Callable[[], Counted], made: list[Counted]
+) -> None:
     http = Http(counting)
     loops = [asyncio.run(ask(http, 3)) for _ in range(2)]
     assert [transport.closed_on for transport in made] == [[loops[0]], [loops[1]]]
 
 
-async def test_an_instance_is_used_by_every_loop_as_it_is() -> None:
+async def test_transport_instance_is_shared_by_every_loop() -> None:
     shared = Counted()
     http = Http(shared)
     await ask(http)
@@ -743,7 +745,7 @@ async def test_an_instance_is_used_by_every_loop_as_it_is() -> None:
     assert len(shared.closed_on) == 1
 
 
-async def test_close_takes_the_running_loops_transport(counting: Callable[[], Counted], made: list[Counted]) -> None:
+async def test_close_closes_the_running_loops_transport(counting: Callable[[], Counted], made: list[Counted]) -> None:
     http = Http(counting)
     loop = await ask(http)
     await http.close()
@@ -753,7 +755,7 @@ async def test_close_takes_the_running_loops_transport(counting: Callable[[], Co
     await http.close()
 
 
-async def test_close_takes_the_transports_of_ended_loops(counting: Callable[[], Counted], made: list[Counted]) -> None:
+async def test_close_closes_transports_of_ended_loops(counting: Callable[[], Counted], made: list[Counted]) -> None:
     http = Http(counting)
 
     def abrupt() -> asyncio.AbstractEventLoop:
@@ -768,7 +770,9 @@ async def test_close_takes_the_transports_of_ended_loops(counting: Callable[[], 
     assert len(made[0].closed_on) == 1
 
 
-async def test_a_forgotten_http_closes_its_transport(counting: Callable[[], Counted], made: list[Counted]) -> None:
+async def test_garbage_collected_http_closes_its_transport(
+    counting: Callable[[], Counted], made: list[Counted]
+) -> None:
     http = Http(counting)
     await ask(http)
     del http
@@ -808,7 +812,7 @@ print(before, "aiohttp" in sys.modules)
 
 @pytest.mark.processes
 @pytest.mark.parametrize(("kind", "loads"), [("fast", True), ("plain", False), ("default", True)])
-async def test_one_run_after_another_works_and_nothing_is_left_open(kind: str, loads: bool) -> None:
+async def test_repeated_runs_leave_nothing_open(kind: str, loads: bool) -> None:
     async with serving(saying()) as server:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-W", "error", "-c", TWO_RUNS, kind, server.url, stdout=PIPE, stderr=PIPE
@@ -826,7 +830,7 @@ def without_aiohttp(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-async def test_without_aiohttp_httpx_serves(without_aiohttp: None) -> None:
+async def test_httpx_is_used_without_aiohttp(without_aiohttp: None) -> None:
     with pytest.raises(ImportError):
         FastTransport()
     http = Http()
@@ -835,7 +839,7 @@ async def test_without_aiohttp_httpx_serves(without_aiohttp: None) -> None:
         await http.close()
 
 
-async def test_an_aiohttp_that_may_send_twice_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_aiohttp_version_that_may_send_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     import aiohttp
 
     made = aiohttp.ClientSession.__init__
@@ -850,7 +854,7 @@ async def test_an_aiohttp_that_may_send_twice_is_not_used(monkeypatch: pytest.Mo
     gc.collect()
 
 
-async def test_the_fast_transport_serves_an_httpx_client_too() -> None:
+async def test_fast_transport_works_in_an_httpx_client() -> None:
     async with serving(saying(gzip.compress(b"plain"), "Content-Encoding: gzip")) as server:
         async with httpx.AsyncClient(transport=FastTransport()) as client:
             assert (await client.get(server.url)).text == "plain"

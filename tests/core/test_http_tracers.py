@@ -109,7 +109,7 @@ class Tracer:
         patch.setattr(httpcore.AsyncHTTPConnection, "handle_async_request", handle)
 
 
-async def test_request_leaves_with_its_own_headers_only(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_request_has_its_own_headers_only_under_tracers(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
     tracer = Tracer(monkeypatch)
     async with serving(saying()) as server:
         await ask(http, server)
@@ -125,7 +125,7 @@ class SendsTwice(httpx.AsyncHTTPTransport):
         return await super().handle_async_request(request)
 
 
-async def test_repeats_of_a_hosts_transport_leave_without_additions(
+async def test_repeated_request_of_a_custom_transport_has_no_added_headers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tracer = Tracer(monkeypatch)
@@ -137,7 +137,7 @@ async def test_repeats_of_a_hosts_transport_leave_without_additions(
     assert tracer.seen == []
 
 
-async def test_httpcore_asks_nothing_more_once_the_head_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_httpcore_traces_nothing_after_the_request_head(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     called = AsGiven.__call__
 
@@ -155,7 +155,7 @@ async def test_httpcore_asks_nothing_more_once_the_head_is_written(monkeypatch: 
     assert asked == [f"{connects}.started", f"{connects}.complete", *[f"{head}.started", f"{head}.complete"] * 2]
 
 
-async def test_opentelemetry_tracer_leaves_our_requests_alone(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_opentelemetry_tracer_skips_our_requests(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
     off: list[str] = []
     utils: Any = ModuleType("opentelemetry.instrumentation.utils")
 
@@ -238,7 +238,7 @@ def installed(*modules: str) -> bool:
 
 
 @pytest.mark.counterpart
-async def test_opentelemetry_and_sentry_tell_providers_nothing_and_learn_nothing() -> None:
+async def test_opentelemetry_and_sentry_add_no_headers_and_record_nothing() -> None:
     """Their own instrumentation of httpx and aiohttp, as their pages say to switch it on."""
     there = (
         "opentelemetry.sdk.trace",

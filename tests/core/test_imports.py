@@ -38,27 +38,27 @@ def core() -> set[str]:
     return loaded("import deputize.core")
 
 
-def test_P_the_core_loads_no_agent_framework(core: set[str]) -> None:
+def test_core_loads_no_agent_framework(core: set[str]) -> None:
     assert core.isdisjoint(FRAMEWORKS)
 
 
 @pytest.mark.parametrize("module", HEAVY)
-def test_rule_34_the_core_loads_nothing_before_it_is_used(core: set[str], module: str) -> None:
+def test_core_loads_nothing_before_it_is_used(core: set[str], module: str) -> None:
     assert module not in core
 
 
-def test_the_core_loads_neither_toolkits_nor_sandbox_nor_adapters(core: set[str]) -> None:
+def test_core_loads_neither_toolkits_nor_sandbox_nor_adapters(core: set[str]) -> None:
     others = ("deputize.toolkits", "deputize.sandbox", "deputize.adapters", "deputize.cli", "deputize.core.web")
     assert not [name for name in core if name.startswith(others)]
 
 
 @pytest.mark.parametrize("module", RARE)
-def test_the_core_loads_nothing_of_its_own_that_most_acts_never_need(core: set[str], module: str) -> None:
+def test_core_does_not_load_its_rarely_used_modules(core: set[str], module: str) -> None:
     assert find_spec(f"deputize.core.{module}") is not None
     assert f"deputize.core.{module}" not in core
 
 
-def test_importing_starts_no_thread_and_no_event_loop() -> None:
+def test_import_starts_no_thread_and_no_event_loop() -> None:
     program = "import threading, deputize.core\nassert threading.active_count() == 1, threading.enumerate()"
     assert "deputize.core.deputy" in loaded(program)
 
@@ -71,7 +71,7 @@ def test_core_loads_no_authlib_before_a_token_request(core: set[str]) -> None:
 
 
 @pytest.mark.processes
-def test_the_portal_starts_with_the_first_sync_call_only() -> None:
+def test_background_loop_starts_with_the_first_sync_call() -> None:
     program = """
 import asyncio, threading
 from tests.support.sandbox_deputy import build
@@ -98,10 +98,10 @@ def toolkits_after(*steps: str) -> set[str]:
 
 
 @pytest.mark.processes
-def test_P_the_first_act_loads_no_toolkit_but_its_own() -> None:
+def test_first_act_loads_only_its_own_toolkit() -> None:
     assert toolkits_after("act('gmail_search_emails')", "deputy.tools('gmail', 'gmail_get_thread')") == {"gmail"}
 
 
 @pytest.mark.processes
-def test_P_a_name_of_another_kind_loads_all_toolkits_once_it_is_asked_for() -> None:
+def test_tool_name_of_another_form_loads_all_toolkits_when_requested() -> None:
     assert toolkits_after("act('Gmail.ListEmails')") >= {"gmail", "slack", "github"}

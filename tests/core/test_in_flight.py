@@ -65,7 +65,7 @@ async def closed_meanwhile(house: Kept) -> None:
     await closing
 
 
-async def test_a_deputy_that_is_closed_saves_the_refresh_in_flight_though_its_caller_is_gone(house: Kept) -> None:
+async def test_close_saves_a_refresh_in_flight_of_a_cancelled_caller(house: Kept) -> None:
     before = await house.now()
     house.expire()
     house.line.held, house.line.held_after = TOKEN, True
@@ -77,7 +77,7 @@ async def test_a_deputy_that_is_closed_saves_the_refresh_in_flight_though_its_ca
     assert saved and saved.refresh_token != before.refresh_token and saved.generation == before.generation + 1
 
 
-async def test_a_deputy_that_is_closed_finishes_the_consent_in_flight(house: Kept) -> None:
+async def test_close_finishes_a_consent_in_flight(house: Kept) -> None:
     asked = await house.ask("readonly", user="bob")
     started = await house.start(asked)
     back = await house.allowed(started, as_="bob@example.test")
@@ -89,7 +89,7 @@ async def test_a_deputy_that_is_closed_finishes_the_consent_in_flight(house: Kep
     assert await (await house.next()).find_grant(BOB, "google", "google")
 
 
-async def test_closing_waits_for_what_is_in_flight_within_reason(house: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_close_waits_a_bounded_time_for_work_in_flight(house: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.05)
     house.expire()
     house.line.held = TOKEN
@@ -102,7 +102,7 @@ async def test_closing_waits_for_what_is_in_flight_within_reason(house: Kept, mo
         await acting
 
 
-def test_nothing_in_flight_is_nothing_to_wait_for() -> None:
+def test_close_without_work_in_flight_does_not_wait() -> None:
     async def use() -> None:
         async with await build():
             pass
@@ -112,7 +112,7 @@ def test_nothing_in_flight_is_nothing_to_wait_for() -> None:
         pass
 
 
-async def test_what_a_forked_parent_has_in_flight_is_not_waited_for() -> None:
+async def test_forked_child_does_not_wait_for_its_parents_work() -> None:
     in_flight, elsewhere = module.InFlight(), asyncio.new_event_loop()
     parents = elsewhere.create_task(asyncio.sleep(60))
     in_flight._tasks.add(parents)
@@ -198,16 +198,16 @@ async def ended_while_refreshing(folder: Path, how: str) -> tuple[int, bool]:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("how", ["async", "blocking"])
-async def test_program_told_to_end_saves_the_refresh_when_it_asked_for_that(tmp_path: Path, how: str) -> None:
+async def test_sigterm_saves_the_refresh_if_exit_on_sigterm_was_called(tmp_path: Path, how: str) -> None:
     assert await ended_while_refreshing(tmp_path, how) == (143, True)
 
 
 @pytest.mark.processes
-async def test_a_program_that_did_not_ask_keeps_pythons_own_way_to_end(tmp_path: Path) -> None:
+async def test_sigterm_keeps_pythons_default_unless_requested(tmp_path: Path) -> None:
     assert await ended_while_refreshing(tmp_path, "unasked") == (-signal.SIGTERM, False)
 
 
-def test_a_handler_that_a_program_has_is_left_alone() -> None:
+def test_existing_sigterm_handler_is_kept() -> None:
     def own(number: int, frame: object) -> None: ...
 
     before = signal.signal(signal.SIGTERM, own)
@@ -218,7 +218,7 @@ def test_a_handler_that_a_program_has_is_left_alone() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_on_another_thread_it_says_where_to_ask() -> None:
+def test_exit_on_sigterm_in_another_thread_is_an_error_with_a_hint() -> None:
     met: list[BaseException] = []
 
     def ask() -> None:

@@ -53,7 +53,7 @@ async def begun(context: AbstractAsyncContextManager[str]) -> str:
 # ------------------------------------------------------------------ serving
 
 
-async def test_an_application_is_served_and_the_port_is_free_again_at_once() -> None:
+async def test_application_is_served_and_its_port_is_freed_immediately() -> None:
     http = Http()
     async with serve(greeting) as url:
         answer = await http.send(httpx.Request("GET", url + "/any?code=x"))
@@ -68,7 +68,7 @@ async def test_an_application_is_served_and_the_port_is_free_again_at_once() -> 
     await http.close()
 
 
-async def test_it_can_be_reached_at_its_one_address_only() -> None:
+async def test_local_server_listens_on_one_address_only() -> None:
     async with serve(greeting) as url:
         port = httpx.URL(url).port or 0
         assert listens(port)
@@ -76,20 +76,20 @@ async def test_it_can_be_reached_at_its_one_address_only() -> None:
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
-async def test_the_ipv6_loopback_works_too() -> None:
+async def test_local_server_supports_ipv6_loopback() -> None:
     async with serve(greeting, host="::1") as url:
         assert url.startswith("http://[::1]:")
         assert (await get(url)).content == b"hello"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "localhost", "", "127.0.0.2"])  # noqa: S104
-async def test_any_other_address_is_refused(host: str) -> None:
+async def test_local_server_refuses_other_addresses(host: str) -> None:
     with pytest.raises(SettingsError) as caught:
         await begun(serve(greeting, host=host))
     assert "127.0.0.1" in caught.value.hint
 
 
-async def test_a_taken_port_says_which_and_what_to_set() -> None:
+async def test_taken_port_error_names_port_and_setting() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -111,7 +111,7 @@ async def test_port_taken_at_the_last_moment_is_named(monkeypatch: pytest.Monkey
         await begun(serve(greeting))
 
 
-async def test_an_application_that_fails_to_start_is_told() -> None:
+async def test_application_that_fails_to_start_is_reported() -> None:
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "no"})
@@ -120,14 +120,14 @@ async def test_an_application_that_fails_to_start_is_told() -> None:
         await begun(serve(broken))
 
 
-async def test_without_uvicorn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_uvicorn_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(SettingsError) as caught:
         await begun(serve(greeting))
     assert 'pip install "deputize[web]"' in caught.value.hint
 
 
-async def test_the_host_programs_signals_and_tasks_are_left_alone() -> None:
+async def test_local_server_keeps_the_programs_signals_and_tasks() -> None:
     before, tasks = signal.getsignal(signal.SIGINT), asyncio.all_tasks()
     async with serve(greeting) as url:
         await get(url)
@@ -137,7 +137,7 @@ async def test_the_host_programs_signals_and_tasks_are_left_alone() -> None:
     assert asyncio.all_tasks() == tasks
 
 
-async def test_no_log_line_shows_what_a_callback_carries(caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_lines_show_no_callback_content(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with serve(greeting) as url:
         await get(url + "/callback/google?code=canary-code&state=canary-state")
@@ -145,7 +145,7 @@ async def test_no_log_line_shows_what_a_callback_carries(caplog: pytest.LogCaptu
 
 
 @pytest.mark.processes
-async def test_a_request_that_never_ends_does_not_keep_the_server() -> None:
+async def test_endless_request_does_not_delay_shutdown() -> None:
     asked = asyncio.Event()
 
     async def endless(scope: Scope, receive: Receive, send: Send) -> None:
@@ -162,7 +162,7 @@ async def test_a_request_that_never_ends_does_not_keep_the_server() -> None:
     await asyncio.gather(waiting, return_exceptions=True)
 
 
-async def test_a_cancelled_program_takes_its_server_with_it() -> None:
+async def test_cancelled_program_stops_its_server() -> None:
     up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def program() -> None:
@@ -186,7 +186,7 @@ def door() -> Iterator[Portal]:
     door.close()
 
 
-async def test_on_the_portal_it_answers_while_the_callers_loop_stands_still(door: Portal) -> None:
+async def test_server_on_the_background_loop_answers_while_the_callers_loop_blocks(door: Portal) -> None:
     url = await door.enter(serve(greeting))
     answer = door.run(get(url))  # blocks this loop
     assert answer.content == b"hello"
@@ -224,7 +224,7 @@ OURS = require_host(greeting, ["127.0.0.1:8736", "localhost", "[::1]:8736", "Dep
         b"deputy.example.test:443",
     ],
 )
-async def test_requests_for_our_names_pass(host: bytes) -> None:
+async def test_request_for_our_host_name_passes(host: bytes) -> None:
     sent = await asked(OURS, host)
     assert [m["type"] for m in sent] == ["http.response.start", "http.response.body"]
     assert sent[0]["status"] == 200
@@ -250,13 +250,13 @@ async def test_requests_for_our_names_pass(host: bytes) -> None:
         (b"l\xf6calhost",),
     ],
 )
-async def test_requests_for_any_other_name_get_a_400(hosts: tuple[bytes, ...]) -> None:
+async def test_request_for_another_host_name_is_status_400(hosts: tuple[bytes, ...]) -> None:
     sent = await asked(OURS, *hosts)
     assert [m["type"] for m in sent] == ["http.response.start", "http.response.body"]
     assert sent[0]["status"] == 400
 
 
-async def test_a_websocket_for_another_name_is_closed_and_the_lifespan_passes() -> None:
+async def test_websocket_for_another_host_is_closed_and_lifespan_passes() -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -269,7 +269,7 @@ async def test_a_websocket_for_another_name_is_closed_and_the_lifespan_passes() 
     assert seen == ["lifespan", "websocket"]
 
 
-async def test_a_rebound_name_is_refused_over_the_wire() -> None:
+async def test_rebound_host_name_is_refused_over_the_network() -> None:
     async with serve(require_host(greeting, ["127.0.0.1"])) as url:
         assert (await get(url)).status_code == 200
         refused = await get(url, host="evil.example.test")

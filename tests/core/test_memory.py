@@ -58,7 +58,7 @@ print(found, tokens() > found)
 
 
 @pytest.mark.processes
-def test_L7_after_an_act_nothing_in_the_process_leads_to_a_token() -> None:
+def test_L7_process_memory_holds_no_token_after_an_act() -> None:
     found = subprocess.run(
         [sys.executable, "-W", "error", "-c", _SEARCHING], capture_output=True, text=True, timeout=60, check=False
     )

@@ -131,7 +131,7 @@ async def house(tmp_path: Path) -> AsyncIterator[DiskHouse]:
 
 
 @pytest.mark.processes
-async def test_peer_N01_waiting_ends_with_a_no_and_asks_nobody_meanwhile(house: DiskHouse) -> None:
+async def test_peer_N01_waiting_ends_with_a_denial_without_polling_the_provider(house: DiskHouse) -> None:
     asked = await house.ask("readonly", user="bob")
     house.forget()
     waiting = asyncio.create_task(house.deputy.wait_for_consents([asked], timeout=60))
@@ -155,7 +155,7 @@ async def test_peer_N32_N71_waiting_blocks_no_loop_and_logs_no_link(
     assert asked.link.rpartition("/")[2] not in caplog.text and "/connect/" not in caplog.text
 
 
-async def test_peer_N51_however_often_a_step_is_replayed_there_is_one_consent_with_one_link(house: DiskHouse) -> None:
+async def test_peer_N51_replayed_step_has_one_consent_with_one_link(house: DiskHouse) -> None:
     links = set()
     for _ in range(3):
         with pytest.raises(ConsentRequired) as caught:
@@ -165,7 +165,7 @@ async def test_peer_N51_however_often_a_step_is_replayed_there_is_one_consent_wi
     assert links == {(waiting.id, waiting.link)}
 
 
-async def test_peer_N31_what_a_model_may_read_of_an_error_holds_no_link(house: DiskHouse) -> None:
+async def test_peer_N31_error_text_for_the_model_contains_no_link(house: DiskHouse) -> None:
     with pytest.raises(ConsentRequired) as caught:
         await house.deputy.act("gmail_search", {}, user=BOB)
     ticket = caught.value.consent.link.rpartition("/")[2]
@@ -173,7 +173,7 @@ async def test_peer_N31_what_a_model_may_read_of_an_error_holds_no_link(house: D
         assert ticket not in text and "http" not in text
 
 
-async def test_peer_N26_scopes_that_come_back_with_commas_are_not_asked_for_again() -> None:
+async def test_peer_N26_comma_separated_scopes_are_not_requested_again() -> None:
     async with visitor(Sandbox()) as people:
         for provider in ("github", "slack", "linear"):
             assert await people.connect(provider) == "granted"
@@ -181,7 +181,7 @@ async def test_peer_N26_scopes_that_come_back_with_commas_are_not_asked_for_agai
             assert await people.deputy.connect("alice", provider, scopes=SCOPES[provider]) == []
 
 
-async def test_peer_N134_a_box_that_was_left_empty_is_noticed_when_the_user_comes_back(house: DiskHouse) -> None:
+async def test_peer_N134_unticked_scope_is_noticed_when_the_user_returns(house: DiskHouse) -> None:
     asked = await house.ask("readonly", "send", user="bob")
     ended = await consent(house.deputy, house.sandbox, asked, as_="bob@example.test", untick=["gmail.send"])
     assert (ended.status, ended.reason_code) == ("partial", "scope_missing")
@@ -193,7 +193,7 @@ async def test_peer_N134_a_box_that_was_left_empty_is_noticed_when_the_user_come
 # ------------------------------------------------------------- whose act it is
 
 
-async def test_peer_N05_nobody_is_never_somebody(house: DiskHouse) -> None:
+async def test_peer_N05_missing_user_never_becomes_a_default_user(house: DiskHouse) -> None:
     nobody: list[Any] = [None, "", "  ", User("")]
     for one in nobody:
         for work in (
@@ -209,7 +209,7 @@ async def test_peer_N05_nobody_is_never_somebody(house: DiskHouse) -> None:
             await house.deputy.act("gmail_search", {}, user=other)
 
 
-async def test_peer_N20_in_one_thread_and_run_bob_never_gets_what_is_alices(house: DiskHouse) -> None:
+async def test_peer_N20_bob_never_gets_alices_data_in_the_same_thread_and_run(house: DiskHouse) -> None:
     await house.connected(*ALL, user="bob", as_="bob@example.test")
     for n, user in enumerate(("alice", "bob", "alice", "bob", "bob")):
         await house.deputy.act("gmail_search", {}, user=user, call=Call("one thread", f"m{n}", "c", "one run"))
@@ -218,7 +218,7 @@ async def test_peer_N20_in_one_thread_and_run_bob_never_gets_what_is_alices(hous
         await house.deputy.act("gmail_search", {}, user="carol", call=Call("one thread", "m9", "c", "one run"))
 
 
-async def test_peer_N63_two_users_who_are_refreshed_at_once_get_their_own_tokens(house: DiskHouse) -> None:
+async def test_peer_N63_two_concurrently_refreshed_users_get_their_own_tokens(house: DiskHouse) -> None:
     await house.connected(*ALL, user="bob", as_="bob@example.test")
     house.expire()
     house.forget()
@@ -230,7 +230,7 @@ async def test_peer_N63_two_users_who_are_refreshed_at_once_get_their_own_tokens
     assert all(grants) and len({one.access_token.reveal() for one in grants if one}) == 2
 
 
-async def test_peer_N110_N70_tools_hold_no_credentials_and_ask_no_model_for_any(house: DiskHouse) -> None:
+async def test_peer_N110_N70_tools_hold_no_credentials_and_ask_the_model_for_none(house: DiskHouse) -> None:
     await house.act()
     names = {"token", "access_token", "refresh_token", "credentials", "authorization", "api_key", "tenant", "act_as"}
     found = [*house.deputy.tools(), *(await build()).tools()]
@@ -249,7 +249,7 @@ async def test_peer_N136_two_deputies_share_nothing(house: DiskHouse) -> None:
     await other.close()
 
 
-async def test_peer_N15_several_accounts_and_several_apps_of_one_provider_work(tmp_path: Path) -> None:
+async def test_peer_N15_several_accounts_and_apps_of_one_provider_work(tmp_path: Path) -> None:
     house = DiskHouse(tmp_path)
     await house.begin(apps=[google_app(), google_app("work")])
     await house.connected("readonly")
@@ -273,7 +273,7 @@ def _leaks(value: object, secrets: list[str]) -> bool:
     return any(secret in text for secret in secrets)
 
 
-async def test_peer_N02_N52_N81_nothing_that_a_deputy_gives_holds_a_token(house: DiskHouse) -> None:
+async def test_peer_N02_N52_N81_no_public_result_holds_a_token(house: DiskHouse) -> None:
     secrets, deputy = await house.tokens(), house.deputy
     given: list[object] = [
         await house.act(),
@@ -288,7 +288,7 @@ async def test_peer_N02_N52_N81_nothing_that_a_deputy_gives_holds_a_token(house:
     assert [value for value in given if _leaks(value, secrets)] == []
 
 
-def test_peer_N135_no_public_function_takes_or_gives_a_bare_token() -> None:
+def test_peer_N135_no_public_function_takes_or_returns_a_bare_token() -> None:
     exempt = {"Secret", "App", "Grant"}  # what holds a secret, masked
     sealing = ("derive_key",)  # no token: an adapter's own key
     wrong = []
@@ -306,7 +306,7 @@ def test_peer_N135_no_public_function_takes_or_gives_a_bare_token() -> None:
     assert wrong == []
 
 
-async def test_peer_N03_a_tool_that_is_sent_its_own_token_back_does_not_hand_it_on(house: DiskHouse) -> None:
+async def test_peer_N03_tool_result_echoing_its_token_is_masked(house: DiskHouse) -> None:
     secrets = await house.tokens()
 
     def echo(request: httpx.Request) -> httpx.Response:
@@ -318,7 +318,7 @@ async def test_peer_N03_a_tool_that_is_sent_its_own_token_back_does_not_hand_it_
     assert not _leaks(result, secrets), "the token came back as a result"
 
 
-async def test_peer_N25_N60_N113_nothing_secret_lies_readable_on_the_disk(house: DiskHouse) -> None:
+async def test_peer_N25_N60_N113_secrets_are_not_readable_on_disk(house: DiskHouse) -> None:
     house.expire()
     await house.act()
     asked = await house.ask("readonly", user="bob")
@@ -336,7 +336,7 @@ async def test_peer_N25_N60_N113_nothing_secret_lies_readable_on_the_disk(house:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
-async def test_peer_N41_what_is_sealed_is_bound_to_its_row_and_user(house: DiskHouse) -> None:
+async def test_peer_N41_encrypted_record_is_bound_to_its_key_and_user(house: DiskHouse) -> None:
     await house.connected(*ALL, user="bob", as_="bob@example.test")
     with closing(sqlite3.connect(house.file, isolation_level=None)) as db:
         (one, hers), (two, his) = db.execute("SELECT key, value FROM vault WHERE key LIKE 'grant/%'").fetchall()
@@ -348,7 +348,7 @@ async def test_peer_N41_what_is_sealed_is_bound_to_its_row_and_user(house: DiskH
 
 
 @pytest.mark.parametrize("key", ["password", "a" * 43, "", "correct horse battery staple....", "0" * 64])
-def test_peer_N133_a_missing_or_weak_key_stops_the_start_and_none_is_made_up(tmp_path: Path, key: str) -> None:
+def test_peer_N133_missing_or_weak_key_stops_the_start_without_making_one(tmp_path: Path, key: str) -> None:
     for local in ("", "https://deputy.example.test"):
         settings = Settings.load(home=tmp_path / "home", base_url=local, key=key)
         with pytest.raises(SettingsError):
@@ -367,7 +367,7 @@ async def test_peer_N115_logs_show_neither_results_nor_tokens(
     assert ids and [one for one in [*ids, *(await house.tokens()), "Bearer"] if one in caplog.text] == []
 
 
-async def test_peer_N124_errors_and_reprs_hold_no_part_of_a_token_request(house: DiskHouse) -> None:
+async def test_peer_N124_errors_and_reprs_contain_no_part_of_a_token_request(house: DiskHouse) -> None:
     house.expire()
     secrets = await house.tokens()
     for fault in (answer(500), answer(401, {"error": "invalid_client"}), answer(400, {"error": "invalid_grant"})):
@@ -384,7 +384,7 @@ async def test_peer_N124_errors_and_reprs_hold_no_part_of_a_token_request(house:
 # ------------------------------------------------------------- the browser and the link
 
 
-async def test_peer_N27_N42_a_state_is_good_in_the_browser_and_for_the_user_it_was_made_for(house: DiskHouse) -> None:
+async def test_peer_N27_N42_state_is_valid_only_for_its_browser_and_user(house: DiskHouse) -> None:
     for nonce, who in (("", AnyLocalUser()), ("another", AnyLocalUser()), (None, User("mallory")), (None, None)):
         asked = await house.ask("readonly", user="bob")
         started = await house.start(asked)
@@ -394,7 +394,7 @@ async def test_peer_N27_N42_a_state_is_good_in_the_browser_and_for_the_user_it_w
     assert house.posts == 0 and await house.grant("bob") is None
 
 
-async def test_peer_N30_N130_a_link_is_good_for_the_user_it_was_made_for_and_for_nobody_else(house: DiskHouse) -> None:
+async def test_peer_N30_N130_link_is_valid_for_its_user_only(house: DiskHouse) -> None:
     asked = await house.ask("readonly", user="bob")
     ticket = asked.link.rpartition("/")[2]
     with pytest.raises(InvalidInput):
@@ -406,7 +406,7 @@ async def test_peer_N30_N130_a_link_is_good_for_the_user_it_was_made_for_and_for
         pages_app(house.deputy, verifier=None)
 
 
-async def test_peer_N131_a_state_is_accepted_once(house: DiskHouse) -> None:
+async def test_peer_N131_state_is_accepted_once(house: DiskHouse) -> None:
     asked = await house.ask("readonly", user="bob")
     started = await house.start(asked)
     back = await house.allowed(started, as_="bob@example.test")
@@ -420,7 +420,7 @@ async def test_peer_N131_a_state_is_accepted_once(house: DiskHouse) -> None:
     assert posts == 1 == house.posts
 
 
-async def test_peer_N09_N132_every_provider_is_asked_with_a_challenge_a_generic_one_too(house: DiskHouse) -> None:
+async def test_peer_N09_N132_every_provider_is_asked_with_a_pkce_challenge(house: DiskHouse) -> None:
     generic = Provider(
         name="acme",
         label="Acme",
@@ -447,13 +447,13 @@ async def test_peer_N09_N132_every_provider_is_asked_with_a_challenge_a_generic_
 # ------------------------------------------------------------- acting
 
 
-async def test_peer_N06_an_act_is_one_request_and_asks_no_authorization_again(house: DiskHouse) -> None:
+async def test_peer_N06_act_is_one_request_without_reauthorization(house: DiskHouse) -> None:
     for n in range(20):
         await house.act(message=f"m{n}")
     assert len(house.line.seen) == 20 == house.line.count(GMAIL_API)
 
 
-async def test_peer_N07_dead_missing_refused_and_forbidden_are_told_apart(house: DiskHouse) -> None:
+async def test_peer_N07_dead_missing_refused_and_forbidden_are_distinguished(house: DiskHouse) -> None:
     told: list[str] = []
 
     async def fails(tool: str = "search", **arguments: str) -> None:
@@ -477,7 +477,7 @@ async def test_peer_N07_dead_missing_refused_and_forbidden_are_told_apart(house:
     assert told[1:] == wanted and told[0] in ("consent_required", "scope_missing")
 
 
-async def test_peer_N08_a_write_whose_answer_was_lost_is_not_sent_again_by_anybody(house: DiskHouse) -> None:
+async def test_peer_N08_write_with_a_lost_answer_is_never_resent(house: DiskHouse) -> None:
     house.sandbox.switches.drop_after_commit.append("/gmail/v1/users/me/messages/send")
     for _ in range(3):
         with pytest.raises(OutcomeUnknown):
@@ -485,33 +485,33 @@ async def test_peer_N08_a_write_whose_answer_was_lost_is_not_sent_again_by_anybo
     assert len(house.sandbox.sent("alice@example.test")) == 1
 
 
-async def test_peer_N145_the_same_call_run_again_sends_once(house: DiskHouse) -> None:
+async def test_peer_N145_repeated_call_sends_once(house: DiskHouse) -> None:
     results = await asyncio.gather(*(house.act("send", **MAIL) for _ in range(5)))
     assert len({json.dumps(one) for one in results}) == 1 and len(house.sandbox.sent("alice@example.test")) == 1
 
 
 @pytest.mark.parametrize("returns", FALSY)
-async def test_peer_N12_a_falsy_result_is_a_result(house: DiskHouse, returns: str) -> None:
+async def test_peer_N12_falsy_result_is_returned(house: DiskHouse, returns: str) -> None:
     assert await house.act("falsy", returns=returns) == FALSY[returns]
     assert await house.act("label", message="m2", name=f"x{returns}", returns=returns) == FALSY[returns]
 
 
 @pytest.mark.parametrize("tool", ["broken", "broken_at_once", "broken_read"])
-async def test_peer_N80_what_a_tool_trips_over_is_not_told_to_the_model(house: DiskHouse, tool: str) -> None:
+async def test_peer_N80_tool_exception_text_is_not_shown_to_the_model(house: DiskHouse, tool: str) -> None:
     arguments = MAIL | {"body": "canary"} if tool == "broken" else {"body": "canary"}
     with pytest.raises(DeputizeError) as caught:
         await house.act(tool, **arguments)
     assert "canary" not in f"{caught.value} {caught.value.hint}" and "Traceback" not in str(caught.value)
 
 
-async def test_peer_N111_no_tool_asks_for_the_whole_mailbox() -> None:
+async def test_peer_N111_no_tool_requests_full_mailbox_access() -> None:
     deputy = await build()
     asked = {need.ask for tool in deputy.tools("gmail") for need in tool.usual_needs()}
     assert asked and "https://mail.google.com/" not in asked and all(READ.rpartition(".")[0] in one for one in asked)
     await deputy.close()
 
 
-async def test_peer_N23_N72_five_users_wait_side_by_side_and_not_one_after_the_other(house: DiskHouse) -> None:
+async def test_peer_N23_N72_five_users_wait_concurrently(house: DiskHouse) -> None:
     house.line.held = GMAIL_API
     acts = [asyncio.create_task(house.act(message=f"m{n}")) for n in range(5)]
     await house.line.until_held(5)
@@ -519,7 +519,7 @@ async def test_peer_N23_N72_five_users_wait_side_by_side_and_not_one_after_the_o
     assert len(await asyncio.gather(*acts)) == 5
 
 
-def test_peer_N23_the_same_can_be_done_from_threads_without_a_loop() -> None:
+def test_peer_N23_threads_without_a_loop_wait_concurrently() -> None:
     sandbox = Sandbox()
     line = Line(sandbox.transport())
     with portal().run(build(sandbox, toolkits=[gmail], transport=line)) as deputy:
@@ -567,7 +567,7 @@ async def _one_after_the_other(house: DiskHouse) -> int:
 @pytest.mark.parametrize(
     ("way", "callers"), [(_tasks, 10), (_two_deputies, 4), (_threads, 8), (_one_after_the_other, 5)]
 )
-async def test_peer_N62_N114_N120_whoever_meets_an_expired_grant_there_is_one_refresh_and_all_are_served(
+async def test_peer_N62_N114_N120_concurrent_callers_with_an_expired_grant_cause_one_refresh(
     house: DiskHouse, way: Callable[[DiskHouse], Awaitable[int]], callers: int
 ) -> None:
     house.sandbox.switches.token_delay = 0.05
@@ -587,7 +587,7 @@ async def test_peer_N100_N120_processes_on_one_vault_cause_one_refresh(tmp_path:
     assert sandbox.count(*TOKEN) == before + 1
 
 
-async def test_peer_N121_a_life_shorter_than_any_margin_causes_no_storm(house: DiskHouse) -> None:
+async def test_peer_N121_token_lifetime_below_the_margin_causes_no_refresh_storm(house: DiskHouse) -> None:
     house.sandbox.switches.access_ttl = 5
     house.expire()
     for second in range(20):
@@ -598,7 +598,7 @@ async def test_peer_N121_a_life_shorter_than_any_margin_causes_no_storm(house: D
     assert 4 <= house.posts <= 6
 
 
-async def test_peer_N122_a_refusal_of_an_outdated_token_harms_no_newer_grant(house: DiskHouse) -> None:
+async def test_peer_N122_refusal_of_an_outdated_token_keeps_the_newer_grant(house: DiskHouse) -> None:
     house.expire()
     house.line.held, house.line.answers[TOKEN] = TOKEN, [answer(400, {"error": "invalid_grant"})]
     acting = asyncio.create_task(house.act())
@@ -618,13 +618,13 @@ async def test_peer_N122_a_refusal_of_an_outdated_token_harms_no_newer_grant(hou
     await other.close()
 
 
-async def test_peer_N43_a_rotated_refresh_token_is_where_the_next_refresh_looks(house: DiskHouse) -> None:
+async def test_peer_N43_rotated_refresh_token_is_used_for_the_next_refresh(house: DiskHouse) -> None:
     for n in range(4):
         house.expire()
         assert await house.act(message=f"m{n}") and house.posts == n + 1
 
 
-async def test_peer_N123_after_a_restart_an_expired_grant_is_refreshed_and_nobody_is_asked(house: DiskHouse) -> None:
+async def test_peer_N123_expired_grant_is_refreshed_after_a_restart_without_consent(house: DiskHouse) -> None:
     house.expire()
     vault = await new_vault(house.file, b"k" * 32)
     again = await build(house.sandbox, vault=vault, toolkits=[gmail], transport=house.line, clock=house.clock)
@@ -634,7 +634,7 @@ async def test_peer_N123_after_a_restart_an_expired_grant_is_refreshed_and_nobod
     await again.close()
 
 
-async def test_peer_N61_a_token_that_could_not_be_refreshed_is_not_used(house: DiskHouse) -> None:
+async def test_peer_N61_token_that_could_not_be_refreshed_is_not_used(house: DiskHouse) -> None:
     house.expire()
     house.line.answers[TOKEN] = [answer(503)] * 2
     for _ in range(3):
@@ -643,7 +643,7 @@ async def test_peer_N61_a_token_that_could_not_be_refreshed_is_not_used(house: D
     assert house.line.count(GMAIL_API) == 0 and house.posts == 2  # one act asked twice, and held the others off
 
 
-async def test_peer_N40_a_slow_holder_of_the_lock_is_neither_robbed_nor_frees_anothers(
+async def test_peer_N40_slow_lock_holder_keeps_its_lock_and_frees_no_other(
     house: DiskHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refresh, "LOCK_WAIT", 0.1)
@@ -666,7 +666,7 @@ async def test_peer_N40_a_slow_holder_of_the_lock_is_neither_robbed_nor_frees_an
     await other.close()
 
 
-async def test_peer_N44_a_refresh_that_failed_or_was_cancelled_does_not_stand_in_the_way(house: DiskHouse) -> None:
+async def test_peer_N44_failed_or_cancelled_refresh_does_not_block_the_next(house: DiskHouse) -> None:
     house.expire()
     house.line.answers[TOKEN] = [broken()] * 2
     with pytest.raises(ProviderUnavailable):
@@ -686,7 +686,7 @@ async def test_peer_N44_a_refresh_that_failed_or_was_cancelled_does_not_stand_in
 
 
 @pytest.mark.parametrize("provider", sorted(SCOPES))
-async def test_peer_N14_N45_a_user_can_end_a_grant_and_its_tokens_end_at_every_provider(provider: str) -> None:
+async def test_peer_N14_N45_user_can_end_a_grant_and_its_tokens_at_every_provider(provider: str) -> None:
     sandbox = Sandbox()
     async with visitor(sandbox) as people:
         assert await people.connect(provider) == "granted"
@@ -698,7 +698,7 @@ async def test_peer_N14_N45_a_user_can_end_a_grant_and_its_tokens_end_at_every_p
         assert events[-2:] == ["revoke.done", "grant.revoked"]
 
 
-def test_peer_N53_a_disconnect_names_its_user_and_its_errors_are_typed_from_sync_code_too(tmp_path: Path) -> None:
+def test_peer_N53_disconnect_names_its_user_and_raises_typed_errors_in_sync_code(tmp_path: Path) -> None:
     sandbox = Sandbox()
     line = Line(sandbox.transport())
     with portal().run(build(sandbox, toolkits=[gmail], transport=line)) as deputy:
@@ -712,7 +712,7 @@ def test_peer_N53_a_disconnect_names_its_user_and_its_errors_are_typed_from_sync
         assert "canary" not in str(caught.value) and os.fspath(tmp_path) not in str(caught.value)
 
 
-def test_every_fault_that_is_tried_is_in_the_documentation_and_the_other_way_round() -> None:
+def test_documented_peer_faults_match_the_tests() -> None:
     page = (Path(__file__).parents[2] / "docs" / "requirements.md").read_text()
     table = page.partition("## Faults seen elsewhere")[2].partition("\n## ")[0]
     tried = {name for name in globals() if name.startswith("test_peer_")}

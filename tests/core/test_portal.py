@@ -58,7 +58,7 @@ async def until(event: threading.Event) -> bool:
 # ------------------------------------------------------------------ sync callers
 
 
-def test_work_runs_on_the_one_thread_in_the_callers_context(door: Portal) -> None:
+def test_work_runs_on_one_thread_in_the_callers_context(door: Portal) -> None:
     USER.set("alice")
     first, second = door.run(where()), door.run(where())
     assert first == second
@@ -66,14 +66,14 @@ def test_work_runs_on_the_one_thread_in_the_callers_context(door: Portal) -> Non
 
 
 @pytest.mark.parametrize("result", [None, False, 0, "", [], {}])
-def test_a_falsy_result_is_a_result(door: Portal, result: object) -> None:
+def test_falsy_result_is_returned(door: Portal, result: object) -> None:
     async def work() -> object:
         return result
 
     assert door.run(work()) is result
 
 
-def test_many_threads_run_at_once_each_with_its_own_user(door: Portal) -> None:
+def test_many_threads_run_concurrently_with_their_own_context(door: Portal) -> None:
     together, begun = threading.Barrier(64), set[int]()
 
     async def work(number: int) -> tuple[int, str]:
@@ -92,13 +92,13 @@ def test_many_threads_run_at_once_each_with_its_own_user(door: Portal) -> None:
         assert list(pool.map(call, range(64))) == [(n, f"user{n}") for n in range(64)]
 
 
-async def test_a_thread_with_a_running_loop_may_wait(door: Portal) -> None:
+async def test_thread_with_a_running_loop_may_wait(door: Portal) -> None:
     name, _, loop = door.run(where())
     assert name == "deputize-portal"
     assert loop is not asyncio.get_running_loop()
 
 
-def test_a_call_from_the_portals_own_loop_is_refused(door: Portal) -> None:
+def test_call_from_the_background_loop_itself_is_refused(door: Portal) -> None:
     async def inside() -> None:
         with pytest.raises(InvalidInput) as caught:
             door.run(where())
@@ -109,7 +109,7 @@ def test_a_call_from_the_portals_own_loop_is_refused(door: Portal) -> None:
     door.run(inside())
 
 
-def test_exceptions_cross_and_leave_no_task(door: Portal) -> None:
+def test_exceptions_are_propagated_and_leave_no_task(door: Portal) -> None:
     async def broken() -> None:
         await asyncio.sleep(0)
         raise LookupError("no such thing")
@@ -137,7 +137,7 @@ def seen(call: Callable[[], object]) -> weakref.ref[Odd]:
 
 
 @pytest.mark.parametrize("way", ["run", "hop"])
-def test_an_exception_that_crossed_is_freed_when_it_is_caught(door: Portal, way: str) -> None:
+def test_propagated_exception_is_freed_after_it_is_caught(door: Portal, way: str) -> None:
     async def hopping() -> weakref.ref[Odd]:
         try:
             await door.hop(odd)
@@ -156,7 +156,7 @@ def test_an_exception_that_crossed_is_freed_when_it_is_caught(door: Portal, way:
 
 
 @pytest.mark.parametrize("end", [SystemExit(4), KeyboardInterrupt()])
-def test_work_that_wants_the_program_to_end_does_not_end_the_portal(door: Portal, end: BaseException) -> None:
+def test_system_exit_in_work_does_not_end_the_background_loop(door: Portal, end: BaseException) -> None:
     async def leaving() -> None:
         raise end
 
@@ -168,7 +168,7 @@ def test_work_that_wants_the_program_to_end_does_not_end_the_portal(door: Portal
 # ------------------------------------------------------------------ hops
 
 
-async def test_hops_from_two_loops_meet_on_one(door: Portal) -> None:
+async def test_hops_from_two_loops_run_on_the_background_loop(door: Portal) -> None:
     def elsewhere() -> tuple[str, str, object]:
         USER.set("bob")
         return asyncio.run(door.hop(where))
@@ -181,11 +181,11 @@ async def test_hops_from_two_loops_meet_on_one(door: Portal) -> None:
     assert bobs[2] is alices[2] is not asyncio.get_running_loop()
 
 
-def test_a_hop_from_the_portals_own_loop_works(door: Portal) -> None:
+def test_hop_from_the_background_loop_itself_works(door: Portal) -> None:
     assert door.run(door.hop(where))[0] == "deputize-portal"
 
 
-async def test_a_cancelled_caller_does_not_cancel_what_hopped(door: Portal) -> None:
+async def test_cancelled_caller_does_not_cancel_its_hop(door: Portal) -> None:
     begun, finished = threading.Event(), threading.Event()
 
     async def refresh() -> None:
@@ -202,7 +202,7 @@ async def test_a_cancelled_caller_does_not_cancel_what_hopped(door: Portal) -> N
     assert await until(finished)
 
 
-def test_a_hop_outlives_its_callers_loop(door: Portal, caplog: pytest.LogCaptureFixture) -> None:
+def test_hop_outlives_its_callers_loop(door: Portal, caplog: pytest.LogCaptureFixture) -> None:
     finished = threading.Event()
 
     async def refresh() -> None:
@@ -221,7 +221,7 @@ def test_a_hop_outlives_its_callers_loop(door: Portal, caplog: pytest.LogCapture
     assert caplog.records == []
 
 
-async def test_what_a_hop_raises_crosses_even_before_its_first_await(door: Portal) -> None:
+async def test_hop_exception_before_its_first_await_is_propagated(door: Portal) -> None:
     async def broken() -> None:
         raise LookupError("at once")
 
@@ -248,7 +248,7 @@ def noting(name: str, notes: list[tuple[str, object]]) -> AbstractAsyncContextMa
     return context()
 
 
-async def test_what_was_entered_stays_open_and_is_left_in_reverse_by_the_task_that_entered(door: Portal) -> None:
+async def test_entered_contexts_are_exited_in_reverse_by_the_same_task(door: Portal) -> None:
     notes: list[tuple[str, object]] = []
     assert await door.enter(noting("a", notes)) == "a"
     assert await asyncio.to_thread(lambda: door.run(door.enter(noting("b", notes)))) == "b"
@@ -259,7 +259,7 @@ async def test_what_was_entered_stays_open_and_is_left_in_reverse_by_the_task_th
     assert notes[1][1] is notes[2][1]
 
 
-async def test_what_cannot_be_entered_says_why(door: Portal) -> None:
+async def test_failed_context_entry_raises_its_cause(door: Portal) -> None:
     @asynccontextmanager
     async def taken() -> AsyncIterator[str]:
         raise LookupError("taken")
@@ -273,7 +273,7 @@ async def test_what_cannot_be_entered_says_why(door: Portal) -> None:
 # ------------------------------------------------------------------ closing
 
 
-def test_closing_finishes_hops_then_leaves_what_was_entered(door: Portal) -> None:
+def test_close_finishes_hops_before_exiting_contexts(door: Portal) -> None:
     notes: list[tuple[str, object]] = []
 
     async def refresh() -> None:
@@ -295,7 +295,7 @@ def test_closing_finishes_hops_then_leaves_what_was_entered(door: Portal) -> Non
 
 
 @pytest.mark.processes
-def test_a_closed_portal_refuses_and_the_next_one_is_new(door: Portal) -> None:
+def test_closed_background_loop_refuses_and_the_next_one_is_new(door: Portal) -> None:
     door.close()
     with pytest.raises(InvalidInput):
         door.run(where())
@@ -313,7 +313,7 @@ def cut_off(call: Callable[[], object]) -> None:
         call()
 
 
-def test_closing_cuts_off_what_does_not_end_and_its_callers_learn_it(door: Portal) -> None:
+def test_close_cancels_unfinished_work_and_informs_callers(door: Portal) -> None:
     calls: list[Callable[[], object]] = [lambda: door.run(for_ever()), lambda: asyncio.run(door.hop(for_ever))]
     with ThreadPoolExecutor(2) as pool:
         ends = [pool.submit(cut_off, call) for call in calls]
@@ -326,7 +326,7 @@ def test_closing_cuts_off_what_does_not_end_and_its_callers_learn_it(door: Porta
     assert 0.3 <= time.monotonic() - began < 30
 
 
-def test_closing_cancels_the_works_before_it_leaves_what_they_may_use(door: Portal) -> None:
+def test_close_cancels_work_before_exiting_its_contexts(door: Portal) -> None:
     notes: list[tuple[str, object]] = []
     begun = threading.Event()
 
@@ -354,7 +354,9 @@ def test_closing_cancels_the_works_before_it_leaves_what_they_may_use(door: Port
 
 
 @pytest.mark.processes
-def test_closing_lets_go_of_who_waits_for_work_that_ignores_it(door: Portal, caplog: pytest.LogCaptureFixture) -> None:
+def test_close_releases_callers_of_work_that_ignores_cancellation(
+    door: Portal, caplog: pytest.LogCaptureFixture
+) -> None:
     begun = threading.Event()
 
     async def stubborn() -> None:
@@ -374,7 +376,7 @@ def test_closing_lets_go_of_who_waits_for_work_that_ignores_it(door: Portal, cap
 
 
 @pytest.mark.processes
-def test_closing_is_bounded_though_work_blocks_the_loop(door: Portal) -> None:
+def test_close_is_time_limited_when_work_blocks_the_loop(door: Portal) -> None:
     let_go = threading.Event()
 
     async def blocking() -> None:
@@ -390,7 +392,7 @@ def test_closing_is_bounded_though_work_blocks_the_loop(door: Portal) -> None:
     assert not thread.is_alive()
 
 
-def test_the_portals_transports_close_with_it(door: Portal) -> None:
+def test_transports_of_the_background_loop_close_with_it(door: Portal) -> None:
     closed: list[str] = []
 
     class Counted(httpx.MockTransport):
@@ -461,7 +463,7 @@ class Ended:
 
 
 @pytest.mark.processes
-def test_a_refresh_in_flight_when_the_program_ends_is_saved_and_the_exit_code_kept(tmp_path: Path) -> None:
+def test_refresh_in_flight_at_exit_is_saved_and_the_exit_code_kept(tmp_path: Path) -> None:
     script = """
 atexit.register(lambda: note("vault-closed"))
 asyncio.run(leave_refreshing())
@@ -473,7 +475,7 @@ sys.exit(3)
 
 
 @pytest.mark.processes
-def test_a_refresh_can_save_through_an_owner_thread_while_the_program_ends(tmp_path: Path) -> None:
+def test_refresh_can_save_through_a_store_thread_during_exit(tmp_path: Path) -> None:
     script = """
 from queue import SimpleQueue
 from concurrent.futures import Future
@@ -502,7 +504,7 @@ asyncio.run(main())
 
 
 @pytest.mark.processes
-def test_one_who_waits_for_ever_does_not_keep_the_program(tmp_path: Path) -> None:
+def test_endless_waiter_does_not_block_exit(tmp_path: Path) -> None:
     script = """
 threading.Thread(target=lambda: portal().run(for_ever()), daemon=True).start()
 while not portal()._works:
@@ -519,7 +521,7 @@ sys.exit(5)
 @pytest.mark.parametrize(
     "stubborn", ["await asyncio.sleep(0.05)", "time.sleep(60)"], ids=["ignores cancelling", "blocks the loop"]
 )
-def test_work_that_will_not_end_does_not_keep_the_program(tmp_path: Path, stubborn: str) -> None:
+def test_endless_work_does_not_block_exit(tmp_path: Path, stubborn: str) -> None:
     script = f"""
 atexit.register(lambda: note("exit-call"))  # called after the portal's own, which is registered later
 module.DRAIN = module.GRACE = 0.2
@@ -542,7 +544,7 @@ sys.exit(6)
 
 
 @pytest.mark.processes
-def test_a_hop_that_waits_for_ever_is_cut_off_after_a_while(tmp_path: Path) -> None:
+def test_endless_hop_is_cancelled_at_exit(tmp_path: Path) -> None:
     script = """
 module.DRAIN = 0.5
 async def main():
@@ -580,7 +582,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.processes
-def test_after_a_fork_each_process_has_a_portal_that_works(tmp_path: Path) -> None:
+def test_forked_processes_each_get_a_working_background_loop(tmp_path: Path) -> None:
     script = """
 async def name():
     return os.getpid()
@@ -620,7 +622,7 @@ assert asyncio.run(before.hop(name)) == os.getpid()
 
 @pytest.mark.processes
 @pytest.mark.parametrize("use", ["pass", "portal().run(asyncio.sleep(0)); gc.collect()"], ids=["unused", "used"])
-def test_a_forked_child_that_ends_leaves_the_parents_portal_alone(tmp_path: Path, use: str) -> None:
+def test_exiting_forked_child_keeps_the_parents_background_loop(tmp_path: Path, use: str) -> None:
     script = f"""
 import gc
 portal().run(asyncio.sleep(0))
@@ -637,7 +639,7 @@ portal().run(refresh())
 
 @pytest.mark.processes
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_child_of_multiprocessing_finishes_its_refresh_too(tmp_path: Path, method: str) -> None:
+def test_multiprocessing_child_finishes_its_refresh(tmp_path: Path, method: str) -> None:
     (tmp_path / "program.py").write_text(
         BEGIN
         + f"""
@@ -660,7 +662,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.processes
-def test_an_exit_call_may_not_ask_for_another_portal(tmp_path: Path) -> None:
+def test_exit_handler_cannot_start_a_background_loop(tmp_path: Path) -> None:
     script = """
 def late():
     try:

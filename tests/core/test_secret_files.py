@@ -42,7 +42,7 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
-def test_secret_in_a_file_loses_its_line_end(put: Put, end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_from_a_file_loses_its_line_end(put: Put, end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEPUTIZE_APPS__GOOGLE__CLIENT_ID", "id")
     monkeypatch.setenv("DEPUTIZE_MCP__TRACKER__URL", "https://mcp.example.test")
     put(b"postgresql://app:" + SECRET.encode() + b"@db/deputize" + end, "DEPUTIZE_VAULT_FILE")
@@ -56,7 +56,7 @@ def test_secret_in_a_file_loses_its_line_end(put: Put, end: bytes, monkeypatch: 
     assert SECRET not in repr(found)
 
 
-def test_the_settings_file_may_name_one(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_file_can_name_a_secret_file(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = put(SECRET.encode(), "UNUSED")
     config = tmp_path / "deputize.toml"
     config.write_text(f'[serve]\nclient_secret_file = "{path}"\n')
@@ -86,7 +86,7 @@ def test_the_settings_file_may_name_one(put: Put, tmp_path: Path, monkeypatch: p
         (SECRET.encode(), 0o602, "may be written by others"),
     ],
 )
-def test_what_is_no_secret_is_refused_and_not_shown(put: Put, content: bytes, mode: int, what: str) -> None:
+def test_invalid_secret_file_is_refused_and_not_shown(put: Put, content: bytes, mode: int, what: str) -> None:
     put(content, "DEPUTIZE_SERVE__CLIENT_SECRET_FILE", mode)
     with pytest.raises(SettingsError, match=f"client_secret_file names {what}") as caught:
         Settings.load()
@@ -97,11 +97,11 @@ def read(path: Path) -> str:
     return secret_files.read_secret(path, "client_secret_file")
 
 
-def test_the_mark_with_which_windows_begins_a_text_is_no_part_of_a_secret(put: Put) -> None:
+def test_byte_order_mark_is_not_part_of_a_secret(put: Put) -> None:
     assert read(put(b"\xef\xbb\xbf" + SECRET.encode() + b"\r\n", "UNUSED")) == SECRET
 
 
-def test_links_lead_to_a_secret_as_they_do_in_kubernetes(put: Put, tmp_path: Path) -> None:
+def test_kubernetes_symlinks_to_a_secret_are_followed(put: Put, tmp_path: Path) -> None:
     """``secret -> ..data/secret``, ``..data -> ..2026_11_28``, in a folder that everybody may write, sticky."""
     at = tmp_path / "mounted"
     (at / "..2026_11_28").mkdir(parents=True)
@@ -118,7 +118,9 @@ def test_links_lead_to_a_secret_as_they_do_in_kubernetes(put: Put, tmp_path: Pat
 
 
 @pytest.mark.parametrize("which", ["file", "folder"])
-def test_foreign_link_names_no_secret(which: str, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_symlink_of_another_account_to_a_secret_is_refused(
+    which: str, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Such as /etc/hostname, which is root's and nobody's secret."""
     known = put(b"known-to-all", "UNUSED")
     link = tmp_path / "link"
@@ -136,7 +138,7 @@ def test_foreign_link_names_no_secret(which: str, put: Put, tmp_path: Path, monk
     assert "known" not in str(refused.value)
 
 
-def test_link_placed_after_the_look_is_not_followed(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_symlink_placed_after_the_check_is_not_followed(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     path, known, opened = put(SECRET.encode(), "UNUSED"), put(b"known-to-all", "UNUSED"), os.open
 
     def swapped(place: Path, flags: int) -> int:
@@ -149,7 +151,7 @@ def test_link_placed_after_the_look_is_not_followed(put: Put, monkeypatch: pytes
         read(path)
 
 
-def test_a_secret_lies_in_no_folder_where_anybody_can_put_another(put: Put, tmp_path: Path) -> None:
+def test_secret_in_a_folder_writable_by_others_is_refused(put: Put, tmp_path: Path) -> None:
     path = put(SECRET.encode(), "UNUSED")
     tmp_path.chmod(0o777)
     with pytest.raises(SettingsError, match="lies in a folder that others may write") as refused:
@@ -159,7 +161,7 @@ def test_a_secret_lies_in_no_folder_where_anybody_can_put_another(put: Put, tmp_
     assert read(path) == SECRET
 
 
-def test_a_file_that_is_not_there_is_named(put: Put, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_secret_file_is_named(put: Put, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for path, what in ((tmp_path / "gone", "cannot be read: No such file"), (tmp_path, "is not a file")):
         monkeypatch.setenv("DEPUTIZE_VAULT_FILE", str(path))
         with pytest.raises(SettingsError, match=f"vault_file names {what}") as caught:
@@ -167,14 +169,14 @@ def test_a_file_that_is_not_there_is_named(put: Put, monkeypatch: pytest.MonkeyP
         assert str(path) in caught.value.hint
 
 
-def test_a_file_of_another_account_is_refused(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_file_of_another_account_is_refused(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     path = put(SECRET.encode(), "DEPUTIZE_VAULT_FILE")
     os.chown(path, 12345, -1) if os.geteuid() == 0 else monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(SettingsError, match="belongs to another account"):
         Settings.load()
 
 
-def test_that_everybody_can_read_one_is_told_once(put: Put, caplog: pytest.LogCaptureFixture) -> None:
+def test_world_readable_secret_file_is_warned_about_once(put: Put, caplog: pytest.LogCaptureFixture) -> None:
     path = put(SECRET.encode(), "DEPUTIZE_SERVE__CLIENT_SECRET_FILE", 0o644)
     Settings.load()
     Settings.load()
@@ -182,7 +184,7 @@ def test_that_everybody_can_read_one_is_told_once(put: Put, caplog: pytest.LogCa
     assert str(path) in said.getMessage() and "chmod o-r" in said.getMessage() and SECRET not in said.getMessage()
 
 
-def test_a_name_alone_is_a_credential_of_the_unit(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bare_name_is_a_systemd_credential(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     path = put(SECRET.encode(), "UNUSED")
     monkeypatch.setenv("DEPUTIZE_SERVE__CLIENT_SECRET_FILE", path.name)
     with pytest.raises(SettingsError, match="not the whole path"):
@@ -201,7 +203,7 @@ def test_a_name_alone_is_a_credential_of_the_unit(put: Put, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("mode", "good"), [(0o440, True), (0o400, True), (0o640, False), (0o444, False), (0o460, False)]
 )
-def test_V4_a_key_that_root_has_handed_in_may_be_read_by_a_group(
+def test_V4_root_owned_key_file_may_be_group_readable(
     put: Put, mode: int, good: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = secrets.token_bytes(32)

@@ -108,7 +108,7 @@ def test_program_adds_provider_and_toolkit(tmp_path: Path, given: Mapping[str, P
         assert deputy.run(deputy.act("tasks_list_all", {}, user="alice", call=Call(id="1"))) == ["milk"]
 
 
-def test_with_a_sandbox_an_added_provider_is_played_too(tmp_path: Path) -> None:
+def test_added_provider_is_simulated_by_the_sandbox(tmp_path: Path) -> None:
     base = "http://127.0.0.1:9"
     with Deputy.from_settings(settings(tmp_path, sandbox_url=base), providers=[ACME], toolkits=[tasks]) as deputy:
         assert deputy.providers["acme"].oauth.token_url == f"{base}/acme.example.test/oauth/token"
@@ -116,7 +116,7 @@ def test_with_a_sandbox_an_added_provider_is_played_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["google", "other"])
-def test_an_added_provider_takes_no_name_that_is_taken_and_the_next_start_works(tmp_path: Path, name: str) -> None:
+def test_added_provider_with_a_taken_name_is_refused_and_the_next_start_works(tmp_path: Path, name: str) -> None:
     other = AppSettings(client_id="b-client", issuer="https://other.example.test")
     said = settings(tmp_path)
     clash = said if name == "google" else said.model_copy(update={"apps": said.apps | {"other": other}})
@@ -126,7 +126,7 @@ def test_an_added_provider_takes_no_name_that_is_taken_and_the_next_start_works(
         assert deputy.apps["acme"].client_id == "a-client"
 
 
-def test_a_start_that_fails_late_holds_on_to_nothing(tmp_path: Path) -> None:
+def test_late_start_failure_releases_all_resources(tmp_path: Path) -> None:
     """An app of a provider that nobody knows shows when all else is open."""
     before = threads()
     with Deputy.from_settings(settings(tmp_path), providers=[ACME]):
@@ -180,7 +180,9 @@ def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sys.modules.pop("acme_rules", None)
 
 
-def test_settings_name_a_policy_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rules: None) -> None:
+def test_settings_can_name_a_policy_from_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rules: None
+) -> None:
     monkeypatch.setenv("DEPUTIZE_POLICY", "acme_rules:nothing")
     with Deputy.from_settings(settings(tmp_path), providers=[ACME], toolkits=[tasks]) as deputy:
         with pytest.raises(PolicyDenied):
@@ -192,7 +194,7 @@ def test_settings_name_a_policy_of_a_package(tmp_path: Path, monkeypatch: pytest
         assert deputy.policy is allow_all
 
 
-def test_without_a_word_about_it_the_policy_is_the_default_one(tmp_path: Path) -> None:
+def test_default_policy_is_used_without_a_setting(tmp_path: Path) -> None:
     with Deputy.from_settings(settings(tmp_path), providers=[ACME]) as deputy:
         assert deputy.policy is ask_before_sending
 
@@ -211,7 +213,7 @@ def test_without_a_word_about_it_the_policy_is_the_default_one(tmp_path: Path) -
         *((f"acme_rules:{one}", "not a function of one act") for one in ("two", "Rules", "WORD")),
     ],
 )
-def test_wrong_policy_is_named_and_stops_the_start(tmp_path: Path, rules: None, name: str, told: str) -> None:
+def test_invalid_policy_setting_is_named_and_stops_the_start(tmp_path: Path, rules: None, name: str, told: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Deputy.from_settings(settings(tmp_path, policy=name), providers=[ACME])
     assert repr(name) in caught.value.message and told in f"{caught.value.message} {caught.value.hint}"
@@ -242,7 +244,7 @@ def tell(at: str) -> Steps:
     ],
     ids=["settings", "a web application", "the machine"],
 )
-def test_times_are_in_the_configured_or_machines_zone(tmp_path: Path, said: dict[str, Any], shown: str | None) -> None:
+def test_times_are_in_the_configured_or_local_zone(tmp_path: Path, said: dict[str, Any], shown: str | None) -> None:
     at = "2026-12-02T10:00:00+01:00"
     here = datetime.fromisoformat(at).astimezone()
     wire, load = httpx.MockTransport(answer), settings(tmp_path, **said)
@@ -253,6 +255,6 @@ def test_times_are_in_the_configured_or_machines_zone(tmp_path: Path, said: dict
     assert caught.value.approval.preview["at"] == (shown or f"Wed 2 Dec 2026, {here:%H:%M} ({here.tzname()})")
 
 
-def test_a_zone_that_is_none_stops_the_start_and_is_named(tmp_path: Path) -> None:
+def test_unknown_time_zone_stops_the_start_and_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"time_zone: .*no zone of this name"):
         settings(tmp_path, time_zone="Mars/Olympus")

@@ -28,14 +28,14 @@ NEEDED = [
 
 
 @pytest.mark.parametrize("character", HIDDEN, ids=ascii)
-def test_what_nobody_sees_is_written_out_and_taken_out(character: str) -> None:
+def test_invisible_characters_are_escaped_or_removed(character: str) -> None:
     assert visible(f"a{character}b") == f"a[U+{ord(character):04X}]b"
     assert without_hidden(f"a{character}b") == "ab"
     assert replaced(f"a{character}b", lambda one: "?") == ("a?b", 1)
 
 
 @pytest.mark.parametrize("text", NEEDED, ids=ascii)
-def test_what_joins_letters_and_emoji_stays(text: str) -> None:
+def test_joiners_in_letters_and_emoji_are_kept(text: str) -> None:
     assert visible(text) == without_hidden(text) == text
     assert clean(text) == (unicodedata.normalize("NFC", text), 0)
 
@@ -43,7 +43,7 @@ def test_what_joins_letters_and_emoji_stays(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["a\u200cb", "\u200d", "я\u200dв", "👩\u200d\u200d👧", "🏴\U000e0061\U000e007f", "a\ufe0f"]
 )
-def test_a_joiner_that_joins_nothing_hides_something(text: str) -> None:
+def test_joiner_outside_letters_and_emoji_is_hidden_text(text: str) -> None:
     assert "[U+" in visible(text) and clean(text)[1] > 0
 
 
@@ -58,12 +58,12 @@ def test_a_joiner_that_joins_nothing_hides_something(text: str) -> None:
         ("alice\uff20evil.test", "alice[U+FF20]evil.test"),
     ],
 )
-def test_what_passes_for_a_latin_letter_or_sign_is_written_out(text: str, shown: str) -> None:
+def test_characters_resembling_latin_ones_are_escaped(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
 @pytest.mark.parametrize("text", ["привет, мир", "Ελλάδα", "日本。語", "5\xa0µm", "naïve café", "a\nb\tc", "שלום"])
-def test_what_people_write_stays_as_it_is(text: str) -> None:
+def test_ordinary_text_is_unchanged(text: str) -> None:
     assert visible(text) == without_hidden(text) == text
 
 
@@ -87,25 +87,25 @@ def test_what_people_write_stays_as_it_is(text: str) -> None:
         ("bob@-\u0430-.com", "bob@-\u0430-.com [no host has this name]"),
     ],
 )
-def test_a_host_that_is_not_ascii_is_shown_as_the_network_knows_it(text: str, shown: str) -> None:
+def test_non_ascii_host_is_shown_in_punycode(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
 @pytest.mark.parametrize(
     "text", ["См. пункт 3.Далее", "naïve.txt", "Ende.Übrigens", "résumé.pdf", "日本語", "é" * 60_000 + "." * 60_000]
 )
-def test_what_is_no_host_stays_as_it_is(text: str) -> None:
+def test_text_that_is_not_a_host_is_unchanged(text: str) -> None:
     assert visible(text) == text
 
 
-def test_line_ends_are_one() -> None:
+def test_line_ends_are_normalized() -> None:
     assert visible("a\r\nb") == "a\nb" and visible("pay 1\rpay 9") == "pay 1[U+000D]pay 9"
 
 
 @pytest.mark.parametrize(
     "text", ["b\u043eb@evil.test", "BOB\uff20Evil\u2024test", "b\u200bob@evil.test", "b\x7fob@evil.test"]
 )
-def test_what_looks_the_same_is_read_the_same(text: str) -> None:
+def test_lookalike_texts_are_read_as_equal(text: str) -> None:
     assert as_read(text) == "bob@evil.test"
 
 

@@ -50,19 +50,19 @@ VALUES: tuple[tuple[Any, ...], ...] = (("a",), ("b",), ("a", [1]), ("a", [], "t"
 
 @pytest.mark.parametrize("left", VALUES)
 @pytest.mark.parametrize("right", VALUES)
-def test_what_is_equal_is_what_a_dataclass_says_is_equal(left: tuple[Any, ...], right: tuple[Any, ...]) -> None:
+def test_equality_and_hash_match_dataclasses(left: tuple[Any, ...], right: tuple[Any, ...]) -> None:
     one, two = Shared(*left), Shared(*right)
     assert (one == two) is (Generated(*left) == Generated(*right))
     assert (hash(one) == hash(two)) is (hash(Generated(*left)) == hash(Generated(*right)))
 
 
-def test_a_value_is_no_value_of_another_class() -> None:
+def test_values_of_different_classes_are_unequal() -> None:
     assert Shared("a") != Generated("a")
     assert Shared("a") != Other("a")
     assert User("alice", "") != Account("alice", "")
 
 
-def test_it_prints_as_a_dataclass_prints_also_where_it_holds_itself() -> None:
+def test_repr_matches_dataclasses_even_when_recursive() -> None:
     secret = Shared("a", [1], "token-7", row="r")
     assert repr(secret) == repr(Generated("a", [1], "token-7", row="r")).replace("Generated", "Shared")
     assert "token-7" not in repr(secret)
@@ -71,7 +71,7 @@ def test_it_prints_as_a_dataclass_prints_also_where_it_holds_itself() -> None:
     assert repr(around[0]) == "Shared(name='a', seen=[...], row=None)"
 
 
-def test_it_is_frozen_and_can_be_replaced_copied_and_pickled() -> None:
+def test_value_is_frozen_replaceable_copyable_and_picklable() -> None:
     call = Call("thread", "message", "id")
     with pytest.raises(FrozenInstanceError):
         call.id = "other"  # type: ignore[misc]
@@ -80,7 +80,7 @@ def test_it_is_frozen_and_can_be_replaced_copied_and_pickled() -> None:
     assert replace(call, id="other") != call
 
 
-def test_nothing_is_deleted_from_it_and_what_derives_from_it_is_frozen_too() -> None:
+def test_attributes_cannot_be_deleted_and_derived_values_are_frozen() -> None:
     @dataclass(frozen=True)
     class Derived(Shared):
         more: int = 0
@@ -93,7 +93,7 @@ def test_nothing_is_deleted_from_it_and_what_derives_from_it_is_frozen_too() -> 
     assert Derived("a", more=1) == Derived("a", more=1) != Derived("a")
 
 
-def test_what_merely_derives_from_it_has_attributes_of_its_own() -> None:
+def test_plain_subclass_may_have_its_own_attributes() -> None:
     other = Other("a")
     other.more = 1  # type: ignore[attr-defined]
     assert vars(other) == {"more": 1}
@@ -104,7 +104,7 @@ def test_what_merely_derives_from_it_has_attributes_of_its_own() -> None:
         Shared("a").more = 1  # type: ignore[attr-defined]
 
 
-def test_what_is_compared_with_nothing_is_printed_and_copied_all_the_same() -> None:
+def test_value_without_compared_fields_is_printed_and_copied() -> None:
     one = Small(3)
     assert repr(one) == "Small(size=3)"
     assert one != Small(3)
@@ -127,7 +127,7 @@ class Wider(Wide):
         self.more = more
 
 
-def test_what_derives_from_one_without_slots_is_copied_with_what_it_has_of_its_own() -> None:
+def test_subclass_without_slots_is_copied_with_its_attributes() -> None:
     """As who derives from `Tool` or `Act` may expect."""
     one = Wider(3, "m")
     assert one.seen == [3]
@@ -137,7 +137,7 @@ def test_what_derives_from_one_without_slots_is_copied_with_what_it_has_of_its_o
         one.size = 4  # type: ignore[misc]
 
 
-def test_it_is_made_as_a_dataclass_is_made_from_the_first_one_on() -> None:
+def test_constructor_matches_dataclasses_from_the_first_instance() -> None:
     @frozen(kw_only=True)
     class Point(ValueObject):
         x: int
@@ -161,7 +161,7 @@ def test_it_is_made_as_a_dataclass_is_made_from_the_first_one_on() -> None:
     assert list(inspect.signature(Deeper).parameters) == ["z", "x", "y"]
 
 
-def test_its_signature_says_what_it_takes_before_the_first_one_is_made() -> None:
+def test_signature_is_known_before_the_first_instance() -> None:
     """To ``help``, and to a framework that hands in what a signature names."""
 
     @frozen
@@ -174,7 +174,7 @@ def test_its_signature_says_what_it_takes_before_the_first_one_is_made() -> None
     assert Point(1) == Point(1, 0)
 
 
-def test_threads_that_make_the_first_one_at_once_all_make_one() -> None:
+def test_threads_can_create_the_first_instance_concurrently() -> None:
     @frozen
     class Point(ValueObject):
         x: int
@@ -190,7 +190,7 @@ def test_threads_that_make_the_first_one_at_once_all_make_one() -> None:
         assert list(threads.map(make, range(8))) == [Point(x) for x in range(8)]
 
 
-def test_it_is_made_though_its_module_was_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_instance_can_be_created_after_its_module_was_unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """As what loads changed code anew does it, while what it loaded before still works."""
 
     @frozen
@@ -201,7 +201,7 @@ def test_it_is_made_though_its_module_was_taken_out(monkeypatch: pytest.MonkeyPa
     assert Point(1).x == 1
 
 
-def test_what_has_to_be_given_comes_before_what_need_not() -> None:
+def test_required_field_after_an_optional_one_is_refused() -> None:
     @frozen
     class Wrong(Printed):
         size: int = 0
@@ -211,7 +211,7 @@ def test_what_has_to_be_given_comes_before_what_need_not() -> None:
         Wrong(1, "a")
 
 
-def test_its_constructor_is_the_one_that_dataclasses_compiles() -> None:
+def test_constructor_of_every_core_value_matches_dataclasses() -> None:
     """Of every value of the core."""
     for kind in values_of_the_core():
         if not issubclass(kind, Frozen):
@@ -223,13 +223,13 @@ def test_its_constructor_is_the_one_that_dataclasses_compiles() -> None:
         assert (ours.__qualname__, ours.__module__) == (f"{kind.__qualname__}.__init__", kind.__module__)
 
 
-def test_what_is_left_out_of_hashes_is_no_obstacle_to_them() -> None:
+def test_unhashable_field_excluded_from_hash_is_allowed() -> None:
     assert len({Shared("a"), Shared("a"), Shared("b")}) == 2
     with pytest.raises(TypeError, match="unhashable"):
         hash(Call(undoes=None, id=[]))  # type: ignore[arg-type]
 
 
-def test_no_value_of_the_core_has_a_comparison_compiled_for_it() -> None:
+def test_no_core_value_has_a_compiled_comparison() -> None:
     values = values_of_the_core()
     assert {User, Call} <= values
     assert not [one for one in values if is_generated(vars(one).get("__eq__"))]

@@ -101,7 +101,7 @@ async def act(deputy: Deputy, tool: str = "gmail_times", user: str = "alice", **
     return await deputy.act(tool, arguments, user=user, call=Call("t", "m", tool))
 
 
-async def test_times_are_utc_until_a_provider_says_where_the_user_is(deputy: Deputy) -> None:
+async def test_times_are_utc_until_a_provider_gives_the_users_zone(deputy: Deputy) -> None:
     told = await act(deputy)
     assert told["rows"] == [{"at": "2026-07-01 10:00"}, ["2026-11-24T14:00:00+00:00"]] and "time_zone" not in told
     told = await act(deputy, learns="Europe/Berlin")
@@ -111,14 +111,14 @@ async def test_times_are_utc_until_a_provider_says_where_the_user_is(deputy: Dep
     assert (await act(deputy, user="bob"))["rows"][0] == {"at": "2026-07-01 10:00"}, "it is nobody else's"
 
 
-async def test_a_result_names_its_zone_once_and_only_where_it_has_a_time(deputy: Deputy) -> None:
+async def test_result_names_its_zone_once_if_it_contains_a_time(deputy: Deputy) -> None:
     assert await act(deputy, "gmail_named") == {"time_zone": "UTC", "at": "2026-11-24 14:00"}
     await act(deputy, learns="Asia/Kolkata")
     assert await act(deputy, "gmail_named") == {"time_zone": "Asia/Kolkata", "at": "2026-11-24 19:30"}
     assert await act(deputy, "gmail_timeless") == {"text": "no time"}
 
 
-async def test_approvals_and_recorded_results_have_the_same_clock(deputy: Deputy, mail: str) -> None:
+async def test_approvals_and_recorded_results_use_the_same_zone(deputy: Deputy, mail: str) -> None:
     await act(deputy, learns="America/New_York")
     with pytest.raises(ApprovalRequired) as asked:
         await act(deputy, "gmail_plan", id=mail)
@@ -129,7 +129,7 @@ async def test_approvals_and_recorded_results_have_the_same_clock(deputy: Deputy
     assert await act(deputy, "gmail_plan", id=mail) == first
 
 
-async def test_write_is_recorded_when_zones_cannot_be_read_after_it(
+async def test_write_is_recorded_when_zones_cannot_be_read_afterwards(
     vault: Vault, sandbox: Sandbox, mail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, kit = Clock(time.time()), Toolkit("gmail", provider="google")
@@ -155,14 +155,14 @@ async def test_write_is_recorded_when_zones_cannot_be_read_after_it(
         assert len([one for one in deputy.audit.rows() if one["event"] == "act.intent"]) == 1
 
 
-async def test_what_the_host_says_of_a_user_has_the_last_word(vault: Vault) -> None:
+async def test_applications_zone_for_a_user_has_priority(vault: Vault) -> None:
     zones = Zones(vault, lambda user: ZoneInfo("Asia/Tokyo") if user == ALICE else None)
     await zones.learn(ALICE, "google", "Europe/Berlin")
     assert str(await zones.of(ALICE)) == "Asia/Tokyo" and await zones.of(BOB) is None
     assert await Zones(vault).of(ALICE) is UTC, "nothing was kept"
 
 
-async def test_the_hosts_zone_for_all_stands_where_nobody_knows_better(vault: Vault) -> None:
+async def test_applications_default_zone_applies_if_no_other_is_known(vault: Vault) -> None:
     zones = Zones(vault, ZoneInfo("Asia/Tokyo"))
     assert str(await zones.of(ALICE)) == "Asia/Tokyo"
     await zones.learn(ALICE, "google", "Europe/Berlin")
@@ -170,14 +170,14 @@ async def test_the_hosts_zone_for_all_stands_where_nobody_knows_better(vault: Va
 
 
 @pytest.mark.parametrize("name", ["", "Nowhere/Town", "../../etc/passwd", "/etc/localtime", "Europe", "x" * 5000, "\0"])
-async def test_a_name_that_is_no_zone_is_not_believed(vault: Vault, name: str) -> None:
+async def test_invalid_zone_name_is_ignored(vault: Vault, name: str) -> None:
     zones = Zones(vault)
     await zones.learn(ALICE, "google", "Europe/Berlin")
     await zones.learn(ALICE, "google", name)
     assert await zones.of(ALICE) == BERLIN
 
 
-async def test_of_two_providers_the_one_that_said_something_new_last_is_believed(vault: Vault) -> None:
+async def test_last_changed_zone_of_two_providers_is_used(vault: Vault) -> None:
     zones = Zones(vault)
     for provider, name, expected in (
         ("google", "Europe/Berlin", "Europe/Berlin"),
@@ -190,7 +190,7 @@ async def test_of_two_providers_the_one_that_said_something_new_last_is_believed
         assert str(await zones.of(ALICE)) == expected == str(await Zones(vault).of(ALICE))
 
 
-async def test_another_process_learns_of_it_within_a_minute(vault: Vault) -> None:
+async def test_other_process_learns_a_new_zone_within_a_minute(vault: Vault) -> None:
     clock = Clock(time.time())
     here, there = Zones(vault, clock=clock), Zones(vault, clock=clock)
     assert await there.of(ALICE) is UTC
@@ -199,13 +199,13 @@ async def test_another_process_learns_of_it_within_a_minute(vault: Vault) -> Non
     assert await there.of(ALICE) == BERLIN
 
 
-async def test_it_goes_with_the_user(deputy: Deputy) -> None:
+async def test_zone_is_erased_with_the_user(deputy: Deputy) -> None:
     await act(deputy, learns="Europe/Berlin")
     await deputy.erase("alice")
     assert await deputy.engine.zones.of(ALICE) is UTC and await deputy.vault.scan("zone", "") == []
 
 
-def test_the_machines_own_zone_keeps_its_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_zone_keeps_its_daylight_saving_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     try:
