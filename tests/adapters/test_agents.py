@@ -31,7 +31,7 @@ async def decisions(graph: Graph, decision: str = "approve") -> Command[Any]:
     return Command(resume={"decisions": {ask["approval_id"]: decision for ask in asks}})
 
 
-async def test_consent_then_approval_are_asked_and_the_mail_is_sent_once(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_agent_pauses_for_consent_then_approval_and_sends_once(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = agent(deputy, SEND, SEARCH)
     out = await graph.ainvoke(START, config(), context=ALICE, version="v2")
     [pause] = out.interrupts
@@ -47,7 +47,7 @@ async def test_consent_then_approval_are_asked_and_the_mail_is_sent_once(deputy:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_beside_the_frameworks_own_approval_no_answer_counts_for_the_other_question(mode: Any) -> None:
+async def test_answer_to_the_frameworks_approval_does_not_answer_ours_or_vice_versa(mode: Any) -> None:
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:
         hitl = HumanInTheLoopMiddleware({SEND["name"]: True}, **MODES[mode])
@@ -62,7 +62,7 @@ async def test_beside_the_frameworks_own_approval_no_answer_counts_for_the_other
         assert sent(sandbox) == 1 and {m.status for m in tool_messages(state).values()} == {"success"}
 
 
-async def test_peer_N145_beside_a_retry_middleware_a_lost_answer_is_not_sent_again() -> None:
+async def test_peer_N145_lost_answer_is_not_resent_beside_a_retry_middleware() -> None:
     """What may have happened is told to the model, not repeated."""
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:
@@ -74,7 +74,7 @@ async def test_peer_N145_beside_a_retry_middleware_a_lost_answer_is_not_sent_aga
         assert tool_messages(state)["send"].status == "error" and len(posts) == 1
 
 
-async def test_another_user_cannot_resume_even_with_grants_of_their_own(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_another_user_cannot_resume_even_with_own_grants(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly", "send", user="bob", as_="bob@example.test")
     graph = agent(deputy, SEND)
     await graph.ainvoke(START, config(), context=ALICE)
@@ -90,7 +90,7 @@ async def test_another_user_cannot_resume_even_with_grants_of_their_own(deputy: 
     assert sent(sandbox) == 1
 
 
-async def test_another_user_at_the_frameworks_own_pause_gets_a_refusal() -> None:
+async def test_another_user_at_the_frameworks_own_pause_is_refused() -> None:
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:
         await connect(deputy, sandbox, "send")
@@ -102,7 +102,7 @@ async def test_another_user_at_the_frameworks_own_pause_gets_a_refusal() -> None
         assert sandbox.sent("bob@example.test") == [] and sent(sandbox) == 0
 
 
-async def test_a_grant_lost_between_the_gate_and_the_call_is_asked_for_again() -> None:
+async def test_grant_lost_between_gate_and_call_is_requested_again() -> None:
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:
         await connect(deputy, sandbox, "send")
@@ -116,7 +116,7 @@ async def test_a_grant_lost_between_the_gate_and_the_call_is_asked_for_again() -
         assert tool_messages(state)["send"].status == "success" and sent(sandbox) == 1
 
 
-async def test_what_is_declined_is_told_and_the_rest_runs(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_declined_call_is_reported_and_other_calls_run(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     graph = agent(deputy, SEARCH, SEND)
     await graph.ainvoke(START, config(), context=ALICE)
@@ -125,6 +125,6 @@ async def test_what_is_declined_is_told_and_the_rest_runs(deputy: Deputy, sandbo
     assert answers["send"].status == "error" and answers["search"].status == "success" and sent(sandbox) == 0
 
 
-async def test_without_a_user_every_call_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_every_call_without_a_user_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
     state = await agent(deputy, SEARCH, SEND).ainvoke(START, config())
     assert {m.status for m in tool_messages(state).values()} == {"error"} and sandbox.requests == []

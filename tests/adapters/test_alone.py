@@ -57,7 +57,9 @@ async def run(mode: str, graph: Graph, given: Any, who: Context = ALICE) -> Any:
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_yes_is_done_in_the_same_task_and_leaves_nothing(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_approved_single_write_runs_in_its_task_without_inner_checkpoints(
+    mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
     saver = InMemorySaver()
     graph = plain(deputy, saver=saver)
     await run(mode, graph, asking(SEND))
@@ -67,7 +69,7 @@ async def test_yes_is_done_in_the_same_task_and_leaves_nothing(mode: str, deputy
     assert inner(saver) == set()
 
 
-async def test_a_pause_says_whose_it_is_to_us_alone(deputy: Deputy) -> None:
+async def test_pause_payload_hides_its_owner(deputy: Deputy) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     [pause] = (await graph.aget_state(config())).interrupts
@@ -75,14 +77,14 @@ async def test_a_pause_says_whose_it_is_to_us_alone(deputy: Deputy) -> None:
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_a_no_is_answered_as_always(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_rejected_single_write_is_declined(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await run(mode, graph, asking(SEND))
     answer = tool_messages(await run(mode, graph, await yes_to(graph, "reject")))["send"]
     assert answer.artifact == {"error": "declined"} and not sandbox.sent(MINE)
 
 
-async def test_a_faulty_edit_is_asked_again_with_what_is_wrong(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_invalid_edit_pauses_again_with_its_fault(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     wrong = {"decision": "edit", "arguments": {**SEND["args"], "to": 7}}
@@ -98,7 +100,7 @@ async def test_a_faulty_edit_is_asked_again_with_what_is_wrong(deputy: Deputy, s
 
 
 @pytest.mark.parametrize("said", ["approve", "reject"])
-async def test_what_was_decided_elsewhere_counts(said: Any, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_decision_made_elsewhere_counts(said: Any, deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     [ask] = await approvals_of(graph, config())
@@ -110,7 +112,7 @@ async def test_what_was_decided_elsewhere_counts(said: Any, deputy: Deputy, sand
     assert len(sandbox.sent(MINE)) == (said == "approve")
 
 
-async def test_lost_consent_is_asked_for_again_and_the_yes_stands(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_lost_consent_is_requested_again_and_the_approval_stays(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     yes = await yes_to(graph)
@@ -124,7 +126,7 @@ async def test_lost_consent_is_asked_for_again_and_the_yes_stands(deputy: Deputy
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["heard, then not", "not heard, then heard"])
-async def test_listeners_of_inner_graphs_may_change_each_run(first: bool, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_subgraph_streaming_may_change_between_runs(first: bool, deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
 
     async def go(given: Any, heard: bool, who: Context = ALICE) -> None:
@@ -145,7 +147,7 @@ async def test_listeners_of_inner_graphs_may_change_each_run(first: bool, deputy
 
 @pytest.mark.parametrize("missing", ["SAVER", "PAD", "ANSWERS", "RESUMING", "MAP", "STREAM", ""])
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_it_is_its_owners_whatever_langgraph_calls_its_keys(
+async def test_pause_belongs_to_its_owner_under_renamed_langgraph_keys(
     missing: str, mode: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if missing:
@@ -164,7 +166,7 @@ async def test_it_is_its_owners_whatever_langgraph_calls_its_keys(
 
 
 @pytest.mark.parametrize("how", ["another user", "another task", "nonsense"])
-async def test_a_pause_that_was_changed_where_it_is_kept_is_refused(
+async def test_altered_stored_pause_is_refused(
     how: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await connect(deputy, sandbox, "readonly", "send", user="bob", as_="bob@example.test")
@@ -188,7 +190,7 @@ async def test_a_pause_that_was_changed_where_it_is_kept_is_refused(
     assert not sandbox.sent(MINE) and not sandbox.sent("bob@example.test")
 
 
-async def test_who_resumes_in_the_process_that_paused_reads_no_checkpoint(
+async def test_resume_in_the_pausing_process_reads_no_checkpoint(
     whoever_resumes: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, read, kept = plain(deputy), list[str](), langgraph_fast_path.TaskLocation.paused
@@ -204,7 +206,7 @@ async def test_who_resumes_in_the_process_that_paused_reads_no_checkpoint(
 
 
 @pytest.mark.parametrize("user", ["alice", "bob"])
-async def test_copied_thread_has_the_same_tasks_and_owner(user: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_copied_thread_keeps_its_tasks_and_owner(user: str, deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly", "send", user="bob", as_="bob@example.test")
     saver: Any = InMemorySaver()
     graph = plain(deputy, saver=saver)
@@ -221,7 +223,7 @@ async def test_copied_thread_has_the_same_tasks_and_owner(user: str, deputy: Dep
     assert not sandbox.sent(MINE) and not sandbox.sent("bob@example.test")
 
 
-async def test_pause_is_remembered_as_shown_whatever_the_host_changes(deputy: Deputy) -> None:
+async def test_pause_payload_changed_by_the_application_does_not_matter(deputy: Deputy) -> None:
     graph = plain(deputy)
     [shown] = (await graph.ainvoke(asking(SEND), config(), context=ALICE))["__interrupt__"]
     before, yes = deepcopy(shown.value), await yes_to(graph)
@@ -267,7 +269,7 @@ async def test_tasks_that_pause_together_are_answered_separately(deputy: Deputy,
     assert sorted(subjects) == ["Mail 1", "Mail 2"]
 
 
-async def test_two_writes_in_one_node_are_asked_about_one_after_the_other(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_two_writes_in_one_node_ask_one_after_the_other(deputy: Deputy, sandbox: Sandbox) -> None:
     acting = act_node(deputy, "gmail")
     mails = [{**SEND, "args": {**SEND["args"], "subject": subject}} for subject in ("first", "second")]
 
@@ -288,7 +290,7 @@ async def test_two_writes_in_one_node_are_asked_about_one_after_the_other(deputy
     assert [str(mail.message["subject"]) for mail in sandbox.sent(MINE)] == ["first", "second"]
 
 
-async def test_a_retry_after_a_yes_sends_once(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_node_retry_after_an_approval_sends_once(deputy: Deputy, sandbox: Sandbox) -> None:
     """The node fails once after its act; LangGraph runs it again in the same run."""
     acting, fails = act_node(deputy, "gmail"), [True]
 
@@ -308,7 +310,7 @@ async def test_a_retry_after_a_yes_sends_once(deputy: Deputy, sandbox: Sandbox) 
     assert tool_messages(state)["send"].status == "success" and len(sandbox.sent(MINE)) == 1 and not fails
 
 
-async def test_a_fork_from_the_pause_sends_nothing_again(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_fork_from_the_pause_sends_nothing_again(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     paused = (await graph.aget_state(config())).config
@@ -320,7 +322,7 @@ async def test_a_fork_from_the_pause_sends_nothing_again(deputy: Deputy, sandbox
 
 
 @pytest.mark.parametrize("form", ["bare", "map"])
-async def test_stranger_with_the_pauses_own_facts_is_refused(form: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_other_user_forging_the_pauses_owner_is_refused(form: str, deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     for _ in range(2):

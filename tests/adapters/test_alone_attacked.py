@@ -84,7 +84,9 @@ async def refused(graph: Any, deputy: Deputy, given: Any, run: Callable[[Any, Co
 @pytest.mark.parametrize("fails", [False, True], ids=["", "and the node is tried again"])
 @pytest.mark.parametrize("form", ["bare", "map"])
 @pytest.mark.parametrize("said", ["approve", "reject"])
-async def test_host_pause_hears_its_own(said: str, form: str, fails: bool, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_application_interrupt_gets_its_own_resume_value(
+    said: str, form: str, fails: bool, deputy: Deputy, sandbox: Sandbox
+) -> None:
     acting, heard, line = act_node(deputy, "gmail"), list[Any](), [fails]
 
     async def node(state: MessagesState, config: RunnableConfig) -> Any:
@@ -111,7 +113,9 @@ async def test_host_pause_hears_its_own(said: str, form: str, fails: bool, deput
 
 @pytest.mark.parametrize("on", [None, Exception], ids=["as LangGraph does", "on everything"])
 @pytest.mark.parametrize("form", ["bare", "map", "nothing"])
-async def test_retried_stranger_is_refused_again(form: str, on: Any, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_retried_resume_by_another_user_is_refused_again(
+    form: str, on: Any, deputy: Deputy, sandbox: Sandbox
+) -> None:
     graph = retried(act_node(deputy, "gmail"), trying(on))
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     await refused(graph, deputy, None if form == "nothing" else await yes_to(graph, form))
@@ -124,7 +128,7 @@ async def test_retried_stranger_is_refused_again(form: str, on: Any, deputy: Dep
 @pytest.mark.parametrize("on", [None, Exception], ids=["", "tried again"])
 @pytest.mark.parametrize("deep", [1, 2])
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_functional_task_pause_is_its_owners(
+async def test_pause_in_a_functional_task_belongs_to_its_owner(
     mode: str, deep: int, on: Any, deputy: Deputy, sandbox: Sandbox
 ) -> None:
     acting = act_node(deputy, "gmail")
@@ -172,7 +176,9 @@ async def test_functional_task_pause_is_its_owners(
 
 @pytest.mark.parametrize("durability", ["sync", "exit"])
 @pytest.mark.parametrize("keeps", [None, True], ids=["", "which keeps its state"])
-async def test_pause_two_graphs_deep_has_owner(keeps: Any, durability: Any, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_pause_in_a_nested_subgraph_belongs_to_its_owner(
+    keeps: Any, durability: Any, deputy: Deputy, sandbox: Sandbox
+) -> None:
     def around(node: Any, saver: Any) -> Any:
         builder = StateGraph(MessagesState, context_schema=Context)
         builder.add_node("inside", node)
@@ -194,7 +200,7 @@ async def test_pause_two_graphs_deep_has_owner(keeps: Any, durability: Any, depu
 
 
 @pytest.mark.parametrize("form", ["bare", "map"])
-async def test_of_resumes_that_race_one_sends(form: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_one_of_several_racing_resumes_sends(form: str, deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     yes = await yes_to(graph, form)
@@ -206,7 +212,7 @@ async def test_of_resumes_that_race_one_sends(form: str, deputy: Deputy, sandbox
 
 
 @pytest.mark.parametrize("earlier", [True, False], ids=["by the last release", "for the last release"])
-async def test_a_pause_is_gone_on_with_by_another_release(
+async def test_pause_of_an_earlier_release_is_resumed(
     earlier: bool, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last one paused in the graph inside alone."""
@@ -228,7 +234,7 @@ async def test_a_pause_is_gone_on_with_by_another_release(
     assert tool_messages(state)["send"].status == "success" and len(sandbox.sent(MINE)) == 1
 
 
-async def test_two_vaults_in_one_node_ask_each_for_its_own(sandbox: Sandbox) -> None:
+async def test_two_vaults_in_one_node_each_ask_their_own_user(sandbox: Sandbox) -> None:
     async with await build(sandbox) as one, await build(sandbox) as two:
         nodes = [act_node(deputy, "gmail") for deputy in (one, two)]
         for deputy in (one, two):
@@ -247,7 +253,7 @@ async def test_two_vaults_in_one_node_ask_each_for_its_own(sandbox: Sandbox) -> 
 
 
 @pytest.mark.parametrize("way", ["with its own vault", "with a new message"])
-async def test_pause_of_another_vault_is_refused_and_left_both_ways(way: str, sandbox: Sandbox) -> None:
+async def test_pause_of_another_vault_is_refused_and_kept(way: str, sandbox: Sandbox) -> None:
     """Whose it is cannot be read there: whoever resumed would take its owner's place."""
     saver = InMemorySaver()
     async with await build(sandbox) as lost, await build(sandbox) as found:
@@ -268,7 +274,7 @@ async def test_pause_of_another_vault_is_refused_and_left_both_ways(way: str, sa
         assert answer.status == "success" and len(sandbox.sent(MINE)) == 1
 
 
-async def test_a_yes_that_comes_too_late_or_is_forbidden_by_now_sends_nothing(sandbox: Sandbox) -> None:
+async def test_late_or_denied_approval_sends_nothing(sandbox: Sandbox) -> None:
     clock = Clock(time.time())
     async with await build(sandbox, clock=clock) as deputy:
         await connect(deputy, sandbox, "send")
@@ -283,7 +289,7 @@ async def test_a_yes_that_comes_too_late_or_is_forbidden_by_now_sends_nothing(sa
         assert tool_messages(state)["send"].artifact["error"] == "policy_denied" and not sandbox.sent(MINE)
 
 
-async def test_whose_pause_it_is_is_read_nowhere_that_checkpoints_are_kept(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_pause_owner_is_not_readable_in_checkpoints(sandbox: Sandbox, tmp_path: Path) -> None:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "send", user="mrs-zimmermann")
         with sqlite_saver(tmp_path / "kept.db") as saver:

@@ -93,7 +93,7 @@ async def test_approval_of_unknown_id_decides_nothing(world: World) -> None:
 
 @pytest.mark.usefixtures("whoever_resumes")
 @pytest.mark.parametrize("what", ["approve", "reject"])
-async def test_decision_is_recorded_when_policy_asks_no_more(what: str, world: World) -> None:
+async def test_decision_is_recorded_when_policy_no_longer_asks(what: str, world: World) -> None:
     world.deputy.policy = lambda act: Verdict.ALLOW
     came, left = await world.resume(what), await world.left()
     assert came == (("success", "") if what == "approve" else ("error", "declined"))
@@ -102,7 +102,7 @@ async def test_decision_is_recorded_when_policy_asks_no_more(what: str, world: W
 
 
 @pytest.mark.usefixtures("whoever_resumes")
-async def test_resume_sends_nothing_when_act_was_done_elsewhere(world: World) -> None:
+async def test_resume_sends_nothing_when_the_act_was_done_elsewhere(world: World) -> None:
     policy, world.deputy.policy = world.deputy.policy, lambda act: Verdict.ALLOW
     [call] = [row.json for row in await world.deputy.vault.scan("approval")]
     message = (await world.graph.aget_state(config())).values["messages"][1].id
@@ -113,7 +113,7 @@ async def test_resume_sends_nothing_when_act_was_done_elsewhere(world: World) ->
     assert (await world.left())["sent"] == 1
 
 
-async def test_yes_is_recorded_in_its_own_transaction_before_the_claim(
+async def test_approval_is_recorded_in_its_own_transaction_before_the_claim(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transactions, commit = list[list[str]](), Writer.commit
@@ -143,7 +143,7 @@ async def of_child(folder: Path, step: str) -> dict[str, Any] | int:
 @pytest.mark.processes
 @pytest.mark.parametrize("then", ["wake", "nudge"])
 @pytest.mark.parametrize("where", ["heard", "recorded", "claim", "heard map", "recorded map", "written", "sent"])
-async def test_killed_process_sends_nothing_twice_and_keeps_the_yes(where: str, then: str, tmp_path: Path) -> None:
+async def test_killed_process_sends_once_and_keeps_the_approval(where: str, then: str, tmp_path: Path) -> None:
     """``wake`` resumes with nothing: LangGraph hands over the bare value of the killed run. ``nudge`` resumes with a
     value that decides nothing: LangGraph keeps it instead of the bare value. It keeps no value of a resume by interrupt
     ids (``map``)."""
@@ -172,7 +172,9 @@ async def test_killed_process_sends_nothing_twice_and_keeps_the_yes(where: str, 
 
 @pytest.mark.usefixtures("whoever_resumes")
 @pytest.mark.parametrize("form", ["bare", "map"])
-async def test_yes_is_heard_again_when_store_was_full(form: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_approval_is_used_after_a_full_store_recovers(
+    form: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     swap = SqliteStore.swap
 
     async def full(self: SqliteStore, kind: str, key: str, old: bytes, new: bytes) -> bool:
@@ -194,7 +196,7 @@ async def test_yes_is_heard_again_when_store_was_full(form: str, world: World, m
 
 @pytest.mark.usefixtures("whoever_resumes")
 @pytest.mark.parametrize("turns", range(0, 120, 6))
-async def test_cancelled_resume_sends_once_when_graph_goes_on(turns: int) -> None:
+async def test_cancelled_resume_sends_once_when_the_graph_continues(turns: int) -> None:
     sandbox, clock = Sandbox(), Clock(time.time())
     async with await build(sandbox, clock=clock) as deputy:
         world = await begun(sandbox, deputy, clock)

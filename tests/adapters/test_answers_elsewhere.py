@@ -53,7 +53,7 @@ async def answered(two: Two, approval: Approval, waiting: asyncio.Task[Approval 
     assert now and now.status == "approved" and time.monotonic() - since < 10
 
 
-async def test_a_wait_for_an_approval_ends_when_another_program_has_the_answer(two: Two) -> None:
+async def test_approval_wait_ends_when_another_process_records_the_decision(two: Two) -> None:
     approval = await asked(two)
     waiting = asyncio.create_task(two[2].get_approval(approval, by="alice", timeout=50))
     await asyncio.sleep(1.0)
@@ -62,7 +62,7 @@ async def test_a_wait_for_an_approval_ends_when_another_program_has_the_answer(t
     assert await two[2].get_approval(approval, by="bob", timeout=50) is None
 
 
-async def test_it_ends_where_nothing_is_heard_too(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_approval_wait_ends_without_store_notifications(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     async def deaf(self: listening.Listener, connection: Connection) -> None:
         raise Lost(sent=True)
 
@@ -74,7 +74,7 @@ async def test_it_ends_where_nothing_is_heard_too(two: Two, monkeypatch: pytest.
     await answered(two, approval, waiting)
 
 
-async def test_answer_during_a_cut_session_is_seen(made: Server, two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_decision_during_a_cut_session_is_seen(made: Server, two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "DEAF", 1.0)
     approval = await asked(two)
     waiting = asyncio.create_task(two[2].get_approval(approval, by="alice", timeout=50))
@@ -84,7 +84,7 @@ async def test_answer_during_a_cut_session_is_seen(made: Server, two: Two, monke
     await answered(two, approval, waiting)
 
 
-async def test_nobody_else_is_woken_and_a_wait_that_nobody_ends_comes_back_as_it_is(two: Two) -> None:
+async def test_undecided_approval_wait_returns_pending_at_its_timeout(two: Two) -> None:
     approval = await asked(two)
     began = time.monotonic()
     now = await two[2].get_approval(approval, by="alice", timeout=0.7)
@@ -106,7 +106,9 @@ async def counted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]]:
 
 
 @pytest.mark.parametrize("listens", [True, False])
-async def test_waiting_call_hears_a_yes_elsewhere(two: Two, monkeypatch: pytest.MonkeyPatch, listens: bool) -> None:
+async def test_waiting_mcp_call_receives_an_approval_from_elsewhere(
+    two: Two, monkeypatch: pytest.MonkeyPatch, listens: bool
+) -> None:
     """In the middle of the long poll, which does not look while it listens."""
     if not listens:
         monkeypatch.setattr("deputize.core.vault.notify.Watches", int)
@@ -129,7 +131,7 @@ async def test_waiting_call_hears_a_yes_elsewhere(two: Two, monkeypatch: pytest.
         assert not said.is_error and len(sandbox.sent("alice@example.test")) == 1
 
 
-async def test_a_server_that_is_about_to_end_lets_its_waiting_calls_go(two: Two) -> None:
+async def test_stopping_mcp_server_releases_waiting_calls(two: Two) -> None:
     sandbox, one, other = two
     await connect(other, sandbox, "readonly", "send")
     server = DeputyServer(other, tools=["gmail"])

@@ -54,7 +54,7 @@ def shown(graph: Graph) -> list[Any]:
 
 
 @pytest.mark.parametrize("hosts", ["", "first"])
-async def test_a_run_without_an_answer_does_not_repeat_the_last_one(hosts: str) -> None:
+async def test_run_without_a_resume_value_does_not_repeat_the_last_one(hosts: str) -> None:
     heard = HEARD()
     graph = two_pauses(heard, hosts=hosts)
     await graph.ainvoke({"messages": []}, config())
@@ -65,7 +65,7 @@ async def test_a_run_without_an_answer_does_not_repeat_the_last_one(hosts: str) 
     assert heard[0] == ("first", "yes")
 
 
-async def test_an_answer_by_id_brings_no_earlier_one_along() -> None:
+async def test_resume_by_interrupt_id_brings_no_earlier_value() -> None:
     heard = HEARD()
     strange, graph = two_pauses(heard, saver := InMemorySaver(), strangers=True), two_pauses(heard, saver)
     await graph.ainvoke({"messages": []}, config())
@@ -76,7 +76,7 @@ async def test_an_answer_by_id_brings_no_earlier_one_along() -> None:
     assert heard[0] == ("first", "look again") and ("second", "yes") not in heard
 
 
-async def test_the_next_answer_counts_as_ever() -> None:
+async def test_next_resume_value_counts_as_usual() -> None:
     heard = HEARD()
     graph = two_pauses(heard)
     await graph.ainvoke({"messages": []}, config())
@@ -87,7 +87,7 @@ async def test_the_next_answer_counts_as_ever() -> None:
 
 @pytest.mark.parametrize("hosts", ["", "first"])
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-def test_a_blocking_graph_with_a_blocking_saver_forgets_too(tmp_path: Path, durability: Any, hosts: str) -> None:
+def test_blocking_graph_forgets_a_bare_resume_value(tmp_path: Path, durability: Any, hosts: str) -> None:
     heard = HEARD()
     with sqlite_saver(tmp_path / "graph.db") as saver:
         graph = two_pauses(heard, saver, blocking=True, hosts=hosts)
@@ -97,6 +97,6 @@ def test_a_blocking_graph_with_a_blocking_saver_forgets_too(tmp_path: Path, dura
         assert heard[0] == ("first", "yes") and ("second", "yes") not in heard
 
 
-async def test_outside_of_a_graph_there_is_nothing_to_forget() -> None:
+async def test_forgetting_outside_a_graph_does_nothing() -> None:
     await forget_bare_resume({}, heard=True)
     await forget_bare_resume(config(), heard=False)

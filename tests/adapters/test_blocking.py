@@ -64,7 +64,7 @@ def created(deputy: Deputy) -> tuple[Graph, Any]:
 
 
 @pytest.mark.parametrize("make", [made_by_hand, created])
-async def test_f4_a_graph_that_asks_pauses_and_acts_makes_no_blocking_call(
+async def test_langgraph_pause_and_act_make_no_blocking_call(
     sandbox: Sandbox, tmp_path: Path, make: Callable[[Deputy], tuple[Graph, Any]]
 ) -> None:
     async with on_disk(sandbox, tmp_path) as deputy:
@@ -81,7 +81,7 @@ async def test_f4_a_graph_that_asks_pauses_and_acts_makes_no_blocking_call(
         assert calls == []
 
 
-async def test_f4_a_llamaindex_agent_makes_no_blocking_call(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_llamaindex_agent_makes_no_blocking_call(sandbox: Sandbox, tmp_path: Path) -> None:
     async with on_disk(sandbox, tmp_path) as deputy:
         made = llamaindex_agent("FunctionAgent", deputy, SEND)
         with noted() as calls:
@@ -95,7 +95,7 @@ async def test_f4_a_llamaindex_agent_makes_no_blocking_call(sandbox: Sandbox, tm
         assert calls == []
 
 
-async def test_f4_an_undo_makes_no_blocking_call(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_undo_makes_no_blocking_call(sandbox: Sandbox, tmp_path: Path) -> None:
     draft = {"to": ["bob@example.test"], "subject": "Plan", "body": "See."}
     async with on_disk(sandbox, tmp_path) as deputy:
         with noted() as calls:
@@ -110,7 +110,7 @@ async def test_f4_an_undo_makes_no_blocking_call(sandbox: Sandbox, tmp_path: Pat
         assert calls == []
 
 
-async def test_f4_a_saved_llamaindex_run_makes_no_blocking_call(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_saved_llamaindex_run_makes_no_blocking_call(sandbox: Sandbox, tmp_path: Path) -> None:
     async with on_disk(sandbox, tmp_path) as deputy:
         made = llamaindex_agent("FunctionAgent", deputy, SEND)
         with noted() as calls:
@@ -124,7 +124,7 @@ async def test_f4_a_saved_llamaindex_run_makes_no_blocking_call(sandbox: Sandbox
         assert calls == []
 
 
-async def test_f4_nothing_that_a_host_awaits_of_a_deputy_blocks(tmp_path: Path) -> None:
+async def test_awaited_deputy_methods_make_no_blocking_call(tmp_path: Path) -> None:
     """From the first act, that loads the toolkits, over a refresh, to the end of everything."""
     now = [time.time()]
     sandbox = Sandbox(clock=lambda: now[0])
@@ -151,7 +151,7 @@ async def test_f4_nothing_that_a_host_awaits_of_a_deputy_blocks(tmp_path: Path) 
         assert calls == []
 
 
-async def test_f4_a_deputy_that_is_made_late_makes_no_blocking_call(tmp_path: Path) -> None:
+async def test_deputy_created_late_makes_no_blocking_call(tmp_path: Path) -> None:
     """As in a factory of a graph, which runs when the server does: a vault is made, and then opened again."""
     settings = Settings.load(home=tmp_path / "home", sandbox_url="http://127.0.0.1:1")
     with noted() as calls:
@@ -163,7 +163,7 @@ async def test_f4_a_deputy_that_is_made_late_makes_no_blocking_call(tmp_path: Pa
 
 
 @pytest.mark.processes
-def test_f4_the_first_act_of_each_toolkit_in_a_process_makes_no_blocking_call() -> None:
+def test_first_act_of_each_toolkit_makes_no_blocking_call() -> None:
     """What a toolkit loads, it loads before its tools run."""
     child = subprocess.run(
         [sys.executable, "-m", "tests.support.blocking"], capture_output=True, text=True, check=False, timeout=60

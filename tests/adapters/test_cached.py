@@ -129,7 +129,7 @@ NODES: dict[str, Callable[[Deputy], Any]] = {
 @pytest.mark.parametrize("call", [SEARCH, SEND], ids=["read", "write"])
 @pytest.mark.parametrize("made", NODES.values(), ids=NODES)
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-async def test_what_would_be_cached_is_refused_and_nothing_is_kept(
+async def test_cached_act_task_is_refused_and_nothing_is_cached(
     way: Any, made: Any, call: Any, deputy: Deputy, sandbox: Sandbox, cache: Any
 ) -> None:
     graph = way(made(deputy), cache)
@@ -141,20 +141,22 @@ async def test_what_would_be_cached_is_refused_and_nothing_is_kept(
 
 
 @pytest.mark.parametrize("made", NODES.values(), ids=NODES)
-async def test_a_blocking_graph_refuses_it_too(made: Any, deputy: Deputy, cache: Any) -> None:
+async def test_cached_act_task_is_refused_in_a_blocking_graph(made: Any, deputy: Deputy, cache: Any) -> None:
     with pytest.raises(SettingsError, match="'acts' has a cache_policy"):
         await asyncio.to_thread(cached(made(deputy), cache).invoke, asking(SEARCH), config(), context=Context("alice"))
     assert not cache._cache or version("langgraph") == "1.2.13"  # which keeps errors, in blocking graphs
 
 
-async def test_an_agent_in_a_cached_node_is_refused(deputy: Deputy, cache: Any) -> None:
+async def test_agent_in_a_cached_node_is_refused(deputy: Deputy, cache: Any) -> None:
     with pytest.raises(SettingsError, match="cache_policy"):
         await cached(agent(deputy, SEARCH), cache).ainvoke(asking(), config(), context=Context("alice"))
     assert not cache._cache
 
 
 @pytest.mark.parametrize("way", ["a cache, for others", "a policy, and no cache"])
-async def test_what_is_not_cached_acts(way: str, deputy: Deputy, cache: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_uncached_task_acts_without_a_warning(
+    way: str, deputy: Deputy, cache: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     theirs = way == "a cache, for others"
     graph = (
         cached(act_node(deputy, "gmail"), cache, cache_policy=None)
@@ -167,11 +169,11 @@ async def test_what_is_not_cached_acts(way: str, deputy: Deputy, cache: Any, cap
 
 
 @pytest.mark.parametrize("kept", ["elsewhere", lambda *given: None], ids=["text", "function"])
-def test_what_is_kept_in_another_form_is_not_found(kept: Any) -> None:
+def test_unknown_task_representation_is_ignored(kept: Any) -> None:
     assert not [*running.tasks_around({"configurable": {running.CALL: kept}})]
 
 
-async def test_where_it_cannot_be_seen_the_operator_is_told_once(
+async def test_undetectable_caching_is_warned_about_once(
     deputy: Deputy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(operator_warnings, "_logged", set())
@@ -183,7 +185,7 @@ async def test_where_it_cannot_be_seen_the_operator_is_told_once(
     assert [one.message for one in caplog.records] == [MAYBE_CACHED]
 
 
-async def test_of_a_graph_with_a_thread_of_its_own_in_a_node_the_operator_is_told_once(
+async def test_node_with_its_own_thread_is_warned_about_once(
     deputy: Deputy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(operator_warnings, "_logged", set())

@@ -109,7 +109,7 @@ async def visit(talk: Conversation, deputy: Deputy, consent_id: str) -> None:
     talk.say(ended)
 
 
-async def test_no_secret_is_left_anywhere(
+async def test_secrets_are_left_nowhere(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -130,7 +130,7 @@ async def test_no_secret_is_left_anywhere(
 
 
 @pytest.mark.processes
-async def test_the_canary_finds_a_planted_leak(tmp_path: Path) -> None:
+async def test_canary_finds_a_planted_leak(tmp_path: Path) -> None:
     """Each way in which a secret could be written is found."""
     talk = Conversation(tmp_path)
     await play(talk)

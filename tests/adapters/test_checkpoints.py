@@ -30,7 +30,7 @@ WAKE: Command[Any] = Command(resume={"wake": True})
 
 
 @pytest.mark.processes
-async def test_everything_passes_under_the_strict_reader_of_checkpoints() -> None:
+async def test_checkpoint_tests_pass_under_the_strict_serializer() -> None:
     files = [f"tests/adapters/test_{name}.py" for name in ("langgraph", "agents", "traps", "edits")]
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *files,
@@ -42,7 +42,7 @@ async def test_everything_passes_under_the_strict_reader_of_checkpoints() -> Non
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-async def test_a_pause_is_streamed_in_both_formats(version: Any, sandbox: Sandbox, deputy: Deputy) -> None:
+async def test_pause_is_streamed_in_both_formats(version: Any, sandbox: Sandbox, deputy: Deputy) -> None:
     graph = plain(deputy)
     shown: list[Any] = []
     stream = graph.astream(asking(SEARCH), config(), context=ALICE, stream_mode="updates", version=version)
@@ -60,7 +60,9 @@ async def test_a_pause_is_streamed_in_both_formats(version: Any, sandbox: Sandbo
 @pytest.mark.parametrize(
     "allowed", [True, None, [("deputize.core.errors", "PolicyDenied")]], ids=["as it is", "", "named"]
 )
-async def test_refused_run_is_plain_to_every_reader(allowed: Any, calls: Any, durability: Any, tmp_path: Path) -> None:
+async def test_refused_run_is_readable_with_langgraph_types(
+    allowed: Any, calls: Any, durability: Any, tmp_path: Path
+) -> None:
     """Of our types nothing is in a checkpoint but the error that a run ended with, which is read as plain data."""
     sandbox, strange = Sandbox(), set[tuple[str, str]]()
     async with await build(sandbox) as deputy:
@@ -91,7 +93,7 @@ async def test_refused_run_is_plain_to_every_reader(allowed: Any, calls: Any, du
         assert len(sandbox.sent("alice@example.test")) == 1 and len(tool_messages(state.values)) == len(calls)
 
 
-async def test_an_encrypted_checkpoint_is_resumed_and_shows_nothing(tmp_path: Path) -> None:
+async def test_encrypted_checkpoint_is_resumed_and_hides_the_link(tmp_path: Path) -> None:
     pytest.importorskip("Crypto")
     from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
@@ -112,7 +114,7 @@ async def test_an_encrypted_checkpoint_is_resumed_and_shows_nothing(tmp_path: Pa
             assert tool_messages(state)["search"].status == "success"
 
 
-async def test_trap_7_the_link_in_a_checkpoint_is_ours_and_names_no_provider() -> None:
+async def test_trap_7_link_in_a_checkpoint_is_ours_and_names_no_provider() -> None:
     sandbox, saver = Sandbox(), InMemorySaver()
     async with await build(sandbox) as deputy:
         graph = plain(deputy, saver=saver)

@@ -64,7 +64,7 @@ NAMED = [f"{ADDRESS} named"]
 
 
 @pytest.mark.parametrize("through", ["act_node", "tools"])
-async def test_a_thread_of_a_graph_is_a_conversation(desk: Desk, through: str) -> None:
+async def test_graph_thread_is_a_conversation(desk: Desk, through: str) -> None:
     graph = plain(desk.deputy) if through == "act_node" else wired(ToolNode(tools(desk.deputy, "gmail")))
     await graph.ainvoke(asking(desk.read), config("one"), context=Context("alice"))
     await graph.ainvoke(asking(desk.write), config("two"), context=Context("alice"))
@@ -73,7 +73,7 @@ async def test_a_thread_of_a_graph_is_a_conversation(desk: Desk, through: str) -
     assert desk.outside == NAMED
 
 
-async def test_a_thread_of_an_agent_with_the_middleware_is_a_conversation(desk: Desk) -> None:
+async def test_agent_thread_with_the_middleware_is_a_conversation(desk: Desk) -> None:
     from langchain.agents import create_agent
 
     def respond(messages: list[BaseMessage]) -> AIMessage:
@@ -93,7 +93,7 @@ async def test_a_thread_of_an_agent_with_the_middleware_is_a_conversation(desk: 
 
 @pytest.mark.parametrize("saved", [False, True])
 @pytest.mark.parametrize("kind", ["FunctionAgent", "AgentWorkflow"])
-async def test_runs_of_an_agent_with_one_context_are_a_conversation(desk: Desk, kind: str, saved: bool) -> None:
+async def test_llamaindex_runs_with_one_context_are_a_conversation(desk: Desk, kind: str, saved: bool) -> None:
     first = agent(kind, desk.deputy, model=Model([desk.read])).run("What is new?")
     assert ADDRESS in await ended(first)
     again = agent(kind, desk.deputy, model=Model([desk.write]))
@@ -104,7 +104,7 @@ async def test_runs_of_an_agent_with_one_context_are_a_conversation(desk: Desk, 
     assert desk.outside == NAMED
 
 
-async def test_a_call_outside_of_a_graph_says_that_nobody_knows(desk: Desk) -> None:
+async def test_call_outside_a_graph_has_no_conversation(desk: Desk) -> None:
     [tool] = [one for one in tools(desk.deputy, "gmail", user="alice") if one.name == desk.write["name"]]
     await tool.ainvoke(desk.write | {"type": "tool_call"})
     assert desk.outside == ["Save this draft untold"]

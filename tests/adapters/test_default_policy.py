@@ -49,7 +49,7 @@ def everything(sandbox: Sandbox) -> Any:
 
 
 @pytest.mark.parametrize("harm", HARMS, ids=str)
-async def test_nothing_that_others_see_or_that_hides_is_done_before_the_user_said_yes(harm: Harm) -> None:
+async def test_visible_or_hidden_harm_needs_approval_by_default(harm: Harm) -> None:
     async with begun() as (sandbox, deputy):
         harm.before(sandbox)
         allow(sandbox, deputy, harm.tool, harm.arguments)
@@ -109,7 +109,7 @@ def chatbot(deputy: Deputy) -> Graph:
 
 
 @pytest.mark.parametrize("answer", ["approve", "reject"])
-async def test_what_an_issue_orders_to_publish_waits_for_the_user(answer: str) -> None:
+async def test_publishing_ordered_by_an_issue_needs_approval(answer: str) -> None:
     async with begun() as (sandbox, deputy):
         give_grant(sandbox, deputy, "alice", ["repo"], provider="github", email="alice@example.test")
         sandbox._world.services["github"]["issues"]["acme/website"][0]["body"] = ORDER

@@ -27,7 +27,7 @@ each = pytest.mark.parametrize("name", FRAMEWORKS)
 
 @each
 @pytest.mark.parametrize("how", MAILS)
-async def test_each_mail_goes_out_once_or_not_at_all(name: str, how: str) -> None:
+async def test_each_deferred_mail_is_sent_once_or_not_at_all(name: str, how: str) -> None:
     async with Play.of(name) as play:
         assert await mails(play, how) == MAILS[how]
 
@@ -50,7 +50,7 @@ async def done(name: str, folder: Path, step: str, base: str, ends: int = 0) -> 
 
 @each
 @pytest.mark.processes
-async def test_each_step_can_be_taken_by_a_process_of_its_own(name: str, tmp_path: Path) -> None:
+async def test_each_step_of_a_deferred_run_can_use_its_own_process(name: str, tmp_path: Path) -> None:
     sandbox = Sandbox()
     async with serve(sandbox.app) as base:
         for step, leads_to in (("begin", "consent"), ("look", "approval"), ("approve", "Sent."), ("approve", "Sent.")):
@@ -73,7 +73,7 @@ async def test_each_step_can_be_taken_by_a_process_of_its_own(name: str, tmp_pat
         pytest.param("openai_agents", "after", "earlier run", marks=pytest.mark.sweep),
     ],
 )
-async def test_process_killed_in_an_act_leaves_one_mail(name: str, when: str, says: str, tmp_path: Path) -> None:
+async def test_process_killed_during_an_act_sends_one_mail(name: str, when: str, says: str, tmp_path: Path) -> None:
     sandbox = Sandbox()
     async with serve(sandbox.app) as base:
         for step in ("begin", "look"):
@@ -88,7 +88,7 @@ async def test_process_killed_in_an_act_leaves_one_mail(name: str, when: str, sa
 
 @each
 @pytest.mark.processes
-async def test_processes_that_race_for_one_yes_send_one_mail(name: str, tmp_path: Path) -> None:
+async def test_processes_racing_for_one_approval_send_one_mail(name: str, tmp_path: Path) -> None:
     sandbox = Sandbox()
     async with serve(sandbox.app) as base:
         for step in ("begin", "look"):
@@ -99,7 +99,7 @@ async def test_processes_that_race_for_one_yes_send_one_mail(name: str, tmp_path
 
 
 @each
-async def test_a_bare_yes_of_the_framework_is_a_wake_up_and_proves_nothing(name: str) -> None:
+async def test_frameworks_bare_approval_only_resumes(name: str) -> None:
     async with Play.of(name) as play:
         turn = await play.runs.start(play.deputy, SEND)
         await play.runs.bare_yes(play.deputy, turn.saved)
@@ -112,7 +112,7 @@ async def test_a_bare_yes_of_the_framework_is_a_wake_up_and_proves_nothing(name:
 
 
 @each
-async def test_calls_at_one_provider_lead_to_one_link_and_requests_show_all_that_is_asked(name: str) -> None:
+async def test_calls_at_one_provider_share_one_link_and_list_all_scopes(name: str) -> None:
     async with Play.of(name) as play:
         turn = await play.runs.start(play.deputy, SEND, SEARCH)
         assert turn.kinds == {"consent"}
@@ -128,7 +128,7 @@ async def test_calls_at_one_provider_lead_to_one_link_and_requests_show_all_that
 
 
 @each
-async def test_two_calls_of_one_id_in_two_messages_are_two_acts(name: str) -> None:
+async def test_calls_with_one_id_in_two_messages_are_two_acts(name: str) -> None:
     async with Play.of(name, policy=allow_all) as play:
         await play.connect("alice")
         for count in (1, 2):
@@ -136,7 +136,7 @@ async def test_two_calls_of_one_id_in_two_messages_are_two_acts(name: str) -> No
 
 
 @each
-async def test_an_edit_sends_what_the_user_made_of_it(name: str) -> None:
+async def test_edit_sends_the_users_text(name: str) -> None:
     async with Play.of(name) as play:
         await play.connect("alice")
         turn = await play.runs.start(play.deputy, SEND)
@@ -150,7 +150,7 @@ async def test_an_edit_sends_what_the_user_made_of_it(name: str) -> None:
 
 
 @each
-async def test_an_edit_that_cannot_be_is_asked_again_with_what_is_wrong(name: str) -> None:
+async def test_invalid_edit_is_asked_again_with_its_fault(name: str) -> None:
     async with Play.of(name) as play:
         await play.connect("alice")
         turn = await play.runs.start(play.deputy, SEND)
@@ -161,7 +161,7 @@ async def test_an_edit_that_cannot_be_is_asked_again_with_what_is_wrong(name: st
 
 
 @each
-async def test_a_no_is_recorded_and_the_model_is_told(name: str) -> None:
+async def test_rejection_is_recorded_and_reported_to_the_model(name: str) -> None:
     async with Play.of(name) as play:
         await play.connect("alice")
         turn = await play.runs.start(play.deputy, SEND)
@@ -174,7 +174,7 @@ async def test_a_no_is_recorded_and_the_model_is_told(name: str) -> None:
 
 
 @each
-async def test_decision_is_refused_when_its_form_is_wrong_or_it_was_not_shown(name: str) -> None:
+async def test_malformed_or_unshown_decision_is_refused(name: str) -> None:
     async with Play.of(name) as play:
         await play.connect("alice")
         turn = await play.runs.start(play.deputy, SEND)
@@ -188,7 +188,7 @@ async def test_decision_is_refused_when_its_form_is_wrong_or_it_was_not_shown(na
 
 
 @each
-async def test_no_argument_of_a_model_says_who_acts(name: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_model_argument_cannot_name_the_user(name: str, deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
     before = len(sandbox.requests)
@@ -206,7 +206,7 @@ async def test_no_argument_of_a_model_says_who_acts(name: str, deputy: Deputy, s
         ("google_adk", {"named": lambda ctx: ctx.state.get("who", "")}),
     ],
 )
-async def test_run_without_a_user_is_refused_and_the_operator_is_told(
+async def test_run_without_a_user_is_refused_and_logged(
     name: str,
     nobody: dict[str, Any],
     deputy: Deputy,
@@ -247,5 +247,5 @@ async def test_result_is_equal_in_all_frameworks(name: str, sandbox: Sandbox, ca
     assert "Nobody counts these." in said["odd"] and "bug in the tool" in said["broken"] and len(told) == 10
 
 
-def test_each_framework_has_its_runs() -> None:
+def test_every_framework_has_test_runs() -> None:
     assert all(framework(name) for name in FRAMEWORKS)

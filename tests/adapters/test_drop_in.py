@@ -32,14 +32,14 @@ def nodes(case: Case, deputy: Deputy) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_the_state_and_the_callbacks_are_the_same(case: Case, mode: str, deputy: Deputy) -> None:
+async def test_act_node_state_and_callbacks_match_tool_node(case: Case, mode: str, deputy: Deputy) -> None:
     theirs, ours = nodes(case, deputy)
     expected, found = await seen(case, theirs, mode), await seen(case, ours, mode)
     assert found == expected and (expected["heard"] or expected["raised"])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_every_stream_is_the_same(case: Case, deputy: Deputy) -> None:
+async def test_act_node_streams_match_tool_node(case: Case, deputy: Deputy) -> None:
     theirs, ours = nodes(case, deputy)
     expected, found = await streamed(case, theirs), await streamed(case, ours)
     assert found == expected and expected["events"]
@@ -88,7 +88,9 @@ def reacting(node: Any, version: Any) -> Any:
 
 @pytest.mark.filterwarnings("ignore::langgraph.warnings.LangGraphDeprecatedSinceV10")
 @pytest.mark.parametrize("version", ["v1", "v2"])
-async def test_create_react_agent_takes_the_node_and_sends_once(version: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_create_react_agent_accepts_the_node_and_sends_once(
+    version: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
     graph, heard = reacting(act_node(deputy, "gmail", tools=[plain]), version), Heard()
     assert await run(graph, {"messages": [("user", "go on")]}, heard, "async") == ""
     for _ in range(2):
@@ -125,7 +127,7 @@ def sending(node: Any, form: str) -> Any:
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("form", ["a list of calls", "a call each", "a call with its context"])
-async def test_mail_is_sent_once_in_each_form_of_input(form: str, mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_mail_is_sent_once_in_each_input_form(form: str, mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     graph, heard = sending(act_node(deputy, "gmail", tools=[plain]), form), Heard()
     wish = AIMessage("", id="wish", tool_calls=[SEND, MAILING])
     assert await run(graph, {"messages": [HumanMessage("go on"), wish]}, heard, mode) == ""
@@ -157,7 +159,7 @@ async def test_mail_is_sent_once_when_the_state_is_a_message_list(mode: str, dep
 
 
 @pytest.mark.parametrize("mode", ["tools", "messages", "events"])
-async def test_an_act_is_shown_as_a_tool_is(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_act_is_rendered_like_a_tool(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     case = Case("a mail", lambda: ([plain], {}), ({**SEND}, MAILING))
     graph, shown = case.build(act_node(deputy, "gmail", tools=[plain])), list[str]()
 
@@ -186,7 +188,7 @@ async def test_an_act_is_shown_as_a_tool_is(mode: str, deputy: Deputy, sandbox: 
     assert len(sandbox.sent("alice@example.test")) == 1
 
 
-async def test_a_deep_copy_acts_for_the_same_deputy(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_deep_copy_of_the_node_uses_the_same_deputy(deputy: Deputy, sandbox: Sandbox) -> None:
     """As of a ``ToolNode``, where a host copies what it builds graphs of."""
     node = act_node(deputy, "gmail", tools=[plain])
     copied = deepcopy(node)
@@ -209,7 +211,9 @@ WRONG_SEND = {**SEND, "args": {"to": 7}, "id": "wrong send"}
     "calls", [[WRONG], [WRONG_SEND], [WRONG, WRONG_SEND], [SEND, WRONG], [WRONG_SEND, SEND]], ids=str
 )
 @pytest.mark.parametrize("way", ["act_node", "create_agent"])
-async def test_wrong_arguments_are_a_run(way: str, calls: Any, mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_call_with_wrong_arguments_is_traced_as_a_run(
+    way: str, calls: Any, mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
     """A host sees in its traces what its model gets wrong. Nobody is asked about it, and nothing is sent."""
     graph, heard = around(act_node(deputy, "gmail")) if way == "act_node" else agent(deputy, *calls), Heard()
     wish = [AIMessage("", id="wish", tool_calls=calls)] if way == "act_node" else []

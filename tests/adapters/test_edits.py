@@ -59,7 +59,7 @@ async def test_wrong_edit_is_asked_again_and_a_right_one_counts(way: str, deputy
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_another_users_edit_counts_for_nothing(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_edit_by_another_user_is_ignored(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send", user="bob", as_="bob@example.test")
     graph, ask = await paused(way, deputy)
     with pytest.raises(PolicyDenied):
@@ -71,7 +71,7 @@ async def test_another_users_edit_counts_for_nothing(way: str, deputy: Deputy, s
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_an_edit_made_elsewhere_counts_at_the_next_wake_up(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_edit_made_elsewhere_counts_at_the_next_resume(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
     graph, ask = await paused(way, deputy)
     await deputy.decide(ask["approval_id"], "edit", by="alice", arguments=OTHER)
     await graph.ainvoke(Command(resume={"wake": True}), config(), context=ALICE)
@@ -79,7 +79,7 @@ async def test_an_edit_made_elsewhere_counts_at_the_next_wake_up(way: str, deput
 
 
 @pytest.mark.parametrize("odd", ["edit", {"decision": "edit"}, {"decision": "approve", "arguments": {}}, ["edit"]])
-async def test_an_answer_of_another_form_decides_nothing_and_the_pause_is_shown_again(
+async def test_malformed_answer_decides_nothing_and_pauses_again(
     odd: Any, deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     graph, ask = await paused("act_node", deputy)

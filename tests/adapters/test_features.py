@@ -43,7 +43,7 @@ async def counted(row: Row, way: str, mode: str, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(("row", "way", "mode"), cells(nesting.ROWS))
-async def test_graphs_in_graphs_send_once(row: Row, way: str, mode: str, capsys: Any) -> None:
+async def test_nested_graphs_send_once(row: Row, way: str, mode: str, capsys: Any) -> None:
     await counted(row, way, mode, capsys)
 
 
@@ -53,28 +53,28 @@ async def test_streams_show_the_pause_and_send_once(row: Row, way: str, mode: st
 
 
 @pytest.mark.parametrize(("row", "way", "mode"), cells(savers.ROWS))
-async def test_wherever_a_conversation_is_kept_it_sends_once(row: Row, way: str, mode: str, capsys: Any) -> None:
+async def test_every_conversation_store_sends_once(row: Row, way: str, mode: str, capsys: Any) -> None:
     await counted(row, way, mode, capsys)
 
 
 @pytest.mark.parametrize(("row", "way", "mode"), cells(travel.ROWS))
-async def test_travelling_in_time_sends_what_was_said_yes_to(row: Row, way: str, mode: str, capsys: Any) -> None:
+async def test_time_travel_sends_what_was_approved(row: Row, way: str, mode: str, capsys: Any) -> None:
     await counted(row, way, mode, capsys)
 
 
 @pytest.mark.parametrize(("row", "way", "mode"), cells(trouble.ROWS))
-async def test_a_run_that_ends_early_sends_once_or_not_at_all(row: Row, way: str, mode: str, capsys: Any) -> None:
+async def test_run_that_ends_early_sends_at_most_once(row: Row, way: str, mode: str, capsys: Any) -> None:
     await counted(row, way, mode, capsys)
 
 
 @pytest.mark.parametrize(("row", "way", "mode"), cells(commands.ROWS))
-async def test_commands_and_pauses_of_the_host_send_once(row: Row, way: str, mode: str, capsys: Any) -> None:
+async def test_commands_and_application_interrupts_send_once(row: Row, way: str, mode: str, capsys: Any) -> None:
     await counted(row, way, mode, capsys)
 
 
 @pytest.mark.filterwarnings("ignore::langgraph.warnings.LangGraphDeprecatedSinceV10")  # a supervisor is one
 @pytest.mark.parametrize(("row", "way", "mode"), cells(agents.ROWS))
-async def test_agents_of_agents_and_other_middleware_send_once(row: Row, way: str, mode: str, capsys: Any) -> None:
+async def test_nested_agents_and_other_middleware_send_once(row: Row, way: str, mode: str, capsys: Any) -> None:
     await counted(row, way, mode, capsys)
 
 
@@ -88,12 +88,12 @@ ASKING: Final = [
 
 @pytest.mark.filterwarnings("ignore::langgraph.warnings.LangGraphDeprecatedSinceV10")
 @pytest.mark.parametrize(("row", "way", "mode"), cells(ASKING))
-async def test_bob_answers_before_alice_and_is_refused(row: Row, way: str, mode: str, capsys: Any) -> None:
+async def test_bob_answering_before_alice_is_refused(row: Row, way: str, mode: str, capsys: Any) -> None:
     await counted(row, way, mode, capsys, stranger="bob")
 
 
 @pytest.mark.processes
-async def test_the_rows_that_always_run_pass_under_the_strict_reader_of_checkpoints() -> None:
+async def test_feature_tests_pass_under_the_strict_serializer() -> None:
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", __file__,
         stdout=PIPE, stderr=STDOUT, cwd=Path(__file__).parents[2],

@@ -71,7 +71,7 @@ def text_form() -> dict[str, Any]:
     return FORM | {"requestedSchema": {"type": "object", "properties": {"note": {"type": "string"}}}}
 
 
-async def test_a_graph_pauses_for_two_questions_and_goes_on_once_with_nothing_of_them_in_it() -> None:
+async def test_graph_pauses_for_two_elicitations_and_keeps_none_of_their_content() -> None:
     house, deputy = await granted(asks(LINK), asks(text_form(), "state-2"), text("did it"))
     graph = wired(act_node(deputy, "acme"))
     await graph.ainvoke(asking(CALL), config(), context=CONTEXT)
@@ -91,7 +91,7 @@ async def test_a_graph_pauses_for_two_questions_and_goes_on_once_with_nothing_of
     assert len(house.foreign.calls) == 3
 
 
-async def test_another_process_goes_on_after_the_answer() -> None:
+async def test_another_process_continues_after_the_elicitation_answer() -> None:
     house, deputy = await granted(asks(LINK), text("did it"))
     graph = wired(act_node(deputy, "acme"))
     await graph.ainvoke(asking(CALL), config(), context=CONTEXT)
@@ -105,7 +105,7 @@ async def test_another_process_goes_on_after_the_answer() -> None:
     assert house.foreign.asked[-1][1]["requestState"] == "state-1"
 
 
-async def test_a_decline_is_the_servers_to_answer_and_a_resume_that_rejects_is_one() -> None:
+async def test_elicitation_declined_on_the_page_or_by_resume_is_sent_to_the_server() -> None:
     for resumed in (WAKE, None):
         _, deputy = await granted(asks(LINK), text("Then not.", isError=True))
         graph = wired(act_node(deputy, "acme"))
@@ -118,7 +118,7 @@ async def test_a_decline_is_the_servers_to_answer_and_a_resume_that_rejects_is_o
         assert json.loads(str(tool_messages(out)["send"].content))["failed"] is True
 
 
-async def test_a_resume_that_approves_answers_nothing_and_says_where_it_is_answered() -> None:
+async def test_resume_that_approves_an_elicitation_answers_nothing() -> None:
     house, deputy = await granted(asks(LINK), text("did it"))
     graph = wired(act_node(deputy, "acme"))
     await graph.ainvoke(asking(CALL), config(), context=CONTEXT)
@@ -129,7 +129,7 @@ async def test_a_resume_that_approves_answers_nothing_and_says_where_it_is_answe
     assert "answered on its page only" in again["fault"] and len(house.foreign.calls) == 1
 
 
-async def test_a_stranger_neither_resumes_the_pause_nor_opens_the_page() -> None:
+async def test_other_user_neither_resumes_nor_opens_the_elicitation() -> None:
     house, deputy = await granted(asks(LINK), text("did it"))
     graph = wired(act_node(deputy, "acme"))
     await graph.ainvoke(asking(CALL), config(), context=CONTEXT)
@@ -146,7 +146,7 @@ async def test_a_stranger_neither_resumes_the_pause_nor_opens_the_page() -> None
     assert now["tool"] == "acme_send" and json.loads(str(tool_messages(out)["send"].content))["text"] == "did it"
 
 
-async def test_an_answer_that_comes_too_late_is_told_to_the_model() -> None:
+async def test_late_elicitation_answer_is_reported_to_the_model() -> None:
     house, deputy = await granted(asks(LINK))
     graph = wired(act_node(deputy, "acme"))
     await graph.ainvoke(asking(CALL), config(), context=CONTEXT)
@@ -157,7 +157,7 @@ async def test_an_answer_that_comes_too_late_is_told_to_the_model() -> None:
     assert len(house.foreign.calls) == 1
 
 
-async def test_an_agent_with_our_middleware_waits_as_well() -> None:
+async def test_agent_with_our_middleware_waits_for_an_elicitation() -> None:
     from langchain.agents import create_agent
     from langchain_core.messages import AIMessage, HumanMessage
     from langgraph.checkpoint.memory import InMemorySaver
@@ -177,7 +177,7 @@ async def test_an_agent_with_our_middleware_waits_as_well() -> None:
     assert json.loads(str(tool_messages(out)["send"].content))["text"] == "did it"
 
 
-async def test_a_run_of_llamaindex_waits_for_each_question_and_goes_on() -> None:
+async def test_llamaindex_run_waits_for_each_elicitation_and_continues() -> None:
     house, deputy = await granted(asks(LINK), asks(text_form(), "state-2"), text("did it"))
     tools: Any = DeputyToolSpec(deputy, "acme", user="alice").to_tool_list()
     agent = FunctionAgent(name="one", tools=tools, llm=Calling(respond=Model([CALL])), timeout=30, streaming=False)
@@ -194,7 +194,7 @@ async def test_a_run_of_llamaindex_waits_for_each_question_and_goes_on() -> None
     assert "did it" in str(await handler) and len(set(seen)) == 2 and len(house.foreign.calls) == 3
 
 
-async def test_a_run_of_pydantic_ai_is_deferred_and_a_yes_of_its_host_answers_nothing() -> None:
+async def test_pydantic_ai_approval_does_not_answer_an_elicitation() -> None:
     house, deputy = await granted(asks(LINK), text("did it"))
     toolset = DeputyToolset(deputy, "acme", user="alice")
     agent = Agent(model_of([CALL]), toolsets=[toolset], output_type=[str, DeferredToolRequests])
@@ -211,7 +211,7 @@ async def test_a_run_of_pydantic_ai_is_deferred_and_a_yes_of_its_host_answers_no
     assert "did it" in str((await agent.run(**given)).output) and len(house.foreign.calls) == 2
 
 
-async def test_a_run_of_adk_waits_and_a_yes_of_its_host_answers_nothing() -> None:
+async def test_adk_confirmation_does_not_answer_an_elicitation() -> None:
     house, deputy = await granted(asks(LINK), text("did it"))
     chat = Chat(LlmAgent(name="one", model=Playing(calls=[CALL]), tools=[GoogleToolset(deputy, "acme")]))
     [ask] = await chat.say("go on")
@@ -222,7 +222,7 @@ async def test_a_run_of_adk_waits_and_a_yes_of_its_host_answers_nothing() -> Non
     assert await chat.answer() == [] and "did it" in chat.text and len(house.foreign.calls) == 2
 
 
-async def test_a_no_of_adks_host_is_the_foreign_servers_to_answer() -> None:
+async def test_adk_rejection_declines_the_elicitation() -> None:
     _, deputy = await granted(asks(LINK), text("Then not.", isError=True))
     chat = Chat(LlmAgent(name="one", model=Playing(calls=[CALL]), tools=[GoogleToolset(deputy, "acme")]))
     await chat.say("go on")
@@ -230,7 +230,7 @@ async def test_a_no_of_adks_host_is_the_foreign_servers_to_answer() -> None:
 
 
 @pytest.mark.parametrize("can", [{"elicitation": {"form": {}}}, {"elicitation": {"form": {}, "url": {}}}, {}])
-async def test_a_client_of_our_own_server_is_shown_our_link_or_none_and_never_a_form_for_a_yes(can: Any) -> None:
+async def test_mcp_client_gets_our_elicitation_link_or_none_and_no_form(can: Any) -> None:
     house, deputy = await granted(asks(LINK), text("did it"))
     async with served(DeputyServer(deputy, tools=["acme"]).app(by_bearer)) as base, raw(f"{base}/mcp", can=can) as mcp:
         said = await mcp.call("acme_send", {"to": "bob"})

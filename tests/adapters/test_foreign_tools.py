@@ -25,7 +25,7 @@ def house() -> House:
     return House(dict(LOOK), dict(SEND))
 
 
-async def test_a_graph_pauses_for_consent_and_approval_at_a_foreign_server_and_acts_once(house: House) -> None:
+async def test_graph_pauses_for_consent_and_approval_of_a_foreign_tool_and_acts_once(house: House) -> None:
     deputy = await house.pinned()
     graph = wired(act_node(deputy, "acme"))
     await graph.ainvoke(asking(CALL), config(), context=CONTEXT)
@@ -46,7 +46,7 @@ async def test_a_graph_pauses_for_consent_and_approval_at_a_foreign_server_and_a
     assert found.access_token.reveal() not in dump(saved)
 
 
-async def test_another_process_goes_on_where_the_graph_paused(house: House) -> None:
+async def test_another_process_continues_a_paused_foreign_call(house: House) -> None:
     deputy = await house.pinned()
     graph = wired(act_node(deputy, "acme"))
     await graph.ainvoke(asking(CALL), config(), context=CONTEXT)
@@ -61,7 +61,7 @@ async def test_another_process_goes_on_where_the_graph_paused(house: House) -> N
     assert len(house.foreign.calls) == 1
 
 
-async def test_a_definition_that_changes_while_the_graph_waits_is_said_to_the_model(house: House) -> None:
+async def test_foreign_definition_changed_during_a_pause_is_reported_to_the_model(house: House) -> None:
     deputy = await house.pinned()
     graph = wired(act_node(deputy, "acme"))
     await graph.ainvoke(asking(CALL), config(), context=CONTEXT)

@@ -46,15 +46,13 @@ def who_called(sandbox: Sandbox) -> set[str]:
 
 
 @pytest.mark.parametrize("forged", FORGED, ids=lambda f: next(iter(f)))
-async def test_the_core_refuses_every_argument_a_tool_does_not_have(
-    deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]
-) -> None:
+async def test_core_refuses_unknown_arguments(deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         await deputy.act("gmail_search_emails", {"query": "x", **forged}, user="alice")
     assert who_called(sandbox) == set()
 
 
-async def test_injected_run_fields_come_from_no_argument_of_any_name(
+async def test_injected_run_fields_come_from_no_argument(
     sandbox: Sandbox,
 ) -> None:
     notes, told = Toolkit("notes", provider="google", api="gmail", accepts={"body": "run", "who": "text"}), []
@@ -84,7 +82,9 @@ async def test_injected_run_fields_come_from_no_argument_of_any_name(
 
 
 @pytest.mark.parametrize("forged", FORGED, ids=lambda f: next(iter(f)))
-async def test_langchain_tool_refuses_or_ignores_it(deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]) -> None:
+async def test_langchain_tool_refuses_or_ignores_forged_arguments(
+    deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]
+) -> None:
     tool = next(t for t in tools(deputy, "gmail", user="alice") if t.name == "gmail_search_emails")
     call = {"type": "tool_call", "name": tool.name, "id": "1", "args": {"query": "x", **forged}}
     with pytest.raises((ValidationError, TypeError)):
@@ -96,7 +96,9 @@ async def test_langchain_tool_refuses_or_ignores_it(deputy: Deputy, sandbox: San
 
 @pytest.mark.parametrize("forged", FORGED, ids=lambda f: next(iter(f)))
 @pytest.mark.parametrize("way", ["act_node", "ToolNode"])
-async def test_graph_refuses_it_in_words(deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any], way: str) -> None:
+async def test_graph_refuses_forged_arguments_with_a_message(
+    deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any], way: str
+) -> None:
     call = {"name": "gmail_search_emails", "args": {"query": "x", **forged}, "id": "1"}
     if way == "act_node":
         graph = plain(deputy)
@@ -111,7 +113,7 @@ async def test_graph_refuses_it_in_words(deputy: Deputy, sandbox: Sandbox, forge
 @pytest.mark.parametrize(
     "forged", [*FORGED, {"self": "x"}, {"args": ["x"]}, {"run_manager": "x"}, {"arguments": {}}], ids=list
 )
-async def test_wrapper_arguments_are_refused(
+async def test_arguments_forged_by_a_wrapper_are_refused(
     deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any], mode: str
 ) -> None:
     """Behind the gate, which has seen other ones."""
@@ -136,7 +138,7 @@ async def test_wrapper_arguments_are_refused(
     assert answer.status == "error" and next(iter(forged)) in str(answer.content) and who_called(sandbox) == set()
 
 
-async def test_arguments_may_be_called_like_keywords_of_langchain(sandbox: Sandbox) -> None:
+async def test_arguments_may_have_names_of_langchain_keywords(sandbox: Sandbox) -> None:
     kit = Toolkit("settings", provider="google", api="gmail")
 
     @kit.tool()
@@ -156,7 +158,7 @@ async def test_arguments_may_be_called_like_keywords_of_langchain(sandbox: Sandb
         assert tool_messages(state)["1"].content == "one two three"
 
 
-async def test_a_word_alone_is_the_first_argument(deputy: Deputy) -> None:
+async def test_single_string_is_the_first_argument(deputy: Deputy) -> None:
     [tool] = [t for t in tools(deputy, "gmail", user="alice") if t.name == "gmail_search_emails"]
     assert await tool.ainvoke("from:bob") == await tool.ainvoke({"query": "from:bob"})
     assert await asyncio.to_thread(tool.run, "from:bob") == await tool.ainvoke({"query": "from:bob"})
@@ -174,7 +176,7 @@ OWNED = (  # data of the provider, to look for or to set: whose project it is, n
 )
 
 
-async def test_no_schema_offers_a_way_to_name_a_user_or_a_token(deputy: Deputy) -> None:
+async def test_no_schema_lets_a_model_name_a_user_or_token(deputy: Deputy) -> None:
     forbidden = {"user", "user_id", "tenant", "account", "owner", "token", "access_token", "config", "runtime", "key"}
     for tool in tools(deputy, "gmail"):
         assert not forbidden & set(tool.args), tool.name
@@ -183,7 +185,7 @@ async def test_no_schema_offers_a_way_to_name_a_user_or_a_token(deputy: Deputy) 
 
 
 @pytest.mark.parametrize("configurable", [{"user": "bob"}, {"deputize_user": "bob"}])
-async def test_other_names_in_the_configuration_mean_nothing(
+async def test_unknown_configurable_names_are_ignored(
     deputy: Deputy, sandbox: Sandbox, configurable: dict[str, str]
 ) -> None:
     [tool] = [t for t in tools(deputy, "gmail", user="alice") if t.name == "gmail_search_emails"]
@@ -195,7 +197,7 @@ async def test_other_names_in_the_configuration_mean_nothing(
 
 
 @pytest.mark.parametrize("nobody", [None, "", "  ", User(""), User(" ", "tenant")])
-async def test_nobody_is_refused_everywhere(deputy: Deputy, sandbox: Sandbox, nobody: Any) -> None:
+async def test_missing_user_is_refused_everywhere(deputy: Deputy, sandbox: Sandbox, nobody: Any) -> None:
     with pytest.raises(UserRequired):
         await deputy.act("gmail_search_emails", {}, user=nobody)
     [tool] = [

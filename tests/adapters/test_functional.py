@@ -65,7 +65,7 @@ def conversation(deputy: Deputy, mode: str, saver: Any) -> Graph:
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_a_mail_sent_before_a_later_pause_goes_out_once(mode: str) -> None:
+async def test_mail_sent_before_a_later_pause_is_sent_once(mode: str) -> None:
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:
         await connect(deputy, sandbox, "send")

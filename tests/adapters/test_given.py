@@ -57,7 +57,7 @@ ASYNC: Final[list[Any]] = [later, Later(), partial(later)]
 
 
 @each_constructor
-def test_what_names_nobody_in_any_run_is_no_user(deputy: Deputy, name: str) -> None:
+def test_user_setting_that_can_never_name_a_user_is_refused(deputy: Deputy, name: str) -> None:
     for user in (7.0, ("alice", "acme"), ["alice"], b"alice", True, {"id": "alice"}):
         with pytest.raises(SettingsError, match=f"user= names its user by a value of type {type(user).__name__}"):
             ALL[name](deputy, "gmail", user=user)
@@ -66,7 +66,7 @@ def test_what_names_nobody_in_any_run_is_no_user(deputy: Deputy, name: str) -> N
 
 
 @each_constructor
-def test_an_async_function_that_nothing_would_await_is_refused(deputy: Deputy, name: str) -> None:
+def test_async_user_function_is_refused(deputy: Deputy, name: str) -> None:
     for user in ASYNC:
         if name == "llamaindex":  # there it is awaited
             ALL[name](deputy, "gmail", user=user)
@@ -76,7 +76,7 @@ def test_an_async_function_that_nothing_would_await_is_refused(deputy: Deputy, n
         assert "plain function" in refused.value.hint
 
 
-async def test_what_a_function_returns_to_be_awaited_is_refused_and_closed(deputy: Deputy) -> None:
+async def test_awaitable_from_a_user_function_is_refused_and_closed(deputy: Deputy) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(UserRequired, match="returns an awaitable"):
@@ -92,7 +92,7 @@ async def test_what_a_function_returns_to_be_awaited_is_refused_and_closed(deput
 
 
 @each_constructor
-def test_what_is_no_deputy_is_said_to_be_none(deputy: Deputy, name: str) -> None:
+def test_argument_that_is_not_a_deputy_is_refused(deputy: Deputy, name: str) -> None:
     for given in (None, "gmail", object()):
         wanted = (
             (ValidationError, "DeputyProtocol")
@@ -106,7 +106,7 @@ def test_what_is_no_deputy_is_said_to_be_none(deputy: Deputy, name: str) -> None
 
 
 @each_constructor
-def test_a_list_of_toolkits_is_named_one_by_one(deputy: Deputy, name: str) -> None:
+def test_list_of_toolkits_error_says_to_pass_separate_arguments(deputy: Deputy, name: str) -> None:
     for given in (["gmail", "slack"], ("gmail",), {"gmail"}):
         with pytest.raises((InvalidInput, ValidationError)) as refused:
             ALL[name](deputy, given)
@@ -124,7 +124,7 @@ def names_of(made: Any) -> set[str]:
 
 
 @each_constructor
-def test_each_leaves_out_what_changes_something_and_swallows_no_word(deputy: Deputy, name: str) -> None:
+def test_read_only_excludes_writing_tools_and_unknown_names_are_refused(deputy: Deputy, name: str) -> None:
     names = names_of(ALL[name](deputy, "gmail", read_only=True))
     assert "gmail_search_emails" in names and not names & {"gmail_send_email", "gmail_save_draft"}
     assert "gmail_search_emails" in names_of(ALL[name](deputy, "gmail_search_emails"))
@@ -134,7 +134,7 @@ def test_each_leaves_out_what_changes_something_and_swallows_no_word(deputy: Dep
         ALL[name](deputy, toolkit=("gmail",))
 
 
-def test_the_bundle_takes_all_that_the_function_takes(deputy: Deputy) -> None:
+def test_langchain_toolkit_class_takes_all_parameters_of_the_function(deputy: Deputy) -> None:
     function = inspect.signature(langchain.tools).parameters
     assert list(function) == list(langchain.DeputyToolkit.model_fields)
     given = {"agent": "mail", "on_consent": print, "on_approval": print, "user_from_configurable": True}
@@ -145,7 +145,7 @@ def test_the_bundle_takes_all_that_the_function_takes(deputy: Deputy) -> None:
         langchain.DeputyToolkit(deputy=deputy, on_consent=5)  # type: ignore[arg-type]
 
 
-def test_always_is_a_list_and_for_those_that_search(deputy: Deputy) -> None:
+def test_always_must_be_a_list_and_needs_search(deputy: Deputy) -> None:
     with pytest.raises(SettingsError, match="needs search=True"):
         DeputyMiddleware(deputy, "gmail", always=["gmail_send_email"])
     with pytest.raises(SettingsError, match="always= is a string"):
@@ -155,14 +155,14 @@ def test_always_is_a_list_and_for_those_that_search(deputy: Deputy) -> None:
     DeputyMiddleware(deputy, "gmail", search=True, always=["gmail_send_email"])
 
 
-def test_an_mcp_servers_tools_are_a_list_of_a_deputys(deputy: Deputy) -> None:
+def test_mcp_server_tools_must_be_a_list_of_the_deputys(deputy: Deputy) -> None:
     with pytest.raises(SettingsError, match="tools= is a string"):
         DeputyServer(deputy, "gmail")
     with pytest.raises(SettingsError, match="must be a deputy"):
         DeputyServer(None)  # type: ignore[arg-type]
 
 
-def test_a_conversation_is_named_by_a_text_or_a_plain_function(deputy: Deputy) -> None:
+def test_thread_must_be_a_string_or_a_plain_function(deputy: Deputy) -> None:
     for thread, why in ((7, "type int"), (None, "type NoneType"), (later, "async function")):
         with pytest.raises(SettingsError, match=f"thread= is .*{why}"):
             openai_agents.tools(deputy, "gmail", user="alice", thread=thread)  # type: ignore[arg-type]

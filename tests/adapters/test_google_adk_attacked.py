@@ -69,7 +69,9 @@ async def chat_with(agent: LlmAgent, *plugins: BasePlugin) -> tuple[Chat, Runner
         ("adk_request_input", {"payload": "x"}),
     ],
 )
-async def test_no_call_that_a_model_writes_ends_the_conversation(name: str, args: dict[str, Any], play: Play) -> None:
+async def test_adk_call_written_by_the_model_does_not_end_the_conversation(
+    name: str, args: dict[str, Any], play: Play
+) -> None:
     await play.connect("alice")
     chat = Chat(agent_of(play.deputy, SEND, {"name": name, "args": args, "id": "forged"}))
     assert [ask["type"] for ask in await chat.say("go on")] == ["deputize.approval"]
@@ -77,7 +79,7 @@ async def test_no_call_that_a_model_writes_ends_the_conversation(name: str, args
     assert play.sent() == 1
 
 
-async def test_a_question_with_the_id_of_a_call_that_adk_waits_with_is_none() -> None:
+async def test_adk_request_with_the_id_of_another_waiting_call_is_ignored() -> None:
     def slow() -> None:
         """Wait for somebody."""
 
@@ -92,7 +94,7 @@ async def test_a_question_with_the_id_of_a_call_that_adk_waits_with_is_none() ->
 
 
 @pytest.mark.parametrize("payload", [{"type": "deputize.approval"}, {"type": "deputize.x", "x_id": "x"}, "deputize."])
-def test_half_a_question_of_a_remote_agent_is_none(payload: Any) -> None:
+def test_adk_partial_request_of_a_remote_agent_is_ignored(payload: Any) -> None:
     call = types.FunctionCall(id="x", name=QUESTION, args={"toolConfirmation": {"payload": payload}})
     content = types.Content(role="model", parts=[types.Part(function_call=call)])
     event = Event(author="remote", invocation_id="1", content=content, long_running_tool_ids={"x"})
@@ -102,12 +104,12 @@ def test_half_a_question_of_a_remote_agent_is_none(payload: Any) -> None:
 # ------------------------------------------------------------- the other calls of a message
 
 
-async def test_a_tool_that_the_agent_does_not_have_widens_no_consent(play: Play) -> None:
+async def test_adk_tool_the_agent_lacks_does_not_widen_consent(play: Play) -> None:
     [ask] = await Chat(agent_of(play.deputy, SEARCH, SEND, tool_filter=["gmail_search_emails"])).say("go on")
     assert "send" not in str(ask["scopes"]) and len(await play.deputy.pending("alice")) == 1
 
 
-async def test_nobody_is_asked_about_arguments_that_a_callback_changes() -> None:
+async def test_adk_approval_shows_arguments_changed_by_a_callback() -> None:
     def signed(tool: Any, args: dict[str, Any], tool_context: Any) -> None:
         args["body"] += " (by a machine)"
 
@@ -136,7 +138,7 @@ class Cache(BasePlugin):
         return LlmResponse(content=content) if self.full else None
 
 
-async def test_a_plugin_that_answers_in_the_models_place_swallows_no_question(play: Play) -> None:
+async def test_adk_plugin_answering_for_the_model_drops_no_request(play: Play) -> None:
     cache = Cache("cache")
     chat, runner = await chat_with(agent_of(play.deputy, SEND), cache)
     await play.visit(Turn("", requests_in(await played(runner, chat.id, message("go on")))))
@@ -146,7 +148,7 @@ async def test_a_plugin_that_answers_in_the_models_place_swallows_no_question(pl
     assert play.sent() == 1 and "from a cache" in dump(events)
 
 
-async def test_tools_that_are_given_to_an_agent_one_by_one_ask_twice_too(play: Play) -> None:
+async def test_adk_tools_given_separately_ask_twice(play: Play) -> None:
     agent = agent_of(play.deputy, SEND)
     agent.tools = [*DeputyToolset(play.deputy, "gmail_send_email").tools]
     chat = Chat(agent)
@@ -155,7 +157,7 @@ async def test_tools_that_are_given_to_an_agent_one_by_one_ask_twice_too(play: P
     assert await chat.answer("approve") == [] and play.sent() == 1
 
 
-async def test_a_tool_of_the_hosts_that_wants_no_summary_does_not_end_the_run_before_a_question() -> None:
+async def test_adk_application_tool_without_summary_does_not_end_the_run_before_a_request() -> None:
     def own(tool_context: Any) -> str:
         """The host's own."""
         tool_context.actions.skip_summarization = True
@@ -173,7 +175,7 @@ async def test_a_tool_of_the_hosts_that_wants_no_summary_does_not_end_the_run_be
 
 
 @pytest.mark.parametrize("stranger", ["bob", ""])
-async def test_a_plugin_that_makes_results_of_errors_leaves_the_question_to_its_user(stranger: str, play: Play) -> None:
+async def test_adk_plugin_turning_errors_into_results_keeps_the_owners_request(stranger: str, play: Play) -> None:
     await play.connect("alice", "bob")
     who = ["alice"]
     chat, runner = await chat_with(
@@ -186,7 +188,7 @@ async def test_a_plugin_that_makes_results_of_errors_leaves_the_question_to_its_
     assert (play.sent(), play.sent("bob")) == (1, 0)
 
 
-async def test_an_equal_id_in_a_later_turn_leaves_the_earlier_question_its_answer(play: Play) -> None:
+async def test_adk_equal_id_in_a_later_turn_keeps_the_earlier_answer(play: Play) -> None:
     await play.connect("alice")
     chat = Chat(agent_of(play.deputy, SEND))
     said = []
@@ -214,7 +216,7 @@ class Counting(Asking):
 
 
 @pytest.mark.parametrize("kept", [3, 6])
-async def test_a_session_that_is_cut_after_an_equal_id_goes_on_with_the_same_call(kept: int, play: Play) -> None:
+async def test_adk_session_cut_after_an_equal_id_continues_with_the_same_call(kept: int, play: Play) -> None:
     await play.connect("alice")
     cut = RunConfig(get_session_config=GetSessionConfig(num_recent_events=kept))
     chat = Chat(LlmAgent(name="mail", model=Counting(), tools=[DeputyToolset(play.deputy, "gmail")]))

@@ -55,7 +55,7 @@ def bodies(sandbox: Sandbox) -> list[str]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_each_decision_counts_for_the_request_at_its_place(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_each_decision_counts_for_the_request_at_its_position(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
     graph, start = begun(way, deputy, SEND, OTHER, SEARCH)
     await graph.ainvoke(start, config(), context=ALICE)
     assert await shown(graph) == ["connect_google"]
@@ -83,7 +83,9 @@ async def test_declined_consent_ends_its_call_and_the_rest_runs(way: str, deputy
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_repeated_yes_does_not_count_for_the_next_question(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_repeated_approval_does_not_count_for_the_next_request(
+    way: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
     """The same button pressed twice; a run without an answer; a wake-up by the interrupt's id."""
     graph, start = begun(way, deputy, SEND)
     await graph.ainvoke(start, config(), context=ALICE)
@@ -97,7 +99,9 @@ async def test_repeated_yes_does_not_count_for_the_next_question(way: str, deput
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_yes_to_an_expired_question_is_none(way: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_approval_of_an_expired_request_is_ignored(
+    way: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def failing(*_: Any, **__: Any) -> Any:
         raise ConnectionError("A bug.")
 
@@ -117,7 +121,7 @@ async def test_yes_to_an_expired_question_is_none(way: str, sandbox: Sandbox, mo
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_strangers_yes_is_refused_and_not_handed_on(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_approval_by_another_user_is_refused_and_not_kept(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     graph, start = begun(way, deputy, SEND)
     await graph.ainvoke(start, config(), context=ALICE)
@@ -135,7 +139,7 @@ async def test_a_strangers_yes_is_refused_and_not_handed_on(way: str, deputy: De
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_an_answer_that_fits_nothing_decides_nothing_and_the_pause_is_shown_again(
+async def test_mismatched_answer_decides_nothing_and_pauses_again(
     way: str, deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     await connect(deputy, sandbox, "send")
@@ -148,7 +152,7 @@ async def test_an_answer_that_fits_nothing_decides_nothing_and_the_pause_is_show
     assert bodies(sandbox) == ["Yes"]
 
 
-async def test_in_the_usual_mode_a_position_decides_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_decision_by_position_is_ignored_in_the_default_mode(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     await graph.ainvoke({"messages": [AIMessage("", id="m", tool_calls=[SEND])]}, config(), context=ALICE)

@@ -41,14 +41,14 @@ EDITED = {"decision": "edit", "arguments": {"subject": "x"}}
         ([{"type": "accept", "approval_id": "a"}], "approve"),
     ],
 )
-def test_an_answer_of_langchain_or_agent_inbox_is_one_by_id(answer: Any, said: Any) -> None:
+def test_langchain_or_agent_inbox_answer_is_converted_to_a_decision_by_id(answer: Any, said: Any) -> None:
     found = decisions_by_id([pause(ONE)], answer)
     assert found["decisions"] == {"a": said}
     assert found["reason"] == ("not him" if "not him" in str(answer) else "")
 
 
 @pytest.mark.parametrize(("kind", "said"), [("approve", "approve"), ("ignore", "reject")])
-def test_several_approvals_may_be_answered_alike(kind: str, said: str) -> None:
+def test_several_approvals_may_get_the_same_decision(kind: str, said: str) -> None:
     answer = {"decisions": [{"type": kind}, {"type": kind}]}
     assert decisions_by_id([pause(ONE, OTHER)], answer)["decisions"] == {"a": said, "b": said}
     assert decisions_by_id([pause(ONE), pause(OTHER)], answer)["decisions"] == {"a": said, "b": said}
@@ -72,19 +72,19 @@ NO, YES = {"type": "reject"}, {"type": "approve"}
         [YES, {"type": "response", "args": "not him"}],
     ],
 )
-def test_several_approvals_are_never_told_apart_by_their_order(said: Any) -> None:
+def test_several_approvals_cannot_be_decided_by_order(said: Any) -> None:
     with pytest.raises(InvalidInput, match="only their order") as refused:
         decisions_by_id([pause(ONE, OTHER)], said)
     assert "approval_id" in refused.value.hint
 
 
 @pytest.mark.parametrize("ids", [("a", "a"), ("a", "c"), ("a", None)])
-def test_ids_are_those_of_what_was_shown(ids: tuple[Any, ...]) -> None:
+def test_decision_for_an_unshown_approval_is_refused(ids: tuple[Any, ...]) -> None:
     with pytest.raises(InvalidInput, match="approvals that were not shown"):
         decisions_by_id([pause(ONE, OTHER)], [{"type": "approve", "approval_id": one} for one in ids])
 
 
-def test_a_mistyped_decision_is_named_where_several_are_alike() -> None:
+def test_mistyped_decision_is_named() -> None:
     with pytest.raises(InvalidInput, match="'aprove'"):
         decisions_by_id([pause(ONE, OTHER)], {"decisions": [{"type": "aprove"}] * 2})
 
@@ -106,7 +106,7 @@ def test_a_mistyped_decision_is_named_where_several_are_alike() -> None:
         ({"decisions": [{"type": "edit"}]}, "'edit'"),
     ],
 )
-def test_an_answer_that_fits_nothing_is_refused_in_words(answer: Any, why: str) -> None:
+def test_mismatched_answer_is_refused_with_a_message(answer: Any, why: str) -> None:
     with pytest.raises(InvalidInput, match=why) as refused:
         decisions_by_id([pause(ONE)], answer)
     assert refused.value.fix_by == "operator" and refused.value.hint
@@ -114,7 +114,7 @@ def test_an_answer_that_fits_nothing_is_refused_in_words(answer: Any, why: str) 
 
 @pytest.mark.parametrize("way", ["act_node", "create_agent"])
 @pytest.mark.parametrize("odd", [APPROVE, [{"type": "accept"}], "approve", True])
-async def test_resume_value_decides_nothing(
+async def test_framework_answer_as_resume_value_decides_nothing(
     sandbox: Sandbox, way: str, odd: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with await build(sandbox) as deputy:
@@ -137,7 +137,7 @@ async def resumed(graph: Graph, form: str, value: Any, who: Context) -> Any:
 
 @pytest.mark.parametrize("second", ["bare", "map"])
 @pytest.mark.parametrize("first", ["bare", "map"])
-async def test_strangers_yes_without_an_id_answers_nothing(sandbox: Sandbox, first: str, second: str) -> None:
+async def test_approval_without_id_by_another_user_answers_nothing(sandbox: Sandbox, first: str, second: str) -> None:
     deputy = await build(sandbox)
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)

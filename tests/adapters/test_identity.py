@@ -117,13 +117,13 @@ CONTRADICTED: list[tuple[str, RunnableConfig, Any]] = [
 
 
 @each_entry
-async def test_a2_a_bound_user_is_a_ceiling_that_no_run_moves(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
+async def test_bound_user_cannot_be_changed_by_any_run(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
     for what, config, context in CONTRADICTED:
         assert await mailboxes(sandbox, entry(deputy, user="alice"), config, context) == set(), what
 
 
 @each_entry
-async def test_run_that_names_the_bound_user_or_nobody_acts(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
+async def test_run_naming_the_bound_user_or_nobody_acts(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
     for config in (PLAIN, on_server(Verified("alice")), on_server(), on_server(StudioUser("key"))):
         for context in (None, Context("alice")):
             read = await mailboxes(sandbox, entry(deputy, user="alice"), config, context)
@@ -131,22 +131,22 @@ async def test_run_that_names_the_bound_user_or_nobody_acts(deputy: Deputy, sand
 
 
 @each_entry
-async def test_f1_beside_a_verified_user_a_client_chooses_neither_tenant_nor_user(
-    deputy: Deputy, sandbox: Sandbox, entry: Entry
-) -> None:
+async def test_client_cannot_change_a_verified_user_or_tenant(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
     for context in (Context("", "t2"), Context("alice", "t2"), BOB):
         assert await mailboxes(sandbox, entry(deputy), on_server(Verified("alice")), context) == set(), context
 
 
 @each_entry
-async def test_trusting_server_keeps_to_the_user_it_verified(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
+async def test_server_trusting_its_client_keeps_to_the_verified_user(
+    deputy: Deputy, sandbox: Sandbox, entry: Entry
+) -> None:
     alice = on_server(Verified("alice"))
     assert await mailboxes(sandbox, entry(deputy, trust_client_context=True), alice, BOB) == set()
     assert await mailboxes(sandbox, entry(deputy, trust_client_context=True), alice) == {"alice@example.test"}
 
 
 @each_entry
-async def test_f2_the_identity_of_an_api_key_is_no_end_user(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
+async def test_api_key_identity_is_not_an_end_user(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
     """LangSmith's own authentication names the key's owner in the runs of all end users."""
     for key in (StudioUser("alice"), _Serialized("alice")):
         assert await mailboxes(sandbox, entry(deputy), on_server(key), BOB) == set()
@@ -156,7 +156,7 @@ async def test_f2_the_identity_of_an_api_key_is_no_end_user(deputy: Deputy, sand
 
 
 @each_entry
-async def test_f3_on_a_server_without_authentication_its_client_names_nobody(
+async def test_client_of_a_server_without_authentication_names_no_user(
     deputy: Deputy, sandbox: Sandbox, entry: Entry
 ) -> None:
     """The server copies ``configurable`` into the context and back: both are what the client sent."""
@@ -166,7 +166,7 @@ async def test_f3_on_a_server_without_authentication_its_client_names_nobody(
 
 
 @each_entry
-async def test_host_user_function_overrides_server_user_and_client_context(
+async def test_application_user_function_overrides_server_user_and_client_context(
     deputy: Deputy, sandbox: Sandbox, entry: Entry
 ) -> None:
     seen: list[RunInfo] = []
@@ -189,7 +189,7 @@ async def test_verified_user_carries_the_tenant(deputy: Deputy, sandbox: Sandbox
 
 
 @pytest.mark.parametrize("user", [Verified("alice"), Verified("alice", org=""), StudioUser("alice"), None])
-def test_without_their_tenant_or_their_verification_a_servers_user_is_refused(user: Any) -> None:
+def test_server_user_without_required_tenant_or_verification_is_refused(user: Any) -> None:
     with pytest.raises((PolicyDenied, UserRequired)):
         UserPolicy(server_user(tenant="org")).acting_user(on_server(user), _runtime(user))
 
@@ -208,7 +208,7 @@ def _runtime(user: Any) -> Any:
 
 @pytest.mark.parametrize("user", [Verified("alice"), Verified("alice", org="t2"), StudioUser("alice")])
 @pytest.mark.parametrize("part", ["configurable", "metadata"])
-def test_a_scheduled_run_acts_for_nobody_whatever_its_user_is(user: Any, part: str) -> None:
+def test_scheduled_run_has_no_user(user: Any, part: str) -> None:
     """What LangGraph's dev server really hands on is in tests/counterparts/test_langgraph_server.py."""
     config = on_server(user)
     inside: Any = config
@@ -222,7 +222,7 @@ def test_a_scheduled_run_acts_for_nobody_whatever_its_user_is(user: Any, part: s
 @pytest.mark.parametrize("who", [{"user": "alice"}, {"trust_client_context": True}], ids=["bound", "trusting"])
 @pytest.mark.parametrize("part", ["configurable", "metadata"])
 @pytest.mark.parametrize("user", [Verified("bob"), StudioUser("bob")])
-def test_cron_id_that_a_client_writes_frees_nobody_of_their_own_id(user: Any, part: str, who: dict[str, Any]) -> None:
+def test_cron_id_from_a_client_does_not_lift_the_user_check(user: Any, part: str, who: dict[str, Any]) -> None:
     """``configurable["user_id"]`` is the client's, too: the server fills it in only if it is empty."""
     config = on_server(user, user_id="alice")
     inside: Any = config
@@ -234,18 +234,18 @@ def test_cron_id_that_a_client_writes_frees_nobody_of_their_own_id(user: Any, pa
 
 
 @pytest.mark.parametrize("user", ["", " ", User(""), User(" ", "t")])
-def test_an_empty_bound_user_is_nobody_and_not_whoever_the_run_names(user: Any) -> None:
+def test_empty_bound_user_is_refused(user: Any) -> None:
     with pytest.raises(UserRequired):
         UserPolicy(user).acting_user(PLAIN, type("Runtime", (), {"context": BOB})())
 
 
 @pytest.mark.parametrize("user", [None, "", User("")])
-def test_a_function_that_names_nobody_is_nobody(user: Any) -> None:
+def test_user_function_returning_nothing_is_refused(user: Any) -> None:
     with pytest.raises(UserRequired):
         UserPolicy(lambda run: user).acting_user(PLAIN, type("Runtime", (), {"context": BOB})())
 
 
-def test_configurable_names_the_user_and_their_tenant_only_where_the_host_says_so() -> None:
+def test_configurable_names_user_and_tenant_only_if_enabled() -> None:
     config: RunnableConfig = {"configurable": {"user_id": "bob", "tenant_id": "t2"}}
     assert UserPolicy(user_from_configurable=True).acting_user(config) == User("bob", "t2")
     with pytest.raises(UserRequired):
@@ -257,7 +257,7 @@ def test_configurable_names_the_user_and_their_tenant_only_where_the_host_says_s
 
 
 @pytest.mark.parametrize("entry", [by_act_node, by_middleware], ids=["act_node", "middleware"])
-async def test_a_refused_identity_at_anothers_pause_leaves_no_answer_behind(sandbox: Sandbox, entry: Entry) -> None:
+async def test_refused_user_at_anothers_pause_leaves_no_resume_value(sandbox: Sandbox, entry: Entry) -> None:
     """LangGraph keeps the answer of a resume that failed, and hands it to the next one."""
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "readonly", "send")
@@ -279,7 +279,7 @@ class Wider(Context):
 
 
 @pytest.mark.parametrize("given", [Wider("alice", "t1", language="de"), {"user_id": "alice", "tenant_id": "t1"}])
-async def test_a_context_with_fields_of_its_own_names_the_user_as_ours_does(sandbox: Sandbox, given: Any) -> None:
+async def test_context_with_extra_fields_names_the_user(sandbox: Sandbox, given: Any) -> None:
     assert deputize.adapters.langgraph.Context is deputize.adapters.Context is Context
     deputy = await build(sandbox)
     await connect(deputy, sandbox, "readonly", user=User("alice", "t1"))

@@ -53,7 +53,7 @@ def sent_to(sandbox: Sandbox) -> list[str]:
 
 
 @both
-async def test_a_mode_that_there_is_not_is_refused_where_it_is_named(sandbox: Sandbox, way: str) -> None:
+async def test_unknown_interrupt_mode_is_refused(sandbox: Sandbox, way: str) -> None:
     async with await build(sandbox) as deputy:
         with pytest.raises(SettingsError, match="interrupt_mode='HITL'"):
             if way == "act_node":
@@ -64,7 +64,9 @@ async def test_a_mode_that_there_is_not_is_refused_where_it_is_named(sandbox: Sa
 
 @both
 @pytest.mark.parametrize(("said", "to"), [([YES, NO], "bob"), ([NO, YES], "carol")])
-async def test_decision_counts_for_the_act_at_its_place(sandbox: Sandbox, way: str, said: list[Any], to: str) -> None:
+async def test_decision_counts_for_the_act_at_its_position(
+    sandbox: Sandbox, way: str, said: list[Any], to: str
+) -> None:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "send")
         graph = await begun(way, deputy, SEND, TO_CAROL)
@@ -80,7 +82,7 @@ async def test_decision_counts_for_the_act_at_its_place(sandbox: Sandbox, way: s
 
 
 @both
-async def test_a_decision_made_on_the_page_moves_no_other_ones_place(sandbox: Sandbox, way: str) -> None:
+async def test_decision_on_the_page_does_not_shift_positions(sandbox: Sandbox, way: str) -> None:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "send")
         graph = await begun(way, deputy, SEND, TO_CAROL)
@@ -91,7 +93,7 @@ async def test_a_decision_made_on_the_page_moves_no_other_ones_place(sandbox: Sa
 
 
 @both
-async def test_agent_inbox_is_shown_the_next_act_once_it_has_answered_the_first(sandbox: Sandbox, way: str) -> None:
+async def test_agent_inbox_shows_the_next_act_after_the_first_answer(sandbox: Sandbox, way: str) -> None:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "send")
         graph = await begun(way, deputy, SEND, TO_CAROL)
@@ -120,7 +122,7 @@ async def test_wrong_answer_decides_nothing(sandbox: Sandbox, way: str, caplog: 
 @pytest.mark.parametrize("second", ["bare", "map", "nothing"])
 @pytest.mark.parametrize("first", ["bare", "map"])
 @pytest.mark.parametrize("shown", ["consent", "approval"])
-async def test_a_strangers_yes_is_never_the_owners(
+async def test_approval_by_another_user_never_counts_for_the_owner(
     sandbox: Sandbox, way: str, shown: str, first: str, second: str, value: Any
 ) -> None:
     async with await build(sandbox) as deputy:
@@ -139,7 +141,7 @@ async def test_a_strangers_yes_is_never_the_owners(
 
 @both
 @pytest.mark.parametrize("then", ["map", "nothing"])
-async def test_yes_to_a_consent_is_none_to_the_act_shown_after_it(sandbox: Sandbox, way: str, then: str) -> None:
+async def test_approval_of_a_consent_does_not_approve_the_following_act(sandbox: Sandbox, way: str, then: str) -> None:
     async with await build(sandbox) as deputy:
         graph = await begun(way, deputy, SEND)
         await connect(deputy, sandbox, "send")

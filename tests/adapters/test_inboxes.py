@@ -43,7 +43,7 @@ def named(*ids: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("pause", [approvals(APPROVAL, APPROVAL), consents(CONSENT)])
-def test_langchain_and_deep_agents_find_a_request_of_their_own_beside_our_keys(pause: dict[str, Any]) -> None:
+def test_langchain_request_format_is_valid_beside_our_keys(pause: dict[str, Any]) -> None:
     shown = as_hitl(pause)
     found = TypeAdapter(HITLRequest).validate_python(shown)
     assert len(found["action_requests"]) == len(found["review_configs"]) == len(pause.get("approvals", [0]))
@@ -55,7 +55,7 @@ def test_langchain_and_deep_agents_find_a_request_of_their_own_beside_our_keys(p
 
 
 @pytest.mark.parametrize("pause", [approvals(APPROVAL), consents(CONSENT)])
-def test_agent_chat_ui_and_agent_inbox_find_what_they_look_for(pause: dict[str, Any]) -> None:
+def test_agent_chat_ui_and_agent_inbox_find_their_fields(pause: dict[str, Any]) -> None:
     shown = as_hitl(pause)
     [request], [review] = shown["action_requests"], shown["review_configs"]
     assert isinstance(request["name"], str) and isinstance(request["args"], dict)  # isAgentInboxInterruptSchema
@@ -66,7 +66,7 @@ def test_agent_chat_ui_and_agent_inbox_find_what_they_look_for(pause: dict[str, 
     assert shown["description"] == request["description"]
 
 
-def test_an_approval_shows_all_that_the_yes_is_a_yes_to_and_where_to_see_it() -> None:
+def test_approval_request_shows_all_arguments_and_the_page() -> None:
     [request] = as_hitl(approvals(APPROVAL))["action_requests"]
     assert request["args"] == {
         "what": "Send this email",
@@ -84,7 +84,7 @@ def test_an_approval_shows_all_that_the_yes_is_a_yes_to_and_where_to_see_it() ->
     )
 
 
-def test_a_consent_is_a_link_to_open_and_says_what_a_yes_means_here() -> None:
+def test_consent_request_shows_its_link_and_the_meaning_of_approval() -> None:
     [request] = as_hitl(consents(CONSENT))["action_requests"]
     assert request["name"] == "connect_google"
     assert request["args"] == {
@@ -94,7 +94,7 @@ def test_a_consent_is_a_link_to_open_and_says_what_a_yes_means_here() -> None:
     }
 
 
-def test_what_changed_and_what_was_wrong_with_an_edit_are_said() -> None:
+def test_changed_fields_and_edit_faults_are_shown() -> None:
     pause = approvals(Approval("a", "t", "sends", {"to": "Bob"}, account="Alice", changed_fields=("to", "reply to")))
     pause["approvals"][0]["fault"] = "t: to is no address"
     assert as_hitl(pause)["action_requests"][0]["args"] == {
@@ -107,7 +107,7 @@ def test_what_changed_and_what_was_wrong_with_an_edit_are_said() -> None:
 
 
 @pytest.mark.parametrize("pause", [{}, {"type": "deputize.approval"}, {"type": "deputize.approval", "approvals": []}])
-def test_what_is_no_pause_of_ours_is_refused(pause: dict[str, Any]) -> None:
+def test_unknown_pause_payload_is_refused(pause: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="has no deputize requests"):
         as_hitl(pause)
 
@@ -155,7 +155,7 @@ def words(markdown: str) -> str:
 
 
 @given(hostile)
-def test_hostile_text_is_shown_as_it_is_and_becomes_nothing_else(text: str) -> None:
+def test_hostile_text_is_rendered_literally(text: str) -> None:
     shown = literal(text)
     assert kinds(shown) <= {"paragraph", "inline", "text", "code_inline", "fence"}
     contents = [one.content for token in _MARKDOWN.parse(shown) for one in (token, *(token.children or ()))]
@@ -164,14 +164,14 @@ def test_hostile_text_is_shown_as_it_is_and_becomes_nothing_else(text: str) -> N
 
 
 @given(hostile)
-def test_no_address_stands_where_a_renderer_would_make_a_link_of_it(text: str) -> None:
+def test_addresses_are_not_rendered_as_links(text: str) -> None:
     """GitHub's Markdown links bare addresses in any text that is not code, whatever escapes were there."""
     assert not re.search(r"[@/:\\<>&\[\]]|www\.", words(literal(text)))
 
 
 @given(hostile, hostile, hostile)
 @example("\n# ", "", "")
-def test_a_hostile_act_has_one_link_which_is_ours(name: str, text: str, what: str) -> None:
+def test_hostile_act_has_only_our_link(name: str, text: str, what: str) -> None:
     ask = Approval(
         "a",
         "gmail_send_email",
@@ -192,7 +192,7 @@ def test_a_hostile_act_has_one_link_which_is_ours(name: str, text: str, what: st
     "url",
     ["javascript:alert(1)", "https://a.example/>x", "https://a.example/ x", "//a.example", "", "data:text/html,x"],
 )
-def test_an_address_that_is_none_of_the_web_is_no_link(url: str) -> None:
+def test_url_that_is_not_a_web_address_is_no_link(url: str) -> None:
     assert link(url) == literal(url) and "link" not in kinds(link(url))
 
 
@@ -202,7 +202,7 @@ def test_an_address_that_is_none_of_the_web_is_no_link(url: str) -> None:
 APPROVE, REJECT = {"type": "approve"}, {"type": "reject", "message": "not him"}
 
 
-def test_langchains_answers_go_by_their_place() -> None:
+def test_langchain_decisions_are_read_by_position() -> None:
     answer = TypeAdapter(HITLResponse).validate_python({"decisions": [APPROVE, REJECT]})
     assert read_hitl(answer, named("a", "b")) == {"decisions": {"a": "approve", "b": "reject"}, "reason": "not him"}
 
@@ -216,13 +216,13 @@ def test_langchains_answers_go_by_their_place() -> None:
         ({"type": "accept", "args": {"action": "gmail_send_email", "args": {"to": "`x`"}}}, "approve"),
     ],
 )
-def test_agent_inbox_answers_the_first_of_several_which_is_all_that_it_shows(said: Any, meant: str) -> None:
+def test_agent_inbox_answer_decides_the_first_approval(said: Any, meant: str) -> None:
     reason = "not him" if said["type"] == "response" else ""
     assert read_hitl([said], named("a")) == {"decisions": {"a": meant}, "reason": reason}
     assert read_hitl([said], named("a", "b")) == {"decisions": {"a": meant}, "reason": reason}
 
 
-def test_a_rejected_consent_is_refused_and_the_others_are_looked_at_again() -> None:
+def test_rejected_consent_is_refused_and_others_are_checked_again() -> None:
     pause = consents(CONSENT, Consent("d", "github", "main", ("s",), ("read",), LINK, 1.0))
     assert read_hitl({"decisions": [APPROVE, REJECT]}, pause) == {"refused": ["d"], "reason": "not him"}
     assert read_hitl([{"type": "ignore", "args": None}], pause) == {"refused": ["c"], "reason": ""}
@@ -230,11 +230,11 @@ def test_a_rejected_consent_is_refused_and_the_others_are_looked_at_again() -> N
 
 
 @pytest.mark.parametrize("wake", ["look again", {"wake": True}, True, {"decisions": {"c": "reject"}}])
-def test_anything_else_wakes_a_consent(wake: Any) -> None:
+def test_other_answers_resume_a_consent(wake: Any) -> None:
     assert read_hitl(wake, consents(CONSENT)) == {"refused": [], "reason": ""}
 
 
-def test_a_wake_up_and_decisions_by_id_stay_what_they_are() -> None:
+def test_resume_signal_and_decisions_by_id_are_kept() -> None:
     assert read_hitl({"wake": True}, named("a"))["decisions"] == {}
     edit = {"decision": "edit", "arguments": {"to": ["x"]}}
     by_id = {"decisions": {"b": "approve", "a": edit}, "reason": "as said"}
@@ -242,7 +242,7 @@ def test_a_wake_up_and_decisions_by_id_stay_what_they_are() -> None:
 
 
 @given(st.lists(st.sampled_from([APPROVE, {"type": "reject"}, {"type": "respond", "message": "no"}]), min_size=1))
-def test_every_decision_goes_to_exactly_the_approval_at_its_place(said: list[dict[str, Any]]) -> None:
+def test_every_decision_goes_to_the_approval_at_its_position(said: list[dict[str, Any]]) -> None:
     ids = [f"id-{number}" for number in range(len(said), 0, -1)]  # in no order of their own
     found = read_hitl({"decisions": said}, named(*ids))["decisions"]
     assert [found[one] == "approve" for one in ids] == [one == APPROVE for one in said]
@@ -250,7 +250,7 @@ def test_every_decision_goes_to_exactly_the_approval_at_its_place(said: list[dic
 
 
 @given(st.permutations(["a", "b", "c"]))
-def test_decisions_that_name_their_approvals_may_stand_in_any_order(order: list[str]) -> None:
+def test_decisions_naming_their_approvals_may_be_in_any_order(order: list[str]) -> None:
     said = [{"type": "reject" if one == "b" else "approve", "approval_id": one} for one in order]
     assert read_hitl({"decisions": said}, named("a", "b", "c"))["decisions"] == {
         "a": "approve",
@@ -285,13 +285,13 @@ def test_decisions_that_name_their_approvals_may_stand_in_any_order(order: list[
         ),
     ],
 )
-def test_what_was_not_offered_is_refused_in_words(answer: Any, why: str) -> None:
+def test_decision_that_was_not_offered_is_refused_with_a_message(answer: Any, why: str) -> None:
     with pytest.raises(InvalidInput, match=why) as refused:
         read_hitl(answer, named("a", "b"))
     assert refused.value.fix_by == "operator" and '"approve"' in refused.value.hint
 
 
-def test_a_wrong_answer_is_read_as_one_that_decides_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_wrong_answer_is_read_as_deciding_nothing(caplog: pytest.LogCaptureFixture) -> None:
     pause, heard = named("a", "b"), list[Any]()
 
     def wait(state: MessagesState) -> dict[str, Any]:

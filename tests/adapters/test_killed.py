@@ -31,7 +31,7 @@ async def killed_after(folder: Path, step: str) -> dict[str, Any]:
 
 
 @pytest.mark.processes
-async def test_a_process_killed_at_each_pause_leaves_everything_to_the_next_one(tmp_path: Path) -> None:
+async def test_process_killed_at_each_pause_is_continued_by_the_next(tmp_path: Path) -> None:
     first = await killed_after(tmp_path, "ask")
     again = await killed_after(tmp_path, "wake")
     assert first["pause"]["type"] == "deputize.consent"

@@ -104,13 +104,13 @@ async def deputy() -> Any:
 
 
 @pytest.mark.parametrize("kit", EXAMPLES)
-def test_a_toolkit_of_the_table_has_a_row_for_each_of_its_tools(connected: Deputy, kit: str) -> None:
+def test_toolkit_has_an_example_for_each_of_its_tools(connected: Deputy, kit: str) -> None:
     tools = {tool.name for tool in connected.tools(f"{kit}:all") if not tool.follows}
     assert set(EXAMPLES[kit]) == tools
 
 
 @pytest.mark.parametrize(("kit", "name"), sample(ROWS, shape, spread=True), ids=lambda value: value)
-def test_each_example_succeeds_and_its_result_is_plain_json(connected: Deputy, kit: str, name: str) -> None:
+def test_each_example_succeeds_with_a_plain_json_result(connected: Deputy, kit: str, name: str) -> None:
     [tool] = [tool for tool in tools(connected, f"{kit}:all", user="alice") if tool.name == name]
     answer = tool.invoke({"type": "tool_call", "name": name, "id": "1", "args": example_of(connected, kit, name)})
     assert answer.status == "success", answer.content
@@ -127,7 +127,7 @@ def inlined(schema: Any, named: dict[str, Any]) -> Any:
     return {**inlined(named[schema["$ref"].rpartition("/")[2]], named), **rest} if "$ref" in schema else rest
 
 
-async def test_a_model_sees_every_argument_enum_default_and_limit(connected: Deputy) -> None:
+async def test_langchain_schema_shows_every_argument_enum_default_and_limit(connected: Deputy) -> None:
     for tool, ours in zip(tools(connected), connected.tools(), strict=True):
         shown = convert_to_openai_tool(tool)["function"]
         assert shown["name"] == ours.name and shown["description"] == ours.description
@@ -135,14 +135,14 @@ async def test_a_model_sees_every_argument_enum_default_and_limit(connected: Dep
         assert set(tool.args) == set(ours.schema["properties"]) == set(ours.parameters)
 
 
-async def test_arguments_called_like_keywords_arrive(deputy: Deputy) -> None:
+async def test_arguments_named_like_keywords_arrive(deputy: Deputy) -> None:
     await connect(deputy, SANDBOX, "readonly")
     [tool] = [t for t in tools(deputy, "gmail", user="alice") if t.name == "gmail_search_emails"]
     found = await tool.ainvoke({"from": ["bob@example.test"], "limit": 5})
     assert "Bob Brown" in found and "newsletter" not in found
 
 
-async def test_read_only_means_that_nothing_can_change(deputy: Deputy) -> None:
+async def test_read_only_excludes_writing_tools(deputy: Deputy) -> None:
     names = {tool.name for tool in tools(deputy, "gmail", read_only=True)}
     assert "gmail_search_emails" in names
     assert not names & {"gmail_send_email", "gmail_update_emails", "gmail_save_draft", "gmail_manage_label"}
@@ -150,13 +150,13 @@ async def test_read_only_means_that_nothing_can_change(deputy: Deputy) -> None:
     assert {tool.name for tool in toolkit.get_tools()} == names
 
 
-async def test_scopes_and_effect_are_in_the_metadata(deputy: Deputy) -> None:
+async def test_tool_metadata_has_scopes_and_effect(deputy: Deputy) -> None:
     by_name = {tool.name: tool for tool in tools(deputy, "gmail")}
     send = by_name["gmail_send_email"]
     assert send.metadata == {"provider": "google", "scopes": [f"{GMAIL}send"], "effect": "sends"}
 
 
-async def test_a_missing_consent_is_an_error_without_a_link_and_the_host_gets_the_consent(deputy: Deputy) -> None:
+async def test_missing_consent_is_an_error_without_link_and_the_application_gets_the_consent(deputy: Deputy) -> None:
     asked: list[Consent] = []
     [tool] = [t for t in tools(deputy, "gmail", user="alice", on_consent=asked.append) if t.name == "gmail_whoami"]
     answer = await tool.ainvoke({"type": "tool_call", "name": tool.name, "id": "1", "args": {}})
@@ -167,7 +167,7 @@ async def test_a_missing_consent_is_an_error_without_a_link_and_the_host_gets_th
     assert isinstance(text, str) and "http" not in text
 
 
-async def test_an_approval_outside_a_graph_is_given_to_the_host_and_counts_for_this_call_only(deputy: Deputy) -> None:
+async def test_approval_outside_a_graph_goes_to_the_application_for_this_call_only(deputy: Deputy) -> None:
     await connect(deputy, SANDBOX, "send")
     before = len(SANDBOX.sent("alice@example.test"))
     asked: list[Approval] = []
@@ -182,7 +182,7 @@ async def test_an_approval_outside_a_graph_is_given_to_the_host_and_counts_for_t
     assert len(SANDBOX.sent("alice@example.test")) == before + 1
 
 
-async def test_a_plain_tool_node_sends_once_when_its_node_runs_again() -> None:
+async def test_plain_tool_node_sends_once_when_it_runs_again() -> None:
     sandbox = Sandbox()
     ran: list[str] = []
     async with await build(sandbox, policy=allow_all) as deputy:
@@ -223,7 +223,7 @@ async def test_every_result_reaches_the_model_unchanged(result: Any) -> None:
         assert (answer.content if isinstance(result, str) else json.loads(answer.content)) == result
 
 
-async def test_a_call_compiles_no_annotation(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tool_call_compiles_no_annotation(monkeypatch: pytest.MonkeyPatch) -> None:
     """LangChain asks for the types of what it calls on each call, and Python compiles those that are texts."""
     compiled: list[str] = []
     known = ForwardRef.__init__
@@ -244,7 +244,7 @@ async def test_a_call_compiles_no_annotation(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.processes
-async def test_64_blocking_calls_at_once_do_not_lock_up() -> None:
+async def test_concurrent_64_blocking_calls_do_not_deadlock() -> None:
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "readonly")

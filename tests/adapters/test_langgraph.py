@@ -43,7 +43,7 @@ def sent(sandbox: Sandbox) -> int:
     return len(sandbox.sent("alice@example.test"))
 
 
-async def test_one_pause_lists_what_all_calls_lack_and_nothing_ran_before_it(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_one_pause_lists_all_missing_scopes_before_anything_runs(deputy: Deputy, sandbox: Sandbox) -> None:
     ran: list[str] = []
 
     @tool
@@ -74,7 +74,7 @@ async def test_one_pause_lists_what_all_calls_lack_and_nothing_ran_before_it(dep
     assert ran == ["UTC"] and sent(sandbox) == 1
 
 
-async def test_a_send_beside_a_missing_consent_goes_out_once(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_send_beside_a_missing_consent_is_sent_once(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND, SEARCH), config(), context=ALICE)
@@ -87,7 +87,7 @@ async def test_a_send_beside_a_missing_consent_goes_out_once(deputy: Deputy, san
     assert sent(sandbox) == 1
 
 
-async def test_an_early_resume_pauses_again_for_the_same_consent(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_early_resume_pauses_again_for_the_same_consent(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     first = await graph.ainvoke(asking(SEARCH), config(), context=ALICE, version="v2")
     for answer in ({"wake": True}, {"status": "granted", "consents": []}, False, "yes", ["x"]):
@@ -108,7 +108,7 @@ async def test_another_user_cannot_resume_and_the_pause_stays(deputy: Deputy, sa
     assert sandbox.sent("bob@example.test") == []
 
 
-async def test_an_approval_by_another_user_counts_for_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_approval_by_another_user_is_ignored(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
@@ -121,7 +121,7 @@ async def test_an_approval_by_another_user_counts_for_nothing(deputy: Deputy, sa
     assert sent(sandbox) == 0
 
 
-async def test_two_resumes_at_once_send_once(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_two_concurrent_resumes_send_once(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
@@ -132,7 +132,7 @@ async def test_two_resumes_at_once_send_once(deputy: Deputy, sandbox: Sandbox) -
     assert len({str(tool_messages(state)["send"].content) for state in states}) == 1
 
 
-async def test_a_denied_consent_is_told_to_the_model_and_the_rest_runs(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_denied_consent_is_reported_to_the_model_and_the_rest_runs(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     graph = plain(deputy)
     await graph.ainvoke(asking(SEARCH, SEND), config(), context=ALICE)
@@ -142,7 +142,7 @@ async def test_a_denied_consent_is_told_to_the_model_and_the_rest_runs(deputy: D
     assert answers["search"].status == "success" and sent(sandbox) == 0
 
 
-async def test_unticked_scope_is_told_once_for_the_same_message(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_unticked_scope_is_reported_once_for_the_same_message(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEARCH, SEND), config(), context=ALICE)
     await grant_all(deputy, sandbox, graph, config(), untick=["gmail.send"])
@@ -153,7 +153,7 @@ async def test_unticked_scope_is_told_once_for_the_same_message(deputy: Deputy, 
     assert len(await consents_of(deputy, graph, config())) == 1
 
 
-async def test_a_rejected_approval_is_told_to_the_model(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_rejected_approval_is_reported_to_the_model(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send", "readonly")
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND, SEARCH), config(), context=ALICE)
@@ -164,7 +164,7 @@ async def test_a_rejected_approval_is_told_to_the_model(deputy: Deputy, sandbox:
     assert answers["search"].status == "success" and sent(sandbox) == 0
 
 
-async def test_one_of_two_mails_approved_is_one_mail(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_approving_one_of_two_mails_sends_one(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     other: dict[str, Any] = {**SEND, "id": "other", "args": {**SEND["args"], "body": "No."}}
@@ -180,7 +180,7 @@ async def test_one_of_two_mails_approved_is_one_mail(deputy: Deputy, sandbox: Sa
     assert b"Yes, gladly." in mail.raw
 
 
-async def test_the_same_call_id_in_a_later_message_is_another_act(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_call_id_repeated_in_a_later_message_is_another_act(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     for _ in range(2):
@@ -190,14 +190,14 @@ async def test_the_same_call_id_in_a_later_message_is_another_act(deputy: Deputy
     assert sent(sandbox) == 2
 
 
-async def test_without_a_user_every_call_of_ours_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_every_act_without_a_user_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     answers = tool_messages(await graph.ainvoke(asking(SEARCH, SEND), config()))
     assert {m.status for m in answers.values()} == {"error"}
     assert sandbox.requests == []
 
 
-async def test_unknown_tools_and_bad_arguments_are_told_to_the_model(deputy: Deputy) -> None:
+async def test_unknown_tools_and_bad_arguments_are_reported_to_the_model(deputy: Deputy) -> None:
     graph = plain(deputy)
     unknown = {"name": "gmail_steal", "args": {}, "id": "unknown"}
     wrong = {"name": "gmail_search_emails", "args": {"limit": "many", "user": "bob"}, "id": "wrong"}
@@ -206,7 +206,7 @@ async def test_unknown_tools_and_bad_arguments_are_told_to_the_model(deputy: Dep
     assert "limit" in str(answers["wrong"].content) and "user" in str(answers["wrong"].content)
 
 
-async def test_the_graph_goes_on_by_itself_when_the_consent_ends(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_graph_resumes_when_the_consent_ends(deputy: Deputy, sandbox: Sandbox) -> None:
     def respond(messages: list[AnyMessage]) -> AIMessage:
         if isinstance(messages[-1], ToolMessage):
             return AIMessage(f"found: {messages[-1].content}")
@@ -222,7 +222,7 @@ async def test_the_graph_goes_on_by_itself_when_the_consent_ends(deputy: Deputy,
     assert "Bob Brown" in state["messages"][-1].content
 
 
-async def test_the_graph_goes_on_when_another_link_brought_what_it_waits_for(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_graph_resumes_when_another_link_granted_its_scopes(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
     waiting = asyncio.create_task(resume_when_done(deputy, graph, config(), context=ALICE))
@@ -231,7 +231,7 @@ async def test_the_graph_goes_on_when_another_link_brought_what_it_waits_for(dep
     assert tool_messages(state)["search"].status == "success"
 
 
-async def test_a_server_that_queues_its_runs_is_told_with_what_to_resume(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_server_that_queues_runs_gets_the_resume_value(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
     queue: asyncio.Queue[Command[Any]] = asyncio.Queue()
@@ -242,7 +242,7 @@ async def test_a_server_that_queues_its_runs_is_told_with_what_to_resume(deputy:
     assert tool_messages(state)["search"].status == "success"
 
 
-def test_the_same_from_code_that_is_not_async(tmp_path: Path) -> None:
+def test_synchronous_graph_asks_and_sends_once(tmp_path: Path) -> None:
     sandbox = Sandbox()
     deputy = _blocking(build(sandbox))
     with sqlite_saver(tmp_path / "checkpoints.sqlite") as saver:
@@ -265,7 +265,7 @@ def _blocking(making: Any) -> Deputy:
     return made
 
 
-async def test_a_pause_survives_the_process_that_began_it(tmp_path: Path) -> None:
+async def test_pause_survives_the_process_that_started_it(tmp_path: Path) -> None:
     """Vault, checkpoints and sandbox are read from disk by other objects, as another process would."""
     key = bytes(range(3, 250, 8))[:31] + b"z"
     graph_state = asking(SEARCH, SEND)
@@ -283,7 +283,7 @@ async def test_a_pause_survives_the_process_that_began_it(tmp_path: Path) -> Non
     assert links[0] == links[1]
 
 
-async def test_f15_the_schemas_of_the_graph_inside_render(deputy: Deputy) -> None:
+async def test_inner_graph_schemas_can_be_rendered(deputy: Deputy) -> None:
     """LangGraph Server and Studio ask for them; on Python 3.11 there were none."""
     [(name, inner)] = plain(deputy).get_subgraphs()
     assert name == "tools"

@@ -39,7 +39,7 @@ def inner(saver: InMemorySaver) -> set[str]:
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_read_is_answered_at_once_without_a_checkpoint(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_read_is_answered_without_a_checkpoint(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     saver = InMemorySaver()
     state = await run(mode, plain(deputy, saver=saver), asking(SEARCH, WHO))
@@ -56,7 +56,7 @@ async def test_write_beside_another_call_has_its_own_checkpoints(deputy: Deputy,
 
 @pytest.mark.parametrize("missing", [*INSIDE, ""])
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_a_pause_of_reads_is_its_owners_whatever_langgraph_calls_its_keys(
+async def test_pause_of_reads_belongs_to_its_owner_under_renamed_langgraph_keys(
     missing: str, mode: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if missing:
@@ -73,7 +73,7 @@ async def test_a_pause_of_reads_is_its_owners_whatever_langgraph_calls_its_keys(
 
 
 @pytest.mark.parametrize("missing", INSIDE)
-async def test_where_langgraph_has_other_keys_the_graph_runs_as_always(
+async def test_renamed_langgraph_keys_disable_the_fast_path(
     missing: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(langgraph_fast_path, missing, "__renamed")
@@ -83,7 +83,7 @@ async def test_where_langgraph_has_other_keys_the_graph_runs_as_always(
     assert tool_messages(state)["search"].status == "success" and len(inner(saver)) == 1
 
 
-async def test_whoever_listens_to_the_graphs_inside_hears_the_gate(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_subgraph_stream_includes_the_gate(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     graph = plain(deputy)
     heard = graph.astream(asking(SEARCH), config(), context=ALICE, stream_mode="updates", subgraphs=True)
@@ -96,7 +96,9 @@ async def test_whoever_listens_to_the_graphs_inside_hears_the_gate(deputy: Deput
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("named", [True, False], ids=["with config", "without"])
-async def test_two_uses_in_one_node_keep_pauses_apart(named: bool, mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_two_nodes_used_in_one_node_have_separate_pauses(
+    named: bool, mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
     """The first only reads and is answered; the second pauses. When the node runs again, neither takes the other's."""
     await connect(deputy, sandbox, "readonly")
     acting = act_node(deputy, "gmail")
@@ -123,7 +125,7 @@ async def test_two_uses_in_one_node_keep_pauses_apart(named: bool, mode: str, de
     assert len(sandbox.sent("alice@example.test")) == 1
 
 
-async def test_the_pause_of_a_second_use_in_one_node_is_its_owners_too(sandbox: Sandbox) -> None:
+async def test_pause_of_a_second_node_in_one_node_belongs_to_its_owner(sandbox: Sandbox) -> None:
     kit = Toolkit("odd", "google", api="gmail")
 
     @kit.tool(needs=[any_of(f"{GMAIL}labels")])
@@ -147,7 +149,9 @@ async def test_the_pause_of_a_second_use_in_one_node_is_its_owners_too(sandbox: 
             await graph.ainvoke(WAKE, config(), context=BOB)
 
 
-async def test_lost_grant_leads_to_a_pause(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_grant_lost_during_the_fast_path_pauses(
+    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await connect(deputy, sandbox, "readonly")
     looked, saver = deputy.check_calls, InMemorySaver()
 
@@ -189,13 +193,13 @@ async def test_earlier_answer_is_kept(deputy: Deputy, sandbox: Sandbox, monkeypa
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_without_a_user_a_read_is_refused(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_read_without_a_user_is_refused(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     saver = InMemorySaver()
     state = await run(mode, plain(deputy, saver=saver), asking(SEARCH), None)
     assert tool_messages(state)["search"].status == "error" and sandbox.requests == []
 
 
-async def test_a_copy_of_the_node_with_other_settings_works_like_it(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_copy_of_the_node_with_other_settings_works(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     saver = InMemorySaver()
     graph = wired(act_node(deputy, "gmail").with_config(tags=["mail"]), saver)
@@ -223,7 +227,7 @@ async def read_in(thread: str, mode: str, graph: Any, who: Context = ALICE) -> A
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_what_read_a_moment_ago_is_looked_at_by_the_act_alone_each_user_for_themselves(
+async def test_recently_read_calls_skip_the_precheck_per_user(
     mode: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await connect(deputy, sandbox, "readonly")
@@ -260,7 +264,7 @@ async def test_reads_of_one_message_share_one_consent_after_a_revocation(
 
 
 @pytest.mark.parametrize("revoked", [False, True])
-async def test_several_reads_that_need_the_same_are_not_looked_at_and_ask_for_one_consent(
+async def test_reads_with_equal_needs_skip_the_precheck_and_request_one_consent(
     revoked: bool, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await connect(deputy, sandbox, "readonly")
@@ -286,7 +290,7 @@ async def test_several_reads_that_need_the_same_are_not_looked_at_and_ask_for_on
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_after_a_revocation_what_read_a_moment_ago_pauses_as_ever(
+async def test_recent_read_pauses_after_a_revocation(
     mode: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await connect(deputy, sandbox, "readonly")
@@ -309,7 +313,7 @@ async def test_after_a_revocation_what_read_a_moment_ago_pauses_as_ever(
     assert tool_messages(state)["who"].status == "success" and len(acts) == 3
 
 
-async def test_where_the_policy_asks_by_now_what_read_a_moment_ago_waits_for_the_yes(sandbox: Sandbox) -> None:
+async def test_recent_read_needs_approval_when_the_policy_asks_now(sandbox: Sandbox) -> None:
     verdict = Verdict.ALLOW
     async with await build(sandbox, policy=lambda act: verdict) as deputy:
         await connect(deputy, sandbox, "readonly")
@@ -332,7 +336,7 @@ def call_of(tool: str, number: str = "1") -> ToolCall:
     return ToolCall(name=tool, args={}, id=f"{tool} {number}")
 
 
-def test_only_so_many_users_are_remembered_and_of_several_calls_those_are_looked_at_that_may_need_more() -> None:
+def test_fast_path_cache_is_bounded_and_prechecks_new_calls() -> None:
     known = langgraph_fast_path.LastReads({"look", "see"})
     look, see, find = (call_of(name) for name in ("look", "see", "find"))
     last = langgraph_fast_path.MAX_CACHED

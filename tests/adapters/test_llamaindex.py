@@ -72,7 +72,7 @@ def test_each_product_has_its_tool_spec() -> None:
 
 
 @pytest.mark.parametrize("spec", [one for one in SPECS if one.toolkit in find_toolkits()], ids=lambda s: s.__name__)
-async def test_each_tool_is_what_llamaindex_wants_of_a_tool(deputy: Deputy, spec: type[DeputyToolSpec]) -> None:
+async def test_each_tool_follows_llamaindex_tool_conventions(deputy: Deputy, spec: type[DeputyToolSpec]) -> None:
     one = spec(deputy, user="alice")
     tools, ours = one.to_tool_list(), deputy.tools(spec.toolkit)
     assert tools and [tool.metadata.name for tool in tools] == one.spec_functions == [tool.name for tool in ours]
@@ -89,7 +89,7 @@ async def test_each_tool_is_what_llamaindex_wants_of_a_tool(deputy: Deputy, spec
         assert tool.metadata.fn_schema is our.model and not tool.metadata.return_direct
 
 
-async def test_a_product_without_a_toolkit_fails_when_its_spec_is_made(sandbox: Sandbox) -> None:
+async def test_tool_spec_of_a_missing_toolkit_is_refused(sandbox: Sandbox) -> None:
     async with await build(sandbox, toolkits=[]) as deputy:
         for spec in SPECS:
             if spec.toolkit:
@@ -97,7 +97,7 @@ async def test_a_product_without_a_toolkit_fails_when_its_spec_is_made(sandbox: 
                     spec(deputy, user="alice")
 
 
-async def test_a_toolkit_of_ones_own_needs_no_class(sandbox: Sandbox) -> None:
+async def test_own_toolkit_needs_no_tool_spec_class(sandbox: Sandbox) -> None:
     kit = Toolkit("shelf", "google")
 
     @kit.tool()
@@ -111,7 +111,7 @@ async def test_a_toolkit_of_ones_own_needs_no_class(sandbox: Sandbox) -> None:
         assert DeputyToolSpec(deputy, user="alice").spec_functions == ["shelf_count"]
 
 
-async def test_tools_are_chosen_and_named_by_the_host(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_application_selects_and_names_the_tools(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     other = ToolMetadata(name="find_mail", description="Find mail.")
     spec = GmailToolSpec(deputy, user="alice")
@@ -121,7 +121,7 @@ async def test_tools_are_chosen_and_named_by_the_host(deputy: Deputy, sandbox: S
         spec.to_tool_list(["gmail_steal"])
 
 
-async def test_tracing_sees_each_call_and_finds_its_signature_ready(deputy: Deputy) -> None:
+async def test_tracing_sees_each_call_with_a_cached_signature(deputy: Deputy) -> None:
     """LlamaIndex's tracing works it out in every call otherwise, which costs as much as all that we do."""
     spans: list[Any] = []
 
@@ -149,7 +149,7 @@ async def test_tracing_sees_each_call_and_finds_its_signature_ready(deputy: Depu
 
 
 @pytest.mark.parametrize("forged", FORGED, ids=lambda f: next(iter(f)))
-async def test_no_argument_of_a_model_says_who_acts(deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]) -> None:
+async def test_model_argument_cannot_name_the_user(deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]) -> None:
     await connect(deputy, sandbox, "readonly")
     await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
     before = len(sandbox.requests)
@@ -167,7 +167,7 @@ async def test_positional_arguments_are_refused(deputy: Deputy, sandbox: Sandbox
     assert "must be passed by name" in (await tool.acall("from:bob")).content and sandbox.requests == []
 
 
-async def test_nobody_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_missing_user_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
     for nobody in (None, ""):
         [tool] = GmailToolSpec(deputy, user=nobody).to_tool_list(["gmail_whoami"])
         assert (await tool.acall()).raw_output == {"error": "user_required"}
@@ -175,7 +175,7 @@ async def test_nobody_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
     assert sandbox.requests == []
 
 
-async def test_outside_of_an_agent_a_call_acts_or_fails_without_a_link(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_call_outside_an_agent_acts_or_fails_without_a_link(deputy: Deputy, sandbox: Sandbox) -> None:
     [tool] = GmailToolSpec(deputy, user="alice").to_tool_list(["gmail_search_emails"])
     idle = Context(agent("FunctionAgent", deputy, SEARCH))  # what LlamaIndex hands over where no workflow runs
     for ctx in ({}, {"ctx": idle}):
@@ -186,7 +186,7 @@ async def test_outside_of_an_agent_a_call_acts_or_fails_without_a_link(deputy: D
         assert not answer.is_error and "Bob Brown" in answer.content and answer.raw_output
 
 
-async def test_outside_of_an_agent_nothing_is_sent_without_a_yes(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_unapproved_call_outside_an_agent_sends_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     [tool] = GmailToolSpec(deputy, user="alice").to_tool_list(["gmail_send_email"])
     assert (await tool.acall(**SEND["args"])).raw_output == {"error": "approval_required"} and sent(sandbox) == 0
@@ -214,7 +214,7 @@ async def test_falsy_results_reach_the_model_unchanged(sandbox: Sandbox, falsy: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_consent_comes_before_approval_and_act(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
+async def test_consent_precedes_approval_and_act(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
     handler = agent(kind, deputy, SEND).run("go on")
     [first] = await asked(handler)
     assert isinstance(first, ConsentRequest) and first.provider == "google" and "/connect/" in first.link
@@ -227,7 +227,7 @@ async def test_consent_comes_before_approval_and_act(deputy: Deputy, sandbox: Sa
     assert await rest(handler)  # the model's words, and no further request: this would have hung
 
 
-async def test_two_calls_that_wait_for_one_consent_are_woken_by_one_event(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_two_calls_waiting_for_one_consent_resume_with_one_event(deputy: Deputy, sandbox: Sandbox) -> None:
     other = {**SEARCH, "id": "other", "args": {"query": "from:news"}}
     handler = agent("FunctionAgent", deputy, SEARCH, other).run("go on")
     [request] = await asked(handler)
@@ -238,7 +238,7 @@ async def test_two_calls_that_wait_for_one_consent_are_woken_by_one_event(deputy
 
 
 @pytest.mark.parametrize("link", ["its own", "another"])
-async def test_run_goes_on_when_a_consent_brings_what_it_waits_for(deputy: Deputy, sandbox: Sandbox, link: str) -> None:
+async def test_run_continues_when_a_consent_grants_its_scopes(deputy: Deputy, sandbox: Sandbox, link: str) -> None:
     handler = agent("FunctionAgent", deputy, SEARCH).run("go on")
     [request] = await asked(handler)
     waking = asyncio.create_task(resume_when_done(deputy, handler, request.consent_id))
@@ -251,7 +251,7 @@ async def test_run_goes_on_when_a_consent_brings_what_it_waits_for(deputy: Deput
 
 
 @pytest.mark.processes
-async def test_run_goes_on_when_an_approval_is_decided_elsewhere(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_run_continues_when_an_approval_is_decided_elsewhere(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     for decision, mails in (("reject", 0), ("approve", 1)):
         handler = agent("FunctionAgent", deputy, SEND).run("go on")
@@ -266,7 +266,7 @@ async def test_run_goes_on_when_an_approval_is_decided_elsewhere(deputy: Deputy,
         await waking
 
 
-async def test_a_run_is_woken_by_whatever_names_what_it_asks(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_resume_when_done_accepts_events_pending_requests_and_ids(deputy: Deputy, sandbox: Sandbox) -> None:
     """An event of the stream, one of what is pending, or an id: of a consent, then of an approval."""
     for how in ("event", "pending", "id"):
         handler = agent("FunctionAgent", deputy, SEND).run("go on")
@@ -285,7 +285,7 @@ async def test_a_run_is_woken_by_whatever_names_what_it_asks(deputy: Deputy, san
     assert sent(sandbox) == 3
 
 
-async def test_stranger_waits_for_no_approval_and_wakes_no_call(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_other_user_cannot_wait_for_or_resume_an_approval(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)
@@ -296,7 +296,7 @@ async def test_stranger_waits_for_no_approval_and_wakes_no_call(deputy: Deputy, 
     assert "waits for the user's approval" in await ended(handler) and sent(sandbox) == 0
 
 
-async def test_six_acts_of_one_message_each_wait_for_their_own_yes(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_six_acts_of_one_message_each_wait_for_their_own_approval(deputy: Deputy, sandbox: Sandbox) -> None:
     """LlamaIndex runs four calls at a time; a yes that came while all of them are busy must not be lost."""
     await connect(deputy, sandbox, "send")
     calls = [{**SEND, "id": "same", "args": {**SEND["args"], "subject": f"Mail {n}"}} for n in range(6)]
@@ -311,7 +311,7 @@ async def test_six_acts_of_one_message_each_wait_for_their_own_yes(deputy: Deput
     assert (await ended(handler)).count("Sent.") == 5 and sent(sandbox) == 5
 
 
-async def test_a_no_is_told_to_the_model(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_rejection_is_reported_to_the_model(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)
@@ -319,7 +319,7 @@ async def test_a_no_is_told_to_the_model(deputy: Deputy, sandbox: Sandbox) -> No
     assert "declined" in await ended(handler) and sent(sandbox) == 0
 
 
-async def test_edited_yes_sends_its_arguments_and_a_bad_one_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_edited_approval_sends_its_arguments_and_an_invalid_one_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     for arguments, mails in (({"to": "nobody", "token": "x"}, 0), ({**SEND["args"], "subject": "Dinner"}, 1)):
         handler = agent("FunctionAgent", deputy, SEND).run("go on")
@@ -330,7 +330,7 @@ async def test_edited_yes_sends_its_arguments_and_a_bad_one_nothing(deputy: Depu
     assert sandbox.sent("alice@example.test")[0].subject == "Dinner"
 
 
-async def test_the_recorded_decision_counts_and_not_what_an_event_says(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_recorded_decision_overrides_the_event(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)
@@ -339,9 +339,7 @@ async def test_the_recorded_decision_counts_and_not_what_an_event_says(deputy: D
     assert "declined" in await ended(handler) and sent(sandbox) == 0
 
 
-async def test_an_event_that_another_user_answers_counts_for_nothing_and_the_wait_stays(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_event_answered_by_another_user_is_ignored_and_the_wait_stays(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)
@@ -356,7 +354,7 @@ async def test_an_event_that_another_user_answers_counts_for_nothing_and_the_wai
     assert "Sent." in await ended(handler) and sent(sandbox) == 1
 
 
-async def test_the_same_call_in_a_later_run_of_the_conversation_is_another_act() -> None:
+async def test_equal_call_in_a_later_run_is_another_act() -> None:
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:
         await connect(deputy, sandbox, "send")
@@ -371,7 +369,7 @@ async def test_the_same_call_in_a_later_run_of_the_conversation_is_another_act()
         assert sent(sandbox) == 3
 
 
-async def test_after_a_no_the_next_message_may_ask_again_and_the_same_one_not(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_denied_consent_may_be_requested_again_by_the_next_message_only(deputy: Deputy, sandbox: Sandbox) -> None:
     one = agent("FunctionAgent", deputy, SEARCH, {**SEARCH, "args": {"query": "from:news"}})
     context = Context(one)
     with warnings.catch_warnings():
@@ -389,7 +387,7 @@ async def test_after_a_no_the_next_message_may_ask_again_and_the_same_one_not(de
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_the_same_blob_resumed_twice_is_the_same_act(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
+async def test_saved_run_resumed_twice_is_one_act(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
     await connect(deputy, sandbox, "send")
     handler = agent(kind, deputy, SEND).run("go on")
     [request] = await asked(handler)
@@ -400,7 +398,7 @@ async def test_the_same_blob_resumed_twice_is_the_same_act(deputy: Deputy, sandb
     assert sent(sandbox) == 1
 
 
-async def test_a_pause_is_resumed_only_with_tools_of_the_user_who_began(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_pause_is_resumed_only_with_tools_of_its_user(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send", user="bob", as_="bob@example.test")
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     await asked(handler)
@@ -413,7 +411,7 @@ async def test_a_pause_is_resumed_only_with_tools_of_the_user_who_began(deputy: 
     assert sent(sandbox, "bob") == 0
 
 
-async def test_tools_of_another_user_refuse_to_act_in_somebody_elses_run(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_tools_of_another_user_refuse_to_act_in_a_foreign_run(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
     alice, bob = (agent("FunctionAgent", deputy, SEARCH, user=user) for user in ("alice", "bob"))
@@ -423,7 +421,7 @@ async def test_tools_of_another_user_refuse_to_act_in_somebody_elses_run(deputy:
     assert who_called(sandbox) == {"alice@example.test"}
 
 
-async def test_a_run_that_waits_for_nobody_is_not_saved(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_run_without_a_pause_is_not_saved(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     handler = agent("FunctionAgent", deputy, SEARCH).run("go on")
     await handler
@@ -431,7 +429,7 @@ async def test_a_run_that_waits_for_nobody_is_not_saved(deputy: Deputy, sandbox:
         await save_paused(handler)
 
 
-async def test_a_saved_run_keeps_the_conversation_and_its_limit(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_saved_run_keeps_conversation_and_token_limit(deputy: Deputy, sandbox: Sandbox) -> None:
     memory = ChatMemoryBuffer.from_defaults(chat_history=[ChatMessage("long ago")], token_limit=4321)
     handler = agent("FunctionAgent", deputy, SEARCH).run("the first word", memory=memory)
     [request] = await asked(handler)
@@ -448,7 +446,7 @@ async def test_a_saved_run_keeps_the_conversation_and_its_limit(deputy: Deputy, 
 # ------------------------------------------------------------- nothing secret
 
 
-async def test_no_secret_is_left_in_contexts_events_blobs_logs_and_answers(caplog: pytest.LogCaptureFixture) -> None:
+async def test_contexts_events_blobs_logs_and_answers_hold_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     sandbox = Sandbox()
     tap = Wiretap(sandbox.transport())

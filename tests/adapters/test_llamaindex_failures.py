@@ -107,7 +107,7 @@ async def check(deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_whatever_raises_in_the_adapter_its_text_reaches_no_model_stream_or_log(
+async def test_adapter_exception_text_reaches_no_model_stream_or_log(
     deputy: Deputy, sandbox: Sandbox, step: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     where, name, instead = STEPS[step]
@@ -116,7 +116,7 @@ async def test_whatever_raises_in_the_adapter_its_text_reaches_no_model_stream_o
 
 
 @pytest.mark.parametrize("method", OF_A_DEPUTY)
-async def test_whatever_raises_in_the_deputy_its_text_reaches_no_model_stream_or_log(
+async def test_deputy_exception_text_reaches_no_model_stream_or_log(
     deputy: Deputy, sandbox: Sandbox, method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(deputy, method, fails)
@@ -125,7 +125,7 @@ async def test_whatever_raises_in_the_deputy_its_text_reaches_no_model_stream_or
 
 
 @pytest.mark.parametrize("how", ["sync", "async", "async later", "not awaitable", "of the run's store"])
-async def test_what_the_hosts_function_raises_reaches_no_model_stream_or_log(
+async def test_application_exception_text_reaches_no_model_stream_or_log(
     deputy: Deputy, sandbox: Sandbox, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def later(ctx: Context) -> str:
@@ -147,7 +147,9 @@ async def test_what_the_hosts_function_raises_reaches_no_model_stream_or_log(
     assert "The tool failed." in "\n".join(told) and sandbox.sent("alice@example.test") == []
 
 
-async def test_unnoted_act_is_told_as_done(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_act_whose_note_failed_is_reported_as_done(
+    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A model that hears that it failed calls again, and what it calls then is another act."""
     await connect(deputy, sandbox, "send")
     monkeypatch.setattr(Delivery, "done", fails)

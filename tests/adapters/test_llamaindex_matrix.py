@@ -27,7 +27,7 @@ def shown(kind: str, where: str, counted: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_in_one_process_each_mail_goes_out_once_or_not_at_all(kind: str) -> None:
+async def test_each_mail_is_sent_once_or_not_at_all_in_one_process(kind: str) -> None:
     counted: dict[str, int] = {}
     for how in MAILS:
         sandbox = Sandbox()
@@ -42,7 +42,7 @@ async def test_in_one_process_each_mail_goes_out_once_or_not_at_all(kind: str) -
 
 
 @pytest.mark.processes
-async def test_over_three_processes_each_mail_goes_out_once_or_not_at_all(tmp_path: Path) -> None:
+async def test_each_mail_is_sent_once_or_not_at_all_over_three_processes(tmp_path: Path) -> None:
     mails: dict[str, int] = {}
     for stage in STAGES:
         child = await asyncio.create_subprocess_exec(

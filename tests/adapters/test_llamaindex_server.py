@@ -74,7 +74,7 @@ ALL = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"]
 
 
 @pytest.mark.parametrize("mount", ["", "/agents", "/events"])
-async def test_a_user_reaches_their_own_handlers_and_no_others(mount: str) -> None:
+async def test_user_reaches_only_own_handlers(mount: str) -> None:
     async with served(mount=mount) as alice:
         for method, path in (
             ("GET", "/results/{}"),
@@ -91,13 +91,13 @@ async def test_a_user_reaches_their_own_handlers_and_no_others(mount: str) -> No
 
 
 @pytest.mark.parametrize("path", ["/handlers", "/handlers/", "/", "/docs", "/workflows/mail", "/events", "/new/thing"])
-async def test_what_shows_the_runs_of_all_or_is_not_known_is_refused(path: str) -> None:
+async def test_route_listing_all_runs_or_unknown_route_is_refused(path: str) -> None:
     async with served() as alice:
         for method in ("GET", "POST", "DELETE"):
             assert (await alice.request(method, path)).status_code == 403
 
 
-async def test_whoever_has_not_signed_in_reaches_nothing_but_the_health_check() -> None:
+async def test_signed_out_client_reaches_only_the_health_check() -> None:
     for nobody in (None, "", "  "):
         async with served(nobody) as client:
             for path in ("/workflows", f"/results/{HERS}", "/handlers", "/"):
@@ -106,7 +106,7 @@ async def test_whoever_has_not_signed_in_reaches_nothing_but_the_health_check() 
             assert (await client.get("/health")).json()["user"] is None
 
 
-async def test_a_refusal_that_the_hosts_function_raises_is_answered_with_its_status() -> None:
+async def test_http_error_of_the_user_function_is_answered_with_its_status() -> None:
     async def refused(request: Request) -> str:
         raise HTTPException(403, "canary of a session")
 
@@ -117,7 +117,7 @@ async def test_a_refusal_that_the_hosts_function_raises_is_answered_with_its_sta
     assert answer.status_code == 403 and "canary" not in answer.text
 
 
-async def test_host_function_exception_text_never_reaches_the_client(
+async def test_application_exception_text_never_reaches_the_client(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """LlamaIndex's server answers what nobody has caught with "Internal server error", and its text."""
@@ -134,7 +134,7 @@ async def test_host_function_exception_text_never_reaches_the_client(
 
 
 @pytest.mark.parametrize("how", ["run", "run-nowait"])
-async def test_each_run_is_given_a_handler_of_its_user_whatever_the_client_sends(how: str) -> None:
+async def test_each_run_gets_a_handler_id_of_its_user(how: str) -> None:
     async with served() as alice:
         answer = (await alice.post(f"/workflows/mail/{how}", json={"start_event": {"user_msg": "hi"}})).json()
         assert answer["user"] == "alice" and answer["body"]["start_event"] == {"user_msg": "hi"}
@@ -151,25 +151,25 @@ async def test_each_run_is_given_a_handler_of_its_user_whatever_the_client_sends
 
 
 @pytest.mark.parametrize("body", ["[]", "null", "7", '"x"', "{", "\xff", "[" * 100_000, '{"context": {"state": {}}}'])
-async def test_a_body_that_is_no_object_or_brings_a_context_is_refused(body: str) -> None:
+async def test_body_with_a_context_or_that_is_not_an_object_is_refused(body: str) -> None:
     async with served() as alice:
         answer = await alice.post("/workflows/mail/run", content=body.encode("latin-1"))
         assert answer.status_code in (400, 403) and "user" not in answer.json()
 
 
-def test_users_of_one_id_in_two_tenants_have_different_handlers() -> None:
+def test_equal_user_ids_in_two_tenants_have_different_handlers() -> None:
     names = [User("alice"), User("alice", "acme"), User("ali", "ce"), User("acme", "alice"), User("bob")]
     assert len({handler_prefix(user) for user in names}) == len(names)
     assert not any("alice" in handler_prefix(user) for user in names)
 
 
-async def test_requests_at_once_keep_their_users_apart_and_leave_none_behind() -> None:
+async def test_concurrent_requests_keep_their_users_apart() -> None:
     async with served() as alice, served("bob") as bob:
         said = await asyncio.gather(*(who.post("/workflows/mail/run", json={}) for who in [alice, bob] * 10))
     assert [one.json()["user"] for one in said] == ["alice", "bob"] * 10 and SERVED.get() is None
 
 
-async def test_a_websocket_is_closed() -> None:
+async def test_websocket_is_closed() -> None:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -192,7 +192,7 @@ def on_a_server(deputy: Deputy, *calls: dict[str, Any], user: UserSource) -> Any
     return one
 
 
-async def test_trap_no_public_name_says_that_a_server_runs_a_workflow(deputy: Deputy) -> None:
+async def test_trap_server_runtime_is_detected_without_a_public_name(deputy: Deputy) -> None:
     """What is read instead: the runtime of the context's workflow. Where it is not found every run counts as served."""
     found: dict[str, list[bool]] = {"here": [], "verbose": [], "served": [], "served and verbose": []}
     for where, seen_there in found.items():
@@ -207,7 +207,7 @@ async def test_trap_no_public_name_says_that_a_server_runs_a_workflow(deputy: De
     assert on_server(object())  # type: ignore[arg-type]
 
 
-async def test_a_store_that_a_client_may_have_brought_does_not_say_who_acts(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_context_store_from_a_client_does_not_name_the_user(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     one = on_a_server(deputy, SEARCH, user=store_user())
     ctx: Context[Any] = Context(one)
@@ -216,7 +216,7 @@ async def test_a_store_that_a_client_may_have_brought_does_not_say_who_acts(depu
     assert "does not say who acts" in await ended(one.run("go on", ctx=ctx)) and len(sandbox.requests) == before
 
 
-async def test_approval_event_only_wakes(deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+async def test_approval_event_only_resumes(deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     await connect(deputy, sandbox, "send")
     for decide in (False, True):
         handler = on_a_server(deputy, SEND, user="alice").run("go on")
@@ -229,7 +229,7 @@ async def test_approval_event_only_wakes(deputy: Deputy, sandbox: Sandbox, caplo
     assert "UserMiddleware" in caplog.text
 
 
-async def test_behind_the_middleware_an_event_of_the_user_decides(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_event_of_the_user_decides_behind_the_middleware(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     for who, mails in (("bob", 0), ("alice", 1)):
         SERVED.set(User(who))
@@ -240,7 +240,7 @@ async def test_behind_the_middleware_an_event_of_the_user_decides(deputy: Deputy
         assert len(sandbox.sent("alice@example.test")) == mails
 
 
-async def test_a_run_that_another_users_request_has_woken_up_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_run_resumed_by_another_users_request_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
     """A server takes an idle run out of memory, and goes on with it in the request that sends the next event."""
     await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
     SERVED.set(User("alice"))

@@ -67,7 +67,7 @@ async def test_two_calls_of_one_message_share_one_link(deputy: Deputy, sandbox: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_host_tools_in_the_message_are_not_waited_for(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
+async def test_application_tools_in_the_message_are_not_waited_for(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
     unknown = {"name": "nothing_of_ours", "args": {}, "id": "other"}
     handler = agent(kind, deputy, unknown, SEND, unknown, SEARCH).run("go on")
     [request] = await asked(handler)
@@ -77,7 +77,7 @@ async def test_host_tools_in_the_message_are_not_waited_for(deputy: Deputy, sand
     assert "Sent." in await the_rest(deputy, handler, 4)
 
 
-async def test_calls_that_need_two_providers_ask_one_question_each(sandbox: Sandbox) -> None:
+async def test_calls_at_two_providers_have_one_request_each(sandbox: Sandbox) -> None:
     team = {"name": "slack_list_conversations", "args": {}, "id": "team"}
     async with await build(sandbox, apps=apps()) as deputy:
         slack = SlackToolSpec(deputy, user="alice").to_tool_list()
@@ -92,7 +92,9 @@ async def test_calls_that_need_two_providers_ask_one_question_each(sandbox: Sand
         assert "Sent." in await the_rest(deputy, handler, 3)
 
 
-async def test_later_call_is_asked_together(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_later_call_of_the_message_is_included_in_the_consent(
+    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After all turns of the loop: then the first waits while others keep coming."""
     monkeypatch.setattr(llamaindex_together, "TURNS", 0)
     handler = agent("FunctionAgent", deputy, SEND, SEARCH).run("go on")
@@ -103,7 +105,7 @@ async def test_later_call_is_asked_together(deputy: Deputy, sandbox: Sandbox, mo
     assert "Sent." in await the_rest(deputy, handler, 2)
 
 
-async def test_of_calls_of_which_one_may_go_on_only_the_others_ask(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_authorized_call_continues_and_only_the_others_ask(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     handler = agent("FunctionAgent", deputy, SEARCH, SEND).run("go on")
     [request] = await asked(handler)
@@ -113,7 +115,7 @@ async def test_of_calls_of_which_one_may_go_on_only_the_others_ask(deputy: Deput
     assert "Sent." in await the_rest(deputy, handler, 2)
 
 
-async def test_more_calls_than_are_delivered_at_once_are_all_answered(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_more_calls_than_run_concurrently_are_all_answered(deputy: Deputy, sandbox: Sandbox) -> None:
     calls = [{**SEARCH, "id": str(n), "args": {"query": f"from:bob {n}"}} for n in range(7)]
     handler = agent("FunctionAgent", deputy, *calls).run("go on")
     ids = set()
@@ -131,7 +133,7 @@ async def test_more_calls_than_are_delivered_at_once_are_all_answered(deputy: De
 
 
 @pytest.mark.parametrize("settled", [False, True])
-async def test_resumed_run_waits_for_the_same_whole_consent(deputy: Deputy, sandbox: Sandbox, settled: bool) -> None:
+async def test_resumed_run_waits_for_the_same_complete_consent(deputy: Deputy, sandbox: Sandbox, settled: bool) -> None:
     handler = agent("FunctionAgent", deputy, *SEVERAL).run("go on")
     [request] = await asked(handler)
     for _ in range(2):
@@ -147,7 +149,7 @@ async def test_resumed_run_waits_for_the_same_whole_consent(deputy: Deputy, sand
     assert "Sent." in await the_rest(deputy, handler, 3) and sent(sandbox) == 1
 
 
-async def test_early_wake_up_fails_all_calls_and_leaves_no_consent(deputy: Deputy) -> None:
+async def test_early_resume_fails_all_calls_and_leaves_no_consent(deputy: Deputy) -> None:
     handler = agent("FunctionAgent", deputy, *SEVERAL).run("go on")
     [request] = await asked(handler)
     for _ in range(3):
@@ -156,7 +158,7 @@ async def test_early_wake_up_fails_all_calls_and_leaves_no_consent(deputy: Deput
     assert [one.id for one in await deputy.pending("alice")] == [request.consent_id]
 
 
-async def test_question_is_streamed_again_after_an_early_wake_up(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_request_is_streamed_again_after_an_early_resume(deputy: Deputy, sandbox: Sandbox) -> None:
     class Again(Model):
         """Makes its calls twice."""
 
@@ -174,7 +176,7 @@ async def test_question_is_streamed_again_after_an_early_wake_up(deputy: Deputy,
     assert "Sent." in await the_rest(deputy, handler, 4)
 
 
-async def test_an_expired_question_is_asked_anew_as_a_whole() -> None:
+async def test_expired_request_is_renewed_completely() -> None:
     clock = Clock(1_800_000_000.0)
     sandbox = Sandbox(clock=clock)
     async with await build(sandbox, clock=clock) as deputy:
@@ -190,7 +192,7 @@ async def test_an_expired_question_is_asked_anew_as_a_whole() -> None:
         assert "Sent." in await the_rest(deputy, handler, 2)
 
 
-async def test_a_no_to_the_one_question_is_a_no_for_each_call(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_rejection_of_the_shared_request_rejects_each_call(deputy: Deputy, sandbox: Sandbox) -> None:
     handler = agent("FunctionAgent", deputy, SEND, SEARCH).run("go on")
     [request] = await asked(handler)
     waking = asyncio.create_task(resume_when_done(deputy, handler, request))
@@ -203,7 +205,7 @@ async def test_a_no_to_the_one_question_is_a_no_for_each_call(deputy: Deputy, sa
 # ------------------------------------------------------------- who is looked at together
 
 
-async def test_calls_of_two_users_at_once_never_share_a_question(deputy: Deputy) -> None:
+async def test_concurrent_calls_of_two_users_never_share_a_request(deputy: Deputy) -> None:
     now = ["alice"]
     one = agent("FunctionAgent", deputy, SEND, SEARCH, user=lambda ctx: whose[id(ctx.store)])
     whose: dict[int, str] = {}
@@ -225,7 +227,7 @@ async def test_calls_of_two_users_at_once_never_share_a_question(deputy: Deputy)
         await handler.cancel_run()
 
 
-async def test_failed_look_hangs_no_call(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_precheck_hangs_no_call(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fails(*args: Any, **more: Any) -> Any:
         raise RuntimeError("canary-of-the-store")
 

@@ -61,7 +61,7 @@ def clock(ran: list[str], *, seconds: float = 0.0) -> FunctionTool:
 # ------------------------------------------------------------- tools
 
 
-async def test_trap_words_about_arguments_stand_in_the_schema(deputy: Deputy) -> None:
+async def test_trap_argument_descriptions_are_in_the_schema(deputy: Deputy) -> None:
     """LlamaIndex leaves what a docstring says of arguments in the description."""
     [tool] = GmailToolSpec(deputy, user="alice").to_tool_list(["gmail_send_email"])
     shown = tool.metadata.get_parameters_dict()["properties"]
@@ -76,12 +76,12 @@ async def test_trap_arguments_are_validated_by_us(deputy: Deputy, sandbox: Sandb
     assert next(iter(wrong)) in said and len(sandbox.requests) == before
 
 
-async def test_trap_a_tool_gets_its_context_whatever_stands_at_the_top_of_its_module(deputy: Deputy) -> None:
+async def test_trap_tool_gets_its_context_with_postponed_annotations(deputy: Deputy) -> None:
     """Where annotations are text, LlamaIndex does not see that a function wants its context."""
     assert all(tool.requires_context for tool in GmailToolSpec(deputy, user="alice").to_tool_list())
 
 
-async def test_trap_nothing_that_we_keep_in_a_run_is_shown_to_the_model(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_trap_run_state_is_not_shown_to_the_model(deputy: Deputy, sandbox: Sandbox) -> None:
     """LlamaIndex formats the agent's initial state into its prompt."""
     model = Model([SEARCH])
     one = agent("FunctionAgent", deputy, model=model)
@@ -96,7 +96,7 @@ async def test_trap_nothing_that_we_keep_in_a_run_is_shown_to_the_model(deputy: 
     assert not [word for word in ("deputize_", "/connect/", request.consent_id) if word in told]
 
 
-async def test_trap_an_exception_is_not_said_to_the_model_in_its_own_words(
+async def test_trap_exception_text_is_not_shown_to_the_model(
     deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """LlamaIndex writes the text of any exception into the conversation."""
@@ -140,9 +140,7 @@ async def test_trap_call_is_delivered_by_id_and_repeated_alike(deputy: Deputy, s
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_trap_an_early_event_ends_the_call_and_does_not_hang_the_loop(
-    deputy: Deputy, sandbox: Sandbox, kind: str
-) -> None:
+async def test_trap_early_event_ends_the_call_without_hanging(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
     handler = agent(kind, deputy, SEND).run("go on")
     [request] = await asked(handler)
     for _ in range(3):
@@ -189,7 +187,7 @@ async def test_trap_request_is_streamed_once(deputy: Deputy, sandbox: Sandbox, k
     assert "Sent." in await ended(handler) and (len(requests), sent(sandbox)) == (1, 1)
 
 
-async def test_trap_a_wait_that_was_passed_over_does_not_run_the_call_again(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_trap_abandoned_wait_does_not_repeat_the_call(deputy: Deputy, sandbox: Sandbox) -> None:
     """Where a call goes on because the vault holds the grant by now, its wait is left behind and still hears events."""
     await connect(deputy, sandbox, "send")
     handler = agent("FunctionAgent", deputy, SEND, SEARCH).run("go on")
@@ -236,7 +234,7 @@ async def test_trap_waits_have_no_timeout(deputy: Deputy, sandbox: Sandbox, monk
 # ------------------------------------------------------------- saving and resuming
 
 
-async def test_trap_what_was_settled_while_nobody_listened_needs_no_event(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_trap_request_decided_without_a_listener_needs_no_event(deputy: Deputy, sandbox: Sandbox) -> None:
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)
     blob = await save_paused(handler)
@@ -249,7 +247,7 @@ async def test_trap_what_was_settled_while_nobody_listened_needs_no_event(deputy
     assert "Sent." in await ended(handler) and sent(sandbox) == 1
 
 
-async def test_trap_what_waits_is_not_streamed_again_and_the_stores_know_it(deputy: Deputy) -> None:
+async def test_trap_saved_request_is_not_streamed_again(deputy: Deputy) -> None:
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)
     handler = await resume_paused(agent("FunctionAgent", deputy, SEND), await save_paused(handler))
@@ -258,7 +256,7 @@ async def test_trap_what_waits_is_not_streamed_again_and_the_stores_know_it(depu
     await handler.cancel_run()
 
 
-async def test_trap_an_expired_consent_is_asked_for_anew_in_the_resumed_run(sandbox: Sandbox) -> None:
+async def test_trap_expired_consent_is_requested_again_in_the_resumed_run(sandbox: Sandbox) -> None:
     from tests.support.sandbox_deputy import Clock
 
     clock = Clock(1_800_000_000.0)
@@ -277,7 +275,7 @@ async def test_trap_an_expired_consent_is_asked_for_anew_in_the_resumed_run(sand
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_trap_no_other_event_passes_right_after_a_resume(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
+async def test_trap_other_event_after_a_resume_is_ignored(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
     """A restored wait hears any event of its class until its call was delivered once more."""
     await connect(deputy, sandbox, "send")
     handler = agent(kind, deputy, SEND).run("go on")
@@ -291,7 +289,9 @@ async def test_trap_no_other_event_passes_right_after_a_resume(deputy: Deputy, s
     assert "Sent." in await ended(handler) and sent(sandbox) == 1
 
 
-async def test_trap_early_yes_is_not_heard(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_trap_early_approval_event_is_ignored(
+    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Even where a restored wait hears it, because nobody gave the run time."""
 
     async def at_once(handler: Any, seconds: float) -> None:
@@ -365,7 +365,7 @@ async def test_trap_foreign_class_is_not_loaded(
             await resume_paused(agent("FunctionAgent", deputy, SEND), broken)
 
 
-async def test_trap_a_saved_run_holds_its_user_and_no_link(deputy: Deputy) -> None:
+async def test_trap_saved_run_holds_its_user_and_no_link(deputy: Deputy) -> None:
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)
     blob = await save_paused(handler)
@@ -387,7 +387,7 @@ async def test_peer_N20_two_users_in_one_process_never_share_a_grant(deputy: Dep
     await handler.cancel_run()
 
 
-async def test_peer_N21_a_missing_consent_pauses_the_run_and_is_not_told_as_an_error(deputy: Deputy) -> None:
+async def test_peer_N21_missing_consent_pauses_the_run_and_is_not_an_error(deputy: Deputy) -> None:
     """The consent's exception became a tool's error text, and the agent finished."""
     handler = agent("FunctionAgent", deputy, SEARCH).run("go on")
     assert len(await asked(handler)) == 1
@@ -396,7 +396,7 @@ async def test_peer_N21_a_missing_consent_pauses_the_run_and_is_not_told_as_an_e
     await handler.cancel_run()
 
 
-async def test_peer_N115_logs_have_no_result(
+async def test_peer_N115_logs_contain_no_result(
     deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A tool spec that logs whole answers of the provider's API."""
@@ -407,7 +407,7 @@ async def test_peer_N115_logs_have_no_result(
     assert "Bob Brown" not in caplog.text
 
 
-async def test_peer_N144_naive_tool_beside_ours_hangs_on_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_peer_N144_failing_plain_tool_beside_ours_blocks_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
     """A tool of the host's that raises is told as text, and our waiting call beside it is not lost."""
 
     async def broken(zone: str) -> str:

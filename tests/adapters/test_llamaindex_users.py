@@ -68,7 +68,7 @@ async def connect_both(deputy: Deputy, sandbox: Sandbox, *scopes: str) -> None:
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 @pytest.mark.parametrize("kind", KINDS)
-async def test_agent_acts_for_two_users_at_once(
+async def test_agent_acts_for_two_users_concurrently(
     deputy: Deputy, sandbox: Sandbox, kind: str, source: UserSource
 ) -> None:
     one = agent(kind, deputy, SEND, user=source)
@@ -96,7 +96,7 @@ async def test_agent_acts_for_two_users_at_once(
     assert "declined" in await ended(runs["alice"]) and senders(sandbox) == {"alice": 0, "bob": 1}
 
 
-async def test_many_runs_of_one_agent_read_their_own_users_mail(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_concurrent_runs_of_one_agent_read_their_own_users_mail(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect_both(deputy, sandbox, "readonly")
     one = agent("FunctionAgent", deputy, SEARCH, user=SOURCES["a ContextVar"])
 
@@ -117,7 +117,7 @@ async def test_many_runs_of_one_agent_read_their_own_users_mail(deputy: Deputy, 
 # ------------------------------------------------------------- a run is one user's
 
 
-async def test_a_run_whose_source_names_another_user_later_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_run_whose_user_source_changes_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
     now = ["alice"]
     handler = agent("FunctionAgent", deputy, SEND, user=lambda ctx: now[0]).run("go on")
     [request] = await asked(handler)
@@ -130,7 +130,7 @@ async def test_a_run_whose_source_names_another_user_later_is_refused(deputy: De
 
 @pytest.mark.processes
 @pytest.mark.parametrize("slow", [0.0, 0.01])
-async def test_of_two_calls_at_once_for_which_two_users_are_named_one_is_refused(
+async def test_second_of_two_concurrent_calls_with_different_users_is_refused(
     deputy: Deputy, sandbox: Sandbox, slow: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = InMemoryStateStore.get
@@ -158,7 +158,7 @@ async def test_of_two_calls_at_once_for_which_two_users_are_named_one_is_refused
 
 
 @pytest.mark.parametrize("tenant", ["", "acme"])
-async def test_a_tenant_is_part_of_who_a_run_belongs_to(deputy: Deputy, tenant: str) -> None:
+async def test_tenant_is_part_of_the_run_owner(deputy: Deputy, tenant: str) -> None:
     now = [User("alice", "other")]
     handler = agent("FunctionAgent", deputy, SEND, user=lambda ctx: now[0]).run("go on")
     [request] = await asked(handler)
@@ -167,7 +167,7 @@ async def test_a_tenant_is_part_of_who_a_run_belongs_to(deputy: Deputy, tenant: 
     assert "another user" in await ended(handler)
 
 
-async def test_a_context_that_another_users_run_has_used_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_context_used_by_another_user_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect_both(deputy, sandbox, "readonly")
     one = agent("FunctionAgent", deputy, SEARCH, user=SOURCES["a ContextVar"])
     handler = await begin(one, "alice")
@@ -198,7 +198,7 @@ async def test_pause_is_resumed_by_its_user(deputy: Deputy, sandbox: Sandbox, so
     assert senders(sandbox) == {"alice": 1, "bob": 0}
 
 
-async def test_a_resume_in_a_task_of_another_user_acts_for_nobody(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_resume_in_a_task_of_another_user_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
     """The host says that alice resumes, and its ContextVar still holds bob: both are asked."""
     await connect_both(deputy, sandbox, "send")
     one = agent("FunctionAgent", deputy, SEND, user=SOURCES["a ContextVar"])
@@ -211,7 +211,7 @@ async def test_a_resume_in_a_task_of_another_user_acts_for_nobody(deputy: Deputy
     assert senders(sandbox) == {"alice": 0, "bob": 0}
 
 
-async def test_bound_tools_are_resumed_by_no_other_user_than_theirs(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_bound_tools_are_resumed_by_their_user_only(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     await asked(handler)
@@ -226,19 +226,19 @@ async def test_bound_tools_are_resumed_by_no_other_user_than_theirs(deputy: Depu
 
 
 @pytest.mark.parametrize("nobody", [None, "", "  "], ids=repr)
-async def test_a_source_that_names_nobody_is_refused(deputy: Deputy, sandbox: Sandbox, nobody: Any) -> None:
+async def test_user_source_without_a_user_is_refused(deputy: Deputy, sandbox: Sandbox, nobody: Any) -> None:
     source: Callable[[Context], Any] = lambda ctx: nobody  # noqa: E731
     assert "The user is missing" in await ended(agent("FunctionAgent", deputy, SEARCH, user=source).run("go on"))
     assert sandbox.requests == []
 
 
-async def test_user_sources_name_nobody_when_the_host_sets_nobody(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_user_source_is_empty_when_the_application_sets_no_user(deputy: Deputy, sandbox: Sandbox) -> None:
     for source in (served_user, store_user("session"), store_user()):
         assert "The user is missing" in await ended(agent("FunctionAgent", deputy, SEARCH, user=source).run("go on"))
     assert sandbox.requests == []
 
 
-async def test_a_store_without_the_tenant_that_is_wanted_is_refused(deputy: Deputy) -> None:
+async def test_store_without_the_required_tenant_is_refused(deputy: Deputy) -> None:
     one = agent("FunctionAgent", deputy, SEARCH, user=store_user("session", tenant="org"))
     assert "has no 'org'" in await ended(await begin(one, "alice"))
     handler = await begin(agent("FunctionAgent", deputy, SEARCH, user=store_user("session")), "alice")
@@ -247,14 +247,14 @@ async def test_a_store_without_the_tenant_that_is_wanted_is_refused(deputy: Depu
     await handler.cancel_run()
 
 
-async def test_outside_of_a_run_a_source_is_not_asked(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_user_source_is_not_called_outside_a_run(deputy: Deputy, sandbox: Sandbox) -> None:
     [tool] = GmailToolSpec(deputy, user=lambda ctx: "alice").to_tool_list(["gmail_search_emails"])
     for forged in ({}, {"ctx": {"user": "alice"}}, {"ctx": "alice"}):
         assert (await tool.acall(query="x", **forged)).raw_output == {"error": "user_required"}
     assert sandbox.requests == []
 
 
-async def test_host_tool_result_does_not_change_who_acts(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_application_tool_result_does_not_change_the_user(deputy: Deputy, sandbox: Sandbox) -> None:
     """A tool of the host's own that writes what the model says into the run's store, at another key than the user's."""
     await connect_both(deputy, sandbox, "readonly")
 

@@ -33,7 +33,7 @@ def sent(sandbox: Sandbox) -> int:
 
 @pytest.mark.parametrize("who", [ALICE, BOB])
 @pytest.mark.parametrize("beside", [True, False])
-async def test_no_resume_value_gives_one_whoever_it_is_from(deputy: Deputy, who: Context, beside: bool) -> None:
+async def test_resume_value_cannot_create_a_mandate(deputy: Deputy, who: Context, beside: bool) -> None:
     graph, [approval] = await paused(deputy, SEND)
     decision = "approve" if beside else {"decision": "approve", "mandate": MORE}
     given = {"decisions": {approval: decision}, "mandate": MORE}
@@ -59,7 +59,9 @@ async def test_covered_act_is_done_without_a_pause_and_others_ask(deputy: Deputy
 
 
 @pytest.mark.parametrize(("decision", "mails"), [("approve", 1), ("reject", 0)])
-async def test_graph_goes_on_after_a_page_decision(deputy: Deputy, sandbox: Sandbox, decision: Any, mails: int) -> None:
+async def test_graph_continues_after_a_decision_on_the_page(
+    deputy: Deputy, sandbox: Sandbox, decision: Any, mails: int
+) -> None:
     graph, [approval] = await paused(deputy, SEND)
     waiting = asyncio.create_task(resume_when_done(deputy, graph, config(), context=ALICE, user="alice"))
     await asyncio.sleep(0.05)
@@ -69,13 +71,15 @@ async def test_graph_goes_on_after_a_page_decision(deputy: Deputy, sandbox: Sand
     assert answers["send"].status == ("success" if mails else "error") and sent(sandbox) == mails
 
 
-async def test_where_nobody_decides_in_time_the_graph_pauses_again(deputy: Deputy) -> None:
+async def test_graph_pauses_again_when_nobody_decides_in_time(deputy: Deputy) -> None:
     graph, [approval] = await paused(deputy, SEND)
     await resume_when_done(deputy, graph, config(), context=ALICE, timeout=0.0, user="alice")
     assert [ask["approval_id"] for ask in await approvals_of(graph, config())] == [approval]
 
 
-async def test_no_to_what_another_run_sent_is_told_to_the_model(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_rejection_of_an_act_sent_by_another_run_is_reported_to_the_model(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
     graph, [approval] = await paused(deputy, SEND)
     message = (await graph.aget_state(config())).values["messages"][-1]
     await deputy.decide(approval, "approve", by="alice")  # on the page

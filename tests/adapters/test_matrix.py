@@ -47,7 +47,7 @@ def courses(cell: Cell, part: Part | None) -> list[str]:
 
 
 @pytest.mark.parametrize("of", [3, 8])
-def test_parts_play_every_course_of_every_cell_and_each_of_them_every_course_somewhere(of: int) -> None:
+def test_matrix_parts_cover_every_course(of: int) -> None:
     parts = [Part(number, of) for number in range(1, of + 1)]
     for cell in CELLS:
         played_by = [how for part in parts for how in courses(cell, part)]
@@ -63,7 +63,7 @@ def test_parts_play_every_course_of_every_cell_and_each_of_them_every_course_som
 @pytest.mark.parametrize(
     "cell", [pytest.param(cell, marks=lane(cell), id=f"{cell.way}-{cell.mode}-{cell.store}") for cell in CELLS]
 )
-async def test_each_mail_goes_out_once_or_not_at_all(cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_each_mail_is_sent_once_or_not_at_all(cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
     seeds = {how: random.SystemRandom().random() for how in courses(cell, Run.part)}
     counts = await asyncio.gather(*(played(cell, how, seed) for how, seed in seeds.items()))
     counted = dict(zip(seeds, counts, strict=True))
@@ -86,7 +86,7 @@ async def answers(graph: Graph, decision: str = "") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("turn", range(RACES))
-async def test_consent_after_racing_resumes_is_seen_at_the_wake_up(deputy: Deputy, sandbox: Sandbox, turn: int) -> None:
+async def test_consent_after_racing_resumes_is_seen_on_resume(deputy: Deputy, sandbox: Sandbox, turn: int) -> None:
     """The pause that a client sees then may be another than the one the inner graph waits at."""
     graph = plain(deputy)
     await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
@@ -97,7 +97,7 @@ async def test_consent_after_racing_resumes_is_seen_at_the_wake_up(deputy: Deput
 
 
 @pytest.mark.parametrize("turn", range(RACES))
-async def test_decision_after_racing_resumes_is_seen_on_wake_up(deputy: Deputy, sandbox: Sandbox, turn: int) -> None:
+async def test_decision_after_racing_resumes_is_seen_on_resume(deputy: Deputy, sandbox: Sandbox, turn: int) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)

@@ -100,7 +100,7 @@ ONCE_MORE = RetryPolicy(initial_interval=0.01, jitter=False, retry_on=Connection
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 @pytest.mark.parametrize("how", ["value", "map", "nothing", "checkpoint"])
-async def test_a_task_that_paused_is_known_however_it_is_resumed(how: str, durability: Any) -> None:
+async def test_paused_task_is_recognized_however_it_is_resumed(how: str, durability: Any) -> None:
     tasks = Tasks(pause)
     made = graph(tasks)
     await made.ainvoke({"word": "begin"}, config(), durability=durability)
@@ -113,7 +113,7 @@ async def test_a_task_that_paused_is_known_however_it_is_resumed(how: str, durab
 
 
 @pytest.mark.parametrize("inside", [False, True])
-async def test_a_task_that_failed_is_known(inside: bool) -> None:
+async def test_failed_task_is_recognized(inside: bool) -> None:
     tasks = Tasks(fail(1))
     made = graph(tasks, inside=inside)
     with suppress(ConnectionError):
@@ -122,13 +122,13 @@ async def test_a_task_that_failed_is_known(inside: bool) -> None:
     assert tasks.again == 1 or (inside and tasks.runs == [(True, False)] * 2), "a new one, for earlier releases"
 
 
-async def test_a_task_that_is_tried_again_is_known() -> None:
+async def test_retried_task_is_recognized() -> None:
     tasks = Tasks(fail(2))
     await graph(tasks, retry=ONCE_MORE).ainvoke({"word": "begin"}, config())
     assert tasks.again == 2
 
 
-async def test_a_task_that_was_cancelled_is_known() -> None:
+async def test_cancelled_task_is_recognized() -> None:
     tasks = Tasks(lambda run: asyncio.sleep(60 if run == 1 else 0))
     made = graph(tasks)
     running = asyncio.ensure_future(made.ainvoke({"word": "begin"}, config()))
@@ -140,7 +140,7 @@ async def test_a_task_that_was_cancelled_is_known() -> None:
     assert tasks.again == 1
 
 
-async def test_a_task_of_an_earlier_checkpoint_is_known_when_its_step_is_done_again() -> None:
+async def test_task_of_an_earlier_checkpoint_is_recognized_when_repeated() -> None:
     tasks = Tasks(lambda run: None)
     made = graph(tasks)
     await made.ainvoke({"word": "begin"}, config())
@@ -152,7 +152,7 @@ async def test_a_task_of_an_earlier_checkpoint_is_known_when_its_step_is_done_ag
     assert tasks.runs[2][0] and tasks.again <= 2
 
 
-async def test_a_task_before_which_the_graph_stopped_is_looked_for() -> None:
+async def test_task_after_a_graph_breakpoint_is_checked() -> None:
     tasks = Tasks(lambda run: None)
     made = graph(tasks, interrupt_before=["tools"])
     await made.ainvoke({"word": "begin"}, config())
@@ -160,7 +160,7 @@ async def test_a_task_before_which_the_graph_stopped_is_looked_for() -> None:
     assert tasks.runs == [(True, False)]
 
 
-async def test_of_tasks_that_were_sent_together_those_that_run_again_are_known() -> None:
+async def test_repeated_tasks_of_a_parallel_send_are_recognized() -> None:
     tasks = Tasks(pause)
     builder = StateGraph(State)
     builder.add_node("first", lambda state: {"word": "first"})
@@ -176,7 +176,7 @@ async def test_of_tasks_that_were_sent_together_those_that_run_again_are_known()
     assert tasks.again >= 3
 
 
-async def test_in_the_next_conversation_of_the_same_thread_the_task_is_a_new_one() -> None:
+async def test_task_in_the_next_conversation_of_a_thread_is_new() -> None:
     tasks = Tasks(pause)
     made = graph(tasks)
     for _ in range(2):
@@ -184,7 +184,7 @@ async def test_in_the_next_conversation_of_the_same_thread_the_task_is_a_new_one
     assert tasks.runs == [(False, False)] * 2
 
 
-async def test_where_langgraph_calls_it_otherwise_every_task_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_task_is_checked_under_renamed_langgraph_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast_path, "RESUMING", "__renamed")
     tasks = Tasks(pause)
     await graph(tasks).ainvoke({"word": "begin"}, config())

@@ -149,7 +149,7 @@ each = pytest.mark.parametrize("how", KINDS)
 
 
 @each
-async def test_a_call_that_its_user_allows_is_done_once(how: str) -> None:
+async def test_call_allowed_by_its_user_is_done_once(how: str) -> None:
     async with house() as home:
         said = await played(home, how)
         assert not said.is_error and "Sent." in text(said) and home.sent() == 1
@@ -165,7 +165,7 @@ async def test_a_call_that_its_user_allows_is_done_once(how: str) -> None:
         ([], "Your agent needs to know which account of Google is yours."),
     ],
 )
-async def test_a_question_names_the_provider_as_people_know_it(mode: str, needs: list[Need], words: str) -> None:
+async def test_request_names_the_providers_label(mode: str, needs: list[Need], words: str) -> None:
     kit = Toolkit("gmail", provider="google")
 
     @kit.tool(needs=needs)
@@ -191,7 +191,7 @@ async def test_a_question_names_the_provider_as_people_know_it(mode: str, needs:
 
 @each
 @pytest.mark.parametrize(("kind", "what"), [("consent", "deny"), ("approval", "reject"), ("approval", "edit")])
-async def test_a_call_is_what_its_user_has_made_of_it(how: str, kind: str, what: str) -> None:
+async def test_call_is_executed_with_the_users_edit(how: str, kind: str, what: str) -> None:
     async with house() as home:
         home.alice.does[kind] = what
         said = await played(home, how)
@@ -204,7 +204,7 @@ async def test_a_call_is_what_its_user_has_made_of_it(how: str, kind: str, what:
 
 
 @pytest.mark.parametrize(("kind", "what"), [("consent", "decline"), ("approval", "decline"), ("approval", "cancel")])
-async def test_a_question_that_is_declined_in_the_client_sends_nothing(kind: str, what: str) -> None:
+async def test_request_declined_in_the_client_sends_nothing(kind: str, what: str) -> None:
     async with house() as home:
         home.alice.does[kind] = what
         said = await played(home, "page")

@@ -18,7 +18,7 @@ YES: Final = {"deputize": {"action": "accept", "content": {"decision": "approve"
 
 
 @pytest.mark.parametrize("body", ["Yes, gladly.", "word " * 2000])
-async def test_a_decision_that_no_form_has_asked_for_is_none(body: str) -> None:
+async def test_unrequested_decision_is_ignored(body: str) -> None:
     arguments = ARGS | {"body": body}
     async with house(waits=0.1, connected=True) as home, raw(home.url) as alice:
         first = await alice.call(TOOL, arguments)
@@ -42,7 +42,7 @@ class Busy(httpx.AsyncBaseTransport):
         return await self.inner.handle_async_request(request)
 
 
-async def test_nobody_is_asked_twice_since_the_provider_was_busy() -> None:
+async def test_busy_provider_does_not_cause_a_second_request() -> None:
     sandbox = Sandbox()
     gmail = Busy(sandbox.transport())
     async with house(sandbox, waits=0.1, transport=gmail) as home, raw(home.url) as alice:
@@ -57,7 +57,7 @@ async def test_nobody_is_asked_twice_since_the_provider_was_busy() -> None:
 
 
 @pytest.mark.processes
-async def test_fifty_times_the_same_answer_is_one_act_however_late() -> None:
+async def test_fifty_equal_answers_are_one_act() -> None:
     async with house(waits=5.0, connected=True) as home, raw(home.url) as alice:
         state = (await alice.call(TOOL, ARGS))["requestState"]
         again = {"inputResponses": ACCEPT, "requestState": state}

@@ -97,7 +97,7 @@ async def over_http(words: list[str], log: IO[str]) -> AsyncIterator[str]:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("over", ["stdio", "http"])
-async def test_a_server_at_debug_writes_no_secret_no_link_and_no_letter(over: str, tmp_path: Path) -> None:
+async def test_debug_log_contains_no_secret_link_or_mail_text(over: str, tmp_path: Path) -> None:
     sandbox, got = Sandbox(), list[Any]()
     async with serve(sandbox.app) as base, httpx.AsyncHTTPTransport(trust_env=False) as wire:
         tap = Wiretap(wire)

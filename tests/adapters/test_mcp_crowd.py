@@ -71,7 +71,7 @@ class Crowd:
 
 
 @pytest.mark.processes
-async def test_two_hundred_calls_at_once_of_twenty_users_are_neither_lost_nor_crossed() -> None:
+async def test_two_hundred_concurrent_calls_of_twenty_users_are_not_lost_or_crossed() -> None:
     vault, echo = await new_vault(), Echo()
     await connected(vault, NAMES)
     made = await build(vault=vault, transport=httpx.ASGITransport(echo), toolkits=[kit], policy=allow_all)

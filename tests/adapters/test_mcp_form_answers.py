@@ -103,7 +103,7 @@ async def test_answer_at_another_worker_counts(answer: dict[str, Any], words: st
 
 
 @pytest.mark.processes
-async def test_answers_that_cross_are_each_for_their_own_question(tmp_path: Path) -> None:
+async def test_crossing_answers_belong_to_their_own_request(tmp_path: Path) -> None:
     async with workers(tmp_path) as (one, two), httpx2.AsyncClient(timeout=10) as http:
         alice = await Handshaker(http, one.url).opened(FORMS)
         async with calling(alice, "first") as here, calling(alice.at(two), "second") as there:
@@ -117,7 +117,7 @@ async def test_answers_that_cross_are_each_for_their_own_question(tmp_path: Path
 
 
 @pytest.mark.processes
-async def test_an_id_is_of_no_use_to_anybody_else_nor_altered_nor_where_forms_count_nothing(tmp_path: Path) -> None:
+async def test_request_id_is_useless_to_others_altered_or_without_forms(tmp_path: Path) -> None:
     async with workers(tmp_path) as (one, two), httpx2.AsyncClient(timeout=10) as http:
         alice = await Handshaker(http, one.url).opened(FORMS)
         bob = await Handshaker(http, two.url, user="bob").opened(FORMS)

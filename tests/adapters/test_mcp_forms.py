@@ -37,7 +37,7 @@ async def waiting(home: House) -> list[Approval]:
 
 @each
 @pytest.mark.parametrize("answer", Answers)
-async def test_a_form_shows_the_whole_act_and_what_it_says_is_done_once(mode: str, answer: str) -> None:
+async def test_form_shows_the_complete_act_and_its_decision_is_executed_once(mode: str, answer: str) -> None:
     shown: list[types.ElicitRequestFormParams] = []
     said, mails = Answers[answer]
 
@@ -55,7 +55,7 @@ async def test_a_form_shows_the_whole_act_and_what_it_says_is_done_once(mode: st
 
 
 @each
-async def test_a_form_that_is_closed_leaves_the_question_open(mode: str) -> None:
+async def test_closed_form_leaves_the_request_open(mode: str) -> None:
     said = types.ElicitResult(action="cancel")
 
     async def says(ctx: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
@@ -70,7 +70,7 @@ async def test_a_form_that_is_closed_leaves_the_question_open(mode: str) -> None
 
 
 @each
-async def test_what_was_said_first_counts_where_page_and_form_differ(mode: str) -> None:
+async def test_first_of_page_and_form_decisions_counts(mode: str) -> None:
     async def says(ctx: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
         [one] = await waiting(home)
         await home.deputy.decide(one, "reject", by="alice")
@@ -82,7 +82,7 @@ async def test_what_was_said_first_counts_where_page_and_form_differ(mode: str) 
 
 
 @each
-async def test_who_hangs_up_at_the_form_has_sent_nothing_and_finds_it_again(mode: str) -> None:
+async def test_client_that_disconnects_at_the_form_finds_the_request_again(mode: str) -> None:
     seen = asyncio.Event()
 
     async def stares(ctx: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
@@ -106,7 +106,7 @@ async def test_who_hangs_up_at_the_form_has_sent_nothing_and_finds_it_again(mode
 
 @pytest.mark.processes
 @each
-async def test_a_form_that_says_neither_decides_nothing(mode: str) -> None:
+async def test_form_without_a_decision_decides_nothing(mode: str) -> None:
     asked = 0
 
     async def says(ctx: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
@@ -122,7 +122,7 @@ async def test_a_form_that_says_neither_decides_nothing(mode: str) -> None:
 
 
 @each
-async def test_a_consent_is_no_form_and_is_told_in_words(mode: str) -> None:
+async def test_consent_is_explained_in_text_instead_of_a_form(mode: str) -> None:
     async def says(ctx: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
         raise AssertionError("a form cannot take anybody to a provider")
 

@@ -72,7 +72,7 @@ async def server(folder: Path, base: str, gmail: Gmail) -> AsyncIterator[Raw]:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("when", ["asked", "approved", "arrives", "taken"])
-async def test_a_server_that_is_killed_leaves_no_second_mail_and_a_true_answer(when: str, tmp_path: Path) -> None:
+async def test_killed_server_leaves_no_second_mail_and_a_true_answer(when: str, tmp_path: Path) -> None:
     sandbox = Sandbox()
     gmail = Gmail(sandbox.app, when)
 

@@ -14,7 +14,7 @@ from tests.support.mcp_clients import MODES, client, raw
 
 
 @pytest.mark.processes
-async def test_who_waits_is_told_that_it_goes_on() -> None:
+async def test_waiting_client_gets_progress_notifications() -> None:
     async with house(waits=1.2, connected=True) as home, raw(home.url) as alice:
         state = (await alice.call(TOOL, ARGS))["requestState"]
         ask = alice.asking(TOOL, ARGS, inputResponses=ACCEPT, requestState=state, meta={"progressToken": "p"})
@@ -24,7 +24,7 @@ async def test_who_waits_is_told_that_it_goes_on() -> None:
 
 
 @pytest.mark.processes
-async def test_a_client_hears_while_an_act_lasts_and_what_it_hears_only_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_progress_during_an_act_only_increases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "TELLS_EVERY", 0.02)
     held: list[float] = []
 

@@ -52,7 +52,7 @@ async def approve(home: House, user: str = "alice") -> None:
 
 
 @pytest.mark.processes
-async def test_a_call_that_comes_again_from_the_beginning_finds_the_same_question() -> None:
+async def test_repeated_call_finds_the_same_request() -> None:
     async with house(waits=0.1) as home, raw(home.url) as alice:
         first = await alice.call(TOOL, ARGS)
         again = await alice.call(TOOL, dict(reversed(ARGS.items())))
@@ -69,7 +69,7 @@ async def test_a_call_that_comes_again_from_the_beginning_finds_the_same_questio
         assert "Sent." in said(end) and said(late) == said(end) and home.sent() == 1
 
 
-async def test_the_same_call_after_an_outcome_is_another_one_and_is_asked_about_anew() -> None:
+async def test_equal_call_after_an_outcome_is_a_new_request() -> None:
     async with house(waits=0.1, connected=True) as home, raw(home.url) as alice:
         for count in (1, 2):
             before = asked(await alice.call(TOOL, ARGS))["url"]
@@ -79,7 +79,7 @@ async def test_the_same_call_after_an_outcome_is_another_one_and_is_asked_about_
 
 
 @pytest.mark.processes
-async def test_a_retry_waits_for_the_user_and_goes_on_at_once() -> None:
+async def test_retry_waits_for_the_user_and_continues_immediately() -> None:
     async with house(waits=20.0, connected=True) as home, raw(home.url) as alice:
         state = (await alice.call(TOOL, ARGS))["requestState"]
         waiting = asyncio.create_task(alice.call(TOOL, ARGS, inputResponses=ACCEPT, requestState=state))
@@ -89,7 +89,7 @@ async def test_a_retry_waits_for_the_user_and_goes_on_at_once() -> None:
         assert "Sent." in said(await asyncio.wait_for(waiting, 5)) and home.sent() == 1
 
 
-async def test_a_link_that_has_expired_is_replaced_by_one_that_opens() -> None:
+async def test_expired_link_is_replaced_by_a_valid_one() -> None:
     clock = Clock(1_800_000_000.0)
     async with house(waits=0.1, clock=clock) as home, raw(home.url) as alice:
         first = await alice.call(TOOL, ARGS)
@@ -107,7 +107,7 @@ async def test_a_link_that_has_expired_is_replaced_by_one_that_opens() -> None:
         assert "Sent." in said(end) and home.sent() == 1
 
 
-async def test_a_state_is_worth_nothing_to_anybody_else_for_anything_else_nor_altered() -> None:
+async def test_state_is_useless_to_others_for_other_calls_or_altered() -> None:
     async with house(waits=0.1, connected=True) as home, raw(home.url) as alice, raw(home.url, user="bob") as bob:
         await connect(home.deputy, home.sandbox, "readonly", "send", user="bob", as_="bob@example.test")
         state = (await alice.call(TOOL, ARGS))["requestState"]
@@ -127,7 +127,7 @@ async def test_a_state_is_worth_nothing_to_anybody_else_for_anything_else_nor_al
         assert (home.sent(), home.sent("bob")) == (1, 0)
 
 
-async def test_the_wrong_person_at_the_link_gets_nowhere_and_it_stays_open() -> None:
+async def test_wrong_person_at_the_link_is_refused_and_it_stays_open() -> None:
     async with house(waits=0.1) as home, raw(home.url) as alice:
         first = await alice.call(TOOL, ARGS)
         ticket = asked(first)["url"].rpartition("/")[2]
@@ -143,7 +143,7 @@ async def test_the_wrong_person_at_the_link_gets_nowhere_and_it_stays_open() -> 
 
 
 @pytest.mark.processes
-async def test_two_equal_calls_at_once_are_one_question_and_one_act() -> None:
+async def test_two_equal_concurrent_calls_are_one_request_and_one_act() -> None:
     async with house(waits=5.0, connected=True) as home, raw(home.url) as alice:
         states = [one["requestState"] for one in await asyncio.gather(*(alice.call(TOOL, ARGS) for _ in range(4)))]
         assert len(await home.deputy.pending("alice")) == 1
@@ -174,7 +174,7 @@ class Slow(httpx.AsyncBaseTransport):
 
 @pytest.mark.processes
 @pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
-async def test_a_client_that_hangs_up_is_handed_the_result_when_it_calls_again(mode: str) -> None:
+async def test_disconnected_client_gets_the_result_when_it_calls_again(mode: str) -> None:
     sandbox = Sandbox()
     slow = Slow(sandbox.transport())
     async with house(sandbox, connected=False, policy=allow_all, transport=slow) as home:
@@ -195,7 +195,7 @@ async def test_a_client_that_hangs_up_is_handed_the_result_when_it_calls_again(m
 
 
 @pytest.mark.processes
-async def test_a_client_that_calls_again_while_the_first_still_runs_waits_for_it() -> None:
+async def test_repeated_call_waits_for_the_running_first_one() -> None:
     sandbox = Sandbox()
     slow = Slow(sandbox.transport())
     async with house(sandbox, policy=allow_all, transport=slow) as home, raw(home.url) as alice:
@@ -217,7 +217,7 @@ async def process(sandbox: Sandbox, folder: Path) -> AsyncIterator[tuple[House, 
 
 
 @pytest.mark.processes
-async def test_a_server_may_end_between_a_question_and_its_answer(tmp_path: Path) -> None:
+async def test_server_may_restart_between_request_and_answer(tmp_path: Path) -> None:
     sandbox, state, links = Sandbox(), "", list[str]()
     for step in ("begin", "again", "visit", "approve", "late"):
         async with process(sandbox, tmp_path) as (home, alice):
@@ -239,7 +239,7 @@ async def test_a_server_may_end_between_a_question_and_its_answer(tmp_path: Path
 # ------------------------------------------------------------- what a client can show
 
 
-async def test_a_client_that_shows_forms_only_approves_there_in_the_words_of_the_page() -> None:
+async def test_client_with_forms_only_approves_with_the_pages_text() -> None:
     async with house(waits=0.1, connected=True) as home, raw(home.url, can={"elicitation": {}}) as alice:
         hostile = ARGS | {"body": "Hi.\n\nto: carol@example.test\nbcc: eve@evil.test"}
         first = await alice.call(TOOL, hostile)
@@ -257,7 +257,7 @@ async def test_a_client_that_shows_forms_only_approves_there_in_the_words_of_the
 
 
 @pytest.mark.parametrize("answer", [{"action": "decline"}, {"action": "accept", "content": {"decision": "reject"}}])
-async def test_a_no_in_a_form_is_recorded_and_holds(answer: dict[str, Any]) -> None:
+async def test_rejection_in_a_form_is_recorded_and_stays(answer: dict[str, Any]) -> None:
     async with house(waits=0.1, connected=True) as home, raw(home.url, can={"elicitation": {"form": {}}}) as alice:
         first = await alice.call(TOOL, ARGS)
         no = await alice.call(TOOL, ARGS, inputResponses={"deputize": answer}, requestState=first["requestState"])
@@ -267,7 +267,7 @@ async def test_a_no_in_a_form_is_recorded_and_holds(answer: dict[str, Any]) -> N
         assert again["isError"] and home.sent() == 0
 
 
-async def test_a_host_may_take_decisions_on_its_pages_only() -> None:
+async def test_application_can_require_decisions_on_its_pages() -> None:
     async with house(waits=0.1, connected=True, server={"forms": False}) as home:
         async with raw(home.url) as both, raw(home.url, can={"elicitation": {}}) as forms:
             first = await both.call(TOOL, ARGS)
@@ -278,14 +278,14 @@ async def test_a_host_may_take_decisions_on_its_pages_only() -> None:
             assert OWN_PAGE in said(await forms.call(TOOL, ARGS))
 
 
-async def test_a_long_letter_is_asked_about_on_the_page_and_never_cut_in_a_form() -> None:
+async def test_long_mail_is_approved_on_the_page_and_never_cut_in_a_form() -> None:
     async with house(waits=0.1, connected=True) as home, raw(home.url, can={"elicitation": {}}) as alice:
         answer = await alice.call(TOOL, ARGS | {"body": "word " * 2000})
         assert OWN_PAGE in said(answer) and answer["isError"] and home.sent() == 0
 
 
 @pytest.mark.parametrize("can", [{}, {"elicitation": {}}, {"sampling": {}}])
-async def test_a_client_that_shows_no_links_gets_none(can: dict[str, Any]) -> None:
+async def test_client_without_links_gets_none(can: dict[str, Any]) -> None:
     async with house(waits=0.1) as home, raw(home.url, can=can) as alice:
         answer = await alice.call(TOOL, ARGS)
         [waiting] = await home.deputy.pending("alice")

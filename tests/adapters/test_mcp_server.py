@@ -16,7 +16,7 @@ from tests.support.sandbox_deputy import build, connect
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_client_lists_tools_and_calls_them_as_its_user(mode: str) -> None:
+async def test_client_lists_and_calls_tools_as_its_user(mode: str) -> None:
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:
         for user in ("alice", "bob"):
@@ -37,7 +37,7 @@ async def test_a_client_lists_tools_and_calls_them_as_its_user(mode: str) -> Non
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_arguments_are_validated_and_say_what_is_wrong(mode: str) -> None:
+async def test_invalid_arguments_are_reported(mode: str) -> None:
     async with await build(policy=allow_all) as deputy:
         async with served(DeputyServer(deputy, tools=["gmail"]).app(by_bearer)) as base:
             async with client(f"{base}/mcp", mode=mode) as alice:
@@ -47,7 +47,7 @@ async def test_arguments_are_validated_and_say_what_is_wrong(mode: str) -> None:
 
 
 @pytest.mark.processes
-async def test_nobody_is_refused_before_anything_is_read(deputy: Deputy) -> None:
+async def test_missing_user_is_refused_before_anything_is_read(deputy: Deputy) -> None:
     server = DeputyServer(deputy, tools=["gmail"])
 
     def denied(scope: object) -> str:
@@ -63,7 +63,7 @@ async def test_nobody_is_refused_before_anything_is_read(deputy: Deputy) -> None
     ("headers", "status"),
     [({"Host": "evil.test"}, 421), ({"Origin": "https://evil.test"}, 403), ({"Host": "mcp.acme.test"}, 200)],
 )
-async def test_only_names_of_its_own_lead_to_it(headers: dict[str, str], status: int) -> None:
+async def test_only_known_host_names_are_answered(headers: dict[str, str], status: int) -> None:
     meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
     ask = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}}
     usual = {
@@ -78,7 +78,7 @@ async def test_only_names_of_its_own_lead_to_it(headers: dict[str, str], status:
             assert said.status_code == status, said.text
 
 
-async def test_a_session_of_the_older_protocol_exists_for_its_user_only() -> None:
+async def test_legacy_session_belongs_to_its_user() -> None:
     hello = {
         "jsonrpc": "2.0",
         "id": 1,
@@ -96,7 +96,7 @@ async def test_a_session_of_the_older_protocol_exists_for_its_user_only() -> Non
                 assert (await http.post(f"{base}/mcp", json=listing, headers=headers)).status_code == status
 
 
-async def test_a_client_of_many_tools_finds_them_and_calls_what_it_found(sandbox: Sandbox, deputy: Deputy) -> None:
+async def test_client_finds_and_calls_tools_through_search(sandbox: Sandbox, deputy: Deputy) -> None:
     await connect(deputy, sandbox, "readonly", "send")
     server = DeputyServer(deputy, tools=["gmail", "calendar", "slack:all", "github:all"], search=True)
     assert len(server.tools) > 100
@@ -128,7 +128,7 @@ async def test_a_client_of_many_tools_finds_them_and_calls_what_it_found(sandbox
         ("gmail_send_emial", {}, "Did you mean gmail_send_email"),
     ],
 )
-async def test_only_the_tools_of_this_server_are_called(
+async def test_only_tools_of_this_server_can_be_called(
     name: str, arguments: dict[str, object], says: str, deputy: Deputy
 ) -> None:
     server = DeputyServer(deputy, tools=["gmail"], search=True)
@@ -138,7 +138,7 @@ async def test_only_the_tools_of_this_server_are_called(
 
 
 @pytest.mark.processes
-async def test_no_tool_promises_a_shape_of_its_result_but_the_search_whose_shape_is_ours(deputy: Deputy) -> None:
+async def test_only_the_search_tool_has_an_output_schema(deputy: Deputy) -> None:
     all_tools, search = DeputyServer(deputy), DeputyServer(deputy, tools=["gmail"], search=True)
     async with served(all_tools.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
         assert not [tool.name for tool in (await alice.list_tools()).tools if tool.output_schema]
@@ -150,7 +150,7 @@ async def test_no_tool_promises_a_shape_of_its_result_but_the_search_whose_shape
             assert is_valid(schemas["search_tools"], found.structured_content)
 
 
-async def test_what_clients_read_first_is_short(deputy: Deputy) -> None:
+async def test_server_instructions_are_short_and_mention_untrusted(deputy: Deputy) -> None:
     app = DeputyServer(deputy, tools=["gmail"]).app(by_bearer)
     async with served(app) as base, client(f"{base}/mcp", mode="auto") as one:
         assert one.instructions and len(one.instructions) <= 512 and "untrusted" in one.instructions

@@ -83,7 +83,7 @@ async def worker(sandbox: Sandbox, folder: Path) -> AsyncIterator[House]:
 
 
 @pytest.mark.processes
-async def test_a_session_is_good_at_each_worker_and_after_a_restart(tmp_path: Path) -> None:
+async def test_session_is_valid_at_each_worker_and_after_a_restart(tmp_path: Path) -> None:
     sandbox = Sandbox()
     async with httpx2.AsyncClient(timeout=30) as http:
         async with worker(sandbox, tmp_path) as one, worker(sandbox, tmp_path) as two:
@@ -102,7 +102,7 @@ async def test_a_session_is_good_at_each_worker_and_after_a_restart(tmp_path: Pa
 
 
 @pytest.mark.processes
-async def test_an_id_opens_nothing_for_anybody_else_nor_altered(tmp_path: Path) -> None:
+async def test_session_id_is_useless_to_others_or_altered(tmp_path: Path) -> None:
     sandbox = Sandbox()
     async with httpx2.AsyncClient(timeout=30) as http:
         async with worker(sandbox, tmp_path) as one, worker(sandbox, tmp_path) as two:
@@ -118,7 +118,7 @@ async def test_an_id_opens_nothing_for_anybody_else_nor_altered(tmp_path: Path) 
 
 
 @pytest.mark.processes
-async def test_endless_sessions_keep_nobody_out(kept: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endless_sessions_lock_nobody_out(kept: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "MAX_OF_ONE", 3)
     async with house() as home, httpx2.AsyncClient(timeout=30) as http:
         bob = await Handshaker(http, home.url, user="bob").opened()
@@ -129,7 +129,7 @@ async def test_endless_sessions_keep_nobody_out(kept: Callable[[], int], monkeyp
         assert kept() == 4
 
 
-async def test_session_that_client_deletes_takes_no_place_and_still_works(kept: Callable[[], int]) -> None:
+async def test_deleted_session_frees_its_slot_and_still_works(kept: Callable[[], int]) -> None:
     async with house() as home, httpx2.AsyncClient(timeout=30) as http:
         alice = await Handshaker(http, home.url).opened()
         ended = await http.delete(home.url, headers={"authorization": "Bearer bob", "mcp-session-id": alice.session})
@@ -139,7 +139,7 @@ async def test_session_that_client_deletes_takes_no_place_and_still_works(kept: 
         assert (await alice.ask("tools/list")).status_code == 200
 
 
-async def test_a_log_at_debug_holds_no_link_and_no_letter(caplog: pytest.LogCaptureFixture) -> None:
+async def test_debug_log_contains_no_link_or_mail_text(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with house() as home, httpx2.AsyncClient(timeout=30) as http:
         alice = await Handshaker(http, home.url).opened(URL)
@@ -152,7 +152,7 @@ async def test_a_log_at_debug_holds_no_link_and_no_letter(caplog: pytest.LogCapt
     assert len(logs) > 1000 and waiting.link.rpartition("/")[2] not in logs and ARGS["body"] not in logs
 
 
-async def test_a_stream_has_no_ids_and_who_would_resume_one_is_told_to_call_again() -> None:
+async def test_stream_has_no_event_ids_and_resuming_it_is_refused() -> None:
     async with house(connected=True) as home, httpx2.AsyncClient(timeout=5) as http:
         alice = await Handshaker(http, home.url).opened(URL)
         assert not [line for line in (await alice.ask("tools/list")).text.splitlines() if line.startswith("id:")]
@@ -169,7 +169,7 @@ async def test_a_stream_has_no_ids_and_who_would_resume_one_is_told_to_call_agai
             assert ("Make the call again" in refused.text) == (session == alice.session and user == "alice")
 
 
-async def test_a_call_whose_stream_broke_is_handed_its_outcome_when_it_is_made_again() -> None:
+async def test_repeated_call_after_a_broken_stream_returns_its_outcome() -> None:
     sandbox = Sandbox()
     slow = Slow(sandbox.transport())
     async with house(sandbox, policy=allow_all, transport=slow) as home, httpx2.AsyncClient(timeout=5) as http:
@@ -184,7 +184,7 @@ async def test_a_call_whose_stream_broke_is_handed_its_outcome_when_it_is_made_a
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"method":"initialize"}', b"[" * 70_000, b"\xff"])
-async def test_what_is_no_handshake_is_refused_and_opens_nothing(body: bytes, kept: Callable[[], int]) -> None:
+async def test_invalid_handshake_is_refused_and_opens_no_session(body: bytes, kept: Callable[[], int]) -> None:
     async with house() as home, httpx2.AsyncClient(timeout=30) as http:
         common = {"authorization": "Bearer alice", "accept": "application/json, text/event-stream"}
         answer = await http.post(home.url, content=body, headers=common | {"content-type": "application/json"})

@@ -74,7 +74,7 @@ async def test_application_tool_with_our_name_is_refused(
 
 
 @pytest.mark.parametrize("first", ["ours", "theirs"])
-async def test_mail_edited_by_a_middleware_is_asked_as_edited(deputy: Deputy, sandbox: Sandbox, first: str) -> None:
+async def test_mail_edited_by_a_middleware_is_requested_as_edited(deputy: Deputy, sandbox: Sandbox, first: str) -> None:
     edited = {**SEND["args"], "body": "No, sorry."}
     stack: list[Any] = [HumanInTheLoopMiddleware({SEND["name"]: True}), DeputyMiddleware(deputy, "gmail")]
     graph = agent(calling(SEND), stack if first == "ours" else stack[::-1])  # the last one is asked first
@@ -92,7 +92,7 @@ async def test_mail_edited_by_a_middleware_is_asked_as_edited(deputy: Deputy, sa
     assert b"No, sorry." in mail and tool_messages(state)["send"].status == "success"
 
 
-async def test_other_words_of_the_user_at_a_pause_end_the_call(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_new_user_message_at_a_pause_ends_the_call(deputy: Deputy, sandbox: Sandbox) -> None:
     def respond(messages: list[BaseMessage]) -> AIMessage:
         return AIMessage("", tool_calls=[SEND]) if messages[-1].content == "go on" else AIMessage("All right.")
 
@@ -107,7 +107,7 @@ async def test_other_words_of_the_user_at_a_pause_end_the_call(deputy: Deputy, s
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_beside_other_middlewares_in_both_orders_a_mail_goes_out_once(mode: str) -> None:
+async def test_mail_is_sent_once_beside_other_middleware_in_both_orders(mode: str) -> None:
     for turn in (1, -1):
         sandbox = Sandbox()
         async with await build(sandbox) as deputy:
@@ -130,6 +130,6 @@ async def test_beside_other_middlewares_in_both_orders_a_mail_goes_out_once(mode
 
 
 @pytest.mark.parametrize("old", ["ConsentMiddleware", "ApprovalMiddleware"])
-def test_the_two_that_there_were_say_what_there_is_instead(old: str) -> None:
+def test_removed_middleware_names_their_replacement(old: str) -> None:
     with pytest.raises(SettingsError, match="merged into DeputyMiddleware"):
         getattr(module, old)

@@ -59,7 +59,7 @@ async def test_two_agents_in_tools_save_two_drafts(make: Callable[[Deputy], Any]
     assert len(drafts) == 2 and len(set(drafts)) == 2
 
 
-async def test_a_wrapper_that_uses_tools_of_ours_for_itself_does_another_act(deputy: Deputy) -> None:
+async def test_wrapper_using_our_tools_itself_performs_another_act(deputy: Deputy) -> None:
     """As one that notes beside each call what the model wanted."""
     [save] = tools(deputy, "gmail_save_draft")
     drafts: list[str] = []

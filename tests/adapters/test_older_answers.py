@@ -52,7 +52,7 @@ async def approved(graph: Any, sandbox: Sandbox, calls: Any) -> None:
 @pytest.mark.parametrize("blocking", [False, True], ids=["", "in a blocking graph"])
 @in_words
 @of_calls
-async def test_an_answer_to_a_pause_of_the_hosts_in_the_same_node_is_not_heard(
+async def test_resume_value_of_an_application_interrupt_does_not_answer_ours(
     calls: Any, words: Any, blocking: bool, deputy: Deputy, sandbox: Sandbox
 ) -> None:
     await connect(deputy, sandbox, "send")
@@ -76,7 +76,7 @@ async def test_an_answer_to_a_pause_of_the_hosts_in_the_same_node_is_not_heard(
 
 
 @of_calls
-async def test_nor_where_the_run_that_brought_it_failed(
+async def test_resume_value_of_a_failed_run_does_not_answer_ours(
     calls: Any, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await connect(deputy, sandbox, "send")
@@ -103,7 +103,9 @@ async def test_nor_where_the_run_that_brought_it_failed(
 
 @pytest.mark.parametrize("keeps", [None, True], ids=["", "which keeps its state"])
 @of_calls
-async def test_answer_to_an_earlier_step_is_not_heard(calls: Any, keeps: Any, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_resume_value_of_an_earlier_step_does_not_answer_ours(
+    calls: Any, keeps: Any, deputy: Deputy, sandbox: Sandbox
+) -> None:
     await connect(deputy, sandbox, "send")
 
     def host(state: MessagesState) -> None:
@@ -128,7 +130,9 @@ async def test_answer_to_an_earlier_step_is_not_heard(calls: Any, keeps: Any, de
 
 @in_words
 @of_calls
-async def test_wake_up_after_a_consent_is_not_heard(calls: Any, words: Any, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_resume_after_a_consent_does_not_answer_the_approval(
+    calls: Any, words: Any, deputy: Deputy, sandbox: Sandbox
+) -> None:
     graph = plain(deputy)
     await run(graph, asking(*calls))
     await grant_all(deputy, sandbox, graph, config())
@@ -139,7 +143,7 @@ async def test_wake_up_after_a_consent_is_not_heard(calls: Any, words: Any, depu
 
 
 @of_calls
-async def test_an_answer_to_a_pause_beside_ours_is_left_to_it(
+async def test_resume_value_of_a_parallel_interrupt_is_left_to_it(
     calls: Any, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ours was not made yet, since its node failed."""
@@ -172,7 +176,9 @@ async def test_an_answer_to_a_pause_beside_ours_is_left_to_it(
 
 @in_words
 @of_calls
-async def test_misfit_answer_decides_nothing(calls: Any, words: Any, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_mismatched_resume_value_decides_nothing(
+    calls: Any, words: Any, deputy: Deputy, sandbox: Sandbox
+) -> None:
     graph = plain(deputy)
     await run(graph, asking(*calls))
     await grant_all(deputy, sandbox, graph, config())
@@ -185,7 +191,9 @@ async def test_misfit_answer_decides_nothing(calls: Any, words: Any, deputy: Dep
 @pytest.mark.parametrize("kind", ["", "in a blocking graph", "in a graph inside", "with a timeout"])
 @in_words
 @of_calls
-async def test_same_word_decides_nothing(calls: Any, words: Any, kind: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_equal_resume_value_decides_nothing(
+    calls: Any, words: Any, kind: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
     blocking = kind == "in a blocking graph"
     builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("tools", act_node(deputy, "gmail"), timeout=60.0 if kind == "with a timeout" else None)

@@ -44,7 +44,7 @@ each_kind = pytest.mark.parametrize("kind", [later, lambda heard: heard.append],
 
 @each_way
 @each_kind
-async def test_the_request_has_arrived_when_the_call_is_answered(
+async def test_on_consent_is_called_before_the_call_is_answered(
     deputy: Deputy, sandbox: Sandbox, way: str, kind: Callable[[list[Any]], Any]
 ) -> None:
     heard: list[Any] = []
@@ -56,7 +56,9 @@ async def test_the_request_has_arrived_when_the_call_is_answered(
 
 
 @each_way
-async def test_raising_function_is_the_operators(deputy: Deputy, way: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_exception_in_on_consent_is_logged_for_the_operator(
+    deputy: Deputy, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
     def fail(consent: Consent) -> None:
         raise ValueError(consent.link)
 
@@ -70,7 +72,7 @@ async def test_raising_function_is_the_operators(deputy: Deputy, way: str, caplo
     assert caplog.text.count("failed: ValueError") == 2 and "http" not in caplog.text
 
 
-async def test_a_plain_function_of_invoke_may_wait_for_the_user(deputy: Deputy) -> None:
+async def test_plain_on_consent_function_may_wait_for_the_user(deputy: Deputy) -> None:
     waited: list[str] = []
 
     def wait(consent: Consent) -> None:
@@ -81,7 +83,7 @@ async def test_a_plain_function_of_invoke_may_wait_for_the_user(deputy: Deputy) 
     assert waited == ["pending"]
 
 
-async def test_a_pause_of_langgraph_in_the_function_is_a_pause(deputy: Deputy) -> None:
+async def test_interrupt_in_on_consent_pauses_the_graph(deputy: Deputy) -> None:
     [tool] = tools(deputy, "gmail_whoami", user="alice", on_consent=lambda consent: interrupt(consent.link))
 
     def node(state: MessagesState) -> Any:
@@ -92,6 +94,6 @@ async def test_a_pause_of_langgraph_in_the_function_is_a_pause(deputy: Deputy) -
 
 
 @pytest.mark.parametrize("name", ["on_consent", "on_approval"])
-def test_what_cannot_be_called_is_refused_where_the_tools_are_made(deputy: Deputy, name: str) -> None:
+def test_callback_that_is_not_callable_is_refused_at_construction(deputy: Deputy, name: str) -> None:
     with pytest.raises(SettingsError, match=f"{name}= is a value of type int"):
         tools(deputy, "gmail", **{name: 5})  # type: ignore[arg-type]

@@ -57,7 +57,7 @@ async def play() -> AsyncIterator[Play]:
 # ------------------------------------------------------------- the tools
 
 
-async def test_a_model_sees_the_deputys_own_descriptions_and_no_way_to_name_a_user(deputy: Deputy) -> None:
+async def test_model_sees_our_descriptions_and_no_user_argument(deputy: Deputy) -> None:
     shown, ours = tools(deputy, "gmail", "calendar", user="alice", thread="1"), deputy.tools("gmail", "calendar")
     for tool, our in zip(shown, ours, strict=True):
         assert isinstance(tool, FunctionTool) and callable(tool.needs_approval)
@@ -66,7 +66,7 @@ async def test_a_model_sees_the_deputys_own_descriptions_and_no_way_to_name_a_us
         assert "alice" not in repr(tool), "nor who acts in what is logged of a tool"
 
 
-async def test_deferred_tools_go_out_as_the_responses_api_wants_them_alone_and_in_namespaces(deputy: Deputy) -> None:
+async def test_deferred_tools_are_sent_alone_and_in_namespaces(deputy: Deputy) -> None:
     made = tools(deputy, "gmail", user="alice", thread="1", defer_loading=True)
     alone = Converter.convert_tools([*made, ToolSearchTool()], [])
     assert [one.get("defer_loading") for one in alone.tools] == [*[True] * len(made), None]
@@ -79,7 +79,7 @@ async def test_deferred_tools_go_out_as_the_responses_api_wants_them_alone_and_i
 
 
 @pytest.mark.parametrize("name", ["", "gmail"])
-async def test_a_deferred_tool_asks_for_its_approval_as_any_other(deputy: Deputy, sandbox: Sandbox, name: str) -> None:
+async def test_deferred_tool_requests_approval_as_usual(deputy: Deputy, sandbox: Sandbox, name: str) -> None:
     await connect(deputy, sandbox, "readonly", "send")
     made: list[Any] = [*tools(deputy, "gmail", user="alice", thread="1", defer_loading=True)]
     if name:
@@ -98,7 +98,7 @@ async def test_a_deferred_tool_asks_for_its_approval_as_any_other(deputy: Deputy
 
 
 @pytest.mark.parametrize("wrong", ["[1]", "{", '"x"', "null"])
-async def test_arguments_that_are_no_object_reach_no_provider(deputy: Deputy, sandbox: Sandbox, wrong: str) -> None:
+async def test_arguments_that_are_not_an_object_reach_no_provider(deputy: Deputy, sandbox: Sandbox, wrong: str) -> None:
     await connect(deputy, sandbox, "readonly")
     turn = await Runs().start(deputy, {**SEARCH, "args": wrong})
     while turn.asks or not turn.text or turn.text == "None":
@@ -106,7 +106,7 @@ async def test_arguments_that_are_no_object_reach_no_provider(deputy: Deputy, sa
     assert "not a JSON object" in turn.text and who_called(sandbox) == set()
 
 
-async def test_a_bound_user_and_thread_need_no_context(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_bound_user_and_thread_need_no_context(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly", user=User("alice", "acme"))
     mine = tools(deputy, "gmail", user=User("alice", "acme"), thread="1")
     done = await Runner.run(Agent(name="mail", model=Asking([SEARCH]), tools=mine), "go on", run_config=QUIET)
@@ -116,7 +116,7 @@ async def test_a_bound_user_and_thread_need_no_context(deputy: Deputy, sandbox: 
 # ------------------------------------------------------------- calls of one message
 
 
-async def test_what_fails_or_is_cancelled_leaves_no_other_call_waiting() -> None:
+async def test_failed_or_cancelled_call_leaves_no_other_waiting() -> None:
     entered = asyncio.Event()
 
     async def look(calls: Sequence[Any], user: User) -> list[Any]:
@@ -155,7 +155,7 @@ async def test_consent_and_approval_are_two_rounds(play: Play) -> None:
     assert len(again.interruptions) == 1 and play.sent() == 0
 
 
-async def test_a_state_that_was_tampered_with_proves_nothing(play: Play) -> None:
+async def test_altered_run_state_proves_nothing(play: Play) -> None:
     await play.connect("alice")
     turn = await play.runs.start(play.deputy, SEND)
     agent = agent_of(play.deputy)
@@ -174,7 +174,7 @@ async def test_a_state_that_was_tampered_with_proves_nothing(play: Play) -> None
     assert play.sent() == 0
 
 
-async def test_calls_of_one_id_in_two_runs_of_a_session_are_two_acts() -> None:
+async def test_equal_call_ids_in_two_runs_of_a_session_are_two_acts() -> None:
     async with Play.of("openai_agents", policy=allow_all) as play:
         await play.connect("alice")
         with closing(SQLiteSession("1")) as session:
@@ -184,7 +184,7 @@ async def test_calls_of_one_id_in_two_runs_of_a_session_are_two_acts() -> None:
                 assert "Sent." in str(done.final_output) and play.sent() == count
 
 
-async def test_a_run_with_a_session_is_the_same_when_it_goes_on_elsewhere(play: Play) -> None:
+async def test_run_with_a_session_can_continue_elsewhere(play: Play) -> None:
     await play.connect("alice")
     with closing(SQLiteSession("1")) as session:
         await session.add_items([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}])
@@ -196,7 +196,7 @@ async def test_a_run_with_a_session_is_the_same_when_it_goes_on_elsewhere(play: 
         assert "Sent." in str(done.final_output) and play.sent() == 1
 
 
-async def test_a_streamed_run_asks_and_sends_once(play: Play) -> None:
+async def test_streamed_run_asks_and_sends_once(play: Play) -> None:
     await play.connect("alice")
     agent = agent_of(play.deputy, SEND)
     paused = Runner.run_streamed(agent, "go on", context=CONTEXT, run_config=QUIET)
@@ -209,7 +209,7 @@ async def test_a_streamed_run_asks_and_sends_once(play: Play) -> None:
     assert "Sent." in str(done.final_output) and play.sent() == 1
 
 
-async def test_an_agent_that_is_a_tool_of_another_asks_and_sends_once(play: Play) -> None:
+async def test_agent_used_as_a_tool_asks_and_sends_once(play: Play) -> None:
     await play.connect("alice")
     inner = agent_of(play.deputy, SEND)
     mail = inner.as_tool(tool_name="mail", tool_description="Sends mail.")
@@ -223,7 +223,7 @@ async def test_an_agent_that_is_a_tool_of_another_asks_and_sends_once(play: Play
     assert "Sent." in str(done.final_output) and play.sent() == 1
 
 
-async def test_agents_of_one_run_may_act_for_different_users_and_each_says_yes_to_their_own(play: Play) -> None:
+async def test_agents_of_one_run_may_act_for_different_users_with_own_approvals(play: Play) -> None:
     await play.connect("alice", "bob")
     mine: list[Any] = [
         agent_of(play.deputy, {**SEND, "id": who}, user=who, thread="1").as_tool(who, "Sends mail.")
@@ -242,7 +242,7 @@ async def test_agents_of_one_run_may_act_for_different_users_and_each_says_yes_t
     assert (play.sent("alice"), play.sent("bob")) == (1, 0)
 
 
-async def test_the_hosts_own_tools_are_the_hosts_to_approve() -> None:
+async def test_application_tools_are_approved_by_the_application() -> None:
     from agents import function_tool
 
     async with Play.of("openai_agents") as play:
@@ -317,7 +317,7 @@ SHAPES = [flat, nested, nested_twice, handed_off]
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
 @pytest.mark.parametrize("form", [as_object, as_mapping], ids=lambda form: form.__name__)
 @pytest.mark.parametrize("who", ["alice", "bob", ""], ids=["owner", "another user", "nobody"])
-async def test_a_restored_state_acts_as_whoever_resumes_it(
+async def test_restored_state_acts_as_the_resuming_user(
     shape: Callable[[Agent[Any]], Agent[Any]], form: Callable[[str], tuple[Any, dict[str, Any]]], who: str, play: Play
 ) -> None:
     await play.connect("alice", "bob")
@@ -377,7 +377,7 @@ class Kept(TracingProcessor):
     force_flush = shutdown
 
 
-async def test_nothing_secret_is_in_states_traces_and_logs(caplog: pytest.LogCaptureFixture) -> None:
+async def test_states_traces_and_logs_hold_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     kept = Kept()
     set_trace_processors([])

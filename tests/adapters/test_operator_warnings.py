@@ -58,7 +58,7 @@ async def test_run_without_a_user_is_logged_once(way: str, sandbox: Sandbox, cap
 
 @pytest.mark.parametrize("way", ["act_node", "create_agent"])
 @pytest.mark.parametrize("kept", [True, False])
-async def test_unkept_pause_is_logged_once(
+async def test_pause_without_a_checkpointer_is_logged_once(
     way: str, kept: bool, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     deputy = await build(sandbox)

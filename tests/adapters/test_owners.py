@@ -44,7 +44,7 @@ def yes(asks: list[dict[str, Any]]) -> Command[Any]:
 
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
-async def test_two_middlewares_act_each_for_its_own_user(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_two_middlewares_each_act_for_their_own_user(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     labels = {"name": "gmail_list_labels", "args": {}, "id": "labels"}
     hers = DeputyMiddleware(deputy, "gmail_search_emails", "gmail_send_email", user="alice")
     his = DeputyMiddleware(deputy, "gmail_list_labels", user="bob", name="bobs")
@@ -66,7 +66,9 @@ class Jumping(AgentMiddleware[Any, Any, Any]):
 
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
-async def test_skipped_beginning_is_noted_once_we_are_reached(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_middleware_whose_start_hook_was_skipped_still_records_the_owner(
+    mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
     graph = agent(Jumping(), DeputyMiddleware(deputy, "gmail"), calls=[SEND, SEARCH])
     await run(graph, START, ALICE, mode)
     with pytest.raises(PolicyDenied):
@@ -80,7 +82,9 @@ async def test_skipped_beginning_is_noted_once_we_are_reached(mode: str, deputy:
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("other", [BOB, NOBODY], ids=["bob", "nobody"])
-async def test_pause_of_a_tool_stays_its_owners(other: Context, mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_pause_of_a_tool_belongs_to_its_owner(
+    other: Context, mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
     """A mail that was edited behind the gate is asked about where it is sent."""
     graph = agent(HumanInTheLoopMiddleware({SEND["name"]: True}), DeputyMiddleware(deputy, "gmail"))
     edited = {**SEND["args"], "body": "No, sorry."}

@@ -59,7 +59,7 @@ async def breaks(
 
 @pytest.mark.parametrize("form", ["bare", "map", "nothing"])
 @pytest.mark.parametrize("calls", [[SEND], TWO], ids=["one", "two"])
-async def test_a_gate_that_broke_after_its_wait_is_its_owners(
+async def test_pause_whose_gate_failed_belongs_to_its_owner(
     calls: Any, form: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = plain(deputy)
@@ -80,7 +80,7 @@ async def test_a_gate_that_broke_after_its_wait_is_its_owners(
 @pytest.mark.parametrize("where", ["check_calls", "authorize"])
 @pytest.mark.parametrize("form", ["bare", "map"])
 @pytest.mark.parametrize("calls", [[SEND], TWO], ids=["one", "two"])
-async def test_a_no_after_the_graph_inside_broke_holds(
+async def test_rejection_after_a_failed_inner_graph_holds(
     calls: Any, form: str, where: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = plain(deputy)
@@ -102,7 +102,7 @@ async def test_a_no_after_the_graph_inside_broke_holds(
 
 @pytest.mark.parametrize("where", ["check_calls", "authorize"])
 @pytest.mark.parametrize("calls", [[SEND], TWO], ids=["one", "two"])
-async def test_a_strangers_no_where_the_graph_inside_broke_is_nobodys(
+async def test_rejection_by_another_user_after_a_failed_inner_graph_is_ignored(
     calls: Any, where: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = plain(deputy)
@@ -136,7 +136,7 @@ async def lost(graph: Any, given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("form", ["bare", "map"])
-async def test_a_no_as_a_model_of_ours_is_heard_as_one_in_words(
+async def test_rejection_as_our_model_class_is_accepted(
     form: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = plain(deputy)
@@ -150,7 +150,7 @@ async def test_a_no_as_a_model_of_ours_is_heard_as_one_in_words(
 
 
 @pytest.mark.parametrize("odd", [{1: "a", "b": 2}, {("a",): 1}, {1, 2}, float("nan")], ids=str)
-async def test_an_answer_with_odd_words_beside_it_is_an_answer(
+async def test_answer_with_unknown_extra_fields_is_accepted(
     odd: Any, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = plain(deputy)
@@ -162,7 +162,7 @@ async def test_an_answer_with_odd_words_beside_it_is_an_answer(
     assert tool_messages(state)["send"].status == "success" and len(sandbox.sent(MINE)) == 1
 
 
-async def test_host_pause_keeps_its_answer_when_ours_has_the_same_words(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_application_interrupt_keeps_its_equal_resume_value(deputy: Deputy, sandbox: Sandbox) -> None:
     acting, heard = act_node(deputy, "gmail"), list[Any]()
 
     async def node(state: MessagesState, config: RunnableConfig) -> Any:
@@ -200,7 +200,7 @@ async def test_host_pause_keeps_its_answer_when_ours_has_the_same_words(deputy: 
 @pytest.mark.parametrize("first", ["approve", EDIT], ids=["approve", "edit"])
 @pytest.mark.parametrize("forms", ["bare bare", "bare map", "map bare", "map map"])
 @pytest.mark.parametrize("deep", [False, True], ids=["", "in the graph inside"])
-async def test_a_no_takes_the_place_of_what_a_blocking_run_could_not_write(
+async def test_rejection_replaces_an_approval_that_a_blocking_run_could_not_store(
     deep: bool, forms: str, first: Any, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, (before, after) = plain(deputy), forms.split()
@@ -223,7 +223,7 @@ async def test_a_no_takes_the_place_of_what_a_blocking_run_could_not_write(
 @pytest.mark.parametrize("forms", ["bare bare", "bare map", "map bare", "map map"])
 @pytest.mark.parametrize("what", ["perhaps", "wake", "reject"])
 @pytest.mark.parametrize("calls", [[SEND], TWO], ids=["one", "two"])
-async def test_next_answer_is_heard_alone_when_store_could_not_record_the_first(
+async def test_only_the_next_answer_counts_when_the_first_was_not_stored(
     calls: Any, what: str, forms: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, (before, after) = plain(deputy), forms.split()
@@ -246,7 +246,7 @@ async def test_next_answer_is_heard_alone_when_store_could_not_record_the_first(
 
 
 @pytest.mark.parametrize("calls", [[SEND], TWO], ids=["one", "two"])
-async def test_no_by_position_is_heard_when_store_could_not_record_the_yes(
+async def test_rejection_by_position_counts_when_the_approval_was_not_stored(
     calls: Any, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = plain(deputy, interrupt_mode="hitl")
@@ -259,7 +259,7 @@ async def test_no_by_position_is_heard_when_store_could_not_record_the_yes(
 
 
 @pytest.mark.parametrize("fails", [1, 2, 3, "store"])
-async def test_a_strangers_yes_is_nobodys_where_one_store_cannot_forget_it(
+async def test_approval_by_another_user_is_ignored_when_the_checkpointer_fails(
     fails: Any, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, put, left = plain(deputy), InMemorySaver.aput_writes, [fails]

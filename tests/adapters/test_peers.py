@@ -64,7 +64,7 @@ def one(deputy: Deputy, name: str, **how: Any) -> Any:
 
 
 @pytest.mark.processes
-async def test_peer_N01_waiting_ends_with_a_decline_and_asks_seldom(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_peer_N01_waiting_ends_with_a_denial_and_polls_rarely(deputy: Deputy, sandbox: Sandbox) -> None:
     looked: list[float] = []
     status = deputy.consents.status
 
@@ -82,7 +82,7 @@ async def test_peer_N01_waiting_ends_with_a_decline_and_asks_seldom(deputy: Depu
     assert tool_messages(state)["search"].status == "error" and len(looked) < 50
 
 
-async def test_peer_N03_a_token_that_a_provider_sends_back_does_not_reach_the_model() -> None:
+async def test_peer_N03_token_echoed_by_a_provider_does_not_reach_the_model() -> None:
     kit = Toolkit("echo", "google", api="gmail")
 
     @kit.tool(needs=[any_of(f"{GMAIL}readonly")])
@@ -107,7 +107,7 @@ async def test_peer_N03_a_token_that_a_provider_sends_back_does_not_reach_the_mo
         assert hits(tap.secrets, {"message": dump([answer.content, answer.artifact])}) == []
 
 
-async def test_peer_N05_without_a_user_nobody_shared_is_used(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_peer_N05_run_without_a_user_uses_no_shared_account(deputy: Deputy, sandbox: Sandbox) -> None:
     for somebody in ("anonymous", "default", "1"):
         await connect(deputy, sandbox, "readonly", user=somebody)
     before = sandbox.count("gmail.googleapis.com")
@@ -117,7 +117,7 @@ async def test_peer_N05_without_a_user_nobody_shared_is_used(deputy: Deputy, san
     assert sandbox.count("gmail.googleapis.com") == before
 
 
-async def test_peer_N06_a_call_with_a_grant_costs_the_call_and_nothing_else() -> None:
+async def test_peer_N06_granted_call_sends_only_its_own_request() -> None:
     sandbox = Sandbox()
     line = Recorder(sandbox.transport())
     async with await build(sandbox, transport=line) as deputy:
@@ -147,7 +147,7 @@ async def test_peer_N10_async_tools_are_awaited_and_schemas_keep_enums_and_nesti
         assert await tool.ainvoke(given) == tool.invoke(given) == '["x","y"]'
 
 
-async def test_peer_N10_an_ordinary_failure_is_an_answer_and_freezes_no_graph(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_peer_N10_ordinary_failure_is_an_answer_and_freezes_no_graph(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     sandbox.switches.down = True
     graph = plain(deputy)
@@ -166,7 +166,7 @@ async def test_peer_N11_bare_resume_answers_several_calls(deputy: Deputy, sandbo
 
 
 @pytest.mark.parametrize("result", [[], {}, 0, False, "", None])
-async def test_peer_N12_a_falsy_result_is_no_error_and_details_are_not_for_the_model(result: Any) -> None:
+async def test_peer_N12_falsy_result_is_no_error_and_error_details_are_hidden(result: Any) -> None:
     kit = Toolkit("odd", "google", api="gmail")
 
     @kit.tool(needs=[any_of(f"{GMAIL}readonly")])
@@ -187,7 +187,7 @@ async def test_peer_N12_a_falsy_result_is_no_error_and_details_are_not_for_the_m
         assert failed.status == "error" and "developers" not in dump([failed.content, failed.artifact])
 
 
-async def test_peer_N13_nothing_before_the_pause_is_done_again(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_peer_N13_nothing_before_the_pause_is_repeated(deputy: Deputy, sandbox: Sandbox) -> None:
     spoken: list[int] = []
 
     def respond(messages: list[AnyMessage]) -> AIMessage:
@@ -202,7 +202,9 @@ async def test_peer_N13_nothing_before_the_pause_is_done_again(deputy: Deputy, s
     assert spoken == [1, 3]
 
 
-async def test_peer_N20_users_in_one_graph_and_one_process_each_get_their_own(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_peer_N20_users_in_one_graph_and_process_each_get_their_own_data(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
     await connect(deputy, sandbox, "readonly")
     await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
     act, node = plain(deputy), wired(ToolNode(tools(deputy, "gmail")))
@@ -219,7 +221,7 @@ async def test_peer_N20_users_in_one_graph_and_one_process_each_get_their_own(de
     assert stranger["messages"][-1].status == "error"
 
 
-async def test_peer_N22_every_pause_has_an_id_of_its_own(deputy: Deputy) -> None:
+async def test_peer_N22_every_pause_has_its_own_id(deputy: Deputy) -> None:
     graph = fan_out(deputy, InMemorySaver())
     await graph.ainvoke(asking(SEARCH, SEND), config(), context=ALICE)
     first, second = (await graph.aget_state(config())).interrupts
@@ -227,7 +229,7 @@ async def test_peer_N22_every_pause_has_an_id_of_its_own(deputy: Deputy) -> None
 
 
 @pytest.mark.processes
-async def test_peer_N23_five_users_at_once_take_about_as_long_as_one_and_sync_tools_exist() -> None:
+async def test_peer_N23_five_concurrent_users_take_about_as_long_as_one() -> None:
     class Slow(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             if request.url.host == "gmail.googleapis.com":
@@ -247,7 +249,7 @@ async def test_peer_N23_five_users_at_once_take_about_as_long_as_one_and_sync_to
 
 
 @pytest.mark.parametrize("number", ["N24", "N91"])
-def test_peer_N24_N91_no_newer_release_of_a_framework_is_shut_out(number: str) -> None:
+def test_peer_N24_N91_framework_requirements_have_no_upper_limit(number: str) -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     named = [need for extra in ("langchain", "langgraph") for need in project["optional-dependencies"][extra]]
     frameworks = [need for need in named if not need.startswith("deputize[")]
@@ -255,7 +257,7 @@ def test_peer_N24_N91_no_newer_release_of_a_framework_is_shut_out(number: str) -
 
 
 @pytest.mark.parametrize("way", ["act_node", "create_agent", "ToolNode", "tool"])
-async def test_peer_N31_N90_no_link_is_among_what_a_model_reads(way: str, deputy: Deputy) -> None:
+async def test_peer_N31_N90_messages_for_the_model_contain_no_link(way: str, deputy: Deputy) -> None:
     start: dict[str, Any] = {"messages": [HumanMessage("go on")]} if way == "create_agent" else asking(SEARCH)
     read: list[Any]
     if way == "tool":
@@ -270,13 +272,13 @@ async def test_peer_N31_N90_no_link_is_among_what_a_model_reads(way: str, deputy
     assert "/connect/" not in str([message.content for message in read])
 
 
-async def test_peer_N32_N114_tools_are_there_for_sync_and_async_callers(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_peer_N32_N114_tools_work_for_sync_and_async_callers(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     tool = one(deputy, SEARCH["name"], user="alice")
     assert await tool.ainvoke(SEARCH["args"]) == await asyncio.to_thread(tool.invoke, SEARCH["args"])
 
 
-async def test_peer_N50_N51_early_resumes_begin_no_second_consent(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_peer_N50_N51_early_resumes_start_no_second_consent(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
     [first] = await consents_of(deputy, graph, config())
@@ -289,7 +291,7 @@ async def test_peer_N50_N51_early_resumes_begin_no_second_consent(deputy: Deputy
 
 
 @pytest.mark.parametrize("module", ["langchain", "langgraph", "middleware"])
-def test_peer_N52_N135_no_name_of_an_adapter_speaks_of_tokens(module: str) -> None:
+def test_peer_N52_N135_adapter_has_no_public_name_about_tokens(module: str) -> None:
     adapter = getattr(deputize.adapters, module)
     assert not [name for name in dir(adapter) if "token" in name.lower() or "secret" in name.lower()]
 
@@ -300,13 +302,13 @@ async def test_peer_N70_no_tool_asks_the_model_for_a_token(deputy: Deputy) -> No
         assert not [name for name in shown["properties"] if "token" in name and name != "page_token"], tool.name
 
 
-async def test_peer_N71_a_missing_consent_pauses_at_once_and_blocks_nobody(deputy: Deputy) -> None:
+async def test_peer_N71_missing_consent_pauses_immediately(deputy: Deputy) -> None:
     began = time.monotonic()
     out = await plain(deputy).ainvoke(asking(SEARCH), config(), context=ALICE, version="v2")
     assert out.interrupts and time.monotonic() - began < 30
 
 
-async def test_peer_N110_a_tool_object_holds_no_secret_and_serves_every_user(sandbox: Sandbox) -> None:
+async def test_peer_N110_tool_object_holds_no_secret_and_serves_every_user(sandbox: Sandbox) -> None:
     tap = Wiretap(sandbox.transport())
     async with await build(sandbox, transport=tap) as deputy:
         await connect(deputy, sandbox, "readonly")
@@ -316,7 +318,7 @@ async def test_peer_N110_a_tool_object_holds_no_secret_and_serves_every_user(san
         assert {"access_token", "refresh_token"} <= tap.kinds() and hits(tap.secrets, {"tools": shown}) == []
 
 
-async def test_peer_N140_N141_neither_configurable_nor_a_stored_error_holds_a_secret(sandbox: Sandbox) -> None:
+async def test_peer_N140_N141_configurable_and_stored_errors_hold_no_secret(sandbox: Sandbox) -> None:
     tap, saver = Wiretap(sandbox.transport()), InMemorySaver()
     async with await build(sandbox, transport=tap) as deputy:
         await connect(deputy, sandbox, "readonly", "send")
@@ -343,7 +345,7 @@ async def test_peer_N142_siblings_of_a_paused_call_run_once(deputy: Deputy, sand
     assert len(sandbox.sent("alice@example.test")) == 1 and sandbox.count("gmail.googleapis.com") - before == once
 
 
-async def test_peer_N143_what_answers_one_question_is_no_answer_to_another(sandbox: Sandbox, deputy: Deputy) -> None:
+async def test_peer_N143_answer_to_one_request_does_not_answer_another(sandbox: Sandbox, deputy: Deputy) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     other = {**SEND, "id": "other", "args": {**SEND["args"], "body": "No."}}

@@ -66,7 +66,7 @@ async def seat(server: str, mode: str, folder: Path, line: Wiretap) -> AsyncIter
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_conversation_in_postgres_goes_on_in_another_process(server: str, mode: str, tmp_path: Path) -> None:
+async def test_conversation_in_postgres_continues_in_another_process(server: str, mode: str, tmp_path: Path) -> None:
     sandbox = Sandbox()
     line = Wiretap(sandbox.transport())
     async with seat(server, mode, tmp_path, line) as first:

@@ -46,7 +46,7 @@ async def play() -> AsyncIterator[Play]:
 # ------------------------------------------------------------- the toolset
 
 
-async def test_a_model_sees_the_deputys_own_descriptions_and_no_way_to_name_a_user(deputy: Deputy) -> None:
+async def test_model_sees_our_descriptions_and_no_user_argument(deputy: Deputy) -> None:
     model = TestModel(call_tools=[])
     toolset = DeputyToolset(deputy, "gmail", "calendar", user="alice")
     assert isinstance(toolset, AbstractToolset) and toolset.id == "deputize-gmail-calendar"
@@ -61,13 +61,13 @@ async def test_a_model_sees_the_deputys_own_descriptions_and_no_way_to_name_a_us
         assert tool.sequential != tool.metadata["read_only"], "writes keep the order of the message"
 
 
-async def test_the_model_is_told_of_texts_from_outside(deputy: Deputy) -> None:
+async def test_model_gets_the_system_prompt(deputy: Deputy) -> None:
     told: list[str] = []
     await agent_of(deputy, SEARCH, told=told).run("go on", deps=Deps("alice"))
     assert "untrusted" in told[0]
 
 
-async def test_deferred_tool_is_searched_shown_and_asked_as_others(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_deferred_tool_is_searched_shown_and_requested_as_others(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly", "send")
     shown: list[set[str]] = []
 
@@ -91,7 +91,7 @@ async def test_deferred_tool_is_searched_shown_and_asked_as_others(deputy: Deput
     assert done.output == "done" and len(sandbox.sent("alice@example.test")) == 1
 
 
-async def test_two_toolsets_of_one_agent_have_ids_of_their_own(deputy: Deputy) -> None:
+async def test_two_toolsets_of_one_agent_have_their_own_ids(deputy: Deputy) -> None:
     one, other = (
         DeputyToolset(deputy, "gmail", user="alice"),
         DeputyToolset(deputy, "calendar", user="alice", id="days"),
@@ -107,13 +107,13 @@ async def test_two_toolsets_of_one_agent_have_ids_of_their_own(deputy: Deputy) -
 # ------------------------------------------------------------- arguments, users, errors
 
 
-async def test_arguments_that_are_no_object_are_asked_for_again(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_arguments_that_are_not_an_object_are_requested_again(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     turn = await Runs().start(deputy, {**SEARCH, "args": "[1]"})
     assert "dict" in turn.text and "gmail.googleapis.com" not in {seen.host for seen in sandbox.requests}
 
 
-async def test_a_bound_user_needs_no_dependencies(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_bound_user_needs_no_dependencies(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly", user=User("alice", "acme"))
     toolset = DeputyToolset(deputy, "gmail", user=User("alice", "acme"))
     done = await Agent(model_of([SEARCH]), toolsets=[toolset]).run("go on")
@@ -135,7 +135,7 @@ async def test_another_tenant_is_another_user(deputy: Deputy) -> None:
 
 
 @pytest.mark.parametrize("denial", [False, ToolDenied("Alice says no.")])
-async def test_what_the_host_denies_by_itself_is_recorded_as_a_no(denial: Any, play: Play) -> None:
+async def test_denial_by_the_application_is_recorded_as_a_rejection(denial: Any, play: Play) -> None:
     await play.connect("alice")
     turn = await play.runs.start(play.deputy, SEND)
     [approval] = turn.ids("approval")
@@ -147,7 +147,7 @@ async def test_what_the_host_denies_by_itself_is_recorded_as_a_no(denial: Any, p
     assert play.sent() == 0 and "Sent." not in end.text
 
 
-async def test_nobody_denies_what_another_user_was_asked(play: Play) -> None:
+async def test_denial_of_another_users_request_is_refused(play: Play) -> None:
     await play.connect("alice", "bob")
     turn = await play.runs.start(play.deputy, SEND)
     denial = DeferredToolResults(approvals={"send": False})
@@ -157,7 +157,7 @@ async def test_nobody_denies_what_another_user_was_asked(play: Play) -> None:
     assert "Sent." in end.text and play.sent() == 1
 
 
-async def test_a_decision_without_the_approval_that_was_shown_is_a_wake_up(play: Play) -> None:
+async def test_decision_without_the_shown_approval_only_resumes(play: Play) -> None:
     await play.connect("alice")
     turn = await play.runs.start(play.deputy, SEND)
     for told in (
@@ -171,7 +171,7 @@ async def test_a_decision_without_the_approval_that_was_shown_is_a_wake_up(play:
         assert again.kinds == {"approval"} and play.sent() == 0
 
 
-async def test_a_history_that_names_another_owner_gives_nobody_more(play: Play) -> None:
+async def test_history_naming_another_owner_grants_nothing(play: Play) -> None:
     """Bob has written himself into Alice's history: he acts as Bob, and her approval is not his to give."""
     await play.connect("alice", "bob")
     turn = await play.runs.start(play.deputy, SEND)
@@ -184,7 +184,7 @@ async def test_a_history_that_names_another_owner_gives_nobody_more(play: Play) 
 
 
 @pytest.mark.parametrize("note", ["x", [], {"approvals": ["x"]}, {"approvals": {"send": "another"}}])
-async def test_a_note_that_says_nonsense_proves_nothing(note: Any, play: Play) -> None:
+async def test_forged_history_note_proves_nothing(note: Any, play: Play) -> None:
     await play.connect("alice")
     turn = await play.runs.start(play.deputy, SEND)
     kept = json.loads(turn.saved)
@@ -202,7 +202,7 @@ async def test_a_note_that_says_nonsense_proves_nothing(note: Any, play: Play) -
     assert "Sent." in end.text and play.sent() == 1
 
 
-async def test_calls_of_other_toolsets_are_the_hosts_to_answer(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_calls_of_other_toolsets_are_left_to_the_application(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     agent = agent_of(deputy, {"name": "own", "args": {}, "id": "own"}, SEND)
     agent.tool_plain(requires_approval=True, name="own")(lambda: "own done")
@@ -218,7 +218,7 @@ async def test_calls_of_other_toolsets_are_the_hosts_to_answer(deputy: Deputy, s
 
 @pytest.mark.parametrize("first", ["send", "search"])
 @pytest.mark.parametrize("way", ["prefixed", "renamed", "both"])
-async def test_renaming_toolset_asks_for_one_consent(way: str, first: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_renaming_toolset_requests_one_consent(way: str, first: str, deputy: Deputy, sandbox: Sandbox) -> None:
     toolset: Any = DeputyToolset(deputy, "gmail", user="alice")
     names: dict[str, str] = {"gmail_send_email": "send", "gmail_search_emails": "find"} if way != "prefixed" else {}
     if names:
@@ -254,7 +254,7 @@ class Signing(WrapperToolset[Any]):
 
 
 @pytest.mark.parametrize("decision", ["approve", "edit", "reject"])
-async def test_call_of_a_wrapping_toolset_is_shown_and_sent_as_wrapped(decision: str, play: Play) -> None:
+async def test_call_of_a_wrapping_toolset_is_previewed_and_sent_as_wrapped(decision: str, play: Play) -> None:
     await play.connect("alice")
     toolset = Signing(DeputyToolset(play.deputy, "gmail", user="alice"))
     agent = Agent(model_of([SEND]), toolsets=[toolset], output_type=[str, DeferredToolRequests])
@@ -273,7 +273,7 @@ async def test_call_of_a_wrapping_toolset_is_shown_and_sent_as_wrapped(decision:
     assert found and found.status != "pending"
 
 
-async def test_a_yes_to_what_was_shown_is_none_to_other_arguments(play: Play) -> None:
+async def test_approval_is_not_valid_for_other_arguments(play: Play) -> None:
     await play.connect("alice")
     turn = await play.runs.start(play.deputy, SEND)
     [approval] = turn.ids("approval")
@@ -288,7 +288,7 @@ async def test_a_yes_to_what_was_shown_is_none_to_other_arguments(play: Play) ->
 # ------------------------------------------------------------- other ways to run
 
 
-async def test_a_blocking_run_asks_and_sends_once(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_blocking_run_asks_and_sends_once(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     agent = agent_of(deputy, SEND)
 
@@ -305,7 +305,7 @@ async def test_a_blocking_run_asks_and_sends_once(deputy: Deputy, sandbox: Sandb
     assert "Sent." in done.output and len(sandbox.sent("alice@example.test")) == 1
 
 
-async def test_a_streamed_run_asks_and_sends_once(play: Play) -> None:
+async def test_streamed_run_asks_and_sends_once(play: Play) -> None:
     await play.connect("alice")
     agent = agent_of(play.deputy, SEND)
     paused = await agent.run("go on", deps=Deps("alice"))
@@ -319,7 +319,7 @@ async def test_a_streamed_run_asks_and_sends_once(play: Play) -> None:
     assert run.result and "Sent." in str(run.result.output) and play.sent() == 1 and "CallToolsNode" in seen
 
 
-async def test_the_history_notes_for_whom_calls_were_made(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_history_notes_the_user_of_its_calls(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     done = await agent_of(deputy, SEARCH, {**SEARCH, "id": "other"}).run("go on", deps=Deps("alice"))
     asked = [message for message in done.all_messages() if isinstance(message, ModelResponse)]
@@ -331,7 +331,7 @@ async def test_the_history_notes_for_whom_calls_were_made(deputy: Deputy, sandbo
 
 
 @pytest.mark.parametrize("content", [True, False])
-async def test_no_secret_is_in_runs_spans_or_logs(content: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_runs_spans_and_logs_hold_no_secret(content: bool, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))

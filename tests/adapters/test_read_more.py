@@ -146,7 +146,7 @@ def alice(deputy: Deputy, sandbox: Sandbox, grant: Granting) -> Deputy:
 
 @pytest.mark.parametrize("nulls", [False, True], ids=["", "nulls"])
 @pytest.mark.parametrize("drive", [by_pydantic_ai, by_openai_agents, by_google_adk, by_llamaindex])
-async def test_a_model_follows_a_long_text_to_its_end(alice: Deputy, drive: Any, nulls: bool) -> None:
+async def test_model_reads_a_long_text_to_its_end(alice: Deputy, drive: Any, nulls: bool) -> None:
     follower = Follower(nulls)
     await drive(alice, follower)
     assert "".join(follower.parts).encode() == TEXT.encode() and len(follower.parts) > 5

@@ -27,7 +27,7 @@ OLD = [
 
 @pytest.mark.processes
 @pytest.mark.parametrize(("adapter", "package", "old", "works"), sample(OLD, spread=True))
-def test_adapter_refuses_on_import_a_release_that_fails_later(adapter: str, package: str, old: str, works: str) -> None:
+def test_adapter_refuses_an_unsupported_release_on_import(adapter: str, package: str, old: str, works: str) -> None:
     code = f"""
 import importlib.metadata as metadata
 real = metadata.version
@@ -50,7 +50,7 @@ import deputize.adapters.{adapter}
         ("pydantic_ai", "pydantic_ai", "pydantic-ai"),
     ],
 )
-def test_an_adapter_says_what_to_install_when_its_framework_is_missing(adapter: str, missing: str, extra: str) -> None:
+def test_missing_framework_error_says_what_to_install(adapter: str, missing: str, extra: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; import deputize.adapters.{adapter}"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert f"SettingsError: {missing.partition('.')[0]} is not installed." in ended.stderr
@@ -60,7 +60,7 @@ def test_an_adapter_says_what_to_install_when_its_framework_is_missing(adapter: 
 @pytest.mark.parametrize(
     ("holder", "name"), llamaindex_delivery.USED, ids=lambda value: getattr(value, "__name__", value)
 )
-def test_a_name_that_llamaindex_has_changed_inside_is_refused_by_name(holder: type, name: str) -> None:
+def test_renamed_llamaindex_internal_is_refused_by_name(holder: type, name: str) -> None:
     releases.require_names("llama-index-workflows", releases.LLAMAINDEX, (holder, name))
 
     class Changed:
@@ -71,7 +71,7 @@ def test_a_name_that_llamaindex_has_changed_inside_is_refused_by_name(holder: ty
     assert refused.value.hint == "pip install 'llama-index-workflows>=2.24.1'"
 
 
-def test_what_is_checked_on_import_is_what_the_project_declares() -> None:
+def test_release_check_matches_the_declared_requirement() -> None:
     declared = {
         line.split(">=")[0]: line.split(">=")[1].split(",")[0]
         for extra in ("google-adk", "langgraph", "llamaindex", "openai-agents", "pydantic-ai")

@@ -44,7 +44,9 @@ def told(state: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("way", ["act_node", "create_agent"])
-async def test_two_calls_of_one_id_are_asked_apart_and_done_once(deputy: Deputy, sandbox: Sandbox, way: str) -> None:
+async def test_two_calls_with_one_id_are_requested_separately_and_done_once(
+    deputy: Deputy, sandbox: Sandbox, way: str
+) -> None:
     graph, start = graph_of(way, deputy)
     await graph.ainvoke(start, config(), context=ALICE)
     state = await decided(graph, bob="approve", carol="approve")
@@ -55,7 +57,9 @@ async def test_two_calls_of_one_id_are_asked_apart_and_done_once(deputy: Deputy,
 
 @pytest.mark.parametrize("way", ["act_node", "create_agent"])
 @pytest.mark.parametrize("together", [True, False])
-async def test_no_to_one_answers_not_the_other(deputy: Deputy, sandbox: Sandbox, way: str, together: bool) -> None:
+async def test_rejection_of_one_call_does_not_reject_the_other(
+    deputy: Deputy, sandbox: Sandbox, way: str, together: bool
+) -> None:
     graph, start = graph_of(way, deputy)
     await graph.ainvoke(start, config(), context=ALICE)
     if together:
@@ -66,7 +70,7 @@ async def test_no_to_one_answers_not_the_other(deputy: Deputy, sandbox: Sandbox,
     assert receivers(sandbox) == ["carol"] and told(state) in (["error", "success"], ["error"])
 
 
-async def test_forked_act_with_another_receiver_is_asked_and_sent(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_forked_act_with_another_recipient_is_requested_and_sent(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     first = await decided(graph, bob="approve")
@@ -83,7 +87,7 @@ async def test_forked_act_with_another_receiver_is_asked_and_sent(deputy: Deputy
     assert receivers(sandbox) == ["bob", "carol"] and told(state) == ["success"]
 
 
-async def test_a_done_act_that_is_only_replayed_is_not_sent_again(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_replayed_completed_act_is_not_sent_again(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     first = await decided(graph, bob="approve")
@@ -95,7 +99,7 @@ async def test_a_done_act_that_is_only_replayed_is_not_sent_again(deputy: Deputy
 
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 @pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning")
-async def test_llamaindex_sends_both_of_two_calls_of_one_id(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_llamaindex_sends_both_of_two_calls_with_one_id(deputy: Deputy, sandbox: Sandbox) -> None:
     handler = llamaindex_agents.agent("FunctionAgent", deputy, SEND, CAROL).run("go on")
     for request in await llamaindex_agents.asked(handler, 2):
         handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="alice", decision="approve"))

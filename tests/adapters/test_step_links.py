@@ -12,7 +12,7 @@ __all__ = ["world"]
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_all_calls_of_a_message_have_one_link(way: str, world: World) -> None:
+async def test_all_calls_of_a_message_share_one_request_link(way: str, world: World) -> None:
     calls = [send_draft(await world.draft(), "one"), send_draft(await world.draft(), "two")]
     first, second = await begun(way, graph_of(way, world, *calls), *calls)
     assert first["link"] != second["link"] and first["request_id"] == second["request_id"] != ""
@@ -24,7 +24,7 @@ async def test_all_calls_of_a_message_have_one_link(way: str, world: World) -> N
 
 
 @llama
-async def test_an_event_has_the_link_of_its_run(world: World) -> None:
+async def test_event_has_the_request_link_of_its_run(world: World) -> None:
     handler = llamaindex_agents.agent("FunctionAgent", world.deputy, send_draft(await world.draft())).run("go on")
     [ask] = await llamaindex_agents.asked(handler)
     assert isinstance(ask, ApprovalRequest) and ask.request_link.endswith(f"/asks/{ask.request_id}") and ask.request_id

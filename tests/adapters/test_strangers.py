@@ -41,7 +41,7 @@ async def paused(deputy: Deputy, sandbox: Sandbox) -> Graph:
 @pytest.mark.parametrize("second", ["bare", "map"])
 @pytest.mark.parametrize("first", ["bare", "map"])
 @pytest.mark.parametrize("answer", ["wake", "reject", "approve"])
-async def test_a_strangers_yes_is_never_the_owners(
+async def test_approval_by_another_user_never_counts_for_the_owner(
     first: str, second: str, answer: str, sandbox: Sandbox, deputy: Deputy
 ) -> None:
     graph = await paused(deputy, sandbox)
@@ -64,7 +64,7 @@ async def test_a_strangers_yes_is_never_the_owners(
 @pytest.mark.parametrize("calls", [(SEND,), (SEND, OTHER)], ids=["one call", "two calls"])
 @pytest.mark.parametrize("saver", ["kept", "failing", "dropping"])
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-async def test_the_owners_yes_is_heard_after_a_strangers_and_a_strangers_never(
+async def test_owners_approval_counts_after_another_users_which_is_ignored(
     durability: Any,
     saver: str,
     calls: Any,
@@ -106,7 +106,7 @@ async def test_the_owners_yes_is_heard_after_a_strangers_and_a_strangers_never(
 
 
 @pytest.mark.parametrize("late", ["approve", "reject"])
-async def test_a_decision_made_elsewhere_counts_and_a_late_one_does_not_block_the_graph(
+async def test_decision_made_elsewhere_counts_and_a_late_one_does_not_block_the_graph(
     late: str, sandbox: Sandbox, deputy: Deputy
 ) -> None:
     graph = await paused(deputy, sandbox)

@@ -166,7 +166,7 @@ async def test_tool_events_stream_from_the_node(
 @of_calls
 @shapes
 @modes
-async def test_callbacks_hear_the_nodes_name(calls: Any, shape: str, blocking: bool, deputy: Deputy) -> None:
+async def test_callbacks_receive_the_nodes_name(calls: Any, shape: str, blocking: bool, deputy: Deputy) -> None:
     seen = []
     for node, host in nodes(deputy):
         graph, heard = around(node, shape), Started()
@@ -206,7 +206,7 @@ def told_of(event: Any) -> Any:
 
 @modes
 @pytest.mark.parametrize("calls", [[SEND], [SEND, SECOND], [HOST, SEND]], ids=str)
-async def test_so_it_is_after_a_yes(calls: Any, blocking: bool, sandbox: Sandbox) -> None:
+async def test_streams_after_an_approval_match_tool_node(calls: Any, blocking: bool, sandbox: Sandbox) -> None:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "send", "readonly")
         (twin, _), (node, _) = nodes(deputy)
@@ -220,7 +220,9 @@ async def test_so_it_is_after_a_yes(calls: Any, blocking: bool, sandbox: Sandbox
 
 @modes
 @of_calls
-async def test_done_act_is_told_within_few_steps(calls: Any, blocking: bool, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_completed_act_is_reported_within_few_steps(
+    calls: Any, blocking: bool, deputy: Deputy, sandbox: Sandbox
+) -> None:
     """The graph inside has steps of its own: a mail would have gone, and the run have failed."""
     (_, _), (node, host) = nodes(deputy)
     graph, where = around(node, "a node"), {**config(), "recursion_limit": 2}

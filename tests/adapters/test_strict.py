@@ -74,7 +74,7 @@ def shown(bound: Sequence[dict[str, Any]], name: str = "gmail_search_emails") ->
     return dict(found)
 
 
-def test_every_tool_is_bound_strictly_as_openai_takes_it(sandbox: Sandbox) -> None:
+def test_every_tool_schema_is_valid_in_openai_strict_mode(sandbox: Sandbox) -> None:
     from deputize.sandbox.deputies import new_deputy
 
     deputy = new_deputy(sandbox)
@@ -89,7 +89,9 @@ def test_every_tool_is_bound_strictly_as_openai_takes_it(sandbox: Sandbox) -> No
 @pytest.mark.parametrize(
     "form", [ProviderStrategy(Answer), AutoStrategy(Answer), Answer], ids=["provider", "auto", "raw"]
 )
-async def test_agent_with_a_result_form_offers_and_takes_null(deputy: Deputy, openai_model: Binding, form: Any) -> None:
+async def test_agent_with_a_response_format_offers_and_accepts_null(
+    deputy: Deputy, openai_model: Binding, form: Any
+) -> None:
     middleware = DeputyMiddleware(deputy, "gmail")
     agent: Any = create_agent(openai_model, middleware=[middleware], response_format=form, context_schema=Context)
     state = await agent.ainvoke({"messages": [("user", "go")]}, config(), context=Context("alice"))
@@ -105,7 +107,7 @@ async def test_agent_with_a_result_form_offers_and_takes_null(deputy: Deputy, op
 
 
 @pytest.mark.parametrize("search", [False, True])
-async def test_model_setting_offers_null_with_search_and_other_marks(deputy: Deputy, search: bool) -> None:
+async def test_strict_model_setting_offers_null_with_search_and_other_marks(deputy: Deputy, search: bool) -> None:
     @wrap_model_call
     async def settings(request: ModelRequest[Any], handler: Any) -> Any:
         marked = [one.model_copy(update={"tags": ["x"]}) if isinstance(one, ActTool) else one for one in request.tools]
@@ -119,7 +121,7 @@ async def test_model_setting_offers_null_with_search_and_other_marks(deputy: Dep
 
 
 @pytest.mark.parametrize("said", [None, False])
-async def test_openais_responses_api_is_strict_where_nothing_is_said(
+async def test_openai_responses_api_is_strict_by_default(
     deputy: Deputy, openai_model: Binding, monkeypatch: pytest.MonkeyPatch, said: bool | None
 ) -> None:
     """It makes every property required, and takes out none of them."""
@@ -139,14 +141,14 @@ async def test_openais_responses_api_is_strict_where_nothing_is_said(
 
 
 @pytest.mark.parametrize("form", [None, ToolStrategy(Answer)], ids=["none", "tool"])
-async def test_without_strict_the_schemas_stay_word_for_word(deputy: Deputy, openai_model: Binding, form: Any) -> None:
+async def test_schemas_without_strict_are_unchanged(deputy: Deputy, openai_model: Binding, form: Any) -> None:
     agent: Any = create_agent(openai_model, middleware=[DeputyMiddleware(deputy, "gmail")], response_format=form)
     await agent.ainvoke({"messages": [("user", "go")]}, config())
     for one in deputy.tools("gmail"):
         assert shown(openai_model.bound, one.name)["properties"] == one.schema["properties"]
 
 
-async def test_whoever_binds_by_themselves_asks_for_it_and_calls_by_any_way(deputy: Deputy) -> None:
+async def test_manually_bound_strict_tools_accept_null(deputy: Deputy) -> None:
     bundle = DeputyToolkit(deputy=deputy, toolkits=("gmail",), user="alice", strict=True).get_tools()
     strict = {one.name: one for one in tools(deputy, "gmail", user="alice", strict=True)}
     found = ToolSearch(deputy, [*strict.values()], always=["gmail_search_emails"]).bound([])

@@ -80,16 +80,16 @@ def modules() -> dict[str, ast.Module]:
     return {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in ADAPTERS}
 
 
-def test_adapters_use_only_what_the_surface_states(modules: dict[str, ast.Module]) -> None:
+def test_adapters_use_only_the_deputy_protocol(modules: dict[str, ast.Module]) -> None:
     found = {name: set(used(tree)) - STATED for name, tree in modules.items()}
     assert {name: more for name, more in found.items() if more} == {}
 
 
-def test_the_surface_states_only_what_adapters_use(modules: dict[str, ast.Module]) -> None:
+def test_deputy_protocol_has_only_what_adapters_use(modules: dict[str, ast.Module]) -> None:
     assert set(chain.from_iterable(map(used, modules.values()))) == STATED
 
 
-def test_adapters_annotate_the_deputys_surface_for_type_checkers(
+def test_adapters_annotate_the_deputy_with_the_protocol(
     modules: dict[str, ast.Module],
 ) -> None:
     said = {name: set(annotated(tree)) for name, tree in modules.items()}
@@ -102,7 +102,7 @@ def test_adapters_import_only_public_names_of_the_core(modules: dict[str, ast.Mo
 
 
 @pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: module_of(path))
-def test_each_module_says_what_it_offers_and_gives_siblings_nothing_else(path: Path) -> None:
+def test_each_module_exports_all_that_siblings_use(path: Path) -> None:
     name = module_of(path)
     module = importlib.import_module(name)
     offered = set(module.__all__)
@@ -116,7 +116,7 @@ def test_each_module_says_what_it_offers_and_gives_siblings_nothing_else(path: P
     "maker",
     [tools, DeputyToolkit, act_node, DeputyMiddleware, DeputyToolSpec, DeputyToolset, GoogleToolset, openai_tools],
 )
-def test_what_adapters_have_in_common_has_the_same_name_and_order(maker: Any) -> None:
+def test_common_parameters_of_adapters_have_equal_names_and_order(maker: Any) -> None:
     common = [
         "deputy",
         "toolkits",
@@ -132,7 +132,7 @@ def test_what_adapters_have_in_common_has_the_same_name_and_order(maker: Any) ->
 
 
 @pytest.mark.parametrize("method", sorted(STATED))
-def test_a_deputy_has_each_method_of_the_surface_with_the_same_parameters(method: str) -> None:
+def test_deputy_has_each_protocol_method_with_equal_parameters(method: str) -> None:
     """mypy compares types; this finds a default that differs, which it does not."""
     stated = inspect.signature(getattr(DeputyProtocol, method)).parameters
     real = inspect.signature(getattr(Deputy, method)).parameters
@@ -151,7 +151,7 @@ def test_a_deputy_has_each_method_of_the_surface_with_the_same_parameters(method
         "if (it := deputy): pass",
     ],
 )
-def test_whatever_reaches_behind_the_surface_is_found(code: str) -> None:
+def test_use_of_private_deputy_names_is_detected(code: str) -> None:
     assert set(used(ast.parse(code))) - STATED
 
 
@@ -179,7 +179,7 @@ class Fake:
     derive_key: Any = run
 
 
-async def test_an_adapter_works_with_whatever_has_the_methods_of_the_surface() -> None:
+async def test_adapter_works_with_any_object_implementing_the_protocol() -> None:
     fake = Fake()
     search = next(tool for tool in tools(fake, user="alice") if tool.name == "gmail_search")
     assert await search.ainvoke({}) == "gmail_search as alice"

@@ -96,7 +96,7 @@ def yes(*asks: dict[str, Any]) -> Command[Any]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_graph_pauses_again_for_a_draft_that_was_rewritten_after_the_yes(way: str, world: World) -> None:
+async def test_graph_pauses_again_for_a_draft_rewritten_after_approval(way: str, world: World) -> None:
     call = send_draft(await world.draft())
     graph = graph_of(way, world, call)
     [first] = await begun(way, graph, call)
@@ -117,7 +117,7 @@ async def test_a_graph_pauses_again_for_a_draft_that_was_rewritten_after_the_yes
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_graph_sends_what_was_shown_though_the_draft_is_swapped_on_the_way(way: str, world: World) -> None:
+async def test_graph_sends_the_previewed_draft_when_it_is_swapped(way: str, world: World) -> None:
     call = send_draft(await world.draft())
     graph = graph_of(way, world, call)
     asks = await begun(way, graph, call)
@@ -149,7 +149,7 @@ def asks_for_others(act: Act) -> Verdict:
     return Verdict.ASK if act.show and act.show.audience > Audience.SELF else Verdict.ALLOW
 
 
-async def test_save_and_send_in_one_message_are_one_pause_that_shows_the_new_text(world: World) -> None:
+async def test_save_and_send_in_one_message_pause_once_with_the_new_text(world: World) -> None:
     draft = await world.draft()
     world.deputy.policy = asks_for_others
     save = {"name": "gmail_save_draft", "args": {"draft_id": draft, "body": "Other text."}, "id": "save"}
@@ -161,7 +161,7 @@ async def test_save_and_send_in_one_message_are_one_pause_that_shows_the_new_tex
     assert world.sent == [("bob@example.test", "Other text.")]
 
 
-async def test_what_stands_after_a_question_waits_with_it(world: World) -> None:
+async def test_call_after_a_pending_call_waits_with_it(world: World) -> None:
     draft = await world.draft()
     world.deputy.policy = asks_for_others
     save = {"name": "gmail_save_draft", "args": {"draft_id": draft, "body": "Other text."}, "id": "save"}
@@ -173,7 +173,9 @@ async def test_what_stands_after_a_question_waits_with_it(world: World) -> None:
 
 
 @pytest.mark.parametrize("first", ["change", "send"])
-async def test_changing_and_sending_a_draft_in_one_message_sends_only_what_was_seen(world: World, first: str) -> None:
+async def test_changing_and_sending_a_draft_in_one_message_sends_only_what_was_previewed(
+    world: World, first: str
+) -> None:
     draft = await world.draft()
     change = {"name": "gmail_save_draft", "args": {"draft_id": draft, "body": "Other text."}, "id": "change"}
     calls = [change, send_draft(draft)] if first == "change" else [send_draft(draft), change]
@@ -192,7 +194,7 @@ async def test_changing_and_sending_a_draft_in_one_message_sends_only_what_was_s
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_pause_shows_words_as_they_leave_and_where_the_rest_is(way: str, world: World) -> None:
+async def test_pause_shows_text_as_sent_and_where_the_rest_is(way: str, world: World) -> None:
     body = "cookie: chocolate chip\nPay b\u043eb\u202e\n" + "word " * 1000
     call = {**SEND, "args": {**SEND["args"], "body": body}}
     [ask] = await begun(way, graph_of(way, world, call), call)
@@ -212,7 +214,7 @@ async def test_a_pause_shows_words_as_they_leave_and_where_the_rest_is(way: str,
 
 @llama
 @pytest.mark.parametrize("kind", llamaindex_agents.KINDS)
-async def test_a_run_asks_again_for_a_draft_that_was_rewritten_after_the_yes(kind: str, world: World) -> None:
+async def test_llamaindex_run_asks_again_for_a_draft_rewritten_after_approval(kind: str, world: World) -> None:
     draft = await world.draft()
     handler = llamaindex_agents.agent(kind, world.deputy, send_draft(draft)).run("go on")
     [first] = await llamaindex_agents.asked(handler)
@@ -231,7 +233,7 @@ async def test_a_run_asks_again_for_a_draft_that_was_rewritten_after_the_yes(kin
 
 
 @llama
-async def test_a_run_sends_what_was_shown_though_the_draft_is_swapped_on_the_way(world: World) -> None:
+async def test_llamaindex_run_sends_the_previewed_draft_when_it_is_swapped(world: World) -> None:
     draft = await world.draft()
     handler = llamaindex_agents.agent("FunctionAgent", world.deputy, send_draft(draft)).run("go on")
     [ask] = await llamaindex_agents.asked(handler)

@@ -189,7 +189,9 @@ def reads(ask: Asked, parts: Given) -> None:
 
 @every_surface
 @pytest.mark.parametrize("swap", SWAPS, ids=str)
-async def test_change_after_the_yes_is_not_done_and_told(world: ShownWorld, surface: type[Plain], swap: Swap) -> None:
+async def test_object_changed_after_approval_is_not_acted_on(
+    world: ShownWorld, surface: type[Plain], swap: Swap
+) -> None:
     arguments = await quietly(world, swap.arguments(world))
     agent = surface(world.deputy, swap.tool, arguments)
     first = await agent.begin()
@@ -212,7 +214,7 @@ async def test_change_after_the_yes_is_not_done_and_told(world: ShownWorld, surf
 
 @every_surface
 @pytest.mark.parametrize("swap", HIDING, ids=str)
-async def test_hidden_text_is_read_before_the_yes(world: ShownWorld, surface: type[Plain], swap: Swap) -> None:
+async def test_hidden_text_is_shown_before_approval(world: ShownWorld, surface: type[Plain], swap: Swap) -> None:
     arguments = await quietly(world, swap.arguments(world))
     before = everything(world.sandbox)
     agent = surface(world.deputy, swap.tool, arguments)

@@ -20,12 +20,12 @@ ASKED = {"messages": [("user", "What is new?")]}
 
 
 @pytest.mark.parametrize("adapter", ["langchain", "langgraph", "llamaindex"])
-def test_every_adapter_offers_it_under_the_same_name(adapter: str) -> None:
+def test_every_adapter_exports_system_prompt(adapter: str) -> None:
     module = importlib.import_module(f"deputize.adapters.{adapter}")
     assert module.system_prompt is system_prompt and "system_prompt" in module.__all__
 
 
-def test_it_stands_behind_the_hosts_own_words_and_once() -> None:
+def test_system_prompt_is_appended_once_to_the_applications_prompt() -> None:
     prompt = system_prompt("You are Alice's assistant.")
     assert prompt.startswith("You are Alice's assistant.\n\n") and "untrusted" in prompt and "never" in prompt
     assert system_prompt(prompt) == prompt and prompt.endswith(system_prompt())
@@ -52,7 +52,7 @@ async def heard(deputy: Deputy, words: Any, *, wait: bool) -> Any:
 
 
 @pytest.mark.parametrize("wait", [True, False])
-async def test_the_middleware_adds_it_once_to_whatever_the_agent_is_told(wait: bool) -> None:
+async def test_middleware_adds_the_system_prompt_once(wait: bool) -> None:
     cached = {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}
     async with await build(Sandbox()) as deputy:
         assert await heard(deputy, None, wait=wait) == system_prompt()

@@ -138,7 +138,7 @@ RUNS: Final[dict[str, Callable[[Deputy, str], Run]]] = {
 
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.parametrize("first", ["", "bot"])
-async def test_accounts_neither_do_nor_allow_each_others_acts(name: str, first: str, tmp_path: Path) -> None:
+async def test_user_and_service_accounts_do_not_share_acts_or_approvals(name: str, first: str, tmp_path: Path) -> None:
     world, vault = World(Clock(1_800_000_000.0)), await new_vault()
     audit = Audit(tmp_path, vault.keys.audit)
     apps = app(EXCHANGE), bot_app(world)
@@ -188,7 +188,7 @@ def shown(deputy: Deputy, app: str) -> dict[str, list[str]]:
     }
 
 
-async def test_a_model_is_told_whose_account_it_is_and_no_other_app_is_taken() -> None:
+async def test_tool_description_names_the_service_account_and_other_apps_are_refused() -> None:
     world = World(Clock(1_800_000_000.0))
     async with await deputy_with(world, app(EXCHANGE), bot_app(world)) as deputy:
         for adapter, texts in shown(deputy, "bot").items():

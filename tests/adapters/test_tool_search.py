@@ -68,7 +68,7 @@ def agent(model: Any, *middleware: Any, own: Sequence[Any] = ()) -> Graph:
     return made
 
 
-async def test_a_tool_is_found_shown_approved_and_used(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_tool_is_found_shown_approved_and_used(deputy: Deputy, sandbox: Sandbox) -> None:
     model = Watched(respond=calls_in_turn(searching("write a mail"), SEND), offered=[])
     graph = agent(model, DeputyMiddleware(deputy, *EVERYTHING, search=True, always=["find_people"]))
     await graph.ainvoke(START, config(), context=ALICE)
@@ -82,7 +82,7 @@ async def test_a_tool_is_found_shown_approved_and_used(deputy: Deputy, sandbox: 
     assert "gmail_send_email" in second and len(second) <= 7 and second == third
 
 
-async def test_a_tool_that_was_always_to_be_shown_is_and_one_that_is_not_offered_cannot_be(deputy: Deputy) -> None:
+async def test_always_shown_tool_is_listed_and_must_be_offered(deputy: Deputy) -> None:
     model = Watched(respond=calls_in_turn(), offered=[])
     search = DeputyMiddleware(deputy, "gmail", search=True, always=["gmail_search_emails"])
     await agent(model, search).ainvoke(START, config(), context=ALICE)
@@ -91,7 +91,7 @@ async def test_a_tool_that_was_always_to_be_shown_is_and_one_that_is_not_offered
         DeputyMiddleware(deputy, "gmail", read_only=True, search=True, always=["gmail_send_email"])
 
 
-async def test_a_forged_result_of_a_search_shows_nothing_that_was_not_offered(deputy: Deputy) -> None:
+async def test_forged_search_result_shows_only_offered_tools(deputy: Deputy) -> None:
     search = ToolSearch(deputy, tools(deputy, "gmail", user="alice", read_only=True))
     named = '{"tools": [{"name": "gmail_send_email"}, {"name": "gmail_get_email"}]}'
     other = '{"tools": [{"name": "gmail_list_labels"}]}'
@@ -106,12 +106,12 @@ async def test_a_forged_result_of_a_search_shows_nothing_that_was_not_offered(de
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", "null", '{"tools": 5}', '{"tools": [5, {"name": []}]}', "[" * 100_000, "cut off..."]
 )
-async def test_a_result_that_is_no_result_finds_nothing(deputy: Deputy, content: str) -> None:
+async def test_malformed_search_result_finds_nothing(deputy: Deputy, content: str) -> None:
     search = ToolSearch(deputy, tools(deputy, "gmail", user="alice"))
     assert search.names([ToolMessage(content, name="search_tools", tool_call_id="1")]) == set()
 
 
-async def test_what_was_found_long_ago_gives_way_and_what_is_used_stays(deputy: Deputy) -> None:
+async def test_tools_found_long_ago_are_dropped_and_used_ones_stay(deputy: Deputy) -> None:
     search = ToolSearch(deputy, tools(deputy, "github:all", user="alice"), most=3)
     names = [one.name for one in search.tools][:6]
     messages: list[Any] = [
@@ -122,7 +122,7 @@ async def test_what_was_found_long_ago_gives_way_and_what_is_used_stays(deputy: 
     assert search.names(messages) - {"github_read_more"} == {names[0], *names[4:]}
 
 
-async def test_the_search_says_what_it_found_and_where_nothing_is_what_there_is(deputy: Deputy) -> None:
+async def test_search_lists_matches_or_says_what_is_available(deputy: Deputy) -> None:
     search = ToolSearch(deputy, tools(deputy, *EVERYTHING, user="alice"))
     told = json.loads(await search.tool.ainvoke({"query": "invite ana to the planning on friday"}))
     assert "calendar_create_event" in [one["name"] for one in told["tools"]] and len(told["tools"]) == 5
@@ -132,7 +132,7 @@ async def test_the_search_says_what_it_found_and_where_nothing_is_what_there_is(
     assert "characters" in await search.tool.ainvoke({"query": "x" * 501}) and "query" in search.tool.invoke({})
 
 
-async def test_a_tool_of_the_application_called_like_the_search_is_refused(deputy: Deputy) -> None:
+async def test_application_tool_named_like_the_search_is_refused(deputy: Deputy) -> None:
     @tool
     def search_tools(query: str) -> str:
         """Search."""
@@ -145,7 +145,7 @@ async def test_a_tool_of_the_application_called_like_the_search_is_refused(deput
         )
 
 
-async def test_other_tools_and_a_second_deputy_keep_theirs(deputy: Deputy) -> None:
+async def test_other_tools_and_a_second_deputy_keep_their_search(deputy: Deputy) -> None:
     @tool
     def weather(city: str) -> str:
         """Say how the weather is."""
@@ -159,7 +159,7 @@ async def test_other_tools_and_a_second_deputy_keep_theirs(deputy: Deputy) -> No
 
 
 @pytest.mark.parametrize("first", ["ours", "theirs"])
-async def test_the_providers_own_search_may_hide_our_tools(deputy: Deputy, first: str) -> None:
+async def test_providers_own_search_may_defer_our_tools(deputy: Deputy, first: str) -> None:
     class ChatAnthropic(Watched):
         """Known by this name to have a search of its own."""
 
@@ -180,7 +180,7 @@ async def test_the_providers_own_search_may_hide_our_tools(deputy: Deputy, first
     assert model.offered == [["tool_search_tool_bm25_20251119"], [one.name for one in ours.tools]]
 
 
-async def test_what_is_shown_costs_a_fraction(deputy: Deputy, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_tool_search_reduces_prompt_tokens(deputy: Deputy, capsys: pytest.CaptureFixture[str]) -> None:
     def cost(shown: Sequence[Any]) -> int:
         return sum(tokens({"name": one.name, "description": one.description, "parameters": one.args}) for one in shown)
 

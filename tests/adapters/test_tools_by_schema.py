@@ -79,7 +79,7 @@ async def deputy() -> AsyncIterator[Deputy]:
         yield made
 
 
-async def test_langchain_shows_the_schema_and_hands_the_arguments_on(deputy: Deputy) -> None:
+async def test_langchain_passes_schema_and_arguments_unchanged(deputy: Deputy) -> None:
     (tool,) = langchain.tools(deputy, "other", user="alice")
     assert convert_to_openai_tool(tool)["function"]["parameters"]["properties"] == SCHEMA["properties"]
     message = await tool.ainvoke({"type": "tool_call", "name": tool.name, "id": "1", "args": GIVEN})
@@ -89,7 +89,7 @@ async def test_langchain_shows_the_schema_and_hands_the_arguments_on(deputy: Dep
     assert refused.status == "error" and "self is missing" in refused.content
 
 
-async def test_llamaindex_shows_the_schema_and_hands_the_arguments_on(deputy: Deputy) -> None:
+async def test_llamaindex_passes_schema_and_arguments_unchanged(deputy: Deputy) -> None:
     (tool,) = llamaindex.DeputyToolSpec(deputy, "other", user="alice").to_tool_list()
     assert tool.metadata.get_parameters_dict() == SCHEMA
     assert tool.metadata.to_openai_tool()["function"]["parameters"] == SCHEMA
@@ -98,7 +98,7 @@ async def test_llamaindex_shows_the_schema_and_hands_the_arguments_on(deputy: De
     assert "self is missing" in (await tool.acall()).content
 
 
-async def test_the_agents_sdk_shows_the_schema_and_hands_the_arguments_on(deputy: Deputy) -> None:
+async def test_openai_agents_passes_schema_and_arguments_unchanged(deputy: Deputy) -> None:
     (tool,) = openai_agents.tools(deputy, "other", user="alice", thread="1")
     assert isinstance(tool, openai_agents.ActTool) and tool.params_json_schema == SCHEMA
     agent = Agents(
@@ -108,7 +108,7 @@ async def test_the_agents_sdk_shows_the_schema_and_hands_the_arguments_on(deputy
     assert json.loads(result.final_output) == {"got": GIVEN}
 
 
-async def test_pydantic_ai_shows_the_schema_and_hands_the_arguments_on(deputy: Deputy) -> None:
+async def test_pydantic_ai_passes_schema_and_arguments_unchanged(deputy: Deputy) -> None:
     toolset = DeputyToolset(deputy, "other", user="alice")
     model = TestModel()
     result = await Agent(model, toolsets=[toolset]).run("look")
@@ -118,7 +118,7 @@ async def test_pydantic_ai_shows_the_schema_and_hands_the_arguments_on(deputy: D
     assert json.loads(result.output)["other_look"]
 
 
-async def test_adk_shows_the_schema_and_hands_the_arguments_on(deputy: Deputy) -> None:
+async def test_adk_passes_schema_and_arguments_unchanged(deputy: Deputy) -> None:
     toolset = google_adk.DeputyToolset(deputy, "other")
     [tool] = toolset.tools
     declared = tool._get_declaration()
@@ -130,7 +130,7 @@ async def test_adk_shows_the_schema_and_hands_the_arguments_on(deputy: Deputy) -
     assert json.loads(chat.text) == {"got": GIVEN}
 
 
-async def test_equal_calls_of_such_a_tool_are_equal_text(deputy: Deputy) -> None:
+async def test_equal_calls_have_equal_canonical_text(deputy: Deputy) -> None:
     (tool,) = deputy.tools("other")
     once, again = {"self": "a", "n-th": 1.0}, {"n-th": 1, "self": "a"}
     assert canonical(tool, tool.validate(once)) == canonical(tool, tool.validate(again)) == '{"n-th":1,"self":"a"}'

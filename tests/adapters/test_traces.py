@@ -96,7 +96,7 @@ async def quiet(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
 @pytest.mark.parametrize("tracer", TRACERS)
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_tracer_sees_a_run_of_a_tool_for_each_call(tracer: str, mode: str, way: str) -> None:
+async def test_tracer_records_a_tool_run_for_each_call(tracer: str, mode: str, way: str) -> None:
     with TRACERS[tracer]() as trace:
         await Talk(mode).whole(WAYS[way], trace)
         sent, failed = [
@@ -114,7 +114,7 @@ async def test_a_tracer_sees_a_run_of_a_tool_for_each_call(tracer: str, mode: st
 @pytest.mark.parametrize("tracer", TRACERS)
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_tracer_gets_no_secret(tracer: str, mode: str, way: str) -> None:
+async def test_tracer_receives_no_secret(tracer: str, mode: str, way: str) -> None:
     talk = Talk(mode)
     with TRACERS[tracer]() as trace:
         await talk.whole(WAYS[way], trace)
@@ -125,7 +125,7 @@ async def test_a_tracer_gets_no_secret(tracer: str, mode: str, way: str) -> None
 
 
 @pytest.mark.parametrize("tracer", TRACERS)
-async def test_a_secret_that_a_tool_was_given_would_be_found(tracer: str) -> None:
+async def test_planted_secret_in_a_trace_is_found(tracer: str) -> None:
     talk = Talk()
     with TRACERS[tracer]() as trace:
         async with await build(talk.sandbox, transport=talk.tap) as deputy:
@@ -156,7 +156,7 @@ def hiding(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("tracer", TRACERS)
 @pytest.mark.parametrize("way", WAYS)
-async def test_page_variables_leave_out_the_text_but_no_pause(tracer: str, way: str, hiding: None) -> None:
+async def test_documented_variables_hide_text_but_not_pauses(tracer: str, way: str, hiding: None) -> None:
     with TRACERS[tracer]() as trace:
         link = await Talk().whole(WAYS[way], trace)
         sent = trace.sent()
@@ -165,7 +165,7 @@ async def test_page_variables_leave_out_the_text_but_no_pause(tracer: str, way: 
 
 
 @pytest.mark.parametrize("tracer", TRACERS)
-async def test_without_them_a_link_stands_in_a_trace_and_whose_it_is(tracer: str) -> None:
+async def test_traces_without_the_variables_contain_link_and_user(tracer: str) -> None:
     with TRACERS[tracer]() as trace:
         link = await Talk().whole(made_by_hand, trace)
         sent = trace.sent()
@@ -173,7 +173,7 @@ async def test_without_them_a_link_stands_in_a_trace_and_whose_it_is(tracer: str
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_the_client_of_the_page_sends_no_pause(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_documented_client_sends_no_pause(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     configured: list[dict[str, Any]] = []
     monkeypatch.setattr("langsmith.Client", dict)
     monkeypatch.setattr("langsmith.configure", lambda client: configured.append(client))
@@ -185,7 +185,7 @@ async def test_the_client_of_the_page_sends_no_pause(way: str, monkeypatch: pyte
     assert "GraphInterrupt" in {one.get("error") for one in runs}
 
 
-async def test_the_other_anonymizer_of_the_page_takes_links_only() -> None:
+async def test_documented_second_anonymizer_removes_links_only() -> None:
     [code] = re.findall(r"^`(\{.*re\.compile.*\})`\.$", text(PAGE), re.MULTILINE)
     rule = eval(code, {"re": re})  # noqa: S307  # our own page
     with langsmith(anonymizer=create_anonymizer([rule])) as trace:
@@ -196,7 +196,7 @@ async def test_the_other_anonymizer_of_the_page_takes_links_only() -> None:
 
 @pytest.mark.parametrize("listen", [openinference, traceloop])
 @pytest.mark.parametrize("way", WAYS)
-async def test_the_exporter_of_the_page_takes_pauses_out_and_leaves_spans(listen: Any, way: str, hiding: None) -> None:
+async def test_documented_exporter_removes_pauses_and_keeps_spans(listen: Any, way: str, hiding: None) -> None:
     names = await run(block(PAGE, "WithoutPauses"), {"__name__": "page"})
     with listen(names["WithoutPauses"]) as trace:
         link = await Talk().whole(WAYS[way], trace)

@@ -59,7 +59,7 @@ def which_day() -> str:
     return str(interrupt("which day?"))
 
 
-async def test_trap_1_a_mail_beside_a_tool_that_pauses_goes_out_once() -> None:
+async def test_trap_1_mail_beside_a_pausing_tool_is_sent_once() -> None:
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:
         await connect(deputy, sandbox, "send", "readonly")
@@ -71,7 +71,7 @@ async def test_trap_1_a_mail_beside_a_tool_that_pauses_goes_out_once() -> None:
         assert {m.status for m in tool_messages(state).values()} == {"success"}
 
 
-async def test_trap_2_an_answer_that_reaches_another_call_lets_nothing_happen(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_trap_2_answer_reaching_another_call_permits_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = fan_out(deputy, InMemorySaver())
     await graph.ainvoke(asking(SEARCH, SEND), config(), context=ALICE)
     pauses = (await graph.aget_state(config())).interrupts
@@ -99,7 +99,7 @@ async def test_trap_3_consent_never_approves(
     assert pause.value["type"] == "deputize.approval" and sent(sandbox) == 0
 
 
-async def test_trap_4_a_call_of_alices_resumed_by_bob_runs_as_nobody(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_trap_4_call_of_alice_resumed_by_bob_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
     for user in ("alice", "bob"):
         await connect(deputy, sandbox, "send", "readonly", user=user, as_=f"{user}@example.test")
     graph = plain(deputy)
@@ -112,7 +112,7 @@ async def test_trap_4_a_call_of_alices_resumed_by_bob_runs_as_nobody(deputy: Dep
     assert len(await approvals_of(graph, config())) == 1
 
 
-async def test_trap_5_two_resumes_at_once_are_told_one_result(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_trap_5_two_concurrent_resumes_get_one_result(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
@@ -122,7 +122,7 @@ async def test_trap_5_two_resumes_at_once_are_told_one_result(deputy: Deputy, sa
     assert sent(sandbox) == 1 and len({str(tool_messages(state)["send"].content) for state in states}) == 1
 
 
-async def test_trap_6_resuming_often_starts_one_consent(deputy: Deputy) -> None:
+async def test_trap_6_repeated_resumes_start_one_consent(deputy: Deputy) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
     links = set()
@@ -148,7 +148,7 @@ async def test_trap_8_declined_call_is_answered_beside_the_rest(way: str, deputy
     assert (await graph.aget_state(config())).next == ()
 
 
-async def test_trap_9_a_resume_too_early_pauses_again_for_the_same(deputy: Deputy) -> None:
+async def test_trap_9_early_resume_pauses_again_with_the_same_request(deputy: Deputy) -> None:
     graph = plain(deputy)
     out = await graph.ainvoke(asking(SEARCH), config(), context=ALICE, version="v2")
     again = await graph.ainvoke(WAKE, config(), context=ALICE, version="v2")
@@ -168,7 +168,7 @@ async def test_trap_10_two_pauses_are_answered_by_their_own_ids(deputy: Deputy, 
     assert left.value == second.value and sent(sandbox) == 1
 
 
-async def test_trap_11_all_that_is_kept_of_a_pause_is_plain_json(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_trap_11_stored_pause_is_plain_json(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     for start, answer in ((asking(SEARCH), None), (asking(SEND), WAKE)):
@@ -183,7 +183,7 @@ async def test_trap_11_all_that_is_kept_of_a_pause_is_plain_json(deputy: Deputy,
         assert kept[0]["pause"] == kept[1]
 
 
-async def test_trap_12_every_tool_works_both_ways(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_trap_12_every_tool_works_sync_and_async(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     [search] = [t for t in tools(deputy, "gmail", user="alice") if t.name == SEARCH["name"]]
     assert await asyncio.to_thread(search.invoke, SEARCH["args"]) == await search.ainvoke(SEARCH["args"])
@@ -192,7 +192,7 @@ async def test_trap_12_every_tool_works_both_ways(deputy: Deputy, sandbox: Sandb
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_trap_13_a_consent_given_between_pauses_shifts_no_answer_to_another_call(mode: Any) -> None:
+async def test_trap_13_consent_between_pauses_shifts_no_answer(mode: Any) -> None:
     """Two mails, both under the framework's own approval: the first is refused, the second allowed."""
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:

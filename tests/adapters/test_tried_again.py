@@ -78,7 +78,7 @@ async def refused(graph: Any, deputy: Deputy, form: str) -> None:
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("form", ["bare", "map", "nothing"])
 @pytest.mark.parametrize("calls", [[SEND], [SEARCH, SEND], [SEND, SECOND]], ids=["one", "read and write", "two"])
-async def test_it_is_its_owners(
+async def test_pause_of_a_retried_node_belongs_to_its_owner(
     calls: Any, form: str, times: int, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, line = retried(act_node(deputy, "gmail")), Line(times)
@@ -101,7 +101,7 @@ async def test_it_is_its_owners(
 
 @pytest.mark.parametrize("what", ["approve", "reject"])
 @pytest.mark.parametrize("calls", [[SEND], [SEND, SECOND]], ids=["one", "two"])
-async def test_in_a_blocking_graph_it_is_answered_once(
+async def test_pause_of_a_retried_blocking_node_is_answered_once(
     calls: Any, what: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, line = retried(act_node(deputy, "gmail")), Line(1)
@@ -120,7 +120,7 @@ async def test_in_a_blocking_graph_it_is_answered_once(
 
 
 @pytest.mark.parametrize("cut", ["before the first", "between them", "after both"])
-async def test_each_of_two_in_one_node_is_gone_on_with(cut: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_two_nodes_in_one_retried_node_both_continue(cut: str, deputy: Deputy, sandbox: Sandbox) -> None:
     acting = act_node(deputy, "gmail")
     lines = {when: Line(0) for when in ("before the first", "between them", "after both")}
 
@@ -147,7 +147,7 @@ async def test_each_of_two_in_one_node_is_gone_on_with(cut: str, deputy: Deputy,
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["", "in a graph inside"])
-async def test_of_tasks_that_were_sent_together_each_is_its_owners(
+async def test_each_parallel_retried_task_belongs_to_its_owner(
     inside: bool, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line, calls = Line(2), [{**SEND, "type": "tool_call"}, {**SECOND, "type": "tool_call"}]

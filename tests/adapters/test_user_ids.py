@@ -105,7 +105,7 @@ def reads_mail(sandbox: Sandbox) -> bool:
 
 @each_entry
 @pytest.mark.parametrize("place", ["context", "configurable", "function"])
-async def test_look_alike_id_is_not_that_user(deputy: Deputy, sandbox: Sandbox, entry: Entry, place: str) -> None:
+async def test_lookalike_user_id_is_refused(deputy: Deputy, sandbox: Sandbox, entry: Entry, place: str) -> None:
     for said in (Row(2), ["alice"], b"alice"):
         who: dict[str, Any] = {"user": lambda run, said=said: said} if place == "function" else {}
         graph, given = entry(deputy, **who, **({"user_from_configurable": True} if place == "configurable" else {}))
@@ -125,21 +125,21 @@ async def test_look_alike_id_is_not_that_user(deputy: Deputy, sandbox: Sandbox, 
     [(Login("bob"), "bob"), (Person.BOB, "bob"), (Key(int=7), "00000000-0000-0000-0000-000000000007")],
     ids=["text", "enumeration", "uuid"],
 )
-def test_an_id_is_what_is_held_not_what_is_printed_nor_what_claims_to_be_equal(said: Any, id: str) -> None:
+def test_user_id_is_its_stored_value_not_its_repr_or_equality(said: Any, id: str) -> None:
     for who in (User.of(said), User.of(User(said)), *(named(said, said) for named in SOURCES.values())):
         assert type(who.id) is type(who.tenant) is str and f"{who.id}" == id and who != User("alice", who.tenant)
     with pytest.raises(PolicyDenied):
         UserPolicy("alice").acting_user(PLAIN, _runtime(Context(said)))
 
 
-def test_a_number_that_cannot_be_written_down_is_no_id() -> None:
+def test_number_that_cannot_be_written_is_not_a_user_id() -> None:
     for beyond in (2**128, 10**5000):
         with pytest.raises(UserRequired):
             User.of(beyond)
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_source_names_a_user_by_an_id_or_is_refused(source: str) -> None:
+def test_user_source_gives_an_id_or_is_refused(source: str) -> None:
     named = SOURCES[source]
     for said in NO_IDS:
         with pytest.raises(
@@ -153,7 +153,7 @@ def test_a_source_names_a_user_by_an_id_or_is_refused(source: str) -> None:
         assert named(said, said) == User(id, id)
 
 
-def test_a_verified_user_without_an_id_leaves_no_room_for_a_clients_word() -> None:
+def test_verified_user_without_an_id_is_not_replaced_by_the_client() -> None:
     trusting = UserPolicy(trust_client_context=True, user_from_configurable=True)
     for said in (Row(2), ["alice"]):
         server = _runtime(Context("bob"), Verified(said))  # type: ignore[arg-type]
@@ -161,14 +161,14 @@ def test_a_verified_user_without_an_id_leaves_no_room_for_a_clients_word() -> No
             trusting.acting_user(on_server(user_id="bob"), server)
 
 
-def test_beside_a_bound_user_a_run_that_names_no_id_is_refused() -> None:
+def test_run_with_an_invalid_user_id_beside_a_bound_user_is_refused() -> None:
     for context in (Context(["alice"]), Context("alice", b"")):  # type: ignore[arg-type]
         with pytest.raises(UserRequired, match="The run's context"):
             UserPolicy("alice").acting_user(PLAIN, _runtime(context))
 
 
 @pytest.mark.parametrize("entry", [by_act_node, by_middleware], ids=["act_node", "middleware"])
-async def test_at_anothers_pause_it_leaves_no_answer_behind(sandbox: Sandbox, entry: Entry) -> None:
+async def test_refused_user_id_at_anothers_pause_leaves_no_resume_value(sandbox: Sandbox, entry: Entry) -> None:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "readonly", "send")
         made, given = entry(deputy, SEND)
@@ -183,7 +183,9 @@ async def test_at_anothers_pause_it_leaves_no_answer_behind(sandbox: Sandbox, en
 
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 @pytest.mark.parametrize("framework", ["llamaindex", "pydantic-ai", "openai-agents", "google-adk"])
-async def test_the_other_frameworks_refuse_and_take_the_same(deputy: Deputy, sandbox: Sandbox, framework: str) -> None:
+async def test_other_frameworks_accept_and_refuse_the_same_user_ids(
+    deputy: Deputy, sandbox: Sandbox, framework: str
+) -> None:
     async def answer(said: Any) -> str:
         if framework == "llamaindex":
             return await ended(agent("FunctionAgent", deputy, SEARCH, user=lambda ctx: said).run("go on"))
@@ -203,7 +205,7 @@ async def test_the_other_frameworks_refuse_and_take_the_same(deputy: Deputy, san
         assert "Bob Brown" in await answer(said), said
 
 
-async def test_the_audit_has_no_word_of_what_is_no_id(deputy: Deputy) -> None:
+async def test_audit_contains_nothing_of_an_invalid_user_id(deputy: Deputy) -> None:
     for said in (Row(2, "Alex Smith"), User(Row(2, "Alex Smith"))):  # type: ignore[arg-type]
         with pytest.raises(UserRequired, match="type Row"):
             await deputy.act("gmail_whoami", {}, user=said)  # type: ignore[arg-type]
@@ -211,7 +213,7 @@ async def test_the_audit_has_no_word_of_what_is_no_id(deputy: Deputy) -> None:
         assert last["decision"] == "user_required" and "Alex" not in str(last)
 
 
-async def test_the_operator_is_told_the_source_and_the_type(
+async def test_log_names_the_source_and_type_of_an_invalid_user_id(
     deputy: Deputy, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operator_warnings, "_logged", set())

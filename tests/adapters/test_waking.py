@@ -38,7 +38,7 @@ def beside(node: Any, value: Any) -> Any:
 
 
 @of_values
-async def test_a_pause_of_the_hosts_beside_ours_is_left_to_it(value: Any, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_application_interrupt_beside_ours_is_left_open(value: Any, deputy: Deputy, sandbox: Sandbox) -> None:
     graph = beside(act_node(deputy, "gmail"), value)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     await grant_all(deputy, sandbox, graph, config())
@@ -51,7 +51,7 @@ async def test_a_pause_of_the_hosts_beside_ours_is_left_to_it(value: Any, deputy
 
 @of_values
 @pytest.mark.parametrize("user", [None, "alice"])
-async def test_host_pauses_alone_are_told_and_not_asked_for_ever(user: Any, value: Any, deputy: Deputy) -> None:
+async def test_application_interrupts_alone_raise_invalid_input(user: Any, value: Any, deputy: Deputy) -> None:
     @tool
     def confirm() -> str:
         """Ask something."""
@@ -65,7 +65,7 @@ async def test_host_pauses_alone_are_told_and_not_asked_for_ever(user: Any, valu
     assert tool_messages(state)["confirm"].content == "Ann"
 
 
-async def test_an_approval_alone_needs_its_user_to_be_waited_for(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_waiting_for_an_approval_needs_its_user(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
@@ -74,7 +74,7 @@ async def test_an_approval_alone_needs_its_user_to_be_waited_for(deputy: Deputy,
     assert "user=" in told.value.hint
 
 
-async def test_pauses_are_read_as_a_graph_and_as_the_sdk_hold_them(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_pauses_are_read_from_a_graph_and_from_the_sdk(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     graph = beside(act_node(deputy, "gmail"), "name?")
     state = await graph.ainvoke(asking(SEND), config(), context=ALICE)
@@ -95,7 +95,7 @@ async def test_pauses_are_read_as_a_graph_and_as_the_sdk_hold_them(deputy: Deput
 
 
 @pytest.mark.parametrize("calls", [[SEND], [SEND, SECOND]], ids=["one", "two"])
-async def test_a_mistyped_id_is_in_the_log_and_one_that_was_answered_is_not(
+async def test_mistyped_id_is_logged_and_an_answered_one_is_not(
     calls: Any, deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     await connect(deputy, sandbox, "send")
@@ -156,7 +156,7 @@ async def resumed(graph: Any, form: str, value: Any) -> Any:
 @pytest.mark.parametrize("form", ["bare", "by interrupt"])
 @pytest.mark.parametrize("calls", [(SEND,), (SEND, SECOND)], ids=["one call", "two calls"])
 @pytest.mark.parametrize("way", ["act_node", "create_agent"])
-async def test_a_value_that_is_no_answer_decides_nothing_and_the_pause_is_shown_again(
+async def test_invalid_resume_value_decides_nothing_and_pauses_again(
     way: str, calls: Any, form: str, value: Any, deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     graph, start = begun(way, deputy, *calls)
@@ -180,7 +180,9 @@ async def test_a_value_that_is_no_answer_decides_nothing_and_the_pause_is_shown_
 
 
 @of_no_answers
-async def test_misfit_value_decides_nothing_in_an_inbox(value: Any, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_mismatched_resume_value_decides_nothing_in_an_inbox(
+    value: Any, deputy: Deputy, sandbox: Sandbox
+) -> None:
     if value in ([{"type": "accept"}], {"type": "approve"}, {"decisions": [{"type": "approve"}]}):
         pytest.skip("There it is an answer.")
     await connect(deputy, sandbox, "send")
@@ -196,7 +198,9 @@ async def test_misfit_value_decides_nothing_in_an_inbox(value: Any, deputy: Depu
     assert len(sandbox.sent(MINE)) == 1
 
 
-async def test_log_names_misfits_only(deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_names_only_the_mismatched_parts(
+    deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     state = await graph.ainvoke(asking(SEND), config(), context=ALICE)
@@ -210,7 +214,7 @@ async def test_log_names_misfits_only(deputy: Deputy, sandbox: Sandbox, caplog: 
     assert "\n" not in line and len(line) < 800 and "ya29.secret" not in line
 
 
-async def test_an_answer_beside_a_value_of_another_form_decides_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_answer_beside_a_malformed_value_decides_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     state = await graph.ainvoke(asking(SEND, SECOND), config(), context=ALICE)
@@ -219,7 +223,7 @@ async def test_an_answer_beside_a_value_of_another_form_decides_nothing(deputy: 
     assert requests_in(state["__interrupt__"], "approval") == [first, second] and sandbox.sent(MINE) == []
 
 
-async def test_a_resume_value_can_be_none_by_the_id_of_an_interrupt(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_resume_value_by_interrupt_id_may_be_none(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     state = await graph.ainvoke(asking(SEND), config(), context=ALICE)

@@ -50,7 +50,9 @@ async def pausing_too(request: Any, execute: Callable[[Any], Any]) -> Any:
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("call", [SEARCH, DRAFT], ids=["a read", "a write"])
-async def test_wrapper_pause_is_its_owners(call: dict[str, Any], mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_pause_of_a_wrapper_belongs_to_its_owner(
+    call: dict[str, Any], mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
     graph = plain(deputy, wrap_tool_call=pausing, awrap_tool_call=pausing_too)
     await run(graph, given(call), mode)
     with pytest.raises(PolicyDenied):
@@ -62,7 +64,7 @@ async def test_wrapper_pause_is_its_owners(call: dict[str, Any], mode: str, depu
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("call", [SEARCH, DRAFT], ids=["a read", "a write"])
-async def test_an_error_that_is_no_ours_is_handled_as_the_host_says(
+async def test_foreign_exception_is_handled_as_the_application_configured(
     call: dict[str, Any], mode: str, deputy: Deputy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: Any, **__: Any) -> Any:
@@ -85,7 +87,7 @@ def counting(to: int, runtime: ToolRuntime[Context, Any]) -> str:
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("subgraphs", [True, False])
-async def test_host_tool_stream_is_heard_beside_an_act(subgraphs: bool, mode: str, deputy: Deputy) -> None:
+async def test_application_tool_stream_is_delivered_beside_an_act(subgraphs: bool, mode: str, deputy: Deputy) -> None:
     call = {"name": "counting", "args": {"to": 3}, "id": "count"}
 
     async def heard(node: Any, *calls: dict[str, Any]) -> list[Any]:

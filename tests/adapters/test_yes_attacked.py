@@ -51,7 +51,9 @@ async def approvals_told(world: World) -> list[str]:
 
 
 @pytest.mark.parametrize("form", ["bare", "map"])
-async def test_blocking_run_uses_an_unwritten_yes(form: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_blocking_run_uses_an_approval_that_was_not_stored(
+    form: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await lost(world, monkeypatch, form)
     state = await asyncio.to_thread(world.graph.invoke, None, config(), context=ALICE)
     assert tool_messages(state)["send"].status == "success"
@@ -59,7 +61,9 @@ async def test_blocking_run_uses_an_unwritten_yes(form: str, world: World, monke
 
 
 @pytest.mark.parametrize("form", ["bare", "map", "nothing"])
-async def test_page_no_after_an_unwritten_yes_holds(form: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rejection_on_the_page_after_an_unstored_approval_holds(
+    form: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await lost(world, monkeypatch)
     [waits] = await world.deputy.pending("alice")
     await world.deputy.decide(waits.id, "reject", by="alice")
@@ -71,7 +75,7 @@ async def test_page_no_after_an_unwritten_yes_holds(form: str, world: World, mon
     assert not world.sandbox.sent(MINE)
 
 
-async def test_kept_yes_is_of_no_use_to_others_or_elsewhere(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stored_answer_is_useless_to_others_or_elsewhere(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await breaks(world, monkeypatch, "bare")
     saver: Any = world.graph.checkpointer
     kept = [saver.serde.loads_typed(one[2]) for writes in saver.writes.values() for one in writes.values()]
@@ -98,7 +102,7 @@ async def test_kept_yes_is_of_no_use_to_others_or_elsewhere(world: World, monkey
 @pytest.mark.parametrize("form", ["bare", "map"])
 @pytest.mark.parametrize("run", ["blocking", "async"])
 @pytest.mark.parametrize("what", ["approve", "reject", HIS_EDIT], ids=["approve", "reject", "edit"])
-async def test_strangers_answer_is_never_heard_as_the_owners_when_her_yes_was_not_written(
+async def test_answer_by_another_user_is_ignored_when_the_owners_was_not_stored(
     what: Any, run: str, form: str, his: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """LangGraph keeps the answer of a failed run with its task, and a bare one also beside the checkpoint. Bob's resume
@@ -117,7 +121,9 @@ async def test_strangers_answer_is_never_heard_as_the_owners_when_her_yes_was_no
 
 
 @pytest.mark.parametrize("what", ["approve", "reject", HIS_EDIT], ids=["approve", "reject", "edit"])
-async def test_unkept_inner_graph_yes_is_not_used(what: Any, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_answer_by_another_user_is_ignored_when_the_pause_was_not_stored(
+    what: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put = InMemorySaver.aput
 
     async def cut(self: InMemorySaver, where: Any, *given: Any) -> Any:
@@ -154,7 +160,7 @@ async def breaks(world: World, monkeypatch: pytest.MonkeyPatch, form: str) -> No
 @pytest.mark.parametrize("form", ["bare", "map"])
 @pytest.mark.parametrize("what", ["reject", "approve", EDIT], ids=["reject", "approve", "edit"])
 @pytest.mark.parametrize("why", [lost, breaks])
-async def test_another_answer_to_a_pause_that_still_stands_takes_the_place_of_the_first(
+async def test_later_answer_to_an_open_pause_replaces_the_first(
     why: Any, what: Any, form: str, first: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await why(world, monkeypatch, first)
@@ -172,7 +178,9 @@ async def test_another_answer_to_a_pause_that_still_stands_takes_the_place_of_th
 @pytest.mark.usefixtures("whoever_resumes")
 @pytest.mark.parametrize("form", ["bare", "map"])
 @pytest.mark.parametrize("why", [lost, breaks])
-async def test_other_form_decides_nothing(why: Any, form: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_answer_in_another_form_decides_nothing(
+    why: Any, form: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await why(world, monkeypatch, form)
     came = await world.resume("perhaps", form=form)
     if why is breaks:  # her yes is in the vault, which every resume reads
@@ -185,7 +193,9 @@ async def test_other_form_decides_nothing(why: Any, form: str, world: World, mon
 
 @pytest.mark.usefixtures("whoever_resumes")
 @pytest.mark.parametrize("form", ["bare", "map"])
-async def test_strangers_no_after_approval_is_void(form: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rejection_by_another_user_after_the_approval_is_ignored(
+    form: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await breaks(world, monkeypatch, form)
     assert await world.resume("reject", BOB, form=form) == "policy_denied"
     state = await world.graph.ainvoke(None, config(), context=ALICE)
@@ -195,7 +205,9 @@ async def test_strangers_no_after_approval_is_void(form: str, world: World, monk
 
 @pytest.mark.usefixtures("whoever_resumes")
 @pytest.mark.parametrize("durability", ["async", "exit"])
-async def test_broken_inner_graph_is_its_owners(durability: Any, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pause_whose_inner_graph_failed_belongs_to_its_owner(
+    durability: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def failing(*_: Any, **__: Any) -> Any:
         raise ConnectionError("A bug.")
 
@@ -212,7 +224,7 @@ async def test_broken_inner_graph_is_its_owners(durability: Any, world: World, m
 
 
 @pytest.mark.parametrize("what", ["same", "other", "bob", "reject"])
-async def test_what_a_callback_does_in_the_same_context_is_as_outside_of_it(what: str, world: World) -> None:
+async def test_call_in_a_callback_acts_as_outside_the_graph(what: str, world: World) -> None:
     [row], came = [row.json for row in await world.deputy.vault.scan("approval")], list[str]()
     message = (await world.graph.aget_state(config())).values["messages"][1].id
     call = Call(row["thread"], message, "other" if what == "other" else "send")
