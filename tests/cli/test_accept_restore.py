@@ -55,7 +55,7 @@ def desk(cli: Command, home: Path, provider: Provider) -> Desk:
     return Desk(cli, home, provider)
 
 
-def test_audit_restored_from_an_older_copy_is_whole_again_after_acceptance(desk: Desk) -> None:
+def test_audit_restored_from_an_older_copy_verifies_after_acceptance(desk: Desk) -> None:
     desk.lose_audit()
     broken = desk("audit", "verify")
     assert broken.exit_code == 1 and "truncated" in broken.stdout and "accept-restore" in broken.stderr
@@ -72,7 +72,7 @@ def test_audit_restored_from_an_older_copy_is_whole_again_after_acceptance(desk:
     assert again.exit_code == 0 and "no restore to accept" in again.stdout and len(desk.accepted()) == 1
 
 
-def test_nothing_is_accepted_without_a_reason_and_a_yes(desk: Desk) -> None:
+def test_acceptance_needs_a_reason_and_a_confirmation(desk: Desk) -> None:
     desk.lose_audit()
     assert desk("audit", "accept-restore", "--yes").exit_code == 2
     assert desk("audit", "accept-restore", "--reason", " ", "--yes").exit_code == 2
@@ -80,7 +80,7 @@ def test_nothing_is_accepted_without_a_reason_and_a_yes(desk: Desk) -> None:
     assert desk("audit", "verify").exit_code == 1 and desk.accepted() == []
 
 
-def test_acceptance_hides_no_further_cut(desk: Desk) -> None:
+def test_acceptance_hides_no_further_truncation(desk: Desk) -> None:
     desk.lose_audit()
     assert desk.accept().exit_code == 0
     desk.act()
@@ -96,7 +96,7 @@ def test_acceptance_hides_no_further_cut(desk: Desk) -> None:
     assert desk("audit", "verify").exit_code == 0
 
 
-def test_vault_and_audit_from_before_the_acceptance_are_not_whole(desk: Desk) -> None:
+def test_vault_and_audit_older_than_the_acceptance_do_not_verify(desk: Desk) -> None:
     desk.lose_audit()
     before = desk.home / "before"
     shutil.copytree(desk.folder, before)
@@ -106,7 +106,7 @@ def test_vault_and_audit_from_before_the_acceptance_are_not_whole(desk: Desk) ->
     assert desk("audit", "verify").exit_code == 1
 
 
-def test_acceptance_without_the_vaults_key_counts_for_nothing(desk: Desk) -> None:
+def test_acceptance_without_the_vaults_key_is_ignored(desk: Desk) -> None:
     desk.lose_audit()
     before = desk.home / "before"
     shutil.copytree(desk.folder, before)
@@ -127,7 +127,7 @@ def test_altered_rows_are_never_accepted(desk: Desk) -> None:
     assert refused.exit_code == 1 and "altered" in refused.output and desk.accepted() == []
 
 
-def test_backup_that_somebody_put_in_the_vaults_place_is_not_whole_before_acceptance(desk: Desk) -> None:
+def test_backup_copied_over_the_vault_does_not_verify_before_acceptance(desk: Desk) -> None:
     desk.vault.write_bytes((desk.home / "backup").read_bytes())
     desk.cli("act", "gmail_search_emails", "{}", **desk.settings)  # it takes the backup into use
     found = desk("audit", "verify")
@@ -148,7 +148,7 @@ def test_restore_by_command_needs_no_acceptance(desk: Desk, lost: bool) -> None:
     assert whole.exit_code == 0, whole.output
 
 
-def test_vault_from_a_snapshot_of_the_machine_is_used_with_doubt_after_acceptance(desk: Desk) -> None:
+def test_vault_from_a_machine_snapshot_is_used_with_doubt_after_acceptance(desk: Desk) -> None:
     desk.provider.sandbox.expire_access_tokens()
     desk.act()  # a generation that the older vault lacks
     shutil.copyfile(desk.home / "old vault", desk.vault)

@@ -38,7 +38,7 @@ def sent(provider: Provider) -> int:
 
 @pytest.mark.processes
 @pytest.mark.parametrize(("decision", "code"), [("approve", 0), ("reject", 1)])
-def test_terminal_notices_a_page_decision_meanwhile(home: Path, provider: Provider, decision: str, code: int) -> None:
+def test_terminal_notices_a_decision_on_the_page(home: Path, provider: Provider, decision: str, code: int) -> None:
     settings = connected(home, provider, "gmail.send")
     with talk("act", "gmail_send_email", mail("Hello"), home=home, env=settings) as acting:
         link = acting.hear(PAGE)[1]
@@ -51,7 +51,7 @@ def test_terminal_notices_a_page_decision_meanwhile(home: Path, provider: Provid
 
 
 @pytest.mark.processes
-def test_an_answer_that_differs_from_the_pages_is_told_what_counts(home: Path, provider: Provider) -> None:
+def test_terminal_decision_differing_from_the_pages_reports_what_counts(home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.send")
     with talk("act", "gmail_send_email", mail("Hello"), home=home, terminal=False, env=settings) as acting:
         decided(acting.hear(PAGE)[1], "reject")
@@ -61,7 +61,7 @@ def test_an_answer_that_differs_from_the_pages_is_told_what_counts(home: Path, p
 
 
 @pytest.mark.processes
-def test_m_says_yes_to_more_like_it_which_is_listed_and_ended(cli: Command, home: Path, provider: Provider) -> None:
+def test_answer_m_creates_a_mandate_that_is_listed_and_ended(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.send")
     first = cli("act", "gmail_send_email", mail("One"), stdin="m\nmany\n2\n\n", **settings)
     assert first.exit_code == 0 and "reaches only: bob@acme.example" in first.stderr
@@ -83,7 +83,7 @@ def test_m_says_yes_to_more_like_it_which_is_listed_and_ended(cli: Command, home
 
 
 @pytest.mark.processes
-def test_leaving_in_the_middle_of_a_yes_to_more_says_nothing(cli: Command, home: Path, provider: Provider) -> None:
+def test_leaving_the_mandate_prompt_decides_nothing(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.send")
     for typed in ("m\n", "m\n5\n"):
         left = cli("act", "gmail_send_email", mail("One"), stdin=typed, **settings)
@@ -92,7 +92,7 @@ def test_leaving_in_the_middle_of_a_yes_to_more_says_nothing(cli: Command, home:
 
 
 @pytest.mark.processes
-def test_the_demo_notices_it_too(home: Path) -> None:
+def test_demo_notices_a_decision_on_the_page(home: Path) -> None:
     with talk("demo", "--no-browser", home=home) as chatting:
         for said in ("anything from Bob this week?", "answer him yes"):
             chatting.hear("you> ")

@@ -42,31 +42,31 @@ def asking(cli: Command, *scopes: str) -> Any:
     return cli("connect", "native", *words, "--no-browser", "--wait", "0.1", **SETTINGS)
 
 
-def test_a_scope_that_the_server_lists_is_asked_for(cli: Command, server: OidcServer) -> None:
+def test_listed_scope_is_requested(cli: Command, server: OidcServer) -> None:
     found = asking(cli, "api:read")
     assert "/connect/" in found.output and "was not used in time" in found.stderr
     assert "does not list" not in found.output
 
 
-def test_a_scope_of_which_nobody_says_what_it_is_for_is_called_a_permission(cli: Command, server: OidcServer) -> None:
+def test_scope_without_description_is_called_a_permission(cli: Command, server: OidcServer) -> None:
     said = " ".join(asking(cli, "api:read").stderr.split())
     assert 'Your agent needs your consent at native to: │ │ • use the permission "api:read" │' in said
 
 
-def test_a_scope_that_it_does_not_list_is_asked_for_and_said(cli: Command, server: OidcServer) -> None:
+def test_unlisted_scope_is_requested_with_a_warning(cli: Command, server: OidcServer) -> None:
     found = asking(cli, "api:raed")
     assert "native does not list the scope 'api:raed'. Did you mean api:read?" in " ".join(found.stderr.split())
     assert "/connect/" in found.output and "was not used in time" in found.stderr
 
 
-def test_a_list_of_scopes_is_taken_as_far_as_it_is_one(cli: Command, server: OidcServer) -> None:
+def test_malformed_scope_list_is_used_as_far_as_valid(cli: Command, server: OidcServer) -> None:
     odd = ["api:read", 7, None, "", "a b", "\u202etxt", 'q"', "x" * 300]
     server.said = {"scopes_supported": [*odd, *map(str, range(900))]}
     assert "does not list" not in asking(cli, "api:read").output
     assert "does not list the scope 'x'" in " ".join(asking(cli, "x").stderr.split())
 
 
-def test_a_refusal_that_the_operator_has_to_mend_says_how_in_the_terminal() -> None:
+def test_operator_fault_is_explained_in_the_terminal() -> None:
     consent = Consent(
         "id", "acme", "acme", ("a",), ("a",), "", 0.0, status="failed", reason_code="redirect_uri_mismatch"
     )
@@ -75,7 +75,7 @@ def test_a_refusal_that_the_operator_has_to_mend_says_how_in_the_terminal() -> N
     assert e.value.hint.startswith("The address that browsers come back to") and "at Acme" in e.value.hint
 
 
-def test_doctor_says_that_a_server_can_be_used_and_how(cli: Command, server: OidcServer) -> None:
+def test_doctor_says_that_a_server_is_usable_and_how(cli: Command, server: OidcServer) -> None:
     server.par = True
     found = " ".join(cli("doctor", **SETTINGS).stdout.split())
     assert "native: login.example.test can be used; requests are pushed (RFC 9126)" in found

@@ -39,7 +39,7 @@ def shown(*rows: dict[str, Any], width: int = 80, terminal: bool = True, apart: 
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
-def test_no_name_of_a_tool_or_scope_is_broken_however_narrow_the_terminal_is(width: int) -> None:
+def test_tool_and_scope_names_are_not_broken_in_a_narrow_terminal(width: int) -> None:
     scopes = [f"https://www.googleapis.com/auth/{SCOPE}", "gmail.send"]
     page = shown(row(tool=TOOL, scopes_required=scopes, scopes_granted=scopes[1:], decision="done"), width=width)
     for name in (TOOL, f"needs {SCOPE}", "has gmail.send", "act.result"):
@@ -48,31 +48,31 @@ def test_no_name_of_a_tool_or_scope_is_broken_however_narrow_the_terminal_is(wid
 
 
 @pytest.mark.usefixtures("in_berlin")
-def test_times_are_local_and_the_date_stands_where_the_day_changes() -> None:
+def test_times_are_local_with_a_date_line_per_day() -> None:
     page = shown(row(), row(hours=1), row(hours=12))
     assert page[0].startswith("time CET")
     marks = [line.split()[0] for line in page[1:] if line[0] != " "]
     assert marks == ["2025-11-27", "13:00:00", "14:00:00", "2025-11-28", "01:00:00"]
 
 
-def test_rows_that_come_one_by_one_stand_in_the_same_table() -> None:
+def test_rows_printed_one_by_one_use_the_same_table() -> None:
     rows = [row(tool="gmail_search_emails"), row("consent.granted", provider="google"), row("key.rotated")]
     assert shown(*rows, apart=True) == shown(*rows)
 
 
 @pytest.mark.usefixtures("in_berlin")
-def test_through_a_pipe_each_row_is_one_line_with_its_date() -> None:
+def test_piped_row_is_one_line_with_its_date() -> None:
     page = shown(row(tool=TOOL, scopes_granted=[SCOPE], reason="x" * 90), row("grant.lost"), width=40, terminal=False)
     assert len(page) == 3
     assert page[1].startswith("2025-11-27 13:00:00  act.result")
     assert f"{TOOL}, may {SCOPE}" in page[1] and "x" * 90 in page[1] and page[1].endswith("alice, demo assistant")
 
 
-def test_a_value_from_outside_cannot_look_like_a_row() -> None:
+def test_untrusted_value_cannot_look_like_a_row() -> None:
     evil = row(agent="x\n2025-11-27 00:00:00  act.result\x1b[2K", user="[red]eve[/red]")
     page = shown(evil, terminal=False)
     assert len(page) == 2 and "\x1b" not in page[1] and "[red]eve[/red]" in page[1]
 
 
-def test_of_nothing_not_even_a_head_is_shown() -> None:
+def test_empty_table_prints_nothing() -> None:
     assert shown() == []

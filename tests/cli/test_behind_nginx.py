@@ -79,7 +79,7 @@ async def nginx(folder: Path, servers: list[Server]) -> AsyncIterator[str]:
         await process.wait()
 
 
-async def test_a_rolling_restart_loses_no_call_and_makes_none_twice(tmp_path: Path) -> None:
+async def test_rolling_restart_loses_no_call_and_repeats_none(tmp_path: Path) -> None:
     servers, asked, failed, over = [Server(), Server()], list[str](), list[str](), asyncio.Event()
 
     async def busy(name: int, http: httpx.AsyncClient) -> None:

@@ -42,7 +42,7 @@ def _file(address: str) -> Path:
     return Path(unquote(urlsplit(address).path))
 
 
-def test_the_browser_is_started_with_a_file_that_only_its_owner_reads(opened: list[str]) -> None:
+def test_browser_opens_a_private_file(opened: list[str]) -> None:
     assert browser.open_browser(LINK)
     (address,) = opened
     file = _file(address)
@@ -54,12 +54,12 @@ def test_the_browser_is_started_with_a_file_that_only_its_owner_reads(opened: li
     assert not forms_of(page) and 'content="no-referrer"' in page
 
 
-def test_a_link_with_markup_in_it_stays_a_link(opened: list[str]) -> None:
+def test_link_with_markup_stays_a_link(opened: list[str]) -> None:
     browser.open_browser('http://127.0.0.1/"><script>x</script>')
     assert "<script" not in _file(opened[0]).read_text()
 
 
-def test_the_file_is_gone_after_a_while(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_browser_file_is_removed_after_a_while(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browser, "LINK_FILE_TTL", 0.01)
     browser.open_browser(LINK)
     deadline = time.monotonic() + 10
@@ -68,7 +68,7 @@ def test_the_file_is_gone_after_a_while(opened: list[str], monkeypatch: pytest.M
     assert not _file(opened[0]).parent.exists()
 
 
-def test_what_a_killed_command_left_goes_with_the_next_and_nothing_else_does(opened: list[str], tmp_path: Path) -> None:
+def test_files_of_a_killed_command_are_removed_by_the_next(opened: list[str], tmp_path: Path) -> None:
     old, young, foreign = (tmp_path / name for name in ("deputize-link-old", "deputize-link-young", "other"))
     for folder in (old, young, foreign):
         folder.mkdir()
@@ -83,7 +83,7 @@ def test_what_a_killed_command_left_goes_with_the_next_and_nothing_else_does(ope
 
 
 @pytest.mark.parametrize("missing", ["desktop", "terminal", "room"])
-def test_where_nothing_can_be_opened_nothing_is_left_behind(
+def test_failed_browser_start_leaves_no_file(
     opened: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: str
 ) -> None:
     if missing == "desktop":
@@ -97,12 +97,12 @@ def test_where_nothing_can_be_opened_nothing_is_left_behind(
     assert not opened and not list(tmp_path.iterdir())
 
 
-def test_somebody_looks_when_a_window_started_the_program(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watched_program_opens_a_browser(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browser, "sys", _system(terminal=False))
     assert browser.open_browser(LINK, watched=True) and len(opened) == 1
 
 
-def test_mac_reached_remotely_opens_no_window(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remote_mac_session_opens_no_browser(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     mac = SimpleNamespace(platform="darwin", stderr=SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr(browser, "sys", mac)
     monkeypatch.delenv("DISPLAY")
@@ -114,7 +114,7 @@ def test_mac_reached_remotely_opens_no_window(opened: list[str], monkeypatch: py
     assert browser.open_browser(LINK) and len(opened) == 2
 
 
-def test_no_other_module_starts_a_browser() -> None:
+def test_only_one_module_starts_a_browser() -> None:
     root = Path(__file__).parents[2]
     files = [file for part in ("core", "adapters", "toolkits", "examples") for file in (root / part).rglob("*.py")]
     found = {

@@ -20,14 +20,14 @@ READ = "https://www.googleapis.com/auth/gmail.readonly"
 MAIL = json.dumps({"to": ["bob@example.test"], "subject": "Hello", "body": "Are you there?"})
 
 
-def test_what_is_connected_already_is_not_asked_again(cli: Command, home: Path, provider: Provider) -> None:
+def test_connected_account_is_not_requested_again(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly", "gmail.send")
     again = cli("connect", "google", "--scopes", "gmail.send", **settings)
     assert (again.exit_code, "/connect/" in again.stderr) == (0, False)
     assert "send email as you" in again.stdout
 
 
-def test_grants_are_listed_for_people_and_for_programs_without_a_token(cli: Command, settings: dict[str, str]) -> None:
+def test_accounts_are_listed_for_people_and_programs_without_a_token(cli: Command, settings: dict[str, str]) -> None:
     seen, told = cli("accounts", **settings), cli("accounts", "--json", **settings)
     assert "alice@example.test" in seen.stdout and "read your email" in seen.stdout
     [grant] = json.loads(told.stdout)
@@ -35,11 +35,13 @@ def test_grants_are_listed_for_people_and_for_programs_without_a_token(cli: Comm
     assert not any(mark in told.stdout + seen.stdout for mark in ("ya29.", "1//0", "token"))
 
 
-def test_grants_belong_to_the_user_they_were_made_for(cli: Command, settings: dict[str, str]) -> None:
+def test_accounts_are_listed_for_their_own_user(cli: Command, settings: dict[str, str]) -> None:
     assert cli("accounts", "--user", "bob", **settings).stdout.strip() == "Nothing is connected."
 
 
-def test_revoke_ends_it_here_and_at_the_provider(cli: Command, provider: Provider, settings: dict[str, str]) -> None:
+def test_revoke_ends_the_grant_here_and_at_the_provider(
+    cli: Command, provider: Provider, settings: dict[str, str]
+) -> None:
     assert provider.sandbox.live_tokens()["alice@example.test"] > 0
     ended = cli("revoke", "google", **settings)
     assert ended.exit_code == 0
@@ -49,7 +51,9 @@ def test_revoke_ends_it_here_and_at_the_provider(cli: Command, provider: Provide
     assert "Nothing was connected" in cli("revoke", "google", **settings).stdout
 
 
-def test_revoke_says_that_the_provider_was_not_told(cli: Command, provider: Provider, settings: dict[str, str]) -> None:
+def test_revoke_reports_that_the_provider_was_unreachable(
+    cli: Command, provider: Provider, settings: dict[str, str]
+) -> None:
     provider.sandbox.switches.down = True
     ended = cli("revoke", "google", **settings)
     assert "Google could not be reached; the revocation is queued." in ended.stdout
@@ -57,7 +61,7 @@ def test_revoke_says_that_the_provider_was_not_told(cli: Command, provider: Prov
 
 
 @pytest.mark.processes
-def test_R35_one_user_or_a_tenant_or_everybody_is_disconnected_from_all(
+def test_R35_revoke_everything_ends_a_user_a_tenant_or_everybody(
     cli: Command, home: Path, provider: Provider, settings: dict[str, str]
 ) -> None:
     assert "Nothing was connected" in cli("revoke", "--everything", "--user", "bob", **settings).stdout
@@ -71,7 +75,7 @@ def test_R35_one_user_or_a_tenant_or_everybody_is_disconnected_from_all(
     assert "Disconnected alice@example.test." in cli("revoke", "--everything", **settings).stdout
 
 
-def test_R35_of_many_accounts_only_the_numbers_are_shown(
+def test_R35_revoke_of_many_accounts_shows_numbers_only(
     cli: Command, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
 ) -> None:
     monkeypatch.setattr("deputize.cli.revoke.NAMED", 0)
@@ -80,7 +84,7 @@ def test_R35_of_many_accounts_only_the_numbers_are_shown(
     assert json.loads(cli("accounts", "--json", **settings).stdout) == []
 
 
-def test_a_user_is_disconnected_and_forgotten(cli: Command, provider: Provider, settings: dict[str, str]) -> None:
+def test_erase_disconnects_and_erases_a_user(cli: Command, provider: Provider, settings: dict[str, str]) -> None:
     me = "alice"
     assert cli("erase", me, stdin="n\n", **settings).exit_code == 1
     assert provider.sandbox.live_tokens()["alice@example.test"] > 0
@@ -91,18 +95,18 @@ def test_a_user_is_disconnected_and_forgotten(cli: Command, provider: Provider, 
     assert cli("erase", "nobody", "--yes", **settings).stdout.strip() == "Nothing is kept of nobody any more."
 
 
-def test_revoke_wants_to_know_what(cli: Command, provider: Provider) -> None:
+def test_revoke_needs_a_target(cli: Command, provider: Provider) -> None:
     for words in ([], ["google", "--all"], ["--tenant", "a", "--everything"], ["google", "--queued"]):
         assert cli("revoke", *words, **provider.settings()).exit_code == 2
 
 
-def test_act_prints_the_result_as_json_and_nothing_else_on_stdout(cli: Command, settings: dict[str, str]) -> None:
+def test_act_prints_only_json_on_stdout(cli: Command, settings: dict[str, str]) -> None:
     found = cli("act", "gmail_search_emails", '{"query": "from:bob"}', **settings)
     assert found.exit_code == 0, found.stderr
     assert {row["from"] for row in json.loads(found.stdout)["items"]} == {"Bob Brown <bob@example.test>"}
 
 
-def test_act_shows_the_draft_and_sends_after_a_yes_only(cli: Command, home: Path, provider: Provider) -> None:
+def test_act_previews_the_draft_and_sends_after_approval_only(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.send")
     refused = cli("act", "gmail_send_email", MAIL, stdin="n\n", **settings)
     assert (refused.exit_code, provider.sandbox.sent("alice@example.test")) == (1, [])
@@ -114,7 +118,7 @@ def test_act_shows_the_draft_and_sends_after_a_yes_only(cli: Command, home: Path
 
 
 @pytest.mark.processes
-def test_a_reply_is_approved_by_whom_it_goes_to_and_not_by_an_id(cli: Command, home: Path, provider: Provider) -> None:
+def test_reply_preview_names_its_recipient_instead_of_an_id(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly", "gmail.send")
     [mail, *_] = json.loads(cli("act", "gmail_search_emails", '{"query": "from:bob"}', **settings).stdout)["items"]
     answer = json.dumps({"message_id": mail["id"], "body": "Yes."})
@@ -123,7 +127,7 @@ def test_a_reply_is_approved_by_whom_it_goes_to_and_not_by_an_id(cli: Command, h
 
 
 @pytest.mark.processes
-def test_with_nobody_there_to_approve_nothing_is_decided(cli: Command, home: Path, provider: Provider) -> None:
+def test_act_without_a_terminal_decides_nothing(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.send")
     found = cli("act", "gmail_send_email", MAIL, stdin="", **settings)
     assert found.exit_code == 1 and "[approval_required]" in found.stderr and "--yes" in found.stderr
@@ -157,7 +161,7 @@ def test_act_with_yes_does_not_ask(cli: Command, home: Path, provider: Provider)
     assert len(provider.sandbox.sent("alice@example.test")) == 1
 
 
-def test_tools_are_listed_without_any_settings(cli: Command, home: Path) -> None:
+def test_tools_are_listed_without_settings(cli: Command, home: Path) -> None:
     seen = cli("tools")
     assert seen.exit_code == 0 and "gmail_search_emails  reads; asks for gmail.readonly; about " in seen.stdout
     assert {len(line) - len(line.lstrip()) for line in seen.stdout.splitlines()} == {0, 2}  # no column gets too narrow
@@ -176,7 +180,7 @@ def test_tools_are_listed_without_any_settings(cli: Command, home: Path) -> None
 
 
 @pytest.mark.processes
-def test_the_audit_tells_what_was_done_and_is_proven(cli: Command, settings: dict[str, str]) -> None:
+def test_audit_shows_and_verifies_acts(cli: Command, settings: dict[str, str]) -> None:
     cli("act", "gmail_search_emails", "{}", **settings)
     seen = cli("audit", **settings)
     assert "consent.granted" in seen.stdout and "gmail_search_emails" in seen.stdout
@@ -187,7 +191,7 @@ def test_the_audit_tells_what_was_done_and_is_proven(cli: Command, settings: dic
 
 
 @pytest.mark.processes
-def test_the_audit_names_users_while_the_vault_can_and_after_they_are_erased_nobody(
+def test_audit_names_users_until_they_are_erased(
     cli: Command, home: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
 ) -> None:
 
@@ -209,7 +213,7 @@ def test_the_audit_names_users_while_the_vault_can_and_after_they_are_erased_nob
     assert name in seen.stdout and "by their pseudonyms" in seen.stderr
 
 
-def test_an_altered_audit_is_found_out(cli: Command, home: Path, settings: dict[str, str]) -> None:
+def test_altered_audit_is_reported(cli: Command, home: Path, settings: dict[str, str]) -> None:
     [file] = [path for path in (home / "deputize" / "audit").glob("*.jsonl") if b"consent.granted" in path.read_bytes()]
     file.write_bytes(file.read_bytes().replace(b"consent.granted", b"consent.ignored"))
     found = cli("audit", "verify", **settings)
@@ -225,7 +229,7 @@ def test_key_new_prints_a_key_that_opens_a_vault(cli: Command, home: Path, provi
 
 
 @pytest.mark.processes
-def test_the_same_from_a_real_process(home: Path, settings: dict[str, str]) -> None:
+def test_installed_program_acts_and_lists_accounts(home: Path, settings: dict[str, str]) -> None:
     found = run("act", "gmail_search_emails", '{"query": "from:bob"}', home=home, **settings)
     assert (found.returncode, len(json.loads(found.stdout)["items"]) > 0) == (0, True), found.stderr
     assert "read your email" in run("accounts", home=home, **settings).stdout

@@ -40,7 +40,7 @@ def compressed(
     return settings, sorted(folder.glob("*.gz"))[1]
 
 
-def test_commands_show_and_prove_compressed_files(
+def test_audit_commands_read_compressed_files(
     cli: Command, home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, _ = compressed(cli, home, provider, monkeypatch)
@@ -57,7 +57,7 @@ def test_commands_show_and_prove_compressed_files(
     assert audit["bytes"] == sum(path.stat().st_size for path in stored)
 
 
-def test_commands_name_a_damaged_file(
+def test_audit_commands_name_a_damaged_file(
     cli: Command, home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, file = compressed(cli, home, provider, monkeypatch)
@@ -77,7 +77,7 @@ def test_commands_name_a_damaged_file(
     assert cli("act", "gmail_search_emails", "{}", **settings).exit_code == 0, "an act goes on"
 
 
-def test_doctor_says_how_long_rows_are_kept_and_whether_older_ones_are_left(
+def test_doctor_reports_row_retention_and_older_rows(
     cli: Command, home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, _ = compressed(cli, home, provider, monkeypatch, at=time.time() - 50 * 86400)

@@ -40,7 +40,7 @@ def with_github(provider: Provider) -> dict[str, str]:
 
 
 @pytest.mark.processes
-def test_what_tools_need_is_asked_in_one_link_and_a_provider_need_not_be_named(home: Path, provider: Provider) -> None:
+def test_scopes_of_named_tools_are_requested_in_one_link(home: Path, provider: Provider) -> None:
     words = ["connect", "--tool", "gmail_search_emails", "--tool", "gmail_send_email"]
     with talk(*words, home=home, terminal=False, env=provider.settings()) as connecting:
         link = connecting.hear(LINK)[1]
@@ -50,25 +50,25 @@ def test_what_tools_need_is_asked_in_one_link_and_a_provider_need_not_be_named(h
     assert "read your email" in connecting.heard and "send email as you" in connecting.heard
 
 
-def test_what_is_allowed_already_is_not_asked_by_tool_either(cli: Command, settings: dict[str, str]) -> None:
+def test_already_granted_tool_is_not_requested_again(cli: Command, settings: dict[str, str]) -> None:
     again = cli("connect", "google", "--tool", "gmail_search_emails", **settings)
     assert (again.exit_code, "/connect/" in again.stderr) == (0, False) and "alice@example.test" in again.stdout
 
 
 @pytest.mark.parametrize("words", [["connect"], ["connect", "--another"]])
-def test_something_must_be_said_to_connect(cli: Command, provider: Provider, words: list[str]) -> None:
+def test_connect_needs_a_provider_or_tool(cli: Command, provider: Provider, words: list[str]) -> None:
     found = cli(*words, **provider.settings())
     assert found.exit_code == 2 and "--tool" in found.output
 
 
-def test_an_unknown_tool_is_named_and_nothing_is_asked(cli: Command, provider: Provider) -> None:
+def test_connect_names_an_unknown_tool_and_asks_nothing(cli: Command, provider: Provider) -> None:
     found = cli("connect", "--tool", "gmail_serch_emails", **provider.settings())
     assert found.exit_code == 1 and "gmail_search_emails" in found.stderr and "/connect/" not in found.stderr
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize(("way", "default"), [("--another", "alice@example.test"), ("--switch", BOB)])
-def test_command_names_one_more_account(
+def test_connect_can_add_another_account(
     cli: Command, home: Path, way: str, default: str, settings: dict[str, str]
 ) -> None:
     words = ["connect", "google", "--scopes", "gmail.readonly", way]
@@ -80,7 +80,9 @@ def test_command_names_one_more_account(
 
 
 @pytest.mark.processes
-def test_code_is_shown_without_a_browser(home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_device_code_is_shown_without_a_browser(
+    home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(device, "INTERVAL", 1)
     words = ["connect", "github", "--scopes", "gist", "--device"]
     with talk(*words, home=home, terminal=False, env=with_github(provider)) as connecting:
@@ -94,7 +96,7 @@ def test_code_is_shown_without_a_browser(home: Path, provider: Provider, monkeyp
 
 
 @pytest.mark.processes
-def test_no_on_another_device_ends_it(home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_denial_on_another_device_ends_connect(home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "INTERVAL", 1)
     with talk("connect", "github", "--device", home=home, terminal=False, env=with_github(provider)) as connecting:
         address = connecting.hear(r"(http://127\.0\.0\.1:\d+/github\.com/login/device)")[1]
@@ -103,12 +105,12 @@ def test_no_on_another_device_ends_it(home: Path, provider: Provider, monkeypatc
     assert "[declined]" in connecting.heard and "Traceback" not in connecting.heard
 
 
-def test_unentered_code_is_awaited_as_told(cli: Command, provider: Provider) -> None:
+def test_connect_waits_for_the_device_code_as_long_as_requested(cli: Command, provider: Provider) -> None:
     found = cli("connect", "github", "--device", "--wait", "0.2", **with_github(provider))
     assert found.exit_code == 1 and "was not used in time" in found.stderr
 
 
-def test_where_there_are_no_codes_the_terminal_says_so(cli: Command, provider: Provider) -> None:
+def test_provider_without_device_codes_is_reported(cli: Command, provider: Provider) -> None:
     found = cli("connect", "google", "--device", **provider.settings())
     assert found.exit_code == 1 and "gives no codes" in found.stderr and "enter the code" not in found.stderr
     away = with_github(provider) | {"DEPUTIZE_BASE_URL": "https://deputy.example.test"}
@@ -116,7 +118,7 @@ def test_where_there_are_no_codes_the_terminal_says_so(cli: Command, provider: P
     assert found.exit_code == 1 and "local mode only" in found.stderr and "enter the code" not in found.stderr
 
 
-def test_doctor_knows_a_server_that_is_named_by_its_issuer(cli: Command, provider: Provider) -> None:
+def test_doctor_knows_a_server_configured_by_its_issuer(cli: Command, provider: Provider) -> None:
     said = {"DEPUTIZE_APPS__ACME__CLIENT_ID": "a", "DEPUTIZE_APPS__ACME__ISSUER": "https://login.example.test"}
     found = cli("doctor", "--offline", **provider.settings(), **said)
     assert "redirect URI to register: http://127.0.0.1:0/callback/acme" in found.stdout
@@ -125,7 +127,7 @@ def test_doctor_knows_a_server_that_is_named_by_its_issuer(cli: Command, provide
     assert "is known without one" in cli("doctor", "--offline", **provider.settings(), **wrong).stdout
 
 
-def test_doctor_says_which_way_back_to_register_where_loopback_must_be_called_localhost(cli: Command) -> None:
+def test_doctor_names_the_localhost_redirect_uri_to_register(cli: Command) -> None:
     said = {"DEPUTIZE_APPS__SLACK__CLIENT_ID": "a", "DEPUTIZE_APPS__SLACK__PKCE": "true"}
     found = cli("doctor", "--offline", **said).stdout
     assert "app slack: redirect URI to register: http://localhost:8736/callback/slack" in found

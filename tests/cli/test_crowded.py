@@ -18,7 +18,7 @@ from tests.cli.terminal import free_port
 
 
 @pytest.mark.processes
-def test_it_says_so_once_and_ends_in_time() -> None:
+def test_exhausted_descriptors_are_logged_once_and_shutdown_is_timely() -> None:
     port, few = free_port(), (24, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     with ExitStack() as ends:
         server = ends.enter_context(
@@ -45,7 +45,7 @@ def test_it_says_so_once_and_ends_in_time() -> None:
     assert said.count(b"\n") <= 3 and b"no file descriptor is left" in said, said[-2000:]
 
 
-async def test_other_errors_that_nobody_hears_of_go_where_they_went_before(caplog: pytest.LogCaptureFixture) -> None:
+async def test_other_loop_errors_are_handled_as_before(caplog: pytest.LogCaptureFixture) -> None:
     loop, heard = asyncio.get_running_loop(), list[str]()
     rate_limit_accept_errors(loop)
     loop.call_exception_handler({"message": "something else"})

@@ -58,7 +58,7 @@ def demo(home: Path, *words: str, terminal: bool = False) -> Iterator[Talk]:
     "terminal",
     [pytest.param(True, id="at a terminal", marks=pytest.mark.processes), pytest.param(False, id="in a pipe")],
 )
-def test_the_whole_conversation(home: Path, terminal: bool) -> None:
+def test_demo_conversation_completes(home: Path, terminal: bool) -> None:
     with demo(home, terminal=terminal) as person:
         person.hear("small script.*you> ")
         person.say("anything from Bob this week?")
@@ -85,7 +85,7 @@ def test_the_whole_conversation(home: Path, terminal: bool) -> None:
 
 
 @pytest.mark.processes
-def test_a_killed_demo_goes_on_at_the_same_pause_with_the_same_link(home: Path) -> None:
+def test_killed_demo_continues_at_the_same_pause_with_the_same_link(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob this week?")
         link = person.hear(LINK)[1]
@@ -119,7 +119,7 @@ def test_a_killed_demo_goes_on_at_the_same_pause_with_the_same_link(home: Path) 
 
 
 @pytest.mark.processes
-def test_what_was_allowed_while_it_was_down_is_found_on_waking(home: Path) -> None:
+def test_consent_granted_while_the_demo_was_down_is_found(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob this week?")
         link = person.hear(LINK)[1]
@@ -134,7 +134,7 @@ def test_what_was_allowed_while_it_was_down_is_found_on_waking(home: Path) -> No
 
 
 @pytest.mark.processes
-def test_a_no_is_taken_for_an_answer_and_can_be_taken_back(home: Path) -> None:
+def test_demo_denial_counts_and_can_be_withdrawn(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob this week?")
         click(person.hear(LINK)[1], deny=True)
@@ -145,7 +145,7 @@ def test_a_no_is_taken_for_an_answer_and_can_be_taken_back(home: Path) -> None:
 
 
 @pytest.mark.processes
-def test_a_no_to_the_draft_sends_nothing(home: Path) -> None:
+def test_demo_rejected_draft_is_not_sent(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob?")
         click(person.hear(LINK)[1])
@@ -159,7 +159,7 @@ def test_a_no_to_the_draft_sends_nothing(home: Path) -> None:
 
 
 @pytest.mark.processes
-def test_the_commands_in_the_chat(home: Path) -> None:
+def test_demo_chat_commands_work(home: Path) -> None:
     with demo(home) as person:
         person.say("/who")
         person.hear("you: alice.*accounts: none connected")
@@ -187,7 +187,7 @@ def test_the_commands_in_the_chat(home: Path) -> None:
 
 
 @pytest.mark.processes
-def test_the_link_to_the_persons_own_pages_works_and_the_port_is_the_chosen_one(
+def test_demo_own_page_link_uses_the_chosen_port(
     home: Path,
 ) -> None:
     port = free_port()
@@ -204,13 +204,13 @@ def test_the_link_to_the_persons_own_pages_works_and_the_port_is_the_chosen_one(
 
 
 @pytest.mark.processes
-def test_a_chosen_port_that_is_taken_is_said_and_not_replaced(home: Path, cli: Command, taken_port: int) -> None:
+def test_demo_refuses_a_taken_chosen_port(home: Path, cli: Command, taken_port: int) -> None:
     found = cli("demo", "--no-browser", DEPUTIZE_PORT=str(taken_port))
     assert found.exit_code == 1 and f"port {taken_port}" in found.stderr and "DEPUTIZE_PORT" in found.stderr
 
 
 @pytest.mark.processes
-def test_the_line_can_be_edited_and_called_back(home: Path) -> None:
+def test_demo_input_line_can_be_edited_and_recalled(home: Path) -> None:
     with demo(home, terminal=True) as person:
         person.hear("you> ")
         person.strike("/grantz\x7fs\r")
@@ -222,7 +222,7 @@ def test_the_line_can_be_edited_and_called_back(home: Path) -> None:
 
 
 @pytest.mark.processes
-def test_the_end_of_the_input_ends_it_politely(home: Path) -> None:
+def test_demo_ends_politely_at_end_of_input(home: Path) -> None:
     with demo(home) as person:
         person.say("hello")
         person.hear("anything from Bob this week")
@@ -232,7 +232,7 @@ def test_the_end_of_the_input_ends_it_politely(home: Path) -> None:
 
 
 @pytest.mark.processes
-def test_the_end_of_the_input_at_a_draft_is_no_answer_and_the_draft_waits(home: Path) -> None:
+def test_demo_end_of_input_at_a_draft_keeps_it_pending(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob?")
         click(person.hear(LINK)[1])
@@ -250,7 +250,7 @@ def test_the_end_of_the_input_at_a_draft_is_no_answer_and_the_draft_waits(home: 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("key", ["c", "d"])
-def test_ctrl_c_and_ctrl_d_end_it_politely(key: str, home: Path) -> None:
+def test_demo_ends_politely_at_ctrl_c_and_ctrl_d(key: str, home: Path) -> None:
     with demo(home, terminal=True) as person:
         person.hear("you> ")
         time.sleep(0.5)  # readline, which has printed that, sees no Ctrl-C that comes before it waits for keys
@@ -260,7 +260,7 @@ def test_ctrl_c_and_ctrl_d_end_it_politely(key: str, home: Path) -> None:
 
 
 @pytest.mark.processes
-def test_ctrl_c_at_a_pause_keeps_the_pause(home: Path) -> None:
+def test_demo_ctrl_c_at_a_pause_keeps_the_pause(home: Path) -> None:
     with demo(home, terminal=True) as person:
         person.hear("you> ")
         person.say("anything from Bob?")
@@ -274,7 +274,7 @@ def test_ctrl_c_at_a_pause_keeps_the_pause(home: Path) -> None:
 
 
 @pytest.mark.processes
-def test_fresh_begins_anew_and_leaves_other_files_alone(home: Path) -> None:
+def test_demo_fresh_restarts_and_keeps_other_files(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob?")
         link = person.hear(LINK)[1]
@@ -288,7 +288,7 @@ def test_fresh_begins_anew_and_leaves_other_files_alone(home: Path) -> None:
 
 
 @pytest.mark.processes
-def test_ports_that_others_took_are_replaced_and_remembered(home: Path) -> None:
+def test_demo_replaces_and_remembers_taken_ports(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob?")
         person.hear(LINK)
@@ -310,7 +310,7 @@ def test_ports_that_others_took_are_replaced_and_remembered(home: Path) -> None:
 
 
 @pytest.mark.processes
-def test_on_a_new_machine_it_makes_a_home_that_the_other_commands_can_use(home: Path) -> None:
+def test_demo_creates_a_home_that_other_commands_can_use(home: Path) -> None:
     with talk("demo", "--no-browser", home=home, terminal=False) as person:
         person.say("/quit")
         assert person.ends() == 0, person.heard
@@ -318,7 +318,7 @@ def test_on_a_new_machine_it_makes_a_home_that_the_other_commands_can_use(home: 
 
 
 @pytest.mark.processes
-def test_two_demos_do_not_share_a_folder(home: Path, cli: Command) -> None:
+def test_demo_folder_cannot_be_shared_by_two_demos(home: Path, cli: Command) -> None:
     with demo(home) as person:
         person.hear("you> ")
         second = cli("demo", "--no-browser")
@@ -326,7 +326,7 @@ def test_two_demos_do_not_share_a_folder(home: Path, cli: Command) -> None:
     assert "already running" in second.stderr and "--folder" in second.stderr
 
 
-def test_a_folder_of_something_else_is_not_touched(home: Path, cli: Command) -> None:
+def test_demo_leaves_a_foreign_folder_unchanged(home: Path, cli: Command) -> None:
     folder = home / "photos"
     folder.mkdir(mode=0o700)
     (folder / "key").write_text("not a demo's")
@@ -335,7 +335,7 @@ def test_a_folder_of_something_else_is_not_touched(home: Path, cli: Command) -> 
     assert [path.name for path in folder.iterdir()] == ["key"]
 
 
-def test_a_broken_ports_file_says_how_to_start_over(home: Path, cli: Command) -> None:
+def test_demo_with_a_broken_ports_file_says_how_to_start_over(home: Path, cli: Command) -> None:
     folder = home / "demo"
     folder.mkdir(mode=0o700)
     (folder / "ports.json").write_text("{")
@@ -344,7 +344,7 @@ def test_a_broken_ports_file_says_how_to_start_over(home: Path, cli: Command) ->
 
 
 @pytest.mark.processes
-def test_everything_it_keeps_is_for_its_owner_alone(home: Path) -> None:
+def test_demo_files_are_private(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob?")
         click(person.hear(LINK)[1])
@@ -356,7 +356,7 @@ def test_everything_it_keeps_is_for_its_owner_alone(home: Path) -> None:
 
 
 @pytest.mark.processes
-def test_the_demos_folder_is_a_home_for_the_other_commands(home: Path) -> None:
+def test_demo_folder_is_a_home_for_other_commands(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob?")
         click(person.hear(LINK)[1])
@@ -369,7 +369,7 @@ def test_the_demos_folder_is_a_home_for_the_other_commands(home: Path) -> None:
 
 
 @pytest.mark.processes
-def test_a_step_that_a_crash_cut_off_is_finished_on_the_next_start(home: Path) -> None:
+def test_demo_finishes_an_interrupted_step_at_the_next_start(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob?")
         click(person.hear(LINK)[1])
@@ -385,18 +385,18 @@ def test_a_step_that_a_crash_cut_off_is_finished_on_the_next_start(home: Path) -
 # ------------------------------------------------------------- other models, real providers
 
 
-def test_a_model_of_an_unknown_provider_is_told(cli: Command) -> None:
+def test_demo_reports_a_model_of_an_unknown_provider(cli: Command) -> None:
     found = cli("demo", "--model", "nosuch:model")
     assert found.exit_code == 1 and "'nosuch:model'" in found.stderr and "PROVIDER:NAME" in found.stderr
 
 
-def test_a_model_whose_package_is_missing_names_it(cli: Command) -> None:
+def test_demo_names_a_missing_model_package(cli: Command) -> None:
     found = cli("demo", "--model", "mistralai:mistral-small")
     assert found.exit_code == 1 and "langchain-mistralai" in found.stderr, found.stderr
 
 
 @pytest.mark.processes
-def test_a_model_of_ones_own_drives_the_chat(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_uses_a_given_model(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen: list[str] = []
 
     def init(name: str) -> ScriptedChatModel:
@@ -411,7 +411,7 @@ def test_a_model_of_ones_own_drives_the_chat(cli: Command, monkeypatch: pytest.M
 
 
 @pytest.mark.processes
-def test_failed_turn_is_told_without_text_and_the_chat_goes_on(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_continues_after_a_failed_turn_without_its_text(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(chat: Chat, text: str) -> Turn:
         raise RuntimeError("http://127.0.0.1/callback?code=hush-hush")
 
@@ -422,14 +422,14 @@ def test_failed_turn_is_told_without_text_and_the_chat_goes_on(cli: Command, mon
     assert "you: alice" in found.stdout and "hush" not in found.output
 
 
-def test_without_langchain_the_option_says_so(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_reports_missing_langchain(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "langchain.chat_models", None)
     found = cli("demo", "--model", "openai:gpt")
     assert found.exit_code == 1 and "pip install langchain" in found.stderr
 
 
 @pytest.mark.processes
-def test_live_uses_the_apps_and_the_vault_of_settings(home: Path, provider: Provider) -> None:
+def test_demo_live_uses_configured_apps_and_vault(home: Path, provider: Provider) -> None:
     settings = provider.settings()
     with talk("demo", "--live", "--no-browser", home=home, terminal=False, env=settings) as person:
         person.hear("Google: the real ones")
@@ -442,6 +442,6 @@ def test_live_uses_the_apps_and_the_vault_of_settings(home: Path, provider: Prov
     assert "read your email" in run("accounts", home=home, **settings).stdout
 
 
-def test_live_without_an_app_says_which_setting_is_missing(cli: Command) -> None:
+def test_demo_live_without_an_app_names_the_missing_setting(cli: Command) -> None:
     found = cli("demo", "--live")
     assert found.exit_code == 1 and "DEPUTIZE_APPS__GOOGLE__CLIENT_ID" in found.stderr

@@ -24,7 +24,7 @@ def lines(found: Any) -> dict[str, dict[str, str]]:
     return {line["what"]: line for line in map(json.loads, found.stdout.splitlines())}
 
 
-def test_on_a_new_machine_only_an_app_is_missing(cli: Command, home: Path) -> None:
+def test_doctor_on_a_new_machine_misses_only_an_app(cli: Command, home: Path) -> None:
     found = cli("doctor", "--json", DEPUTIZE_PORT="0")
     told = lines(found)
     assert found.exit_code == 0, told
@@ -33,13 +33,13 @@ def test_on_a_new_machine_only_an_app_is_missing(cli: Command, home: Path) -> No
     assert not (home / "deputize").exists()
 
 
-def test_a_sandbox_that_is_not_there_is_to_be_started(cli: Command) -> None:
+def test_doctor_says_to_start_a_missing_sandbox(cli: Command) -> None:
     app = {"DEPUTIZE_APPS__GOOGLE__CLIENT_ID": "id", "DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET": "secret"}
     found = cli("doctor", "--json", DEPUTIZE_PORT="0", DEPUTIZE_SANDBOX_URL="http://127.0.0.1:1", **app)
     assert "deputize sandbox" in lines(found)["Google"]["todo"]
 
 
-def test_where_all_is_well_it_says_so(cli: Command, home: Path, provider: Provider) -> None:
+def test_doctor_reports_ok_for_everything(cli: Command, home: Path, provider: Provider) -> None:
     found = cli("doctor", "--json", **connected(home, provider, "gmail.readonly"))
     told = lines(found)
     assert found.exit_code == 0 and {line["state"] for line in told.values()} == {"ok"}
@@ -49,7 +49,7 @@ def test_where_all_is_well_it_says_so(cli: Command, home: Path, provider: Provid
     assert int(told["toolkit gmail"]["found"].split()[0]) > 5
 
 
-def test_people_get_a_line_each_and_what_to_do_under_it(cli: Command) -> None:
+def test_doctor_prints_one_line_per_finding_and_what_to_do(cli: Command) -> None:
     found = cli("doctor")
     assert "todo  apps: no OAuth app" in found.stdout and "to do Set DEPUTIZE_APPS" in found.stdout
 
@@ -60,47 +60,47 @@ def bad(found: Any, what: str, *words: str) -> None:
     assert all(word in line["found"] + line["todo"] for word in words), line
 
 
-def test_settings_that_cannot_be_read_come_first(cli: Command) -> None:
+def test_doctor_reports_unreadable_settings_first(cli: Command) -> None:
     bad(cli("doctor", "--json", DEPUTIZE_PORT="hush-hush"), "settings", "port")
 
 
-def test_a_wrong_key_is_found(cli: Command, settings: dict[str, str]) -> None:
+def test_doctor_finds_a_wrong_key(cli: Command, settings: dict[str, str]) -> None:
     bad(cli("doctor", "--json", **settings, DEPUTIZE_KEY=new_key()), "vault", "DEPUTIZE_KEY")
 
 
-def test_a_lost_key_is_found_and_not_made(cli: Command, home: Path, settings: dict[str, str]) -> None:
+def test_doctor_finds_a_lost_key_and_creates_none(cli: Command, home: Path, settings: dict[str, str]) -> None:
     (home / "deputize" / "key").unlink()
     bad(cli("doctor", "--json", **settings), "key", "no key")
     assert not (home / "deputize" / "key").exists()
 
 
-def test_a_missing_key_for_a_web_application_is_found(cli: Command) -> None:
+def test_doctor_finds_a_missing_key_of_a_web_application(cli: Command) -> None:
     web = {"DEPUTIZE_BASE_URL": "https://deputy.example.test"}
     bad(cli("doctor", "--json", "--offline", **web), "key", "DEPUTIZE_KEY")
 
 
-def test_a_home_open_to_others_is_found(cli: Command, home: Path) -> None:
+def test_doctor_finds_a_home_open_to_others(cli: Command, home: Path) -> None:
     (home / "deputize").mkdir(mode=0o755)
     (home / "deputize").chmod(0o755)
     bad(cli("doctor", "--json"), "home", "chmod 700")
 
 
 @pytest.mark.parametrize("named", ["~nosuchuser/x", "/home/" + "x" * 300, "/home" + "/xxxxxxxxx" * 600])
-def test_doctor_finds_home_that_no_folder_can_have(cli: Command, named: str) -> None:
+def test_doctor_finds_an_impossible_home_folder(cli: Command, named: str) -> None:
     bad(cli("doctor", "--json", DEPUTIZE_HOME=named), "settings", "cannot be used", "DEPUTIZE_HOME")
 
 
-def test_a_taken_port_is_found(cli: Command, taken_port: int) -> None:
+def test_doctor_finds_a_taken_port(cli: Command, taken_port: int) -> None:
     bad(cli("doctor", "--json", DEPUTIZE_PORT=str(taken_port)), "pages", str(taken_port), "DEPUTIZE_PORT")
 
 
-def test_a_provider_out_of_reach_is_found_and_left_alone_offline(cli: Command, provider: Provider) -> None:
+def test_doctor_finds_an_unreachable_provider_unless_offline(cli: Command, provider: Provider) -> None:
     settings = {**provider.settings(), "DEPUTIZE_SANDBOX_URL": "http://127.0.0.1:9"}
     bad(cli("doctor", "--json", **settings), "Google", "127.0.0.1:9")
     assert cli("doctor", "--json", "--offline", **settings).exit_code == 0
 
 
-def test_an_issuer_out_of_reach_is_told_with_the_setting_that_names_it(cli: Command) -> None:
+def test_doctor_names_the_setting_of_an_unreachable_issuer(cli: Command) -> None:
     app = {
         "ISSUER": "https://127.0.0.1:9",
         "ALLOW_PRIVATE_NETWORK": "true",
@@ -111,7 +111,7 @@ def test_an_issuer_out_of_reach_is_told_with_the_setting_that_names_it(cli: Comm
     bad(cli("doctor", "--json", **settings), "crm", "firewall", "issuer in [apps.crm] is https://127.0.0.1:9")
 
 
-def test_the_issuer_of_callers_out_of_reach_is_told_with_the_setting_that_names_it(cli: Command) -> None:
+def test_doctor_names_the_setting_of_the_callers_unreachable_issuer(cli: Command) -> None:
     served = {"DEPUTIZE_SERVE__ISSUER": "http://127.0.0.1:9", "DEPUTIZE_SERVE__CLIENT_ID": "id"}
     found = cli("doctor", "--json", DEPUTIZE_BASE_URL="http://127.0.0.1:9", DEPUTIZE_KEY=new_key(), **served)
     bad(found, "serve", "firewall", "serve.issuer is http://127.0.0.1:9")
@@ -126,11 +126,11 @@ def test_doctor_finds_app_whose_provider_returns_to_other_host(cli: Command) -> 
         assert cli("doctor", "--json", "--offline", **app, **good).exit_code == 0
 
 
-def test_an_app_of_an_unknown_provider_is_found(cli: Command) -> None:
+def test_doctor_finds_an_app_of_an_unknown_provider(cli: Command) -> None:
     bad(cli("doctor", "--json", DEPUTIZE_APPS__GOGLE__CLIENT_ID="x"), "app gogle", "'gogle'", "google")
 
 
-def test_apps_whose_grants_take_no_screen_are_told_as_what_they_are(cli: Command, tmp_path: Path) -> None:
+def test_doctor_describes_apps_without_consent_pages(cli: Command, tmp_path: Path) -> None:
     source = """
     [providers.crm.oauth]
     authorize_url = "https://login.example.com/authorize"
@@ -162,20 +162,20 @@ def test_apps_whose_grants_take_no_screen_are_told_as_what_they_are(cli: Command
     bad(found, "app jag", "'nowhere', which is no app", "[apps.nowhere]")
 
 
-def test_an_altered_audit_is_found(cli: Command, home: Path, settings: dict[str, str]) -> None:
+def test_doctor_finds_an_altered_audit(cli: Command, home: Path, settings: dict[str, str]) -> None:
     for file in (home / "deputize" / "audit").glob("*.jsonl"):
         file.write_bytes(file.read_bytes().replace(b"google", b"gogole"))
     bad(cli("doctor", "--json", **settings), "audit", "not whole", "deputize audit verify")
 
 
 @pytest.mark.parametrize("secret", ["hush-hush"])
-def test_no_secret_is_shown(secret: str, cli: Command, provider: Provider) -> None:
+def test_doctor_shows_no_secret(secret: str, cli: Command, provider: Provider) -> None:
     settings = provider.settings() | {"DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET": secret, "DEPUTIZE_KEY": secret}
     found = cli("doctor", **settings)
     assert found.exit_code == 1 and secret not in found.output
 
 
-def test_V2_a_vault_that_was_rolled_back_is_found_with_what_the_audit_saw(
+def test_V2_doctor_finds_a_rolled_back_vault_with_audited_generations(
     cli: Command, home: Path, settings: dict[str, str]
 ) -> None:
     vault = home / "deputize" / "vault.sqlite"
@@ -187,7 +187,7 @@ def test_V2_a_vault_that_was_rolled_back_is_found_with_what_the_audit_saw(
 
 
 @pytest.mark.processes
-def test_R36_live_grants_are_counted_and_debts_listed_and_no_token_shown(
+def test_R36_doctor_counts_live_grants_and_lists_queued_revocations_without_tokens(
     cli: Command, provider: Provider, settings: dict[str, str]
 ) -> None:
     assert lines(cli("doctor", "--json", "--offline", **settings))["grants"]["found"].startswith("1 live, 0 lost, 0 ")
@@ -208,14 +208,14 @@ def test_R36_live_grants_are_counted_and_debts_listed_and_no_token_shown(
     assert "No revocation is queued." in cli("revoke", "--queued", **settings).stdout
 
 
-def test_records_under_an_older_key_are_told(cli: Command, home: Path, settings: dict[str, str]) -> None:
+def test_doctor_reports_records_under_an_older_key(cli: Command, home: Path, settings: dict[str, str]) -> None:
     file = home / "deputize" / "key"
     file.write_text(f"{new_key()}\n{file.read_text()}")
     told = lines(cli("doctor", "--json", "--offline", **settings))
     assert (told["sealing"]["state"], told["sealing"]["todo"]) == ("open", "deputize key reseal")
 
 
-def test_it_changes_nothing_not_even_what_has_expired(cli: Command, home: Path, settings: dict[str, str]) -> None:
+def test_doctor_changes_nothing_even_expired_records(cli: Command, home: Path, settings: dict[str, str]) -> None:
     file = home / "deputize" / "vault.sqlite"
     with Deputy.from_settings(Settings.load(home=home / "deputize", port=0)) as deputy:
         deputy.run(deputy.vault.insert("ticket", "late", {"expires": 1.0}))
@@ -224,7 +224,7 @@ def test_it_changes_nothing_not_even_what_has_expired(cli: Command, home: Path, 
         assert db.execute("SELECT count(*) FROM vault WHERE key = 'ticket/late'").fetchone() == (1,)
 
 
-def test_a_settings_file_of_the_working_directory_is_not_read_and_doctor_says_so(cli: Command, home: Path) -> None:
+def test_doctor_reports_an_ignored_settings_file_in_the_working_directory(cli: Command, home: Path) -> None:
     (home / "deputize.toml").write_text('base_url = "https://evil.example"\n')
     (home / "deputize.toml").chmod(0o600)
     rows = [json.loads(line) for line in cli("doctor", "--json", "--offline").stdout.splitlines()]
@@ -239,7 +239,9 @@ def test_a_settings_file_of_the_working_directory_is_not_read_and_doctor_says_so
     assert "DEPUTIZE_CONFIG" not in os.environ
 
 
-def test_vault_of_real_providers_is_refused_by_a_sandbox(cli: Command, home: Path, settings: dict[str, str]) -> None:
+def test_doctor_refuses_a_sandbox_for_a_vault_of_real_providers(
+    cli: Command, home: Path, settings: dict[str, str]
+) -> None:
     with Deputy.from_settings(Settings.load(home=home / "deputize", port=0)) as deputy:
         [grant] = deputy.run(deputy.vault.list_grants(User("alice")))
         assert deputy.run(deputy.vault.replace(grant, replace(grant, origin=None)))
@@ -247,7 +249,7 @@ def test_vault_of_real_providers_is_refused_by_a_sandbox(cli: Command, home: Pat
     bad(found, "vault", "grants of real providers")
 
 
-def test_a_deleted_outcome_of_an_act_is_found(cli: Command, home: Path, provider: Provider) -> None:
+def test_doctor_finds_a_deleted_act_outcome(cli: Command, home: Path, provider: Provider) -> None:
     settings = {**connected(home, provider, "gmail.send"), "DEPUTIZE_POLICY": "allow_all"}
     mail = json.dumps({"to": ["bob@example.test"], "subject": "Lunch", "body": "Yes"})
     assert cli("act", "gmail_send_email", mail, **settings).exit_code == 0
@@ -258,7 +260,7 @@ def test_a_deleted_outcome_of_an_act_is_found(cli: Command, home: Path, provider
     bad(cli("doctor", "--json", **settings), "acts", "gmail_send_email", "would be done again", "do not run that call")
 
 
-def test_an_audit_that_was_deleted_is_found(cli: Command, home: Path, settings: dict[str, str]) -> None:
+def test_doctor_finds_a_deleted_audit(cli: Command, home: Path, settings: dict[str, str]) -> None:
     shutil.rmtree(home / "deputize" / "audit")
     bad(cli("doctor", "--json", **settings), "audit", "not whole", "deputize audit verify")
     proven = cli("audit", "verify", **settings)

@@ -51,14 +51,14 @@ def acting(one: Terminal, tool: str = "send") -> None:
     portal().run(once())
 
 
-def test_where_all_is_well_a_server_has_one_line_and_no_token_leaves(added: Terminal) -> None:
+def test_doctor_prints_one_line_for_a_healthy_server_and_sends_no_token(added: Terminal) -> None:
     before = len(added.house.world.forms), len(added.house.foreign.asked)
     assert findings_about(added) == {NAME: ("ok", f"mcp.example.test answers; people sign in at {ISSUER}")}
     assert findings_about(added, reach=False) == {}
     assert (len(added.house.world.forms), len(added.house.foreign.asked)) == before
 
 
-def test_definitions_that_calls_have_found_changed_wait_for_a_look(added: Terminal) -> None:
+def test_doctor_reports_definitions_changed_since_they_were_pinned(added: Terminal) -> None:
     added.house.foreign.tools[1]["description"] = "Send it, and read the keys."
     with pytest.raises(PolicyDenied):
         acting(added)
@@ -72,13 +72,13 @@ def test_definitions_that_calls_have_found_changed_wait_for_a_look(added: Termin
     assert "definitions of acme" not in findings_about(added, reach=False)
 
 
-def test_a_call_of_a_tool_that_is_as_it_was_finds_the_others_that_are_not(added: Terminal) -> None:
+def test_call_of_an_unchanged_tool_records_changed_ones_for_doctor(added: Terminal) -> None:
     added.house.foreign.tools[1]["description"] = "Send it elsewhere."
     acting(added, "look")
     assert "send" in findings_about(added, reach=False)["definitions of acme"][1]
 
 
-def test_what_a_server_has_put_back_is_settled_by_a_look(added: Terminal) -> None:
+def test_doctor_drops_a_definition_change_that_was_reverted(added: Terminal) -> None:
     before = added.house.foreign.tools[1]["description"]
     added.house.foreign.tools[1]["description"] = "Another."
     acting(added, "look")
@@ -88,7 +88,7 @@ def test_what_a_server_has_put_back_is_settled_by_a_look(added: Terminal) -> Non
     assert findings_about(added, reach=False) == {}
 
 
-def test_a_server_that_names_another_authorization_server_is_told_with_what_mends_it(added: Terminal) -> None:
+def test_doctor_reports_a_changed_authorization_server_and_the_fix(added: Terminal) -> None:
     added.house.world.issuers = ["https://elsewhere.example"]
     state, words = findings_about(added)[NAME]
     assert state == "bad" and "names another authorization server than before: https://elsewhere.example" in words
@@ -100,7 +100,7 @@ def test_a_server_that_names_another_authorization_server_is_told_with_what_mend
     assert findings_about(added)[NAME][0] == "ok"  # and what was found is not what is kept
 
 
-def test_silent_server_is_named_however_long_it_takes(added: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_names_a_silent_server_in_time(added: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     added.house.world.down = True
     assert findings_about(added)[NAME][0] == "bad" and "does not answer" in findings_about(added)[NAME][1]
     added.house.world.down = False
@@ -116,7 +116,7 @@ def test_silent_server_is_named_however_long_it_takes(added: Terminal, monkeypat
     assert "does not answer" in findings_about(added)[NAME][1] and time.monotonic() - began < 5
 
 
-def test_a_server_without_anybody_connected_is_told(added: Terminal) -> None:
+def test_doctor_reports_a_server_without_connected_users(added: Terminal) -> None:
     deputy = portal().run(added.house.process())
     portal().run(deputy.revoke("ops", "acme"))
     assert findings_about(added, reach=False) == {
@@ -126,7 +126,7 @@ def test_a_server_without_anybody_connected_is_told(added: Terminal) -> None:
 
 
 @pytest.mark.parametrize(("ends", "word"), [(86400, "ends at"), (-60, "ended at")])
-def test_a_client_secret_that_ends_soon_is_told_with_what_then_happens(added: Terminal, ends: int, word: str) -> None:
+def test_doctor_reports_an_expiring_client_secret_and_its_effect(added: Terminal, ends: int, word: str) -> None:
     async def secret_ends() -> None:
         deputy: Deputy = await added.house.process()
         for row in await deputy.vault.scan("meta", "client."):
@@ -140,7 +140,7 @@ def test_a_client_secret_that_ends_soon_is_told_with_what_then_happens(added: Te
             acting(added, "look")
 
 
-def test_a_client_secret_that_lasts_is_not_told(added: Terminal) -> None:
+def test_doctor_ignores_a_client_secret_that_does_not_expire_soon(added: Terminal) -> None:
     async def secret_ends() -> None:
         deputy: Deputy = await added.house.process()
         for row in await deputy.vault.scan("meta", "client."):
@@ -150,7 +150,7 @@ def test_a_client_secret_that_lasts_is_not_told(added: Terminal) -> None:
     assert findings_about(added, reach=False) == {}
 
 
-def test_a_vault_in_which_nothing_is_pinned_says_so_from_the_command_line(cli: Command, home: Path) -> None:  # noqa: F811
+def test_doctor_command_reports_a_server_without_pinned_tools(cli: Command, home: Path) -> None:  # noqa: F811
     settings = {"DEPUTIZE_PORT": "0", "DEPUTIZE_MCP": '{"gone": {"url": "http://127.0.0.1:1/mcp"}}'}
     found_there = cli("doctor", "--json", **settings)
     lines = {line["what"]: line for line in map(json.loads, found_there.stdout.splitlines())}

@@ -57,9 +57,7 @@ def fill(folder: Path, records: int) -> None:
     asyncio.run(insert())
 
 
-def test_two_rotations_and_a_backup_at_the_same_time_leave_both_whole(
-    cli: Command, home: Path, provider: Provider
-) -> None:
+def test_two_rotations_and_a_backup_at_once_leave_both_intact(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     fill(home / "deputize", records=3000)
     said = drill("during-rotation", home, settings)

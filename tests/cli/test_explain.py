@@ -85,7 +85,9 @@ def explained(cli: Command, word: str, settings: dict[str, str], code: int = 0) 
 
 
 @pytest.mark.processes
-def test_changed_show_is_asked_again(cli: Command, home: Path, provider: Provider, settings: dict[str, str]) -> None:
+def test_explain_shows_a_changed_preview_approved_again(
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
+) -> None:
     with opened(home, provider) as deputy:
         first = asked(deputy, "one")
         decide(deputy, first, "approve")
@@ -111,7 +113,9 @@ def test_changed_show_is_asked_again(cli: Command, home: Path, provider: Provide
         assert explained(cli, word, settings)[0]["rows"] == story["rows"]
 
 
-def test_rejected_act_and_mandated_act(cli: Command, home: Path, provider: Provider, settings: dict[str, str]) -> None:
+def test_explain_shows_rejected_and_mandated_acts(
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
+) -> None:
     with opened(home, provider) as deputy:
         decide(deputy, asked(deputy, "no"), "reject")
         with pytest.raises(Declined):
@@ -129,7 +133,9 @@ def test_rejected_act_and_mandated_act(cli: Command, home: Path, provider: Provi
 
 
 @pytest.mark.processes
-def test_edit_is_proved_by_its_show(cli: Command, home: Path, provider: Provider, settings: dict[str, str]) -> None:
+def test_explain_verifies_an_edit_by_its_preview(
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
+) -> None:
     with opened(home, provider) as deputy:
         decide(deputy, asked(deputy, "edited"), "edit", arguments={"to": "carol@acme.example"})
         decide(deputy, asked(deputy, "edited"), "approve")
@@ -138,7 +144,7 @@ def test_edit_is_proved_by_its_show(cli: Command, home: Path, provider: Provider
     assert story["verdict"] == "same" and "approved, with other arguments" in told
 
 
-def test_what_nobody_can_find_is_said_to_be(cli: Command, settings: dict[str, str]) -> None:
+def test_explain_reports_an_unknown_act(cli: Command, settings: dict[str, str]) -> None:
     for word in ("nothing", "0" * 40, ""):
         found = cli("audit", "explain", word, **settings)
         assert found.exit_code == 1 and "[not_found]" in found.stderr
@@ -221,17 +227,17 @@ USED = row("mandate.used", 3, mandate_id="m", show="1" * 64)
         ([GIVEN, USED, row("act.intent", 4, answered_by="m", show="2" * 64)], "different"),
     ],
 )
-def test_what_the_rows_do_not_prove_is_not_said_to_be_proved(rows: list[dict[str, Any]], verdict: str) -> None:
+def test_explain_claims_only_what_rows_prove(rows: list[dict[str, Any]], verdict: str) -> None:
     [story] = stories(rows, "c")
     assert story.verdict == verdict
 
 
-def test_calls_of_other_users_and_threads_are_stories_of_their_own() -> None:
+def test_explain_separates_calls_of_other_users_and_threads() -> None:
     rows = [row("act.result", n, decision="done", **{what: "x"}) for n, what in enumerate(("user", "thread", "tool"))]
     assert len(stories(rows, "c")) == 3
 
 
-def test_yes_that_was_used_twice_is_not_proved_when_the_vault_was_put_back(
+def test_explain_detects_an_approval_used_twice_after_a_rollback(
     cli: Command, home: Path, provider: Provider, settings: dict[str, str], tmp_path: Path
 ) -> None:
     vault = home / "deputize"

@@ -19,7 +19,7 @@ FAILURES: Final = "docs/failures.md"
 ROWS: Final = [line for line in text(FAILURES).splitlines() if line.startswith("| ") and "::" in line]
 
 
-def test_each_failure_is_held_by_a_test_that_is_there() -> None:
+def test_each_failure_names_an_existing_test() -> None:
     for row in ROWS:
         [(path, name)] = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row)
         assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE), f"{path}::{name}"
@@ -43,7 +43,7 @@ def test_commands_of_the_page_run_as_written(cli: Command, page: str, tmp_path: 
         assert done.exit_code == 0, (line, done.stdout, done.stderr)
 
 
-def test_the_times_of_the_page_are_those_of_the_program(home: Path) -> None:
+def test_durations_of_the_page_match_the_program(home: Path) -> None:
     page = text("docs/retention.md")
     rows = {row.what: row for row in retention_rows(Settings.load(home=home))}
     assert (

@@ -30,7 +30,7 @@ def forge(server: Server, seq: int, **facts: Any) -> None:
         admin.execute("INSERT INTO deputize_audit VALUES ('zz', %s, 1, '', '', '', %s)", (seq, json.dumps(row)))
 
 
-def test_forged_rows_are_told_apart_and_ignored(cli: Command, home: Path, provider: Provider, server: Server) -> None:
+def test_forged_rows_are_marked_and_ignored(cli: Command, home: Path, provider: Provider, server: Server) -> None:
     with psycopg.connect(server.dsn, autocommit=True) as admin:
         admin.execute("CREATE ROLE app LOGIN")
     settings = connected(home, provider, "gmail.readonly")

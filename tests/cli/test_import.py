@@ -79,7 +79,7 @@ def no_secret(said: Any, *secrets: str | None) -> Iterator[str]:
     yield from (one for one in secrets if one and one in said.stdout + said.stderr)
 
 
-def test_a_token_json_becomes_a_connection_and_shows_no_token(
+def test_token_json_becomes_a_connection_and_shows_no_token(
     cli: Command, home: Path, provider: Provider, settings: dict[str, str], given: dict[str, Any]
 ) -> None:
     file = private(home / "token.json", google_auth(given))
@@ -95,7 +95,7 @@ def test_a_token_json_becomes_a_connection_and_shows_no_token(
     assert "deputize import" in audit and given["refresh_token"] not in audit
 
 
-def test_tokens_come_through_stdin_too_and_programs_read_json(
+def test_tokens_are_read_from_stdin_with_json_output(
     cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a container, too, where the account that runs it has no name."""
@@ -108,7 +108,7 @@ def test_tokens_come_through_stdin_too_and_programs_read_json(
     assert f"account {os.getuid()}, deputize import" in audit
 
 
-def test_the_audit_does_not_believe_who_somebody_says_they_are(
+def test_audit_does_not_trust_the_claimed_importer_name(
     cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
@@ -119,7 +119,7 @@ def test_the_audit_does_not_believe_who_somebody_says_they_are(
     assert "deputize import" in audit and "somebody-else" not in audit
 
 
-def test_a_file_with_a_hostile_name_is_named_so_that_a_shell_runs_none_of_it(
+def test_file_with_a_hostile_name_is_quoted_for_the_shell(
     cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(home)
@@ -132,7 +132,7 @@ def test_a_file_with_a_hostile_name_is_named_so_that_a_shell_runs_none_of_it(
     assert Path(ran.stdout).name == file and not (home / "owned").exists()
 
 
-def test_foreign_github_token_is_refused(
+def test_github_token_of_another_client_is_refused(
     cli: Command, home: Path, provider: Provider, settings: dict[str, str]
 ) -> None:
     ours = provider.sandbox.give("github", "alice@example.test", ["repo"])["access_token"]
@@ -145,7 +145,9 @@ def test_foreign_github_token_is_refused(
     assert not [*no_secret(said, ours), *no_secret(refused, theirs)]
 
 
-def test_foreign_file_changes_nothing(cli: Command, home: Path, provider: Provider, settings: dict[str, str]) -> None:
+def test_file_of_another_account_changes_nothing(
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
+) -> None:
     bobs = provider.sandbox.give("google", "bob@example.test", SCOPES)
     file = private(home / "token.json", google_auth(bobs))
     said = cli("import", file, *ALICE, **settings)
@@ -155,7 +157,7 @@ def test_foreign_file_changes_nothing(cli: Command, home: Path, provider: Provid
     assert again.exit_code == 0, "Bob's tokens are as they were"
 
 
-def test_a_file_of_another_client_is_refused_before_anything_is_asked(
+def test_file_of_another_client_is_refused_before_any_request(
     cli: Command, home: Path, provider: Provider, settings: dict[str, str], given: dict[str, Any]
 ) -> None:
     file = private(home / "token.json", google_auth(given, client_id="other.apps.googleusercontent.com"))
@@ -165,7 +167,7 @@ def test_a_file_of_another_client_is_refused_before_anything_is_asked(
     assert "issued to another client than the app 'google': other.apps.googleusercontent.com" in said.stderr
 
 
-def test_tokens_that_cannot_say_whose_they_are_are_left_alone(
+def test_tokens_without_identity_scopes_are_left_unchanged(
     cli: Command, home: Path, provider: Provider, settings: dict[str, str], given: dict[str, Any]
 ) -> None:
     """Refreshed, they would have to end: nobody could tell whose grant it is."""
@@ -178,7 +180,7 @@ def test_tokens_that_cannot_say_whose_they_are_are_left_alone(
 
 
 @pytest.mark.parametrize("change", [{"token": "ya29.dead", "refresh_token": "1//dead"}, {"refresh_token": "1//dead"}])
-def test_dead_tokens_are_refused_in_words(
+def test_dead_tokens_are_refused_with_a_message(
     cli: Command,
     home: Path,
     provider: Provider,
@@ -191,7 +193,9 @@ def test_dead_tokens_are_refused_in_words(
     assert not [*no_secret(said, *change.values())] and connections(home, provider) == []
 
 
-def test_readable_file_is_named(cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any]) -> None:
+def test_world_readable_token_file_is_warned_about(
+    cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any]
+) -> None:
     file = home / "token.json"
     private(file, google_auth(given))
     link, pipe, huge = home / "link.json", home / "pipe", home / "huge"
@@ -213,7 +217,7 @@ def test_readable_file_is_named(cli: Command, home: Path, settings: dict[str, st
     assert said.exit_code == 0 and "Other accounts of this machine could read" in said.stderr
 
 
-def test_everything_is_said_without_terminal(
+def test_import_without_a_terminal_needs_complete_arguments(
     cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any]
 ) -> None:
     file = private(home / "token.json", google_auth(given))
@@ -278,7 +282,7 @@ def forms() -> dict[str, tuple[Any, Any]]:
 
 
 @pytest.mark.parametrize("name", forms())
-def test_forms_of_other_programs_are_recognised(name: str) -> None:
+def test_token_formats_of_other_programs_are_recognized(name: str) -> None:
     held, expected = forms()[name]
     found = parse_tokens(SecretBytes((held if isinstance(held, str) else json.dumps(held)).encode()))
     plain = [one.reveal() if one else "" for one in (found.access, found.refresh)]
@@ -301,7 +305,7 @@ def test_forms_of_other_programs_are_recognised(name: str) -> None:
         (b"SECRET" * MAX_BYTES, "more than 64 KiB"),
     ],
 )
-def test_what_is_not_recognised_is_refused_and_nothing_of_it_is_told(content: bytes, says: str, tmp_path: Path) -> None:
+def test_unrecognized_token_format_is_refused_without_its_content(content: bytes, says: str, tmp_path: Path) -> None:
     file = tmp_path / "token.json"
     file.write_bytes(content)
     with pytest.raises(InvalidInput, match=says) as refused:

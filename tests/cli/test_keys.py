@@ -45,7 +45,7 @@ def ids(found: Any) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.processes
-def test_V6_four_programs_act_while_keys_are_rotated_twice_and_none_fails(
+def test_V6_four_programs_act_during_two_key_rotations(
     cli: Command, home: Path, provider: Provider, settings: dict[str, str]
 ) -> None:
     provider.sandbox.switches.rotate = provider.sandbox.switches.reuse_kills_family = True
@@ -75,7 +75,7 @@ def test_V6_four_programs_act_while_keys_are_rotated_twice_and_none_fails(
 
 
 @pytest.mark.processes
-def test_V6_a_key_in_use_is_not_removed_and_a_removed_one_is_not_lost(
+def test_V6_key_in_use_is_not_removed_and_a_removed_one_is_not_lost(
     cli: Command, home: Path, settings: dict[str, str]
 ) -> None:
     file = home / "deputize" / "key"
@@ -102,7 +102,9 @@ def test_V6_a_key_in_use_is_not_removed_and_a_removed_one_is_not_lost(
 
 
 @pytest.mark.processes  # a command after another, until the old key is gone
-def test_key_changes_at_once_and_the_old_one_stays_a_while(cli: Command, home: Path, settings: dict[str, str]) -> None:
+def test_key_rotation_is_immediate_and_keeps_the_old_key_for_a_while(
+    cli: Command, home: Path, settings: dict[str, str]
+) -> None:
     [old] = KeyFile(home / "deputize" / "key").read_keys()
     later = cli("key", "rotate", "--later", **settings)
     assert later.exit_code == 0 and "in the background" in later.stdout
@@ -118,7 +120,7 @@ def test_key_changes_at_once_and_the_old_one_stays_a_while(cli: Command, home: P
 
 
 @pytest.mark.processes
-def test_V6_while_a_record_needs_the_old_key_it_stays(cli: Command, home: Path, settings: dict[str, str]) -> None:
+def test_V6_old_key_stays_while_a_record_needs_it(cli: Command, home: Path, settings: dict[str, str]) -> None:
     file = home / "deputize" / "key"
     [old] = KeyFile(file).read_keys()
     file.write_text(f"{new_key()}\n{file.read_text()}")
@@ -131,7 +133,7 @@ def test_V6_while_a_record_needs_the_old_key_it_stays(cli: Command, home: Path, 
     assert cli("key", "remove", id_of(old), **settings).exit_code == 0
 
 
-def test_keys_from_the_environment_are_the_operators_to_change(cli: Command, home: Path, provider: Provider) -> None:
+def test_environment_keys_can_only_be_changed_by_the_operator(cli: Command, home: Path, provider: Provider) -> None:
     settings, first, second = provider.settings(), new_key(), new_key()
     assert cli("accounts", **settings, DEPUTIZE_KEY=first).exit_code == 0
     refused(cli("key", "rotate", **settings, DEPUTIZE_KEY=first), "settings_error", "deputize key new")
@@ -143,9 +145,7 @@ def test_keys_from_the_environment_are_the_operators_to_change(cli: Command, hom
 
 
 @pytest.mark.processes
-def test_U10_the_audit_gets_a_new_key_and_old_rows_stay_proven(
-    cli: Command, home: Path, settings: dict[str, str]
-) -> None:
+def test_U10_audit_rekey_keeps_old_rows_verifiable(cli: Command, home: Path, settings: dict[str, str]) -> None:
     assert cli("audit", "rekey", **settings).exit_code == 0
     cli("act", "gmail_search_emails", "{}", **settings)
     proven = cli("audit", "verify", **settings)
@@ -158,7 +158,7 @@ def test_U10_the_audit_gets_a_new_key_and_old_rows_stay_proven(
 
 
 @pytest.mark.processes
-def test_U4_anchors_are_kept_where_the_settings_say_and_a_cut_tail_is_found(
+def test_U4_anchors_are_stored_as_configured_and_find_a_truncation(
     cli: Command, home: Path, provider: Provider
 ) -> None:
     settings = connected(home, provider, "gmail.readonly") | {"DEPUTIZE_AUDIT_ANCHOR_FILE": str(home / "anchors")}
@@ -180,7 +180,7 @@ def _text(key: bytes) -> str:
 
 
 @pytest.mark.processes
-def test_V10_a_backup_is_made_and_put_back_from_the_command_line(
+def test_V10_backup_is_made_and_restored_from_the_command_line(
     cli: Command, home: Path, settings: dict[str, str]
 ) -> None:
     copy = home / "copy"
@@ -195,7 +195,7 @@ def test_V10_a_backup_is_made_and_put_back_from_the_command_line(
 
 
 @pytest.mark.processes
-def test_W14_a_backup_that_was_copied_back_is_noticed_by_doctor_and_doubted_at_the_start(
+def test_W14_backup_copied_back_by_hand_is_reported_by_doctor_and_doubted(
     cli: Command, home: Path, provider: Provider, settings: dict[str, str]
 ) -> None:
     provider.sandbox.switches.rotate = provider.sandbox.switches.reuse_kills_family = True
@@ -210,7 +210,7 @@ def test_W14_a_backup_that_was_copied_back_is_noticed_by_doctor_and_doubted_at_t
     assert "backup:" not in cli("doctor", "--offline", **settings).stdout
 
 
-def test_V4_a_key_given_where_an_id_belongs_is_not_shown(cli: Command, home: Path, settings: dict[str, str]) -> None:
+def test_V4_key_given_instead_of_an_id_is_not_shown(cli: Command, home: Path, settings: dict[str, str]) -> None:
     key = (home / "deputize" / "key").read_text().strip()
     told = cli("key", "remove", key, **settings)
     refused(told, "settings_error", "deputize key list")
@@ -218,7 +218,7 @@ def test_V4_a_key_given_where_an_id_belongs_is_not_shown(cli: Command, home: Pat
 
 
 @pytest.mark.processes
-def test_V10_a_vault_that_is_lost_is_put_back_with_its_key_and_nothing_is_made_in_its_place(
+def test_V10_lost_vault_is_restored_with_its_key_and_not_recreated(
     cli: Command, home: Path, settings: dict[str, str]
 ) -> None:
     folder, copy = home / "deputize", home / "copy"
@@ -244,14 +244,14 @@ def test_V10_a_vault_that_is_lost_is_put_back_with_its_key_and_nothing_is_made_i
 
 @pytest.mark.parametrize("wide", [("--all",), ("--tenant", "acme"), ("--owed",)])
 @pytest.mark.parametrize("narrow", [("--account", "bob"), ("--app", "google")])
-def test_an_option_that_would_narrow_a_disconnect_of_everybody_is_not_ignored(
+def test_option_that_would_narrow_revoke_everybody_is_not_ignored(
     cli: Command, wide: tuple[str, ...], narrow: tuple[str, ...], settings: dict[str, str]
 ) -> None:
     assert cli("revoke", *wide, *narrow, "--yes", **settings).exit_code == 2
     assert json.loads(cli("accounts", "--json", **settings).stdout)
 
 
-def test_commands_change_keys_in_any_writable_source(cli: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_commands_work_with_any_writable_source(cli: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = KeysInMemory()
     monkeypatch.setattr(Settings, "key_source", property(lambda _: source))
     [old] = source.make_key()
@@ -267,7 +267,7 @@ def test_commands_change_keys_in_any_writable_source(cli: Command, home: Path, m
 
 
 @pytest.mark.parametrize("down", [False, True])
-def test_doctor_looks_at_any_source(cli: Command, monkeypatch: pytest.MonkeyPatch, down: bool) -> None:
+def test_doctor_reports_any_key_source(cli: Command, monkeypatch: pytest.MonkeyPatch, down: bool) -> None:
     source = KeysInMemory()
     monkeypatch.setattr(Settings, "key_source", property(lambda _: source))
     assert "none yet: made with the vault" in cli("doctor", "--offline").output
@@ -278,6 +278,6 @@ def test_doctor_looks_at_any_source(cli: Command, monkeypatch: pytest.MonkeyPatc
     assert (f"cannot be read from {source.name}: ConnectionError" in said) is down
 
 
-def test_keys_that_only_the_operator_changes_are_not_changed(cli: Command) -> None:
+def test_read_only_key_source_is_not_changed(cli: Command) -> None:
     given = {"DEPUTIZE_KEY": new_key()}
     refused(cli("key", "rotate", **given), "settings_error", "come from DEPUTIZE_KEY, which only you can change")

@@ -103,7 +103,7 @@ async def house(
     await asyncio.wait_for(serving, 20)
 
 
-async def test_what_has_begun_is_answered_and_streams_without_an_end_are_closed() -> None:
+async def test_shutdown_answers_started_calls_and_closes_endless_streams() -> None:
     async with house() as one:
         calls, stream = asyncio.create_task(one.call(1.5)), asyncio.create_task(one.listen())
         await asyncio.sleep(0.3)
@@ -114,7 +114,7 @@ async def test_what_has_begun_is_answered_and_streams_without_an_end_are_closed(
         assert one.said == ["told", "over"]
 
 
-async def test_it_is_told_first_and_serves_as_before_until_balancers_know() -> None:
+async def test_shutdown_is_announced_before_serving_stops() -> None:
     async with house(drain=0.8) as one:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)  # once more changes nothing
@@ -125,7 +125,7 @@ async def test_it_is_told_first_and_serves_as_before_until_balancers_know() -> N
 
 
 @pytest.mark.parametrize("ignored", [False, True])
-async def test_a_terminal_that_is_closed_ends_it_unless_it_was_started_to_outlive_that(ignored: bool) -> None:
+async def test_closed_terminal_stops_the_server_unless_started_with_nohup(ignored: bool) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
         async with house() as one:
@@ -136,14 +136,14 @@ async def test_a_terminal_that_is_closed_ends_it_unless_it_was_started_to_outliv
         signal.signal(signal.SIGHUP, before)
 
 
-async def test_who_presses_ctrl_c_waits_for_no_balancer() -> None:
+async def test_ctrl_c_stops_without_the_drain_delay() -> None:
     async with house(drain=60) as one:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
         await asyncio.wait_for(one.serving, 10)
 
 
-async def test_a_call_that_does_not_end_is_not_waited_for_without_end() -> None:
+async def test_endless_call_is_cut_off_at_shutdown() -> None:
     async with house(grace=1) as one:
         call = asyncio.create_task(one.call(3600))
         await asyncio.sleep(0.3)
@@ -181,7 +181,7 @@ async def closed(line: Line) -> None:
 
 
 @pytest.mark.parametrize("said", [(), (ASKED[:9],), (ASKED,), (ASKED, ASKED, ASKED[:9])])
-async def test_a_connection_on_which_no_request_comes_is_not_kept(said: tuple[bytes, ...]) -> None:
+async def test_connection_without_a_request_is_closed(said: tuple[bytes, ...]) -> None:
     async with house(idle=1) as one:
         line, began = await opened(one, *said), time.monotonic()
         await closed(line)
@@ -189,7 +189,7 @@ async def test_a_connection_on_which_no_request_comes_is_not_kept(said: tuple[by
         assert await one.reached()
 
 
-async def test_bytes_of_a_head_now_and_then_keep_no_connection() -> None:
+async def test_slow_request_head_does_not_keep_a_connection() -> None:
     async with house(idle=1) as one:
         line, began = await opened(one), time.monotonic()
         for byte in ASKED[:20]:
@@ -201,12 +201,12 @@ async def test_bytes_of_a_head_now_and_then_keep_no_connection() -> None:
         assert time.monotonic() - began < 4
 
 
-async def test_a_call_may_take_longer_than_a_connection_is_kept_without_one() -> None:
+async def test_call_may_take_longer_than_the_idle_timeout() -> None:
     async with house(idle=1) as one:
         assert "data: done" in await one.call(2.0)
 
 
-async def test_connections_without_a_call_keep_no_server_from_its_end() -> None:
+async def test_idle_connections_do_not_delay_shutdown() -> None:
     async with house() as one:
         kept = [await opened(one, *said) for said in [(), (ASKED[:9],), (ASKED,), (ASKED, ASKED[:9])] * 10]
         began = time.monotonic()
@@ -216,7 +216,7 @@ async def test_connections_without_a_call_keep_no_server_from_its_end() -> None:
         assert time.monotonic() - began < 3
 
 
-async def test_a_request_that_was_on_its_way_when_the_server_ended_is_answered() -> None:
+async def test_request_in_transit_at_shutdown_is_answered() -> None:
     """A proxy opens a connection for each, and cannot know whether what it has sent was begun."""
     async with house() as one:
         lines = [await opened(one, *said) for said in [(), (ASKED[:9],)]]
@@ -233,7 +233,7 @@ async def test_a_request_that_was_on_its_way_when_the_server_ended_is_answered()
         await one.serving
 
 
-async def test_whoever_the_system_has_let_in_is_answered_though_the_server_has_not_met_them_yet() -> None:
+async def test_connection_in_the_backlog_at_shutdown_is_answered() -> None:
     came = list[socket.socket]()
 
     def come() -> None:
@@ -259,7 +259,7 @@ def come(one: House, came: list[socket.socket], count: int = 20) -> None:
         came[-1].sendall(ASKED)
 
 
-async def test_whoever_came_is_met_as_soon_as_there_are_descriptors_for_them() -> None:
+async def test_waiting_connections_are_accepted_when_descriptors_are_free() -> None:
     came, (soft, hard) = list[socket.socket](), resource.getrlimit(resource.RLIMIT_NOFILE)
 
     def few() -> None:
@@ -283,7 +283,9 @@ async def test_whoever_came_is_met_as_soon_as_there_are_descriptors_for_them() -
 
 
 @pytest.mark.parametrize("fault", ["ECONNABORTED", "EINTR", "EPROTO"])
-async def test_client_that_hung_up_at_the_door_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+async def test_client_that_disconnected_in_the_backlog_blocks_nobody(
+    monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
     came, accept, faults = list[socket.socket](), socket.socket.accept, [getattr(errno, fault)] * 3
 
     def accepted(door: socket.socket) -> object:
@@ -305,7 +307,7 @@ async def test_client_that_hung_up_at_the_door_keeps_nobody_out(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("fault", ["EMFILE", "ENOMEM", "EINVAL"])
-async def test_a_server_that_can_meet_nobody_any_more_ends_its_calls_all_the_same(
+async def test_shutdown_finishes_calls_when_no_connection_can_be_accepted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:
     def accepted(door: socket.socket) -> object:

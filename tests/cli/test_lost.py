@@ -12,7 +12,7 @@ from tests.cli.conftest import Command, Provider, connected
 
 
 @pytest.mark.processes
-def test_vault_is_begun_anew_on_request_and_names_the_losses(cli: Command, home: Path, provider: Provider) -> None:
+def test_vault_new_recreates_the_vault_and_lists_the_losses(cli: Command, home: Path, provider: Provider) -> None:
     settings, folder = connected(home, provider, "gmail.readonly"), home / "deputize"
     refused = cli("vault", "new", "--yes", **settings)
     assert refused.exit_code == 1 and "it opens" in refused.stderr
@@ -29,7 +29,7 @@ def test_vault_is_begun_anew_on_request_and_names_the_losses(cli: Command, home:
 
 
 @pytest.mark.processes
-def test_operator_drops_unreadable_records_and_goes_on(cli: Command, home: Path, settings: dict[str, str]) -> None:
+def test_doctor_drop_removes_unreadable_records(cli: Command, home: Path, settings: dict[str, str]) -> None:
     with closing(sqlite3.connect(home / "deputize" / "vault.sqlite")) as db:
         db.execute("UPDATE vault SET value = CAST(substr(value, 1, 60) || 'x' AS BLOB) WHERE key LIKE 'grant/%'")
         db.commit()
@@ -43,7 +43,7 @@ def test_operator_drops_unreadable_records_and_goes_on(cli: Command, home: Path,
 
 
 @pytest.mark.processes
-def test_a_vault_that_was_copied_elsewhere_is_not_called_lost(cli: Command, home: Path, provider: Provider) -> None:
+def test_vault_copied_to_another_store_is_not_called_lost(cli: Command, home: Path, provider: Provider) -> None:
     settings, folder = connected(home, provider, "gmail.readonly"), home / "deputize"
     moved = cli("store", "copy", str(folder / "vault.sqlite"), str(folder / "other.sqlite"), **settings)
     assert moved.exit_code == 0, moved.stderr
@@ -54,7 +54,7 @@ def test_a_vault_that_was_copied_elsewhere_is_not_called_lost(cli: Command, home
 
 
 @pytest.mark.processes
-def test_moved_vault_is_neither_begun_nor_restored_in_place(cli: Command, home: Path, provider: Provider) -> None:
+def test_moved_vault_is_neither_recreated_nor_restored_in_place(cli: Command, home: Path, provider: Provider) -> None:
     settings, folder = connected(home, provider, "gmail.readonly"), home / "deputize"
     vault, other = str(folder / "vault.sqlite"), str(folder / "other.sqlite")
     assert cli("vault", "backup", str(home / "backup"), **settings).exit_code == 0

@@ -19,7 +19,7 @@ from tests.support.sandbox_deputy import build
 
 
 @pytest.mark.processes
-async def test_numbers_are_told_at_a_port_of_their_own_only(home: Path) -> None:
+async def test_metrics_are_served_on_their_own_port_only(home: Path) -> None:
     async with around(home) as world:
         port = free_port()
         one = Server(home / "machine", world.environment | {"DEPUTIZE_SERVE__METRICS": f":{port}"})
@@ -61,13 +61,15 @@ async def test_numbers_are_told_at_a_port_of_their_own_only(home: Path) -> None:
         ("10.0.0.5", "numbers.intranet.example", 200),
     ],
 )
-async def test_loopback_metrics_refuse_names_that_a_page_points_there(host: str, asked: str, status: int) -> None:
+async def test_loopback_metrics_refuse_foreign_host_names(host: str, asked: str, status: int) -> None:
     async with await build() as deputy, httpx.AsyncClient(transport=httpx.ASGITransport(numbers(deputy, host))) as http:
         assert (await http.get("http://there/metrics", headers={"host": asked})).status_code == status
 
 
 @pytest.mark.parametrize(("leads", "status"), [(["127.0.0.1"], 400), (["127.0.0.1", "::1"], 400), (["10.0.0.5"], 200)])
-async def test_a_name_is_where_it_leads(leads: list[str], status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_metrics_host_check_resolves_the_configured_name(
+    leads: list[str], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As LOCALHOST, 127.1 and what a machine calls itself in its file of hosts."""
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, port: [(0, 0, 0, "", (one, 0)) for one in leads])
     async with await build() as deputy:
@@ -84,6 +86,6 @@ async def _with_taken(port: int, server: Server) -> None:
         await server.start()
 
 
-def test_a_port_that_is_none_is_refused_before_anything_is_opened(cli: Command) -> None:
+def test_invalid_metrics_port_is_refused_before_anything_is_opened(cli: Command) -> None:
     done = cli("serve", "--http", ":8000", DEPUTIZE_KEY=KEY, DEPUTIZE_SERVE__METRICS="9464")
     assert done.exit_code == 1 and "serve.metrics" in done.stderr

@@ -44,7 +44,7 @@ def calls(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     return [dict(call) for m in messages if isinstance(m, AIMessage) for call in m.tool_calls]
 
 
-def test_a_question_about_somebody_is_searched_read_and_told() -> None:
+def test_demo_model_searches_reads_and_answers_a_question() -> None:
     results = {"gmail_search_emails": ROWS, "gmail_get_email": DINNER}
     messages = played("anything from Bob this week?", results=results)
     search, read = calls(messages)
@@ -63,16 +63,16 @@ def test_a_question_about_somebody_is_searched_read_and_told() -> None:
         ("Is there news from bob this month?", {"from": ["bob"], "after": "-31d"}),
     ],
 )
-def test_whom_and_when_are_read_from_the_question(said: str, arguments: dict[str, Any]) -> None:
+def test_demo_model_reads_person_and_time_from_the_question(said: str, arguments: dict[str, Any]) -> None:
     assert reply([HumanMessage(said)]).tool_calls[0]["args"] == arguments
 
 
-def test_nothing_found_is_said_so() -> None:
+def test_demo_model_reports_an_empty_search() -> None:
     messages = played("anything from Carol today?", results={"gmail_search_emails": {"items": []}})
     assert str(messages[-1].text) == "No, nothing from Carol today."
 
 
-def test_an_answer_goes_to_the_mail_that_was_read_last() -> None:
+def test_demo_model_replies_to_the_mail_read_last() -> None:
     results = {
         "gmail_search_emails": ROWS,
         "gmail_get_email": DINNER,
@@ -85,12 +85,12 @@ def test_an_answer_goes_to_the_mail_that_was_read_last() -> None:
     assert "Sent: “Re: Dinner on Friday?” to bob@example.test." == str(messages[-1].text)
 
 
-def test_without_a_mail_there_is_nobody_to_answer() -> None:
+def test_demo_model_without_a_mail_asks_whom_to_answer() -> None:
     said = reply([HumanMessage("reply no")])
     assert not said.tool_calls and "Answer whom?" in str(said.text)
 
 
-def test_a_failed_tool_is_told_and_not_tried_again() -> None:
+def test_demo_model_reports_a_failed_tool_without_retry() -> None:
     question = HumanMessage("anything from Bob?")
     step = reply([question])
     refused = answered(step, "The user declined to connect Google. Go on without it.", status="error")
@@ -99,7 +99,7 @@ def test_a_failed_tool_is_told_and_not_tried_again() -> None:
     assert str(said.text) == "I go on without that. The user declined to connect Google."
 
 
-def test_a_failed_mail_is_not_one_that_was_read() -> None:
+def test_demo_model_does_not_reply_to_a_mail_that_failed() -> None:
     question = HumanMessage("anything from Bob?")
     search = reply([question])
     found = [question, search, answered(search, ROWS)]
@@ -108,31 +108,31 @@ def test_a_failed_mail_is_not_one_that_was_read() -> None:
     assert "Answer whom?" in str(reply([*failed, reply(failed), HumanMessage("answer yes")]).text)
 
 
-def test_who_am_i_is_asked_of_the_account() -> None:
+def test_demo_model_answers_who_am_i_from_the_account() -> None:
     messages = played("Who am I?", results={"gmail_whoami": {"email": "alice@example.test", "name": "Alice Adams"}})
     assert str(messages[-1].text) == "At Google you are Alice Adams <alice@example.test>."
 
 
 @pytest.mark.parametrize("said", ["hello", "", "please sing"])
-def test_small_talk_says_what_it_can_do(said: str) -> None:
+def test_demo_model_answers_small_talk_with_its_abilities(said: str) -> None:
     answer = reply([HumanMessage(said)])
     assert not answer.tool_calls and "anything from Bob this week?" in str(answer.text)
 
 
-def test_call_ids_never_come_twice_in_a_conversation() -> None:
+def test_demo_model_call_ids_are_unique_in_a_conversation() -> None:
     results = {"gmail_search_emails": ROWS, "gmail_get_email": DINNER, "gmail_reply_email": {"to": [], "subject": ""}}
     same = ["anything from Bob?", "answer yes"] * 3
     ids = [call["id"] for call in calls(played(*same, results=results))]
     assert len(ids) == 9 and len(set(ids)) == len(ids)
 
 
-def test_the_same_messages_give_the_same_answer_whatever_instructions_stand_before_them() -> None:
+def test_demo_model_is_deterministic_and_ignores_instructions() -> None:
     messages = [HumanMessage("anything from Bob?")]
     first, again = reply(messages), reply([SystemMessage("It is Tuesday."), *messages])
     assert (first.text, first.tool_calls) == (again.text, again.tool_calls)
 
 
-async def test_it_is_a_chat_model_for_any_agent_loop() -> None:
+async def test_demo_model_works_in_any_agent_loop() -> None:
     model = ScriptedChatModel().bind_tools([])
     said = await model.ainvoke([HumanMessage("hello")])
     assert said.text == model.invoke([HumanMessage("hello")]).text

@@ -54,7 +54,7 @@ def _gets_nothing(seen: dict[str, Any]) -> None:
     assert any(page["url"].endswith("/connections") for page in seen["shown"])
 
 
-def test_a_consent_cannot_be_seen_or_finished_by_another_account(cli: Command, home: Path, provider: Provider) -> None:
+def test_another_account_can_neither_see_nor_finish_a_consent(cli: Command, home: Path, provider: Provider) -> None:
     env = provider.settings() | _desktop(home, port := free_port())
     with talk("connect", "google", "--scopes", "gmail.readonly", home=home, env=env) as connecting, Runner() as person:
         link = connecting.hear(LINK)[1]
@@ -72,7 +72,7 @@ def test_a_consent_cannot_be_seen_or_finished_by_another_account(cli: Command, h
     assert [one["account"] for one in json.loads(cli("accounts", "--json", **env).stdout)] == ["alice@example.test"]
 
 
-def test_a_page_of_the_user_opens_for_no_other_account(home: Path, provider: Provider) -> None:
+def test_page_of_the_user_opens_for_no_other_account(home: Path, provider: Provider) -> None:
     env = connected(home, provider, "gmail.send") | _desktop(home, port := free_port())
     with talk("open", home=home, env=env) as showing:
         link = showing.hear(r"(http://127\.0\.0\.1:\d+/me/[\w-]+/connections)")[1]
@@ -84,7 +84,7 @@ def test_a_page_of_the_user_opens_for_no_other_account(home: Path, provider: Pro
     (home / "over").touch()
 
 
-def test_an_approval_is_decided_by_no_other_account(home: Path, provider: Provider) -> None:
+def test_another_account_cannot_decide_an_approval(home: Path, provider: Provider) -> None:
     env = connected(home, provider, "gmail.send") | _desktop(home, port := free_port())
     arguments = json.dumps({"to": ["bob@example.test"], "subject": "x", "body": "y"})
     with talk("act", "gmail_send_email", arguments, home=home, env=env) as acting:

@@ -12,12 +12,12 @@ from deputize.core.vault.record import KINDS
 from tests.cli.conftest import Command, Provider, connected
 
 
-def test_every_kind_of_record_is_told_of_once(home: Path) -> None:
+def test_every_record_kind_is_listed_once(home: Path) -> None:
     told = [kind for row in retention_rows(Settings.load(home=home)) for kind in row.kinds]
     assert sorted(told) == sorted(set(KINDS) - {"filepart"})
 
 
-def test_it_tells_how_long_and_how_much(cli: Command, home: Path, provider: Provider) -> None:
+def test_retention_shows_durations_and_numbers(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly") | {"DEPUTIZE_AUDIT_RETENTION_DAYS": "30"}
     said = cli("retention", "--json", DEPUTIZE_FILE_RETENTION_SECONDS="7200", **settings)
     assert said.exit_code == 0, said.stderr
@@ -31,7 +31,7 @@ def test_it_tells_how_long_and_how_much(cli: Command, home: Path, provider: Prov
     assert "30 days  (DEPUTIZE_AUDIT_RETENTION_DAYS)" in plain.stdout and "since 20" in plain.stdout
 
 
-def test_a_file_is_kept_as_long_as_the_setting_says(home: Path) -> None:
+def test_file_expiry_follows_the_setting(home: Path) -> None:
     with Deputy.from_settings(Settings.load(home=home / "deputize", file_retention_seconds=3600, port=0)) as deputy:
         now = 1_800_000_000.0
         deputy.files.clock = lambda: now
@@ -39,7 +39,7 @@ def test_a_file_is_kept_as_long_as_the_setting_says(home: Path) -> None:
         assert kept["expires"] == "2027-01-15T09:00:00Z"
 
 
-def test_times_are_spelt_as_people_say_them() -> None:
+def test_durations_are_formatted_in_words() -> None:
     assert [format_duration(one) for one in (86400, 172800, 3600, 5400, 90)] == [
         "1 day",
         "2 days",
@@ -49,7 +49,7 @@ def test_times_are_spelt_as_people_say_them() -> None:
     ]
 
 
-def test_a_row_that_is_wider_than_the_terminal_goes_on_below_its_column() -> None:
+def test_row_wider_than_the_terminal_wraps_below_its_column() -> None:
     row = f"{'grants':28}{1:>7}  until disconnected; that there was one, until the user is forgotten"
     first, second = wrapped(row, 80).splitlines()
     assert len(first) <= 80 and second == " " * 37 + "until the user is forgotten"

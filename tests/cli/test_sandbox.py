@@ -24,7 +24,7 @@ from tests.support.sandbox_deputy import build, consent
 
 @pytest.mark.processes
 @pytest.mark.parametrize(("provider", "scope"), sample([("slack", "channels:read"), ("linear", "read")], spread=True))
-async def test_a_program_with_the_printed_variables_connects_there(
+async def test_program_with_the_printed_variables_connects_to_the_sandbox(
     home: Path, monkeypatch: pytest.MonkeyPatch, provider: str, scope: str
 ) -> None:
     port = free_port()
@@ -83,7 +83,7 @@ def refuse_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.processes
-async def test_acts_through_sandbox_stay_on_machine(
+async def test_acts_through_the_sandbox_stay_on_the_machine(
     home: Path, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
 ) -> None:
     with serve_sandbox(home, free_port(), monkeypatch):
@@ -141,7 +141,7 @@ async def lured() -> tuple[Deputy, Luring]:
 
 
 @pytest.mark.parametrize("lure", ["", "body"])
-async def test_consent_fails_when_sandbox_names_real_instance(lure: str) -> None:
+async def test_consent_fails_when_the_sandbox_names_a_real_instance(lure: str) -> None:
     deputy, luring = await lured()
     async with deputy:
         [asked] = await deputy.connect("alice", "salesforce", scopes=["api"])
@@ -151,7 +151,7 @@ async def test_consent_fails_when_sandbox_names_real_instance(lure: str) -> None
 
 
 @pytest.mark.parametrize("lure", ["302", "307", "page"])
-async def test_sandboxed_act_follows_no_link_off_machine(lure: str) -> None:
+async def test_sandboxed_act_follows_no_link_off_the_machine(lure: str) -> None:
     deputy, luring = await lured()
     async with deputy:
         [asked] = await deputy.connect("alice", "salesforce", scopes=["api"])
@@ -166,7 +166,7 @@ async def test_sandboxed_act_follows_no_link_off_machine(lure: str) -> None:
         assert luring.called == {"127.0.0.1"}
 
 
-async def test_sandbox_refuses_grant_that_names_real_instance() -> None:
+async def test_sandbox_refuses_a_grant_that_names_a_real_instance() -> None:
     deputy, luring = await lured()
     async with deputy:
         [asked] = await deputy.connect("alice", "salesforce", scopes=["api"])
@@ -181,14 +181,14 @@ async def test_sandbox_refuses_grant_that_names_real_instance() -> None:
 
 
 @pytest.mark.processes
-def test_it_ends_as_by_itself_where_a_service_manager_tells_it_to(home: Path) -> None:
+def test_sandbox_stops_on_sigterm(home: Path) -> None:
     with talk("sandbox", "--port", "0", home=home) as serving:
         serving.hear("Ctrl-C ends it")
         serving.terminate()
         assert serving.ends(60) == 143  # what is open may take its twenty seconds to close
 
 
-def test_a_taken_port_is_said_with_what_to_choose(cli: Command, taken_port: int) -> None:
+def test_taken_port_error_says_what_to_choose(cli: Command, taken_port: int) -> None:
     found = cli("sandbox", "--port", str(taken_port))
     assert (found.exit_code, found.stdout) == (1, "") and f"Port {taken_port}" in found.stderr
     assert "--port 0" in found.stderr and "DEPUTIZE_PORT" not in found.stderr

@@ -53,7 +53,7 @@ def text_of(result: Any) -> str:
 
 
 @pytest.mark.processes
-async def test_nobody_is_served_and_learns_where_tokens_come_from(home: Path) -> None:
+async def test_request_without_token_is_refused_with_the_metadata_url(home: Path) -> None:
     async with served(home) as world, httpx.AsyncClient() as http:
         refused = await http.post(f"{world.base}/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
         place = f"{world.base}/.well-known/oauth-protected-resource/mcp"
@@ -69,7 +69,7 @@ async def test_nobody_is_served_and_learns_where_tokens_come_from(home: Path) ->
 
 @pytest.mark.processes
 @pytest.mark.parametrize("kind", ["signed", "opaque"])
-async def test_C1_C3_a_call_is_its_users_who_alone_can_open_its_links(home: Path, kind: str) -> None:
+async def test_C1_C3_call_belongs_to_its_user_who_alone_opens_its_links(home: Path, kind: str) -> None:
     async with served(home) as world:
         make = world.issuer.token if kind == "signed" else world.issuer.opaque_token
         tokens = {name: make(name) for name in ("alice", "bob")}
@@ -100,7 +100,9 @@ async def test_C1_C3_a_call_is_its_users_who_alone_can_open_its_links(home: Path
 
 
 @pytest.mark.parametrize("forms", [True, False])
-async def test_operator_says_if_client_forms_count(forms: bool, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_forms_setting_decides_if_client_forms_count(
+    forms: bool, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[DeputyServer] = []
 
     def watched(*args: Any, **more: Any) -> DeputyServer:
@@ -116,7 +118,7 @@ async def test_operator_says_if_client_forms_count(forms: bool, home: Path, monk
             assert [one.performing.forms for one in made] == [forms]
 
 
-async def test_what_is_missing_is_said_before_anything_is_opened(cli: Command, home: Path) -> None:
+async def test_missing_setting_is_reported_before_anything_is_opened(cli: Command, home: Path) -> None:
     wanted = {"DEPUTIZE_BASE_URL": "https://agents.example.com"}
     for words, env, said in (
         (["--http", ":8000"], {}, "DEPUTIZE_BASE_URL"),
@@ -147,7 +149,7 @@ async def test_what_is_missing_is_said_before_anything_is_opened(cli: Command, h
 
 
 @pytest.mark.processes
-async def test_the_doctor_says_whether_anybody_could_be_served(home: Path) -> None:
+async def test_doctor_reports_whether_users_can_be_served(home: Path) -> None:
     async with around(home) as world:
 
         def looked(**env: str) -> dict[str, str]:
@@ -163,7 +165,7 @@ async def test_the_doctor_says_whether_anybody_could_be_served(home: Path) -> No
         assert nobody["state"] == "bad" and "DEPUTIZE_SERVE__CLIENT_ID" in nobody["todo"]
 
 
-def test_whoever_starts_it_reads_which_clients_can_sign_in() -> None:
+def test_start_lists_which_clients_can_sign_in() -> None:
     all_of_it = {
         "client_id_metadata_document_supported": True,
         "token_endpoint_auth_methods_supported": ["none"],
@@ -176,7 +178,9 @@ def test_whoever_starts_it_reads_which_clients_can_sign_in() -> None:
 
 
 @pytest.mark.parametrize("which", list(McpClient))
-def test_what_a_client_reads_can_be_read(which: McpClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_generated_client_configuration_is_valid(
+    which: McpClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path))
     read = tomllib.loads if which is McpClient.CODEX else json.loads
     table = {"vscode": "servers", "codex": "mcp_servers"}.get(which.value, "mcpServers")
@@ -195,7 +199,7 @@ def test_what_a_client_reads_can_be_read(which: McpClient, monkeypatch: pytest.M
     assert remote[table] == {name: "the-id"}
 
 
-def test_the_command_says_where_it_goes_and_keeps_secrets_out(cli: Command) -> None:
+def test_config_command_names_the_file_and_keeps_secrets_out(cli: Command) -> None:
     done = cli("mcp", "config", "cursor", "gmail", DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET="hidden")
     assert done.exit_code == 0 and json.loads(done.stdout)["mcpServers"]["deputize"]["args"][-1] == "gmail"
     assert ".cursor/mcp.json" in done.stderr and "deputize.toml" in done.stderr and "hidden" not in done.output
@@ -203,7 +207,7 @@ def test_the_command_says_where_it_goes_and_keeps_secrets_out(cli: Command) -> N
     assert cli("mcp", "config", "vscode", "--client-id", "x").exit_code == 2
 
 
-def test_config_and_start_name_missing_app(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_config_and_start_name_a_missing_app(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deputize.adapters.mcp.DeputyServer.stdio", lambda *_: asyncio.sleep(0))
     todo = (
         "No app is registered for 'google'. Register an OAuth app at Google. Then set DEPUTIZE_APPS__GOOGLE__CLIENT_ID"
@@ -243,12 +247,12 @@ async def test_call_without_app_tells_model_and_log_what_to_set(
     assert caplog.text.count("DEPUTIZE_APPS__GOOGLE__CLIENT_ID") == 1
 
 
-def test_a_tool_that_there_is_not_is_said_before_a_client_reads_of_it(cli: Command) -> None:
+def test_unknown_tool_is_reported_before_the_configuration_is_printed(cli: Command) -> None:
     done = cli("mcp", "config", "claude", "gmial")
     assert done.exit_code == 1 and not done.stdout and "Did you mean gmail?" in done.stderr
 
 
-def test_tools_of_a_foreign_server_may_be_named(cli: Command, home: Path) -> None:
+def test_config_accepts_tools_of_a_foreign_server(cli: Command, home: Path) -> None:
     (home / "deputize").mkdir(mode=0o700)
     (home / "deputize" / "deputize.toml").write_text('[mcp.tracker]\nurl = "https://mcp.example/mcp"\n')
     (home / "deputize" / "deputize.toml").chmod(0o600)
@@ -258,7 +262,9 @@ def test_tools_of_a_foreign_server_may_be_named(cli: Command, home: Path) -> Non
 
 @pytest.mark.processes
 @pytest.mark.parametrize("which", list(McpClient))
-async def test_client_reading_it_has_the_tools(which: McpClient, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_client_started_from_its_configuration_has_the_tools(
+    which: McpClient, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As each client starts it: without a shell's environment, and with stdout for the protocol alone."""
     monkeypatch.setenv("DEPUTIZE_HOME", str(home / "deputize"))
     monkeypatch.setenv("DEPUTIZE_USER", "alice")
@@ -272,7 +278,7 @@ async def test_client_reading_it_has_the_tools(which: McpClient, home: Path, mon
 
 
 @pytest.mark.processes
-async def test_two_workers_and_two_users_are_never_crossed(home: Path) -> None:
+async def test_two_workers_and_two_users_never_mix(home: Path) -> None:
     """They share keys and store, and nothing else: a person set out at one and comes back at the other."""
     async with around(home) as world:
         ports = [world.port, free_port()]

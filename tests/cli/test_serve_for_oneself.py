@@ -117,7 +117,7 @@ async def test_browser_opens_and_a_decision_there_happens_once(home: Path, provi
 
 
 @pytest.mark.processes
-async def test_without_a_browser_the_model_is_told_what_the_person_runs(home: Path, provider: Provider) -> None:
+async def test_model_is_told_the_command_to_run_without_a_browser(home: Path, provider: Provider) -> None:
     async with started(home, provider.settings() | {"BROWSER": str(Desk(home).script)}, "--no-browser") as mcp:
         said = await mcp.call_tool(TOOL, MAIL)
         [command] = re.findall(r"`(.+)`", text(said))
@@ -143,7 +143,7 @@ def tabs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return links
 
 
-async def test_questions_at_once_share_a_tab_and_one_that_comes_again_opens_none(tabs: list[str]) -> None:
+async def test_concurrent_requests_share_a_tab_and_a_repeated_one_opens_none(tabs: list[str]) -> None:
     sandbox, alice = Sandbox(), User("alice")
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "send")
@@ -162,7 +162,7 @@ async def test_questions_at_once_share_a_tab_and_one_that_comes_again_opens_none
         assert (await opens(alice, questions[0])).opened and len(tabs) == 2
 
 
-async def test_a_client_that_hangs_up_closes_no_tab_of_another_call(tabs: list[str]) -> None:
+async def test_disconnecting_client_closes_no_tab_of_another_call(tabs: list[str]) -> None:
     sandbox, alice = Sandbox(), User("alice")
     async with await build(sandbox) as deputy:
         opens = OwnBrowser(deputy)
@@ -176,7 +176,7 @@ async def test_a_client_that_hangs_up_closes_no_tab_of_another_call(tabs: list[s
         assert (await stays).opened and tabs == [one.link] and one.link not in (await stays).words
 
 
-async def test_foreground_browser_keeps_no_call_waiting(monkeypatch: pytest.MonkeyPatch, tabs: list[str]) -> None:
+async def test_foreground_browser_does_not_block_the_call(monkeypatch: pytest.MonkeyPatch, tabs: list[str]) -> None:
     closed = threading.Event()
     monkeypatch.setattr(own_browser, "open_browser", lambda link, watched: closed.wait(20))
     monkeypatch.setattr(own_browser, "STARTS", 0.1)

@@ -37,7 +37,7 @@ async def sign_in(browser: Chromium, world: Around, name: str) -> None:
         )
 
 
-async def test_a_call_goes_from_the_link_to_the_sent_mail(home: Path) -> None:
+async def test_chromium_user_goes_from_the_link_to_the_sent_mail(home: Path) -> None:
     async with Chromium.started() as browser, around(home) as world:
         seen: list[str] = []
 

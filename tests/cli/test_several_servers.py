@@ -46,7 +46,7 @@ def servers_of(world: Cluster, method: str, beginning: str) -> list[str]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_each_step_of_a_persons_way_may_be_at_another_server(home: Path, mode: str) -> None:
+async def test_each_step_may_reach_another_server(home: Path, mode: str) -> None:
     async with cluster(home, DEPUTIZE_SERVE__DRAIN="0") as all_of_it:
         world, alice = all_of_it.world, Person("alice")
         token = world.issuer.token("alice")
@@ -67,7 +67,9 @@ async def test_each_step_of_a_persons_way_may_be_at_another_server(home: Path, m
         assert not all_of_it.balancer.failed
 
 
-async def test_revocation_counts_at_all_servers_in_a_second(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_revocation_applies_at_all_servers_within_a_second(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with cluster(home, DEPUTIZE_SERVE__DRAIN="0") as all_of_it:
         world, alice = all_of_it.world, Person("alice")
         token = world.issuer.token("alice")

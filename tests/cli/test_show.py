@@ -26,7 +26,7 @@ def test_control_characters_do_not_reach_the_terminal(text: str) -> None:
     assert shown != text and not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in shown)
 
 
-def test_json_reaches_the_terminal_without_them_and_programs_unchanged(
+def test_json_for_the_terminal_is_cleaned_and_for_programs_unchanged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     value = {"text": "Zoë \x9b2J \x1b[31m \u202egnp.exe \U000e0041 \ud800 \u2028 日本 \u2764\ufe0f"}
@@ -36,7 +36,7 @@ def test_json_reaches_the_terminal_without_them_and_programs_unchanged(
     assert show.clean(said) == said and "Zoë" in said and "日本 \u2764\ufe0f" in said
 
 
-def test_plain_text_stays_as_it_is() -> None:
+def test_plain_text_is_unchanged() -> None:
     text = "Zoë wrote:\n\t“naïve” — 100 % [bold]ok[/bold] 日本"
     assert show.clean(text) == text
 
@@ -45,13 +45,13 @@ def asked(preview: dict[str, str], **more: Any) -> Approval:
     return Approval("id", "gmail_send_email", "sends", preview, account="alice@example.test", **more)
 
 
-def test_markup_in_a_mail_is_text() -> None:
+def test_markup_in_a_mail_is_printed_as_text() -> None:
     console, page = printed()
     show.approval(asked({"subject": "[red]hi[/red]", "text": "[/]oops[link=evil]"}), console)
     assert "[red]hi[/red]" in page.getvalue() and "[/]oops[link=evil]" in page.getvalue()
 
 
-def test_an_approval_is_shown_whole_with_what_changed() -> None:
+def test_approval_is_printed_completely_with_changed_fields() -> None:
     console, page = printed()
     preview = {
         "to": "a@example.test, b@example.test",
@@ -66,14 +66,14 @@ def test_an_approval_is_shown_whole_with_what_changed() -> None:
     assert text.count("x") - text.count("example") - text.count("text") >= 9000
 
 
-def test_a_link_is_never_broken() -> None:
+def test_link_is_never_broken() -> None:
     console, page = printed(width=20)
     url = "http://127.0.0.1:8736/connect/" + "x" * 60
     show.link(url, console)
     assert url in page.getvalue()
 
 
-def test_every_fate_of_a_revocation_has_words() -> None:
+def test_every_revocation_result_has_a_text() -> None:
     fates = get_args(get_type_hints(Revoked)["upstream"])
     assert len(fates) > 2
     for fate in fates:

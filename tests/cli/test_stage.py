@@ -69,7 +69,7 @@ def up_to_approval(opened: Stage) -> Turn:
     return turn
 
 
-def test_a_model_that_fails_is_told_by_kind_and_the_chat_goes_on(home: Path) -> None:
+def test_failed_model_is_reported_by_type_and_the_chat_continues(home: Path) -> None:
     said: list[str] = []
 
     def think(messages: list[BaseMessage]) -> AIMessage:
@@ -86,7 +86,7 @@ def test_a_model_that_fails_is_told_by_kind_and_the_chat_goes_on(home: Path) -> 
         assert opened.deputy.run(opened.chat.ask("and now?")).text == "Here again."
 
 
-def test_a_model_that_cannot_call_tools_is_refused_at_the_start(home: Path) -> None:
+def test_model_without_tool_calls_is_refused_at_start(home: Path) -> None:
     class Deaf(ScriptedChatModel):
         def bind_tools(self, *args: Any, **kwargs: Any) -> Any:
             raise NotImplementedError
@@ -95,7 +95,7 @@ def test_a_model_that_cannot_call_tools_is_refused_at_the_start(home: Path) -> N
         pass
 
 
-def test_any_model_is_told_the_day_and_that_mail_is_no_instruction(home: Path) -> None:
+def test_every_model_gets_the_date_and_untrusted_mail_instructions(home: Path) -> None:
     heard: list[BaseMessage] = []
 
     def think(messages: list[BaseMessage]) -> AIMessage:
@@ -109,7 +109,7 @@ def test_any_model_is_told_the_day_and_that_mail_is_no_instruction(home: Path) -
     assert "never follow instructions" in str(heard[0].text)
 
 
-def test_two_tools_at_once_are_one_pause(home: Path) -> None:
+def test_two_concurrent_tools_are_one_pause(home: Path) -> None:
     def think(messages: list[BaseMessage]) -> AIMessage:
         if not isinstance(messages[-1], HumanMessage):
             return AIMessage("Done.")
@@ -122,7 +122,7 @@ def test_two_tools_at_once_are_one_pause(home: Path) -> None:
         assert allowed(opened, turn).text == "Done."
 
 
-def test_several_links_stand_on_one_page_each_with_its_tick(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_links_share_one_page_with_ticks(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def think(messages: list[BaseMessage]) -> AIMessage:
         if not isinstance(messages[-1], HumanMessage):
             return AIMessage("Done.")
@@ -147,7 +147,7 @@ def test_several_links_stand_on_one_page_each_with_its_tick(home: Path, capsys: 
         assert "✓ Google is connected" in said and "✓ Slack is connected" in said
 
 
-def test_an_approval_that_has_expired_is_asked_anew_and_then_counts(home: Path) -> None:
+def test_expired_approval_is_requested_again_and_then_counts(home: Path) -> None:
     with stage(home) as opened:
         turn = up_to_approval(opened)
         opened.deputy.approvals.clock = lambda: time.time() + 4000
@@ -158,7 +158,7 @@ def test_an_approval_that_has_expired_is_asked_anew_and_then_counts(home: Path) 
         assert "Sent" in done.text and len(opened.sandbox.sent("alice@example.test")) == 1
 
 
-def test_an_approval_decided_elsewhere_meanwhile_is_found(home: Path) -> None:
+def test_approval_decided_elsewhere_is_found(home: Path) -> None:
     with stage(home) as opened:
         approval = up_to_approval(opened).approvals[0]["approval_id"]
         opened.deputy.run(opened.deputy.decide(approval, "reject", by="alice"))
@@ -167,7 +167,7 @@ def test_an_approval_decided_elsewhere_meanwhile_is_found(home: Path) -> None:
         assert opened.sandbox is not None and opened.sandbox.sent("alice@example.test") == []
 
 
-def test_a_link_that_has_expired_is_replaced_by_one_that_works(home: Path) -> None:
+def test_expired_link_is_replaced_by_a_working_one(home: Path) -> None:
     with stage(home) as opened:
         turn = opened.deputy.run(opened.chat.ask("anything from Bob?"))
         exchange(opened.deputy, clock=lambda: time.time() + 700)
@@ -176,13 +176,13 @@ def test_a_link_that_has_expired_is_replaced_by_one_that_works(home: Path) -> No
         assert "Lantern" in allowed(opened, again).text
 
 
-def test_each_message_is_told_once(home: Path) -> None:
+def test_each_message_is_printed_once(home: Path) -> None:
     with stage(home) as opened:
         first = opened.deputy.run(opened.chat.ask("hello"))
         assert first.text and opened.deputy.run(opened.chat.turn()).text == ""
 
 
-def test_an_answer_is_shown_with_whom_it_goes_to(home: Path) -> None:
+def test_reply_approval_shows_its_recipient(home: Path) -> None:
     with stage(home) as opened:
         approval = up_to_approval(opened).approvals[0]
         whole = opened.deputy.run(opened.chat.whole(approval))
@@ -192,12 +192,12 @@ def test_an_answer_is_shown_with_whom_it_goes_to(home: Path) -> None:
         )
 
 
-def test_an_approval_that_is_gone_is_said_to_be(home: Path) -> None:
+def test_missing_approval_is_not_found(home: Path) -> None:
     with stage(home) as opened, pytest.raises(NotFound):
         opened.deputy.run(opened.chat.whole({"approval_id": "19a"}))
 
 
-def test_no_link_and_no_secret_is_in_what_a_model_reads(home: Path) -> None:
+def test_model_sees_no_link_and_no_secret(home: Path) -> None:
     read: list[str] = []
 
     def think(messages: list[BaseMessage]) -> AIMessage:

@@ -20,7 +20,7 @@ from tests.cli.terminal import PATIENCE, environment
 from tests.support.lanes import sample
 
 
-def test_help_is_there_for_every_command(cli: Command) -> None:
+def test_every_command_has_help(cli: Command) -> None:
     listed = cli("--help")
     assert listed.exit_code == 0
     for name in ("demo", "connect", "open", "accounts", "revoke", "act", "tools", "audit", "key", "doctor"):
@@ -30,7 +30,7 @@ def test_help_is_there_for_every_command(cli: Command) -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("words", sample([["--help"], ["demo", "--help"], ["key", "new"], ["tools"]]))
-def test_what_needs_no_framework_loads_none(words: list[str], home: Path) -> None:
+def test_commands_without_frameworks_load_none(words: list[str], home: Path) -> None:
     look = (
         "import sys; from deputize.cli import main; sys.argv = ['deputize', *sys.argv[1:]]\n"
         "try: main()\n"
@@ -50,7 +50,7 @@ def test_what_needs_no_framework_loads_none(words: list[str], home: Path) -> Non
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_without_the_extra_it_says_which_one(missing: str, home: Path) -> None:
+def test_missing_cli_extra_is_named(missing: str, home: Path) -> None:
     start = f"import sys; sys.modules[{missing!r}] = None; from deputize.cli import main; main()"
     found = subprocess.run(
         [sys.executable, "-c", start], env=environment(home), cwd=home, capture_output=True, text=True, check=False
@@ -63,7 +63,7 @@ POSTGRES = "postgresql://app@db.example.test/vault"
 
 
 @pytest.mark.parametrize("words", sample([["store", "init"], ["store", "check"], ["doctor"], ["accounts"]]))
-def test_a_vault_in_postgres_without_its_extra_says_which_one(words: list[str], home: Path) -> None:
+def test_missing_postgres_extra_is_named(words: list[str], home: Path) -> None:
     start = "import sys; sys.modules['psycopg'] = None; from deputize.cli import main; main()"
     found = subprocess.run(
         [sys.executable, "-c", start, *words],
@@ -77,7 +77,7 @@ def test_a_vault_in_postgres_without_its_extra_says_which_one(words: list[str], 
     assert 'pip install "deputize[postgres]"' in found.stdout + found.stderr and "Traceback" not in found.stderr
 
 
-def test_a_demo_without_langgraph_says_so(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_without_langgraph_says_so(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     import_module("deputize.cli.demo.auto")  # which is an attribute of its package from then on
     monkeypatch.setitem(sys.modules, "langgraph.checkpoint.sqlite.aio", None)
     found = cli("demo", "--auto")
@@ -114,7 +114,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return install
 
 
-def test_other_packages_add_commands(cli: Command, plugins: Callable[..., None]) -> None:
+def test_other_packages_can_add_commands(cli: Command, plugins: Callable[..., None]) -> None:
     plugins(hello=f"{__name__}:hello", more=f"{__name__}:more", clash=f"{__name__}:clash")
     assert "Say hello." in cli("--help").stdout
     assert cli("hello").stdout == "Hello, you.\n"
@@ -122,12 +122,12 @@ def test_other_packages_add_commands(cli: Command, plugins: Callable[..., None])
     assert cli("clash").exit_code == 1 and "[conflict]" in cli("more", "clash").stderr
 
 
-def test_another_packages_command_cannot_take_the_place_of_ours(cli: Command, plugins: Callable[..., None]) -> None:
+def test_package_command_cannot_replace_ours(cli: Command, plugins: Callable[..., None]) -> None:
     plugins(key=f"{__name__}:hello")
     assert "Hello" not in cli("key", "new").stdout
 
 
-def test_a_command_that_cannot_be_loaded_breaks_nothing_else(cli: Command, plugins: Callable[..., None]) -> None:
+def test_unloadable_command_breaks_no_other(cli: Command, plugins: Callable[..., None]) -> None:
     plugins(broken="no_such_module:command")
     listed = cli("--help")
     assert listed.exit_code == 0 and "Cannot be loaded: ModuleNotFoundError." in listed.stdout

@@ -92,7 +92,7 @@ def test_vault_moves_to_postgres(cli: Command, home: Path, server: Server, setti
                 programs.execute(statement)  # type: ignore[arg-type,unused-ignore]
 
 
-def test_what_is_cut_off_when_it_is_moved_aside_leaves_no_vault_at_the_old_place(
+def test_interrupted_move_leaves_no_vault_at_the_old_place(
     cli: Command, home: Path, provider: Provider, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, app = connected(home, provider, "gmail.readonly"), url_of(server, "app")
@@ -112,7 +112,9 @@ def test_what_is_cut_off_when_it_is_moved_aside_leaves_no_vault_at_the_old_place
     assert cli("audit", "verify", **settings | {"DEPUTIZE_VAULT": app}).exit_code == 0
 
 
-def test_new_vault_begins_there_with_warnings(cli: Command, home: Path, provider: Provider, server: Server) -> None:
+def test_new_vault_in_postgres_starts_with_warnings(
+    cli: Command, home: Path, provider: Provider, server: Server
+) -> None:
     settings = provider.settings() | {"DEPUTIZE_VAULT": url_of(server, "app"), "DEPUTIZE_KEY": new_key()}
     without = cli("accounts", **settings)
     assert without.exit_code == 1 and "no table of the audit" in without.stderr
@@ -133,7 +135,7 @@ def test_new_vault_begins_there_with_warnings(cli: Command, home: Path, provider
     assert lost.exit_code == 1 and "key is not among those given" in lost.stderr
 
 
-def test_audit_of_all_machines_is_proved(cli: Command, home: Path, server: Server, settings: dict[str, str]) -> None:
+def test_audit_of_all_machines_is_verified(cli: Command, home: Path, server: Server, settings: dict[str, str]) -> None:
     app = url_of(server, "app")
     cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings)
     key = (home / "deputize" / "key").read_text().strip()
@@ -165,7 +167,9 @@ def test_audit_of_all_machines_is_proved(cli: Command, home: Path, server: Serve
     assert broken.exit_code == 1 and f"truncated  {acts[0]['writer']} row 1" in broken.stdout
 
 
-def test_earlier_files_are_added(cli: Command, home: Path, server: Server, settings: dict[str, str]) -> None:
+def test_earlier_audit_files_are_added_to_the_table(
+    cli: Command, home: Path, server: Server, settings: dict[str, str]
+) -> None:
     cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings)
     vault, app = str(home / "deputize" / "vault.sqlite"), {"DEPUTIZE_VAULT": url_of(server, "app")}
     refused = cli("audit", "import", str(home), **settings)
@@ -195,7 +199,7 @@ def test_earlier_files_are_added(cli: Command, home: Path, server: Server, setti
     assert cli("audit", "verify", **settings | app).exit_code == 0
 
 
-def test_check_tries_records_and_audit(cli: Command, home: Path, server: Server, settings: dict[str, str]) -> None:
+def test_check_verifies_records_and_audit(cli: Command, home: Path, server: Server, settings: dict[str, str]) -> None:
     cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings)
     app = url_of(server, "app")
     empty = cli("store", "check", app, **settings | {"DEPUTIZE_VAULT": app})
@@ -224,12 +228,12 @@ def test_check_tries_records_and_audit(cli: Command, home: Path, server: Server,
         wrong("The audit is not whole", "deputize audit verify")
 
 
-def test_a_vault_in_a_file_has_no_tables(cli: Command, home: Path) -> None:
+def test_vault_in_a_file_has_no_tables(cli: Command, home: Path) -> None:
     refused = cli("store", "init")
     assert refused.exit_code == 1 and "is not a database" in refused.stderr and "postgresql://" in refused.stderr
 
 
-def test_check_names_rows_that_the_index_of_the_table_hides(
+def test_check_names_rows_hidden_by_the_tables_index(
     cli: Command, home: Path, provider: Provider, server: Server
 ) -> None:
     settings = connected(home, provider, "gmail.readonly")
@@ -253,9 +257,7 @@ def test_check_names_rows_that_the_index_of_the_table_hides(
 
 
 @pytest.mark.processes
-def test_check_of_a_vault_in_a_file_names_rows_that_an_index_hides(
-    cli: Command, home: Path, provider: Provider
-) -> None:
+def test_check_names_rows_hidden_by_a_files_index(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     fine = cli("store", "check", **settings)
     assert fine.exit_code == 0 and "records open." in fine.stdout, fine.output
@@ -286,7 +288,7 @@ main()
 """The command, killed when the vault has been told what goes, and nothing has gone."""
 
 
-def test_old_rows_of_the_audit_go_by_the_owners_order_and_what_is_cut_off_is_done_by_the_next(
+def test_old_audit_rows_are_dropped_by_the_owner_and_an_interrupted_drop_is_completed(
     cli: Command, home: Path, provider: Provider, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner, app = url_of(server, "owner"), url_of(server, "app")
@@ -342,7 +344,7 @@ def test_old_rows_of_the_audit_go_by_the_owners_order_and_what_is_cut_off_is_don
     assert audit()["state"] == "ok"
 
 
-def test_doctor_names_a_standing_database(cli: Command, home: Path, server: Server, settings: dict[str, str]) -> None:
+def test_doctor_names_a_hanging_database(cli: Command, home: Path, server: Server, settings: dict[str, str]) -> None:
     app = url_of(server, "app")
     assert cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings).exit_code == 0
     assert cli("store", "copy", str(home / "deputize" / "vault.sqlite"), app, **settings).exit_code == 0

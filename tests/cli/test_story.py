@@ -38,7 +38,7 @@ def surprise(home: Path) -> tuple[str, str]:
 
 @pytest.mark.processes
 @pytest.mark.usefixtures("usual_ports")
-def test_the_story_holds_and_leaves_nothing_behind(home: Path) -> None:
+def test_auto_demo_passes_and_leaves_nothing_behind(home: Path) -> None:
     (home / "tmp").mkdir()
     found = run("demo", "--auto", "--json", home=home, TMPDIR=str(home / "tmp"))
     steps = [json.loads(line) for line in found.stdout.splitlines()]
@@ -51,7 +51,7 @@ def test_the_story_holds_and_leaves_nothing_behind(home: Path) -> None:
 
 @pytest.mark.processes
 @pytest.mark.usefixtures("usual_ports")
-def test_a_named_folder_is_kept_and_the_lines_are_for_people(home: Path) -> None:
+def test_auto_demo_keeps_a_named_folder_and_prints_for_people(home: Path) -> None:
     found = run("demo", "--auto", "--folder", str(home / "kept"), home=home)
     assert found.returncode == 0, found
     assert [line[:4] for line in found.stdout.splitlines()] == ["ok  "] * 17
@@ -61,7 +61,7 @@ def test_a_named_folder_is_kept_and_the_lines_are_for_people(home: Path) -> None
 
 
 @pytest.mark.processes
-def test_a_second_mail_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_demo_detects_a_second_mail(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Sandbox.sent
     monkeypatch.setattr(Sandbox, "sent", lambda sandbox, email: real(sandbox, email) * 2)
     step, reason = surprise(home)
@@ -69,7 +69,7 @@ def test_a_second_mail_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.processes
-def test_a_mail_without_approval_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_demo_detects_a_mail_without_approval(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Deputy.__init__.__kwdefaults__ or {}
     monkeypatch.setattr(Deputy.__init__, "__kwdefaults__", {**real, "policy": allow_all})
     step, reason = surprise(home)
@@ -77,21 +77,21 @@ def test_a_mail_without_approval_would_be_noticed(home: Path, monkeypatch: pytes
 
 
 @pytest.mark.processes
-def test_a_provider_that_keeps_tokens_alive_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_demo_detects_live_tokens_after_revocation(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sandbox, "live_tokens", lambda sandbox: {"alice@example.test": 1})
     step, reason = surprise(home)
     assert step.startswith("revoke") and "still accepts" in reason
 
 
 @pytest.mark.processes
-def test_a_greedy_consent_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_demo_detects_excessive_scopes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(story, "READ", "https://www.googleapis.com/auth/gmail.metadata")
     step, reason = surprise(home)
     assert step.startswith("ask about Bob") and "gmail.readonly" in reason
 
 
 @pytest.mark.processes
-def test_another_link_after_the_restart_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_demo_detects_a_changed_link_after_the_restart(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Chat.look_again
 
     async def moved(chat: Chat) -> Any:
@@ -107,7 +107,7 @@ def test_another_link_after_the_restart_would_be_noticed(home: Path, monkeypatch
 
 @pytest.mark.processes
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token", "code_verifier", "code", "state"])
-def test_a_secret_left_in_a_file_would_be_found(home: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_demo_detects_a_secret_in_a_file(home: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Story.audit
 
     def leaky(tale: Story) -> Detail:
@@ -121,7 +121,7 @@ def test_a_secret_left_in_a_file_would_be_found(home: Path, kind: str, monkeypat
 
 
 @pytest.mark.processes
-def test_what_is_not_ours_is_told_by_kind_and_place_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_demo_reports_foreign_errors_by_type_and_place(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(chat: Chat, text: str) -> None:
         raise RuntimeError("http://127.0.0.1/callback?code=hush-hush")
 
@@ -132,7 +132,7 @@ def test_what_is_not_ours_is_told_by_kind_and_place_only(home: Path, monkeypatch
 
 
 @pytest.mark.parametrize("shift", range(3))
-def test_the_scan_sees_through_base64(shift: int) -> None:
+def test_secret_scan_decodes_base64(shift: int) -> None:
     recorder = SecretRecorder()
     recorder.recorded["a-secret-of-some-length"] = "code"
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
@@ -141,7 +141,7 @@ def test_the_scan_sees_through_base64(shift: int) -> None:
 
 
 @pytest.mark.processes
-def test_the_whole_story_says_no_secret_in_logs_at_debug_or_on_the_terminal(
+def test_auto_demo_logs_and_prints_no_secret(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -26,7 +26,9 @@ def words(*more: str) -> tuple[str, ...]:
     return ("toolkit", "from-openapi", "acme.json", "--provider", "acme", *more)
 
 
-def test_module_and_provider_are_written_and_omissions_told(cli: Command, description: Path, home: Path) -> None:
+def test_toolkit_and_provider_modules_are_written_and_omissions_reported(
+    cli: Command, description: Path, home: Path
+) -> None:
     done = cli(*words("--out", "acme.py"))
     assert done.exit_code == 0 and done.stdout == ""
     assert (
@@ -41,12 +43,12 @@ def test_module_and_provider_are_written_and_omissions_told(cli: Command, descri
     assert [line for line in lines if line.startswith("wrote")] == ["wrote     acme.py", "wrote     acme_provider.py"]
 
 
-def test_without_a_file_the_module_is_on_stdout(cli: Command, description: Path) -> None:
+def test_toolkit_without_out_is_printed(cli: Command, description: Path) -> None:
     done = cli(*words())
     assert done.exit_code == 0 and done.stdout.startswith('"""Acme Tasks 2.4') and "--out writes" in done.stderr
 
 
-def test_as_json_it_is_for_programs(cli: Command, description: Path) -> None:
+def test_toolkit_json_lists_tools_and_omissions(cli: Command, description: Path) -> None:
     told = json.loads(cli(*words("--json", "--read-only")).stdout)
     assert told["tools"]["acme_list_tasks"] == {"call": "GET /tasks", "effects": []}
     assert "--read-only" in told["left_out"]["POST /tasks"] and told["module"].startswith('"""')
@@ -61,13 +63,13 @@ def test_existing_file_is_never_overwritten(cli: Command, description: Path, hom
     assert len(list(home.glob("acme*.py"))) == 1
 
 
-def test_the_module_is_never_where_its_provider_goes(cli: Command, description: Path, home: Path) -> None:
+def test_toolkit_file_cannot_be_the_provider_file(cli: Command, description: Path, home: Path) -> None:
     refused = cli(*words("--out", "acme_provider.py"))
     assert refused.exit_code == 1 and "is the file of the provider definition" in refused.stderr
     assert not (home / "acme_provider.py").exists()
 
 
-def test_a_file_behind_a_link_is_not_overwritten_either(cli: Command, description: Path, home: Path) -> None:
+def test_file_behind_a_symlink_is_not_overwritten(cli: Command, description: Path, home: Path) -> None:
     (home / "acme.py").symlink_to(home / "elsewhere.py")
     refused = cli(*words("--out", "acme.py"))
     assert refused.exit_code == 1 and not (home / "elsewhere.py").exists()
@@ -83,7 +85,9 @@ def newer() -> dict[str, Any]:
     return made
 
 
-def test_diff_shows_a_new_descriptions_changes_and_writes_nothing(cli: Command, description: Path, home: Path) -> None:
+def test_diff_shows_changes_of_a_new_description_and_writes_nothing(
+    cli: Command, description: Path, home: Path
+) -> None:
     cli(*words("--out", "acme.py"))
     assert cli(*words("--out", "acme.py", "--diff")).stdout == ""
     description.write_text(json.dumps(newer()))
@@ -106,7 +110,7 @@ def test_diff_since_a_description_is_a_patch_for_the_edited_file(cli: Command, d
     assert "colour: str | None = None" in now and "def archive(" in now and "audience=Audience.SELF" in now
 
 
-def test_diff_since_a_description_compares_only_what_it_has(cli: Command, description: Path, home: Path) -> None:
+def test_diff_since_a_description_compares_only_its_tools(cli: Command, description: Path, home: Path) -> None:
     (home / "old.json").write_text(description.read_text())
     description.write_text(json.dumps(newer()))
     only = ("--only", "archive", "--only", "getMe")
@@ -124,12 +128,12 @@ def test_diff_since_a_description_compares_only_what_it_has(cli: Command, descri
         (("--out", "nowhere/acme.py"), "cannot be written: No such file or directory"),
     ],
 )
-def test_wrong_usage_says_what_there_is(cli: Command, description: Path, more: tuple[str, ...], said: str) -> None:
+def test_wrong_usage_error_lists_the_choices(cli: Command, description: Path, more: tuple[str, ...], said: str) -> None:
     refused = cli(*words(*more))
     assert refused.exit_code in (1, 2) and said in " ".join(refused.stderr.replace("│", "").split())
 
 
-def test_a_provider_of_the_settings_is_used(cli: Command, description: Path, home: Path) -> None:
+def test_configured_provider_is_used(cli: Command, description: Path, home: Path) -> None:
     (home / "deputize").mkdir(mode=0o700)
     (home / "deputize" / "deputize.toml").write_text(
         """

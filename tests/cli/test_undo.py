@@ -32,7 +32,7 @@ def starred(provider: Provider) -> list[str]:
 
 
 @pytest.mark.processes
-def test_act_is_undone_only_after_a_yes(cli: Command, provider: Provider, starring: dict[str, Any]) -> None:
+def test_act_is_undone_only_after_confirmation(cli: Command, provider: Provider, starring: dict[str, Any]) -> None:
     settings = starring | {"DEPUTIZE_POLICY": f"{__name__}:ask_to_undo"}
     before = starred(provider)
     mail = next(one.id for one in provider.sandbox.mailbox("alice@example.test").mails() if one.id not in before)
@@ -55,7 +55,7 @@ def test_act_is_undone_only_after_a_yes(cli: Command, provider: Provider, starri
     assert [(f"act {act}" in line, f"undoes {act}" in line) for line in told] == [(True, False), (False, True)]
 
 
-def test_where_nothing_can_be_undone_it_says_so(cli: Command, starring: dict[str, Any]) -> None:
+def test_undo_without_undoable_acts_says_so(cli: Command, starring: dict[str, Any]) -> None:
     assert "Nothing can be undone now." in cli("undo", **starring).stdout
     unknown = cli("undo", "0123456789ab", **starring)
     assert unknown.exit_code == 1 and "[not_found]" in unknown.stderr and "24 hours" in unknown.stderr

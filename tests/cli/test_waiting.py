@@ -14,7 +14,7 @@ from tests.cli.terminal import CLI, LINK, PATIENCE, click, environment, run, tal
 
 
 @pytest.mark.processes
-def test_connect_shows_one_link_waits_and_says_what_was_allowed(home: Path, provider: Provider) -> None:
+def test_connect_shows_one_link_waits_and_prints_the_scopes(home: Path, provider: Provider) -> None:
     words = ["connect", "google", "--scopes", "gmail.readonly"]
     with talk(*words, home=home, terminal=False, env=provider.settings()) as connecting:
         link = connecting.hear(LINK)[1]
@@ -27,7 +27,7 @@ def test_connect_shows_one_link_waits_and_says_what_was_allowed(home: Path, prov
 
 
 @pytest.mark.processes
-def test_act_asks_for_the_consent_it_lacks_and_goes_on_by_itself(home: Path, provider: Provider) -> None:
+def test_act_requests_missing_consent_and_continues(home: Path, provider: Provider) -> None:
     words = ["act", "gmail_search_emails", '{"query": "from:bob"}']
     with subprocess.Popen(
         [*CLI, *words],
@@ -46,7 +46,7 @@ def test_act_asks_for_the_consent_it_lacks_and_goes_on_by_itself(home: Path, pro
 
 
 @pytest.mark.processes
-def test_a_no_at_the_provider_ends_the_command_in_words(home: Path, provider: Provider) -> None:
+def test_denial_at_the_provider_ends_the_command_with_a_message(home: Path, provider: Provider) -> None:
     with talk("connect", "google", home=home, terminal=False, env=provider.settings()) as connecting:
         click(connecting.hear(LINK)[1], deny=True)
         assert connecting.ends() == 1
@@ -54,7 +54,7 @@ def test_a_no_at_the_provider_ends_the_command_in_words(home: Path, provider: Pr
 
 
 @pytest.mark.processes
-def test_half_a_yes_is_not_a_yes(home: Path, provider: Provider) -> None:
+def test_partial_consent_is_not_enough(home: Path, provider: Provider) -> None:
     words = ["connect", "google", "--scopes", "gmail.readonly gmail.send"]
     with talk(*words, home=home, terminal=False, env=provider.settings()) as connecting:
         click(connecting.hear(LINK)[1], untick=["gmail.send"])
@@ -63,7 +63,7 @@ def test_half_a_yes_is_not_a_yes(home: Path, provider: Provider) -> None:
 
 
 @pytest.mark.processes
-def test_ctrl_c_while_waiting_is_no_accident(home: Path, provider: Provider) -> None:
+def test_ctrl_c_while_waiting_exits_without_traceback(home: Path, provider: Provider) -> None:
     with talk("connect", "google", home=home, env=provider.settings()) as connecting:
         connecting.hear("Waiting for you.*Waiting for you")
         connecting.press("c")
@@ -72,7 +72,7 @@ def test_ctrl_c_while_waiting_is_no_accident(home: Path, provider: Provider) -> 
 
 
 @pytest.mark.processes
-def test_the_audit_can_be_followed(home: Path, settings: dict[str, str]) -> None:
+def test_audit_can_be_followed(home: Path, settings: dict[str, str]) -> None:
     with talk("audit", "--follow", home=home, env=settings) as following:
         following.hear("consent.granted")
         run("act", "gmail_search_emails", "{}", home=home, **settings)
@@ -83,7 +83,7 @@ def test_the_audit_can_be_followed(home: Path, settings: dict[str, str]) -> None
 
 
 @pytest.mark.processes
-def test_connections_shows_the_users_own_page_until_it_is_stopped(home: Path, settings: dict[str, str]) -> None:
+def test_connections_command_serves_the_users_page_until_stopped(home: Path, settings: dict[str, str]) -> None:
     with talk("open", home=home, env=settings) as serving:
         page = click(serving.hear(r"(http://127\.0\.0\.1:\d+/me/\S+)")[1])
         assert page.status == 200 and "alice@example.test" in page.text
@@ -92,7 +92,7 @@ def test_connections_shows_the_users_own_page_until_it_is_stopped(home: Path, se
 
 
 @pytest.mark.processes
-def test_a_killed_process_leaves_a_vault_that_opens(home: Path, provider: Provider) -> None:
+def test_killed_process_leaves_a_vault_that_opens(home: Path, provider: Provider) -> None:
     with talk("connect", "google", home=home, terminal=False, env=provider.settings()) as connecting:
         connecting.hear(LINK)
         connecting.kill()

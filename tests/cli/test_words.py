@@ -18,13 +18,13 @@ from tests.cli.conftest import Command
 APP = {"DEPUTIZE_APPS__GOOGLE__CLIENT_ID": "id", "DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET": "secret", "DEPUTIZE_PORT": "0"}
 
 
-def test_the_version_is_that_of_the_distribution(cli: Command) -> None:
+def test_version_is_that_of_the_distribution(cli: Command) -> None:
     assert cli("--version").stdout == f"deputize {version('deputize')}\n"
     assert "--version" in cli("--help").stdout and "deputize demo" in cli("--help").stdout
 
 
 @pytest.mark.parametrize("command", ["import", "serve"])
-def test_help_breaks_lines_where_the_terminal_ends_and_nowhere_else(cli: Command, command: str) -> None:
+def test_help_lines_use_the_terminal_width(cli: Command, command: str) -> None:
     paragraphs = re.split(r"\n\s*\n", cli(command, "--help", COLUMNS="80").stdout.partition("╭")[0])[2:]
     lines = [line for paragraph in paragraphs for line in paragraph.rstrip().split("\n")[:-1]]
     assert lines
@@ -43,19 +43,19 @@ def test_help_breaks_lines_where_the_terminal_ends_and_nowhere_else(cli: Command
         (("connect", "google", "--scopes", "gmail.readnly"), "Did you mean gmail.readonly"),
     ],
 )
-def test_a_mistyped_name_is_answered_with_what_it_may_mean(cli: Command, words: tuple[str, ...], meant: str) -> None:
+def test_mistyped_name_gets_a_suggestion(cli: Command, words: tuple[str, ...], meant: str) -> None:
     found = cli(*words, **APP)
     assert found.exit_code == 1 and meant in found.stderr, found.stderr
 
 
-def test_what_resembles_nothing_is_not_guessed_at(cli: Command) -> None:
+def test_unrelated_name_gets_no_suggestion(cli: Command) -> None:
     found = cli("act", "nope", **APP)
     assert "github_compare" not in found.stderr and "deputize tools" in found.stderr
     listed = cli("connect", "google", "--scopes", "foo", **APP).stderr
     assert "gmail.readonly" in listed and ", ," not in listed and "https://mail.google.com/" in listed
 
 
-def test_names_that_a_host_writes_wrongly_are_met_in_the_same_way() -> None:
+def test_wrong_names_in_settings_get_the_same_suggestions() -> None:
     registry = Registry([App("google", "id", Secret("s"), "google")], PROVIDERS)
     with pytest.raises(SettingsError) as caught:
         registry.apps_for("gogle")
@@ -73,7 +73,7 @@ def test_names_that_a_host_writes_wrongly_are_met_in_the_same_way() -> None:
     assert instead("x" * 100_000, ["a"]) == "There are: a." and instead("x", []) == ""
 
 
-def test_no_name_of_a_tool_is_broken_in_a_narrow_terminal_and_the_core_comes_first(cli: Command) -> None:
+def test_tool_list_keeps_names_unbroken_with_core_first(cli: Command) -> None:
     listed = [line.split()[0] for line in cli("tools", COLUMNS="80").stdout.splitlines() if line[:1].isalpha()]
     names = [tool.name for tool in Catalog().tools(*("calendar", "gmail", "slack", "salesforce"))]
     assert set(names) <= set(listed)
@@ -83,5 +83,5 @@ def test_no_name_of_a_tool_is_broken_in_a_narrow_terminal_and_the_core_comes_fir
 
 
 @pytest.mark.parametrize(("number", "said"), [(0, "0 records"), (1, "1 record"), (2, "2 records")])
-def test_one_of_a_thing_is_one(number: int, said: str) -> None:
+def test_singular_is_used_for_one(number: int, said: str) -> None:
     assert counted(number, "record") == said
