@@ -13,7 +13,7 @@ from tests.support.counterparts import CHECKOUT, deepagents_python
 pytestmark = pytest.mark.counterpart
 
 
-async def test_a_deep_agent_and_those_it_gives_tasks_to_send_once(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_deep_agent_and_its_subagents_send_once(capsys: pytest.CaptureFixture[str]) -> None:
     child = await asyncio.create_subprocess_exec(
         deepagents_python(), "-m", "tests.support.features.deep",
         stdout=PIPE, stderr=STDOUT, cwd=CHECKOUT,

@@ -107,7 +107,7 @@ async def test_expired_token_is_refreshed_once(deputy: Deputy, strict_google: St
     assert len(found) == 50 and [entry.status for entry in tokens] == [200]
 
 
-async def test_missing_and_unticked_scopes_alone_are_asked(deputy: Deputy, strict_google: StrictTransport) -> None:
+async def test_only_missing_and_unticked_scopes_are_requested(deputy: Deputy, strict_google: StrictTransport) -> None:
     await connect(deputy, strict_google, "alice", "gmail_search_emails")
     call = Call("thread", "message", "1")
     mail = {"to": ["carol@example.test"], "subject": "x", "body": "y"}
@@ -120,7 +120,7 @@ async def test_missing_and_unticked_scopes_alone_are_asked(deputy: Deputy, stric
     assert (await act(deputy, "alice", "search_emails", query="subject:x"))["items"] == []
 
 
-async def test_other_account_is_refused_and_the_grant_stays(deputy: Deputy, strict_google: StrictTransport) -> None:
+async def test_another_account_is_refused_and_the_grant_stays(deputy: Deputy, strict_google: StrictTransport) -> None:
     await connect(deputy, strict_google, "alice", "gmail_search_emails")
     [consent] = await deputy.connect("alice", tools=["gmail_send_email"])
     assert await visit(deputy, strict_google, consent, PEOPLE["bob"]) == "failed"
@@ -130,7 +130,9 @@ async def test_other_account_is_refused_and_the_grant_stays(deputy: Deputy, stri
 
 
 @pytest.mark.parametrize("user", PEOPLE)
-async def test_revoked_means_revoked_here_and_there(deputy: Deputy, strict_google: StrictTransport, user: str) -> None:
+async def test_revocation_ends_the_grant_here_and_at_google(
+    deputy: Deputy, strict_google: StrictTransport, user: str
+) -> None:
     await connect(deputy, strict_google, user, "gmail_search_emails")
     assert [r.upstream for r in await deputy.revoke(user, "google")] == ["done"]
     before = len(strict_google.ledger)
@@ -153,7 +155,7 @@ async def test_grant_ended_at_google_asks_once_sending_nothing(deputy: Deputy, s
     assert [e.status for e in strict_google.ledger if e.path == "/token"] == [200, 400]
 
 
-async def test_a_mail_whose_answer_was_lost_is_never_sent_again(deputy: Deputy, strict_google: StrictTransport) -> None:
+async def test_mail_with_a_lost_answer_is_never_resent(deputy: Deputy, strict_google: StrictTransport) -> None:
     await connect(deputy, strict_google, "alice", "gmail_send_email", "gmail_search_emails")
     path = "/gmail/v1/users/me/messages/send"
     strict_google.inject("POST", path, lost_after_acting)
@@ -172,7 +174,7 @@ async def test_a_mail_whose_answer_was_lost_is_never_sent_again(deputy: Deputy, 
     assert all(one == "outcome_unknown" or one["id"] == sent["items"][0]["id"] for one in outcomes)
 
 
-async def test_labels_drafts_and_tidying_up(deputy: Deputy, strict_google: StrictTransport) -> None:
+async def test_labels_drafts_and_mail_updates_work(deputy: Deputy, strict_google: StrictTransport) -> None:
     await connect(
         deputy,
         strict_google,

@@ -74,7 +74,7 @@ async def test_alice_and_bob_never_see_each_others_events(deputy: Deputy, strict
     assert busy["items"] == [{"date": "2026-03-09", "weekday": "Mon", "busy": {"alice@example.test": ["09:00-09:30"]}}]
 
 
-async def test_a_page_ends_where_it_should_and_the_next_goes_on(deputy: Deputy, strict_google: StrictTransport) -> None:
+async def test_event_pages_are_complete_without_gaps(deputy: Deputy, strict_google: StrictTransport) -> None:
     await allow(deputy, strict_google, "alice", ".events.owned", ".calendarlist.readonly")
     for hour in range(8, 15):
         asked: Args = {**MEETING, "start": f"2026-12-01T{hour:02}:00", "title": f"At {hour}"}
@@ -90,7 +90,9 @@ async def test_a_page_ends_where_it_should_and_the_next_goes_on(deputy: Deputy, 
     assert titles == [f"At {hour}" for hour in range(8, 15)]
 
 
-async def test_narrow_scope_is_asked_and_reading_does_not_write(deputy: Deputy, strict_google: StrictTransport) -> None:
+async def test_narrow_scope_is_requested_and_reading_does_not_write(
+    deputy: Deputy, strict_google: StrictTransport
+) -> None:
     await allow(deputy, strict_google, "alice", ".events.owned.readonly")
     assert (await act(deputy, "alice", "list_events", after="2026-03-01T00:00Z", before="2026-04-01T00:00Z"))["items"]
     with pytest.raises(ConsentRequired) as asked:
@@ -99,7 +101,7 @@ async def test_narrow_scope_is_asked_and_reading_does_not_write(deputy: Deputy, 
     assert [e for e in strict_google.ledger if e.method == "POST" and e.path == EVENTS] == []
 
 
-async def test_event_with_a_lost_answer_is_looked_for_first(deputy: Deputy, strict_google: StrictTransport) -> None:
+async def test_event_with_a_lost_answer_is_searched_for_first(deputy: Deputy, strict_google: StrictTransport) -> None:
     await allow(deputy, strict_google, "alice", ".events.owned", ".calendarlist.readonly")
     call = Call("thread", "message", "1")
     asked = list[str]()
@@ -140,7 +142,7 @@ async def test_event_is_cancelled_once_it_can_be_read(deputy: Deputy, strict_goo
         ("manage_calendar", {"action": "create", "title": "Side"}),
     ],
 )
-async def test_what_emulate_does_not_know_is_not_found_there(
+async def test_unsupported_request_is_not_found_at_emulate(
     deputy: Deputy, strict_google: StrictTransport, tool: str, arguments: dict[str, Any]
 ) -> None:
     await allow(deputy, strict_google, "alice", ".events.owned", ".acls", ".app.created")
@@ -212,7 +214,7 @@ async def shapes(transport: httpx.AsyncBaseTransport, token: str) -> dict[str, t
     return found
 
 
-async def test_sandbox_answers_as_emulate_does(deputy: Deputy, strict_google: StrictTransport) -> None:
+async def test_sandbox_calendar_answers_like_emulate(deputy: Deputy, strict_google: StrictTransport) -> None:
     await allow(deputy, strict_google, "alice", "")
     grant = await deputy.vault.find_grant(User("alice"), "google", "google")
     assert grant is not None

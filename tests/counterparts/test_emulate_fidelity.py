@@ -129,7 +129,7 @@ async def owner(transport: httpx.AsyncBaseTransport, token: str) -> str:
 # ---------------------------------------------------------------- emulate and the strict transport alike
 
 
-async def test_the_consent_page_has_one_button_a_user_and_names_no_scope(either: Production) -> None:
+async def test_consent_page_has_one_button_per_user_and_names_no_scope(either: Production) -> None:
     page = (await send(either, "GET", consent_url())).text
     buttons = {form.fields["email"]: form for form in forms(page)}
     assert {ALICE, BOB, DECOY} <= set(buttons)
@@ -138,22 +138,22 @@ async def test_the_consent_page_has_one_button_a_user_and_names_no_scope(either:
     assert not any("gmail.readonly" in word for form in forms(page) for word in form.words)
 
 
-async def test_the_callback_brings_code_and_state_and_no_issuer(either: Production) -> None:
+async def test_callback_has_code_and_state_without_issuer(either: Production) -> None:
     assert set(await callback(either)) == {"code", "state"}
 
 
-async def test_the_grant_is_that_of_the_person_who_clicked(either: Production) -> None:
+async def test_grant_belongs_to_the_person_who_clicked(either: Production) -> None:
     for user in (ALICE, BOB):
         assert await owner(either, (await login(either, user))["access_token"]) == user
 
 
 @pytest.mark.parametrize("verifier", [WRONG_VERIFIER, ""], ids=["wrong", "missing"])
-async def test_a_code_needs_its_verifier(either: Production, verifier: str) -> None:
+async def test_code_needs_its_verifier(either: Production, verifier: str) -> None:
     refused = await exchange(either, (await callback(either))["code"], code_verifier=verifier)
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
 
 
-async def test_a_code_works_once(either: Production) -> None:
+async def test_code_works_once(either: Production) -> None:
     code = (await callback(either))["code"]
     assert (await exchange(either, code)).status_code == 200
     again = await exchange(either, code)
@@ -161,19 +161,19 @@ async def test_a_code_works_once(either: Production) -> None:
 
 
 @pytest.mark.parametrize("changed", [{"client_secret": "wrong"}, {"client_id": "unknown"}], ids=["secret", "id"])
-async def test_a_code_needs_its_client(either: Production, changed: dict[str, str]) -> None:
+async def test_code_needs_its_client(either: Production, changed: dict[str, str]) -> None:
     refused = await exchange(either, (await callback(either))["code"], **changed)
     assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
 
 
-async def test_the_token_reply_has_a_refresh_token_an_hour_and_scopes_with_spaces(either: Production) -> None:
+async def test_token_reply_has_refresh_token_one_hour_and_spaced_scopes(either: Production) -> None:
     reply = await login(either)
     assert (reply["token_type"], reply["expires_in"]) == ("Bearer", 3600)
     assert reply["scope"].split(" ") == ["openid", "email", f"{SCOPE}gmail.readonly"]
     assert reply["refresh_token"]
 
 
-async def test_a_refresh_does_not_rotate(either: Production) -> None:
+async def test_refresh_does_not_rotate(either: Production) -> None:
     first = await login(either)
     reply = await refresh(either, first["refresh_token"])
     assert reply.status_code == 200 and "refresh_token" not in reply.json()
@@ -181,13 +181,13 @@ async def test_a_refresh_does_not_rotate(either: Production) -> None:
     assert await owner(either, reply.json()["access_token"]) == ALICE
 
 
-async def test_the_id_token_is_signed_with_a_published_key(either: Production) -> None:
+async def test_id_token_is_signed_with_a_published_key(either: Production) -> None:
     keys = KeySet.import_key_set((await send(either, "GET", "https://www.googleapis.com/oauth2/v3/certs")).json())
     token = jwt.decode((await login(either))["id_token"], keys, algorithms=["RS256"])
     assert (token.claims["email"], token.claims["aud"]) == (ALICE, oauth_client("google").id)
 
 
-async def test_metadata_names_the_addresses_of_production(either: Production) -> None:
+async def test_metadata_names_production_urls(either: Production) -> None:
     metadata = (await send(either, "GET", "https://accounts.google.com/.well-known/openid-configuration")).json()
     assert (metadata["issuer"], metadata["authorization_endpoint"]) == ("https://accounts.google.com", CONSENT)
     assert (metadata["token_endpoint"], metadata["userinfo_endpoint"]) == (TOKEN, USERINFO)
@@ -203,12 +203,12 @@ async def test_alice_reads_her_mail_and_never_bobs(either: Production) -> None:
         assert answer.status_code == 404 and BOBS_SECRET not in answer.text
 
 
-async def test_bobs_secret_is_his_to_read(either: Production) -> None:
+async def test_bobs_secret_is_readable_by_bob(either: Production) -> None:
     token = (await login(either, BOB))["access_token"]
     assert BOBS_SECRET in json.dumps((await send(either, "GET", f"{GMAIL}/messages/msg_bob_1", token)).json())
 
 
-async def test_pages_of_a_list_are_numbered(either: Production) -> None:
+async def test_list_pages_are_numbered(either: Production) -> None:
     token = (await login(either))["access_token"]
     first = (await send(either, "GET", f"{GMAIL}/messages", token, params={"maxResults": 1})).json()
     query = {"maxResults": 1, "pageToken": first["nextPageToken"]}
@@ -217,14 +217,14 @@ async def test_pages_of_a_list_are_numbered(either: Production) -> None:
     assert first["messages"] != second["messages"]
 
 
-async def test_a_draft_is_sent_once(either: Production) -> None:
+async def test_draft_is_sent_once(either: Production) -> None:
     token = (await login(either, scope=f"{SCOPE}gmail.compose"))["access_token"]
     draft = (await send(either, "POST", f"{GMAIL}/drafts", token, json={"message": MAIL})).json()["id"]
     sent = [await send(either, "POST", f"{GMAIL}/drafts/send", token, json={"id": draft}) for _ in range(2)]
     assert [one.status_code for one in sent] == [200, 404]
 
 
-async def test_an_event_is_deleted_once(either: Production) -> None:
+async def test_event_is_deleted_once(either: Production) -> None:
     token = (await login(either, scope=f"{SCOPE}calendar.events"))["access_token"]
     deleted = [await send(either, "DELETE", f"{EVENTS}/evt_alice_1", token) for _ in range(2)]
     assert [one.status_code for one in deleted] == [204, 404]  # Google says 410
@@ -233,38 +233,38 @@ async def test_an_event_is_deleted_once(either: Production) -> None:
 # ---------------------------------------------------------------- emulate alone: what it lets pass
 
 
-async def test_bare_takes_an_unknown_token_for_the_first_user(bare: Production) -> None:
+async def test_bare_emulate_treats_an_unknown_token_as_the_first_user(bare: Production) -> None:
     assert await owner(bare, "rubbish") == DECOY
     listed = await send(bare, "GET", f"{GMAIL}/messages", "rubbish")
     assert listed.status_code == 200 and not listed.json().get("messages")
 
 
-async def test_bare_takes_a_revoked_token_for_the_first_user(bare: Production) -> None:
+async def test_bare_emulate_treats_a_revoked_token_as_the_first_user(bare: Production) -> None:
     token = (await login(bare))["access_token"]
     assert (await send(bare, "POST", REVOKE, data={"token": token})).status_code == 200
     assert await owner(bare, token) == DECOY
 
 
-async def test_bare_revokes_access_and_refresh_apart(bare: Production) -> None:
+async def test_bare_emulate_revokes_access_and_refresh_tokens_separately(bare: Production) -> None:
     reply = await login(bare)
     await send(bare, "POST", REVOKE, data={"token": reply["refresh_token"]})
     assert (await refresh(bare, reply["refresh_token"])).status_code == 400
     assert await owner(bare, reply["access_token"]) == ALICE
 
 
-async def test_bare_checks_no_scope(bare: Production) -> None:
+async def test_bare_emulate_checks_no_scope(bare: Production) -> None:
     token = (await login(bare, scope="openid"))["access_token"]
     assert (await send(bare, "POST", f"{GMAIL}/messages/send", token, json=MAIL)).status_code == 200
 
 
-async def test_bare_does_without_pkce_and_takes_plain(bare: Production) -> None:
+async def test_bare_emulate_accepts_missing_and_plain_pkce(bare: Production) -> None:
     without = await callback(bare, code_challenge="", code_challenge_method="")
     assert (await exchange(bare, without["code"], code_verifier="")).status_code == 200
     plain = await callback(bare, code_challenge=VERIFIER, code_challenge_method="plain")
     assert (await exchange(bare, plain["code"])).status_code == 200
 
 
-async def test_bare_forgets_the_redirect_uri_at_the_exchange(bare: Production) -> None:
+async def test_bare_emulate_ignores_the_redirect_uri_at_the_exchange(bare: Production) -> None:
     code = (await callback(bare))["code"]
     assert (await exchange(bare, code, redirect_uri="https://elsewhere.example.test/")).status_code == 200
 
@@ -279,18 +279,20 @@ async def test_bare_forgets_the_redirect_uri_at_the_exchange(bare: Production) -
         (REDIRECT.replace("127.0.0.1", "localhost"), 400),
     ],
 )
-async def test_bare_compares_redirect_uris_by_origin_and_path(bare: Production, redirect_uri: str, status: int) -> None:
+async def test_bare_emulate_compares_redirect_uris_by_origin_and_path(
+    bare: Production, redirect_uri: str, status: int
+) -> None:
     assert (await send(bare, "GET", consent_url(redirect_uri=redirect_uri))).status_code == status
 
 
-async def test_bare_keeps_tokens_over_a_reset(bare: Production, emulate_google: Emulate) -> None:
+async def test_bare_emulate_keeps_tokens_after_a_reset(bare: Production, emulate_google: Emulate) -> None:
     token = (await login(bare))["access_token"]
     await send(bare, "DELETE", f"{GMAIL}/messages/msg_alice_1", token)
     emulate_google.reset()
     assert (await send(bare, "GET", f"{GMAIL}/messages/msg_alice_1", token)).status_code == 200
 
 
-async def test_bare_ignores_an_events_own_id(bare: Production) -> None:
+async def test_bare_emulate_ignores_an_events_own_id(bare: Production) -> None:
     token = (await login(bare))["access_token"]
     moment = {"dateTime": "2026-03-10T09:00:00Z"}
     event = {"id": "ownid0000", "summary": "x", "start": moment, "end": moment}
@@ -298,13 +300,13 @@ async def test_bare_ignores_an_events_own_id(bare: Production) -> None:
     assert len({*made, "ownid0000"}) == 3  # Google answers the second with 409
 
 
-async def test_bare_lacks_profile_and_reading_one_event(bare: Production) -> None:
+async def test_bare_emulate_lacks_profile_and_event_get(bare: Production) -> None:
     token = (await login(bare))["access_token"]
     for url in (f"{GMAIL}/profile", f"{EVENTS}/evt_alice_1"):
         assert (await send(bare, "GET", url, token)).status_code == 404
 
 
-async def test_redirect_uris_of_the_test_itself_are_registered() -> None:
+async def test_redirect_uris_of_this_test_are_registered() -> None:
     require_emulate()
     own = "http://127.0.0.1:40123/callback/google"
     with Emulate("google", redirect_uris=[own]) as emulate:
@@ -315,19 +317,19 @@ async def test_redirect_uris_of_the_test_itself_are_registered() -> None:
 # ---------------------------------------------------------------- the strict transport: what it refuses
 
 
-async def test_strict_refuses_an_unknown_token(strict_google: StrictTransport) -> None:
+async def test_strict_emulate_refuses_an_unknown_token(strict_google: StrictTransport) -> None:
     refused = await send(strict_google, "GET", USERINFO, "rubbish")
     assert refused.status_code == 401
     assert 'error="invalid_token"' in refused.headers["www-authenticate"] and DECOY not in refused.text
 
 
 @pytest.mark.parametrize("header", ["Basic YWxpY2U6", "rubbish", "token rubbish"])
-async def test_strict_knows_bearer_tokens_only(strict_google: StrictTransport, header: str) -> None:
+async def test_strict_emulate_accepts_bearer_tokens_only(strict_google: StrictTransport, header: str) -> None:
     request = httpx.Request("GET", USERINFO, headers={"authorization": header})
     assert (await strict_google.handle_async_request(request)).status_code == 401
 
 
-async def test_strict_refuses_an_expired_token_until_it_is_refreshed(strict_google: StrictTransport) -> None:
+async def test_strict_emulate_refuses_an_expired_token_until_refreshed(strict_google: StrictTransport) -> None:
     strict_google.access_ttl = 0
     reply = await login(strict_google)
     assert reply["expires_in"] == 0
@@ -339,7 +341,9 @@ async def test_strict_refuses_an_expired_token_until_it_is_refreshed(strict_goog
 
 
 @pytest.mark.parametrize("named", ["access_token", "refresh_token"])
-async def test_strict_ends_the_whole_grant_with_either_token(strict_google: StrictTransport, named: str) -> None:
+async def test_strict_emulate_ends_the_whole_grant_with_either_token(
+    strict_google: StrictTransport, named: str
+) -> None:
     reply = await login(strict_google)
     renewed = (await refresh(strict_google, reply["refresh_token"])).json()
     assert (await send(strict_google, "POST", REVOKE, data={"token": reply[named]})).status_code == 200
@@ -349,7 +353,7 @@ async def test_strict_ends_the_whole_grant_with_either_token(strict_google: Stri
     assert (await send(strict_google, "POST", REVOKE, data={"token": reply[named]})).status_code == 400
 
 
-async def test_strict_enforces_scopes(strict_google: StrictTransport) -> None:
+async def test_strict_emulate_enforces_scopes(strict_google: StrictTransport) -> None:
     reader = (await login(strict_google))["access_token"]
     refused = await send(strict_google, "POST", f"{GMAIL}/messages/send", reader, json=MAIL)
     assert refused.status_code == 403
@@ -358,7 +362,7 @@ async def test_strict_enforces_scopes(strict_google: StrictTransport) -> None:
     assert (await send(strict_google, "POST", f"{GMAIL}/messages/send", writer, json=MAIL)).status_code == 200
 
 
-async def test_strict_enforces_the_scopes_that_the_user_left_ticked(strict_google: StrictTransport) -> None:
+async def test_strict_emulate_enforces_unticked_scopes(strict_google: StrictTransport) -> None:
     asked = consent_url(scope=f"{SCOPE}gmail.readonly {SCOPE}gmail.send")
     location = await consent_click(strict_google, asked, ALICE, unticked={f"{SCOPE}gmail.send"})
     reply = (await exchange(strict_google, parse_qs(urlsplit(location).query)["code"][0])).json()
@@ -367,7 +371,7 @@ async def test_strict_enforces_the_scopes_that_the_user_left_ticked(strict_googl
     assert refused.status_code == 403
 
 
-async def test_strict_compares_the_redirect_uri_at_the_exchange(strict_google: StrictTransport) -> None:
+async def test_strict_emulate_compares_the_redirect_uri_at_the_exchange(strict_google: StrictTransport) -> None:
     code = (await callback(strict_google))["code"]
     for other in ("https://elsewhere.example.test/", REDIRECT.replace("8765", "8766"), ""):
         refused = await exchange(strict_google, code, redirect_uri=other)
@@ -375,7 +379,7 @@ async def test_strict_compares_the_redirect_uri_at_the_exchange(strict_google: S
     assert (await exchange(strict_google, code)).status_code == 200
 
 
-async def test_strict_takes_any_loopback_port(strict_google: StrictTransport) -> None:
+async def test_strict_emulate_accepts_any_loopback_port(strict_google: StrictTransport) -> None:
     for own in ("http://127.0.0.1:40123/callback/google", "http://[::1]:40124/callback/google"):
         location = await consent_click(strict_google, consent_url(redirect_uri=own), ALICE)
         assert location.startswith(f"{own}?")
@@ -396,13 +400,13 @@ async def test_strict_takes_any_loopback_port(strict_google: StrictTransport) ->
         REDIRECT,
     ],
 )
-async def test_strict_reaches_no_other_address(strict_google: StrictTransport, url: str) -> None:
+async def test_strict_emulate_reaches_no_other_host(strict_google: StrictTransport, url: str) -> None:
     with pytest.raises(httpx.ConnectError):
         await send(strict_google, "GET", url)
     assert not strict_google.ledger
 
 
-async def test_strict_is_the_transport_of_a_browser_that_ends_at_our_callback(strict_google: StrictTransport) -> None:
+async def test_strict_emulate_serves_a_browser_up_to_our_callback(strict_google: StrictTransport) -> None:
     arrived: list[str] = []
 
     def ours(request: httpx.Request) -> httpx.Response:
@@ -417,7 +421,7 @@ async def test_strict_is_the_transport_of_a_browser_that_ends_at_our_callback(st
     assert (landed.text, arrived) == ("Connected", ["state-of-this-visit"])
 
 
-async def test_an_encoded_slash_stays_one_segment(strict_google: StrictTransport) -> None:
+async def test_encoded_slash_stays_one_path_segment(strict_google: StrictTransport) -> None:
     token = (await login(strict_google, scope=f"{SCOPE}calendar.events"))["access_token"]
     answer = await send(strict_google, "GET", EVENTS.replace("primary", "a%2Fb"), token)
     assert answer.status_code == 404
@@ -431,7 +435,7 @@ async def test_an_encoded_slash_stays_one_segment(strict_google: StrictTransport
 # ---------------------------------------------------------------- ledger and faults
 
 
-async def test_the_ledger_names_requests_and_nothing_secret(strict_google: StrictTransport) -> None:
+async def test_ledger_lists_requests_without_secrets(strict_google: StrictTransport) -> None:
     reply = await login(strict_google)
     await send(strict_google, "GET", f"{GMAIL}/messages", reply["access_token"], params={"q": "in:inbox"})
     assert strict_google.ledger == [
@@ -463,7 +467,7 @@ async def test_faults_happen_before_or_after_the_service_acts(strict_google: Str
     assert await sent() == 1
 
 
-async def test_a_cancelled_caller_leaves_the_service_to_finish(strict_google: StrictTransport) -> None:
+async def test_cancelled_caller_lets_the_service_finish(strict_google: StrictTransport) -> None:
     token = (await login(strict_google))["access_token"]
     entered, go_on, acted = threading.Event(), threading.Event(), threading.Event()
 
@@ -557,18 +561,18 @@ async def elsewhere(transport: Production, service: str, verifier: str = VERIFIE
 
 
 @pytest.mark.parametrize("service", ["github", "slack"])
-async def test_bare_github_and_slack_take_any_verifier(others: Emulate, service: str) -> None:
+async def test_bare_github_and_slack_accept_any_verifier(others: Emulate, service: str) -> None:
     taken, _ = await elsewhere(Production(others.urls), service, WRONG_VERIFIER)
     assert "access_token" in taken
 
 
 @pytest.mark.parametrize("service", FLOWS)
-async def test_strict_holds_every_service_to_the_verifier(others: Emulate, service: str) -> None:
+async def test_strict_services_check_the_verifier(others: Emulate, service: str) -> None:
     refused, granted = await elsewhere(StrictTransport(others.urls), service, WRONG_VERIFIER)
     assert "access_token" not in refused and "access_token" in granted
 
 
-async def test_strict_refuses_unknown_tokens_everywhere(others: Emulate) -> None:
+async def test_strict_services_refuse_unknown_tokens(others: Emulate) -> None:
     strict = StrictTransport(others.urls)
     assert (await send(strict, "GET", "https://api.github.com/user", "rubbish")).status_code == 401
     slack = await send(strict, "POST", "https://slack.com/api/auth.test", "rubbish")
@@ -577,7 +581,7 @@ async def test_strict_refuses_unknown_tokens_everywhere(others: Emulate) -> None
     assert linear.status_code == 401
 
 
-async def test_githubs_links_lead_to_production(others: Emulate) -> None:
+async def test_github_links_use_production_urls(others: Emulate) -> None:
     strict = StrictTransport(others.urls)
     token = (await elsewhere(strict, "github"))[0]["access_token"]
     issues = "https://api.github.com/repos/alice/hello/issues"
@@ -620,7 +624,7 @@ EVENT = {"summary": "x", "start": {"dateTime": "2026-03-10T10:00:00Z"}, "end": {
         ("calendar.v3", post(EVENTS, EVENT, sendUpdates="all"), "events.insert"),
     ],
 )
-def test_a_right_request_passes(document: str, request_: httpx.Request, method: str) -> None:
+def test_valid_google_request_passes_the_check(document: str, request_: httpx.Request, method: str) -> None:
     assert Discovery.of(document).check(request_).id.endswith(method)
 
 
@@ -644,7 +648,9 @@ def test_a_right_request_passes(document: str, request_: httpx.Request, method: 
         ("calendar.v3", get(f"{EVENTS}/x/y/z"), NoSuchMethod),
     ],
 )
-def test_a_wrong_request_is_caught(document: str, request_: httpx.Request, error: type[SpecificationError]) -> None:
+def test_invalid_google_request_fails_the_check(
+    document: str, request_: httpx.Request, error: type[SpecificationError]
+) -> None:
     with pytest.raises(error):
         Discovery.of(document).check(request_)
 
@@ -665,7 +671,7 @@ def test_a_wrong_request_is_caught(document: str, request_: httpx.Request, error
         ("gmail.metadata", get(f"{GMAIL}/threads/t1"), False),
     ],
 )
-def test_a_scope_is_enough_by_googles_own_list(scope: str, request_: httpx.Request, enough: bool) -> None:
+def test_scope_check_follows_googles_list(scope: str, request_: httpx.Request, enough: bool) -> None:
     gmail = Discovery.of("gmail.v1")
     assert (SCOPE + scope in gmail.accepted(request_)) is enough
     if enough:
@@ -678,7 +684,7 @@ def test_a_scope_is_enough_by_googles_own_list(scope: str, request_: httpx.Reque
 # ---------------------------------------------------------------- house rules
 
 
-def test_emulate_ends_with_the_process_that_started_it() -> None:
+def test_emulate_ends_with_its_parent_process() -> None:
     require_emulate()
     program = (
         "import time\n"
@@ -695,12 +701,12 @@ def test_emulate_ends_with_the_process_that_started_it() -> None:
 
 
 @pytest.mark.parametrize("address", [("192.0.2.1", 443), ("2001:db8::1", 443)])
-def test_no_test_connects_beyond_this_machine(address: tuple[str, int]) -> None:
+def test_tests_cannot_connect_beyond_this_machine(address: tuple[str, int]) -> None:
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     with socket.socket(family) as outward, pytest.raises(pytest.fail.Exception):
         outward.connect(address)
 
 
-async def test_no_test_looks_a_name_up_beyond_this_machine() -> None:
+async def test_tests_cannot_resolve_names_beyond_this_machine() -> None:
     with pytest.raises(pytest.fail.Exception):
         await asyncio.open_connection("example.test", 443)

@@ -245,7 +245,7 @@ async def at_the_sandbox() -> list[tuple[Step, Outcome, Any]]:
         return await performed(deputy, watched)
 
 
-async def test_the_tools_do_at_emulate_what_they_say_as_alice_and_never_as_the_decoy(strict: StrictTransport) -> None:
+async def test_github_tools_work_at_emulate_as_alice_and_never_the_decoy(strict: StrictTransport) -> None:
     told = {n: (step, outcome, result) for n, (step, outcome, result) in enumerate(await at_emulate(strict))}
     ended = [outcome.ended for _, outcome, _ in told.values()]
     refused = [n for n, one in enumerate(ended) if one != "done"]
@@ -284,7 +284,7 @@ async def test_the_tools_do_at_emulate_what_they_say_as_alice_and_never_as_the_d
     assert last["state"] == "merged"
 
 
-async def test_emulate_and_the_sandbox_answer_the_same_steps_alike(strict: StrictTransport) -> None:
+async def test_sandbox_github_answers_like_emulate(strict: StrictTransport) -> None:
     there, here = await at_emulate(strict), await at_the_sandbox()
     found = {}
     for n, ((step, theirs, _), (_, ours, _)) in enumerate(zip(there, here, strict=True)):
@@ -295,7 +295,9 @@ async def test_emulate_and_the_sandbox_answer_the_same_steps_alike(strict: Stric
     assert found.keys() == KNOWN.keys()
 
 
-async def test_table_says_where_tools_were_tried(strict: StrictTransport, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_coverage_table_says_where_tools_were_tried(
+    strict: StrictTransport, capsys: pytest.CaptureFixture[str]
+) -> None:
     there = {step.tool for step, outcome, _ in await at_emulate(strict) if outcome.ended == "done"}
     refused = {step.tool for step in SCRIPT} - there
     here = {case.tool for case in CASES}
@@ -323,7 +325,7 @@ async def act(deputy: Deputy, user: str, tool: str, call: Call | None = None, **
     return await deputy.act(f"github_{tool}", arguments, user=user, call=call)
 
 
-async def test_alice_and_bob_work_side_by_side_and_see_their_own(both: tuple[Deputy, Recorder]) -> None:
+async def test_alice_and_bob_see_only_their_own_repositories(both: tuple[Deputy, Recorder]) -> None:
     deputy, _ = both
     seen = dict(
         zip(
@@ -349,7 +351,7 @@ async def test_alice_and_bob_work_side_by_side_and_see_their_own(both: tuple[Dep
         ("write_comment", "/repos/alice/hello/issues/1/comments", {"number": 1, "body": "Once"}),
     ],
 )
-async def test_what_was_made_before_its_answer_was_lost_is_found_and_never_made_again(
+async def test_object_with_a_lost_answer_is_found_and_not_created_again(
     both: tuple[Deputy, Recorder], strict: StrictTransport, tool: str, path: str, arguments: dict[str, Any]
 ) -> None:
     deputy, _ = both
@@ -363,7 +365,7 @@ async def test_what_was_made_before_its_answer_was_lost_is_found_and_never_made_
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-async def test_changed_lines_leave_every_other_byte_of_a_file(both: tuple[Deputy, Recorder], end: str) -> None:
+async def test_edited_lines_keep_every_other_byte_of_a_file(both: tuple[Deputy, Recorder], end: str) -> None:
     deputy, _ = both
     await act(deputy, "alice", "create_repo", name="lab", private=False)
     file: dict[str, Any] = {**IN, "path": "run.cmd", "message": "M"}
@@ -377,7 +379,7 @@ async def test_changed_lines_leave_every_other_byte_of_a_file(both: tuple[Deputy
     assert done["sha"] == blob_sha(packed(f"\ufeffeins{end}zwei{end}three"))
 
 
-async def test_secondary_limit_waits_and_then_goes_on(both: tuple[Deputy, Recorder], strict: StrictTransport) -> None:
+async def test_secondary_limit_is_waited_out(both: tuple[Deputy, Recorder], strict: StrictTransport) -> None:
     deputy, _ = both
     waited: list[float] = []
 

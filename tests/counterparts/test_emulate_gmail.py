@@ -36,7 +36,7 @@ async def act(deputy: Deputy, tool: str, user: str = "alice", **arguments: Any) 
     return await deputy.act(f"gmail_{tool}", arguments, user=user)
 
 
-async def test_a_file_goes_out_and_comes_back_the_same(deputy: Deputy) -> None:
+async def test_attached_file_is_sent_and_received_unchanged(deputy: Deputy) -> None:
     content = bytes(range(256)) * 10
     kept = await deputy.files.keep(User("alice"), File("numbers.bin", "application/octet-stream", content))
     await act(deputy, "send_email", to=["carol@example.test"], subject="Numbers", body="x", attachments=[kept["file"]])
@@ -47,7 +47,7 @@ async def test_a_file_goes_out_and_comes_back_the_same(deputy: Deputy) -> None:
         await act(deputy, "get_attachment", "bob", message_id=row["id"], part="numbers.bin")
 
 
-async def test_a_large_mail_is_uploaded(deputy: Deputy, strict_google: StrictTransport) -> None:
+async def test_large_mail_is_uploaded(deputy: Deputy, strict_google: StrictTransport) -> None:
     """As a draft: emulate takes an upload to drafts.send for a mail without a draft's id, though Google's discovery
     document says that the first part is a `Draft`. The sandbox plays that (`tests/toolkits/test_gmail_attacks.py`)."""
     kept = await deputy.files.keep(User("alice"), File("big.bin", "application/octet-stream", b"x" * 4_000_000))
@@ -58,7 +58,7 @@ async def test_a_large_mail_is_uploaded(deputy: Deputy, strict_google: StrictTra
     assert [e.status for e in strict_google.ledger if e.path.startswith("/upload/")] == [200]
 
 
-async def test_changes_are_told_once_and_only_the_own(deputy: Deputy) -> None:
+async def test_history_reports_own_changes_once(deputy: Deputy) -> None:
     since = (await act(deputy, "list_changes"))["next"]
     await act(deputy, "update_emails", message_ids=["msg_alice_1"], action="star")
     found = await act(deputy, "list_changes", since=since)
@@ -66,7 +66,7 @@ async def test_changes_are_told_once_and_only_the_own(deputy: Deputy) -> None:
     assert BOBS_SECRET not in str(found)
 
 
-async def test_settings_are_read_and_a_filter_is_made_once_and_deleted(deputy: Deputy) -> None:
+async def test_settings_are_read_and_a_filter_is_created_once_and_deleted(deputy: Deputy) -> None:
     assert (await act(deputy, "get_settings", section="aliases"))["items"][0]["email"] == "alice@example.test"
     wish: dict[str, Any] = {"action": "create", "from": "news@example.test", "archive": True}
     made = await act(deputy, "manage_filter", **wish)
@@ -77,7 +77,7 @@ async def test_settings_are_read_and_a_filter_is_made_once_and_deleted(deputy: D
     assert made["id"] not in [row["id"] for row in (await act(deputy, "get_settings", section="filters"))["items"]]
 
 
-async def test_a_mail_that_names_no_list_is_not_left(deputy: Deputy) -> None:
+async def test_mail_without_unsubscribe_link_is_refused(deputy: Deputy) -> None:
     with pytest.raises(InvalidInput, match="no unsubscribe link"):
         await act(deputy, "unsubscribe", message_id="msg_alice_1")
 
@@ -85,12 +85,12 @@ async def test_a_mail_that_names_no_list_is_not_left(deputy: Deputy) -> None:
 @pytest.mark.parametrize(
     ("tool", "arguments"), [("set_vacation", {"enabled": False}), ("set_signature", {"body": "x"})]
 )
-async def test_unknown_things_of_emulate_are_not_found(deputy: Deputy, tool: str, arguments: dict[str, Any]) -> None:
+async def test_unknown_objects_are_not_found(deputy: Deputy, tool: str, arguments: dict[str, Any]) -> None:
     with pytest.raises(NotFound):
         await act(deputy, tool, **arguments)
 
 
-async def test_a_conversation_is_read_and_a_mail_of_it_is_forwarded(deputy: Deputy) -> None:
+async def test_conversation_is_read_and_its_mail_forwarded(deputy: Deputy) -> None:
     mail = await act(deputy, "get_email", message_id="msg_alice_1")
     thread = await act(deputy, "get_thread", thread_id=mail["thread"])
     assert "numbers" in str(thread) and BOBS_SECRET not in str(thread)
@@ -102,7 +102,7 @@ async def test_a_conversation_is_read_and_a_mail_of_it_is_forwarded(deputy: Depu
         await act(deputy, "get_thread", "bob", thread_id=mail["thread"])
 
 
-async def test_drafts_are_listed_and_discarded_and_labels_are_known(deputy: Deputy) -> None:
+async def test_drafts_and_labels_are_listed_and_drafts_discarded(deputy: Deputy) -> None:
     made = await act(deputy, "save_draft", to=["carol@example.test"], subject="Not yet", body="x")
     assert made["draft_id"] in [row["draft_id"] for row in (await act(deputy, "list_drafts"))["items"]]
     assert (await act(deputy, "list_drafts", "bob"))["items"] == []

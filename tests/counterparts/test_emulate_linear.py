@@ -63,13 +63,13 @@ async def act(deputy: Deputy, user: str, tool: str, **arguments: Any) -> Any:
     return await deputy.act(f"linear_{tool}", arguments, user=user)
 
 
-async def test_each_is_who_consented_and_never_the_decoy(deputy: Deputy) -> None:
+async def test_each_account_is_who_consented_and_never_the_decoy(deputy: Deputy) -> None:
     for user in PEOPLE:
         shown = await act(deputy, user, "whoami")
         assert shown["email"] == PEOPLE[user] and shown["workspace"]["url_key"] == "acme"
 
 
-async def test_an_issue_is_made_found_changed_talked_about_and_put_away(deputy: Deputy, linear: PrunedLinear) -> None:
+async def test_issue_is_created_found_changed_commented_and_archived(deputy: Deputy, linear: PrunedLinear) -> None:
     made = await act(
         deputy, "alice", "create_issue", team="ENG", title="Made by the agent", state="Todo", priority="high"
     )
@@ -91,13 +91,13 @@ async def test_an_issue_is_made_found_changed_talked_about_and_put_away(deputy: 
     assert {"IssueCreate", "IssueUpdate", "CommentCreate", "CommentUpdate", "CommentDelete"} <= set(linear.sent)
 
 
-async def test_emulates_gaps_are_the_only_omissions(deputy: Deputy, linear: PrunedLinear) -> None:
+async def test_only_known_fields_are_dropped_at_emulate(deputy: Deputy, linear: PrunedLinear) -> None:
     await act(deputy, "alice", "create_issue", team="Engineering", title="Whole")
     assert "IssueCreateInput.id" in linear.dropped["IssueCreate"]
     assert not {one for one in linear.dropped["IssueCreate"] if one.startswith("Mutation.")}
 
 
-async def test_teams_labels_states_cycles_and_projects_are_looked_up(deputy: Deputy) -> None:
+async def test_teams_labels_states_cycles_and_projects_are_found(deputy: Deputy) -> None:
     team = await act(deputy, "alice", "get_team", team="eng")
     assert team["key"] == "ENG" and {"Todo", "Done"} <= {state["name"] for state in team["states"]}
     for kind, name in (("teams", "Engineering"), ("users", "Bob Brown"), ("states", "Todo"), ("labels", "Bug")):
@@ -107,7 +107,7 @@ async def test_teams_labels_states_cycles_and_projects_are_looked_up(deputy: Dep
     assert (await act(deputy, "alice", "list_projects"))["items"][0]["name"] == "Local Project"
 
 
-async def test_a_project_a_cycle_and_the_comments_of_an_issue_are_read(deputy: Deputy) -> None:
+async def test_project_cycle_and_issue_comments_are_read(deputy: Deputy) -> None:
     project = (await act(deputy, "alice", "list_projects"))["items"][0]
     assert (await act(deputy, "alice", "get_project", project=project["id"]))["name"] == "Local Project"
     cycle = (await act(deputy, "alice", "lookup", kind="cycles"))["items"][0]
@@ -118,7 +118,7 @@ async def test_a_project_a_cycle_and_the_comments_of_an_issue_are_read(deputy: D
     assert "Well." in {row["body"] for row in found["items"]}
 
 
-async def test_a_label_is_made_and_retired(deputy: Deputy) -> None:
+async def test_label_is_created_and_retired(deputy: Deputy) -> None:
     made = await act(deputy, "alice", "save_label", name="Docs", color="#00ff00", team="ENG")
     again = await act(deputy, "alice", "save_label", name="docs", team="ENG")
     assert again["existed"] and again["label_id"] == made["label_id"]
@@ -129,7 +129,7 @@ async def test_a_label_is_made_and_retired(deputy: Deputy) -> None:
     assert "Documentation" not in names
 
 
-async def test_a_team_that_is_not_there_is_no_other_team(deputy: Deputy, linear: PrunedLinear) -> None:
+async def test_unknown_team_is_refused(deputy: Deputy, linear: PrunedLinear) -> None:
     before = linear.sent.count("IssueCreate")
     with pytest.raises(InvalidInput):
         await act(deputy, "alice", "create_issue", team="ENGX", title="x")

@@ -170,7 +170,7 @@ async def test_alice_and_bob_each_get_their_own_data(deputy: Deputy, strict: Str
     assert len({grant.account.subject for grant in grants}) == 2
 
 
-async def test_what_a_subject_is_at_each_of_them(deputy: Deputy, strict: StrictTransport) -> None:
+async def test_account_subject_format_of_each_provider(deputy: Deputy, strict: StrictTransport) -> None:
     subjects = {}
     for service in SERVICES:
         await connect(deputy, strict, "alice", service)
@@ -186,7 +186,9 @@ async def test_what_a_subject_is_at_each_of_them(deputy: Deputy, strict: StrictT
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_revoked_means_revoked_here_and_there(deputy: Deputy, strict: StrictTransport, service: str) -> None:
+async def test_revocation_ends_the_grant_here_and_at_the_provider(
+    deputy: Deputy, strict: StrictTransport, service: str
+) -> None:
     await connect(deputy, strict, "alice", service)
     [grant] = await deputy.vault.list_grants(User("alice"))
     token = grant.access_token.reveal()
@@ -197,7 +199,9 @@ async def test_revoked_means_revoked_here_and_there(deputy: Deputy, strict: Stri
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_other_account_is_refused_and_grant_stays(deputy: Deputy, strict: StrictTransport, service: str) -> None:
+async def test_another_account_is_refused_and_the_grant_stays(
+    deputy: Deputy, strict: StrictTransport, service: str
+) -> None:
     await connect(deputy, strict, "alice", service)
     more = {"github": "repo", "slack": "channels:read", "linear": "write", "okta": "groups"}[service]
     [consent] = await deputy.connect("alice", service, scopes=[more])
@@ -208,7 +212,7 @@ async def test_other_account_is_refused_and_grant_stays(deputy: Deputy, strict: 
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_expired_token_is_refreshed_once_and_again_at_its_next_end(emulate: Emulate, service: str) -> None:
+async def test_expired_token_is_refreshed_once_per_expiry(emulate: Emulate, service: str) -> None:
     strict = StrictTransport(emulate.urls, access_ttl=1, rotating=True)
     async with await built(strict, [app_of(service)]) as deputy:
         await connect(deputy, strict, "alice", service)
@@ -223,7 +227,7 @@ async def test_expired_token_is_refreshed_once_and_again_at_its_next_end(emulate
 
 
 @pytest.mark.parametrize("service", ["github", "slack"])
-async def test_R30_an_expired_grant_is_ended_by_way_of_a_fresh_token(emulate: Emulate, service: str) -> None:
+async def test_R30_expired_grant_is_refreshed_and_then_revoked(emulate: Emulate, service: str) -> None:
     strict = StrictTransport(emulate.urls, access_ttl=1, rotating=True)
     async with await built(strict, [app_of(service)]) as deputy:
         await connect(deputy, strict, "alice", service)
@@ -258,7 +262,7 @@ async def test_dead_grant_asks_once(emulate: Emulate, service: str, status: int,
         assert len(asked) == 1 and len(strict.ledger) == before + 1
 
 
-async def test_githubs_old_access_token_dies_with_the_refresh_and_calls_on_their_way_recover(emulate: Emulate) -> None:
+async def test_calls_in_flight_recover_when_github_ends_the_old_access_token(emulate: Emulate) -> None:
     strict = StrictTransport(emulate.urls, rotating=True)
     async with await built(strict, [app_of("github")]) as deputy:
         await connect(deputy, strict, "alice", "github")
@@ -270,7 +274,9 @@ async def test_githubs_old_access_token_dies_with_the_refresh_and_calls_on_their
         assert len([one for one in strict.ledger[before:] if one.path == TOKEN["github"]]) == 1
 
 
-async def test_slack_scope_is_asked_by_name_and_step_up_keeps_the_rest(deputy: Deputy, strict: StrictTransport) -> None:
+async def test_slack_scope_is_requested_by_name_and_step_up_keeps_the_rest(
+    deputy: Deputy, strict: StrictTransport
+) -> None:
     await connect(deputy, strict, "alice", "slack")
     with pytest.raises(ConsentRequired) as asked:
         await deputy.act("slack_channels", {}, user="alice")
@@ -281,7 +287,9 @@ async def test_slack_scope_is_asked_by_name_and_step_up_keeps_the_rest(deputy: D
     assert "eng" in await deputy.act("slack_channels", {}, user="alice")
 
 
-async def test_linear_scope_refused_after_its_grant_is_not_asked_again(deputy: Deputy, strict: StrictTransport) -> None:
+async def test_linear_scope_refused_after_its_grant_is_not_requested_again(
+    deputy: Deputy, strict: StrictTransport
+) -> None:
     await connect(deputy, strict, "alice", "linear")
     strict.inject("POST", "/graphql", answered(400, {"errors": [{"message": "Invalid scope: `read` required"}]}))
     with pytest.raises(ScopeNotGranted) as refused:
@@ -290,7 +298,7 @@ async def test_linear_scope_refused_after_its_grant_is_not_asked_again(deputy: D
 
 
 @pytest.mark.parametrize(("pkce", "sent"), [(True, True), (False, False)])
-async def test_A1_slack_as_a_pkce_app_and_as_an_app_without_it(strict: StrictTransport, pkce: bool, sent: bool) -> None:
+async def test_A1_slack_works_with_and_without_pkce(strict: StrictTransport, pkce: bool, sent: bool) -> None:
     async with await built(strict, [app_of("slack", pkce=pkce)]) as deputy:
         [consent] = await deputy.connect("alice", "slack", scopes=["users:read"])
         started = await deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser())
@@ -299,7 +307,7 @@ async def test_A1_slack_as_a_pkce_app_and_as_an_app_without_it(strict: StrictTra
         assert await deputy.act(TOOLS["slack"], {}, user="alice") == "alice"
 
 
-async def test_a_bot_token_alone_is_no_grant(deputy: Deputy, strict: StrictTransport) -> None:
+async def test_bot_token_alone_is_not_a_grant(deputy: Deputy, strict: StrictTransport) -> None:
     [consent] = await deputy.connect("alice", "slack", scopes=["users:read"])
     bot = {"ok": True, "access_token": "x" * 20, "token_type": "bot", "authed_user": {"id": "U1"}, "team": {"id": "T1"}}
     strict.inject("POST", TOKEN["slack"], answered(200, bot))
@@ -307,7 +315,7 @@ async def test_a_bot_token_alone_is_no_grant(deputy: Deputy, strict: StrictTrans
     assert await deputy.connections("alice") == []
 
 
-async def test_several_apps_of_one_provider_keep_apart(strict: StrictTransport) -> None:
+async def test_several_apps_of_one_provider_are_separate(strict: StrictTransport) -> None:
     apps = [app_of("linear"), app_of("linear", name="linear-two")]
     async with await built(strict, apps) as deputy:
         [consent] = await deputy.connect("alice", "linear", scopes=["read"], app="linear-two")
@@ -322,7 +330,7 @@ async def test_several_apps_of_one_provider_keep_apart(strict: StrictTransport) 
 # ------------------------------------------------------------- a server from its own metadata
 
 
-async def test_okta_is_known_from_its_metadata(strict: StrictTransport) -> None:
+async def test_okta_is_configured_from_its_metadata(strict: StrictTransport) -> None:
     row = await found(strict)
     assert (row.oauth.token_url, row.oauth.revoke_url) == (f"{ISSUER}/v1/token", f"{ISSUER}/v1/revoke")
     assert row.apis.hosts == {"okta.example.test"} and row.oauth.issuer == ISSUER
@@ -330,12 +338,12 @@ async def test_okta_is_known_from_its_metadata(strict: StrictTransport) -> None:
 
 
 @pytest.mark.parametrize("issuer", [f"{ISSUER}/", ISSUER.replace("okta.", "OKTA.")])
-async def test_A6_an_issuer_spelt_otherwise_is_refused(strict: StrictTransport, issuer: str) -> None:
+async def test_A6_issuer_with_another_spelling_is_refused(strict: StrictTransport, issuer: str) -> None:
     with pytest.raises(SettingsError):
         await found(strict, issuer)
 
 
-async def test_okta_named_in_the_settings_by_its_issuer_alone_serves_two_users(strict: StrictTransport) -> None:
+async def test_okta_configured_by_its_issuer_serves_two_users(strict: StrictTransport) -> None:
     client = oauth_client("okta")
     said = Settings.load(
         apps={
@@ -362,7 +370,7 @@ async def test_okta_named_in_the_settings_by_its_issuer_alone_serves_two_users(s
         assert [one.upstream for one in await deputy.revoke("alice", "okta")] == ["done"]
 
 
-async def test_a_public_client_of_okta_connects_without_a_secret(emulate: Emulate) -> None:
+async def test_public_okta_client_connects_without_a_secret(emulate: Emulate) -> None:
     redirect = f"{PAGES}/callback/okta"
     with Emulate("okta", redirect_uris=[redirect]) as alone:
         strict = StrictTransport(alone.urls)

@@ -95,7 +95,7 @@ async def act(deputy: Deputy, as_: str, tool: str, call_: Any = None, **argument
     return await deputy.act(f"slack_{tool}", given, user=as_, call=call_)
 
 
-async def test_alice_and_bob_talk_and_each_is_who_they_are(deputy: Deputy, strict: SlackAtEmulate) -> None:
+async def test_alice_and_bob_exchange_messages_as_themselves(deputy: Deputy, strict: SlackAtEmulate) -> None:
     await asyncio.gather(*(connect(deputy, strict, user) for user in PEOPLE))
     who = {user: await act(deputy, user, "whoami") for user in PEOPLE}
     assert {user: one["handle"] for user, one in who.items()} == {"alice": "alice", "bob": "bob"}
@@ -124,7 +124,7 @@ async def test_alice_and_bob_talk_and_each_is_who_they_are(deputy: Deputy, stric
     assert again["summary"] == "It is gone already."
 
 
-async def test_a_direct_message_reaches_the_one_who_is_named(deputy: Deputy, strict: SlackAtEmulate) -> None:
+async def test_direct_message_reaches_the_named_person(deputy: Deputy, strict: SlackAtEmulate) -> None:
     await asyncio.gather(*(connect(deputy, strict, user) for user in PEOPLE))
     sent = await act(deputy, "alice", "send_message", conversation="@bob", body="Lunch?")
     again = await act(deputy, "alice", "send_message", conversation="bob@example.test", body="At noon?")
@@ -137,7 +137,7 @@ async def test_a_direct_message_reaches_the_one_who_is_named(deputy: Deputy, str
     assert {"Alice Adams"} <= {row["name"] for row in rows} and {row["type"] for row in rows} == {"dm", "group_dm"}
 
 
-async def test_nobody_is_guessed(deputy: Deputy, strict: SlackAtEmulate) -> None:
+async def test_ambiguous_recipient_is_not_guessed(deputy: Deputy, strict: SlackAtEmulate) -> None:
     await connect(deputy, strict, "alice")
     before = [entry.path for entry in strict.ledger].count("/api/chat.postMessage")
     for name, near in (("@bobb", "bob"), ("#engineering", "eng"), ("en", "#eng"), ("Bob B", "Bob Brown")):
@@ -150,7 +150,7 @@ async def test_nobody_is_guessed(deputy: Deputy, strict: SlackAtEmulate) -> None
     assert found["not_found"][0]["asked"] == "Bobby Brown" and "@bob" in found["not_found"][0]["suggestions"][0]
 
 
-async def test_later_messages_wait_and_are_canceled_by_their_undo(deputy: Deputy, strict: SlackAtEmulate) -> None:
+async def test_scheduled_messages_are_listed_and_undo_cancels_them(deputy: Deputy, strict: SlackAtEmulate) -> None:
     await connect(deputy, strict, "alice")
     planned = await act(deputy, "alice", "send_message", conversation="#eng", body="Standup", send_at="+2h")
     [row] = (await act(deputy, "alice", "list_scheduled", conversation="#eng"))["items"]
@@ -161,7 +161,7 @@ async def test_later_messages_wait_and_are_canceled_by_their_undo(deputy: Deputy
     assert (await deputy.act(undo["tool"], undo["args"], user="alice"))["summary"] == "It is gone already."
 
 
-async def test_a_channel_lives_and_is_closed(deputy: Deputy, strict: SlackAtEmulate) -> None:
+async def test_channel_is_created_and_archived(deputy: Deputy, strict: SlackAtEmulate) -> None:
     await asyncio.gather(*(connect(deputy, strict, user) for user in PEOPLE))
     made = await act(deputy, "alice", "create_channel", name="Launch Plan", topic="Soon", invite=["@bob"])
     assert made["name"] == "launch-plan" and len(made["invited"]) == 1 and "failed" not in made
@@ -186,7 +186,7 @@ async def test_a_channel_lives_and_is_closed(deputy: Deputy, strict: SlackAtEmul
     assert "launch-plan" in json.dumps(await act(deputy, "alice", "list_conversations", archived=True))
 
 
-async def test_pins_bookmarks_read_marks_and_status(deputy: Deputy, strict: SlackAtEmulate) -> None:
+async def test_pins_bookmarks_read_marks_and_status_work(deputy: Deputy, strict: SlackAtEmulate) -> None:
     await connect(deputy, strict, "alice")
     sent = await act(deputy, "alice", "send_message", conversation="#eng", body="The plan")
     link = "https://plan.example.test/"
@@ -205,7 +205,7 @@ async def test_pins_bookmarks_read_marks_and_status(deputy: Deputy, strict: Slac
     assert me["status"] == ":train: Away" and me["presence"] == "away"
 
 
-async def test_file_goes_up_in_three_steps_and_comes_down_by_handle(deputy: Deputy, strict: SlackAtEmulate) -> None:
+async def test_file_is_uploaded_in_three_steps_and_downloaded_by_handle(deputy: Deputy, strict: SlackAtEmulate) -> None:
     await asyncio.gather(*(connect(deputy, strict, user) for user in PEOPLE))
     handle = (await deputy.files.keep(User("alice"), File("notes.txt", "text/plain", b"one\ntwo")))["file"]
     up = await act(deputy, "alice", "upload_file", conversation="#eng", attachments=[handle], body="Notes", title="N")
@@ -231,7 +231,7 @@ async def test_message_with_a_lost_answer_is_found_and_sent_once(deputy: Deputy,
     assert [row["text"] for row in rows].count("Once") == 1
 
 
-async def test_lost_message_stays_unknown_without_the_right_to_read(deputy: Deputy, strict: SlackAtEmulate) -> None:
+async def test_lost_message_stays_unknown_without_read_scope(deputy: Deputy, strict: SlackAtEmulate) -> None:
     await connect(deputy, strict, "alice", "chat:write", "channels:read")
     call = Call("thread", "message", "1")
     strict.inject("POST", "/api/chat.postMessage", lost_after_acting)
@@ -241,7 +241,7 @@ async def test_lost_message_stays_unknown_without_the_right_to_read(deputy: Depu
     assert [entry.path for entry in strict.ledger].count("/api/chat.postMessage") == 1
 
 
-async def test_a_scope_that_slack_insists_on_is_asked_for_by_its_name(deputy: Deputy, strict: SlackAtEmulate) -> None:
+async def test_scope_required_by_slack_is_requested_by_name(deputy: Deputy, strict: SlackAtEmulate) -> None:
     """emulate refuses channels:write.invites, which Slack's reference lists, and wants channels:write."""
     await connect(deputy, strict, "alice", "channels:read", "channels:write.invites", "users:read")
     invite = {"conversation": "#eng", "action": "invite", "users": ["@bob"]}
@@ -252,7 +252,7 @@ async def test_a_scope_that_slack_insists_on_is_asked_for_by_its_name(deputy: De
     assert (await act(deputy, "alice", "manage_members", Call("t", "m", "1"), **invite))["action"] == "invite"
 
 
-async def test_private_channel_by_id_asks_for_its_right(deputy: Deputy, strict: SlackAtEmulate) -> None:
+async def test_private_channel_by_id_requests_its_scope(deputy: Deputy, strict: SlackAtEmulate) -> None:
     await connect(deputy, strict, "alice", "channels:history", "groups:read")
     rows = (await act(deputy, "alice", "list_conversations"))["items"]
     leads = next(row["id"] for row in rows if row["name"] == "leads")

@@ -41,7 +41,7 @@ async def sent(place: Place) -> list[str]:
     return words.split("'id': '")[1].split("'")[0].split(",")
 
 
-async def test_wherever_it_is_killed_the_call_is_done_once_or_said_to_be_unknown(place: Place) -> None:
+async def test_call_killed_at_any_step_is_done_once_or_unknown(place: Place) -> None:
     ends = dict[str, tuple[str, str]]()
     for at in range(1, 30):  # what is after one step is before the next
         to = f"{place.era} {at}"
@@ -59,7 +59,7 @@ async def test_wherever_it_is_killed_the_call_is_done_once_or_said_to_be_unknown
     assert {did.count(to) for to, (ended, _) in ends.items() if ended == "outcome_unknown"} == {0, 1}, ends
 
 
-async def test_killed_while_the_server_works_it_is_unknown_and_not_repeated(place: Place) -> None:
+async def test_call_killed_while_the_server_works_is_unknown_and_not_repeated(place: Place) -> None:
     ended, words, to = "never tried", "", ""
     for number in range(4):  # on a busy machine it may be killed before it has begun: then it is done by who comes next
         to = f"held {place.era} {number}"

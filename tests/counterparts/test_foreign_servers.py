@@ -109,7 +109,7 @@ async def approved(deputy: Deputy, tool: str, number: str, **arguments: Any) -> 
     return await act(deputy, tool, number, **arguments)
 
 
-async def test_a_read_a_send_and_a_failure_there(url: str, era: str) -> None:
+async def test_read_send_and_failure_work_at_a_foreign_server(url: str, era: str) -> None:
     async with deputy_at(url) as deputy:
         link = deputy.catalog.tool("other_look").links  # type: ignore[attr-defined]
         assert (await act(deputy, "look", "1"))["untrusted"] is True
@@ -124,7 +124,7 @@ async def test_a_read_a_send_and_a_failure_there(url: str, era: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS[:2])
-async def test_progress_headers_pages_and_questions_of_the_sdks_server(way: str, era: str) -> None:
+async def test_sdk_server_progress_headers_pages_and_elicitation_work(way: str, era: str) -> None:
     with running(way) as url:
         async with deputy_at(url) as deputy:
             assert len(deputy.tools("other")) == 9
@@ -138,7 +138,7 @@ async def test_progress_headers_pages_and_questions_of_the_sdks_server(way: str,
 
 
 @pytest.mark.parametrize("way", WAYS[:2])
-async def test_a_form_of_the_sdks_server_is_filled_in_once_and_its_no_is_heard(way: str) -> None:
+async def test_sdk_server_form_is_answered_once_and_can_be_declined(way: str) -> None:
     with running(way) as url:
         async with deputy_at(url) as deputy:
             for number, reply in (("1", "accept"), ("2", "decline"), ("3", "cancel")):
@@ -152,7 +152,7 @@ async def test_a_form_of_the_sdks_server_is_filled_in_once_and_its_no_is_heard(w
             assert (await act(deputy, "sent", "4"))["data"]["id"] == "bob fast"
 
 
-async def test_a_server_that_forgets_its_sessions_is_signed_in_to_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_server_that_forgets_its_sessions_is_initialized_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol.Link, "open", lambda link: link._initialize())
     with running("sdk") as url:
         async with deputy_at(url) as deputy:

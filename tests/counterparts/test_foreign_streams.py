@@ -83,7 +83,7 @@ async def test_answer_of_a_cut_stream_is_fetched_and_the_call_done_once(url: str
         assert did == {"look": "", "hold": f"{to} begun,{to}"}.get(tool, to)
 
 
-async def test_a_rest_that_is_cut_again_and_again_is_unknown_in_the_end_and_never_sent_twice(url: str) -> None:
+async def test_repeatedly_cut_stream_is_unknown_and_never_resent(url: str) -> None:
     line = CutLine(gets=100)
     async with deputy_at(url, policy=allow_all, transport=line, sleep=lambda seconds: _none()) as deputy:
         with pytest.raises(OutcomeUnknown):
@@ -97,7 +97,7 @@ async def _none() -> None:
     """No pause."""
 
 
-async def test_where_events_have_no_ids_a_cut_write_is_unknown_as_before() -> None:
+async def test_cut_write_without_event_ids_is_unknown() -> None:
     line = CutLine(before=True)
     with running("sdk") as url:
         async with deputy_at(url, policy=allow_all, transport=line) as deputy:

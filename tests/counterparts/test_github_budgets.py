@@ -41,7 +41,7 @@ def cost(*values: Any) -> list[int]:
 
 
 @pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=[f"{n}-{one}" for n, (one, _) in enumerate(ROWS)])
-async def test_an_ordinary_row_costs_at_most_eighty_tokens(tool: str, arguments: dict[str, Any]) -> None:
+async def test_ordinary_row_costs_at_most_eighty_tokens(tool: str, arguments: dict[str, Any]) -> None:
     play = await Play.begin()
     rows = (await play.act(tool, **arguments))["items"]
     assert rows and max(cost(*rows)) <= 80
@@ -98,7 +98,7 @@ MANY: Final[list[tuple[str, dict[str, Any]]]] = [
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-async def test_no_result_costs_more_than_four_thousand_tokens(text: str) -> None:
+async def test_every_result_costs_at_most_four_thousand_tokens(text: str) -> None:
     play = await Play.begin()
     fill(play, text)
     results = [await play.act(tool, **arguments) for tool, arguments in MANY]
@@ -108,7 +108,7 @@ async def test_no_result_costs_more_than_four_thousand_tokens(text: str) -> None
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-async def test_a_detail_without_blocks_costs_at_most_six_hundred_and_fifty_tokens(text: str) -> None:
+async def test_detail_without_blocks_costs_at_most_six_hundred_and_fifty_tokens(text: str) -> None:
     play = await Play.begin()
     fill(play, text)
     for tool, number in (("get_issue", 1), ("get_pull", 2)):

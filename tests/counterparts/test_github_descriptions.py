@@ -85,7 +85,7 @@ def declared_as(name: str) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
-async def test_every_request_is_one_that_github_describes_and_that_its_tool_declares(case: Case, api: OpenApi) -> None:
+async def test_every_request_is_described_by_github_and_declared_by_its_tool(case: Case, api: OpenApi) -> None:
     play = await run(case)
     names = {called(api, request) for request in requests_of(play)}
     declared = {need.method for need in needs_of(case)}
@@ -97,7 +97,7 @@ async def test_every_request_is_one_that_github_describes_and_that_its_tool_decl
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
-async def test_what_the_sandbox_answers_is_what_github_describes(case: Case, api: OpenApi) -> None:
+async def test_sandbox_answers_match_githubs_description(case: Case, api: OpenApi) -> None:
     play = await run(case)
     for request in requests_of(play):
         if request.url.path == "/graphql":
@@ -106,14 +106,14 @@ async def test_what_the_sandbox_answers_is_what_github_describes(case: Case, api
         api.check_answer(request, answer)
 
 
-async def test_the_reader_of_people_asks_as_github_describes(api: OpenApi) -> None:
+async def test_people_reader_requests_match_githubs_description(api: OpenApi) -> None:
     play = await Play.begin()
     async with play.deputy:
         await play.deputy.act("find_people", {"who": "Bob Brown"}, user="alice")
     assert {called(api, request) for request in requests_of(play)} == {"GET /user/orgs", "GRAPHQL Members"}
 
 
-async def test_the_table_of_all_requests(api: OpenApi, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_all_requests_are_covered_by_the_cases(api: OpenApi, capsys: pytest.CaptureFixture[str]) -> None:
     checked, tools, methods, failures = 0, set[str](), Counter[str](), 0
     for case in CASES:
         play = await run(case)
@@ -147,7 +147,7 @@ BAD: list[tuple[str, str, str, Any]] = [
 
 
 @pytest.mark.parametrize(("what", "method", "path", "body"), BAD, ids=[one[0] for one in BAD])
-def test_a_wrong_request_is_caught(what: str, method: str, path: str, body: Any, api: OpenApi) -> None:
+def test_invalid_request_is_detected(what: str, method: str, path: str, body: Any, api: OpenApi) -> None:
     url = f"https:{path}" if path.startswith("//") else f"https://{HOST}{path}"
     with pytest.raises(NotAsDescribed):
         api.check(httpx.Request(method, url, json=body))
@@ -167,13 +167,13 @@ BAD_GRAPHQL = [
 
 
 @pytest.mark.parametrize(("what", "document", "variables"), BAD_GRAPHQL, ids=[one[0] for one in BAD_GRAPHQL])
-def test_a_wrong_document_is_caught(what: str, document: str, variables: Any) -> None:
+def test_invalid_document_is_detected(what: str, document: str, variables: Any) -> None:
     name = document.partition("(")[0].split()[1]
     with pytest.raises(NotAsDescribed):
         check_graphql({"query": document, "operationName": name, "variables": variables})
 
 
-def test_every_document_is_sent_by_some_case_and_none_uses_what_is_deprecated() -> None:
+def test_every_graphql_document_is_sent_and_uses_nothing_deprecated() -> None:
     from graphql import NoDeprecatedCustomRule, parse, validate
 
     known = {
@@ -186,7 +186,7 @@ def test_every_document_is_sent_by_some_case_and_none_uses_what_is_deprecated() 
         assert validate(graphql_schema(), parse(text), [NoDeprecatedCustomRule]) == []
 
 
-async def test_what_is_asked_to_know_who_may_push_is_as_described(api: OpenApi) -> None:
+async def test_push_permission_request_matches_the_description(api: OpenApi) -> None:
     play = await Play.begin(trusted_authors="push")
     for tool, arguments in (
         ("list_issues", {"repo": GARDEN}),

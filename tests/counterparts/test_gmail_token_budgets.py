@@ -31,7 +31,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def test_no_result_costs_more_than_four_thousand_tokens(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_result_costs_at_most_four_thousand_tokens(capsys: pytest.CaptureFixture[str]) -> None:
     told: dict[str, Any] = {}
     for script, text in SCRIPTS.items():
         for n, (tool, arguments) in enumerate(CALLS):

@@ -169,7 +169,7 @@ async def through_the_company(
         await portal().hop(deputy.http.close)
 
 
-async def test_two_users_reach_the_api_by_their_companys_word(company: OidcProvider, server: Crm) -> None:
+async def test_two_users_reach_the_api_by_identity_assertions(company: OidcProvider, server: Crm) -> None:
     async with through_the_company(company, server) as (deputy, sessions):
         for name in ("alice", "bob"):
             sessions[name] = await session(company, name)
@@ -183,7 +183,7 @@ async def test_two_users_reach_the_api_by_their_companys_word(company: OidcProvi
             assert grant.extra["company"] == "https://exchange.op.test"
 
 
-async def test_each_token_takes_a_fresh_assertion(company: OidcProvider, server: Crm) -> None:
+async def test_each_token_uses_a_new_assertion(company: OidcProvider, server: Crm) -> None:
     async with through_the_company(company, server) as (deputy, sessions):
         sessions["carol"] = await session(company, "carol")
         await deputy.act("crm_whoami", {}, user="carol")
@@ -193,7 +193,7 @@ async def test_each_token_takes_a_fresh_assertion(company: OidcProvider, server:
         assert (await deputy.act("crm_whoami", {}, user="carol"))["sub"] == "carol"
 
 
-async def test_an_assertion_that_comes_twice_is_refused(company: OidcProvider, server: Crm) -> None:
+async def test_replayed_assertion_is_refused(company: OidcProvider, server: Crm) -> None:
     async with through_the_company(company, server) as (deputy, _):
         kept: list[Secret] = []
         wires = [Endpoint(deputy.http, deputy.providers[app.provider], app) for app in deputy.apps.values()]
@@ -216,7 +216,7 @@ async def test_an_assertion_that_comes_twice_is_refused(company: OidcProvider, s
 @pytest.mark.parametrize(
     "changed", [{"audience": "https://elsewhere.test/"}, {"resource": "https://elsewhere.test/mcp"}]
 )
-async def test_foreign_assertion_brings_nothing(company: OidcProvider, server: Crm, changed: dict[str, str]) -> None:
+async def test_foreign_assertion_grants_nothing(company: OidcProvider, server: Crm, changed: dict[str, str]) -> None:
     async with through_the_company(company, server, **changed) as (deputy, sessions):
         sessions["erin"] = await session(company, "erin")
         with pytest.raises(ConsentRequired):
@@ -224,7 +224,7 @@ async def test_foreign_assertion_brings_nothing(company: OidcProvider, server: C
         assert await deputy.vault.list_grants(User("erin")) == []
 
 
-async def test_bobs_session_for_alice_is_refused(company: OidcProvider, server: Crm) -> None:
+async def test_session_of_bob_for_alice_is_refused(company: OidcProvider, server: Crm) -> None:
     async with through_the_company(company, server) as (deputy, sessions):
         sessions["alice"] = await session(company, "bob")
         with pytest.raises(InvalidInput, match="not verifiably this user's"):

@@ -102,7 +102,7 @@ def sent(server: Server) -> int:
     return len(server.sandbox.sent("alice@example.test"))
 
 
-async def test_agent_chat_ui_shows_the_link_then_the_mail_and_sends_it_once_approved(server: Server) -> None:
+async def test_agent_chat_ui_shows_link_and_mail_and_sends_once_after_approval(server: Server) -> None:
     before = sent(server)
     async with page(server, ChatUI) as ui:
         consent = await ui.submit(GO_ON, stream_subgraphs=True, stream_resumable=True)

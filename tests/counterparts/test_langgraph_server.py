@@ -176,7 +176,7 @@ async def allow(pause: dict[str, Any], as_: str = "alice@example.test") -> None:
             await Browser(net).allow(one["link"], as_=as_)
 
 
-async def test_f4_a_run_pauses_resumes_and_streams_and_no_call_of_it_blocks(verified: Server) -> None:
+async def test_run_pauses_resumes_and_streams_without_blocking_calls(verified: Server) -> None:
     before = len(verified.sandbox.sent("alice@example.test"))
     async with thread(verified, "by_hand", ALICE) as run:
         await run(input=GO_ON)
@@ -216,7 +216,7 @@ class SignedIn(httpx.AsyncBaseTransport):
         await self.network.aclose()
 
 
-async def test_the_server_serves_our_pages_beside_its_api_to_whoever_is_signed_in(with_pages: Server) -> None:
+async def test_server_serves_our_pages_beside_its_api_to_signed_in_users(with_pages: Server) -> None:
     async with thread(with_pages, "by_hand", ALICE) as run:
         await run(input=GO_ON)
         [pause] = await run.pauses()
@@ -234,7 +234,7 @@ async def test_the_server_serves_our_pages_beside_its_api_to_whoever_is_signed_i
     assert "BlockingError" not in with_pages.log.read_text()
 
 
-async def test_f15_the_server_renders_the_schemas_of_graph_and_node(verified: Server) -> None:
+async def test_server_renders_the_schemas_of_graph_and_node(verified: Server) -> None:
     async with verified.client(ALICE) as client:
         for graph in ("by_hand", "created"):
             [assistant] = await client.assistants.search(graph_id=graph)
@@ -243,7 +243,7 @@ async def test_f15_the_server_renders_the_schemas_of_graph_and_node(verified: Se
             assert all(one["input_schema"] and one["output_schema"] for one in inner.values())
 
 
-async def test_f1_a_verified_clients_context_chooses_neither_tenant_nor_user(verified: Server) -> None:
+async def test_context_of_a_verified_client_changes_neither_tenant_nor_user(verified: Server) -> None:
     for graph in ("by_hand", "trusting", "created"):
         for context in ({"tenant_id": "other"}, {"user_id": "bob"}):
             async with thread(verified, graph, ALICE) as run:
@@ -256,7 +256,7 @@ async def test_f1_a_verified_clients_context_chooses_neither_tenant_nor_user(ver
         assert '"tenant": "acme"' in json.dumps(state, default=str)
 
 
-async def test_f2_studios_own_identity_is_no_end_user(verified: Server) -> None:
+async def test_studios_own_identity_is_not_an_end_user(verified: Server) -> None:
     """The class that LangSmith's authentication makes of an API key; here it is Studio's."""
     async with thread(verified, "by_hand", STUDIO) as run:
         refused(await run(input=GO_ON), "not an end user")
@@ -268,9 +268,7 @@ async def test_f2_studios_own_identity_is_no_end_user(verified: Server) -> None:
 
 
 @pytest.mark.parametrize("said", [{"context": {"user_id": "bob"}}, {"config": {"configurable": {"user_id": "bob"}}}])
-async def test_f3_an_open_servers_client_names_nobody_unless_the_host_trusts_it(
-    open_to_all: Server, said: dict[str, Any]
-) -> None:
+async def test_client_of_an_open_server_names_no_user_unless_trusted(open_to_all: Server, said: dict[str, Any]) -> None:
     for graph in ("by_hand", "created"):
         async with thread(open_to_all, graph, {}) as run:
             refused(await run(input=GO_ON, **said), "verifies no user")
@@ -297,27 +295,31 @@ async def first_run(run: Thread, cron_id: str) -> Any:
 
 @pytest.mark.parametrize("graph", ["by_hand", "created", "tenants"])
 @pytest.mark.parametrize("who", [ALICE, STUDIO], ids=["a user", "studio"])
-async def test_scheduled_run_is_refused_by_a_naming_server(verified: Server, graph: str, who: dict[str, str]) -> None:
+async def test_scheduled_run_is_refused_if_the_server_names_users(
+    verified: Server, graph: str, who: dict[str, str]
+) -> None:
     """The scheduler keeps an id of whoever made the cron, and nothing that says whose it is."""
     async with thread(verified, graph, who) as run:
         refused(await scheduled(run), "scheduled run")
         assert await run.pauses() == []
 
 
-async def test_a_scheduled_run_of_an_open_server_is_refused(open_to_all: Server) -> None:
+async def test_scheduled_run_of_an_open_server_is_refused(open_to_all: Server) -> None:
     async with thread(open_to_all, "by_hand", {}) as run:
         refused(await scheduled(run, context={"user_id": "bob"}), "verifies no user")
 
 
 @pytest.mark.parametrize("who", [ALICE, STUDIO, BOB], ids=["a user", "studio", "another user"])
-async def test_a_scheduled_run_acts_for_the_user_whom_a_function_names(verified: Server, who: dict[str, str]) -> None:
+async def test_scheduled_run_acts_for_the_user_a_function_names(verified: Server, who: dict[str, str]) -> None:
     async with thread(verified, "named", who) as run:
         await scheduled(run)
         assert await run.pauses()
 
 
 @pytest.mark.parametrize("who", [STUDIO, BOB], ids=["studio", "another user"])
-async def test_strangers_scheduled_run_is_refused_when_the_user_is_bound(verified: Server, who: dict[str, str]) -> None:
+async def test_scheduled_run_of_another_user_is_refused_with_a_bound_user(
+    verified: Server, who: dict[str, str]
+) -> None:
     async with thread(verified, "bound", who) as run:
         refused(await scheduled(run), "names another user")
 
@@ -328,7 +330,7 @@ FORGED = {"cron_id": "of alice", "user_id": "alice"}
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("graph", ["by_hand", "bound", "trusting", "tenants", "told"])
-async def test_client_that_writes_a_crons_id_is_not_its_owner(verified: Server, graph: str, field: str) -> None:
+async def test_client_that_writes_a_cron_id_is_not_its_owner(verified: Server, graph: str, field: str) -> None:
     """What a function must not go by: the cron's id is the client's to write, the server's id of them is not."""
     told: dict[str, Any] = {field: {"configurable": FORGED} if field == "config" else FORGED}
     why = {"by_hand": "scheduled run", "tenants": "scheduled run", "told": "cron of alice made by bob"}
@@ -341,7 +343,7 @@ async def test_client_that_writes_a_crons_id_is_not_its_owner(verified: Server, 
 
 
 @pytest.mark.parametrize("graph, field", [*product(["bound", "told"], FIELDS), *product(["trusting"], FIELDS[:2])])
-async def test_cron_that_names_another_user_does_not_act_for_them(verified: Server, graph: str, field: str) -> None:
+async def test_cron_naming_another_user_does_not_act_for_them(verified: Server, graph: str, field: str) -> None:
     """The scheduler itself copies a ``checkpoint`` that no schema knows over the cron's own id."""
     told = {field: {"configurable": FORGED} if field == "config" else FORGED}
     cron = {"assistant_id": graph, "schedule": EVERY_SECOND, "input": GO_ON, **told}
@@ -351,7 +353,7 @@ async def test_cron_that_names_another_user_does_not_act_for_them(verified: Serv
         refused(await first_run(run, made["cron_id"]), why if graph == "told" else "names another user")
 
 
-async def test_a_bound_user_acts_for_an_api_key_and_for_no_other_user(verified: Server) -> None:
+async def test_bound_user_acts_for_an_api_key_and_no_other_user(verified: Server) -> None:
     async with thread(verified, "bound", STUDIO) as run:
         await run(input=GO_ON)
         assert await run.pauses()
@@ -359,7 +361,7 @@ async def test_a_bound_user_acts_for_an_api_key_and_for_no_other_user(verified: 
         refused(await run(input=GO_ON), "names another user")
 
 
-async def test_a_user_goes_on_in_a_thread_in_which_a_scheduled_run_was_refused(verified: Server) -> None:
+async def test_user_continues_a_thread_with_a_refused_scheduled_run(verified: Server) -> None:
     async with thread(verified, "by_hand", ALICE) as run:
         refused(await scheduled(run), "scheduled run")
         await run(input=GO_ON)

@@ -53,7 +53,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield served
 
 
-async def test_the_client_of_the_page_is_asked_twice_and_the_mail_leaves_once(server: Server) -> None:
+async def test_documented_client_is_asked_twice_and_the_mail_is_sent_once(server: Server) -> None:
     previews: list[Any] = []
 
     async def show(link: str) -> None:

@@ -46,7 +46,7 @@ def kind(row: tuple[str, str]) -> str:
 
 
 @pytest.mark.parametrize(("scenario", "version"), sample(SCENARIOS, kind, spread=True))
-async def test_the_suite_is_content_with_how_a_grant_comes_about(scenario: str, version: str) -> None:
+async def test_conformance_suite_accepts_client_authorization(scenario: str, version: str) -> None:
     command = f"{sys.executable} -m tests.counterparts.mcp.conformance_client"
     asked = (*mcp_conformance(), "client", "--scenario", f"auth/{scenario}", "--spec-version", version)
     process = await asyncio.create_subprocess_exec(

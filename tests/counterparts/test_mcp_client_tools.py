@@ -34,7 +34,7 @@ SCENARIOS: Final = (
 
 
 @pytest.mark.parametrize(("scenario", "version"), SCENARIOS)
-async def test_the_suite_is_content_with_how_tools_are_called(scenario: str, version: str) -> None:
+async def test_conformance_suite_accepts_tool_calls(scenario: str, version: str) -> None:
     command = f"{sys.executable} -m tests.counterparts.mcp.conformance_tools"
     process = await asyncio.create_subprocess_exec(
         *(*mcp_conformance(), "client", "--scenario", scenario, "--spec-version", version),

@@ -166,7 +166,7 @@ class Play:
 
 @pytest.mark.counterpart
 @pytest.mark.parametrize(("kind", "over"), CELLS)
-async def test_what_the_user_decides_happens_once(kind: str, over: str, tmp_path: Path) -> None:
+async def test_users_decision_is_executed_once(kind: str, over: str, tmp_path: Path) -> None:
     async with talking(kind, over, tmp_path) as talk:
         courses = SHORT if over == "stdio" and kind in BY_CALL else tuple(COURSES)
         for course in courses:
@@ -189,7 +189,7 @@ async def test_what_the_user_decides_happens_once(kind: str, over: str, tmp_path
 
 @pytest.mark.counterpart
 @pytest.mark.parametrize("kind", ["sdk", "sdk legacy", "fastmcp", "langchain", "adapters", "llama"])
-async def test_client_checks_against_a_schema_pass(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_client_output_schema_checks_pass(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They end a call whose result has a schema and does not fit, so a failure must not look like a result."""
     monkeypatch.setenv("SEARCH", "1")
     async with talking(kind, "http", tmp_path) as talk:

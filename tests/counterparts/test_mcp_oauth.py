@@ -120,7 +120,7 @@ async def act(deputy: Deputy, user: str, tool: str, call: str, **arguments: Any)
     return await deputy.act(f"guarded_{tool}", arguments, user=user, call=Call(id=call))
 
 
-async def test_two_users_interleaved_are_never_crossed(house: House) -> None:
+async def test_two_interleaved_users_are_never_crossed(house: House) -> None:
     deputy = await house.ready("alice", "bob")
     own = {user: (await who(deputy, user))["token"] for user in ("alice", "bob")}
     assert own["alice"] != own["bob"]
@@ -179,7 +179,7 @@ _CHILD = textwrap.dedent(
 )
 
 
-async def test_a_disconnect_ends_the_tokens_there_and_nobody_elses(house: House) -> None:
+async def test_disconnect_ends_only_its_users_tokens_at_the_server(house: House) -> None:
     deputy = await house.ready("alice", "bob")
     live = (await who(deputy, "bob"))["live"]
     (gone,) = await deputy.revoke("alice", "guarded")
@@ -188,7 +188,7 @@ async def test_a_disconnect_ends_the_tokens_there_and_nobody_elses(house: House)
     await ended(deputy)
 
 
-async def test_a_grant_that_the_server_ended_is_asked_for_anew(house: House) -> None:
+async def test_grant_ended_by_the_server_is_requested_again(house: House) -> None:
     deputy = await house.ready("alice")
     assert await deputy.act("guarded_end_all", {}, user="alice", call=Call(id="end"))
     asked = await asked_by(who(deputy, "alice"))
@@ -198,7 +198,7 @@ async def test_a_grant_that_the_server_ended_is_asked_for_anew(house: House) -> 
     await ended(deputy)
 
 
-async def test_a_scope_that_the_server_wants_later_is_asked_for_once_and_the_act_is_done_once(house: House) -> None:
+async def test_scope_required_later_is_requested_once_and_the_act_done_once(house: House) -> None:
     deputy = await house.ready("alice", "bob")
     sent, calls = (await who(deputy, "alice"))["sent"], {"alice": secrets.token_hex(6), "bob": secrets.token_hex(6)}
     await act(deputy, "alice", "require", calls["alice"] + "r", scope="tools:write")
@@ -218,7 +218,7 @@ async def test_a_scope_that_the_server_wants_later_is_asked_for_once_and_the_act
 
 
 @pytest.mark.parametrize("house", WAYS[:2], indirect=True)  # which lists no tool to whom a scope for it is missing
-async def test_a_tool_that_is_hidden_for_want_of_a_scope_is_found_by_what_it_needs(house: House) -> None:
+async def test_tool_hidden_without_its_scope_is_found_by_its_needs(house: House) -> None:
     deputy, call = await house.ready("alice"), secrets.token_hex(6)
     assert "guarded_publish" not in {one.name for one in deputy.tools("guarded")}
     await ended(deputy)
@@ -237,7 +237,7 @@ async def test_a_tool_that_is_hidden_for_want_of_a_scope_is_found_by_what_it_nee
     await ended(forgetful)
 
 
-async def test_a_disconnect_after_a_step_up_ends_both_families_there(house: House) -> None:
+async def test_disconnect_after_a_step_up_ends_both_token_families(house: House) -> None:
     deputy = await house.ready("bob")
     live, call = (await who(deputy, "bob"))["live"], secrets.token_hex(6)
     asked = await asked_by(who(deputy, "alice"))
@@ -251,7 +251,7 @@ async def test_a_disconnect_after_a_step_up_ends_both_families_there(house: Hous
     await ended(deputy)
 
 
-async def test_a_refresh_token_that_somebody_else_has_used_is_noticed_and_asked_for_anew(house: House) -> None:
+async def test_refresh_token_used_by_others_is_detected_and_requested_again(house: House) -> None:
     deputy = await house.ready("alice", "bob")
     (grant,) = await deputy.vault.list_grants(User("alice"))
     assert grant.refresh_token is not None

@@ -114,7 +114,7 @@ async def agreeing(deputy: Deputy) -> AsyncIterator[None]:
 
 @pytest.mark.counterpart
 @pytest.mark.parametrize("scenario", SCENARIOS)
-async def test_the_suite_is_content(scenario: str, tmp_path: Path) -> None:
+async def test_conformance_suite_accepts_the_server(scenario: str, tmp_path: Path) -> None:
     command, sandbox = mcp_conformance(), Sandbox()
     async with await build(transport=Accepting(sandbox.transport()), toolkits=[suite]) as deputy:
         await connect(deputy, sandbox, "send")

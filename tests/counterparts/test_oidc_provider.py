@@ -62,7 +62,7 @@ async def grant_of(deputy: Deputy, user: str) -> Grant:
         ("dpop", "boundsigns"),
     ],
 )
-async def test_alice_and_bob_each_get_their_own(server: OidcProvider, issuer: str, client: str) -> None:
+async def test_alice_and_bob_each_get_their_own_data(server: OidcProvider, issuer: str, client: str) -> None:
     """Where requests are pushed first (RFC 9126), and where the client signs (private_key_jwt), as elsewhere."""
     people = [f"alice-{client}", f"bob-{client}"]
     async with deputy_for(server, client, issuer=issuer) as deputy:
@@ -79,7 +79,7 @@ async def test_alice_and_bob_each_get_their_own(server: OidcProvider, issuer: st
             assert server.alive(issuer, name) == {"refresh": [], "access": [], "grants": []}
 
 
-async def test_a_refresh_token_that_comes_twice_ends_all_of_its_grant(deputy: Deputy, server: OidcProvider) -> None:
+async def test_replayed_refresh_token_ends_its_grant_and_asks_again(deputy: Deputy, server: OidcProvider) -> None:
     """The server does what we must never cause; and whoever it is done to is asked anew."""
     await Person(server, "carol").connect(deputy, READ)
     before = await grant_of(deputy, "carol")
@@ -116,7 +116,7 @@ async def test_step_up_and_disconnect_end_tokens(server: OidcProvider, issuer: s
             await deputy.act("notes_count_notes", {}, user=name)
 
 
-async def test_tokens_that_are_refused_do_not_end_those_that_are_held_of_the_same_browser(server: OidcProvider) -> None:
+async def test_refused_tokens_do_not_end_those_of_the_same_browser(server: OidcProvider) -> None:
     """One more account was wanted, and the same came back with less: at this server both are of one grant."""
     person = Person(server, "lena")
     async with deputy_for(server, "web") as deputy:
@@ -133,7 +133,7 @@ async def test_tokens_that_are_refused_do_not_end_those_that_are_held_of_the_sam
     assert server.alive("plain", "lena") == {"refresh": [], "access": [], "grants": []}
 
 
-async def test_what_dpop_binds_is_bound_at_the_server_to_a_key_of_each_grant(server: OidcProvider) -> None:
+async def test_dpop_binds_each_grant_to_its_own_key_at_the_server(server: OidcProvider) -> None:
     """A public client's refresh tokens, too (RFC 9449 5); whoever has a token and no key gets nothing."""
     async with deputy_for(server, "boundnative", issuer="dpop") as deputy:
         for name in ("gina", "hugo"):
@@ -159,7 +159,7 @@ def _keys(alive: dict[str, list[dict[str, str]]]) -> set[str]:
 # ------------------------------------------------------------- thousands of acts on tokens of three seconds
 
 
-async def test_code_entered_elsewhere_connects_and_its_tokens_renew(
+async def test_device_code_connects_and_its_tokens_are_renewed(
     server: OidcProvider,
 ) -> None:
     """RFC 8628, and the id_token that comes with it has no nonce."""
@@ -213,7 +213,7 @@ async def test_acts_of_one_process_outlive_tokens(server: OidcProvider, issuer: 
         assert len(server.alive(issuer, "emma")["refresh"]) == 1
 
 
-async def test_thousands_of_acts_of_four_processes_refresh_once_each_time(server: OidcProvider, tmp_path: Path) -> None:
+async def test_thousands_of_acts_in_four_processes_refresh_once_each_time(server: OidcProvider, tmp_path: Path) -> None:
     path = tmp_path / "vault" / "vault.sqlite"
     async with deputy_for(server, "short", path=path, key=KEY) as deputy:
         await Person(server, "fred").connect(deputy, READ, WRITE)

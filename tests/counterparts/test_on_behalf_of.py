@@ -99,14 +99,14 @@ def alike(form: dict[str, str]) -> dict[str, Any]:
     return {**{k: v for k, v in form.items() if k != "client_info"}, "scope": frozenset(form["scope"].split())}
 
 
-def test_with_a_secret_every_key_and_value_is_the_same() -> None:
+def test_on_behalf_of_request_with_a_secret_matches_msal() -> None:
     theirs, ours = of_msal("mid-secret"), of_ours(App("graph", "mid-id", Secret("mid-secret"), "graph"))
     assert theirs[0] == ours[0] and alike(theirs[1]) == alike(ours[1])
     assert set(theirs[1]) - set(ours[1]) == {"client_info"}
     assert ours[1]["requested_token_use"] == "on_behalf_of" and ours[1]["assertion"] == "eyJ.user.token"
 
 
-def test_with_a_key_the_assertion_says_the_same_of_the_client() -> None:
+def test_on_behalf_of_assertion_with_a_key_matches_msal() -> None:
     made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     how = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     pem = made.private_bytes(serialization.Encoding.PEM, *how).decode()
@@ -122,5 +122,5 @@ def test_with_a_key_the_assertion_says_the_same_of_the_client() -> None:
     assert {"jti", "exp"} <= assertions[0].keys() & assertions[1].keys()
 
 
-def test_the_row_reads_refusals_as_entras() -> None:
+def test_graph_provider_uses_entras_failure_rules() -> None:
     assert GRAPH.rules is ENTRA_RULES

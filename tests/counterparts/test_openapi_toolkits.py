@@ -125,7 +125,9 @@ def sent(tool: Tool, given: Json) -> Iterator[Request]:
 
 @pytest.mark.parametrize("everything", [False, True], ids=["required", "all"])
 @pytest.mark.parametrize("tag", TAGS)
-def test_every_call_is_described_by_github(tag: str, everything: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_generated_call_is_described_by_github(
+    tag: str, everything: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     api, kit, checked = OpenApi.of_github(), imported(made(tag).module, f"gh_{tag}").TOOLKIT, 0
     for name, operation in made(tag).tools.items():
         for request in (one for given in calls(operation, everything) for one in sent(kit.tools[name], given)):
@@ -138,25 +140,25 @@ def test_every_call_is_described_by_github(tag: str, everything: bool, capsys: p
     assert checked == len(kit.tools) > 15
 
 
-def test_what_is_left_out_of_githubs_is_what_no_tool_can_do() -> None:
+def test_omitted_github_operations_cannot_be_tools() -> None:
     reasons = {why for tag in TAGS for why in made(tag).left_out.values()}
     assert reasons <= {"it answers with a redirect, which a request does not follow"} | {
         why for why in reasons if "deprecated" in why
     }
 
 
-def test_linters_and_type_checkers_find_nothing_in_them() -> None:
+def test_linters_and_type_checkers_accept_the_generated_modules() -> None:
     lint(*(made(tag).module for tag in TAGS))
     type_check(made("gists").module)
 
 
-def test_the_whole_description_is_translated_in_seconds() -> None:
+def test_whole_github_description_is_translated_in_seconds() -> None:
     whole = generate_modules(github(), Wanted("github", name="gh", limit=2000), PROVIDERS)
     assert len(whole.tools) > 1100 and all(len(name) <= 64 for name in whole.tools)
     lint(whole.module)
 
 
-def test_an_issue_is_listed_and_made_as_alice_over_the_sandbox(
+def test_generated_toolkit_lists_and_creates_an_issue_as_alice(
     deputy: Deputy, grant: Granting, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     points = {"deputize.toolkits": ["gh_issues = gh_issues_made:TOOLKIT"]}

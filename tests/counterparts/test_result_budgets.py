@@ -66,7 +66,7 @@ def results_of_examples() -> dict[str, Any]:
         return found | {"files_read": use("files_read", {"file": found["slack_get_file"]["handle"]})}
 
 
-def test_an_ordinary_result_of_every_tool_costs_at_most_six_hundred_tokens(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ordinary_result_of_every_tool_costs_at_most_six_hundred_tokens(capsys: pytest.CaptureFixture[str]) -> None:
     costs = costs_of(results_of_examples())
     kits = find_toolkits()
     with capsys.disabled():
@@ -175,7 +175,7 @@ def results_of(script: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_the_largest_results_cost_at_most_four_thousand_tokens(script: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_largest_results_cost_at_most_four_thousand_tokens(script: str, capsys: pytest.CaptureFixture[str]) -> None:
     costs = costs_of(results_of(script))
     with capsys.disabled():
         print(f"\n{script}, the largest of {len(costs)}: {list(costs.items())[:4]}")

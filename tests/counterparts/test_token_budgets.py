@@ -50,7 +50,7 @@ def costs() -> dict[str, int]:
     return dict(zip([tool.name for tool in tools], counted([definition(tool) for tool in tools]), strict=True))
 
 
-def test_the_tokenizer_counts_as_published() -> None:
+def test_tokenizer_counts_as_published() -> None:
     assert counted(["hello world", "", "antidisestablishmentarianism", "你好"]) == [2, 0, 6, 1]
 
 
@@ -71,7 +71,7 @@ def test_all_definitions_stay_small_on_average(costs: dict[str, int]) -> None:
     assert sum(costs.values()) / len(costs) <= AVERAGE
 
 
-def test_the_estimate_that_lists_show_is_near_the_count(costs: dict[str, int]) -> None:
+def test_token_estimate_in_lists_is_near_the_count(costs: dict[str, int]) -> None:
     for kit in find_toolkits().values():
         for tool in kit.tools.values():
             told = {"name": tool.name, "description": tool.description, "parameters": tool.schema}

@@ -63,19 +63,19 @@ def samples() -> dict[str, str]:
     }
 
 
-def test_the_estimate_is_seldom_below_the_count_and_never_far_above() -> None:
+def test_token_estimate_is_rarely_below_and_never_far_above_the_count() -> None:
     texts = samples()
     for (name, text), count in zip(texts.items(), counted([*map(as_handed_on, texts.values())]), strict=True):
         assert 0.93 < text_tokens(text) / count < 1.6, (name, text_tokens(text), count)
 
 
-def test_a_part_of_a_text_costs_no_more_than_its_budget_and_not_much_less() -> None:
+def test_text_part_fits_its_budget_and_uses_most_of_it() -> None:
     texts = {name: text * 30 for name, text in samples().items()}
     pieces = [text.encode()[: room_for(text, 0, 3_400)].decode(errors="ignore") for text in texts.values()]
     for name, count in zip(texts, counted([*map(as_handed_on, pieces)]), strict=True):
         assert 2_000 < count < 3_650, (name, count)
 
 
-def test_room_is_all_of_a_short_text_and_counts_from_where_it_starts() -> None:
+def test_room_covers_a_short_text_and_counts_from_its_start() -> None:
     assert room_for("short", 0, 3_400) == 5 and room_for("short", 3, 3_400) == 2 and room_for("", 0, 10) == 0
     assert room_for("a" * 90 + "界" * 90, 90, 40) <= 150

@@ -78,7 +78,7 @@ def deputys(server: OidcProvider, name: str) -> list[dict[str, str]]:
     return [one for one in server.alive("exchange", name)["access"] if one["client"] == "deputy"]
 
 
-async def test_a_herd_causes_one_exchange_and_so_does_the_next_when_the_token_is_refused(server: OidcProvider) -> None:
+async def test_concurrent_acts_cause_one_exchange_also_after_a_refused_token(server: OidcProvider) -> None:
     async with exchanging(server) as (deputy, sessions):
         sessions["hera"] = await session(server, "hera")
         name = "exchange urn:ietf:params:oauth:grant-type:token-exchange"
@@ -90,7 +90,7 @@ async def test_a_herd_causes_one_exchange_and_so_does_the_next_when_the_token_is
             await end_there(server, deputy, "hera")
 
 
-async def test_what_has_expired_is_obtained_again(server: OidcProvider) -> None:
+async def test_expired_token_is_obtained_again(server: OidcProvider) -> None:
     async with exchanging(server, "deputyshort") as (deputy, sessions):
         sessions["eos"] = await session(server, "eos")
         for _ in range(2):
@@ -98,7 +98,7 @@ async def test_what_has_expired_is_obtained_again(server: OidcProvider) -> None:
             await asyncio.sleep(3.2)
 
 
-async def test_a_token_that_was_revoked_there_is_obtained_again_while_the_session_lasts(server: OidcProvider) -> None:
+async def test_token_revoked_at_the_server_is_obtained_again_during_the_session(server: OidcProvider) -> None:
     async with exchanging(server) as (deputy, sessions):
         sessions["rhea"] = await session(server, "rhea")
         for _ in range(2):
@@ -118,7 +118,7 @@ async def end_there(server: OidcProvider, deputy: Deputy, user: str) -> None:
         (await admin.post("https://exchange.op.test/token/revocation", data=form)).raise_for_status()
 
 
-async def test_a_session_at_another_client_brings_nothing(server: OidcProvider) -> None:
+async def test_session_of_another_client_grants_nothing(server: OidcProvider) -> None:
     async with exchanging(server) as (deputy, sessions):
         sessions["ares"] = await session(server, "ares", "other")
         with pytest.raises(ConsentRequired):
@@ -127,7 +127,7 @@ async def test_a_session_at_another_client_brings_nothing(server: OidcProvider) 
 
 
 @pytest.mark.parametrize(("given", "said"), [("id_token", "access_token"), ("access_token", "id_token")])
-async def test_token_of_an_unexpected_kind_brings_nothing(server: OidcProvider, given: str, said: SessionToken) -> None:
+async def test_token_of_an_unexpected_type_grants_nothing(server: OidcProvider, given: str, said: SessionToken) -> None:
     """An id_token says who somebody is, to whom it was made out; it opens nothing, and is no session of an API."""
     source = TokenExchange(session=said, user_claim="")
     async with exchanging(server, source=source) as (deputy, sessions):
@@ -148,7 +148,7 @@ async def test_another_audience_is_refused(server: OidcProvider) -> None:
         assert refused.value.fix_by == "operator"
 
 
-async def test_bobs_session_for_alice_is_refused_before_it_is_sent(server: OidcProvider) -> None:
+async def test_session_of_bob_for_alice_is_refused_before_sending(server: OidcProvider) -> None:
     async with exchanging(server) as (deputy, sessions):
         sessions["alice"] = await session(server, "bob")
         begun = server.events()

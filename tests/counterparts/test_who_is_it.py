@@ -92,7 +92,7 @@ async def test_alice_and_bob_sign_in_and_out_at_oidc_provider(server: OidcProvid
         assert (await people["bob"][0].ask("GET", "/connections")).status_code == 200
 
 
-async def test_a_sign_out_at_oidc_provider_ends_sessions_here_without_any_browser_of_ours(server: OidcProvider) -> None:
+async def test_sign_out_at_oidc_provider_ends_sessions_by_back_channel(server: OidcProvider) -> None:
     async with pages_at(server, "hears", "logout") as app:
         alice, bob = Person(server, "alice"), Person(server, "bob")
         browsers = [(Here(app), alice), (Here(app), alice), (Here(app), bob)]
@@ -129,7 +129,7 @@ def emulate() -> Iterator[Emulate]:
         yield running
 
 
-async def test_opaque_tokens_of_okta_are_their_users_until_they_end(emulate: Emulate) -> None:
+async def test_opaque_okta_tokens_identify_their_users_until_revoked(emulate: Emulate) -> None:
     strict = StrictTransport(emulate.urls)
     app = app_of("okta")
     now = [0.0]

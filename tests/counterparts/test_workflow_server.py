@@ -166,7 +166,7 @@ async def test_two_users_consent_and_approve_over_http(deputy: Deputy, sandbox: 
         assert "Sent." in await alice.ended() and mails(sandbox) == {"alice": 1, "bob": 1}
 
 
-async def test_nobody_reads_answers_continues_or_ends_the_run_of_another_user(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_other_user_cannot_read_answer_continue_or_end_a_run(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     one = agent("FunctionAgent", deputy, SEARCH, user=served_user)
     async with serving(one, accept_context_api=True, users=("alice", "bob", "")) as (alice, bob, nobody):
@@ -191,7 +191,9 @@ async def test_nobody_reads_answers_continues_or_ends_the_run_of_another_user(de
     assert {seen.who for seen in sandbox.requests if seen.host == "gmail.googleapis.com"} == {"alice@example.test"}
 
 
-async def test_unguarded_client_neither_decides_nor_takes_over_a_run(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_client_of_an_unguarded_server_neither_decides_nor_takes_over_a_run(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
     """The host names each request's user, and forgets that anybody may then answer any run."""
     await connect(deputy, sandbox, "send")
     await connect(deputy, sandbox, "send", user="bob", as_="bob@example.test")
@@ -210,7 +212,7 @@ async def test_unguarded_client_neither_decides_nor_takes_over_a_run(deputy: Dep
         assert "waits for the user's approval" in await alice.ended() and mails(sandbox) == {"alice": 0, "bob": 0}
 
 
-async def test_the_store_of_another_users_ended_run_names_nobody(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_context_store_of_another_users_ended_run_names_no_user(deputy: Deputy, sandbox: Sandbox) -> None:
     """By its handler's id a client goes on with any ended run, and with all that its store holds."""
     await connect(deputy, sandbox, "readonly")
 
@@ -230,7 +232,7 @@ async def test_the_store_of_another_users_ended_run_names_nobody(deputy: Deputy,
         assert "does not say who acts" in await bob.ended() and len(sandbox.requests) == before
 
 
-async def test_a_consent_that_ends_in_the_browser_needs_only_the_wake_up(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_consent_finished_in_the_browser_needs_only_a_resume(deputy: Deputy, sandbox: Sandbox) -> None:
     one = agent("FunctionAgent", deputy, SEARCH, user=served_user)
     async with serving(one) as (alice, _):
         await alice.begin()
@@ -240,7 +242,7 @@ async def test_a_consent_that_ends_in_the_browser_needs_only_the_wake_up(deputy:
         assert "Bob Brown" in await alice.ended()
 
 
-async def test_the_server_of_the_page_serves_each_user_their_own_mail(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_documented_server_gives_each_user_their_own_mail(deputy: Deputy, sandbox: Sandbox) -> None:
     workflow_server()
     names: dict[str, Any] = {
         "deputy": deputy,
