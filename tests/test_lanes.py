@@ -16,12 +16,12 @@ ROOT: Final = Path(__file__).parents[1]
 OPTIONS: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
 
 
-def test_the_default_run_leaves_out_the_lanes_and_nothing_else() -> None:
+def test_default_run_leaves_out_exactly_the_lanes() -> None:
     assert " and ".join(f"not {lane}" for lane in LANES) == OPTIONS["addopts"][OPTIONS["addopts"].index("-m") + 1]
     assert [marker.partition(":")[0] for marker in OPTIONS["markers"]] == list(LANES)
 
 
-def test_of_many_cases_the_default_run_takes_a_few_spread_over_all(request: pytest.FixtureRequest) -> None:
+def test_default_run_takes_a_few_spread_cases(request: pytest.FixtureRequest) -> None:
     here = [item for item in request.session.items if not any(item.get_closest_marker(lane) for lane in LANES)]
     cases = Counter(item.nodeid.partition("[")[0] for item in here)
     assert len(cases) > 0 and max(cases.values()) <= MAX_CASES
@@ -37,13 +37,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.parametrize("case", [*range(8), pytest.param(8, marks=pytest.mark.processes), *range(9, 12)])
-def test_only_those_of_many_cases_are_made_that_a_lane_of_the_run_could_take(case: int) -> None:
-    [here] = {one for one in MADE if one.function.__name__.startswith("test_only_those_of_many_cases")}
+def test_only_cases_a_lane_of_the_run_takes_are_generated(case: int) -> None:
+    [here] = {one for one in MADE if one.function.__name__.startswith("test_only_cases_a_lane")}
     made = [found.params["case"] for found in here._calls]
     assert case in made and made == (list(range(12)) if Run.sweeps else [0, 8, 11])
 
 
-def test_every_case_of_the_sweep_is_in_one_part_and_all_else_in_each(
+def test_every_sweep_case_is_in_one_part_and_other_tests_in_each(
     request: pytest.FixtureRequest,
 ) -> None:
     parts = [Part.read(f"{number}/3") for number in (1, 2, 3)]
@@ -57,20 +57,20 @@ def test_every_case_of_the_sweep_is_in_one_part_and_all_else_in_each(
     assert all(sum(part.has(case) for part in parts) == 1 for case in cases) and min(where.values()) > 70
 
 
-def test_three_processes_come_to_the_files_of_a_folder_at_different_times_and_leave_none_out() -> None:
+def test_three_processes_visit_the_files_of_a_folder_in_different_orders() -> None:
     files = list(range(12))
     orders = [staggered(files, number) for number in (0, 1, 2)]
     assert all(sorted(order) == files for order in orders) and staggered(files, None) == files
     assert all(len({order[place] for order in orders}) == 3 for place in range(3))
 
 
-def test_each_process_has_the_same_tests_in_the_order_of_their_files(request: pytest.FixtureRequest) -> None:
+def test_each_process_has_the_same_tests_in_file_order(request: pytest.FixtureRequest) -> None:
     paths = [item.path for item in request.session.items]
     assert worker(request.config) is None or sorted(paths) == paths
 
 
 @pytest.mark.parametrize("text", ["3", "0/3", "4/3", "a/3", "/", "1/0", "-1/3"])
-def test_what_names_no_part_of_the_sweep_is_refused(text: str) -> None:
+def test_invalid_sweep_part_is_refused(text: str) -> None:
     with pytest.raises(pytest.UsageError, match=r"--sweep-part .* such as 2/3"):
         Part.read(text)
 
@@ -80,7 +80,7 @@ def lanes(made: list[Any]) -> list[tuple[Any, ...]]:
     return [(*one.values, bool(one.marks)) for one in made]
 
 
-def test_the_first_of_each_shape_runs_always_and_no_case_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_case_of_each_shape_always_runs_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Run, "sweeps", True)
     assert lanes(sample([1, 3, 2, 4], lambda n: n % 2)) == [(1, False), (3, True), (2, False), (4, True)]
     assert lanes(sample("abc")) == [("a", False), ("b", True), ("c", True)]
@@ -95,13 +95,13 @@ def test_sweep_cases_are_not_made_when_no_sweep_can_run(
     assert lanes(made) == [(1, False), (2, False)] and [one.id for one in made] == ["a", "c"]
 
 
-def test_the_continuous_integration_runs_every_lane_beside_the_default_run() -> None:
+def test_continuous_integration_runs_every_lane() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     [lanes] = re.findall(r'^lanes="([^"]*)"', script, re.MULTILINE)
     assert lanes == " or ".join(LANES) and '-m "$lanes"' in script
     assert 'readme "passes the tests"' in script
 
 
-def test_every_path_of_tests_that_the_continuous_integration_names_exists() -> None:
+def test_test_paths_in_the_continuous_integration_exist() -> None:
     named = re.findall(r"\btests/[^\s\"']*", (ROOT / ".ci" / "run").read_text())
     assert named and [path for path in named if not (ROOT / path).exists()] == []

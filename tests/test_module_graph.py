@@ -91,17 +91,17 @@ def cycle_in(imports: Mapping[str, set[str]]) -> str:
     return ""
 
 
-def test_whatever_imports_by_a_name_in_a_text_is_known_and_needed(calls: dict[str, list[ast.Call]]) -> None:
+def test_every_dynamic_import_is_known_and_needed(calls: dict[str, list[ast.Call]]) -> None:
     assert calls.keys() == BY_NAME.keys()
 
 
-def test_no_import_by_a_name_in_a_text_gets_around_a_contract(calls: dict[str, list[ast.Call]]) -> None:
+def test_dynamic_import_breaks_no_contract(calls: dict[str, list[ast.Call]]) -> None:
     found = {name: {text for call in made for text in texts(call)} for name, made in calls.items()}
     assert {name: said for name, said in found.items() if said} == NAMED
 
 
 @pytest.mark.processes
-def test_no_module_imports_itself_through_others(sources: dict[str, str]) -> None:
+def test_module_imports_have_no_cycle(sources: dict[str, str]) -> None:
     modules = frozenset(sources)
     imports = {name: imported(ast.parse(text), modules) - {name} for name, text in sources.items()}
     assert cycle_in(imports) == ""
@@ -117,7 +117,7 @@ def test_no_module_imports_itself_through_others(sources: dict[str, str]) -> Non
         "if TYPE_CHECKING:\n  from deputize.a.b import B",
     ],
 )
-def test_a_cycle_is_found_wherever_its_imports_stand(code: str) -> None:
+def test_import_cycle_is_found_wherever_its_imports_are(code: str) -> None:
     modules = frozenset({"deputize.a", "deputize.a.b"})
     found = imported(ast.parse(code), modules)
     assert found == {"deputize.a.b"}

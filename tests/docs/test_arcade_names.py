@@ -144,7 +144,7 @@ NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
 """The names that the page says work, each with all arguments that Arcade's public documentation has for it."""
 
 
-def test_names_of_arcades_take_every_argument_that_is_documented_there() -> None:
+def test_arcade_tool_names_accept_all_documented_arguments() -> None:
     catalog, page = Catalog(), text(ARCADE)
     [table] = re.findall(r"\n\| toolkit \| names that work .*?\n\n", page, re.DOTALL)
     assert set(re.findall(r"`(\w+\.\w+)`", table)) == NAMED.keys()
@@ -176,14 +176,14 @@ MEANT: Final[list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]] = [
 """What calls under names of Arcade's mean here."""
 
 
-def test_what_arcades_arguments_say_is_what_is_done(subtests: pytest.Subtests) -> None:
+def test_arcade_arguments_have_their_documented_effect(subtests: pytest.Subtests) -> None:
     catalog = Catalog()
     for name, theirs, ours in MEANT:
         with subtests.test(name, theirs=theirs):
             assert ours.items() <= catalog.tool(name).validate(dict(theirs)).items()
 
 
-def test_only_another_name_puts_lists_together_and_every_name_leaves_out_what_is_none() -> None:
+def test_only_arcade_names_join_lists_and_all_names_drop_none() -> None:
     find = Catalog().tool("slack_find_users")
     with pytest.raises(InvalidInput):
         find.validate({"users": ["a"], "usernames": ["b"]})
@@ -205,7 +205,7 @@ REFUSED: Final[list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]] = [
 ]
 
 
-def test_what_the_page_says_is_refused_is_refused_and_its_counterpart_is_taken(
+def test_documented_refusals_are_refused_and_their_replacement_accepted(
     subtests: pytest.Subtests,
 ) -> None:
     catalog = Catalog()
@@ -217,7 +217,7 @@ def test_what_the_page_says_is_refused_is_refused_and_its_counterpart_is_taken(
                 called.validate({**ours, **theirs})
 
 
-def test_a_tool_that_has_no_counterpart_has_none() -> None:
+def test_arcade_tool_without_counterpart_is_unknown() -> None:
     assert "`Salesforce.ConvertLead` has no" in text(ARCADE)
     with pytest.raises(InvalidInput, match="No tool is called"):
         Catalog().tool("Salesforce.ConvertLead")
@@ -258,7 +258,7 @@ OF_SALESFORCE: Final = frozenset(
 @pytest.mark.parametrize(
     ("kit", "every"), [("Github", OF_GITHUB), ("Linear", OF_LINEAR), ("Salesforce", OF_SALESFORCE)]
 )
-def test_each_tool_of_theirs_is_a_name_here_or_has_a_place_in_the_table(kit: str, every: frozenset[str]) -> None:
+def test_each_arcade_tool_is_an_alias_or_in_the_table(kit: str, every: frozenset[str]) -> None:
     catalog = Catalog()
     [table] = re.findall(r"\| here \| in place of \|\n.*?\n\n", text(ARCADE), re.DOTALL)
     rows = re.findall(rf"^\| `({kit.lower()}_\w+)` \| (.+) \|$", table, re.MULTILINE)

@@ -63,7 +63,7 @@ ADAPTER: Final = block("CONTRIBUTING.md", "def definitions(deputy")
 EVENT: Final = block("CONTRIBUTING.md", "class BudgetSpent(Event)")
 
 
-def test_every_python_block_is_run_here() -> None:
+def test_every_python_block_is_executed_here() -> None:
     assert blocks("CONTRIBUTING.md", "python") == [
         PROVIDER,
         RULES,
@@ -85,7 +85,7 @@ def places() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("row", places(), ids=lambda row: row[0])
-def test_each_thing_to_add_has_one_place_a_section_and_tests_that_are_there(row: list[str]) -> None:
+def test_each_extension_point_has_a_place_a_section_and_tests(row: list[str]) -> None:
     what, where, _, tests = row
     files = re.findall(r"`((?:[\w.]+/)+[\w.]*)`", where) or re.findall(r"^(the provider's file)", where)
     assert files and all(one.startswith("the ") or (ROOT / one).exists() for one in files)
@@ -95,7 +95,7 @@ def test_each_thing_to_add_has_one_place_a_section_and_tests_that_are_there(row:
         assert f"\n## {anchor.replace('-', ' ').capitalize()}\n" in text("CONTRIBUTING.md")
 
 
-def test_each_entry_point_group_is_one_that_the_code_reads() -> None:
+def test_each_documented_entry_point_group_is_read_by_the_code() -> None:
     named = {group for *_, package, _ in places() for group in re.findall(r"`(deputize\.\w+)`", package)}
     assert named == {TOOLKITS.group, PROVIDERS.group, STORES.group, COMMANDS}
 
@@ -144,7 +144,7 @@ async def grant(deputy: Deputy, consent: Consent) -> dict[str, str]:
     return asked
 
 
-async def test_the_contributed_toolkit_acts_at_the_contributed_provider(contributed: dict[str, Any]) -> None:
+async def test_contributed_toolkit_acts_at_the_contributed_provider(contributed: dict[str, Any]) -> None:
     acme, provider = Acme(), contributed["ACME"]
     deputy = Deputy(
         await new_vault(),
@@ -177,13 +177,13 @@ async def test_the_contributed_toolkit_acts_at_the_contributed_provider(contribu
         (404, {"code": "brand_new"}, Kind.HIDDEN_OR_NOT_FOUND),
     ],
 )
-async def test_the_contributed_rules_say_what_answers_mean(status: int, problem: dict[str, str], kind: Kind) -> None:
+async def test_contributed_rules_classify_answers(status: int, problem: dict[str, str], kind: Kind) -> None:
     rules = (await run(RULES, {}))["ACME_RULES"]
     body = {"problem": problem, "message": problem.get("message")}
     assert classify(rules, "write", status, {}, json.dumps(body).encode()).kind is kind
 
 
-async def test_the_contributed_tools_are_driven_without_a_mock(contributed: dict[str, Any]) -> None:
+async def test_contributed_tools_are_driven_without_a_mock(contributed: dict[str, Any]) -> None:
     steps = contributed["list_tasks"]("water")
     assert (request := next(steps)).path == "/tasks" and request.params == {"q": "water"}
     with pytest.raises(StopIteration) as done:
@@ -199,7 +199,7 @@ async def test_the_contributed_tools_are_driven_without_a_mock(contributed: dict
     assert made.value.value == {"id": 2}
 
 
-def test_a_toolkit_exports_what_contributing_says() -> None:
+def test_documented_toolkit_export_is_a_toolkit() -> None:
     for found in find_toolkits().values():
         assert isinstance(found, Toolkit)
     assert "entry-point group\n`deputize.toolkits`" in text("CONTRIBUTING.md")
@@ -231,13 +231,13 @@ async def test_contributed_store_is_found_as_described(tmp_path: Path, monkeypat
     await store.close()
 
 
-async def test_the_contributed_audit_event_is_a_row_of_its_fields() -> None:
+async def test_contributed_audit_event_is_a_row_of_its_fields() -> None:
     event = (await run(EVENT, {}))["BudgetSpent"]
     grant = OfGrant(user="alice", provider="google", app="google", account_hash="a1", grant_gen=3)
     assert event(grant, 300).facts() == grant.facts() | {"requests": 300}
 
 
-async def test_the_contributed_policy_lets_a_tenant_on_trial_read_and_no_more() -> None:
+async def test_contributed_policy_limits_a_trial_tenant_to_reads() -> None:
     sandbox = Sandbox()
     mail = {"to": ["bob@example.test"], "subject": "Dinner", "body": "Friday?"}
     async with await build(sandbox, policy=(await run(POLICY, {}))["trial"]) as deputy:
@@ -249,7 +249,7 @@ async def test_the_contributed_policy_lets_a_tenant_on_trial_read_and_no_more() 
                 await deputy.act("gmail_send_email", mail, user=user)
 
 
-async def test_the_contributed_command_is_one_of_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_contributed_command_is_in_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("acme_command")
     vars(module).update(await run(COMMAND, {"__name__": "acme_command"}))
     monkeypatch.setitem(sys.modules, "acme_command", module)
@@ -265,7 +265,7 @@ def chat_call(name: str, **arguments: Any) -> dict[str, Any]:
     return {"id": "c1", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
 
 
-async def test_the_contributed_adapter_describes_asks_answers_and_writes_once() -> None:
+async def test_contributed_adapter_describes_asks_answers_and_writes_once() -> None:
     sandbox, names = Sandbox(), await run(ADAPTER, {})
     answer, where = names["answer"], Call(thread="t1", message="m1", id="c1")
     mail = chat_call("gmail_send_email", to=["bob@example.test"], subject="Dinner", body="Friday?")
@@ -287,7 +287,7 @@ async def test_the_contributed_adapter_describes_asks_answers_and_writes_once() 
 @pytest.mark.parametrize(
     ("arguments", "sentence"), [('{"subjct": 1}', "Correct the named arguments"), ("{", "The arguments are not JSON.")]
 )
-async def test_the_contributed_adapter_answers_a_call_that_cannot_be_read(arguments: str, sentence: str) -> None:
+async def test_contributed_adapter_answers_an_unreadable_call(arguments: str, sentence: str) -> None:
     answer = (await run(ADAPTER, {}))["answer"]
     async with await build() as deputy:
         call = {"id": "c1", "function": {"name": "gmail_send_email", "arguments": arguments}}

@@ -19,7 +19,7 @@ from tests.toolkits.test_salesforce_tools import EXAMPLES
 TOOLS = {tool.name: tool for tool in writing_tools()}
 
 
-def test_the_page_has_the_table_that_the_tools_make() -> None:
+def test_page_has_the_table_generated_from_the_tools() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert BEGIN in page and page == written(page), "python -m tests.docs.writing_tools writes it anew"
     assert AUDIENCES.keys() == TOOLS.keys()
@@ -37,7 +37,7 @@ def asks(show: Preview) -> bool:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[f"{n}-{row.tool}" for n, row in enumerate(ROWS)])
-async def test_a_call_is_answered_as_the_page_says(row: Row) -> None:
+async def test_call_is_allowed_or_asked_as_the_page_says(row: Row) -> None:
     show, said = await shown(row), by_default(TOOLS[row.tool])
     if said in ("asks", "runs"):
         assert asks(show) is (said == "asks"), show.kept
@@ -48,7 +48,7 @@ async def test_a_call_is_answered_as_the_page_says(row: Row) -> None:
 
 
 @pytest.mark.sweep
-async def test_where_the_page_says_when_it_asks_there_are_calls_that_run_and_calls_that_do_not() -> None:
+async def test_conditional_tools_have_calls_that_run_and_calls_that_ask() -> None:
     answers = defaultdict[str, set[bool]](set)
     for row in ROWS:
         if "where" in by_default(TOOLS[row.tool]):
@@ -57,7 +57,7 @@ async def test_where_the_page_says_when_it_asks_there_are_calls_that_run_and_cal
 
 
 @pytest.mark.parametrize("harm", HARMS, ids=str)
-def test_what_others_see_or_what_hides_has_a_tool_that_asks(harm: Harm) -> None:
+def test_visible_or_hiding_acts_have_a_tool_that_asks(harm: Harm) -> None:
     assert "asks" in by_default(TOOLS[harm.tool])
 
 
@@ -84,7 +84,7 @@ def _filled(arguments: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_no_rule_says_less_than_the_declared_gravest() -> None:
+def test_effect_rules_never_fall_below_the_declared_effect() -> None:
     for name, arguments in calls():
         valid = TOOLS[name].validate(_filled(arguments))
         declared = TOOLS[name].gravest | Effect.WRITES

@@ -38,14 +38,14 @@ LAST: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
 
 
 @pytest.mark.parametrize("page", COUNTS)
-def test_every_python_block_of_a_page_is_run_here(page: str) -> None:
+def test_every_python_block_of_the_page_is_executed_here(page: str) -> None:
     assert len(blocks(page, "python")) == COUNTS[page]
     assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) == {"python"}
 
 
 @pytest.mark.filterwarnings("ignore:Attempting to serialize.*")
 @pytest.mark.parametrize("page", COUNTS)
-async def test_the_agent_of_the_page_asks_twice_and_sends_once(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_documented_agent_asks_twice_and_sends_once(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_AGENTS_DISABLE_TRACING", "1")
     sandbox, shown = Sandbox(), list[Any]()
     async with await build(sandbox) as deputy:

@@ -43,12 +43,14 @@ ALL = (*SERVERS, "compose, tables", "kubernetes, tables")
 
 
 @pytest.mark.parametrize("where", ALL)
-def test_what_is_run_is_a_command_with_its_arguments(where: str) -> None:
+def test_deployed_command_is_valid_with_its_arguments(where: str) -> None:
     assert parse(shlex.join(["deputize", *commands()[where]]))
 
 
 @pytest.mark.parametrize("where", ALL)
-def test_page_settings_are_all_that_a_server_needs(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documented_settings_are_enough_for_a_server(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     variables = environments()[where]
     handed_in = tmp_path / "secrets"
     handed_in.mkdir(mode=0o700)
@@ -91,7 +93,7 @@ def _is_set(settings: Settings, name: str) -> bool:
     return last in at.model_fields_set
 
 
-def test_each_secret_that_is_named_is_handed_in() -> None:
+def test_each_named_secret_is_mounted() -> None:
     services, secrets = compose()["services"], compose()["secrets"]
     for service in services.values():
         files = {str(value) for value in service.get("environment", {}).values()}
@@ -112,7 +114,7 @@ def test_each_secret_that_is_named_is_handed_in() -> None:
 
 
 @pytest.mark.parametrize("where", SERVERS)
-def test_what_is_served_has_an_app_each(where: str) -> None:
+def test_each_served_provider_has_an_app(where: str) -> None:
     """Without names all toolkits are served, and calls to those of a provider without an app fail."""
     served = commands()[where][1 : commands()[where].index("--http")]
     wanted = {find_toolkits()[name].provider for name in served}
@@ -120,18 +122,18 @@ def test_what_is_served_has_an_app_each(where: str) -> None:
     assert wanted and wanted == apps
 
 
-def test_the_vault_can_be_taken_out_of_the_unit_by_its_two_lines() -> None:
+def test_vault_lines_can_be_removed_from_the_systemd_unit() -> None:
     lines = [value for _, value in unit("Service") if "vault" in value.lower()]
     assert lines == ["DEPUTIZE_VAULT_FILE=vault", "vault:/etc/deputize/vault"]
 
 
-def test_the_script_of_roles_is_run_in_a_shell_of_its_own() -> None:
+def test_roles_script_runs_in_its_own_shell() -> None:
     """Postgres' image reads a script that is not executable into its own shell, which then has its ``set -eu``."""
     [script] = [one.split(":")[0] for one in compose()["services"]["database"]["volumes"] if "initdb.d" in one]
     assert (DEPLOY / "compose" / script).stat().st_mode & 0o555 == 0o555
 
 
-async def test_ports_and_probes_are_those_that_are_served() -> None:
+async def test_ports_and_probes_match_what_is_served() -> None:
     async with await build() as deputy:
         served = {route.path for route in Probes(deputy).routes}
     [container] = manifest("Deployment")["spec"]["template"]["spec"]["containers"]
@@ -146,7 +148,7 @@ async def test_ports_and_probes_are_those_that_are_served() -> None:
     assert manifest("Service")["spec"]["ports"][0]["targetPort"] == "http"
 
 
-def test_a_server_that_ends_is_given_the_time_it_takes() -> None:
+def test_stop_timeout_covers_the_shutdown() -> None:
     for where, seconds in (
         ("compose", compose()["services"]["one"]["stop_grace_period"].removesuffix("s")),
         ("kubernetes", manifest("Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]),
@@ -156,7 +158,7 @@ def test_a_server_that_ends_is_given_the_time_it_takes() -> None:
         assert float(seconds) >= drain + GRACE + CLOSE_TIMEOUT, where
 
 
-def test_no_server_runs_as_root_or_writes_where_it_need_not() -> None:
+def test_servers_run_without_root_and_unneeded_write_access() -> None:
     services = compose()["services"]
     for name in ("one", "two", "tables"):
         assert services[name]["user"] == "10001:10001" and services[name]["read_only"]
@@ -174,7 +176,7 @@ def test_no_server_runs_as_root_or_writes_where_it_need_not() -> None:
     assert "USER 10001:10001" in (DEPLOY / "Dockerfile").read_text()
 
 
-def test_the_image_is_made_of_what_is_there() -> None:
+def test_image_is_built_from_existing_files() -> None:
     dockerfile, project = (DEPLOY / "Dockerfile").read_text(), (ROOT / "pyproject.toml").read_text()
     for extra in re.findall(r"/source\[([\w,]+)\]", dockerfile)[0].split(","):
         assert re.search(rf"^{extra} = \[", project, re.MULTILINE), extra
@@ -185,13 +187,13 @@ def test_the_image_is_made_of_what_is_there() -> None:
 
 
 @pytest.mark.counterpart
-def test_compose_takes_its_file() -> None:
+def test_compose_accepts_its_file() -> None:
     schema = json.loads((require_deploying() / "compose" / "config" / "compose_spec.json").read_text())
     assert [error.message for error in Draft7Validator(schema).iter_errors(compose())] == []
 
 
 @pytest.mark.counterpart
-def test_kubernetes_takes_its_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kubernetes_accepts_its_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(require_deploying())
     validate = import_module("kubernetes_validate").validate
     for one in manifests():
@@ -200,7 +202,7 @@ def test_kubernetes_takes_its_manifests(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.counterpart
-def test_systemd_takes_its_unit_and_finds_it_closed(tmp_path: Path) -> None:
+def test_systemd_accepts_its_unit_and_rates_it_confined(tmp_path: Path) -> None:
     require("systemd-analyze", bool(shutil.which("systemd-analyze")), "apt-get install systemd")
     file, program = tmp_path / UNIT.name, shutil.which("true")
     file.write_text(UNIT.read_text().replace("/opt/deputize/bin/deputize", str(program)))
@@ -210,7 +212,7 @@ def test_systemd_takes_its_unit_and_finds_it_closed(tmp_path: Path) -> None:
 
 
 @pytest.mark.counterpart
-def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
+def test_nginx_accepts_its_configuration(tmp_path: Path) -> None:
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     require("nginx", bool(nginx), "apt-get install nginx-light")
     key, certificate, file = tmp_path / "key", tmp_path / "certificate", tmp_path / "nginx.conf"

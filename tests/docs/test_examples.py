@@ -49,7 +49,7 @@ def killed_at_its_link(home: Path, said: str = "") -> str:
 
 
 @pytest.mark.processes
-def test_the_toolkit_of_ones_own_is_found_asked_for_and_used(home: Path) -> None:
+def test_own_toolkit_example_is_found_connected_and_used(home: Path) -> None:
     done = run(home, "own_toolkit.py", "--auto")
     assert (done.returncode, done.stderr) == (0, "")
     assert len(LINK.findall(done.stdout)) == 1
@@ -60,7 +60,7 @@ def test_the_toolkit_of_ones_own_is_found_asked_for_and_used(home: Path) -> None
 
 
 @pytest.mark.processes
-def test_the_chatbot_reads_and_answers_with_one_link_a_scope_and_one_yes(home: Path) -> None:
+def test_chatbot_example_asks_one_consent_per_scope_and_one_approval(home: Path) -> None:
     done = run(home, "langgraph_chatbot.py", "--auto")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr
@@ -72,7 +72,7 @@ def test_the_chatbot_reads_and_answers_with_one_link_a_scope_and_one_yes(home: P
 
 
 @pytest.mark.processes
-def test_the_agent_of_create_agent_asks_once_a_scope_and_once_a_mail(home: Path) -> None:
+def test_create_agent_example_asks_once_per_scope_and_mail(home: Path) -> None:
     done = run(home, "create_agent.py", "--auto")
     assert (done.returncode, done.stderr) == (0, "")
     first, second = done.stdout.split("you> ")[1:]
@@ -83,7 +83,7 @@ def test_the_agent_of_create_agent_asks_once_a_scope_and_once_a_mail(home: Path)
 
 
 @pytest.mark.processes
-def test_an_entrypoint_pauses_in_the_act_node_and_reads_on(home: Path) -> None:
+def test_entrypoint_example_pauses_in_the_act_node_and_continues(home: Path) -> None:
     done = run(home, "functional_api.py", "--auto")
     assert (done.returncode, done.stderr) == (0, "")
     assert len(LINK.findall(done.stdout)) == 1 and "Bob Brown wrote" in done.stdout
@@ -91,7 +91,7 @@ def test_an_entrypoint_pauses_in_the_act_node_and_reads_on(home: Path) -> None:
 
 
 @pytest.mark.processes
-def test_the_llamaindex_agent_is_stopped_at_its_pause_and_another_process_goes_on(home: Path) -> None:
+def test_llamaindex_example_continues_its_pause_in_another_process(home: Path) -> None:
     done = run(home, "llamaindex_agent.py", "--auto")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr
@@ -102,7 +102,7 @@ def test_the_llamaindex_agent_is_stopped_at_its_pause_and_another_process_goes_o
 
 
 @pytest.mark.processes
-def test_a_killed_chatbot_goes_on_at_its_pause_with_the_same_ticket(home: Path) -> None:
+def test_killed_chatbot_example_continues_with_the_same_ticket(home: Path) -> None:
     ticket = killed_at_its_link(home, "anything from Bob this week?\n")
     kept = home / "chatbot"
     assert {"vault.sqlite", "checkpoints.sqlite", "sandbox.json", "key"} <= {file.name for file in kept.iterdir()}

@@ -32,7 +32,7 @@ COUNTS: Final = {GRAPH: 4, CHAIN: 2}
 
 
 @pytest.mark.parametrize("page", COUNTS)
-def test_every_python_block_of_a_page_is_run_here(page: str) -> None:
+def test_every_python_block_of_the_page_is_executed_here(page: str) -> None:
     assert len(blocks(page, "python")) == COUNTS[page]
     assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) == {"python"}
 
@@ -86,7 +86,7 @@ async def alice(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Person]:
 # ------------------------------------------------------------- LangGraph
 
 
-async def test_graph_of_the_page_pauses_twice_and_sends_once(alice: Person, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_documented_graph_pauses_twice_and_sends_once(alice: Person, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {"model": model(SEARCH, SEND), "config": config(), "question": "go"}
     names = await run(block(GRAPH, "builder = StateGraph"), names)
     graph, context = names["graph"], names["Context"]("alice")
@@ -101,7 +101,7 @@ async def test_graph_of_the_page_pauses_twice_and_sends_once(alice: Person, caps
     assert {one.status for one in tool_messages(state).values()} == {"success"} and alice.sent == 1
 
 
-async def test_a_whole_turn_of_the_page_asks_twice_and_answers(alice: Person) -> None:
+async def test_documented_turn_asks_twice_and_answers(alice: Person) -> None:
     names: dict[str, Any] = {"model": model(SEARCH, SEND), "config": config(), "show": alice.show, "ask": alice.ask}
     names = await run(block(GRAPH, "builder = StateGraph"), names)
     names = await run(block(GRAPH, "async def turn"), names)
@@ -110,7 +110,7 @@ async def test_a_whole_turn_of_the_page_asks_twice_and_answers(alice: Person) ->
     assert "send email as you" in sentence and preview["subject"] == "Lunch" and alice.sent == 1
 
 
-async def test_a_whole_turn_of_the_page_answers_each_pause_where_every_call_is_a_task(alice: Person) -> None:
+async def test_documented_turn_answers_each_pause_with_parallel_calls(alice: Person) -> None:
     two = model({**SEND, "id": "1"}, {**SEND, "id": "2", "args": {**SEND["args"], "subject": "Dinner"}})
     await connect(alice.deputy, alice.sandbox, "send")
     names: dict[str, Any] = {"model": two, "config": config(), "show": alice.show, "ask": alice.ask}
@@ -124,7 +124,7 @@ async def test_a_whole_turn_of_the_page_answers_each_pause_where_every_call_is_a
     assert sorted(preview["subject"] for preview in alice.shown) == ["Dinner", "Lunch"] and alice.sent == 2
 
 
-async def test_a_stream_of_the_page_shows_the_link_goes_on_and_ends_with_the_answer(alice: Person) -> None:
+async def test_documented_stream_shows_the_link_and_ends_with_the_answer(alice: Person) -> None:
     written: list[str] = []
     names: dict[str, Any] = {"model": model(SEARCH), "config": config(), "show": alice.show, "write": written.append}
     names |= {"Command": Command, "requests_in": requests_in, "question": "Anything from Bob?"}
@@ -137,7 +137,7 @@ async def test_a_stream_of_the_page_shows_the_link_goes_on_and_ends_with_the_ans
 # ------------------------------------------------------------- LangChain
 
 
-async def test_the_agent_of_the_page_asks_for_consent_and_then_for_the_yes(alice: Person) -> None:
+async def test_documented_agent_asks_for_consent_then_approval(alice: Person) -> None:
     names: dict[str, Any] = {"model": model(SEND), "show": alice.show, "ask": alice.ask}
     names = await run(block(CHAIN, "create_agent("), names)
     [call] = re.findall(r"^`await (turn\(.*\))`", text(CHAIN), re.MULTILINE)
@@ -157,7 +157,7 @@ class Signed(AgentMiddleware[Any, Any]):
         return await handler(request.override(tool_call={**call, "args": args}))
 
 
-async def test_a_turn_of_the_page_answers_each_pause_where_another_middleware_changes_two_calls(alice: Person) -> None:
+async def test_documented_turn_answers_pauses_with_a_call_editing_middleware(alice: Person) -> None:
     two = model({**SEND, "id": "1"}, {**SEND, "id": "2", "args": {**SEND["args"], "subject": "Dinner"}})
     await connect(alice.deputy, alice.sandbox, "send")
     names: dict[str, Any] = {"model": two, "show": alice.show, "ask": alice.ask}
@@ -171,7 +171,7 @@ async def test_a_turn_of_the_page_answers_each_pause_where_another_middleware_ch
     assert all(b"Sent by a program." in mail.raw for mail in alice.sandbox.sent("alice@example.test"))
 
 
-async def test_a_limit_of_calls_behind_ours_asks_nobody_for_nothing(alice: Person) -> None:
+async def test_documented_call_limit_asks_for_nothing(alice: Person) -> None:
     await connect(alice.deputy, alice.sandbox, "send")
     limit = ToolCallLimitMiddleware[Any, Any](run_limit=0, exit_behavior="end")
     agent: Any = create_agent(
@@ -184,7 +184,7 @@ async def test_a_limit_of_calls_behind_ours_asks_nobody_for_nothing(alice: Perso
     assert "__interrupt__" not in state and await alice.deputy.pending("alice") == [] and alice.sent == 0
 
 
-async def test_the_tools_alone_hand_on_what_they_lack_and_write_once_for_one_approval(alice: Person) -> None:
+async def test_documented_tools_report_consent_and_write_once_per_approval(alice: Person) -> None:
     asked: list[Consent | Approval] = []
     names: dict[str, Any] = {"deputy": alice.deputy, "model": model(SEND)}
     names |= {"on_consent": asked.append, "on_approval": asked.append}

@@ -99,7 +99,7 @@ async def searched_by(node: Any, user: str = "alice") -> tuple[Any, Any]:
 # ------------------------------------------------------------- from ToolNode and create_agent
 
 
-async def test_a_graph_with_a_tool_node_keeps_its_own_tools_and_gets_ours(house: House) -> None:
+async def test_migrated_tool_node_graph_keeps_its_own_tools(house: House) -> None:
     names = await run(after(OWN, "node = act_node"), OURS | {"model": calling()})
     node = names["node"]
     assert isinstance(node, ActNode) and {"look_up_order", "gmail_search_emails"} <= node.tools_by_name.keys()
@@ -110,7 +110,7 @@ async def test_a_graph_with_a_tool_node_keeps_its_own_tools_and_gets_ours(house:
     assert answers["own"].text == "7 is on its way" and answers["search"].status == "success"
 
 
-async def test_an_agent_keeps_its_inbox(house: House) -> None:
+async def test_migrated_agent_keeps_its_inbox(house: House) -> None:
     await connect(house.deputy, house.sandbox, "send")
     names = await run(after(OWN, "create_agent("), OURS | {"deputy": house.deputy, "model": calling(SEND)})
     paused = await names["agent"].ainvoke({"messages": [("user", "go")]}, config("hitl"), context=Context("alice"))
@@ -121,7 +121,7 @@ async def test_an_agent_keeps_its_inbox(house: House) -> None:
     assert house.sent == 1
 
 
-async def test_a_tool_of_ones_own_becomes_a_toolkit(house: House) -> None:
+async def test_migrated_own_tool_becomes_a_toolkit(house: House) -> None:
     names = await run(after(OWN, "KIT = Toolkit"), {})
     assert {"gmail", "counting"} <= {kit.name for kit in house.more["toolkits"]}
     async with await build(house.sandbox, toolkits=house.more["toolkits"]) as deputy:
@@ -133,7 +133,7 @@ async def test_a_tool_of_ones_own_becomes_a_toolkit(house: House) -> None:
 # ------------------------------------------------------------- from raw tokens
 
 
-async def test_an_agent_with_googles_toolkit_becomes_one_with_the_middleware(house: House) -> None:
+async def test_migrated_google_toolkit_agent_uses_the_middleware(house: House) -> None:
     await connect(house.deputy, house.sandbox, "readonly")
     code = after(TOKENS, "create_agent(").replace("agent.invoke", "said = await agent.ainvoke")  # this test has a loop
     names = await run(code, OURS | {"model": calling(SEARCH)})
@@ -146,7 +146,7 @@ class State(TypedDict):
     found: Any
 
 
-async def test_a_node_that_had_a_token_acts_as_the_user_of_the_run(house: House) -> None:
+async def test_migrated_token_node_acts_as_the_runs_user(house: House) -> None:
     await connect(house.deputy, house.sandbox, "readonly")
     names = await run(after(TOKENS, "def read_mail"), {"deputy": house.deputy, "State": State})
     builder = StateGraph(State, context_schema=Context)
@@ -157,7 +157,7 @@ async def test_a_node_that_had_a_token_acts_as_the_user_of_the_run(house: House)
     assert state["found"]["items"]
 
 
-def test_every_tool_that_takes_the_place_of_one_of_googles_toolkit_is_there() -> None:
+def test_replacement_tools_of_googles_toolkit_exist() -> None:
     rows = re.findall(r"^\| `\w+` \| `(\w+)`", text(TOKENS), re.MULTILINE)
     assert len(rows) == 11 and all(Catalog().tool(name).name == name for name in rows)
 
@@ -165,13 +165,13 @@ def test_every_tool_that_takes_the_place_of_one_of_googles_toolkit_is_there() ->
 # ------------------------------------------------------------- from Arcade
 
 
-async def test_a_graph_of_a_tool_manager_pauses_instead_of_waiting(house: House) -> None:
+async def test_migrated_tool_manager_graph_pauses_instead_of_waiting(house: House) -> None:
     builder = StateGraph(MessagesState, context_schema=Context)
     names = await run(after(ARCADE, "act_node(deputy"), {"builder": builder, "model": calling()})
     assert {*builder.nodes} == {"tools"} and "gmail_send_email" in names["node"].tools_by_name
 
 
-async def test_an_agent_of_wrapped_tools_goes_on_after_the_old_resume_value(house: House) -> None:
+async def test_migrated_wrapped_tools_continue_after_the_old_resume_value(house: House) -> None:
     names = {"deputy": house.deputy, "model": calling(SEARCH), "checkpointer": InMemorySaver()}
     agent = (await run(after(ARCADE, "create_agent("), names))["agent"]
     paused = await agent.ainvoke({"messages": [("user", "go")]}, config(), context=Context("alice"))
@@ -182,7 +182,7 @@ async def test_an_agent_of_wrapped_tools_goes_on_after_the_old_resume_value(hous
     assert tool_messages(state)["search"].status == "success"
 
 
-async def test_a_call_of_arcades_client_is_an_act_by_the_same_name(house: House) -> None:
+async def test_migrated_arcade_call_acts_by_the_same_name(house: House) -> None:
     async def wait(consents: Any) -> None:
         await house.visit()
 
@@ -194,7 +194,7 @@ async def test_a_call_of_arcades_client_is_an_act_by_the_same_name(house: House)
 # ------------------------------------------------------------- from auth0-ai
 
 
-async def test_a_graph_of_token_vault_tools_goes_on_without_a_token_in_its_configuration(house: House) -> None:
+async def test_migrated_token_vault_graph_has_no_token_in_its_configuration(house: House) -> None:
     builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_edge(START, "tools")
     session = {"userinfo": {"sub": "alice"}}
@@ -213,7 +213,7 @@ async def test_a_graph_of_token_vault_tools_goes_on_without_a_token_in_its_confi
     assert house.shown[0].startswith("http")
 
 
-async def test_a_rule_of_ones_own_asks_before_anything_is_sent(house: House) -> None:
+async def test_migrated_rule_asks_before_sending(house: House) -> None:
     await run(after(AUTH0, "def policy"), {})
     async with await build(house.sandbox, policy=house.more["policy"]) as deputy:
         await connect(deputy, house.sandbox, "send", "readonly")
@@ -224,7 +224,7 @@ async def test_a_rule_of_ones_own_asks_before_anything_is_sent(house: House) -> 
 
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 @pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning")
-async def test_an_agent_of_llamaindex_searches_as_alice(house: House) -> None:
+async def test_migrated_llamaindex_agent_searches_as_alice(house: House) -> None:
     await connect(house.deputy, house.sandbox, "readonly")
     llm = MockFunctionCallingLLM(response_generator=Model([SEARCH]))
     names = await run(after(AUTH0, "GmailToolSpec"), {"deputy": house.deputy, "llm": llm})

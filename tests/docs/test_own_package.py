@@ -39,13 +39,13 @@ def run(place: Path, home: Path, *words: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_its_own_tests_pass_over_the_sandbox(place: Path, tmp_path: Path) -> None:
+def test_package_tests_pass_over_the_sandbox(place: Path, tmp_path: Path) -> None:
     options = ("-q", "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function")
     done = run(place, tmp_path, "pytest", *options)
     assert done.returncode == 0 and "7 passed" in done.stdout, done.stdout + done.stderr
 
 
-def test_the_command_line_knows_its_tools_and_its_provider(place: Path, tmp_path: Path) -> None:
+def test_command_line_knows_the_packages_tools_and_provider(place: Path, tmp_path: Path) -> None:
     done = run(place, tmp_path / "tools", "deputize.cli", "tools", "acme")
     assert done.returncode == 0, done.stderr
     assert "acme_list_tasks" in done.stdout and "acme_create_task" in done.stdout
@@ -53,7 +53,7 @@ def test_the_command_line_knows_its_tools_and_its_provider(place: Path, tmp_path
     assert "Unknown provider 'gogle'; known: google, " in asked.stderr and ", acme." in asked.stderr
 
 
-def test_a_user_connects_by_a_link_and_the_agent_acts(place: Path, tmp_path: Path) -> None:
+def test_package_user_connects_by_a_link_and_the_agent_acts(place: Path, tmp_path: Path) -> None:
     done = run(place, tmp_path, "try_it.py", "--auto")
     assert done.returncode == 0 and "/connect/" in done.stdout, done.stderr
     assert done.stdout.endswith("created: {'id': 'T1', 'title': 'Buy milk'}\n")

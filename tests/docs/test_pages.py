@@ -41,7 +41,7 @@ MAIL: Final = {"to": ["bob@example.test"], "subject": "Dinner", "body": "Friday?
 
 
 @pytest.mark.parametrize("page", COUNTS)
-def test_every_python_block_of_a_page_is_run_here(page: str) -> None:
+def test_every_python_block_of_the_page_is_executed_here(page: str) -> None:
     assert len(blocks(page, "python")) == COUNTS[page]
     assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) <= {"python", "bash", "json"}
 
@@ -49,17 +49,17 @@ def test_every_python_block_of_a_page_is_run_here(page: str) -> None:
 @pytest.mark.parametrize(
     "line", sorted({line for page in EVERY if page.startswith("docs/") for line in commands(page)})
 )
-def test_a_command_of_a_page_exists_with_its_arguments_and_options(line: str) -> None:
+def test_documented_command_exists_with_its_options(line: str) -> None:
     assert f" {line.split()[1]} " in parse(line)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_generated_page_is_what_the_code_says(page: str) -> None:
+def test_generated_page_matches_the_code(page: str) -> None:
     assert (ROOT / page).read_text() == PAGES[page](), "run: python -m tests.docs.generated"
 
 
 @pytest.mark.parametrize("page", EVERY)
-def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: str) -> None:
+def test_every_link_of_the_page_leads_to_a_file_and_heading(page: str) -> None:
     for link, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text(page)):
         there = (ROOT / page).parent / link if link else ROOT / page
         assert there.exists(), link
@@ -72,7 +72,7 @@ def anchors(page: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}
 
 
-def test_every_page_with_snippets_is_one_whose_snippets_run() -> None:
+def test_every_page_with_snippets_has_executed_snippets() -> None:
     elsewhere = {"README.md", "CONTRIBUTING.md", "docs/providers.md", "docs/testing.md", "docs/toolkits.md"}
     elsewhere |= {"docs/openapi.md", "docs/tracing.md", "docs/serve-mcp.md", test_screenless_page.PAGE}
     elsewhere |= {*test_deferred_pages.COUNTS, *test_langgraph_pages.COUNTS, *test_migrating.COUNTS}
@@ -84,7 +84,7 @@ def test_every_page_with_snippets_is_one_whose_snippets_run() -> None:
 
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 @pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning")
-async def test_the_llamaindex_agent_of_the_page_asks_by_events_and_sends_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_documented_llamaindex_agent_asks_by_events_and_sends_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox, written = Sandbox(), list[str]()
     async with await build(sandbox) as deputy:
         monkeypatch.setattr(Deputy, "from_settings", lambda: deputy)
@@ -113,7 +113,7 @@ async def test_the_llamaindex_agent_of_the_page_asks_by_events_and_sends_once(mo
 
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 @pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning")
-async def test_run_is_stopped_at_consent_and_approval_as_on_the_page(
+async def test_documented_run_stops_at_consent_and_approval(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sandbox = Sandbox()
@@ -151,7 +151,7 @@ async def test_run_is_stopped_at_consent_and_approval_as_on_the_page(
 # ------------------------------------------------------------- policy, running it
 
 
-async def test_the_policy_of_the_page_denies_strangers_and_asks_for_colleagues(
+async def test_documented_policy_denies_outsiders_and_asks_for_colleagues(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sandbox, made = Sandbox(), dict[str, Any]()
@@ -174,7 +174,7 @@ async def test_the_policy_of_the_page_denies_strangers_and_asks_for_colleagues(
     assert {f"`Verdict.{one.name}`" for one in Verdict} == set(re.findall(r"`Verdict\.\w+`", text(POLICY)))
 
 
-async def test_the_approval_of_the_page_is_shown_given_and_used_once(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_documented_approval_is_shown_given_and_used_once(capsys: pytest.CaptureFixture[str]) -> None:
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "modify")
@@ -184,7 +184,7 @@ async def test_the_approval_of_the_page_is_shown_given_and_used_once(capsys: pyt
         assert "Send this email" in shown and "to bob@example.test" in shown and "text Friday at one." in shown
 
 
-async def test_the_undo_of_the_page_puts_back_what_was_done() -> None:
+async def test_documented_undo_restores_the_object() -> None:
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "modify")
@@ -201,7 +201,7 @@ async def test_the_undo_of_the_page_puts_back_what_was_done() -> None:
         assert starred() is before
 
 
-async def test_the_mandate_of_the_page_lets_mails_to_colleagues_go_unasked() -> None:
+async def test_documented_mandate_covers_mails_to_colleagues() -> None:
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "modify")
@@ -217,7 +217,7 @@ async def test_the_mandate_of_the_page_lets_mails_to_colleagues_go_unasked() -> 
         assert (mandate.id, mandate.used) == (names["mandate"].id, 1)
 
 
-async def test_a_tenants_user_is_nobody_elses() -> None:
+async def test_documented_tenant_user_is_distinct() -> None:
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
         for one in await deputy.connect(User("alice", "acme"), "google", scopes=["gmail.readonly"]):
@@ -226,14 +226,14 @@ async def test_a_tenants_user_is_nobody_elses() -> None:
         assert await deputy.connections("alice") == []
 
 
-async def test_the_page_shows_how_a_program_reads_users_in_the_audit() -> None:
+async def test_documented_program_reads_users_in_the_audit() -> None:
     async with await build(Sandbox()) as deputy:
         await deputy.connect("alice", "google", scopes=["openid"])
         names = await run(block(OPERATIONS, "People"), {"deputy": deputy})
         assert [row["user"] for row in names["rows"]] == ["alice"]
 
 
-async def test_the_page_shows_how_access_logs_are_kept_clean(caplog: pytest.LogCaptureFixture) -> None:
+async def test_documented_access_log_middleware_hides_tickets(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         paths.append(scope["path"])
 
@@ -250,7 +250,7 @@ async def test_the_page_shows_how_access_logs_are_kept_clean(caplog: pytest.LogC
     assert paths == ["/agents/connect/-"] and ticket not in caplog.text
 
 
-async def test_the_loggers_of_the_page_are_those_of_the_code() -> None:
+async def test_documented_loggers_match_the_code() -> None:
     named = set(re.findall(r"^\| `(deputize[\w.]*)` \|", text(OPERATIONS).partition("## Logging")[2], re.MULTILINE))
     code = "\n".join(path.read_text() for path in (ROOT / "core").rglob("*.py"))
     used = set(re.findall(r'getLogger\("(deputize[\w.]*)"\)', code))
@@ -263,7 +263,7 @@ async def test_the_loggers_of_the_page_are_those_of_the_code() -> None:
         logging.getLogger("deputize").setLevel(level)
 
 
-async def test_a_program_of_the_page_asks_to_be_ended_by_sigterm() -> None:
+async def test_documented_program_installs_a_sigterm_handler() -> None:
     before = signal.getsignal(signal.SIGTERM)
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

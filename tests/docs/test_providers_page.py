@@ -39,11 +39,11 @@ async def resolved(host: str) -> list[str]:
     return ["93.184.215.14"]
 
 
-def test_every_block_is_run_here() -> None:
+def test_every_block_is_executed_here() -> None:
     assert len(blocks(PAGE, "python")) == 3 and len(blocks(PAGE, "toml")) == 3 and len(blocks(PAGE, "bash")) == 2
 
 
-def test_the_settings_load_and_say_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documented_settings_load_as_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "deputize.toml").write_text(block(PAGE, "[apps.okta]", "toml"))
     monkeypatch.setenv("DEPUTIZE_CONFIG", str(tmp_path / "deputize.toml"))
     said = Settings.load()
@@ -53,7 +53,7 @@ def test_the_settings_load_and_say_what_the_page_says(tmp_path: Path, monkeypatc
     assert [app.provider for app in said.all_apps()] == ["github", "work", "okta"]
 
 
-def test_app_that_signs_loads_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documented_signing_app_loads_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
     )
@@ -67,7 +67,7 @@ def test_app_that_signs_loads_its_key(tmp_path: Path, monkeypatch: pytest.Monkey
     assert app.key is not None and (app.key.alg, app.key.kid) == ("ES256", "2026-11")
 
 
-def test_a_provider_without_code_is_one_like_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_provider_without_code_is_a_usual_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "deputize.toml").write_text(block(PAGE, "[providers.acme]", "toml"))
     monkeypatch.setenv("DEPUTIZE_CONFIG", str(tmp_path / "deputize.toml"))
     said = Settings.load()
@@ -76,7 +76,7 @@ def test_a_provider_without_code_is_one_like_all_others(tmp_path: Path, monkeypa
     assert [app.provider for app in said.all_apps()] == ["acme"]
 
 
-async def test_a_server_is_discovered_and_has_a_toolkit(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_documented_server_is_discovered_and_has_a_toolkit(monkeypatch: pytest.MonkeyPatch) -> None:
     real = core.discover
 
     async def played(issuer: str, **more: Any) -> Provider:
@@ -89,7 +89,7 @@ async def test_a_server_is_discovered_and_has_a_toolkit(monkeypatch: pytest.Monk
     assert list(people.tools) == ["people_me"] and people.provider == "okta"
 
 
-async def test_what_tools_need_is_asked_beforehand() -> None:
+async def test_scopes_of_tools_are_requested_in_advance() -> None:
     sandbox = Sandbox()
     names: dict[str, Any] = {"deputy": await build(sandbox)}
 
@@ -102,7 +102,7 @@ async def test_what_tools_need_is_asked_beforehand() -> None:
     assert [one.status for one in names["ended"]] == ["granted"]
 
 
-async def test_accounts_are_added_switched_chosen_and_named() -> None:
+async def test_accounts_are_added_switched_selected_and_named() -> None:
     sandbox = Sandbox()
     deputy = await build(sandbox)
     await connect(deputy, sandbox, "readonly")
@@ -128,14 +128,14 @@ def options(command: str) -> set[str]:
     return {option for parameter in group.get_command(None, command).params for option in parameter.opts}
 
 
-def test_the_commands_and_their_options_exist() -> None:
+def test_documented_commands_and_options_exist() -> None:
     for line in "".join(blocks(PAGE, "bash")).splitlines():
         program, name, *words = shlex.split(line)
         assert program == "deputize" and {word for word in words if word.startswith("--")} <= options(name)
     assert {"--another", "--switch"} <= options("connect")
 
 
-def test_the_table_says_where_each_provider_brings_people_back() -> None:
+def test_redirect_uri_table_matches_each_provider() -> None:
     rows = re.findall(r"^\| `(\w+)` \|.*\| `(http://[^`]+)`, (any port|exactly) \|$", text(PAGE), re.MULTILINE)
     assert [name for name, _, _ in rows] == list(PROVIDERS)
     for name, url, how in rows:
@@ -144,6 +144,6 @@ def test_the_table_says_where_each_provider_brings_people_back() -> None:
         assert (how == "any port") is (name in ANY_PORT), name
 
 
-def test_the_hosts_that_forms_lead_to_are_those_of_the_rows() -> None:
+def test_form_target_hosts_match_the_providers() -> None:
     assert "https://*.slack.com" in PROVIDERS["slack"].oauth.csp_form_targets
     assert PROVIDERS["github"].at_host("github.example.com").oauth.csp_form_targets == ("https:",)

@@ -41,17 +41,17 @@ def numbers(test: str) -> list[str]:
     return found[1].rstrip("_").split("_") if found else []
 
 
-def test_every_test_that_the_page_names_exists() -> None:
+def test_every_test_named_on_the_page_exists() -> None:
     assert named(PAGE) - existing() == set()
 
 
-def test_no_name_of_a_test_is_written_so_that_it_is_not_checked() -> None:
+def test_every_test_name_on_the_page_is_checked() -> None:
     names = re.findall(r"`(test_\w+)`", PAGE)
     assert len(names) == sum(len(re.findall(r"test_\w+", group)) for _, group in NAMED.findall(PAGE))
     assert len(names) > len(existing()) / 10
 
 
-def test_every_numbered_test_is_named_in_the_row_of_each_of_its_numbers() -> None:
+def test_every_numbered_test_is_in_the_row_of_its_numbers() -> None:
     by_number = {number: named(row) for number, row in rows().items()}
     missing = [
         (number, *test)
@@ -62,7 +62,7 @@ def test_every_numbered_test_is_named_in_the_row_of_each_of_its_numbers() -> Non
     assert missing == []
 
 
-def test_every_requirement_and_every_invariant_has_a_test() -> None:
+def test_every_requirement_and_invariant_has_a_test() -> None:
     bare = [number for number, row in rows().items() if not named(row)]
     assert bare == []
     assert {str(n) for n in range(1, 13)} < rows().keys()

@@ -24,7 +24,7 @@ BOT: Final = "bot@YOUR-PROJECT.iam.gserviceaccount.com"
 
 
 @pytest.mark.parametrize("number", range(len(blocks(PAGE, "toml"))))
-def test_each_table_is_read_as_it_stands(tmp_path: Path, number: int) -> None:
+def test_each_settings_table_is_valid(tmp_path: Path, number: int) -> None:
     key = googles_file(tmp_path, client_email=BOT)
     said = tomllib.loads(blocks(PAGE, "toml")[number].replace("/etc/agents/bot.json", str(key)))
     settings = Settings.load(home=tmp_path, **said)
@@ -67,13 +67,13 @@ async def test_each_snippet_runs() -> None:
         assert (found.account, found.rotated) == ("octocat@acme.test", True)
 
 
-def test_the_bots_scopes_are_enough_for_what_it_is_told_to_do() -> None:
+def test_service_account_scopes_are_enough_for_the_example() -> None:
     [bot] = [tomllib.loads(one) for one in blocks(PAGE, "toml") if "service_account" in one]
     may = PROVIDERS["google"].implied_scopes(frozenset(bot["apps"]["bot"]["source"]["scopes"]))
     assert asks_of(find_toolkits()["calendar"].tools["calendar_list_events"].usual_needs(), may) == ()
 
 
-async def test_what_a_person_reads_is_as_the_page_says() -> None:
+async def test_documented_approval_text_matches_the_page() -> None:
     assert "acting for: Acme Ltd (service account ...), not for you" in " ".join(text(PAGE).split())
     world = World(Clock(1_800_000_000.0))
     async with await deputy_with(world, app(EXCHANGE), bot_app(world)) as deputy:

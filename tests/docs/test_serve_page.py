@@ -23,12 +23,12 @@ ISSUER: Final = "https://login.example.test"
 APPLICATION: Final = [block(PAGE, "SignIn(deputy"), block(PAGE, "ResourceServer(")]
 
 
-def test_every_python_block_is_run_here() -> None:
+def test_every_python_block_is_executed_here() -> None:
     assert len(blocks(PAGE, "python")) == len(APPLICATION) + 1
     assert block(PAGE, "elicitation_callback") not in APPLICATION  # test_serve_trying.py
 
 
-def test_the_page_knows_the_clients_that_a_start_names() -> None:
+def test_documented_client_table_matches_the_start_message() -> None:
     rows = dict(re.findall(r"^\| ([A-Z][\w .,]+) \| ([^|]*) \|", text(PAGE), re.MULTILINE))
     words = {"document": "metadata document", "registration": "registration", "own id": "own id"}
     for name, ways in CLIENTS.items():
@@ -38,7 +38,7 @@ def test_the_page_knows_the_clients_that_a_start_names() -> None:
             assert [way for way in words if words[way] in rows[row]] == list(ways)
 
 
-async def test_the_snippets_keep_out_whoever_is_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_documented_snippets_refuse_unknown_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in {
         "HOME": str(tmp_path),
         "VAULT": "memory:",
@@ -69,7 +69,7 @@ async def test_the_snippets_keep_out_whoever_is_nobody(monkeypatch: pytest.Monke
         await names["deputy"].close()
 
 
-async def test_what_a_client_of_the_older_protocol_gets_is_what_the_page_shows() -> None:
+async def test_documented_legacy_client_answer_matches() -> None:
     asks: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}}
     begin = {"protocolVersion": "2025-11-25", "capabilities": asks, "clientInfo": {"name": "raw", "version": "1"}}
     search = {"name": "gmail_search_emails", "arguments": {"query": "from:bob"}}

@@ -103,7 +103,7 @@ def enter(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.processes
-async def test_the_page_leads_to_a_server_that_answers_whoever_consents(tmp_path: Path) -> None:
+async def test_page_leads_to_a_server_that_answers_consenting_users(tmp_path: Path) -> None:
     desk = Desk(tmp_path, free_port(), free_port(), free_port())
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "ask.py").write_text(block(PAGE, "elicitation_callback").replace("8000", str(desk.serve)))
@@ -125,7 +125,7 @@ async def test_the_page_leads_to_a_server_that_answers_whoever_consents(tmp_path
         assert client.wait(20) == 0
 
 
-def test_the_issuer_to_try_with_is_for_this_machine_alone(tmp_path: Path) -> None:
+def test_trial_issuer_works_on_this_machine_only(tmp_path: Path) -> None:
     port, python = free_port(), [sys.executable, str(ROOT / "examples" / "login_issuer.py")]
     elsewhere = subprocess.run(
         [*python, "--base-url", "https://agents.example.com"], capture_output=True, text=True, check=False, timeout=60

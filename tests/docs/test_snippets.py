@@ -43,7 +43,7 @@ AGENT: Final = block("README.md", "GmailToolSpec(deputy")
 PLAIN: Final = block("README.md", "emails = await")
 
 
-def test_every_python_block_is_run_here() -> None:
+def test_every_python_block_is_executed_here() -> None:
     assert blocks("README.md", "python") == [GRAPH, RESUME, AGENT, PLAIN]
     assert set(re.findall(r"^```(\w+)$", text("README.md"), re.MULTILINE)) <= {"python", "bash"}
 
@@ -74,7 +74,7 @@ async def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 @pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning")
-async def test_the_llamaindex_agent_of_the_readme_asks_by_events_and_sends_once() -> None:
+async def test_readme_llamaindex_agent_asks_by_events_and_sends_once() -> None:
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
         going: list[asyncio.Task[None]] = []
@@ -110,7 +110,7 @@ class Learner:
         return tools
 
 
-async def test_readme_graph_pauses_once_for_all_that_is_missing(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_readme_graph_pauses_once_for_all_missing_scopes(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     builder = StateGraph(MessagesState, context_schema=Context)
     with caplog.at_level(logging.ERROR, "deputize"):
         names = await run(GRAPH, {"builder": builder, "my_own_tool": my_own_tool, "model": Learner()})
@@ -142,7 +142,7 @@ async def test_readme_graph_pauses_once_for_all_that_is_missing(home: Path, capl
     assert answers["own"].text == "YES"
 
 
-async def test_a_paused_graph_is_resumed_as_the_readme_does_it() -> None:
+async def test_readme_paused_graph_is_resumed() -> None:
     sandbox = Sandbox()
     deputy = await build(sandbox)
     graph = plain(deputy)
@@ -171,7 +171,7 @@ async def test_a_paused_graph_is_resumed_as_the_readme_does_it() -> None:
     await deputy.close()
 
 
-async def test_a_plain_act_works_with_await_and_without() -> None:
+async def test_readme_plain_act_works_sync_and_async() -> None:
     sandbox = Sandbox()
     deputy = await build(sandbox)
     await connect(deputy, sandbox, "readonly")
@@ -181,7 +181,7 @@ async def test_a_plain_act_works_with_await_and_without() -> None:
     await deputy.close()
 
 
-async def test_the_tools_for_plain_langchain_are_made_as_the_readme_says() -> None:
+async def test_readme_langchain_tools_are_created() -> None:
     deputy = await build()
     (call,) = re.findall(r"`(deputize\.adapters\.langchain\.tools\(.*?\))`", text("README.md"))
     made = eval(call.removeprefix("deputize.adapters."), {"langchain": langchain, "deputy": deputy})  # noqa: S307
@@ -189,7 +189,7 @@ async def test_the_tools_for_plain_langchain_are_made_as_the_readme_says() -> No
     await deputy.close()
 
 
-def test_the_number_of_gmail_tools_in_the_changelog_is_right() -> None:
+def test_changelog_counts_the_tools_correctly() -> None:
     changes = text("CHANGELOG.md")
     assert f"The Gmail toolkit: {len(find_toolkits('gmail')['gmail'].tools)} tools." in changes
     assert f"The Google Calendar toolkit: {len(find_toolkits('calendar')['calendar'].tools)} tools." in changes
@@ -199,23 +199,23 @@ def test_the_number_of_gmail_tools_in_the_changelog_is_right() -> None:
 
 
 @pytest.mark.parametrize("line", commands("README.md"))
-def test_a_command_of_the_readme_exists_with_its_arguments_and_options(line: str) -> None:
+def test_readme_command_exists_with_its_options(line: str) -> None:
     assert f" {line.split()[1]} " in parse(line)
 
 
 @pytest.mark.parametrize("line", ["deputize conect google", "deputize connect google --scope x", "deputize act"])
-def test_a_command_that_does_not_exist_would_be_noticed(line: str) -> None:
+def test_unknown_command_would_be_noticed(line: str) -> None:
     with pytest.raises(Exception, match=r"conect|[Nn]o such option|Missing parameter"):
         parse(line)
 
 
-def test_the_arguments_of_the_readmes_act_are_those_of_the_tool() -> None:
+def test_readme_act_arguments_are_valid() -> None:
     (line,) = [one for one in commands("README.md") if one.startswith("deputize act ")]
     name, arguments = shlex.split(line)[2:]
     assert find_toolkits("gmail")["gmail"].tools[name].validate(json.loads(arguments))["query"] == "from:bob"
 
 
-def test_the_commands_that_the_changelog_names_exist() -> None:
+def test_changelog_commands_exist() -> None:
     (line,) = [line for line in text("CHANGELOG.md").splitlines() if line.startswith("- The command line: ")]
     named = re.findall(r"`(\w[\w ]*)`", line)
     assert named
@@ -224,7 +224,7 @@ def test_the_commands_that_the_changelog_names_exist() -> None:
 
 
 @pytest.mark.parametrize("marker", ["# runs the main job", "# passes the tests"])
-def test_each_marked_command_stands_in_the_readme_once(marker: str) -> None:
+def test_each_marked_command_is_in_the_readme_once(marker: str) -> None:
     marked = [line for one in blocks("README.md", "bash") for line in one.splitlines() if marker in line]
     assert len(marked) == text("README.md").count(marker) == 1
     command, _, rest = marked[0].partition(marker)
@@ -232,7 +232,7 @@ def test_each_marked_command_stands_in_the_readme_once(marker: str) -> None:
     assert text("README.md").splitlines().index(marked[0]) < 40, "where a newcomer looks"
 
 
-def test_the_readme_leads_to_every_page() -> None:
+def test_readme_links_every_page() -> None:
     root = Path(__file__).parents[2]
     pages = {str(page.relative_to(root)) for page in [*(root / "docs").glob("*.md"), *root.glob("*.md")]}
     assert pages - set(re.findall(r"\]\(([^)#]+)\)", text("README.md"))) == {"README.md", "CHANGELOG.md"}
@@ -241,7 +241,7 @@ def test_the_readme_leads_to_every_page() -> None:
 @pytest.mark.parametrize(
     "page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/requirements.md", "examples/README.md"]
 )
-def test_every_file_and_module_that_a_page_names_is_there(page: str) -> None:
+def test_every_file_and_module_named_on_a_page_exists(page: str) -> None:
     root = Path(__file__).parents[2]
     paths = re.findall(r"\]\((?!https?:)([^)#]+)\)", text(page))
     paths += re.findall(r"`((?:core|toolkits|adapters|tests|docs|oauth|\.ci)/[\w./-]*)`", text(page))

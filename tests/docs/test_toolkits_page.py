@@ -17,7 +17,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "toolkits.md").read_text(encoding="
 ROWS = re.findall(r"^\| `(\w+)` \| ([\w, ]+) \| (\d+) \| ([\w, ]+) \|", PAGE, re.MULTILINE)
 
 
-def test_the_table_names_every_toolkit_with_its_providers_tools_and_toolsets() -> None:
+def test_table_lists_every_toolkit_with_its_providers_and_tools() -> None:
     kits = find_toolkits()
     assert {row[0] for row in ROWS} == set(kits)
     for name, providers, tools, toolsets in ROWS:
@@ -28,7 +28,7 @@ def test_the_table_names_every_toolkit_with_its_providers_tools_and_toolsets() -
         assert set(toolsets.split(", ")) == {tool.toolset for tool in kit.tools.values()}, name
 
 
-def test_the_readme_counts_the_same_tools() -> None:
+def test_readme_counts_the_same_tools() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     counts = {name: len(kit.tools) for name, kit in find_toolkits().items()}
     assert f"{sum(counts.values())} tools:" in readme
@@ -36,7 +36,7 @@ def test_the_readme_counts_the_same_tools() -> None:
     assert told and sorted(map(int, re.findall(r"\((\d+)", told[1]))) == sorted(counts.values())
 
 
-def test_every_name_by_which_tools_are_chosen_works() -> None:
+def test_every_tool_selection_name_works() -> None:
     catalog = Catalog()
     for name in re.findall(r'^\| `"([\w:]+)"` \|', PAGE, re.MULTILINE):
         assert catalog.tools(name), name
@@ -44,7 +44,7 @@ def test_every_name_by_which_tools_are_chosen_works() -> None:
         assert catalog.tool(alias), alias
 
 
-def test_the_reader_of_people_on_the_page_says_who_somebody_is() -> None:
+def test_documented_people_reader_identifies_a_person() -> None:
     [code] = blocks("docs/toolkits.md", "python")
     names: dict[str, Any] = {}
     exec(compile(code, "docs/toolkits.md", "exec"), names)  # noqa: S102  # the page's own code

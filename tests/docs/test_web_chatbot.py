@@ -96,7 +96,7 @@ async def at_the_browser(base: str, name: str) -> AsyncIterator[Person]:
         yield person
 
 
-async def test_two_people_each_act_as_themselves_and_a_link_is_good_for_one_of_them(base: str) -> None:
+async def test_two_people_act_as_themselves_and_a_link_works_for_one(base: str) -> None:
     async with at_the_browser(base, "alice") as alice, at_the_browser(base, "bob") as bob:
         await alice.says("anything from Bob this week?")
         link = await alice.card()
@@ -132,7 +132,7 @@ async def test_two_people_each_act_as_themselves_and_a_link_is_good_for_one_of_t
         assert await alice.browser.until("!document.querySelector('.approval')", 20), "the chat goes on by itself"
 
 
-async def test_it_fits_a_telephone_light_and_dark(base: str) -> None:
+async def test_chatbot_fits_a_telephone_light_and_dark(base: str) -> None:
     async with Chromium.started() as browser:
         for dark in (False, True):
             await browser.look(390, dark=dark)
@@ -148,7 +148,7 @@ async def test_it_fits_a_telephone_light_and_dark(base: str) -> None:
             assert await browser.run("document.documentElement.scrollWidth <= innerWidth")
 
 
-async def test_nobody_gets_nothing_and_a_form_elsewhere_cannot_speak_for_a_user(base: str) -> None:
+async def test_signed_out_visitor_and_foreign_form_are_refused(base: str) -> None:
     async with httpx.AsyncClient(base_url=base) as client:
         assert (await client.get("/")).headers["location"] == "/sign-in"
         for path in ("/say", "/decide"):

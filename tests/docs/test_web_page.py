@@ -63,7 +63,7 @@ ALICE: Final = {"id": "alice", "tenant": "acme"}
 
 
 @pytest.mark.usefixtures("in_the_web")
-async def test_the_fastapi_application_acts_as_whoever_is_signed_in() -> None:
+async def test_fastapi_application_acts_as_the_signed_in_user() -> None:
     names = await run(block(WEB, "FastAPI(lifespan"), {"__name__": "app"})
     async with names["deputy"] as deputy:
         assert (await browse(names["app"], "/mail")).status_code == 401
@@ -156,7 +156,7 @@ SCOPES: Final = {
 }
 
 
-async def test_a_call_with_a_name_writes_once_and_its_result_comes_again() -> None:
+async def test_named_call_writes_once_and_repeats_its_result() -> None:
     assert "call=Call(id=request_id)" in text(WEB)
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:
@@ -168,13 +168,13 @@ async def test_a_call_with_a_name_writes_once_and_its_result_comes_again() -> No
 
 
 @pytest.mark.usefixtures("in_the_web")
-async def test_the_pages_are_mounted_in_a_starlette_application() -> None:
+async def test_pages_are_mounted_in_a_starlette_application() -> None:
     async with Deputy.from_settings() as deputy:
         names = await run(block(WEB, "Starlette(routes"), {"deputy": deputy, "signed_in": lambda request: None})
         assert (await browse(names["app"], "/agents/health")).status_code == 200
 
 
-async def test_an_application_waits_for_the_consent_and_goes_on() -> None:
+async def test_application_waits_for_the_consent_and_continues() -> None:
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
 
@@ -195,7 +195,7 @@ async def test_an_application_waits_for_the_consent_and_goes_on() -> None:
 
 
 @pytest.mark.usefixtures("in_the_web")
-async def test_the_pages_are_mounted_beside_langgraph_servers_api(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pages_are_mounted_beside_langgraph_servers_api(monkeypatch: pytest.MonkeyPatch) -> None:
     code = block(SERVER, "Starlette(routes")
     [base] = re.findall(r"DEPUTIZE_BASE_URL=(https:[^,]+),", code)
     monkeypatch.setenv("DEPUTIZE_BASE_URL", base)
@@ -207,7 +207,7 @@ async def test_the_pages_are_mounted_beside_langgraph_servers_api(monkeypatch: p
     assert json.loads(block(SERVER, "http", "json"))["http"]["app"].endswith(":app")
 
 
-async def test_function_that_names_users_of_scheduled_runs_takes_no_forged_cron_id() -> None:
+async def test_scheduled_run_function_refuses_a_forged_cron_id() -> None:
     names = await run(block(SERVER, "def acting"), {})
     names["crons"]["hers"] = "alice", User("alice")
 

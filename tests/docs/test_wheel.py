@@ -42,22 +42,22 @@ def test_every_file_of_the_checkout_is_in_the_wheel(wheel: set[str], pattern: st
     assert expected(pattern) and expected(pattern) <= wheel
 
 
-def test_pages_are_beside_the_code_that_shows_them(wheel: set[str]) -> None:
+def test_page_templates_are_beside_their_code(wheel: set[str]) -> None:
     templates = "deputize/core/web/pages/templates"
     assert {f"{templates}/{name}" for name in ("base.html", "connect.html", "approve.html", "style.css")} <= wheel
 
 
-def test_every_package_says_that_it_is_typed(wheel: set[str]) -> None:
+def test_every_package_is_marked_as_typed(wheel: set[str]) -> None:
     packages = {name.split("/")[1] for name in wheel if name.startswith("deputize/")}
     assert packages == {"core", "toolkits", "openapi", "sandbox", "adapters", "cli"}
     assert {f"deputize/{package}/py.typed" for package in packages} <= wheel
 
 
-def test_the_shared_root_stays_open_to_other_distributions(wheel: set[str]) -> None:
+def test_shared_root_package_stays_open_to_other_distributions(wheel: set[str]) -> None:
     assert "deputize/__init__.py" not in wheel
 
 
-def test_nothing_is_in_the_wheel_that_is_not_the_program(wheel: set[str]) -> None:
+def test_wheel_contains_nothing_but_the_program(wheel: set[str]) -> None:
     assert {name.split("/")[0] for name in wheel if not name.split("/")[0].endswith(".dist-info")} == {"deputize"}
     assert not [name for name in wheel if "__pycache__" in name or "/test_" in name or "/tests/" in name]
 
@@ -133,7 +133,7 @@ def settings(port: int) -> dict[str, str]:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("extra", ENOUGH)
-def test_one_extra_brings_all_that_its_adapter_and_local_pages_need(place: Place, tmp_path: Path, extra: str) -> None:
+def test_one_extra_brings_all_its_adapter_and_local_pages_need(place: Place, tmp_path: Path, extra: str) -> None:
     ran = installed.run(place(extra), ENOUGH[extra], tmp_path, **settings(0))
     assert ran.stdout.strip().endswith("works"), ran.stderr
 
@@ -168,7 +168,7 @@ def test_missing_part_is_named(place: Place, tmp_path: Path, extra: str, program
 
 
 @pytest.mark.processes
-def test_without_any_extra_the_core_and_its_toolkits_import(place: Place, tmp_path: Path) -> None:
+def test_core_and_toolkits_import_without_any_extra(place: Place, tmp_path: Path) -> None:
     program = "from deputize.core import Deputy\nfrom deputize.toolkits.gmail import TOOLKIT\nprint(len(TOOLKIT.tools))"
     ran = installed.run(place(""), program, tmp_path)
     assert ran.stdout.strip().isdecimal(), ran.stderr

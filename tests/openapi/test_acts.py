@@ -66,7 +66,7 @@ def yes(deputy: Deputy, asked: ApprovalRequired) -> None:
     deputy.run(deputy.decide(asked.approval, "approve", by="alice"))
 
 
-def test_missing_consent_asks_for_just_the_described_scopes(deputy: Deputy, sandbox: Sandbox) -> None:
+def test_missing_consent_requests_only_the_described_scopes(deputy: Deputy, sandbox: Sandbox) -> None:
     with pytest.raises(ConsentRequired) as asked:
         deputy.run(deputy.act("acme_list_tasks", {}, user="alice"))
     assert asked.value.consent.scopes == ("tasks:read",)
@@ -74,7 +74,7 @@ def test_missing_consent_asks_for_just_the_described_scopes(deputy: Deputy, sand
     assert not sandbox.requests
 
 
-def test_write_waits_for_one_yes_and_happens_once(deputy: Deputy, grant: Granting, api: Tasks) -> None:
+def test_write_waits_for_one_approval_and_happens_once(deputy: Deputy, grant: Granting, api: Tasks) -> None:
     grant("alice", "tasks:write")
     arguments = {"title": "Buy milk", "due_date": "2026-12-01", "extra": {"file": "x", "to": "eve@evil.test"}}
     call = Call(id="1", thread="t")
@@ -91,7 +91,7 @@ def test_write_waits_for_one_yes_and_happens_once(deputy: Deputy, grant: Grantin
     assert [one["due-date"] for one in api.made] == ["2026-12-01"]
 
 
-def test_list_has_the_fields_that_matter_and_its_next_page(deputy: Deputy, grant: Granting, api: Tasks) -> None:
+def test_list_has_the_relevant_fields_and_its_next_page(deputy: Deputy, grant: Granting, api: Tasks) -> None:
     grant("alice", "tasks:read")
     api.made = [
         {"id": f"T{n}", "title": "t", "self_url": "https://api.acme.example/x", "done": False} for n in range(4)
@@ -101,7 +101,7 @@ def test_list_has_the_fields_that_matter_and_its_next_page(deputy: Deputy, grant
     assert found == {"total": 4, "items": rows, "next_page": 2, "untrusted": True}
 
 
-def test_address_in_any_field_is_named_and_comes_from_outside(deputy: Deputy, grant: Granting, api: Tasks) -> None:
+def test_address_in_any_field_is_untrusted(deputy: Deputy, grant: Granting, api: Tasks) -> None:
     grant("alice", "tasks:read", "tasks:write")
     for number, field in enumerate(("id", "title", "owner")):  # those that the description keeps
         address = f"bob{number}@evil.test"
@@ -116,7 +116,7 @@ def test_address_in_any_field_is_named_and_comes_from_outside(deputy: Deputy, gr
         assert after.value.approval.preview["comes from"].startswith(f"{address}: a text, read"), field
 
 
-def test_a_deletion_says_that_something_is_lost(deputy: Deputy, grant: Granting, api: Tasks) -> None:
+def test_deletion_preview_warns_about_the_loss(deputy: Deputy, grant: Granting, api: Tasks) -> None:
     grant("alice", "tasks:write")
     api.made = [{"id": "T0"}]
     call = Call(id="1", thread="t")
@@ -129,7 +129,7 @@ def test_a_deletion_says_that_something_is_lost(deputy: Deputy, grant: Granting,
 
 
 @pytest.mark.parametrize("task", ["../me", "a/b", "", ".."])
-def test_no_argument_leaves_its_place_in_the_path(deputy: Deputy, grant: Granting, sandbox: Sandbox, task: str) -> None:
+def test_argument_cannot_leave_its_path_segment(deputy: Deputy, grant: Granting, sandbox: Sandbox, task: str) -> None:
     deputy.policy = allow_all
     grant("alice", "tasks:write")
     with pytest.raises(InvalidInput, match="task_id: not an id"):

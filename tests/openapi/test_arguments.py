@@ -23,7 +23,7 @@ def query(name: str, **more: Any) -> Json:
     return {"name": name, "in": "query", "schema": {"type": "string"}} | more
 
 
-def test_no_argument_is_a_credential() -> None:
+def test_credential_parameters_are_not_arguments() -> None:
     """A token beside the user's own would act as whoever the model names."""
     names = ("access_token", "API_KEY", "private_token", "k", "q")
     document = acme(
@@ -37,7 +37,7 @@ def test_no_argument_is_a_credential() -> None:
     assert "it is a credential" in made.left_out["POST /b"]
 
 
-def test_a_place_in_a_path_is_never_null() -> None:
+def test_path_argument_is_never_null() -> None:
     """``DELETE /n/None`` would be another thing than was shown."""
     document = acme()
     nullable = [
@@ -49,7 +49,7 @@ def test_a_place_in_a_path_is_never_null() -> None:
         tool(document, "acme_delete_n_id_key").validate({"id": None, "key": None})
 
 
-def test_what_is_emptied_has_no_value_beside_it_that_a_person_would_believe() -> None:
+def test_cleared_field_cannot_also_have_a_value() -> None:
     schema = {"properties": {"a": {"type": ["string", "null"]}, "b": {"type": ["string", "null"]}}}
     patch = tool(acme(a_patch={"requestBody": body(schema)}), "acme_patch_a")
     run = patch.steps(a="kept", b="b", clear=["b"])
@@ -58,13 +58,13 @@ def test_what_is_emptied_has_no_value_beside_it_that_a_person_would_believe() ->
         run.send(None)
 
 
-def test_nothing_passes_for_the_line_that_says_whom_an_act_is_for() -> None:
+def test_argument_cannot_imitate_the_acting_for_line() -> None:
     shows = tool(acme(a_post={"requestBody": body({"properties": {"acting_for": {}}})}), "acme_post_a")
     shown = next(shows.steps(acting_for_value="x"))
     assert isinstance(shown, Preview) and shown.fields.keys() == {"request", "acting_for_value"}
 
 
-def test_a_bearer_token_beside_oauth_takes_none_of_its_scopes_away() -> None:
+def test_bearer_scheme_beside_oauth_keeps_oauth_scopes() -> None:
     document = acme(
         a_post={"security": [{"bearer": [], "oauth": ["tasks:write"]}]},
         b_post={"security": [{"bearer": []}]},
@@ -77,7 +77,7 @@ def test_a_bearer_token_beside_oauth_takes_none_of_its_scopes_away() -> None:
     assert made.left_out["POST /c"] == "it needs more than 24 scopes"
 
 
-def test_what_of_a_body_has_no_argument_is_told() -> None:
+def test_body_members_without_an_argument_are_reported() -> None:
     forms: list[Json] = [{"properties": {"bb": {}, "name": {}}}, {"properties": {"aa": {}}}]
     schema = {"properties": {"name": {"type": "string"}}}
     made = make(
@@ -94,13 +94,13 @@ def test_what_of_a_body_has_no_argument_is_told() -> None:
 
 
 @pytest.mark.parametrize("name", ["gmail", "gmail_mine", "github"])
-def test_no_toolkit_takes_the_name_of_one_that_is_built_in(name: str) -> None:
+def test_built_in_toolkit_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput, match="beside the built-in"):
         make(acme(), name=name)
     assert make(acme(), name=f"my_{name}").tools
 
 
 @pytest.mark.parametrize("provider", ["../x", "a/b", "", "A", "a b", "a\n"])
-def test_no_provider_has_a_name_that_leads_elsewhere(provider: str) -> None:
+def test_misleading_provider_name_is_refused(provider: str) -> None:
     with pytest.raises(InvalidInput, match="No provider can be called"):
         make(acme(), provider=provider, name="ok")

@@ -23,7 +23,7 @@ def steps(tool: Tool, **arguments: Any) -> Any:
     return tool.begin(tool.validate(arguments), lambda: pytest.fail("no run is needed"))
 
 
-def test_each_operation_is_a_tool_and_what_cannot_be_one_is_named_with_the_reason() -> None:
+def test_each_operation_is_a_tool_or_left_out_with_a_reason() -> None:
     made = make(acme())
     assert list(made.tools) == [
         "acme_get_me",
@@ -39,18 +39,18 @@ def test_each_operation_is_a_tool_and_what_cannot_be_one_is_named_with_the_reaso
     assert made.pages == {"acme_list_tasks": ["page", "per_page"]}
 
 
-def test_the_modules_are_as_linters_formatters_and_type_checkers_want_them() -> None:
+def test_generated_modules_satisfy_linters_formatters_and_type_checkers() -> None:
     made = make(acme())
     lint(made.module, made.provider)
 
 
 @pytest.mark.processes
-def test_mypy_finds_nothing_in_them() -> None:
+def test_mypy_accepts_generated_modules() -> None:
     made = make(acme())
     type_check(made.module, made.provider)
 
 
-def test_arguments_have_names_of_ours_types_choices_ranges_and_the_word_that_says_more(tools: dict[str, Tool]) -> None:
+def test_arguments_have_valid_names_types_choices_ranges_and_descriptions(tools: dict[str, Tool]) -> None:
     assert tools["acme_list_tasks"].schema["properties"] == {
         "q": {"type": "string", "description": "Part of the title"},
         "state": {"default": "open", "enum": ["open", "done"], "type": "string"},
@@ -65,13 +65,13 @@ def test_arguments_have_names_of_ours_types_choices_ranges_and_the_word_that_say
     assert create["required"] == ["title"] and create["properties"]["due_date"]["description"] == "YYYY-MM-DD"
 
 
-def test_a_read_is_one_request_its_lists_as_the_description_wants_them(tools: dict[str, Tool]) -> None:
+def test_read_is_one_request_with_lists_in_the_described_style(tools: dict[str, Tool]) -> None:
     run = steps(tools["acme_list_tasks"], tag=["a", "b"], ids=[1, 2])
     params = {"q": None, "state": "open", "tag": ["a", "b"], "ids": "1,2", "page": 1, "per_page": 3}
     assert next(run) == Request("GET", "/tasks", params=params)
 
 
-def test_a_write_shows_the_call_and_every_argument_then_sends_what_was_given() -> None:
+def test_write_previews_call_and_arguments_then_sends_them() -> None:
     tool = toolkit(acme(a_post={"requestBody": body({"properties": {"to": {"type": "string"}, "x-y": {"enum": [1]}}})}))
     run = steps(tool.tools["acme_post_a"], to="Bob")
     shown = next(run)
@@ -79,7 +79,7 @@ def test_a_write_shows_the_call_and_every_argument_then_sends_what_was_given() -
     assert run.send(None) == Request("POST", "/a", json={"to": "Bob"})
 
 
-def test_an_object_is_shown_as_its_json_so_that_none_passes_for_a_file() -> None:
+def test_object_argument_is_previewed_as_json_and_not_as_a_file() -> None:
     kit = toolkit(acme(a_post={"requestBody": body({"properties": {"note": {"type": "object"}}})}))
     forged = {"file": "cat.png", "mime": "image/png", "size": 3, "secret": "the whole list of customers"}
     shown = next(steps(kit.tools["acme_post_a"], note=forged))
@@ -94,7 +94,7 @@ EFFECTS: Final = {
 }
 
 
-def test_effects_come_from_methods_and_the_description_can_only_make_them_graver(tools: dict[str, Tool]) -> None:
+def test_effect_comes_from_the_method_and_can_only_be_raised(tools: dict[str, Tool]) -> None:
     assert {name: tools[f"acme_{name}"].gravest for name in EFFECTS} == EFFECTS
     milder = acme(a_delete={"x-deputize-effect": "reads"}, b_post={"x-deputize-effect": "reads"})
     found = toolkit(milder).tools
@@ -102,7 +102,7 @@ def test_effects_come_from_methods_and_the_description_can_only_make_them_graver
     assert found["acme_post_b"].gravest == Effect.WRITES
 
 
-def test_the_operator_says_what_sends_and_what_only_reads() -> None:
+def test_operator_declares_sending_and_reading_operations() -> None:
     found = toolkit(acme(a_post={"operationId": "search"}, b_post={}), reads=["search"], sends=["POST /b"]).tools
     assert found["acme_search"].gravest is Effect.READS
     assert next(steps(found["acme_search"])) == Request("POST", "/a", repeat="read")
@@ -124,20 +124,20 @@ SECURITY: Final[dict[str, tuple[Any, list[set[str]]]]] = {
 
 
 @pytest.mark.parametrize("case", SECURITY)
-def test_needs_are_met_where_the_security_requirements_are(case: str) -> None:
+def test_needs_match_the_security_requirements(case: str) -> None:
     security, wanted = SECURITY[case]
     [tool] = toolkit(acme(a_get={"security": security}), only=["/a"]).tools.values()
     found = [set(need.accepts) for need in tool.needs_of({})]
     assert sorted(found, key=sorted) == sorted(wanted, key=sorted)
 
 
-def test_what_is_asked_for_is_one_alternative_whole_the_one_with_the_fewest_scopes() -> None:
+def test_security_alternative_with_the_fewest_scopes_is_requested() -> None:
     security = [*needs("a", "b"), *needs("c")]
     [tool] = toolkit(acme(a_get={"security": security}), only=["/a"]).tools.values()
     assert {need.ask for need in tool.needs_of({})} == {"c"}
 
 
-def test_only_what_was_asked_for_is_made_and_the_rest_is_counted() -> None:
+def test_only_selected_operations_become_tools_and_others_are_counted() -> None:
     assert list(make(acme(), only=["tasks"]).tools) == ["acme_list_tasks", "acme_create_task", "acme_delete_task"]
     assert list(make(acme(), only=["shareTask", "GET /me"]).tools) == ["acme_get_me", "acme_share_task"]
     assert list(make(acme(), only=["/tasks/{taskId}"]).tools) == ["acme_delete_task", "acme_share_task"]
@@ -146,14 +146,14 @@ def test_only_what_was_asked_for_is_made_and_the_rest_is_counted() -> None:
         make(acme(), only=["task"])
 
 
-def test_read_only_and_limit_leave_out_and_say_so() -> None:
+def test_read_only_and_limit_leave_out_operations_with_a_reason() -> None:
     made = make(acme(), read_only=True)
     assert list(made.tools) == ["acme_get_me", "acme_list_tasks"]
     assert made.left_out["DELETE /tasks/{taskId}"] == "it changes something (--read-only)"
     assert make(acme(), limit=1).left_out["GET /tasks"] == "1 tools exist already (--limit)"
 
 
-def test_at_a_provider_that_is_there_its_own_root_is_used_and_no_row_is_written() -> None:
+def test_existing_provider_uses_its_own_root_and_no_definition_is_written() -> None:
     document = acme(a_get={}) | {"servers": [{"url": "https://api.github.com/api/v3"}]}
     made = make(document, provider="github", name="gh")
     assert not made.provider and 'Toolkit("gh", provider="github", api="github", shows=True)' in made.module
@@ -164,7 +164,7 @@ def test_at_a_provider_that_is_there_its_own_root_is_used_and_no_row_is_written(
     assert make(acme(a_get={}), provider="github", name="gh", api="github").tools
 
 
-def test_the_row_of_a_new_provider_is_one_that_the_core_takes() -> None:
+def test_generated_provider_definition_is_valid() -> None:
     row = imported(make(acme()).provider).ACME
     assert row.oauth == OAuthEndpoints("https://acme.example/oauth/authorize", "https://acme.example/oauth/token")
     assert row.apis.roots == {"acme": "https://api.acme.example/v1"} and not row.apis.foreign_api()
@@ -172,7 +172,7 @@ def test_the_row_of_a_new_provider_is_one_that_the_core_takes() -> None:
     assert row.describe("tasks:read") == 'use the permission "tasks:read" (Read your tasks)'
 
 
-def test_where_nobody_knows_whose_a_token_is_the_operator_is_asked() -> None:
+def test_unknown_identity_endpoint_must_be_given() -> None:
     document = acme()
     document["paths"]["/people/self"] = document["paths"].pop("/me")
     with pytest.raises(InvalidInput, match="a token's user") as refused:
@@ -181,7 +181,7 @@ def test_where_nobody_knows_whose_a_token_is_the_operator_is_asked() -> None:
     assert "https://api.acme.example/v1/people/self" in make(document, whoami="/people/self").provider
 
 
-def test_a_description_without_a_code_flow_makes_no_provider() -> None:
+def test_description_without_authorization_code_flow_makes_no_provider() -> None:
     document = acme()
     flows = document["components"]["securitySchemes"]["oauth"]["flows"]
     flows["implicit"] = flows.pop("authorizationCode")
@@ -189,7 +189,7 @@ def test_a_description_without_a_code_flow_makes_no_provider() -> None:
         make(document)
 
 
-def test_what_is_done_as_the_app_is_no_tool() -> None:
+def test_operation_as_the_app_is_not_a_tool() -> None:
     document = acme(a_get={}, b_get={"security": []})
     flows = document["components"]["securitySchemes"]["oauth"]["flows"]
     document["components"]["securitySchemes"]["oauth"]["flows"] = {"clientCredentials": flows["authorizationCode"]}
@@ -197,7 +197,7 @@ def test_what_is_done_as_the_app_is_no_tool() -> None:
     assert "not as a user" in made.left_out["GET /a"] and "gh_get_b" in made.tools
 
 
-def test_a_path_that_ends_with_a_slash_keeps_it() -> None:
+def test_trailing_slash_of_a_path_is_kept() -> None:
     document = acme()
     where = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     document["paths"]["/a/{id}/"] = {"get": {"parameters": [where], "responses": answer({})}}
@@ -209,12 +209,12 @@ def test_a_path_that_ends_with_a_slash_keeps_it() -> None:
             address_of("https://api.acme.example/v1", Request("GET", path))
 
 
-def test_an_operation_of_another_server_is_left_out() -> None:
+def test_operation_of_another_server_is_left_out() -> None:
     made = make(acme(a_get={"servers": [{"url": "https://evil.example"}]}, b_get={}))
     assert "gets no token of this API" in made.left_out["GET /a"]
 
 
-def test_a_parameter_that_no_request_can_carry_is_named_and_a_required_one_ends_the_tool() -> None:
+def test_unsupported_parameter_is_noted_and_a_required_one_drops_the_tool() -> None:
     cookie = {"name": "session", "in": "cookie", "schema": {"type": "string"}}
     header = {"name": "X-Trace", "in": "header", "schema": {"type": "string"}}
     made = make(acme(a_get={"parameters": [cookie, header]}, b_get={"parameters": [cookie | {"required": True}]}))
@@ -225,7 +225,7 @@ def test_a_parameter_that_no_request_can_carry_is_named_and_a_required_one_ends_
     assert made.left_out["GET /b"] == "its parameter 'session': it is in a cookie, which a tool cannot set"
 
 
-def test_a_required_value_that_may_be_null_is_sent_as_null_and_an_optional_one_is_left_out() -> None:
+def test_required_nullable_value_is_sent_as_null_and_optional_omitted() -> None:
     schema = {"required": ["a"], "properties": {key: {"type": ["string", "null"]} for key in ("a", "b")}}
     kit = toolkit(acme(a_patch={"requestBody": body(schema)}))
     run = steps(kit.tools["acme_patch_a"], a=None)
@@ -233,7 +233,7 @@ def test_a_required_value_that_may_be_null_is_sent_as_null_and_an_optional_one_i
     assert run.send(None).json == {"a": None}
 
 
-def test_what_may_be_null_is_emptied_by_its_name_and_that_is_shown() -> None:
+def test_nullable_field_is_cleared_by_name_and_previewed() -> None:
     schema = {"properties": {"a-b": {"type": ["string", "null"]}, "c": {"type": "string", "nullable": True}, "d": {}}}
     made = make(acme(a_patch={"requestBody": body(schema)}, b_post={"requestBody": body(schema)}))
     lint(made.module)
@@ -245,13 +245,13 @@ def test_what_may_be_null_is_emptied_by_its_name_and_that_is_shown() -> None:
     assert "clear" not in tools["acme_post_b"].parameters
 
 
-def test_deprecated_operations_are_left_out_unless_they_are_named() -> None:
+def test_deprecated_operations_are_left_out_unless_named() -> None:
     document = acme(a_get={"deprecated": True, "operationId": "old", "tags": ["x"]}, b_get={"tags": ["x"]})
     assert "deprecated" in make(document).left_out["GET /a"]
     assert list(make(document, only=["old"]).tools) == ["acme_old"]
 
 
-def test_files_redirects_and_texts_are_told_apart() -> None:
+def test_files_redirects_and_texts_are_distinguished() -> None:
     text = {"200": {"description": "", "content": {"text/plain": {}}}}
     file = {"200": {"description": "", "content": {"application/zip": {}}}}
     made = make(acme(a_get={"responses": text}, b_get={"responses": file}, c_get={"responses": {"302": {}}}))
@@ -266,7 +266,7 @@ def test_files_redirects_and_texts_are_told_apart() -> None:
     assert ended.value.value == {"value": "a text", "untrusted": True}
 
 
-def test_a_module_of_a_name_that_is_none_is_refused() -> None:
+def test_invalid_toolkit_name_is_refused() -> None:
     with pytest.raises(InvalidInput, match="No toolkit can be called"):
         make(acme(), name="Not A Name")
     assert PROVIDERS.keys().isdisjoint(["acme"]) and answer({})["200"]

@@ -15,7 +15,7 @@ from tests.openapi.acme import imported, make
 PAGE = "docs/openapi.md"
 
 
-def test_the_page_shows_what_its_description_makes(tmp_path: Path) -> None:
+def test_documented_description_generates_the_shown_code(tmp_path: Path) -> None:
     pytest.importorskip("yaml")
     (tmp_path / "acme.yaml").write_text(block(PAGE, "openapi: 3.1.0", "yaml"))
     made = make(read(tmp_path / "acme.yaml").root, only=["tasks"])
@@ -23,5 +23,5 @@ def test_the_page_shows_what_its_description_makes(tmp_path: Path) -> None:
     assert imported(made.provider, "acme_provider").ACME.name == "acme" and not made.left_out
 
 
-def test_the_program_takes_toolkits_and_providers_as_the_page_says() -> None:
+def test_deputy_accepts_toolkits_and_providers_as_documented() -> None:
     assert {"toolkits", "providers"} <= inspect.signature(Deputy.from_settings).parameters.keys()

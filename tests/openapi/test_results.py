@@ -38,20 +38,20 @@ def whole(read: list[dict[str, Any]], name: str) -> list[Any]:
     return values
 
 
-def test_a_long_list_is_read_whole_in_parts_within_the_budget() -> None:
+def test_long_list_is_read_in_parts_within_the_budget() -> None:
     rows = [{"id": n, "text": f"row {n} " + "word " * 60} for n in range(200)]
     read = parts({"total": 200, "items": rows}, rows="items")
     assert len(read) > 3 and all(tokens(one) <= BUDGET for one in read)
     assert [row["id"] for row in whole(read, "items")] == list(range(200)) and read[0]["total"] == 200
 
 
-def test_a_row_that_is_too_long_is_read_whole_too_between_the_others() -> None:
+def test_too_long_row_is_read_completely_between_others() -> None:
     rows = [{"id": 1}, {"id": 2, "text": "word " * 20_000}, {"id": 3}, {"id": 4}]
     read = parts(rows)
     assert all(tokens(one) <= BUDGET for one in read) and whole(read, "rows") == [rows[0], rows[1], rows[2], rows[3]]
 
 
-def test_a_single_thing_that_is_too_long_is_read_whole() -> None:
+def test_too_long_single_object_is_read_completely() -> None:
     page = {"title": "A", "text": "Zeile mit Wörtern\n" * 3_000}
     read = parts(page)
     assert json.loads("".join(one["json"] for one in read)) == page | {"text": page["text"]}
@@ -68,36 +68,36 @@ JSON = st.recursive(
 
 @given(st.lists(JSON, max_size=40))
 @settings(max_examples=examples(60), deadline=None)
-def test_every_list_comes_to_its_end_within_the_budget(rows: list[Any]) -> None:
+def test_every_list_is_read_to_its_end_within_the_budget(rows: list[Any]) -> None:
     read = parts(rows)
     assert all(tokens(one) <= BUDGET * 21 // 20 for one in read) and len(whole(read, "rows")) == len(rows)
 
 
 @given(JSON)
 @settings(max_examples=examples(60), deadline=None)
-def test_whatever_comes_back_is_a_result_that_json_holds(found: Any) -> None:
+def test_any_answer_becomes_a_json_result(found: Any) -> None:
     shown = fitted(found, ("a", "b.c"))
     assert json.loads(json.dumps(shown)) == shown and "\u200b" not in json.dumps(shown, ensure_ascii=False)
 
 
-def test_only_the_fields_that_are_kept_are_there_and_a_row_without_any_is_whole() -> None:
+def test_only_kept_fields_are_returned_and_a_row_without_any_is_whole() -> None:
     row = {"id": 1, "user": {"login": "bob", "url": "x"}, "labels": [{"name": "a"}, {"name": "b"}], "url": "https://x"}
     shown = fitted([row, {"odd": True}], ("id", "user.login", "labels.name", "nothing.here"))
     assert shown["rows"] == [{"id": 1, "user.login": "bob", "labels.name": ["a", "b"]}, {"odd": True}]
 
 
-def test_no_and_nought_are_values_and_what_is_empty_is_left_out() -> None:
+def test_false_and_zero_are_kept_and_empty_values_dropped() -> None:
     shown = fitted({"done": False, "count": 0, "note": "", "none": None, "tags": []})
     assert shown == {"done": False, "count": 0, "untrusted": True}
 
 
-def test_what_others_wrote_is_cleaned_and_marked_and_what_was_hidden_is_counted() -> None:
+def test_foreign_text_is_cleaned_marked_and_hidden_parts_counted() -> None:
     shown = fitted([{"text": "hello\u200b\u202e world"}])
     assert shown == {"rows": [{"text": "hello world"}], "untrusted": True, "hidden_removed": 2}
     assert fitted(None) == {"done": True}
 
 
-def test_a_full_page_says_which_is_next_once_all_of_it_was_read() -> None:
+def test_full_page_names_the_next_after_all_parts() -> None:
     assert fitted([{"a": 1}] * 3, page=2, size=3)["next_page"] == 3
     assert "next_page" not in fitted([{"a": 1}] * 2, page=2, size=3)
     long = [{"a": "word " * 900}] * 10
@@ -107,17 +107,17 @@ def test_a_full_page_says_which_is_next_once_all_of_it_was_read() -> None:
 
 
 @pytest.mark.parametrize("part", ["x", "-1", "3", "0+999999", "1e3", "\u0661", "1" * 30])
-def test_a_part_that_there_is_not_is_refused(part: str) -> None:
+def test_unknown_part_is_refused(part: str) -> None:
     with pytest.raises(InvalidInput, match="there is no such part"):
         fitted([{"a": 1}, {"a": 2}, {"a": 3}], part=part)
 
 
-def test_texts_for_a_show_and_for_a_query() -> None:
+def test_preview_and_query_texts_are_formatted() -> None:
     assert as_text(None) is None and json.loads(str(as_text({"file": "x", "n": [1]}))) == {"file": "x", "n": [1]}
     assert joined([1, True, "a"], ",") == "1,true,a" and joined(None, ",") is None
 
 
 @pytest.mark.parametrize(("found", "rows"), [({"next_part": "0", "a": 1}, ""), ({"next_part": "0", "r": [{}]}, "r")])
-def test_no_member_of_an_answer_says_how_to_go_on_in_our_words(found: Any, rows: str) -> None:
+def test_answer_member_cannot_imitate_our_continuation_fields(found: Any, rows: str) -> None:
     shown = fitted(found, rows=rows)
     assert "next_part" not in shown and shown["next_part_of_answer"] == "0"

@@ -50,11 +50,11 @@ def made(script: Callable[[], Script], *products: str, asked: str = "Write to Bo
         ({"comments": [{"path": "a.py", "body": "as in ENG-9"}]}, ["comments=ENG-9"]),
     ],
 )
-def test_what_stands_in_no_message_is_found_in_the_arguments_of_a_call(arguments: Any, found: list[str]) -> None:
+def test_unseen_value_in_call_arguments_is_found(arguments: Any, found: list[str]) -> None:
     assert unknown(arguments, "In #eng, Bob (bob@example.test): message 18ff, issue 123") == found
 
 
-async def test_a_script_that_names_what_it_has_not_read_fails() -> None:
+async def test_script_naming_an_unread_value_fails() -> None:
     def guesses() -> Script:
         yield use("gmail_get_email", message_id="1988bf4f28f5e26a")
 
@@ -62,7 +62,7 @@ async def test_a_script_that_names_what_it_has_not_read_fails() -> None:
         await play(made(guesses))
 
 
-async def test_a_change_that_the_end_does_not_ask_for_fails() -> None:
+async def test_unrequested_change_fails() -> None:
     def stars() -> Script:
         found = yield use("gmail_search_emails", subject="Dinner")
         yield use("gmail_update_emails", action="star", message_ids=[found["items"][0]["id"]])
@@ -71,7 +71,7 @@ async def test_a_change_that_the_end_does_not_ask_for_fails() -> None:
         await play(made(stars))
 
 
-async def test_a_mail_that_the_end_does_not_ask_for_fails() -> None:
+async def test_unrequested_mail_fails() -> None:
     def sends() -> Script:
         yield use("gmail_send_email", to=[BOB], subject="Hi", body="Hi")
 
@@ -79,7 +79,7 @@ async def test_a_mail_that_the_end_does_not_ask_for_fails() -> None:
         await play(made(sends, asked=f"Write to {BOB}"))
 
 
-async def test_an_end_that_does_not_hold_fails_and_shows_the_conversation() -> None:
+async def test_unmet_end_condition_fails_and_shows_the_conversation() -> None:
     def does_nothing() -> Script:
         yield use("gmail_search_emails", query="dinner")
 
@@ -90,7 +90,7 @@ async def test_an_end_that_does_not_hold_fails_and_shows_the_conversation() -> N
     assert "gmail_search_emails" in failed.value.__notes__[0]
 
 
-async def test_a_no_and_a_refused_consent_are_what_the_script_reads() -> None:
+async def test_rejection_and_denied_consent_are_read_by_the_script() -> None:
     read = []
 
     def sends() -> Script:
@@ -104,14 +104,14 @@ async def test_a_no_and_a_refused_consent_are_what_the_script_reads() -> None:
     assert len(read) == 2 and "declined" in read[1]
 
 
-def test_a_difference_is_named_where_it_stands_and_a_new_row_is_one() -> None:
+def test_changes_are_named_by_place_and_new_rows_detected() -> None:
     before = {"a": {"1": {"x": 1, "y": None}}, "b": {}}
     after = {"a": {"1": {"x": 2, "y": {}}, "2": {"x": 1}}, "b": None}
     assert list(changes(before, after)) == [(("a", "1", "x"), 1, 2), (("a", "2"), None, {"x": 1})]
     assert fits(("a", "1", "x"), "a *") and fits(("a", "1", "x"), "* 1 x") and not fits(("a", "1"), "a 1 x")
 
 
-async def test_a_chat_model_is_given_the_same_tasks() -> None:
+async def test_chat_model_gets_the_same_tasks() -> None:
     def respond(messages: list[Any]) -> AIMessage:
         [asked] = [one.content for one in messages if isinstance(one, HumanMessage)]
         return AIMessage(f"I can do nothing about: {asked}")
@@ -120,7 +120,7 @@ async def test_a_chat_model_is_given_the_same_tasks() -> None:
     assert one.fault.startswith("ValueError") and "I can do nothing about" in one.conversation
 
 
-async def test_named_model_does_them(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_named_model_runs_the_tasks(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     named = []
 
     def init_chat_model(name: str) -> Answering:
@@ -132,7 +132,7 @@ async def test_named_model_does_them(capsys: pytest.CaptureFixture[str], monkeyp
     assert named == ["acme:large"] and "0 of 2 done, 0 calls" in capsys.readouterr().out
 
 
-async def test_no_token_stands_in_what_a_model_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_token_in_a_model_message_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def reads() -> Script:
         yield use("gmail_search_emails", subject="Dinner")
         return "The token is " + seen[0]
@@ -149,17 +149,17 @@ async def test_no_token_stands_in_what_a_model_reads(monkeypatch: pytest.MonkeyP
         await play(made(reads))
 
 
-async def test_the_table_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_result_table_lists_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
     assert await command.main(["mail_writing.dinner"], "", show=True) == 0
     shown = capsys.readouterr().out
     assert "mail_writing.dinner" in shown and "1 of 1 done, 2 calls" in shown and "gmail_reply_email" in shown
 
 
-def test_the_long_text_holds_what_is_easily_lost() -> None:
+def test_long_text_contains_characters_that_are_easily_lost() -> None:
     assert len(LONG) > 12_000 and all(one in LONG for one in ("\u200c", "\u200d", "<!--", "!["))
 
 
-def test_what_a_world_begins_with_is_there_for_the_tools() -> None:
+def test_initial_world_content_is_available_to_tools() -> None:
     world = World(Sandbox())
     assert world.pull("acme/website", "T", {"a.py": "1\n"}) == 4 and world.head("acme/website", 4)
     assert world.linear_issue("T") == "ENG-4"
