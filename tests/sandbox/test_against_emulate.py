@@ -271,7 +271,7 @@ def emulate() -> Iterator[Emulate]:
 
 
 @pytest.mark.parametrize("provider", PLAYS)
-async def test_both_answer_in_the_same_shapes_but_for_what_is_known(provider: str, emulate: Emulate) -> None:
+async def test_sandbox_gmail_and_emulate_answer_alike_except_known_gaps(provider: str, emulate: Emulate) -> None:
     sandbox, client = Sandbox(), oauth_client(provider)
     own = {"client_id": CLIENTS[provider].client_id, "client_secret": CLIENTS[provider].client_secret}
     ours = Side(sandbox.transport(), own, sandbox)

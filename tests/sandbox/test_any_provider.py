@@ -63,7 +63,7 @@ async def deputy_at(sandbox: Sandbox, row: Provider) -> Deputy:
     return await build(sandbox, apps=apps(sandbox), providers={**PROVIDERS, "acme": row}, toolkits=[TASKS])
 
 
-async def test_what_a_sandbox_does_not_check_its_rows_do_not_ask_for() -> None:
+async def test_sandboxed_provider_requires_only_checked_features() -> None:
     sandbox, login = Sandbox(), "https://acme.example"
     row = with_fields(
         ACME,
@@ -96,7 +96,7 @@ async def test_what_a_sandbox_does_not_check_its_rows_do_not_ask_for() -> None:
     ],
     ids=["as it is", "basic", "issuer", "bearer", "scopes of the registration"],
 )
-async def test_a_row_is_all_it_takes_to_connect_act_refresh_and_disconnect(row: Provider) -> None:
+async def test_provider_definition_is_enough_to_connect_act_refresh_and_disconnect(row: Provider) -> None:
     sandbox = Sandbox()
     sandbox.play(row, api)
     async with await deputy_at(sandbox, replace(row)) as deputy:
@@ -110,7 +110,7 @@ async def test_a_row_is_all_it_takes_to_connect_act_refresh_and_disconnect(row: 
         assert revoked.upstream == "done" and sandbox.live_tokens()["alice@example.test"] == 0
 
 
-async def test_a_scope_that_was_not_granted_is_refused_as_the_rfc_says() -> None:
+async def test_missing_scope_is_refused_as_in_the_rfc() -> None:
     sandbox = Sandbox()
     sandbox.play(ACME, lambda call: call.need("tasks:admin"))
     async with await deputy_at(sandbox, ACME) as deputy:
@@ -120,7 +120,7 @@ async def test_a_scope_that_was_not_granted_is_refused_as_the_rfc_says() -> None
             await deputy.act("tasks_mine", {}, user="alice")
 
 
-async def test_what_is_played_already_is_not_played_twice() -> None:
+async def test_simulated_provider_cannot_be_added_twice() -> None:
     sandbox = Sandbox()
     sandbox.play(ACME)
     for row in (ACME, replace(ACME, name="google"), replace(ACME, name="other")):
@@ -129,7 +129,7 @@ async def test_what_is_played_already_is_not_played_twice() -> None:
     Sandbox().play(ACME)  # of its own
 
 
-async def test_a_provider_of_the_settings_connects_and_acts(tmp_path: Path) -> None:
+async def test_provider_from_settings_connects_and_acts(tmp_path: Path) -> None:
     described = {
         "label": "Acme",
         "oauth": {
@@ -152,7 +152,7 @@ async def test_a_provider_of_the_settings_connects_and_acts(tmp_path: Path) -> N
         assert (await deputy.act("tasks_mine", {}, user="alice"))["who"] == "alice@example.test"
 
 
-async def test_bug_of_the_played_api_is_a_logged_server_error(
+async def test_bug_in_a_simulated_api_is_a_logged_server_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def broken(call: ApiCall) -> Any:

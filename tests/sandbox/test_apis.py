@@ -46,7 +46,7 @@ class As:
 # ------------------------------------------------------------------ slack
 
 
-async def test_slack_lists_channels_page_by_page_and_hides_what_is_bobs(sandbox: Sandbox) -> None:
+async def test_slack_channels_are_paged_and_bobs_private_ones_hidden(sandbox: Sandbox) -> None:
     me, names, cursor = As(sandbox, "slack", *ALL), [], ""
     for _ in range(10):
         body = await me.slack("conversations.list", types="public_channel,private_channel", limit=2, cursor=cursor)
@@ -61,7 +61,7 @@ async def test_slack_lists_channels_page_by_page_and_hides_what_is_bobs(sandbox:
     assert (await me.slack("conversations.history", channel=BOBS))["error"] == "channel_not_found"
 
 
-async def test_slack_takes_arguments_from_query_form_and_json_and_shows_what_was_posted(sandbox: Sandbox) -> None:
+async def test_slack_arguments_may_be_query_form_or_json(sandbox: Sandbox) -> None:
     me = As(sandbox, "slack", *ALL)
     metadata = {"event_type": "deputize.write", "event_payload": {"key": "k1"}}
     posted = await me.slack("chat.postMessage", channel=ENG, text="Hello", metadata=metadata)
@@ -90,7 +90,7 @@ async def test_slack_refuses_with_200(sandbox: Sandbox, arguments: dict[str, str
     assert sandbox.service("slack") == before
 
 
-async def test_slack_names_the_scope_that_is_missing(sandbox: Sandbox) -> None:
+async def test_slack_names_the_missing_scope(sandbox: Sandbox) -> None:
     me = As(sandbox, "slack", "channels:read")
     reply = await me("POST", "https://slack.com/api/chat.postMessage", json={"channel": ENG, "text": "x"})
     assert reply.status_code == 200 and reply.headers["x-oauth-scopes"] == "channels:read"
@@ -103,7 +103,7 @@ async def test_slack_names_the_scope_that_is_missing(sandbox: Sandbox) -> None:
     assert (await me.slack("conversations.list", types="private_channel"))["needed"] == "groups:read"
 
 
-async def test_slack_knows_no_token_dead_tokens_and_no_such_method(sandbox: Sandbox) -> None:
+async def test_slack_refuses_missing_and_dead_tokens_and_unknown_methods(sandbox: Sandbox) -> None:
     me = As(sandbox, "slack", *ALL)
     assert (await me.slack("no.such"))["error"] == "unknown_method"
     assert (await me.slack("auth.revoke"))["revoked"] is True
@@ -112,7 +112,7 @@ async def test_slack_knows_no_token_dead_tokens_and_no_such_method(sandbox: Sand
     assert (await me.slack("auth.test"))["error"] == "not_authed"
 
 
-async def test_a_refusal_in_200_uses_up_no_switch_for_lost_replies(sandbox: Sandbox) -> None:
+async def test_slack_refusal_in_200_uses_up_no_lost_reply_switch(sandbox: Sandbox) -> None:
     me = As(sandbox, "slack", *ALL)
     sandbox.switches.drop_after_commit.append("/api/chat.postMessage")
     assert (await me.slack("chat.postMessage", channel=ENG))["error"] == "no_text"
@@ -152,7 +152,7 @@ async def test_github_hides_what_a_token_cannot_see(sandbox: Sandbox) -> None:
     assert (await bare("POST", GARDEN, json={"title": "no"})).headers["x-accepted-oauth-scopes"] == "public_repo, repo"
 
 
-async def test_github_refuses_a_bad_issue_an_archived_repository_and_no_or_a_bad_token(sandbox: Sandbox) -> None:
+async def test_github_refuses_bad_issues_archived_repositories_and_bad_tokens(sandbox: Sandbox) -> None:
     me = As(sandbox, "github", "repo")
     untitled = await me("POST", GARDEN, json={"body": "x"})
     assert (untitled.status_code, untitled.json()["errors"][0]["field"]) == (422, "title")
@@ -164,7 +164,7 @@ async def test_github_refuses_a_bad_issue_an_archived_repository_and_no_or_a_bad
     assert (await me("GET", GARDEN)).json()["message"] == "Requires authentication"
 
 
-async def test_a_github_app_works_where_it_is_installed_only(sandbox: Sandbox) -> None:
+async def test_github_app_works_only_where_it_is_installed(sandbox: Sandbox) -> None:
     me = As(sandbox, "github_app")
     found = (await me("GET", "https://api.github.com/user/installations")).json()["installations"]
     assert [row["account"]["login"] for row in found] == ["acme", "alice"] and found[0]["permissions"][
@@ -183,7 +183,7 @@ fragment I on Issue { id identifier title creator { email } }"""
 TEAM = stable_id("team", "ENG")
 
 
-async def test_linear_lists_issues_page_by_page_and_hides_what_is_bobs(sandbox: Sandbox) -> None:
+async def test_linear_issues_are_paged_and_bobs_private_ones_hidden(sandbox: Sandbox) -> None:
     me = As(sandbox, "linear", "read")
     query = """query($n: Int!, $a: String) {
         issues(first: $n, after: $a) { nodes { identifier } pageInfo { hasNextPage endCursor } }
@@ -201,7 +201,7 @@ async def test_linear_lists_issues_page_by_page_and_hides_what_is_bobs(sandbox: 
     assert (await me.graphql(mine))["data"]["issues"]["nodes"] == [{"identifier": "OPS-1"}]
 
 
-async def test_linear_creates_an_issue_once_for_an_id(sandbox: Sandbox) -> None:
+async def test_linear_creates_an_issue_once_per_id(sandbox: Sandbox) -> None:
     me = As(sandbox, "linear", "read", "issues:create")
     given = {"id": "c75bff3a-a0ba-49e9-815c-90eceef797aa", "teamId": TEAM, "title": "Once"}
     made = (await me.graphql(CREATE, input=given))["data"]["issueCreate"]
@@ -234,7 +234,7 @@ async def test_linear_refuses_with_errors(sandbox: Sandbox, query: str, code: st
 @pytest.mark.parametrize(
     "document", ["", "{", "}", "{ a(b: ) }", "{ ...f } fragment f on X { ...f }", "{ ...x }", "{a} {b}", "{ ~ }"]
 )
-def test_a_document_that_is_none_is_unreadable(document: str) -> None:
+def test_invalid_graphql_document_is_refused(document: str) -> None:
     with pytest.raises(InvalidDocument):
         read_document(document, {})
 
@@ -242,7 +242,7 @@ def test_a_document_that_is_none_is_unreadable(document: str) -> None:
 # ------------------------------------------------------------------ salesforce
 
 
-async def test_salesforce_answers_queries_and_keeps_tasks_to_their_owners(sandbox: Sandbox) -> None:
+async def test_salesforce_answers_queries_and_limits_tasks_to_their_owners(sandbox: Sandbox) -> None:
     me = As(sandbox, "salesforce", "api")
     body = await me.soql(
         "SELECT Id, Name FROM Account WHERE Industry = 'Retail' AND Name LIKE 'North%' ORDER BY Name LIMIT 5"
@@ -287,7 +287,7 @@ async def test_salesforce_refuses_with_a_list(
     assert (reply.status_code, reply.json()[0]["errorCode"]) == (status, code)
 
 
-async def test_salesforce_needs_the_scope_api_and_says_session_for_everything(sandbox: Sandbox) -> None:
+async def test_salesforce_needs_the_api_scope_and_refuses_dead_sessions(sandbox: Sandbox) -> None:
     me = As(sandbox, "salesforce", "openid")
     narrow = await me("GET", f"{DATA}/query", params={"q": "SELECT Id FROM Account"})
     assert (narrow.status_code, narrow.json()[0]["errorCode"]) == (401, "INVALID_SESSION_ID")
@@ -296,6 +296,6 @@ async def test_salesforce_needs_the_scope_api_and_says_session_for_everything(sa
     assert (await me.http.get("https://acme.my.salesforce.com/services/data")).json()[0]["version"] == "64.0"
 
 
-def test_the_ids_of_all_apps_differ() -> None:
+def test_client_ids_of_all_apps_differ() -> None:
     apps = [*slack.APPS, *github.APPS, *linear.APPS, *salesforce.APPS]
     assert len({app.client_id for app in apps}) == len(apps) == 6

@@ -54,7 +54,7 @@ def connect_site(sandbox: Sandbox, link: str) -> Site:
     return Site(pages, sandbox)
 
 
-async def test_allow_goes_through_our_page_and_the_providers_to_the_last_one(app: TestApp, sandbox: Sandbox) -> None:
+async def test_allow_passes_our_page_and_the_providers_to_the_last_one(app: TestApp, sandbox: Sandbox) -> None:
     flow = app.flow("readonly", redirect_uri=f"{OURS}/callback/google")
     site = connect_site(sandbox, flow.link)
     done = await Browser(site, base_url=OURS).allow("/connect/t1")
@@ -67,35 +67,35 @@ async def test_allow_goes_through_our_page_and_the_providers_to_the_last_one(app
     assert reply.status_code == 200
 
 
-async def test_deny_goes_the_same_way_and_says_no(app: TestApp, sandbox: Sandbox) -> None:
+async def test_deny_passes_the_same_pages_and_returns_access_denied(app: TestApp, sandbox: Sandbox) -> None:
     site = connect_site(sandbox, app.flow("readonly", redirect_uri=f"{OURS}/callback/google").link)
     done = await Browser(site, base_url=OURS).deny("/connect/t1")
     assert "Connected" in done.text
     assert site.seen[-1].url.params["error"] == "access_denied"
 
 
-async def test_instant_answer_of_a_provider_ends_the_way_without_a_press(app: TestApp, sandbox: Sandbox) -> None:
+async def test_instant_provider_answer_needs_no_button_press(app: TestApp, sandbox: Sandbox) -> None:
     sandbox.switches.deny = True
     site = connect_site(sandbox, app.flow("readonly", redirect_uri=f"{OURS}/callback/google").link)
     await Browser(site, base_url=OURS).allow("/connect/t1")
     assert [request.url.path for request in site.seen] == ["/connect/t1", "/go", "/callback/google"]
 
 
-async def test_allow_chooses_the_account_and_unticks(app: TestApp, sandbox: Sandbox) -> None:
+async def test_allow_selects_the_account_and_unticks_scopes(app: TestApp, sandbox: Sandbox) -> None:
     flow = app.flow("readonly", "send")
     done = await app.consent(flow, as_=BOB, untick=["gmail.send"])
     assert GMAIL + "send" not in callback(done)["scope"]
     assert [seen.who for seen in sandbox.requests if seen.method == "POST"] == [BOB]
 
 
-async def test_an_account_or_scope_that_is_not_on_the_page_is_an_error(app: TestApp) -> None:
+async def test_account_or_scope_missing_from_the_page_is_an_error(app: TestApp) -> None:
     with pytest.raises(LookupError, match=r"eve@example\.test"):
         await app.consent(app.flow("readonly"), as_="eve@example.test")
     with pytest.raises(LookupError, match=r"gmail\.send"):
         await app.consent(app.flow("readonly"), untick=["gmail.send"])
 
 
-async def test_cookies_are_kept_by_host_and_path_and_deleted_when_told() -> None:
+async def test_cookies_are_stored_by_host_and_path_and_deleted_on_expiry() -> None:
     pages = {
         "/set": to("/see", cookies=("a=1; Path=/", "b=2; Path=/see", "c=3; Path=/other")),
         "/see": page("ok"),
@@ -114,7 +114,7 @@ async def test_cookies_are_kept_by_host_and_path_and_deleted_when_told() -> None
     assert browser.cookies.names("deputy.example.test") == {"c"}
 
 
-async def test_a_secure_cookie_is_kept_but_travels_over_https_only() -> None:
+async def test_secure_cookie_is_stored_and_sent_over_https_only() -> None:
     site = Site({"/set": to("/see", cookies=("__Host-a=1; Path=/; Secure",)), "/see": page("ok")})
     browser = Browser(site, base_url="http://127.0.0.1:8765")
     await browser.open("/set")
@@ -122,7 +122,7 @@ async def test_a_secure_cookie_is_kept_but_travels_over_https_only() -> None:
     assert browser.cookies.names("127.0.0.1") == {"__Host-a"}
 
 
-async def test_redirects_after_a_form_become_gets_unless_they_must_repeat() -> None:
+async def test_redirect_after_a_form_becomes_a_get_unless_307_or_308() -> None:
     form = '<form method="post" action="{}"><input name="x" value="1"></form>'
     pages = {
         "/one": page(form.format("/303")),
@@ -140,14 +140,14 @@ async def test_redirects_after_a_form_become_gets_unless_they_must_repeat() -> N
     assert ends == [("GET", b""), ("POST", b"x=1")]
 
 
-async def test_redirects_without_end_are_cut_off() -> None:
+async def test_endless_redirects_are_cut_off() -> None:
     site = Site({"/loop": to("/loop")})
     with pytest.raises(LookupError, match="redirects"):
         await Browser(site, base_url=OURS).open("/loop")
     assert len(site.seen) == 10
 
 
-async def test_forms_send_what_a_browser_would() -> None:
+async def test_form_sends_what_a_browser_would() -> None:
     html = """<form action="/end"><input name="t" value="a b"><input type="checkbox" name="c" value="1" checked>
       <input type="checkbox" name="c" value="2"><input type="radio" name="r" value="x"><input name="gone" disabled>
       <select name="s"><option value="o1"><option value="o2" selected></select><textarea name="m">two
@@ -167,7 +167,7 @@ lines &amp; more</textarea><button name="b" value="1">Go</button><input type="su
 
 
 @pytest.mark.parametrize(("policy", "origin"), [("", OURS), ("same-origin", OURS), ("no-referrer", "null")])
-async def test_a_form_tells_its_origin_as_browsers_do(policy: str, origin: str) -> None:
+async def test_form_sends_its_origin_like_a_browser(policy: str, origin: str) -> None:
     site = Site({"/f": page('<form method="post" action="/end"></form>', referrer_policy=policy), "/end": page("end")})
     browser = Browser(site, base_url=OURS)
     opened = await browser.open("/f")
@@ -175,7 +175,7 @@ async def test_a_form_tells_its_origin_as_browsers_do(policy: str, origin: str) 
     assert site.seen[-1].headers["origin"] == origin
 
 
-async def test_a_page_shows_no_secret_in_its_repr(app: TestApp) -> None:
+async def test_page_repr_shows_no_secret(app: TestApp) -> None:
     flow = app.flow("readonly")
     done = await app.consent(flow)
     assert callback(done)["code"] not in repr(done) and flow.state not in repr(done)
@@ -183,7 +183,7 @@ async def test_a_page_shows_no_secret_in_its_repr(app: TestApp) -> None:
     assert flow.state not in repr(hidden.forms)
 
 
-async def test_the_browser_logs_no_address(app: TestApp, caplog: pytest.LogCaptureFixture) -> None:
+async def test_browser_logs_no_address(app: TestApp, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     flow = app.flow("readonly")
     await app.consent(flow, as_=ALICE)

@@ -59,7 +59,7 @@ def bob(sandbox: Sandbox) -> Calendar:
 
 
 @pytest.mark.counterpart
-def test_verbs_paths_queries_and_scopes_are_those_of_googles_own_document() -> None:
+def test_calendar_methods_match_googles_discovery_document() -> None:
     found = importlib.util.find_spec("googleapiclient") is not None
     require("google-api-python-client", found, "pip install google-api-python-client")
     document = Discovery.of("calendar.v3")
@@ -78,7 +78,7 @@ def test_verbs_paths_queries_and_scopes_are_those_of_googles_own_document() -> N
 
 
 @pytest.mark.counterpart
-def test_the_bodies_are_those_of_googles_own_document() -> None:
+def test_calendar_bodies_match_googles_discovery_document() -> None:
     require("google-api-python-client", importlib.util.find_spec("googleapiclient") is not None, "pip install it")
     schemas = Discovery.of("calendar.v3")._document["schemas"]
     for name, fields in SCHEMAS.items():
@@ -117,7 +117,7 @@ def test_the_bodies_are_those_of_googles_own_document() -> None:
         ({"conferenceData": {"createRequest": {}}}, {"conferenceDataVersion": "1"}),
     ],
 )
-async def test_what_google_would_refuse_is_refused(
+async def test_calendar_refuses_bodies_google_would_refuse(
     alice: Calendar, sandbox: Sandbox, change: dict[str, Any], query: dict[str, str]
 ) -> None:
     before = sandbox.service("calendar")
@@ -140,11 +140,11 @@ async def test_what_google_would_refuse_is_refused(
         {"timeZone": "Mars/X"},
     ],
 )
-async def test_a_list_that_google_would_refuse_is_refused(alice: Calendar, query: dict[str, str]) -> None:
+async def test_calendar_refuses_lists_google_would_refuse(alice: Calendar, query: dict[str, str]) -> None:
     assert (await alice.send("GET", EVENTS, **query)).status_code == 400
 
 
-async def test_an_id_is_good_once_even_after_its_event_is_gone(alice: Calendar) -> None:
+async def test_event_id_is_usable_once_even_after_deletion(alice: Calendar) -> None:
     await alice.ok("POST", EVENTS, {**PLAN, "id": "0123456789"})
     again = await alice.send("POST", EVENTS, {**PLAN, "id": "0123456789"})
     assert again.status_code == 409 and again.json()["error"]["errors"][0]["reason"] == "duplicate"
@@ -154,7 +154,7 @@ async def test_an_id_is_good_once_even_after_its_event_is_gone(alice: Calendar) 
     assert (await alice.send("POST", EVENTS, {**PLAN, "id": "0123456789"})).status_code == 409
 
 
-async def test_a_change_over_something_newer_is_refused(alice: Calendar) -> None:
+async def test_outdated_change_of_an_event_is_refused(alice: Calendar) -> None:
     made = await alice.ok("POST", EVENTS, PLAN)
     url = f"{EVENTS}/{made['id']}"
     await alice.ok("PATCH", url, {"location": "Here"}, headers={"if-match": made["etag"]})
@@ -169,7 +169,7 @@ async def test_a_change_over_something_newer_is_refused(alice: Calendar) -> None
     assert "location" not in cleared and cleared["start"]["timeZone"] == "Asia/Kolkata"
 
 
-async def test_an_invitation_is_on_both_calendars_and_answers_come_back(alice: Calendar, bob: Calendar) -> None:
+async def test_invitation_is_on_both_calendars_and_responses_return(alice: Calendar, bob: Calendar) -> None:
     made = await alice.ok(
         "POST", EVENTS, {**PLAN, "attendees": [{"email": BOB}, {"email": "c@x.test"}]}, sendUpdates="all"
     )
@@ -189,7 +189,7 @@ async def test_an_invitation_is_on_both_calendars_and_answers_come_back(alice: C
     assert (await alice.ok("GET", url))["status"] == "confirmed"
 
 
-async def test_a_series_has_occurrences_and_each_may_differ(alice: Calendar) -> None:
+async def test_series_has_occurrences_that_may_differ(alice: Calendar) -> None:
     body = {**PLAN, "recurrence": ["RRULE:FREQ=DAILY;COUNT=3"]}
     made = await alice.ok("POST", EVENTS, body)
     url = f"{EVENTS}/{made['id']}"
@@ -210,7 +210,7 @@ async def test_a_series_has_occurrences_and_each_may_differ(alice: Calendar) -> 
     assert first["status"] == "confirmed"
 
 
-async def test_pages_hold_everything_once(alice: Calendar) -> None:
+async def test_event_pages_contain_everything_once(alice: Calendar) -> None:
     query = {"singleEvents": "true", "timeMin": "2026-11-23T00:00:00Z", "timeMax": "2026-12-12T00:00:00Z"}
     whole = await alice.ok("GET", EVENTS, **query)
     assert whole["timeZone"] == "Europe/Berlin" and whole["accessRole"] == "owner" and "nextSyncToken" in whole
@@ -224,7 +224,7 @@ async def test_pages_hold_everything_once(alice: Calendar) -> None:
     assert ids == [one["id"] for one in whole["items"]] and len(ids) > 8
 
 
-async def test_strangers_are_told_nothing_and_colleagues_only_when(alice: Calendar) -> None:
+async def test_calendar_details_are_hidden_and_colleagues_see_free_busy(alice: Calendar) -> None:
     assert (await alice.send("GET", f"/calendars/{BOB}/events")).status_code == 404
     assert (await alice.send("GET", f"{EVENTS}/dentist0001")).status_code == 404
     body = {
@@ -240,7 +240,7 @@ async def test_strangers_are_told_nothing_and_colleagues_only_when(alice: Calend
     assert (await alice.send("POST", "/freeBusy", long)).status_code == 400
 
 
-async def test_sharing_opens_a_calendar_as_far_as_the_role_goes(alice: Calendar, bob: Calendar) -> None:
+async def test_sharing_opens_a_calendar_as_far_as_the_role_allows(alice: Calendar, bob: Calendar) -> None:
     rule = {"role": "freeBusyReader", "scope": {"type": "user", "value": ALICE}}
     await bob.ok("POST", "/calendars/primary/acl", rule)
     url = f"/calendars/{BOB}/events"
@@ -276,7 +276,7 @@ async def test_method_is_refused_exactly_when_its_scopes_lack_the_granted(sandbo
             assert reply.headers["www-authenticate"].startswith(REALM)
 
 
-async def test_the_scopes_of_own_calendars_do_not_open_others(sandbox: Sandbox) -> None:
+async def test_own_calendar_scopes_do_not_open_others(sandbox: Sandbox) -> None:
     own = Calendar(sandbox, ALICE, "events.owned")
     await own.ok("GET", EVENTS)
     assert (await own.send("GET", "/calendars/bobs-travel@group.calendar.google.com/events")).status_code == 403
@@ -284,7 +284,7 @@ async def test_the_scopes_of_own_calendars_do_not_open_others(sandbox: Sandbox) 
     assert "Stand-up" not in (await busy.send("GET", EVENTS)).text
 
 
-async def test_calendars_outlive_a_restart(tmp_path: Any) -> None:
+async def test_calendars_survive_a_restart(tmp_path: Any) -> None:
     file = tmp_path / "sandbox.json"
     first = Sandbox(state=file, clock=Clock())
     made = await Calendar(first).ok("POST", EVENTS, PLAN)
@@ -294,7 +294,7 @@ async def test_calendars_outlive_a_restart(tmp_path: Any) -> None:
     assert (await Calendar(second).send("GET", f"{EVENTS}/{made['id']}")).status_code == 404
 
 
-async def test_nothing_else_is_served_at_that_host(alice: Calendar) -> None:
+async def test_calendar_host_serves_nothing_else(alice: Calendar) -> None:
     for method, path in (("GET", "/colors"), ("DELETE", "/calendars/primary"), ("POST", "/calendars/primary/clear")):
         assert (await alice.send(method, path)).status_code == 404
     assert (await alice.http.get(EVENTS)).status_code == 401

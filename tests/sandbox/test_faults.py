@@ -48,13 +48,13 @@ def made(name: str) -> Any:
     return make(NOW) if "now" in inspect.signature(make).parameters else make()
 
 
-def test_every_fault_of_the_module_is_a_row_of_the_table() -> None:
+def test_every_fault_is_in_the_table() -> None:
     public = {name for name, one in inspect.getmembers(faults, inspect.isfunction) if not name.startswith("_")}
     assert public == set(NAMED.values())
 
 
 @pytest.mark.parametrize(("row", "name"), NAMED.items())
-def test_a_fault_says_what_its_row_says(row: str, name: str) -> None:
+def test_fault_answers_as_its_row_says(row: str, name: str) -> None:
     status, headers, body = made(name)
     wanted = ROWS[row]
     told = {key.lower(): value for key, value in headers.items()}
@@ -69,7 +69,7 @@ def test_a_fault_says_what_its_row_says(row: str, name: str) -> None:
         assert body == json.loads(wanted["body"])
 
 
-async def test_a_fault_is_answered_once_instead_of_acting(sandbox: Sandbox) -> None:
+async def test_fault_is_answered_once_instead_of_acting(sandbox: Sandbox) -> None:
     me, place = As(sandbox, "github", "repo"), "https://api.github.com/repos/alice/garden/issues"
     sandbox.switches.faults["POST", "/repos/"] = [faults.github_secondary_limit(), faults.github_sso_required()]
     before = sandbox.service("github")

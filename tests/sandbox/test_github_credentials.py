@@ -21,7 +21,7 @@ async def post(sandbox: Sandbox, content: Any, **headers: str) -> httpx.Response
 
 
 @pytest.mark.parametrize("provider", ["github", "github_app"])
-async def test_tokens_end_for_whoever_has_found_them(sandbox: Sandbox, provider: str) -> None:
+async def test_leaked_github_tokens_can_be_revoked_by_anybody(sandbox: Sandbox, provider: str) -> None:
     async with visitor(sandbox) as people:
         assert await people.connect(provider) == "granted"
         grant = await people.grant(provider)
@@ -41,10 +41,10 @@ async def test_tokens_end_for_whoever_has_found_them(sandbox: Sandbox, provider:
         ({"credentials": ["gho_x"] * MAX_TOKENS}, 202),
     ],
 )
-async def test_what_is_no_list_of_tokens_is_refused(sandbox: Sandbox, content: Any, status: int) -> None:
+async def test_invalid_token_list_is_refused(sandbox: Sandbox, content: Any, status: int) -> None:
     assert (await post(sandbox, content)).status_code == status
 
 
-async def test_whoever_says_who_they_are_is_refused(sandbox: Sandbox) -> None:
+async def test_authenticated_credential_revocation_is_refused(sandbox: Sandbox) -> None:
     for says in ("Bearer gho_x", "Basic eDp5", "x"):
         assert (await post(sandbox, {"credentials": ["gho_x"]}, authorization=says)).status_code == 403

@@ -13,19 +13,19 @@ async def settings(app: TestApp) -> Gmail:
     return await app.gmail("settings.basic")
 
 
-async def test_labels_are_listed_with_their_kind(alice: Gmail) -> None:
+async def test_labels_are_listed_with_their_type(alice: Gmail) -> None:
     rows = {row["id"]: row for row in (await alice.get("/labels"))["labels"]}
     assert rows["INBOX"] == {"id": "INBOX", "name": "INBOX", "type": "system"}
     assert (rows["Label_2"]["name"], rows["Label_2"]["type"]) == ("Receipts/2026", "user")
 
 
-async def test_a_label_counts_its_mails_and_threads(alice: Gmail) -> None:
+async def test_label_counts_its_mails_and_threads(alice: Gmail) -> None:
     inbox = await alice.get("/labels/INBOX")
     assert (inbox["messagesTotal"], inbox["messagesUnread"], inbox["threadsUnread"]) == (13, 3, 3)
     assert (await alice.get("/labels/Label_1"))["messagesTotal"] == 1
 
 
-async def test_a_label_is_made_renamed_and_deleted_while_its_mails_stay(alice: Gmail) -> None:
+async def test_label_is_created_renamed_and_deleted_while_its_mails_stay(alice: Gmail) -> None:
     made = await alice.post("/labels", {"name": "Friends", "labelListVisibility": "labelHide"})
     assert (made["id"], made["labelListVisibility"], made["type"]) == ("Label_3", "labelHide", "user")
     (id,) = await alice.ids("subject:dinner")
@@ -37,7 +37,7 @@ async def test_a_label_is_made_renamed_and_deleted_while_its_mails_stay(alice: G
     assert (await alice.send("DELETE", f"/labels/{made['id']}")).status_code == 404
 
 
-async def test_label_names_are_unique_without_regard_to_case(alice: Gmail) -> None:
+async def test_label_names_are_unique_case_insensitively(alice: Gmail) -> None:
     reply = await alice.send("POST", "/labels", {"name": "tRaVeL"})
     assert (reply.status_code, reply.json()["error"]["message"]) == (409, "Label name exists or conflicts")
     assert (await alice.send("PATCH", "/labels/Label_2", {"name": "travel"})).status_code == 409
@@ -45,7 +45,7 @@ async def test_label_names_are_unique_without_regard_to_case(alice: Gmail) -> No
 
 
 @pytest.mark.parametrize("name", ["", "  ", "Inbox", None, 7])
-async def test_a_name_that_no_label_can_have_is_refused(alice: Gmail, name: object) -> None:
+async def test_invalid_label_name_is_refused(alice: Gmail, name: object) -> None:
     assert (await alice.send("POST", "/labels", {"name": name})).status_code == 400
 
 
@@ -55,7 +55,7 @@ async def test_system_labels_cannot_be_changed(alice: Gmail) -> None:
     assert (await alice.send("GET", "/labels/Label_77")).status_code == 404
 
 
-async def test_out_of_office_is_replaced_as_a_whole(settings: Gmail) -> None:
+async def test_out_of_office_settings_are_replaced_as_a_whole(settings: Gmail) -> None:
     assert await settings.get("/settings/vacation") == {"enableAutoReply": False}
     wanted = {"enableAutoReply": True, "responseSubject": "Away", "startTime": "1795528800000"}
     assert (await settings.send("PUT", "/settings/vacation", wanted)).json() == wanted
@@ -63,7 +63,7 @@ async def test_out_of_office_is_replaced_as_a_whole(settings: Gmail) -> None:
     assert (await settings.send("PUT", "/settings/vacation", {"away": True})).status_code == 400
 
 
-async def test_a_filter_is_made_once_and_deleted(settings: Gmail) -> None:
+async def test_filter_is_created_once_and_deleted(settings: Gmail) -> None:
     assert await settings.get("/settings/filters") == {}
     wanted = {"criteria": {"from": "news@shop.example.test"}, "action": {"removeLabelIds": ["INBOX"]}}
     made = await settings.post("/settings/filters", wanted)
@@ -73,18 +73,18 @@ async def test_a_filter_is_made_once_and_deleted(settings: Gmail) -> None:
     assert (await settings.send("DELETE", f"/settings/filters/{made['id']}")).status_code == 404
 
 
-async def test_a_filter_without_purpose_or_with_unknown_parts_is_refused(settings: Gmail) -> None:
+async def test_filter_without_purpose_or_with_unknown_fields_is_refused(settings: Gmail) -> None:
     criteria = {"from": "x@example.test"}
     for wanted in ({}, {"criteria": criteria}, {"criteria": criteria, "action": {"addLabelIds": ["Label_77"]}}):
         assert (await settings.send("POST", "/settings/filters", wanted)).status_code == 400
 
 
-async def test_forwarding_is_off_and_has_no_addresses(settings: Gmail) -> None:
+async def test_forwarding_is_off_without_addresses(settings: Gmail) -> None:
     assert await settings.get("/settings/autoForwarding") == {"enabled": False}
     assert await settings.get("/settings/forwardingAddresses") == {}
 
 
-async def test_an_alias_takes_a_signature(settings: Gmail) -> None:
+async def test_alias_accepts_a_signature(settings: Gmail) -> None:
     rows = (await settings.get("/settings/sendAs"))["sendAs"]
     assert [(row["sendAsEmail"], row.get("isPrimary", False)) for row in rows] == [
         (ALICE, True),

@@ -18,14 +18,14 @@ async def the(gmail: Gmail, q: str) -> str:
     return id
 
 
-async def test_the_profile_counts_what_is_there(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_profile_counts_mails_and_threads(alice: Gmail, sandbox: Sandbox) -> None:
     mails = sandbox.mailbox(ALICE).mails()
     profile = await alice.get("/profile")
     assert profile["emailAddress"] == ALICE and profile["messagesTotal"] == len(mails)
     assert profile["threadsTotal"] == len(mails) - 1 and profile["historyId"].isdecimal()
 
 
-async def test_listing_goes_page_by_page_without_gaps_or_repeats(alice: Gmail) -> None:
+async def test_listing_is_paged_without_gaps_or_repeats(alice: Gmail) -> None:
     everything, token, pages = await alice.ids(), "", 0
     found: list[str] = []
     while pages == 0 or token:
@@ -37,12 +37,12 @@ async def test_listing_goes_page_by_page_without_gaps_or_repeats(alice: Gmail) -
     assert (await alice.send("GET", "/messages", maxResults="many")).status_code == 400
 
 
-async def test_an_empty_result_has_no_list_at_all(alice: Gmail) -> None:
+async def test_empty_result_has_no_list(alice: Gmail) -> None:
     assert await alice.get("/messages", q="nothinglikethis") == {"resultSizeEstimate": 0}
     assert await alice.get("/threads", q="nothinglikethis") == {"resultSizeEstimate": 0}
 
 
-async def test_the_four_formats_show_as_much_as_they_should(alice: Gmail) -> None:
+async def test_four_formats_show_their_documented_fields(alice: Gmail) -> None:
     id = await the(alice, "subject:dinner")
     minimal = await alice.get(f"/messages/{id}", format="minimal")
     assert minimal["labelIds"] == ["IMPORTANT", "UNREAD", "INBOX", "CATEGORY_PERSONAL"]
@@ -60,7 +60,7 @@ async def test_the_four_formats_show_as_much_as_they_should(alice: Gmail) -> Non
     assert (await alice.send("GET", f"/messages/{id}", format="fancy")).status_code == 400
 
 
-async def test_attachments_are_fetched_by_ids_that_change_at_every_look(alice: Gmail) -> None:
+async def test_attachments_are_fetched_by_ids_that_change_per_read(alice: Gmail) -> None:
     id = await the(alice, "subject:invoice")
     first, second = [(await alice.get(f"/messages/{id}"))["payload"]["parts"] for _ in range(2)]
     assert [part["filename"] for part in first] == ["", "invoice-1042.pdf", "items.csv"]
@@ -93,7 +93,7 @@ async def test_nested_parts_have_dotted_numbers(alice: Gmail, sandbox: Sandbox) 
     assert payload["parts"][2]["parts"][0]["partId"] == "2.0"
 
 
-async def test_headers_come_decoded_and_bodies_in_their_own_charset(alice: Gmail) -> None:
+async def test_headers_are_decoded_and_bodies_keep_their_charset(alice: Gmail) -> None:
     german = await alice.get(f"/messages/{await the(alice, 'gesperrt')}")
     assert header(german, "Subject") == "Grüße aus Köln"
     assert "Schöne" in unwrapped(german["payload"]["body"]["data"]).decode("iso-8859-1")
@@ -122,7 +122,7 @@ async def test_broken_mails_can_be_listed_searched_and_read(alice: Gmail, sandbo
     assert unwrapped((await alice.get(f"/messages/{mail.id}", format="raw"))["raw"]) == raw
 
 
-async def test_a_snippet_is_short_and_escaped(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_snippet_is_short_and_escaped(alice: Gmail, sandbox: Sandbox) -> None:
     message = EmailMessage()
     message.set_content('<style>p{color:red}</style><p>Tom &amp; "Ann\'s"</p> ' + "long " * 100, subtype="html")
     mail = sandbox.mailbox(ALICE).add(message)
@@ -139,13 +139,13 @@ async def test_labels_are_added_and_removed(alice: Gmail) -> None:
 
 
 @pytest.mark.parametrize("label", ["SENT", "DRAFT", "Label_77", 7])
-async def test_a_label_that_cannot_be_set_is_refused_and_nothing_changes(alice: Gmail, label: object) -> None:
+async def test_invalid_label_change_is_refused_and_changes_nothing(alice: Gmail, label: object) -> None:
     id = await the(alice, "subject:dinner")
     reply = await alice.send("POST", f"/messages/{id}/modify", {"addLabelIds": ["STARRED", label]})
     assert reply.status_code == 400 and await alice.ids("is:starred subject:dinner") == []
 
 
-async def test_many_mails_are_changed_at_once_and_unknown_ones_pass_in_silence(alice: Gmail) -> None:
+async def test_batch_modify_changes_many_mails_and_ignores_unknown_ids(alice: Gmail) -> None:
     ids = await alice.ids("from:bob")
     body = {"ids": [*ids, "0f" * 8], "addLabelIds": ["STARRED"], "removeLabelIds": ["INBOX"]}
     assert (await alice.send("POST", "/messages/batchModify", body)).status_code == 204
@@ -155,7 +155,7 @@ async def test_many_mails_are_changed_at_once_and_unknown_ones_pass_in_silence(a
         assert (await alice.send("POST", "/messages/batchModify", bad)).status_code == 400
 
 
-async def test_trash_hides_a_mail_and_untrash_brings_it_back_as_it_was(alice: Gmail) -> None:
+async def test_trash_hides_a_mail_and_untrash_restores_it(alice: Gmail) -> None:
     id = await the(alice, "subject:dinner")
     before = (await alice.get(f"/messages/{id}", format="minimal"))["labelIds"]
     assert "TRASH" in (await alice.post(f"/messages/{id}/trash"))["labelIds"]
@@ -164,7 +164,7 @@ async def test_trash_hides_a_mail_and_untrash_brings_it_back_as_it_was(alice: Gm
     assert (await alice.post(f"/messages/{id}/untrash"))["labelIds"] == before
 
 
-async def test_a_thread_is_read_oldest_first_and_changed_as_a_whole(alice: Gmail) -> None:
+async def test_thread_is_read_oldest_first_and_changed_as_a_whole(alice: Gmail) -> None:
     (row,) = (await alice.get("/threads", q="subject:budget"))["threads"]
     thread = await alice.get(f"/threads/{row['id']}")
     assert [header(message, "Subject") for message in thread["messages"]] == ["Budget for Q4", "Re: Budget for Q4"]
@@ -177,7 +177,7 @@ async def test_a_thread_is_read_oldest_first_and_changed_as_a_whole(alice: Gmail
 
 
 @pytest.mark.parametrize(("id", "status"), [("0f" * 8, 404), ("not-an-id", 400)])
-async def test_an_id_that_is_not_there_is_404_and_one_that_cannot_be_is_400(alice: Gmail, id: str, status: int) -> None:
+async def test_unknown_id_is_404_and_malformed_id_is_400(alice: Gmail, id: str, status: int) -> None:
     for verb, path in (
         ("GET", f"/messages/{id}"),
         ("POST", f"/messages/{id}/trash"),
@@ -191,7 +191,7 @@ async def test_an_id_that_is_not_there_is_404_and_one_that_cannot_be_is_400(alic
         assert (reply.status_code, reason) == (status, "notFound" if status == 404 else "invalidArgument")
 
 
-async def test_history_tells_what_came_went_and_was_relabelled_since(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_history_lists_additions_deletions_and_label_changes(alice: Gmail, sandbox: Sandbox) -> None:
     since = (await alice.get("/profile"))["historyId"]
     message = EmailMessage()
     message["Subject"] = "new"
@@ -211,12 +211,12 @@ async def test_history_tells_what_came_went_and_was_relabelled_since(alice: Gmai
     assert "history" not in await alice.get("/history", startHistoryId=told["historyId"])
 
 
-async def test_history_that_is_too_old_is_gone(alice: Gmail) -> None:
+async def test_too_old_history_is_gone(alice: Gmail) -> None:
     assert (await alice.send("GET", "/history", startHistoryId="1")).status_code == 404
     assert (await alice.send("GET", "/history")).status_code == 400
 
 
-async def test_a_big_text_part_is_an_attachment_to_fetch(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_big_text_part_is_fetched_as_an_attachment(alice: Gmail, sandbox: Sandbox) -> None:
     raw = b"Content-Type: text/plain\r\n\r\n" + b"x" * 1_000_001
     mail = sandbox.mailbox(ALICE).add(raw)
     body = (await alice.get(f"/messages/{mail.id}"))["payload"]["body"]

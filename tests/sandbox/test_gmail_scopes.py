@@ -40,7 +40,7 @@ async def test_method_is_refused_exactly_when_its_scopes_lack_the_granted(app: T
     assert len(refused) < len(METHODS)
 
 
-async def test_the_traps_of_gmails_scopes_are_set(app: TestApp) -> None:
+async def test_gmail_scope_pitfalls_are_simulated(app: TestApp) -> None:
     send, compose = await statuses(app, GMAIL + "send"), await statuses(app, GMAIL + "compose")
     readonly, settings = await statuses(app, GMAIL + "readonly"), await statuses(app, GMAIL + "settings.basic")
     assert (send["messages.send"], send["drafts.send"], send["getProfile"]) == (400, 403, 403)
@@ -50,7 +50,7 @@ async def test_the_traps_of_gmails_scopes_are_set(app: TestApp) -> None:
 
 
 @pytest.mark.counterpart
-def test_verbs_paths_and_scopes_are_those_of_googles_own_document() -> None:
+def test_gmail_methods_match_googles_discovery_document() -> None:
     found = importlib.util.find_spec("googleapiclient") is not None
     require("google-api-python-client", found, "pip install google-api-python-client")
     document = Discovery.of("gmail.v1")
@@ -65,7 +65,7 @@ def test_verbs_paths_and_scopes_are_those_of_googles_own_document() -> None:
         assert bool(call.method.get("supportsMediaUpload")) == method.uploads
 
 
-async def test_a_refusal_for_scope_names_the_method_and_what_would_do(app: TestApp) -> None:
+async def test_scope_refusal_names_the_method_and_sufficient_scopes(app: TestApp) -> None:
     gmail = await app.gmail("send")
     reply = await gmail.send("GET", "/messages")
     error = reply.json()["error"]
@@ -84,7 +84,7 @@ async def test_a_refusal_for_scope_names_the_method_and_what_would_do(app: TestA
     assert GMAIL + "readonly" in reply.headers["www-authenticate"]
 
 
-async def test_metadata_in_a_grant_holds_back_queries_and_bodies_whatever_else_is_there(app: TestApp) -> None:
+async def test_metadata_scope_forbids_queries_and_bodies_beside_any_other(app: TestApp) -> None:
     for scopes in (("metadata",), ("metadata", "readonly")):
         gmail = await app.gmail(*scopes)
         (id, *_) = await gmail.ids(labelIds="INBOX")
@@ -99,7 +99,7 @@ async def test_metadata_in_a_grant_holds_back_queries_and_bodies_whatever_else_i
         assert (await gmail.send("GET", "/threads", q="invoice")).status_code == 403
 
 
-async def test_nobody_reaches_another_persons_mailbox(app: TestApp, alice: Gmail, sandbox: Sandbox) -> None:
+async def test_mailbox_of_another_person_is_unreachable(app: TestApp, alice: Gmail, sandbox: Sandbox) -> None:
     (secret,) = [mail for mail in sandbox.mailbox(BOB).mails() if mail.subject == "Your new safe"]
     for path in (f"/messages/{secret.id}", f"/threads/{secret.thread_id}"):
         assert (await alice.send("GET", path)).status_code == 404
@@ -114,18 +114,18 @@ async def test_nobody_reaches_another_persons_mailbox(app: TestApp, alice: Gmail
     assert reply.json()["emailAddress"] == ALICE
 
 
-async def test_batch_changes_with_a_foreign_id_change_nothing_there(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_batch_change_with_a_foreign_id_changes_nothing_there(alice: Gmail, sandbox: Sandbox) -> None:
     before = sandbox.mailbox(BOB).mails()
     body = {"ids": [mail.id for mail in before], "addLabelIds": ["TRASH"]}
     assert (await alice.send("POST", "/messages/batchModify", body)).status_code == 204
     assert sandbox.mailbox(BOB).mails() == before
 
 
-def test_the_name_in_a_refusal_is_made_from_the_method() -> None:
+def test_rpc_name_in_a_refusal_is_derived_from_the_method() -> None:
     method = Method("messages.batchModify", "POST", "/messages/batchModify", ())
     assert method.rpc.endswith("MailboxService.BatchModifyMessages")
 
 
-async def test_an_unknown_method_is_404_before_anything_else(app: TestApp) -> None:
+async def test_unknown_method_is_404_before_anything_else(app: TestApp) -> None:
     for verb, path in (("GET", "/nothing"), ("DELETE", "/profile"), ("POST", "/messages")):
         assert (await app.http.request(verb, ME + path)).status_code == 404

@@ -94,12 +94,12 @@ PARCEL = "Parcel waiting\u200b: action required"
         ("-", []),
     ],
 )
-async def test_a_query_finds(alice: Gmail, q: str, found: list[str] | None) -> None:
+async def test_gmail_query_finds_mails(alice: Gmail, q: str, found: list[str] | None) -> None:
     subjects = await alice.subjects(q)
     assert len(subjects) == 14 if found is None else subjects == found
 
 
-async def test_a_date_means_midnight_in_california(sandbox: Sandbox, alice: Gmail, clock: Clock) -> None:
+async def test_query_date_is_midnight_in_california(sandbox: Sandbox, alice: Gmail, clock: Clock) -> None:
     message = EmailMessage()
     message["Subject"] = "border"
     clock.now = 1795507200  # 24 November, 00:00 in California
@@ -109,14 +109,14 @@ async def test_a_date_means_midnight_in_california(sandbox: Sandbox, alice: Gmai
     assert len(await alice.ids("border after:2026/11/24")) == 1
 
 
-async def test_labels_of_the_call_narrow_the_query_and_open_spam(alice: Gmail) -> None:
+async def test_label_parameter_narrows_the_query_and_opens_spam(alice: Gmail) -> None:
     assert await alice.subjects("from:bob", labelIds=["INBOX", "UNREAD"]) == [DINNER]
     assert await alice.subjects(labelIds="SPAM") == [PRIZE]
     assert PRIZE in await alice.subjects(includeSpamTrash="true")
     assert (await alice.send("GET", "/messages", labelIds="Label_99")).status_code == 400
 
 
-async def test_a_thread_is_found_by_any_of_its_mails(alice: Gmail) -> None:
+async def test_thread_is_found_by_any_of_its_mails(alice: Gmail) -> None:
     listed = await alice.get("/threads", q="hardware in:sent")
     (row,) = listed["threads"]
     thread = await alice.get(f"/threads/{row['id']}", format="minimal")

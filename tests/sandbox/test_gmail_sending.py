@@ -15,7 +15,7 @@ from tests.sandbox.registered_app import ALICE, BOB, ME, Gmail, TestApp, header,
 UPLOAD = ME.replace("/gmail/v1", "/upload/gmail/v1")
 
 
-async def test_a_sent_mail_is_in_sent_and_in_the_receivers_inbox(alice: Gmail, bob: Gmail, sandbox: Sandbox) -> None:
+async def test_sent_mail_is_in_sent_and_in_the_recipients_inbox(alice: Gmail, bob: Gmail, sandbox: Sandbox) -> None:
     sent = await alice.post("/messages/send", written(subject="Yes", body="I am in.\n"))
     assert sent["labelIds"] == ["SENT"]
     (mail,) = sandbox.sent(ALICE)
@@ -27,7 +27,7 @@ async def test_a_sent_mail_is_in_sent_and_in_the_receivers_inbox(alice: Gmail, b
     assert sandbox.sent(BOB) == [] and sandbox.sent("decoy@example.test") == []
 
 
-async def test_the_sender_is_always_the_account_or_its_alias(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_sender_is_always_the_account_or_its_alias(alice: Gmail, sandbox: Sandbox) -> None:
     for claimed in (BOB, "Bob Brown <bob@example.test>", "support@example.test", "x\u0130 <alice@example.test>"):
         await alice.post("/messages/send", written(From=claimed))
     assert [mail.sender for mail in sandbox.sent(ALICE)] == [
@@ -38,7 +38,7 @@ async def test_the_sender_is_always_the_account_or_its_alias(alice: Gmail, sandb
     ]
 
 
-async def test_the_message_id_is_replaced_and_other_headers_stay(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_message_id_is_replaced_and_other_headers_stay(alice: Gmail, sandbox: Sandbox) -> None:
     await alice.post("/messages/send", written(Message_ID="<mine@example.test>", X_Deputize_Key="0123456789abcdef"))
     (mail,) = sandbox.sent(ALICE)
     assert mail.header("Message-ID") != "<mine@example.test>" and mail.header("X-Deputize-Key") == "0123456789abcdef"
@@ -57,7 +57,7 @@ async def test_bcc_stays_with_the_sender_and_all_receive_a_copy(alice: Gmail, bo
     )
 
 
-async def test_the_body_arrives_byte_for_byte(alice: Gmail, bob: Gmail) -> None:
+async def test_mail_body_arrives_byte_for_byte(alice: Gmail, bob: Gmail) -> None:
     message = EmailMessage()
     message["To"], message["Subject"] = BOB, "Grüße " * 20
     message.set_content("ä\n" * 3)
@@ -86,13 +86,13 @@ async def test_the_body_arrives_byte_for_byte(alice: Gmail, bob: Gmail) -> None:
         (written() | {"threadId": 7}, "Invalid thread_id"),
     ],
 )
-async def test_a_mail_that_cannot_be_sent_is_refused(alice: Gmail, sandbox: Sandbox, body: Any, message: str) -> None:
+async def test_unsendable_mail_is_refused(alice: Gmail, sandbox: Sandbox, body: Any, message: str) -> None:
     reply = await alice.send("POST", "/messages/send", body)
     assert reply.status_code == 400 and message in reply.json()["error"]["message"]
     assert sandbox.sent(ALICE) == []
 
 
-async def test_a_mail_beyond_the_limit_is_refused(app: TestApp, sandbox: Sandbox) -> None:
+async def test_mail_beyond_the_size_limit_is_refused(app: TestApp, sandbox: Sandbox) -> None:
     token = (await app.connect("send"))["access_token"]
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "message/rfc822"}
     mail = b"To: bob@example.test\r\n\r\n" + b"x" * 36_700_160
@@ -107,7 +107,7 @@ async def dinner(gmail: Gmail) -> dict[str, str]:
     return {"thread": shown["threadId"], "cited": header(shown, "Message-ID"), "subject": header(shown, "Subject")}
 
 
-async def test_a_reply_joins_the_thread_on_both_sides(alice: Gmail, bob: Gmail) -> None:
+async def test_reply_joins_the_thread_on_both_sides(alice: Gmail, bob: Gmail) -> None:
     asked = await dinner(alice)
     reply = written(subject=f"Re: {asked['subject']}", References=asked["cited"], In_Reply_To=asked["cited"])
     sent = await alice.post("/messages/send", reply | {"threadId": asked["thread"]})
@@ -118,7 +118,7 @@ async def test_a_reply_joins_the_thread_on_both_sides(alice: Gmail, bob: Gmail) 
 
 
 @pytest.mark.parametrize("missing", ["threadId", "References", "subject"])
-async def test_a_reply_that_lacks_one_sign_starts_its_own_thread(alice: Gmail, missing: str) -> None:
+async def test_reply_without_matching_headers_starts_its_own_thread(alice: Gmail, missing: str) -> None:
     asked = await dinner(alice)
     subject = "Something else" if missing == "subject" else f"Re: {asked['subject']}"
     cites = {} if missing == "References" else {"In_Reply_To": asked["cited"]}
@@ -127,12 +127,12 @@ async def test_a_reply_that_lacks_one_sign_starts_its_own_thread(alice: Gmail, m
     assert sent["threadId"] == sent["id"]
 
 
-async def test_a_thread_that_is_not_there_is_refused(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_unknown_thread_is_refused(alice: Gmail, sandbox: Sandbox) -> None:
     reply = await alice.send("POST", "/messages/send", written() | {"threadId": "0f" * 8})
     assert reply.status_code == 404 and sandbox.sent(ALICE) == []
 
 
-async def test_a_mail_can_be_uploaded_alone_or_with_its_thread(app: TestApp, sandbox: Sandbox, alice: Gmail) -> None:
+async def test_mail_can_be_uploaded_alone_or_with_its_thread(app: TestApp, sandbox: Sandbox, alice: Gmail) -> None:
     asked = await dinner(alice)
     headers = {"Authorization": f"Bearer {(await app.connect('send'))['access_token']}"}
     reply = written(subject=f"Re: {asked['subject']}", In_Reply_To=asked["cited"])
@@ -157,7 +157,7 @@ async def test_a_mail_can_be_uploaded_alone_or_with_its_thread(app: TestApp, san
         assert (await app.http.post(f"{UPLOAD}/messages/send{bad}", content=mail, headers=headers)).status_code == 400
 
 
-async def test_a_draft_is_kept_changed_listed_and_discarded(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_draft_is_created_changed_listed_and_deleted(alice: Gmail, sandbox: Sandbox) -> None:
     made = await alice.post("/drafts", {"message": written(subject="First")})
     assert made["message"]["labelIds"] == ["DRAFT"] and await alice.ids("in:drafts") == [made["message"]["id"]]
     reply = await alice.send("PUT", f"/drafts/{made['id']}", {"message": written(subject="Second")})
@@ -176,7 +176,7 @@ async def test_a_draft_is_kept_changed_listed_and_discarded(alice: Gmail, sandbo
     assert sandbox.mailbox(ALICE).drafts() == [] and sandbox.sent(ALICE) == []
 
 
-async def test_sending_a_draft_uses_it_up(alice: Gmail, bob: Gmail, sandbox: Sandbox) -> None:
+async def test_sending_a_draft_removes_it(alice: Gmail, bob: Gmail, sandbox: Sandbox) -> None:
     made = await alice.post("/drafts", {"message": written(subject="Once")})
     sent = await alice.post("/drafts/send", {"id": made["id"]})
     assert sent["labelIds"] == ["SENT"] and sent["threadId"] == made["message"]["threadId"]
@@ -186,20 +186,20 @@ async def test_sending_a_draft_uses_it_up(alice: Gmail, bob: Gmail, sandbox: San
     assert await alice.ids("in:drafts") == []
 
 
-async def test_a_draft_can_be_replaced_as_it_is_sent(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_draft_can_be_replaced_while_it_is_sent(alice: Gmail, sandbox: Sandbox) -> None:
     made = await alice.post("/drafts", {"message": written(subject="Draft")})
     await alice.post("/drafts/send", {"id": made["id"], "message": written(subject="Final")})
     assert [mail.subject for mail in sandbox.sent(ALICE)] == ["Final"]
 
 
-async def test_a_draft_that_cannot_be_sent_stays(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_unsendable_draft_stays(alice: Gmail, sandbox: Sandbox) -> None:
     made = await alice.post("/drafts", {"message": written(to="")})
     assert (await alice.send("POST", "/drafts/send", {"id": made["id"]})).status_code == 400
     assert (await alice.send("POST", "/drafts/send", {})).status_code == 400
     assert len(sandbox.mailbox(ALICE).drafts()) == 1 and sandbox.sent(ALICE) == []
 
 
-async def test_a_draft_of_a_reply_goes_out_in_its_thread(alice: Gmail) -> None:
+async def test_reply_draft_is_sent_in_its_thread(alice: Gmail) -> None:
     asked = await dinner(alice)
     reply = written(subject=f"Re: {asked['subject']}", In_Reply_To=asked["cited"]) | {"threadId": asked["thread"]}
     made = await alice.post("/drafts", {"message": reply})
@@ -207,7 +207,7 @@ async def test_a_draft_of_a_reply_goes_out_in_its_thread(alice: Gmail) -> None:
     assert (await alice.post("/drafts/send", {"id": made["id"]}))["threadId"] == asked["thread"]
 
 
-async def test_a_draft_of_somebody_else_is_not_there(alice: Gmail, bob: Gmail) -> None:
+async def test_draft_of_another_user_is_not_found(alice: Gmail, bob: Gmail) -> None:
     made = await alice.post("/drafts", {"message": written()})
     for verb, path, body in (
         ("GET", f"/drafts/{made['id']}", None),

@@ -43,7 +43,7 @@ def id_of(sandbox: Sandbox, subject: str, person: str = ALICE) -> str:
     return next(mail.id for mail in sandbox.mailbox(person).mails() if mail.subject == subject)
 
 
-async def test_an_attachment_travels_by_its_handle_and_nobody_elses(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_attachment_is_usable_by_its_owners_handle_only(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "modify")
     await connect(deputy, sandbox, "modify", user="bob", as_=BOB)
     invoice = id_of(sandbox, "Invoice 1042")
@@ -68,7 +68,7 @@ async def test_an_attachment_travels_by_its_handle_and_nobody_elses(deputy: Depu
     assert found["sha256"] == kept["sha256"] and len(sandbox.sent(ALICE)) == 1
 
 
-async def test_leaving_a_list_is_one_request_without_anything_of_the_users() -> None:
+async def test_unsubscribe_sends_one_request_without_user_data() -> None:
     sandbox = Sandbox(clock=Clock())
     recorder = Recorder(sandbox.transport())
     async with await build(sandbox, transport=recorder, policy=allow_all, clock=sandbox.clock) as deputy:
@@ -82,7 +82,7 @@ async def test_leaving_a_list_is_one_request_without_anything_of_the_users() -> 
     assert [mail.id for mail in sandbox.mailbox(ALICE).mails("TRASH") if mail.id == news]
 
 
-async def test_only_what_the_arguments_need_is_asked(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_only_scopes_needed_by_the_arguments_are_requested(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     news = id_of(sandbox, "Bulbs: 30% off until Sunday")
     lacking: list[tuple[str, dict[str, Any], str]] = [
@@ -100,7 +100,7 @@ async def test_only_what_the_arguments_need_is_asked(deputy: Deputy, sandbox: Sa
         assert await act(deputy, "gmail_get_settings", section=section)
 
 
-async def test_every_remaining_tool_of_gmail_works_and_writes_once(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_every_remaining_gmail_tool_works_and_writes_once(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "modify", "settings.basic")
     since = (await act(deputy, "gmail_list_changes"))["next"]
     away: dict[str, Any] = {"enabled": True, "subject": "Away", "body": "Back soon."}
@@ -117,7 +117,7 @@ async def test_every_remaining_tool_of_gmail_works_and_writes_once(deputy: Deput
 
 
 @pytest.mark.parametrize("tool", ["gmail_search_emails", "gmail_whoami"])
-async def test_grant_with_the_metadata_scope_is_returned_unused(sandbox: Sandbox, tool: str, tmp_path: Path) -> None:
+async def test_grant_with_the_metadata_scope_is_revoked_unused(sandbox: Sandbox, tool: str, tmp_path: Path) -> None:
     recorder = Recorder(sandbox.transport())
     vault = await new_vault()
     audit = Audit(tmp_path / "audit", vault.keys.audit, clock=sandbox.clock)
@@ -140,7 +140,7 @@ async def test_grant_with_the_metadata_scope_is_returned_unused(sandbox: Sandbox
     assert "restricted scope" in "".join(file.read_text() for file in (tmp_path / "audit").iterdir())
 
 
-async def test_that_scope_does_no_harm_to_another_api(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_metadata_scope_does_not_affect_another_api(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "metadata")
     for one in await deputy.connect("alice", "google", scopes=[f"{CALENDAR}.events.owned.readonly"]):
         assert (await consent(deputy, sandbox, one)).status == "granted"
@@ -149,7 +149,9 @@ async def test_that_scope_does_no_harm_to_another_api(deputy: Deputy, sandbox: S
         await act(deputy, "gmail_search_emails")
 
 
-async def test_next_narrowest_scope_is_asked_once_when_own_is_too_little(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_next_narrowest_scope_is_requested_once_when_the_first_is_not_enough(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
     for one in await deputy.connect("alice", "google", scopes=[f"{CALENDAR}.events.owned.readonly"]):
         await consent(deputy, sandbox, one)
     listed = next(method.scopes for method in METHODS if method.id == "events.list")
@@ -163,7 +165,7 @@ async def test_next_narrowest_scope_is_asked_once_when_own_is_too_little(deputy:
     assert (await act(deputy, "calendar_list_events", "1"))["items"]
 
 
-async def test_alices_events_and_words_stay_out_of_bobs_sight(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_alices_events_and_words_are_hidden_from_bob(deputy: Deputy, sandbox: Sandbox) -> None:
     for user, email in (("alice", ALICE), ("bob", BOB)):
         for one in await deputy.connect(user, "google", scopes=[f"{CALENDAR}.events.owned", f"{CALENDAR}.freebusy"]):
             await consent(deputy, sandbox, one, as_=email)
@@ -177,7 +179,7 @@ async def test_alices_events_and_words_stay_out_of_bobs_sight(deputy: Deputy, sa
     assert (await act(deputy, "calendar_get_event", event_id=made["id"]))["title"] == "Surprise for Bob"
 
 
-async def test_an_event_whose_answer_is_lost_is_made_once_by_the_whole_house(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_event_with_a_lost_answer_is_created_once(deputy: Deputy, sandbox: Sandbox) -> None:
     for one in await deputy.connect("alice", "google", scopes=[f"{CALENDAR}.events.owned"]):
         await consent(deputy, sandbox, one)
     sandbox.switches.drop_after_commit.append("/calendar/v3/calendars/primary/events")

@@ -18,7 +18,7 @@ async def works(app: TestApp, token: str) -> bool:
     return (await app.http.get(USERINFO, headers={"Authorization": f"Bearer {token}"})).status_code == 200
 
 
-async def test_a_code_brings_a_token_reply_like_googles(app: TestApp) -> None:
+async def test_code_yields_a_token_reply_like_googles(app: TestApp) -> None:
     flow = app.flow("readonly")
     reply = await app.http.post(TOKEN, data=flow.form(await app.code(flow)))
     body = reply.json()
@@ -42,7 +42,7 @@ async def test_a_code_brings_a_token_reply_like_googles(app: TestApp) -> None:
         ({"grant_type": "password"}, 400, "unsupported_grant_type"),
     ],
 )
-async def test_a_wrong_exchange_is_refused_and_leaves_the_code_good(
+async def test_wrong_exchange_is_refused_and_keeps_the_code_valid(
     app: TestApp, sandbox: Sandbox, changed: dict[str, str], status: int, error: str
 ) -> None:
     sandbox.register(OTHER)
@@ -54,7 +54,7 @@ async def test_a_wrong_exchange_is_refused_and_leaves_the_code_good(
     assert (await app.http.post(TOKEN, data=flow.form(code))).status_code == 200
 
 
-async def test_a_code_used_twice_ends_the_tokens_it_brought(app: TestApp, sandbox: Sandbox) -> None:
+async def test_code_used_twice_ends_its_tokens(app: TestApp, sandbox: Sandbox) -> None:
     flow = app.flow("readonly")
     code = await app.code(flow)
     first = (await app.http.post(TOKEN, data=flow.form(code))).json()
@@ -75,14 +75,14 @@ async def test_another_app_cannot_end_tokens_by_replaying_a_code(app: TestApp, s
     assert await works(app, token)
 
 
-async def test_a_code_dies_after_ten_minutes(app: TestApp, clock: Clock) -> None:
+async def test_code_expires_after_ten_minutes(app: TestApp, clock: Clock) -> None:
     flow = app.flow("readonly")
     code = await app.code(flow)
     clock.now += 600
     assert (await app.http.post(TOKEN, data=flow.form(code))).json()["error"] == "invalid_grant"
 
 
-async def test_the_secret_may_come_by_basic_but_not_twice(app: TestApp) -> None:
+async def test_client_secret_may_be_sent_by_basic_but_not_twice(app: TestApp) -> None:
     flow = app.flow("readonly")
     form = flow.form(await app.code(flow))
     twice = await app.http.post(TOKEN, data=form, auth=(GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET))
@@ -94,7 +94,7 @@ async def test_the_secret_may_come_by_basic_but_not_twice(app: TestApp) -> None:
     assert (await app.http.post(TOKEN, data=form, auth=(GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET))).status_code == 200
 
 
-async def test_a_repeated_parameter_and_a_json_body_are_refused(app: TestApp) -> None:
+async def test_repeated_parameter_and_json_body_are_refused(app: TestApp) -> None:
     flow = app.flow("readonly")
     form = flow.form(await app.code(flow))
     assert (await app.http.post(TOKEN, json=form)).status_code == 401
@@ -102,13 +102,13 @@ async def test_a_repeated_parameter_and_a_json_body_are_refused(app: TestApp) ->
     assert (await app.http.post(TOKEN, data=doubled)).json()["error"] == "invalid_request"
 
 
-async def test_tokens_are_given_to_post_only(app: TestApp) -> None:
+async def test_token_endpoint_accepts_post_only(app: TestApp) -> None:
     flow = app.flow("readonly")
     reply = await app.http.get(TOKEN, params=flow.form(await app.code(flow)))
     assert reply.status_code == 404
 
 
-async def test_a_refresh_token_comes_with_the_first_consent_or_a_forced_one_and_only_offline(app: TestApp) -> None:
+async def test_refresh_token_comes_with_the_first_or_a_forced_offline_consent(app: TestApp) -> None:
     assert "refresh_token" in await app.connect("send")
     assert "refresh_token" not in await app.connect("send")
     assert "refresh_token" in await app.connect("send", prompt="consent")
@@ -116,14 +116,14 @@ async def test_a_refresh_token_comes_with_the_first_consent_or_a_forced_one_and_
     assert "refresh_token" in await app.connect("send", as_=BOB)
 
 
-async def test_a_refresh_keeps_the_refresh_token_and_the_scopes(app: TestApp) -> None:
+async def test_refresh_keeps_the_refresh_token_and_scopes(app: TestApp) -> None:
     first = await app.connect("send")
     body = (await app.refresh(first["refresh_token"])).json()
     assert "refresh_token" not in body and body["scope"] == first["scope"]
     assert await works(app, first["access_token"]) and await works(app, body["access_token"])
 
 
-async def test_a_refresh_can_narrow_the_scopes_but_never_widen_them(app: TestApp) -> None:
+async def test_refresh_can_narrow_scopes_but_not_widen_them(app: TestApp) -> None:
     refresh = (await app.connect("send"))["refresh_token"]
     assert (await app.refresh(refresh, scope="openid")).json()["scope"] == "openid"
     assert (await app.refresh(refresh, scope=GMAIL + "modify")).json()["error"] == "invalid_scope"
@@ -141,7 +141,7 @@ async def test_foreign_and_forged_refresh_tokens_are_refused(app: TestApp, sandb
         assert (reply.status_code, reply.json()["error"]) == (400, "invalid_grant")
 
 
-async def test_an_access_token_dies_when_its_time_is_over(app: TestApp, sandbox: Sandbox, clock: Clock) -> None:
+async def test_access_token_expires(app: TestApp, sandbox: Sandbox, clock: Clock) -> None:
     sandbox.switches.access_ttl = 60
     first = await app.connect("send")
     assert first["expires_in"] == 60
@@ -152,7 +152,7 @@ async def test_an_access_token_dies_when_its_time_is_over(app: TestApp, sandbox:
     assert (await app.refresh(first["refresh_token"])).status_code == 200
 
 
-async def test_all_access_tokens_can_be_ended_at_once(app: TestApp, sandbox: Sandbox) -> None:
+async def test_all_access_tokens_can_be_ended(app: TestApp, sandbox: Sandbox) -> None:
     first = await app.connect("send")
     sandbox.expire_access_tokens()
     assert not await works(app, first["access_token"])
@@ -161,7 +161,7 @@ async def test_all_access_tokens_can_be_ended_at_once(app: TestApp, sandbox: San
 
 
 @pytest.mark.parametrize("token", ["", "ya29." + "x" * 100, "refresh"])
-async def test_no_token_a_forged_one_and_a_refresh_token_get_401_in_googles_shape(app: TestApp, token: str) -> None:
+async def test_missing_forged_and_refresh_tokens_get_googles_401(app: TestApp, token: str) -> None:
     sent = (await app.connect("send"))["refresh_token"] if token == "refresh" else token
     for url in (USERINFO, f"{ME}/profile"):
         reply = await app.http.get(url, headers={"Authorization": f"Bearer {sent}"} if sent else {})
@@ -171,12 +171,12 @@ async def test_no_token_a_forged_one_and_a_refresh_token_get_401_in_googles_shap
         assert error["errors"][0]["reason"] == "authError"
 
 
-async def test_a_token_in_the_query_string_is_no_token(app: TestApp) -> None:
+async def test_token_in_the_query_string_is_refused(app: TestApp) -> None:
     token = (await app.connect("send"))["access_token"]
     assert (await app.http.get(USERINFO, params={"access_token": token})).status_code == 401
 
 
-async def test_userinfo_tells_as_much_as_was_granted(app: TestApp) -> None:
+async def test_userinfo_shows_only_granted_claims(app: TestApp) -> None:
     async def claims(scope: str) -> dict[str, object]:
         token = (await app.connect(scope=scope))["access_token"]
         reply = await app.http.get(USERINFO, headers={"Authorization": f"Bearer {token}"})
@@ -202,14 +202,14 @@ async def test_revoking_either_token_ends_the_whole_grant(app: TestApp, sandbox:
     assert (again.status_code, again.json()["error"]) == (400, "invalid_token")
 
 
-async def test_after_a_revocation_the_next_consent_is_a_first_one(app: TestApp) -> None:
+async def test_consent_after_a_revocation_is_a_first_one(app: TestApp) -> None:
     first = await app.connect("readonly")
     await app.http.post(f"{REVOKE}?token={first['refresh_token']}")
     anew = await app.connect("send", include_granted_scopes="true")
     assert "refresh_token" in anew and GMAIL + "readonly" not in anew["scope"]
 
 
-async def test_a_revocation_ends_a_code_that_is_still_open(app: TestApp) -> None:
+async def test_revocation_ends_an_open_code(app: TestApp) -> None:
     first = await app.connect("send")
     flow = app.flow("readonly")
     code = await app.code(flow)
@@ -226,7 +226,9 @@ async def test_rotation_retires_the_old_refresh_token(app: TestApp, sandbox: San
     assert (await app.refresh(second["refresh_token"])).status_code == 200
 
 
-async def test_retired_refresh_token_works_only_in_its_grace(app: TestApp, sandbox: Sandbox, clock: Clock) -> None:
+async def test_retired_refresh_token_works_only_in_its_grace_period(
+    app: TestApp, sandbox: Sandbox, clock: Clock
+) -> None:
     sandbox.switches.rotate, sandbox.switches.grace = True, 30
     first = await app.connect("send")
     await app.refresh(first["refresh_token"])
@@ -236,7 +238,7 @@ async def test_retired_refresh_token_works_only_in_its_grace(app: TestApp, sandb
     assert (await app.refresh(first["refresh_token"])).status_code == 400
 
 
-async def test_reuse_kills_the_family_when_switched_on(app: TestApp, sandbox: Sandbox) -> None:
+async def test_reuse_ends_the_token_family_if_switched_on(app: TestApp, sandbox: Sandbox) -> None:
     sandbox.switches.rotate = sandbox.switches.reuse_kills_family = True
     first = await app.connect("send")
     second = (await app.refresh(first["refresh_token"])).json()
@@ -245,14 +247,14 @@ async def test_reuse_kills_the_family_when_switched_on(app: TestApp, sandbox: Sa
     assert sandbox.live_tokens()[ALICE] == 0
 
 
-async def test_what_a_reply_omits_is_omitted(app: TestApp, sandbox: Sandbox) -> None:
+async def test_omitted_reply_fields_are_missing(app: TestApp, sandbox: Sandbox) -> None:
     switches = sandbox.switches
     switches.omit_refresh_token = switches.omit_scope = switches.omit_expires_in = True
     assert set(await app.connect("send")) == {"access_token", "token_type"}
     assert sandbox.live_tokens()[ALICE] == 1
 
 
-async def test_a_lost_token_reply_has_still_been_committed(app: TestApp, sandbox: Sandbox) -> None:
+async def test_lost_token_reply_is_still_committed(app: TestApp, sandbox: Sandbox) -> None:
     sandbox.switches.rotate = True
     first = await app.connect("send")
     sandbox.switches.lose_token_reply = 1
@@ -262,7 +264,7 @@ async def test_a_lost_token_reply_has_still_been_committed(app: TestApp, sandbox
     assert sandbox.requests[-2].status is None and sandbox.requests[-1].status == 400
 
 
-async def test_where_nothing_rotates_a_lost_reply_can_be_asked_for_again(app: TestApp, sandbox: Sandbox) -> None:
+async def test_lost_reply_can_be_repeated_without_rotation(app: TestApp, sandbox: Sandbox) -> None:
     first = await app.connect("send")
     sandbox.switches.lose_token_reply = 2
     for _ in range(2):
@@ -271,7 +273,7 @@ async def test_where_nothing_rotates_a_lost_reply_can_be_asked_for_again(app: Te
     assert (await app.refresh(first["refresh_token"])).status_code == 200
 
 
-async def test_a_refusal_uses_up_no_lost_reply(app: TestApp, sandbox: Sandbox) -> None:
+async def test_refusal_uses_up_no_lost_reply(app: TestApp, sandbox: Sandbox) -> None:
     first = await app.connect("send")
     sandbox.switches.lose_token_reply = 1
     assert (await app.refresh("1//0wrong")).status_code == 400

@@ -79,13 +79,13 @@ async def test_alice_and_bob_connect_each_as_themselves(people: Visitor, provide
 
 
 @pytest.mark.parametrize("provider", SCOPES)
-async def test_a_no_ends_the_consent_and_brings_nothing(people: Visitor, provider: str) -> None:
+async def test_denial_ends_the_consent_without_tokens(people: Visitor, provider: str) -> None:
     assert await people.connect(provider, deny=True) == "denied"
     assert people.sandbox.live_tokens()[ALICE] == 0
 
 
 @pytest.mark.parametrize("provider", SCOPES)
-async def test_the_switches_deny_and_swap_accounts_everywhere(people: Visitor, provider: str) -> None:
+async def test_switches_deny_and_swap_accounts_at_every_provider(people: Visitor, provider: str) -> None:
     people.sandbox.switches.deny = True
     assert await people.connect(provider) == "denied"
     people.sandbox.switches.deny, people.sandbox.switches.swap_account = False, BOB
@@ -94,7 +94,7 @@ async def test_the_switches_deny_and_swap_accounts_everywhere(people: Visitor, p
 
 
 @pytest.mark.parametrize("provider", SCOPES)
-async def test_disconnecting_ends_every_token_at_the_provider(people: Visitor, provider: str) -> None:
+async def test_disconnect_ends_every_token_at_the_provider(people: Visitor, provider: str) -> None:
     await people.connect(provider)
     await people.connect(provider, user="bob")
     (gone,) = await people.deputy.revoke("alice", provider)
@@ -103,7 +103,7 @@ async def test_disconnecting_ends_every_token_at_the_provider(people: Visitor, p
 
 
 @pytest.mark.parametrize("provider", TOKEN)
-async def test_the_page_says_what_is_asked_and_leaves_no_box_to_untick(people: Visitor, provider: str) -> None:
+async def test_consent_page_lists_the_scopes_without_boxes_to_untick(people: Visitor, provider: str) -> None:
     (asked,) = await people.deputy.connect("alice", provider, scopes=SCOPES[provider])
     page = await Browser(people.sandbox.transport()).open(await authorize_url(people, asked))
     (form,) = page.forms
@@ -119,7 +119,7 @@ async def authorize_url(people: Visitor, asked: Consent) -> str:
 
 @pytest.mark.parametrize("provider", TOKEN)
 @pytest.mark.parametrize("change", ["client_id", "redirect_uri", "code_challenge"])
-async def test_bad_request_ends_on_a_page_and_sends_nobody_away(people: Visitor, provider: str, change: str) -> None:
+async def test_bad_request_ends_on_an_error_page_without_redirect(people: Visitor, provider: str, change: str) -> None:
     (asked,) = await people.deputy.connect("alice", provider, scopes=SCOPES[provider])
     url = httpx.URL(await authorize_url(people, asked)).copy_set_param(change, "wrong")
     page = await Browser(people.sandbox.transport()).open(str(url))
@@ -127,7 +127,7 @@ async def test_bad_request_ends_on_a_page_and_sends_nobody_away(people: Visitor,
 
 
 @pytest.mark.parametrize("provider", ROTATING)
-async def test_a_rotated_refresh_token_is_dead_at_once(people: Visitor, provider: str) -> None:
+async def test_rotated_refresh_token_ends_immediately(people: Visitor, provider: str) -> None:
     people.sandbox.switches.rotate = True
     await people.connect(provider)
     first = of_refresh(await people.grant(provider))
@@ -137,7 +137,7 @@ async def test_a_rotated_refresh_token_is_dead_at_once(people: Visitor, provider
 
 
 @pytest.mark.parametrize("provider", ROTATING)
-async def test_switches_give_grace_or_kill_the_family_on_reuse(people: Visitor, clock: Clock, provider: str) -> None:
+async def test_switches_give_grace_or_end_the_family_on_reuse(people: Visitor, clock: Clock, provider: str) -> None:
     switches = people.sandbox.switches
     switches.rotate, switches.grace, switches.reuse_kills_family = True, 30, True
     await people.connect(provider)
@@ -150,7 +150,7 @@ async def test_switches_give_grace_or_kill_the_family_on_reuse(people: Visitor, 
 
 
 @pytest.mark.parametrize("provider", ["github", "github_app"])
-async def test_githubs_refresh_kills_the_old_access_token_too(people: Visitor, provider: str) -> None:
+async def test_github_refresh_ends_the_old_access_token(people: Visitor, provider: str) -> None:
     people.sandbox.switches.rotate = True
     await people.connect(provider)
     before = await people.grant(provider)
@@ -160,7 +160,7 @@ async def test_githubs_refresh_kills_the_old_access_token_too(people: Visitor, p
 
 
 @pytest.mark.parametrize("provider", ["slack", "linear", "salesforce"])
-async def test_elsewhere_the_old_access_token_lives_on(people: Visitor, provider: str) -> None:
+async def test_refresh_elsewhere_keeps_the_old_access_token(people: Visitor, provider: str) -> None:
     people.sandbox.switches.rotate = True
     await people.connect(provider)
     before = await people.grant(provider)
@@ -180,7 +180,7 @@ async def test_elsewhere_the_old_access_token_lives_on(people: Visitor, provider
         ("salesforce", False, 7200, True),
     ],
 )
-async def test_tokens_live_as_long_as_the_providers(
+async def test_token_lifetimes_match_the_providers(
     people: Visitor, clock: Clock, provider: str, rotate: bool, lives: float, refreshable: bool
 ) -> None:
     people.sandbox.switches.rotate = rotate
@@ -207,14 +207,14 @@ async def test_slack_nests_the_users_token_and_flattens_it_after_refresh(people:
     assert body["token_type"] == "user" and "authed_user" not in body
 
 
-async def test_slacks_app_without_pkce_needs_its_secret_and_redirects_to_https_only(sandbox: Sandbox) -> None:
+async def test_slack_app_without_pkce_needs_its_secret_and_https_redirects(sandbox: Sandbox) -> None:
     async with visitor(sandbox, plain_slack(), pages="https://deputy.example.test") as people:
         (asked,) = await people.deputy.connect("alice", "slack", scopes=SCOPES["slack"])
         assert "code_challenge" not in await authorize_url(people, asked)
         assert await people.visit(asked, as_=ALICE) == "granted"
 
 
-async def test_github_answers_in_a_form_unless_json_is_asked_for(people: Visitor) -> None:
+async def test_github_answers_in_a_form_unless_json_is_requested(people: Visitor) -> None:
     form = {"grant_type": "refresh_token", "refresh_token": "ghr_x", **client_of("github")}
     async with httpx.AsyncClient(transport=people.sandbox.transport()) as http:
         reply = await http.post(TOKEN["github"], data=form)
@@ -222,7 +222,7 @@ async def test_github_answers_in_a_form_unless_json_is_asked_for(people: Visitor
     assert reply.headers["content-type"].startswith("application/x-www-form-urlencoded")
 
 
-async def test_github_lets_an_app_ask_after_and_end_its_own_tokens_only(people: Visitor) -> None:
+async def test_github_app_can_check_and_end_its_own_tokens_only(people: Visitor) -> None:
     await people.connect("github")
     token = {"access_token": (await people.grant("github")).access_token.reveal()}
     place = f"https://api.github.com/applications/{github.GITHUB_CLIENT_ID}/token"
@@ -240,21 +240,21 @@ async def test_github_lets_an_app_ask_after_and_end_its_own_tokens_only(people: 
 
 
 @pytest.mark.parametrize("provider", TOKEN)
-async def test_a_wrong_secret_is_an_error_and_brings_no_token(people: Visitor, provider: str) -> None:
+async def test_wrong_secret_is_an_error_without_a_token(people: Visitor, provider: str) -> None:
     reply = await refresh(people, provider, "x", client_secret="wrong")
     assert "access_token" not in reply.json() and "client" in reply.json()["error"]
 
 
 @pytest.mark.parametrize("provider", TOKEN)
 @pytest.mark.parametrize("other", [*TOKEN, "google"])
-async def test_a_token_of_one_provider_is_none_at_another(people: Visitor, provider: str, other: str) -> None:
+async def test_token_of_one_provider_is_refused_at_another(people: Visitor, provider: str, other: str) -> None:
     if provider.removesuffix("_app") == other.removesuffix("_app"):
         return
     await people.connect(other)
     assert await whose(people, provider, await people.grant(other)) is None
 
 
-async def test_a_lost_token_reply_was_committed_all_the_same(people: Visitor) -> None:
+async def test_lost_token_reply_was_committed(people: Visitor) -> None:
     await people.connect("linear")
     first = of_refresh(await people.grant("linear"))
     people.sandbox.switches.lose_token_reply = 1
@@ -264,19 +264,19 @@ async def test_a_lost_token_reply_was_committed_all_the_same(people: Visitor) ->
 
 
 @pytest.mark.parametrize("provider", SCOPES)
-def test_giving_is_as_good_as_consenting(sandbox: Sandbox, provider: str) -> None:
+def test_granted_tokens_equal_consented_ones(sandbox: Sandbox, provider: str) -> None:
     reply = sandbox.give(provider, ALICE, SCOPES[provider])
     assert set(SCOPES[provider]) <= set(reply["scope"].split()) and reply["app"]
     assert sandbox.live_tokens()[ALICE] == (2 if reply["refresh_token"] else 1)
 
 
-def test_giving_to_nobody_or_at_no_provider_is_refused(sandbox: Sandbox) -> None:
+def test_grant_for_an_unknown_person_or_provider_is_refused(sandbox: Sandbox) -> None:
     for provider, email in (("slack", "eve@example.test"), ("myspace", ALICE)):
         with pytest.raises(LookupError):
             sandbox.give(provider, email, ["x"])
 
 
-def test_the_state_file_keeps_workspaces_and_no_secret(tmp_path: Any, clock: Clock) -> None:
+def test_state_file_keeps_workspaces_and_no_secret(tmp_path: Any, clock: Clock) -> None:
     state = tmp_path / "sandbox.json"
     before = Sandbox(state=state, clock=clock, switches=Switches(rotate=True))
     reply = before.give("slack", ALICE, ["chat:write"])

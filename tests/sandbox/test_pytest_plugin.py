@@ -59,7 +59,7 @@ def test_first_documented_example_prints_what_the_page_says(tmp_path: Path) -> N
 
 
 @pytest.mark.processes
-def test_failed_test_shows_line_of_broken_tool(tmp_path: Path) -> None:
+def test_failed_test_shows_the_line_of_the_broken_tool(tmp_path: Path) -> None:
     module = """
         from deputize.core import Request, Steps, Toolkit, any_of
 
@@ -82,7 +82,7 @@ def test_failed_test_shows_line_of_broken_tool(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_fixtures_work_in_async_tests_and_local_ones_win(tmp_path: Path) -> None:
+def test_fixtures_work_in_async_tests_and_local_ones_override(tmp_path: Path) -> None:
     module = """
         import pytest
 
@@ -110,13 +110,13 @@ def test_fixtures_work_in_async_tests_and_local_ones_win(tmp_path: Path) -> None
 
 @pytest.mark.processes
 @pytest.mark.parametrize("module", ["deputize.sandbox.pytest_plugin", "deputize.sandbox"])
-def test_importing_loads_nothing_heavy(module: str) -> None:
+def test_import_loads_nothing_heavy(module: str) -> None:
     program = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert set(json.loads(done.stdout)).isdisjoint(HEAVY)
 
 
-def test_every_public_name_is_there_and_no_other() -> None:
+def test_public_names_are_complete() -> None:
     import deputize.sandbox as package
 
     assert {getattr(package, name).__name__ for name in package.__all__} == set(package.__all__)
@@ -125,7 +125,7 @@ def test_every_public_name_is_there_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("provider", SCOPES)
-async def test_a_given_grant_is_like_one_that_was_consented_to(sandbox: Sandbox, provider: str) -> None:
+async def test_granted_account_equals_a_consented_one(sandbox: Sandbox, provider: str) -> None:
     async with visitor(sandbox) as people:
         await people.connect(provider)
         real = await people.grant(provider)
@@ -136,7 +136,7 @@ async def test_a_given_grant_is_like_one_that_was_consented_to(sandbox: Sandbox,
         assert given.extra.keys() <= real.extra.keys()
 
 
-async def test_a_given_grant_acts_refreshes_and_grows(sandbox: Sandbox) -> None:
+async def test_granted_account_acts_refreshes_and_steps_up(sandbox: Sandbox) -> None:
     deputy = new_deputy(sandbox)
     give_grant(sandbox, deputy, "alice", ["gmail.readonly"], provider="", email=ALICE)
     assert (await deputy.act("gmail_search_emails", {}, user="alice"))["items"]
@@ -167,7 +167,7 @@ async def test_a_given_grant_acts_refreshes_and_grows(sandbox: Sandbox) -> None:
         (["gmail.readonly"], "", "eve@example.test"),
     ],
 )
-def test_a_grant_that_is_not_clear_is_refused(sandbox: Sandbox, scopes: list[str], provider: str, email: str) -> None:
+def test_ambiguous_grant_is_refused(sandbox: Sandbox, scopes: list[str], provider: str, email: str) -> None:
     deputy = new_deputy(sandbox)
     with pytest.raises(LookupError):
         give_grant(sandbox, deputy, "alice", scopes, provider=provider, email=email)
@@ -175,7 +175,7 @@ def test_a_grant_that_is_not_clear_is_refused(sandbox: Sandbox, scopes: list[str
 
 
 @pytest.mark.parametrize("provider", CLIENTS)
-async def test_consent_is_given_on_the_pages_of_every_provider(sandbox: Sandbox, provider: str) -> None:
+async def test_consent_completes_on_the_pages_of_every_provider(sandbox: Sandbox, provider: str) -> None:
     deputy = new_deputy(sandbox)
     [asked] = await deputy.connect("alice", provider, scopes=SCOPES[provider])
     page = await new_browser(sandbox, deputy).allow(asked.link, as_=ALICE)

@@ -51,13 +51,13 @@ async def test_production_and_moved_addresses_are_served(app: TestApp, url: str)
         "https://www.googleapis.com:8443/calendar/v3/calendars/primary",
     ],
 )
-async def test_every_other_address_is_unreachable_and_not_even_noted(app: TestApp, sandbox: Sandbox, url: str) -> None:
+async def test_other_addresses_are_unreachable_and_not_recorded(app: TestApp, sandbox: Sandbox, url: str) -> None:
     with pytest.raises(httpx.ConnectError):
         await app.http.get(url)
     assert sandbox.requests == []
 
 
-async def test_the_asgi_app_serves_the_same_under_the_host_as_first_segment(app: TestApp, sandbox: Sandbox) -> None:
+async def test_asgi_app_serves_hosts_as_first_path_segment(app: TestApp, sandbox: Sandbox) -> None:
     token = bearer(await app.connect("readonly"))
     mounted = Starlette(routes=[Mount("/play", app=sandbox.app)])
     for asgi, base in ((sandbox.app, ""), (mounted, "/play")):
@@ -109,7 +109,7 @@ async def test_fifty_parallel_sends_all_arrive_once(app: TestApp, sandbox: Sandb
     assert len([mail for mail in sandbox.mailbox(BOB).mails() if mail.subject.startswith("n")]) == 50
 
 
-async def test_fifty_parallel_uses_of_one_code_bring_tokens_once(app: TestApp, sandbox: Sandbox) -> None:
+async def test_fifty_parallel_uses_of_one_code_yield_tokens_once(app: TestApp, sandbox: Sandbox) -> None:
     flow = app.flow("send")
     form = flow.form(await app.code(flow))
     replies = await asyncio.gather(*(app.http.post(TOKEN, data=form) for _ in range(50)))
@@ -117,14 +117,14 @@ async def test_fifty_parallel_uses_of_one_code_bring_tokens_once(app: TestApp, s
     assert sandbox.live_tokens()[ALICE] == 0
 
 
-async def test_a_herd_of_refreshes_on_a_rotating_grant_is_served_once(app: TestApp, sandbox: Sandbox) -> None:
+async def test_concurrent_refreshes_of_a_rotating_grant_succeed_once(app: TestApp, sandbox: Sandbox) -> None:
     sandbox.switches.rotate, sandbox.switches.token_delay = True, 0.01
     first = await app.connect("send")
     replies = await asyncio.gather(*(app.refresh(first["refresh_token"]) for _ in range(20)))
     assert sorted(reply.status_code for reply in replies) == [200] + [400] * 19
 
 
-async def test_one_transport_serves_many_threads_with_loops_of_their_own(app: TestApp, sandbox: Sandbox) -> None:
+async def test_one_transport_serves_many_threads_with_their_own_loops(app: TestApp, sandbox: Sandbox) -> None:
     token = bearer(await app.connect("modify"))
     transport = sandbox.transport()
 
@@ -141,7 +141,7 @@ async def test_one_transport_serves_many_threads_with_loops_of_their_own(app: Te
     assert len({mail.subject for mail in sandbox.sent(ALICE)}) == 40
 
 
-async def test_a_waiting_token_reply_holds_up_nobody_else(app: TestApp, sandbox: Sandbox) -> None:
+async def test_delayed_token_reply_blocks_no_other_request(app: TestApp, sandbox: Sandbox) -> None:
     token = bearer(await app.connect("readonly"))
     refresh = (await app.connect("send", prompt="consent"))["refresh_token"]
     sandbox.switches.token_delay = 0.2
@@ -152,7 +152,7 @@ async def test_a_waiting_token_reply_holds_up_nobody_else(app: TestApp, sandbox:
     assert (await waiting).status_code == 200
 
 
-async def test_the_list_of_requests_says_who_and_what_and_holds_no_secret(app: TestApp, sandbox: Sandbox) -> None:
+async def test_request_list_names_person_and_path_without_secrets(app: TestApp, sandbox: Sandbox) -> None:
     flow = app.flow("readonly")
     code = await app.code(flow)
     reply = (await app.http.post(TOKEN, data=flow.form(code))).json()
@@ -174,7 +174,7 @@ async def test_the_list_of_requests_says_who_and_what_and_holds_no_secret(app: T
     assert sandbox.count("gmail.googleapis.com", "/gmail/v1/users/me/drafts") == 0
 
 
-async def test_reset_brings_back_the_first_day(app: TestApp, sandbox: Sandbox) -> None:
+async def test_reset_restores_the_initial_data(app: TestApp, sandbox: Sandbox) -> None:
     before = sandbox.mailbox(ALICE).mails()
     gmail = await app.gmail("modify")
     await gmail.post("/messages/send", written(to=ALICE))
@@ -184,7 +184,7 @@ async def test_reset_brings_back_the_first_day(app: TestApp, sandbox: Sandbox) -
     assert (await gmail.send("GET", "/profile")).status_code == 401
 
 
-async def test_mails_handed_to_a_test_are_copies(sandbox: Sandbox) -> None:
+async def test_returned_mails_are_copies(sandbox: Sandbox) -> None:
     mail = sandbox.mailbox(ALICE).mails()[0]
     mail.labels.append("TRASH")
     assert "TRASH" not in sandbox.mailbox(ALICE).mails()[0].labels

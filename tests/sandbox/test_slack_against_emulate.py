@@ -173,7 +173,9 @@ KNOWN: Final[dict[str, Difference]] = {
 }
 
 
-async def test_both_play_the_same_slack_but_for_known_gaps(emulate: Emulate, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sandbox_slack_and_emulate_answer_alike_except_known_gaps(
+    emulate: Emulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(both.ASKED, "slack", {"user_scope": ",".join(SLACK.scope_descriptions)})
     sandbox, client = Sandbox(), oauth_client("slack")
     own = {"client_id": CLIENTS["slack"].client_id, "client_secret": CLIENTS["slack"].client_secret}

@@ -30,7 +30,7 @@ class As:
         return (await self.http.post(url, data=form, headers=self.headers)).json()
 
 
-async def test_a_search_finds_what_the_caller_may_see_and_wants_a_scope_for_each_kind(sandbox: Sandbox) -> None:
+async def test_slack_search_finds_visible_content_and_needs_a_scope_per_type(sandbox: Sandbox) -> None:
     alice, bob = As(sandbox), As(sandbox, email=BOB)
     everywhere = {"query": "safe opens", "channel_types": "public_channel,private_channel,im,mpim"}
     assert (await alice("assistant.search.context", **everywhere))["results"]["messages"] == []
@@ -43,7 +43,7 @@ async def test_a_search_finds_what_the_caller_may_see_and_wants_a_scope_for_each
     assert files["needed"] == "search:read.files"
 
 
-async def test_a_search_takes_words_places_people_and_times(sandbox: Sandbox) -> None:
+async def test_slack_search_supports_words_places_people_and_times(sandbox: Sandbox) -> None:
     alice = As(sandbox)
 
     async def count(query: str, **more: Any) -> int:
@@ -64,7 +64,7 @@ async def test_a_search_takes_words_places_people_and_times(sandbox: Sandbox) ->
     assert old["messages"]["matches"][0]["channel"]["name"] == "eng" and old["messages"]["paging"]["total"] == 1
 
 
-async def test_a_file_needs_its_bytes_before_it_is_shown_and_a_token_to_come_down(sandbox: Sandbox) -> None:
+async def test_slack_file_needs_its_bytes_before_sharing_and_a_token_to_download(sandbox: Sandbox) -> None:
     alice, bob = As(sandbox), As(sandbox, email=BOB)
     up = await alice("files.getUploadURLExternal", filename="a.txt", length="3")
     files = f'[{{"id": "{up["file_id"]}"}}]'
@@ -82,7 +82,7 @@ async def test_a_file_needs_its_bytes_before_it_is_shown_and_a_token_to_come_dow
     assert (await alice.http.get("https://files.slack.com/other", headers=alice.headers)).status_code == 404
 
 
-async def test_canvases_groups_and_peace(sandbox: Sandbox) -> None:
+async def test_slack_canvases_groups_and_do_not_disturb_work(sandbox: Sandbox) -> None:
     alice, bob = As(sandbox), As(sandbox, email=BOB)
     content = '{"type": "markdown", "markdown": "# Plan"}'
     own = await alice("canvases.create", title="Plan", document_content=content)
@@ -106,7 +106,7 @@ async def test_canvases_groups_and_peace(sandbox: Sandbox) -> None:
     assert (await alice("dnd.endSnooze"))["ok"] is True
 
 
-async def test_own_conversations_are_those_one_is_in(sandbox: Sandbox) -> None:
+async def test_slack_lists_the_users_own_conversations(sandbox: Sandbox) -> None:
     bob = As(sandbox, email=BOB)
     kinds = {"types": "public_channel,private_channel,im"}
     rows = (await bob("users.conversations", **kinds))["channels"]
@@ -119,7 +119,7 @@ async def test_own_conversations_are_those_one_is_in(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-async def test_a_token_with_one_small_right_gets_no_further_than_that(sandbox: Sandbox, method: str) -> None:
+async def test_slack_token_with_one_scope_can_do_nothing_else(sandbox: Sandbox, method: str) -> None:
     free = {"auth.test", "auth.revoke", "chat.getPermalink", "chat.scheduledMessages.list"}
     before = sandbox.service("slack")
     answer = await As(sandbox, "team:read")(

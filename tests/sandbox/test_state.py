@@ -38,7 +38,7 @@ def names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-async def test_a_killed_sandbox_goes_on_where_it_was(state: Path, clock: Clock) -> None:
+async def test_killed_sandbox_continues_where_it_stopped(state: Path, clock: Clock) -> None:
     before = TestApp(Sandbox(state=state, clock=clock))
     reply = await before.connect("modify")
     gmail = Gmail(before.http, reply["access_token"])
@@ -61,7 +61,7 @@ async def test_a_killed_sandbox_goes_on_where_it_was(state: Path, clock: Clock) 
     assert mails == [mail.raw for mail in after.sandbox.mailbox("decoy@example.test").mails()]
 
 
-async def test_every_mail_comes_back_byte_for_byte(state: Path, clock: Clock) -> None:
+async def test_every_mail_is_restored_byte_for_byte(state: Path, clock: Clock) -> None:
     before, sandbox = Sandbox(state=state, clock=clock), Sandbox(state=state, clock=clock)
     for email in (ALICE, BOB):
         assert before.mailbox(email).mails() == sandbox.mailbox(email).mails()
@@ -69,7 +69,7 @@ async def test_every_mail_comes_back_byte_for_byte(state: Path, clock: Clock) ->
     assert Sandbox(state=state, clock=clock).mailbox(ALICE).mails()[0].raw == bytes(range(256))
 
 
-async def test_no_code_token_secret_verifier_or_state_is_in_the_file(state: Path, clock: Clock) -> None:
+async def test_state_file_contains_no_code_token_secret_verifier_or_state(state: Path, clock: Clock) -> None:
     app = TestApp(Sandbox(state=state, clock=clock))
     flow = app.flow("modify")
     code = await app.code(flow)
@@ -84,7 +84,7 @@ async def test_no_code_token_secret_verifier_or_state_is_in_the_file(state: Path
             assert secret.encode() not in content
 
 
-async def test_the_hashes_in_the_file_open_nothing(state: Path, clock: Clock) -> None:
+async def test_hashes_in_the_state_file_open_nothing(state: Path, clock: Clock) -> None:
     app = TestApp(Sandbox(state=state, clock=clock))
     await app.connect("modify")
     hashes = list(kept(state)["authority"]["tokens"])
@@ -94,7 +94,7 @@ async def test_the_hashes_in_the_file_open_nothing(state: Path, clock: Clock) ->
         assert (await app.refresh(stolen)).status_code == 400
 
 
-async def test_the_file_is_the_owners_alone_and_is_replaced_as_a_whole(state: Path, clock: Clock) -> None:
+async def test_state_file_is_private_and_replaced_as_a_whole(state: Path, clock: Clock) -> None:
     app = TestApp(Sandbox(state=state, clock=clock))
     held = opened(state)
     await app.connect("send")
@@ -103,7 +103,7 @@ async def test_the_file_is_the_owners_alone_and_is_replaced_as_a_whole(state: Pa
         assert json.load(held)["authority"]["tokens"] == {} and len(kept(state)["authority"]["tokens"]) == 2
 
 
-def test_failed_write_leaves_the_old_file_alone(state: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_leaves_the_old_file_unchanged(state: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox = Sandbox(state=state, clock=clock)
     before = kept(state)
 
@@ -117,7 +117,7 @@ def test_failed_write_leaves_the_old_file_alone(state: Path, clock: Clock, monke
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"version": 99}'])
-def test_a_file_that_is_not_ours_is_refused_and_left_alone(state: Path, clock: Clock, content: str) -> None:
+def test_foreign_file_is_refused_and_left_unchanged(state: Path, clock: Clock, content: str) -> None:
     state.parent.mkdir()
     state.write_text(content)
     with pytest.raises(ValueError, match="not a sandbox's state"):
@@ -132,7 +132,7 @@ async def test_reading_writes_nothing(state: Path, clock: Clock, monkeypatch: py
     assert await gmail.ids("from:bob")
 
 
-def test_a_reset_is_written_down(state: Path, clock: Clock) -> None:
+def test_reset_is_saved(state: Path, clock: Clock) -> None:
     sandbox = Sandbox(state=state, clock=clock)
     sandbox.mailbox(ALICE).add(b"Subject: extra\r\n\r\n")
     sandbox.reset()

@@ -12,7 +12,7 @@ MESSAGES = "/gmail/v1/users/me/messages"
 BUSY = {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}
 
 
-async def test_when_down_everything_is_503(app: TestApp, alice: Gmail, sandbox: Sandbox) -> None:
+async def test_everything_is_503_when_down(app: TestApp, alice: Gmail, sandbox: Sandbox) -> None:
     sandbox.switches.down = True
     assert (await alice.send("GET", "/profile")).status_code == 503
     assert (await app.refresh("1//0x")).status_code == 503
@@ -21,7 +21,7 @@ async def test_when_down_everything_is_503(app: TestApp, alice: Gmail, sandbox: 
     assert (await alice.send("GET", "/profile")).status_code == 200
 
 
-async def test_a_fault_answers_instead_of_acting_once_for_each(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_fault_replaces_one_answer_each(alice: Gmail, sandbox: Sandbox) -> None:
     sandbox.switches.faults["POST", f"{MESSAGES}/send"] = [
         (429, {"Retry-After": "30"}, BUSY),
         (502, {"Content-Type": "text/html"}, b"<h1>Bad gateway</h1>"),
@@ -35,7 +35,7 @@ async def test_a_fault_answers_instead_of_acting_once_for_each(alice: Gmail, san
     assert len(sandbox.sent(ALICE)) == 1
 
 
-async def test_a_fault_hits_its_own_method_and_path_only(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_fault_affects_its_own_method_and_path_only(alice: Gmail, sandbox: Sandbox) -> None:
     sandbox.switches.faults["GET", f"gmail.googleapis.com{MESSAGES}"] = [(500, {}, {})]
     sandbox.switches.faults["GET", f"oauth2.googleapis.com{MESSAGES}"] = [(501, {}, {})]
     assert (await alice.send("POST", "/messages/send", written())).status_code == 200
@@ -44,7 +44,7 @@ async def test_a_fault_hits_its_own_method_and_path_only(alice: Gmail, sandbox: 
     assert (await alice.send("GET", "/messages")).status_code == 200
 
 
-async def test_a_reply_dropped_after_the_commit_leaves_one_effect(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_reply_dropped_after_the_commit_leaves_one_effect(alice: Gmail, sandbox: Sandbox) -> None:
     sandbox.switches.drop_after_commit.append(MESSAGES)
     assert (await alice.send("GET", "/messages")).status_code == 200
     assert (await alice.send("POST", "/messages/send", {})).status_code == 400
@@ -54,7 +54,7 @@ async def test_a_reply_dropped_after_the_commit_leaves_one_effect(alice: Gmail, 
     assert (await alice.send("POST", "/messages/send", written())).status_code == 200
 
 
-async def test_a_draft_whose_reply_was_lost_is_gone_when_asked_for(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_sent_draft_with_a_lost_reply_is_gone(alice: Gmail, sandbox: Sandbox) -> None:
     made = await alice.post("/drafts", {"message": written()})
     sandbox.switches.drop_after_commit.append("/gmail/v1/users/me/drafts/send")
     with pytest.raises(httpx.ReadError):
@@ -63,7 +63,7 @@ async def test_a_draft_whose_reply_was_lost_is_gone_when_asked_for(alice: Gmail,
     assert await alice.ids("in:sent subject:hello") == [sandbox.sent(ALICE)[0].id]
 
 
-async def test_a_fault_at_the_token_endpoint_leaves_the_grant_alone(app: TestApp, sandbox: Sandbox) -> None:
+async def test_fault_at_the_token_endpoint_keeps_the_grant(app: TestApp, sandbox: Sandbox) -> None:
     refresh = (await app.connect("send"))["refresh_token"]
     path = httpx.URL(TOKEN).path
     sandbox.switches.faults["POST", path] = [(400, {}, {"error": "invalid_grant", "error_subtype": "invalid_rapt"})]
@@ -71,7 +71,7 @@ async def test_a_fault_at_the_token_endpoint_leaves_the_grant_alone(app: TestApp
     assert (await app.refresh(refresh)).status_code == 200
 
 
-async def test_switches_can_be_given_at_the_start() -> None:
+async def test_switches_can_be_set_at_construction() -> None:
     switches = Switches(access_ttl=5, swap_account=BOB)
     sandbox = Sandbox(clock=Clock(), switches=switches)
     reply = await TestApp(sandbox).connect("send")
