@@ -33,7 +33,7 @@ LARGER: Final = {
 
 
 @pytest.mark.parametrize("tool", LISTS, ids=lambda tool: tool.name)
-def test_a_limit_out_of_range_is_an_error_and_never_clamped(tool: Tool) -> None:
+def test_limit_out_of_range_is_refused_and_never_clamped(tool: Tool) -> None:
     most = tool.schema["properties"]["limit"]["maximum"]
     assert most <= LARGER.get(tool.name, 100)
     for limit in (0, -1, most + 1, 10_000, "many"):
@@ -42,7 +42,7 @@ def test_a_limit_out_of_range_is_an_error_and_never_clamped(tool: Tool) -> None:
 
 
 @pytest.mark.parametrize("tool", PAGED, ids=lambda tool: tool.name)
-def test_a_cursor_of_nowhere_is_refused_before_anybody_is_asked(tool: Tool) -> None:
+def test_invalid_cursor_is_refused_before_any_approval(tool: Tool) -> None:
     for cursor in ("x", "a" * 5000, "\0", "é", "=" * 40):
         desk = Desk(find_toolkits(tool.toolkit)[tool.toolkit], frozenset({MAIL, SETTINGS, WHOLE}))
         with pytest.raises(InvalidInput, match="cursor"):
@@ -52,7 +52,7 @@ def test_a_cursor_of_nowhere_is_refused_before_anybody_is_asked(tool: Tool) -> N
 
 @pytest.mark.parametrize("text", ["last week", "7d", "25:00", "PT30M", "2026-13-01", "-7y", "", " "])
 @pytest.mark.parametrize("name", ["gmail_search_emails", "calendar_list_events", "calendar_find_times"])
-def test_a_window_is_read_the_same_everywhere(name: str, text: str) -> None:
+def test_time_window_is_read_alike_by_every_tool(name: str, text: str) -> None:
     toolkit, _, tool = name.partition("_")
     desk = Desk(find_toolkits(toolkit)[toolkit], frozenset({MAIL, WHOLE}))
     if not text:
@@ -63,7 +63,7 @@ def test_a_window_is_read_the_same_everywhere(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_an_argument_that_is_left_out_may_be_null_or_is_refused_in_words(tool: Tool) -> None:
+def test_null_for_an_optional_argument_is_accepted_or_refused_with_a_message(tool: Tool) -> None:
     for name in tool.schema.get("properties", {}):
         if name in tool.schema.get("required", ()):
             continue

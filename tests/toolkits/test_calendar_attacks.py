@@ -53,7 +53,7 @@ def weekly(desk: Desk, rule: str, start: str = "2026-12-07T09:00:00+01:00", **mo
 
 @pytest.mark.parametrize("failure", [OutcomeUnknown("lost"), ProviderUnavailable("down", sent=True)])
 @pytest.mark.parametrize("tool", ["update_event", "delete_event"])
-def test_a_split_whose_last_answer_is_lost_loses_no_events(desk: Desk, failure: DeputizeError, tool: str) -> None:
+def test_series_split_with_a_lost_last_answer_loses_no_events(desk: Desk, failure: DeputizeError, tool: str) -> None:
     arguments = {"event_id": STAND_UP, "apply_to": "following"}
     after_the_write(desk, "PATCH", failure)
     desk.run(tool, arguments | ({"title": "New"} if tool == "update_event" else {}))
@@ -63,7 +63,7 @@ def test_a_split_whose_last_answer_is_lost_loses_no_events(desk: Desk, failure: 
     assert not [one for one in desk.sent if one.method == "DELETE"]
 
 
-def test_where_nobody_can_say_whether_a_series_was_cut_nothing_is_taken_back(desk: Desk) -> None:
+def test_uncertain_series_split_withdraws_nothing(desk: Desk) -> None:
     gone = [False]
 
     def break_down(request: Request) -> None:
@@ -79,7 +79,7 @@ def test_where_nobody_can_say_whether_a_series_was_cut_nothing_is_taken_back(des
     assert not [one for one in desk.sent if one.method == "DELETE"]
 
 
-def test_a_series_is_moved_once_though_the_write_is_met_by_its_own_trace(desk: Desk) -> None:
+def test_series_is_moved_once_when_the_write_meets_its_own_result(desk: Desk) -> None:
     weekly(desk, "RRULE:FREQ=DAILY;COUNT=5")
     after_the_write(desk, "PATCH", Conflict("stale", reason="stale"))
     wish = {"event_id": "weekly00001_20261208T080000Z", "start": "2026-12-09T09:30", "apply_to": "series"}
@@ -88,7 +88,7 @@ def test_a_series_is_moved_once_though_the_write_is_met_by_its_own_trace(desk: D
 
 
 @pytest.mark.parametrize("stop", range(1, 8))
-def test_a_series_whose_move_dies_anywhere_is_moved_once(desk: Desk, stop: int) -> None:
+def test_series_move_killed_anywhere_happens_once(desk: Desk, stop: int) -> None:
     weekly(desk, "RRULE:FREQ=DAILY;COUNT=5")
     wish = {"event_id": "weekly00001_20261208T080000Z", "start": "2026-12-09T09:30", "apply_to": "series"}
     noted = next(iter(desk.ran("update_event", wish, stop=stop).notes), None)
@@ -97,7 +97,7 @@ def test_a_series_whose_move_dies_anywhere_is_moved_once(desk: Desk, stop: int) 
 
 
 @pytest.mark.parametrize("stop", range(1, 8))
-def test_an_event_whose_move_to_another_calendar_dies_anywhere_is_found_there(desk: Desk, stop: int) -> None:
+def test_event_move_to_another_calendar_killed_anywhere_is_found_there(desk: Desk, stop: int) -> None:
     wish = {"event_id": "holiday0001", "title": "Away", "move_to": TEAM}
     noted = next(iter(desk.ran("update_event", wish, stop=stop).notes), None)
     assert desk.run("update_event", wish, noted=noted)["id"] == "holiday0001"
@@ -106,14 +106,14 @@ def test_an_event_whose_move_to_another_calendar_dies_anywhere_is_found_there(de
 
 @pytest.mark.parametrize("stop", range(1, 7))
 @pytest.mark.parametrize("apply_to", ["this", "following", "series"])
-def test_a_cancelling_that_dies_anywhere_is_done_in_the_end(desk: Desk, stop: int, apply_to: str) -> None:
+def test_cancellation_killed_anywhere_completes(desk: Desk, stop: int, apply_to: str) -> None:
     wish = {"event_id": "focus000001", "apply_to": apply_to}
     noted = next(iter(desk.ran("delete_event", wish, stop=stop).notes), None)
     assert desk.run("delete_event", wish, noted=noted)["deleted"] is True
     assert "focus000001" not in events(desk)
 
 
-def test_two_processes_that_run_one_act_make_one_event(desk: Desk) -> None:
+def test_two_processes_running_one_act_create_one_event(desk: Desk) -> None:
     other = Desk(TOOLKIT, ALL, desk.sandbox)
     before = len(events(desk))
 
@@ -143,14 +143,14 @@ def test_two_processes_that_run_one_act_make_one_event(desk: Desk) -> None:
         ("FREQ=DAILY;COUNT=3", "2026-12-08T09:00", "FREQ=DAILY;COUNT=3"),
     ],
 )
-def test_the_rule_of_a_series_moves_with_it(desk: Desk, rule: str, to: str, becomes: str) -> None:
+def test_recurrence_rule_moves_with_its_series(desk: Desk, rule: str, to: str, becomes: str) -> None:
     weekly(desk, f"RRULE:{rule}")
     arguments = {"event_id": "weekly00001", "start": to, "apply_to": "series"}
     desk.run("update_event", arguments)
     assert events(desk)["weekly00001"]["recurrence"] == [f"RRULE:{becomes}"]
 
 
-def test_dates_that_were_left_out_stay_out_when_a_series_moves_across_the_change_of_clocks(desk: Desk) -> None:
+def test_excluded_dates_stay_excluded_when_a_series_moves_across_a_clock_change(desk: Desk) -> None:
     weekly(desk, "RRULE:FREQ=WEEKLY;BYDAY=MO", "2026-03-16T09:00:00+01:00")
     data = desk.sandbox._world.services["calendar"]["events"]["alice@example.test/weekly00001"]["data"]
     data["recurrence"].append("EXDATE:20260406T070000Z")  # nine o'clock in summer time
@@ -162,7 +162,7 @@ def test_dates_that_were_left_out_stay_out_when_a_series_moves_across_the_change
 @pytest.mark.parametrize(
     "rule", ["FREQ=MONTHLY;BYDAY=1MO", "FREQ=MONTHLY;BYMONTHDAY=7", "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,FR"]
 )
-def test_a_rule_that_cannot_move_along_is_asked_for(desk: Desk, rule: str) -> None:
+def test_rule_that_cannot_move_with_its_series_is_requested(desk: Desk, rule: str) -> None:
     weekly(desk, f"RRULE:{rule}")
     wish = {"event_id": "weekly00001", "start": "2026-12-08T09:00", "apply_to": "series"}
     with pytest.raises(InvalidInput, match="recurrence"):
@@ -171,7 +171,7 @@ def test_a_rule_that_cannot_move_along_is_asked_for(desk: Desk, rule: str) -> No
     desk.run("update_event", wish | {"recurrence": ["FREQ=MONTHLY;BYDAY=2TU"]})
 
 
-def test_the_rest_of_a_series_moves_with_its_rule(desk: Desk) -> None:
+def test_rest_of_a_series_moves_with_its_rule(desk: Desk) -> None:
     weekly(desk, "RRULE:FREQ=WEEKLY;BYDAY=MO")
     done = desk.run(
         "update_event",
@@ -181,18 +181,18 @@ def test_the_rest_of_a_series_moves_with_its_rule(desk: Desk) -> None:
     assert done["dates"][0].startswith("2026-12-16")
 
 
-def test_an_empty_recurrence_ends_no_series(desk: Desk) -> None:
+def test_empty_recurrence_does_not_end_a_series(desk: Desk) -> None:
     desk.run("update_event", {"event_id": "standup0001", "title": "x", "recurrence": [], "apply_to": "series"})
     assert events(desk)["standup0001"]["recurrence"] and events(desk)["standup0001"]["summary"] == "x"
 
 
-def test_a_part_of_a_series_does_not_move_to_another_calendar(desk: Desk) -> None:
+def test_part_of_a_series_cannot_move_to_another_calendar(desk: Desk) -> None:
     with pytest.raises(InvalidInput, match="move_to"):
         desk.run("update_event", {"event_id": STAND_UP, "title": "x", "move_to": TEAM, "apply_to": "following"})
     assert not [one for one in desk.sent if one.method != "GET"]
 
 
-def test_a_rule_that_has_ended_before_a_split_does_not_begin_again(desk: Desk) -> None:
+def test_rule_ended_before_a_split_does_not_restart(desk: Desk) -> None:
     weekly(desk, "RRULE:FREQ=DAILY;COUNT=2")
     data = desk.sandbox._world.services["calendar"]["events"]["alice@example.test/weekly00001"]["data"]
     data["recurrence"].append("RRULE:FREQ=WEEKLY;COUNT=4")
@@ -205,7 +205,7 @@ def test_a_rule_that_has_ended_before_a_split_does_not_begin_again(desk: Desk) -
 # ----------------------------------------------------------------- answers and names
 
 
-def test_a_whole_series_is_not_answered_by_the_way(desk: Desk) -> None:
+def test_whole_series_is_not_answered_by_accident(desk: Desk) -> None:
     bob = Desk(TOOLKIT, ALL, desk.sandbox, BOB)
     with pytest.raises(InvalidInput, match="whole series"):
         bob.run("respond_to_event", {"event_id": "standup0001", "response": "declined"})
@@ -213,12 +213,12 @@ def test_a_whole_series_is_not_answered_by_the_way(desk: Desk) -> None:
     assert bob.run("respond_to_event", {"event_id": "standup0001", "response": "declined", "apply_to": "series"})
 
 
-def test_a_comment_is_never_cut(desk: Desk) -> None:
+def test_too_long_comment_is_refused_and_never_cut(desk: Desk) -> None:
     with pytest.raises(InvalidInput, match="comment"):
         desk.run("respond_to_event", {"event_id": "review00001", "response": "accepted", "comment": "x" * 501})
 
 
-def test_two_calendars_whose_names_differ_in_case_only_are_told_apart_by_id(desk: Desk) -> None:
+def test_calendars_whose_names_differ_in_case_need_an_id(desk: Desk) -> None:
     made = desk.run("manage_calendar", {"action": "create", "title": "team"})
     for name in ("Team", "team", "TEAM"):
         with pytest.raises(InvalidInput, match="several calendars") as refused:
@@ -226,13 +226,13 @@ def test_two_calendars_whose_names_differ_in_case_only_are_told_apart_by_id(desk
         assert made["id"] in (refused.value.hint or "") and TEAM in (refused.value.hint or "")
 
 
-def test_a_private_place_of_work_is_not_made_public(desk: Desk) -> None:
+def test_private_working_location_is_not_made_public(desk: Desk) -> None:
     with pytest.raises(InvalidInput, match="visibility"):
         desk.run("create_event", MEETING | {"kind": "workingLocation", "visibility": "private"})
     assert not bodies(desk, "POST")
 
 
-def test_what_others_wrote_is_marked_in_the_results_of_writes(desk: Desk) -> None:
+def test_foreign_text_is_marked_in_write_results(desk: Desk) -> None:
     organizer = {"email": "eve@decoy.test"}
     guests = [{"email": "alice@example.test", "self": True, "responseStatus": "accepted"}]
     start, end = "2026-12-01T10:00:00+01:00", "2026-12-01T11:00:00+01:00"
@@ -240,13 +240,13 @@ def test_what_others_wrote_is_marked_in_the_results_of_writes(desk: Desk) -> Non
     assert desk.run("delete_event", {"event_id": "theirs00001"})["untrusted"] is True
 
 
-def test_sharing_with_a_whole_domain_is_as_grave_as_with_everybody() -> None:
+def test_sharing_with_a_domain_is_destructive_like_sharing_with_everybody() -> None:
     tool = TOOLKIT.tools["calendar_share_calendar"]
     for who in ("example.test", " Other.EXAMPLE ", "public", "PUBLIC\t"):
         assert Effect.DESTRUCTIVE in tool.effect_of(tool.validate({"who": who, "role": "reader"}))
 
 
-def test_who_cannot_be_seen_all_the_time_is_unknown() -> None:
+def test_calendar_visible_only_at_times_is_unknown() -> None:
     desk = Desk(TOOLKIT, ALL)
     answers = [{"busy": []}, {"errors": [{"reason": "internalError"}]}]
 
@@ -305,7 +305,7 @@ def calls(tool: Tool) -> st.SearchStrategy[dict[str, Any]]:
 @pytest.mark.parametrize("name", sample(TOOLKIT.tools))
 @settings(max_examples=examples(60), deadline=None)
 @given(st.data())
-def test_any_arguments_lead_to_a_result_or_an_error_of_ours_and_stay_in_place(name: str, data: st.DataObject) -> None:
+def test_any_arguments_give_a_result_or_a_deputize_error_at_the_same_host(name: str, data: st.DataObject) -> None:
     tool = TOOLKIT.tools[name]
     desk = Desk(TOOLKIT, ALL, Sandbox(clock=lambda: NOW))
     try:

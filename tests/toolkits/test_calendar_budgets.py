@@ -55,7 +55,7 @@ def loaded(text: str) -> Desk:
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_rows_and_details_stay_within_their_budgets_whatever_they_hold(text: str) -> None:
+def test_rows_and_details_stay_within_their_budgets(text: str) -> None:
     desk = loaded(text)
     found = desk.run("list_events", {"after": "2026-11-30", "before": "2026-12-08", "limit": 100})
     assert tokens(found) <= 4000 and found["truncated"] is True and found["next"]
@@ -64,7 +64,7 @@ def test_rows_and_details_stay_within_their_budgets_whatever_they_hold(text: str
     assert tokens(detail) <= 2600 and detail["next_offset"] and detail["more_people"] == 50
 
 
-def test_an_ordinary_row_costs_eighty_tokens_and_an_ordinary_detail_six_hundred() -> None:
+def test_ordinary_row_costs_eighty_tokens_and_detail_six_hundred() -> None:
     desk = Desk(TOOLKIT, frozenset({READONLY}))
     rows = desk.run("list_events", {"after": "2026-11-23", "before": "2026-12-08"})["items"]
     assert max(tokens(row) for row in rows) <= 95
@@ -85,7 +85,7 @@ ALIASES = {
 }
 
 
-def test_the_names_of_other_toolkits_lead_to_one_tool_each_with_a_dot_or_without() -> None:
+def test_aliases_of_other_toolkits_name_one_tool_each() -> None:
     assert {alias.name: name for name, tool in TOOLKIT.tools.items() for alias in tool.aliases} == ALIASES
     catalog = Catalog([TOOLKIT])
     for alias, name in ALIASES.items():
@@ -93,7 +93,7 @@ def test_the_names_of_other_toolkits_lead_to_one_tool_each_with_a_dot_or_without
 
 
 @pytest.mark.parametrize("name", ["Google.CreateEvent", "GoogleCalendar_CreateEvent"])
-def test_arguments_come_by_their_other_names_and_values(name: str) -> None:
+def test_alias_arguments_and_values_are_accepted(name: str) -> None:
     theirs: dict[str, Any] = {
         "summary": "Plan",
         "start_datetime": "2026-12-01T10:00",
@@ -113,7 +113,7 @@ def test_arguments_come_by_their_other_names_and_values(name: str) -> None:
         tool.validate(theirs | {"title": "Another"})
 
 
-def test_hidden_spellings_work_are_not_shown_and_may_not_contradict() -> None:
+def test_hidden_spellings_work_and_cannot_contradict() -> None:
     tool = TOOLKIT.tools["calendar_list_events"]
     assert tool.validate({"max_results": 3, "page_token": "c"}) == tool.validate({"limit": 3, "cursor": "c"})
     assert not {"max_results", "page_token", "calendar_id", "summary"} & set(json.dumps(tool.schema).split('"'))

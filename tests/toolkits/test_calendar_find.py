@@ -51,7 +51,7 @@ def starts(result: dict[str, Any]) -> list[str]:
 # ----------------------------------------------------------------- list
 
 
-def test_a_window_takes_what_overlaps_it_and_says_its_zone(desk: Desk) -> None:
+def test_window_includes_overlapping_events_and_names_its_zone(desk: Desk) -> None:
     add(desk, "across", "2026-12-03T23:00:00+01:00", "2026-12-04T01:00:00+01:00")
     for after, before, there in (
         ("2026-12-04", "2026-12-05", True),
@@ -63,7 +63,7 @@ def test_a_window_takes_what_overlaps_it_and_says_its_zone(desk: Desk) -> None:
         assert bool(found["items"]) is there and found["time_zone"] == "Europe/Berlin"
 
 
-def test_a_bare_date_is_midnight_in_the_users_zone(desk: Desk) -> None:
+def test_bare_date_is_midnight_in_the_users_zone(desk: Desk) -> None:
     desk.run("list_events", {"after": "2026-12-01", "before": "2026-12-02"})
     params = next(one for one in desk.sent if one.url.path.endswith("/events")).url.params
     assert (params["timeMin"], params["timeMax"]) == ("2026-11-30T23:00:00Z", "2026-12-01T23:00:00Z")
@@ -72,14 +72,14 @@ def test_a_bare_date_is_midnight_in_the_users_zone(desk: Desk) -> None:
     assert [one.url.path.rpartition("/")[2] for one in fresh.sent] == ["events"]  # no zone is needed for that
 
 
-def test_the_default_window_is_a_week_from_now(desk: Desk) -> None:
+def test_default_window_is_a_week_from_now(desk: Desk) -> None:
     desk.run("list_events")
     params = desk.sent[0].url.params
     assert (params["timeMin"], params["timeMax"]) == ("2026-11-24T14:00:00Z", "2026-12-01T14:00:00Z")
     assert params["singleEvents"] == "true" and params["orderBy"] == "startTime" and "q" not in params
 
 
-def test_an_empty_list_says_which_window_it_looked_at(desk: Desk) -> None:
+def test_empty_list_names_its_window(desk: Desk) -> None:
     found = desk.run("list_events", {"query": "nowhere"})
     assert found["items"] == [] and found["summary"] == "No event from 2026-11-24 15:00 to 2026-12-01 15:00."
     series = desk.run("list_events", {"series_id": "standup0001", "after": "2126-12-01"})
@@ -100,13 +100,13 @@ def test_an_empty_list_says_which_window_it_looked_at(desk: Desk) -> None:
         {"cursor": "x"},
     ],
 )
-def test_what_cannot_be_listed_is_refused(desk: Desk, wrong: dict[str, Any]) -> None:
+def test_invalid_list_arguments_are_refused(desk: Desk, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         desk.run("list_events", wrong)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 25])
-def test_pages_of_several_calendars_come_in_order_and_leave_nothing_out(desk: Desk, limit: int) -> None:
+def test_pages_of_several_calendars_are_ordered_and_complete(desk: Desk, limit: int) -> None:
     for n in range(9):
         hour = f"2026-12-0{n % 5 + 1}T{8 + n:02}"
         add(desk, f"team{n}", f"{hour}:00:00+01:00", f"{hour}:45:00+01:00", TEAM)
@@ -126,7 +126,7 @@ def test_pages_of_several_calendars_come_in_order_and_leave_nothing_out(desk: De
     assert {row["calendar"] for row in rows} == {"primary", "Team", TRAVEL}
 
 
-def test_empty_and_short_pages_with_more_behind_them_are_passed_over(desk: Desk) -> None:
+def test_empty_and_short_pages_before_more_are_skipped(desk: Desk) -> None:
     served = iter([[], [], ["a"], ["b"]])
 
     def answer(request: Request) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def test_empty_and_short_pages_with_more_behind_them_are_passed_over(desk: Desk)
 
 @settings(max_examples=examples(150), deadline=None)
 @given(st.integers(0, 200), st.sampled_from("abcXYZ019-_=é\n"))
-def test_an_altered_cursor_is_refused(at: int, put: str) -> None:
+def test_altered_cursor_is_refused(at: int, put: str) -> None:
     desk = Desk(TOOLKIT, frozenset({READONLY}), SANDBOX)
     cursor = desk.run("list_events", {"limit": 2})["next"]
     altered = cursor[: at % len(cursor)] + put + cursor[at % len(cursor) + 1 :]
@@ -155,7 +155,7 @@ def test_an_altered_cursor_is_refused(at: int, put: str) -> None:
 SANDBOX = Sandbox(clock=lambda: NOW)
 
 
-def test_a_cursor_is_good_for_its_tool_account_and_filters_only(desk: Desk) -> None:
+def test_cursor_is_bound_to_its_tool_account_and_filters(desk: Desk) -> None:
     cursor = desk.run("list_events", {"limit": 2})["next"]
     bob = Desk(TOOLKIT, frozenset({READONLY}), desk.sandbox, BOB)
     calendars = desk.run("list_calendars", {"limit": 1})["next"]
@@ -171,7 +171,7 @@ def test_a_cursor_is_good_for_its_tool_account_and_filters_only(desk: Desk) -> N
     assert tokens(cursor) <= 60
 
 
-def test_a_row_says_what_matters_and_leaves_out_what_is_empty(desk: Desk) -> None:
+def test_row_has_the_relevant_fields_without_empty_ones(desk: Desk) -> None:
     rows = desk.run("list_events", {"after": "2026-12-01T13:00+01:00", "before": "2026-12-01T16:00+01:00"})["items"]
     assert rows == [
         {
@@ -190,7 +190,7 @@ def test_a_row_says_what_matters_and_leaves_out_what_is_empty(desk: Desk) -> Non
     assert "untrusted" not in day  # the user's own words
 
 
-def test_what_others_keep_private_is_busy_and_their_secrets_stay_theirs(desk: Desk) -> None:
+def test_private_events_of_others_are_busy_and_their_secrets_hidden(desk: Desk) -> None:
     rule = {"id": "u", "scope": {"type": "user", "value": "alice@example.test"}, "role": "reader"}
     desk.sandbox._world.services["calendar"]["calendars"][BOB]["acl"].append(rule)
     found = desk.run("list_events", {"calendars": [BOB], "after": "2026-12-01", "before": "2026-12-02"})
@@ -201,14 +201,14 @@ def test_what_others_keep_private_is_busy_and_their_secrets_stay_theirs(desk: De
         stranger.run("list_events", {"calendars": [BOB]})
 
 
-def test_cancelled_events_come_with_what_was_changed_since(desk: Desk) -> None:
+def test_cancelled_events_are_listed_with_changes_since(desk: Desk) -> None:
     desk.sandbox._world.services["calendar"]["events"]["alice@example.test/focus000001"]["data"]["status"] = "cancelled"
     found = desk.run("list_events", {"updated_after": "-60d", "query": "report"})
     assert [(row["id"], row["status"]) for row in found["items"]] == [("focus000001", "cancelled")]
     assert not desk.run("list_events", {"query": "report", "before": "+30d"})["items"]
 
 
-def test_a_calendar_is_named_by_id_or_by_its_name_and_else_candidates_are_shown(desk: Desk) -> None:
+def test_calendar_is_selected_by_id_or_name_with_candidates(desk: Desk) -> None:
     for name in ("Bob on the road", "bob ON the road ", TRAVEL):
         assert desk.run("get_event", {"event_id": "trip0000001", "calendar": name})["title"] == "Night train to Vienna"
     with pytest.raises(InvalidInput, match="no calendar has the name") as missing:
@@ -221,7 +221,7 @@ def test_a_calendar_is_named_by_id_or_by_its_name_and_else_candidates_are_shown(
         assert TEAM in several.value.hint and TRAVEL in several.value.hint
 
 
-def test_calendars_are_listed_page_by_page_with_who_may_see_them(desk: Desk) -> None:
+def test_calendars_are_paged_with_who_may_see_them(desk: Desk) -> None:
     desk = Desk(TOOLKIT, frozenset({WHOLE}))
     first = desk.run("list_calendars", {"limit": 2, "sharing": True})
     rest = desk.run("list_calendars", {"limit": 2, "sharing": True, "cursor": first["next"]})
@@ -231,7 +231,7 @@ def test_calendars_are_listed_page_by_page_with_who_may_see_them(desk: Desk) -> 
     assert [one["name"] for one in desk.run("list_calendars", {"query": "road"})["items"]] == ["Bob on the road"]
 
 
-def test_a_calendar_is_listed_with_its_whole_name_its_description_and_with_how_many_it_is_shared(desk: Desk) -> None:
+def test_calendar_row_has_whole_name_description_and_sharing_count(desk: Desk) -> None:
     desk = Desk(TOOLKIT, frozenset({WHOLE}))
     team = desk.sandbox._world.services["calendar"]["calendars"][TEAM]
     rule = team["acl"][0]
@@ -252,7 +252,7 @@ def test_a_calendar_is_listed_with_its_whole_name_its_description_and_with_how_m
         (frozenset({LIST_READONLY}), {"email", "now", "time_zone"}),
     ],
 )
-def test_whoami_says_what_the_grant_lets_it_know(granted: frozenset[str], known: set[str]) -> None:
+def test_whoami_shows_what_the_grant_allows(granted: frozenset[str], known: set[str]) -> None:
     found = Desk(TOOLKIT, granted).run("whoami")
     assert set(found) == known and found["email"] == "alice@example.test"
 
@@ -260,7 +260,7 @@ def test_whoami_says_what_the_grant_lets_it_know(granted: frozenset[str], known:
 LINK = "https://teams.microsoft.com/l/meetup-join/" + "19%3ameeting_" + "a1B2c3D4" * 40 + "/0?context=%7b%7d"
 
 
-def test_a_link_in_where_is_whole_or_not_there(desk: Desk) -> None:
+def test_link_in_a_location_is_whole_or_absent(desk: Desk) -> None:
     add(
         desk,
         "room0001",

@@ -47,7 +47,7 @@ def busy(desk: Desk, **by: Sequence[tuple[str, str]]) -> None:
     desk.send = answer  # type: ignore[method-assign]
 
 
-def test_a_day_is_one_row_with_its_free_ranges_and_how_long_each_is(desk: Desk) -> None:
+def test_day_is_one_row_with_free_ranges_and_lengths(desk: Desk) -> None:
     told = found(desk, attendees=[BOB], duration="1h", after="2026-12-01", before="2026-12-03")
     assert told == {
         "items": [
@@ -59,27 +59,27 @@ def test_a_day_is_one_row_with_its_free_ranges_and_how_long_each_is(desk: Desk) 
     }
 
 
-def test_a_week_costs_few_tokens_and_has_mornings_and_afternoons(desk: Desk) -> None:
+def test_week_of_free_times_costs_few_tokens(desk: Desk) -> None:
     told = found(desk, duration="30m", after="2026-12-14", before="2026-12-21")
     assert [row["weekday"] for row in told["items"]] == ["Mon", "Tue", "Wed", "Thu", "Fri"]
     assert all(row["free"][-1].endswith("17:00 (7h45m)") for row in told["items"]) and tokens(told) <= 180
 
 
-def test_the_weekend_is_free_only_if_it_is_asked_for(desk: Desk) -> None:
+def test_weekend_is_free_only_on_request(desk: Desk) -> None:
     days = {"duration": "1h", "after": "2026-11-28", "before": "2026-11-30"}
     told = found(desk, **days)
     assert told["items"] == [] and told["summary"] == "No 1h within the hours 09:00-17:00 is free for all."
     assert [row["weekday"] for row in found(desk, **days, weekends=True)["items"]] == ["Sat", "Sun"]
 
 
-def test_a_buffer_keeps_its_distance_on_both_sides(desk: Desk) -> None:
+def test_buffer_is_kept_on_both_sides(desk: Desk) -> None:
     busy(desk, primary=[("2026-12-01T10:00:00Z", "2026-12-01T11:00:00Z")])
     day = {"after": "2026-12-01", "before": "2026-12-02", "duration": "30m", "time_zone": "Europe/Berlin"}
     assert found(desk, **day)["items"][0]["free"] == ["09:00-11:00 (2h)", "12:00-17:00 (5h)"]
     assert found(desk, **day, buffer="20m")["items"][0]["free"] == ["09:00-10:40 (1h40m)", "12:20-17:00 (4h40m)"]
 
 
-def test_one_room_of_several_is_enough_and_each_has_its_own_ranges(desk: Desk) -> None:
+def test_one_free_room_is_enough_and_each_lists_its_ranges(desk: Desk) -> None:
     nowhere = "nowhere@resource.calendar.google.com"
     day = {"after": "2026-12-01T13:00+01:00", "before": "2026-12-01T17:00+01:00", "duration": "30m"}
     told = found(desk, **day, rooms=[ROOM, nowhere])
@@ -90,7 +90,7 @@ def test_one_room_of_several_is_enough_and_each_has_its_own_ranges(desk: Desk) -
     assert not found(desk, **day, rooms=[nowhere])["items"]  # nobody knows that it is free
 
 
-def test_whose_calendar_cannot_be_seen_is_unknown_and_never_free(desk: Desk) -> None:
+def test_invisible_calendar_is_unknown_and_never_free(desk: Desk) -> None:
     told = found(desk, attendees=["nobody@elsewhere.test", BOB], duration="30m")
     assert told["unknown"] == ["nobody@elsewhere.test"] and told["items"] and "ask them" in told["summary"]
 
@@ -106,7 +106,7 @@ def test_whose_calendar_cannot_be_seen_is_unknown_and_never_free(desk: Desk) -> 
         found(desk, time_zone="UTC", duration="30m")
 
 
-def test_without_a_duration_it_says_who_is_busy_when(desk: Desk) -> None:
+def test_missing_duration_lists_busy_times(desk: Desk) -> None:
     told = found(desk, attendees=[BOB], after="2026-12-01T09:30+01:00", before="2026-12-02T12:00+01:00")
     assert told["items"] == [
         {"date": "2026-12-01", "weekday": "Tue", "busy": {BOB: ["10:00-11:00", "14:00-15:00"], ALICE: ["14:00-15:00"]}},
@@ -117,14 +117,14 @@ def test_without_a_duration_it_says_who_is_busy_when(desk: Desk) -> None:
     assert quiet["items"] == [] and quiet["summary"] == "Nobody is busy."
 
 
-def test_fifty_one_calendars_and_ninety_days_are_asked_in_parts(desk: Desk) -> None:
+def test_fifty_one_calendars_and_ninety_days_are_queried_in_parts(desk: Desk) -> None:
     found(desk, attendees=[f"p{n}@x.test" for n in range(50)], before="+90d", duration="30m")
     asked = [json.loads(one.content) for one in desk.sent if one.method == "POST"]
     assert sorted(len(one["items"]) for one in asked) == [1, 1, 50, 50]
     assert {one["timeMin"] for one in asked} == {"2026-11-24T14:00:00Z", "2027-01-23T14:00:00Z"}
 
 
-def test_days_that_do_not_fit_are_named_and_found_from_there_on(desk: Desk) -> None:
+def test_days_beyond_the_budget_are_named_and_found_next(desk: Desk) -> None:
     busy(desk, primary=[])
     year = {"duration": "30m", "before": "2027-11-24", "time_zone": "Europe/Berlin"}
     every: list[dict[str, Any]] = []
@@ -139,7 +139,7 @@ def test_days_that_do_not_fit_are_named_and_found_from_there_on(desk: Desk) -> N
 # ----------------------------------------------------------------- zones
 
 
-def test_hours_hold_in_the_zones_of_others_and_are_shown_there_too(desk: Desk) -> None:
+def test_working_hours_apply_in_other_zones_and_are_shown_there(desk: Desk) -> None:
     busy(desk, primary=[])
     day = {"after": "2026-12-01", "before": "2026-12-02", "duration": "30m", "time_zone": "Europe/Berlin"}
     told = found(desk, **day, other_zones=["America/New_York"])
@@ -159,7 +159,7 @@ def test_hours_hold_in_the_zones_of_others_and_are_shown_there_too(desk: Desk) -
         ("2027-03-29", "15:00-17:00 (2h, 09:00-11:00 America/New_York)"),
     ],
 )
-def test_between_two_changes_of_clocks_zones_are_nearer(desk: Desk, day: str, shared: str) -> None:
+def test_zones_overlap_more_between_two_clock_changes(desk: Desk, day: str, shared: str) -> None:
     busy(desk, primary=[])
     told = found(
         desk, after=day, before=f"{day}T23:00", duration="1h", time_zone="Europe/Berlin",
@@ -168,7 +168,7 @@ def test_between_two_changes_of_clocks_zones_are_nearer(desk: Desk, day: str, sh
     assert told["items"][0]["free"] == [shared]
 
 
-def test_hours_need_a_zone_that_somebody_named() -> None:
+def test_working_hours_need_a_known_time_zone() -> None:
     desk = Desk(TOOLKIT, frozenset({FREEBUSY}))
     with pytest.raises(InvalidInput, match="time zone"):
         found(desk, duration="30m")
@@ -188,7 +188,7 @@ def test_hours_need_a_zone_that_somebody_named() -> None:
         ({"other_zones": ["UTC"] * 6}, "6 zones"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anybody_is_asked(wrong: dict[str, Any], says: str) -> None:
+def test_invalid_free_time_query_is_refused_before_any_request(wrong: dict[str, Any], says: str) -> None:
     desk = Desk(TOOLKIT, frozenset({EVENTS_FREEBUSY}))
     with pytest.raises(InvalidInput, match=says) as refused:
         found(desk, **{"duration": "30m", "time_zone": "Europe/Berlin"} | wrong)
@@ -202,7 +202,9 @@ spans = st.tuples(st.integers(0, 2000), st.integers(0, 300))
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.lists(spans, max_size=15), st.integers(1, 240), st.integers(0, 60), st.booleans())
-def test_range_is_free_and_complete(blocks: list[tuple[int, int]], length: int, pause: int, weekends: bool) -> None:
+def test_free_ranges_are_complete_and_long_enough(
+    blocks: list[tuple[int, int]], length: int, pause: int, weekends: bool
+) -> None:
     first = datetime(2026, 10, 23, 6, tzinfo=UTC)  # the clocks go back in between
     window = (first, first + timedelta(days=4))
     taken = [(first + timedelta(minutes=at), first + timedelta(minutes=at + long)) for at, long in blocks if long]
@@ -231,7 +233,7 @@ def test_range_is_free_and_complete(blocks: list[tuple[int, int]], length: int, 
 
 @settings(max_examples=examples(100), deadline=None)
 @given(st.lists(spans, max_size=8), st.lists(spans, max_size=8))
-def test_what_two_have_in_common_is_in_both(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> None:
+def test_intersection_of_ranges_is_in_both(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> None:
     first = datetime(2026, 12, 1, tzinfo=UTC)
 
     def made(blocks: list[tuple[int, int]]) -> list[Span]:
@@ -253,13 +255,13 @@ def test_what_two_have_in_common_is_in_both(one: list[tuple[int, int]], other: l
         ("23:30-00:30", ["23:30-2026-12-02 00:30 (1h)"]),
     ],
 )
-def test_hours_may_go_past_midnight(desk: Desk, hours: str, free: list[str]) -> None:
+def test_working_hours_may_pass_midnight(desk: Desk, hours: str, free: list[str]) -> None:
     busy(desk, primary=[])
     window = {"after": "2026-12-01T12:00", "before": "2026-12-02T12:00", "time_zone": "Europe/Berlin"}
     assert found(desk, **window, duration="1h", hours=hours)["items"][0]["free"] == free
 
 
-def test_the_night_when_clocks_change_is_as_long_as_it_is_and_says_which_of_two_hours_is_meant() -> None:
+def test_night_of_a_clock_change_has_its_real_length_and_named_offsets() -> None:
     for day, shown in (
         (datetime(2026, 10, 24, 12, tzinfo=BERLIN), "00:00-04:00 (5h)"),
         (datetime(2026, 3, 28, 12, tzinfo=BERLIN), "00:00-04:00 (3h)"),
@@ -274,5 +276,5 @@ def test_the_night_when_clocks_change_is_as_long_as_it_is_and_says_which_of_two_
 
 
 @pytest.mark.parametrize(("minutes", "said"), [(0, "0m"), (45, "45m"), (60, "1h"), (105, "1h45m"), (1500, "25h")])
-def test_a_length_is_said_as_it_is_read(minutes: int, said: str) -> None:
+def test_duration_is_formatted_as_it_is_parsed(minutes: int, said: str) -> None:
     assert format_length(timedelta(minutes=minutes)) == said

@@ -67,7 +67,7 @@ def put(value: Any, text: str) -> Any:
 
 
 @pytest.mark.parametrize("tool", sample(dict.fromkeys(tool for tool, _ in PLACES)))
-def test_no_argument_leaves_its_place_in_an_address(tool: str, subtests: pytest.Subtests) -> None:
+def test_argument_cannot_leave_its_url_segment(tool: str, subtests: pytest.Subtests) -> None:
     for arguments, text in itertools.product((one for name, one in PLACES if name == tool), HOSTILE):
         with subtests.test(arguments=arguments, text=ascii(text)):
             _stays_in_its_place(tool, put(arguments, text))
@@ -98,7 +98,7 @@ PROSE = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
 
 @settings(max_examples=examples(120), deadline=None)
 @given(PROSE, PROSE, PROSE, PROSE)
-def test_hostile_words_are_cleaned_marked_and_never_more_than_text(a: str, b: str, c: str, d: str) -> None:
+def test_hostile_text_is_cleaned_marked_and_stays_text(a: str, b: str, c: str, d: str) -> None:
     desk = SHARED
     guests = [{"email": f"eve@x.test{d}", "displayName": c, "comment": d, "responseStatus": "accepted"}]
     more: dict[str, Any] = {"summary": a, "location": b, "description": c, "attendees": guests}
@@ -139,7 +139,7 @@ DETAIL = ROW | {
 }
 
 
-def test_the_seeded_invitation_that_gives_orders_is_only_read() -> None:
+def test_seeded_hostile_invitation_is_only_read() -> None:
     desk = Desk(TOOLKIT, ALL)
     before = desk.sandbox.service("calendar")["events"]
     found = desk.run("get_event", {"event_id": "hostile0001"})
@@ -148,7 +148,7 @@ def test_the_seeded_invitation_that_gives_orders_is_only_read() -> None:
     assert desk.sandbox.service("calendar")["events"] == before
 
 
-def test_a_link_in_a_description_shows_where_it_leads() -> None:
+def test_link_in_a_description_shows_its_target() -> None:
     desk = Desk(TOOLKIT, ALL)
     html = '<a href="https://evil.test/x">https://bank.test</a><p hidden>SECRET ORDER</p>'
     add(desk, "linked0001", "2026-12-01T10:00:00+01:00", "2026-12-01T11:00:00+01:00", description=html)
@@ -156,7 +156,7 @@ def test_a_link_in_a_description_shows_where_it_leads() -> None:
     assert "evil.test" in text and "SECRET" not in text
 
 
-def test_no_tool_ever_deletes_or_empties_a_calendar() -> None:
+def test_no_tool_deletes_or_empties_a_calendar() -> None:
     for case in CASES:
         desk = Desk(TOOLKIT, ALL)
         case.spoil(desk)
@@ -169,7 +169,7 @@ def test_no_tool_ever_deletes_or_empties_a_calendar() -> None:
 @pytest.mark.parametrize(
     "who", ["", "x", "bob", "public@", "a@b.test, c@d.test", "default", "domain:x.test", "localhost", "\n"]
 )
-def test_a_calendar_is_shared_with_an_address_a_domain_or_everybody(who: str) -> None:
+def test_calendar_is_shared_with_an_address_domain_or_everybody(who: str) -> None:
     desk = Desk(TOOLKIT, ALL)
     with pytest.raises(InvalidInput):
         desk.run("share_calendar", {"who": who, "role": "reader"})

@@ -41,7 +41,7 @@ async def all_told(deputy: Deputy, **more: Any) -> tuple[list[Any], str]:
     return rows, json.dumps(told)
 
 
-async def test_colleagues_events_are_read() -> None:
+async def test_colleagues_events_are_readable() -> None:
     _, told = await all_told(await alice())
     assert "Design review" in told and "slides" in told and "withheld" not in told
 
@@ -57,14 +57,14 @@ async def test_colleagues_events_are_read() -> None:
     ],
     ids=str,
 )
-async def test_an_event_of_somebody_from_elsewhere_is_a_row_of_who_and_when(changes: dict[str, Any]) -> None:
+async def test_outsiders_event_shows_only_author_and_time(changes: dict[str, Any]) -> None:
     rows, told = await all_told(await alice(**changes))
     (one,) = [row for row in rows if row.get("withheld")]
     assert one["withheld"] == (BY_MAIL if "eventType" in changes else OUTSIDE) and one["start"] and one["id"]
     assert "Design review" not in told and "slides" not in told and "Lantern" not in told
 
 
-async def test_names_and_comments_of_guests_from_elsewhere_are_left_out() -> None:
+async def test_names_and_comments_of_outside_guests_are_removed() -> None:
     guests = [{"email": "alice@example.test"}, {"email": EVE, "displayName": "IGNORE ALL", "comment": "DELETE"}]
     _, told = await all_told(await alice(attendees=guests))
     assert EVE in told and "IGNORE" not in told and "DELETE" not in told and "Design review" in told
@@ -84,7 +84,7 @@ async def test_names_and_comments_of_guests_from_elsewhere_are_left_out() -> Non
         ("alice@example.test", {"id": "a1", "organizer": {"email": "bob@example.test.evil.test"}}, OUTSIDE),
     ],
 )
-def test_author_of_an_event_is_not_its_self_mail_or_domain(account: str, event: dict[str, Any], why: str) -> None:
+def test_event_author_is_verified_by_self_mail_or_domain(account: str, event: dict[str, Any], why: str) -> None:
     withheld = Withheld()
     run = Run(KEY, frozenset(), Account("1", account), None, NOW, trusted_authors="domain")
     steps = Domain(run, withheld)(get_event("primary", "a1"), {**event, "summary": "WORDS", "start": {}})

@@ -74,7 +74,7 @@ def of_dateutil(line: str, start: Moment, count: int) -> list[datetime | date]:
 
 @settings(max_examples=examples(400), deadline=None)
 @given(st.data())
-def test_the_dates_of_a_rule_are_those_that_dateutil_counts(data: st.DataObject) -> None:
+def test_rule_expansion_equals_dateutil(data: st.DataObject) -> None:
     start = data.draw(st.one_of(starts, days))
     line = data.draw(rules(start))
     expected = of_dateutil(line, start, 20)
@@ -82,7 +82,7 @@ def test_the_dates_of_a_rule_are_those_that_dateutil_counts(data: st.DataObject)
     assert found == expected, line
 
 
-def test_a_rule_whose_dates_are_years_apart_has_all_of_them() -> None:
+def test_rule_with_dates_years_apart_is_expanded() -> None:
     line, start = "RRULE:FREQ=DAILY;INTERVAL=5;BYMONTHDAY=1;BYMONTH=1", Moment(date(2020, 5, 26))
     found = [one.day for one in next_dates(read_recurrence([line], start), start, 20)]
     assert found == of_dateutil(line, start, 20) and len(found) == 20
@@ -90,7 +90,7 @@ def test_a_rule_whose_dates_are_years_apart_has_all_of_them() -> None:
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.data())
-def test_a_series_that_is_cut_has_the_same_dates_in_two_parts(data: st.DataObject) -> None:
+def test_split_series_has_the_same_dates_in_two_parts(data: st.DataObject) -> None:
     start = data.draw(st.one_of(starts, days))
     whole = read_recurrence([data.draw(rules(start))], start)
     dates = next_dates(whole, start, 12)
@@ -107,7 +107,7 @@ def test_a_series_that_is_cut_has_the_same_dates_in_two_parts(data: st.DataObjec
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.data())
-def test_a_rule_that_is_read_and_written_again_is_the_same_rule(data: st.DataObject) -> None:
+def test_rule_round_trips_through_text(data: st.DataObject) -> None:
     start = data.draw(st.one_of(starts, days))
     read = read_recurrence([data.draw(rules(start))], start)
     assert read_recurrence(read.lines, start) == read
@@ -146,13 +146,13 @@ DAY = Moment(date(2026, 12, 1))
         ("", "not a recurrence line"),
     ],
 )
-def test_a_line_that_says_what_it_must_not_is_refused_by_name(line: str, wrong: str) -> None:
+def test_invalid_rule_line_is_refused_by_name(line: str, wrong: str) -> None:
     with pytest.raises(InvalidInput, match=wrong) as refused:
         read_recurrence(["RRULE:FREQ=DAILY;COUNT=3", line], BERLIN)
     assert "recurrence[1]" in str(refused.value)
 
 
-def test_an_all_day_rule_ends_on_a_day_and_a_hundred_and_one_lines_are_too_many() -> None:
+def test_all_day_rule_ends_on_a_date_and_too_many_lines_are_refused() -> None:
     with pytest.raises(InvalidInput, match="a date"):
         read_recurrence(["FREQ=DAILY;UNTIL=20270101T000000Z"], DAY)
     assert read_recurrence(["FREQ=DAILY;UNTIL=20261203"], DAY).lines == ["RRULE:FREQ=DAILY;UNTIL=20261203"]
@@ -160,7 +160,7 @@ def test_an_all_day_rule_ends_on_a_day_and_a_hundred_and_one_lines_are_too_many(
         read_recurrence(["EXDATE:20261201T090000Z"] * 101, BERLIN)
 
 
-def test_dates_are_added_and_left_out_in_any_zone() -> None:
+def test_dates_are_added_and_excluded_in_any_zone() -> None:
     lines = [
         "rrule:FREQ=WEEKLY;COUNT=3",
         "EXDATE;TZID=Europe/Berlin:20261208T100000",
@@ -170,7 +170,7 @@ def test_dates_are_added_and_left_out_in_any_zone() -> None:
     assert [f"{one.at:%m-%d %H}" for one in found] == ["12-01 09", "12-03 17", "12-15 09"]
 
 
-def test_a_rule_without_an_end_or_without_a_date_comes_to_an_end() -> None:
+def test_endless_or_dateless_rule_expansion_terminates() -> None:
     never = read_recurrence(["FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"], BERLIN)
     assert next_dates(never, BERLIN) == []
     leap = read_recurrence(["FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29"], BERLIN)
@@ -186,7 +186,7 @@ def test_a_rule_without_an_end_or_without_a_date_comes_to_an_end() -> None:
         ("FREQ=DAILY;UNTIL=20261231T225959Z", "every day until 2026-12-31"),
     ],
 )
-def test_a_rule_is_told_in_words(line: str, words: str) -> None:
+def test_rule_is_described_in_words(line: str, words: str) -> None:
     assert recurrence_text(read_recurrence([line], BERLIN)) == words
 
 
@@ -202,7 +202,7 @@ def test_a_rule_is_told_in_words(line: str, words: str) -> None:
         ("2026-10-20T10:00", "FREQ=MONTHLY;BYDAY=-1SU", "2026-10-25T10:00+01:00, 2026-11-29T10:00+01:00"),
     ],
 )
-def test_start_outside_the_rule_is_refused_with_dates_that_fit(start: str, rule: str, instead: str) -> None:
+def test_start_outside_the_rule_is_refused_with_matching_dates(start: str, rule: str, instead: str) -> None:
     desk = Desk(TOOLKIT, frozenset({WHOLE}))
     asked = {"title": "T", "start": start, "end": "1d" if len(start) == 10 else "30m", "recurrence": [rule]}
     with pytest.raises(InvalidInput, match=rf"{start}.*\(Tuesday\), is not one of its dates") as refused:
@@ -214,13 +214,13 @@ def test_start_outside_the_rule_is_refused_with_dates_that_fit(start: str, rule:
         desk.run("update_event", {"event_id": made["id"], "start": start, "recurrence": [rule], "apply_to": "series"})
 
 
-def test_a_rule_that_has_ended_by_its_start_is_refused() -> None:
+def test_rule_that_ends_before_its_start_is_refused() -> None:
     asked = {"title": "T", "start": "2026-12-02", "end": "1d", "recurrence": ["FREQ=DAILY;UNTIL=20261201"]}
     with pytest.raises(InvalidInput, match=r"no date from 2026-12-02 \(Wednesday\) on"):
         Desk(TOOLKIT, frozenset({WHOLE})).run("create_event", asked)
 
 
-def test_single_dates_of_a_series_stay_when_its_rule_is_replaced_and_move_along() -> None:
+def test_single_dates_of_a_series_stay_when_its_rule_is_replaced() -> None:
     desk = Desk(TOOLKIT, frozenset({WHOLE}))
     events = desk.sandbox._world.services["calendar"]["events"]
     skipped = [f"202612{day:02}T080000Z" for day in (*range(7, 12), *range(14, 19), *range(21, 26))]

@@ -163,7 +163,7 @@ async def world() -> AsyncIterator[ShownWorld]:
         yield world
 
 
-async def test_a_person_reads_whom_it_reaches_when_and_all_that_others_will_see(world: ShownWorld) -> None:
+async def test_preview_shows_guests_time_and_all_visible_text(world: ShownWorld) -> None:
     await world.act("calendar_create_event", **FULL)
     assert dict(show_rows(world.shown[0])) == {
         "where": "your main calendar",
@@ -192,6 +192,6 @@ async def test_a_person_reads_whom_it_reaches_when_and_all_that_others_will_see(
         ("2026-12-24", "Thu 24 Dec 2026"),
     ],
 )
-async def test_time_has_weekday_zone_and_which_of_two_is_meant(world: ShownWorld, start: str, words: str) -> None:
+async def test_previewed_time_has_weekday_zone_and_offset(world: ShownWorld, start: str, words: str) -> None:
     await world.act("calendar_create_event", title="T", start=start, end="1d")
     assert dict(show_rows(world.shown[0]))["begins"] == words

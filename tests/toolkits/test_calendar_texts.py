@@ -49,7 +49,7 @@ def read(desk: Desk, name: str = "description", **how: Any) -> tuple[str, dict[s
 
 
 @pytest.mark.parametrize("text", [WORDS, PAGE, HTML, SUMS], ids=["words", "page", "html", "sums"])
-def test_a_description_is_read_to_its_end_as_seen_and_as_stored(text: str) -> None:
+def test_description_is_read_to_its_end_rendered_and_raw(text: str) -> None:
     desk = desk_with(text)
     first = desk.run("get_event", EVENT)
     seen, last = read(desk)
@@ -60,7 +60,7 @@ def test_a_description_is_read_to_its_end_as_seen_and_as_stored(text: str) -> No
     assert tokens(first) <= 1_700 and ("next_offset" in first) is (len(text) > 3_000)
 
 
-def test_no_part_ends_within_a_link() -> None:
+def test_text_part_never_ends_inside_a_link() -> None:
     text = " ".join([WORDS[:2_900], LINK, WORDS])
     desk = desk_with(text)
     whole, told, parts = "", desk.run("get_event", EVENT), list[str]()
@@ -73,7 +73,7 @@ def test_no_part_ends_within_a_link() -> None:
     assert whole == text and sum(LINK in one for one in parts) == 1
 
 
-def test_a_long_place_and_title_and_all_guests_can_be_read_whole() -> None:
+def test_long_location_title_and_guests_can_be_read_whole() -> None:
     people = [{"email": f"p{n}@x.test", "displayName": f"Person {n}", "comment": "Hm. " * 9} for n in range(190)]
     desk = desk_with("", location=f"{WORDS} {LINK}", summary=WORDS, attendees=people)
     detail = desk.run("get_event", EVENT)
@@ -90,7 +90,7 @@ def test_a_long_place_and_title_and_all_guests_can_be_read_whole() -> None:
 
 
 @pytest.mark.parametrize("how", [{"raw": True}, {"offset": 3}, {"part": "title"}, {"part": "location"}], ids=str)
-def test_what_others_wrote_is_marked_in_each_part_of_it_and_what_the_user_wrote_is_not(how: dict[str, Any]) -> None:
+def test_foreign_text_is_marked_in_each_part_and_own_text_is_not(how: dict[str, Any]) -> None:
     words: dict[str, Any] = {"description": "Lunch\u202e?", "summary": "Lunch", "location": "Here"}
     assert "untrusted" not in desk_with(**words | {"description": "Lunch"}).run("get_event", EVENT | how)
     theirs = desk_with(**words, organizer={"email": BOB})
@@ -106,7 +106,7 @@ def test_what_others_wrote_is_marked_in_each_part_of_it_and_what_the_user_wrote_
         ({"part": "attachments"}, "part"),
     ],
 )
-def test_what_is_not_there_to_be_read_is_said(wrong: dict[str, Any], says: str) -> None:
+def test_missing_part_is_reported(wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidInput, match=says) as refused:
         desk_with(WORDS).run("get_event", EVENT | wrong)
     assert refused.value.hint
@@ -116,7 +116,7 @@ def test_what_is_not_there_to_be_read_is_said(wrong: dict[str, Any], says: str) 
 
 
 @pytest.mark.parametrize("text", [PAGE, HTML, WORDS], ids=["page", "html", "words"])
-def test_a_description_is_replaced_only_with_the_digest_of_all_of_it(text: str) -> None:
+def test_description_is_replaced_only_with_its_digest(text: str) -> None:
     desk = desk_with(text)
     shown = desk.run("get_event", EVENT)["description"]
     with pytest.raises(InvalidInput) as refused:
@@ -130,7 +130,7 @@ def test_a_description_is_replaced_only_with_the_digest_of_all_of_it(text: str) 
     assert stored(desk) == f"{text}<p>More</p>"
 
 
-def test_a_description_is_added_to_and_changed_in_part_without_being_read() -> None:
+def test_description_is_appended_to_and_edited_without_reading() -> None:
     desk = desk_with(HTML)
     done = desk.ran("update_event", EVENT | {"description": "Moved: I am travelling.", "append": True})
     assert stored(desk) == f"{HTML}\n\nMoved: I am travelling."
@@ -146,7 +146,7 @@ def test_a_description_is_added_to_and_changed_in_part_without_being_read() -> N
 
 
 @pytest.mark.parametrize("old", [f"Microsoft Teams Meeting; {LINK} ; Room 7", WORDS])
-def test_what_a_list_showed_of_a_longer_text_does_not_take_its_place(old: str) -> None:
+def test_text_cut_by_a_list_cannot_replace_the_whole(old: str) -> None:
     desk = desk_with("", location=old, summary=old)
     row = next(one for one in desk.run("list_events", {"before": "+9d"})["items"] if one["id"] == "long00001")
     for name, shown in (("location", row["where"]), ("title", row["title"])):
@@ -156,19 +156,19 @@ def test_what_a_list_showed_of_a_longer_text_does_not_take_its_place(old: str) -
     desk.run("update_event", EVENT | {"location": "Room 8\u2026", "title": "Soon\u2026"})
 
 
-def test_a_text_that_is_empty_is_told_as_empty() -> None:
+def test_empty_text_is_returned_as_empty() -> None:
     for how in ({"raw": True}, {"part": "location"}, {"part": "recurrence"}):
         assert "" in desk_with("").run("get_event", EVENT | how).values()
 
 
-def test_an_empty_and_a_short_plain_description_are_replaced_as_they_are() -> None:
+def test_empty_or_short_plain_description_is_replaced_freely() -> None:
     for old in ("", "Short and plain.\n  With two lines."):
         desk = desk_with(old)
         desk.run("update_event", EVENT | {"description": "New"})
         assert stored(desk) == "New"
 
 
-def test_more_than_google_takes_is_refused_with_how_much_it_is() -> None:
+def test_too_long_description_is_refused_with_its_length() -> None:
     desk = desk_with("x" * 8_000)
     with pytest.raises(InvalidInput, match="8302 characters, and at most 8192"):
         desk.run("update_event", EVENT | {"description": "y" * 300, "append": True})
@@ -176,7 +176,7 @@ def test_more_than_google_takes_is_refused_with_how_much_it_is() -> None:
         desk.run("create_event", {"title": "T", "start": "2026-12-01", "end": "1d", "description": "y" * 9_000})
 
 
-def test_an_addition_is_made_once_though_answers_are_lost_and_runs_cut_off() -> None:
+def test_appended_text_is_added_once_after_losses_and_interruptions() -> None:
     added = EVENT | {"description": "Once.", "append": True}
     desk = desk_with(HTML)
     desk.lose["/calendars/{calendar}/events/{event}"] = 1
@@ -188,7 +188,7 @@ def test_an_addition_is_made_once_though_answers_are_lost_and_runs_cut_off() -> 
     assert stored(again) == f"{HTML}\n\nOnce."
 
 
-def test_a_write_that_landed_unseen_is_not_added_to_when_it_conflicts_with_itself() -> None:
+def test_write_that_landed_unseen_is_not_repeated_on_its_own_conflict() -> None:
     desk = desk_with(HTML)
 
     def lands(request: Request) -> None:
@@ -201,7 +201,7 @@ def test_a_write_that_landed_unseen_is_not_added_to_when_it_conflicts_with_itsel
     assert stored(desk) == f"{HTML}\n\nOnce."
 
 
-def test_what_somebody_else_wrote_meanwhile_is_not_written_over() -> None:
+def test_concurrent_description_change_is_not_overwritten() -> None:
     desk = desk_with(HTML)
 
     def meanwhile(request: Request) -> None:
@@ -217,7 +217,7 @@ def test_what_somebody_else_wrote_meanwhile_is_not_written_over() -> None:
     assert stored(desk) == f"{HTML} Bob was here."
 
 
-def test_the_description_of_a_series_is_added_to_from_one_occurrence_on() -> None:
+def test_series_description_is_appended_from_one_occurrence_on() -> None:
     desk = Desk(TOOLKIT, frozenset({WHOLE}))
     events = desk.sandbox._world.services["calendar"]["events"]
     events[f"{ALICE}/standup0001"]["data"]["description"] = HTML
@@ -232,7 +232,7 @@ def test_the_description_of_a_series_is_added_to_from_one_occurrence_on() -> Non
 # ----------------------------------------------------------------- through the whole deputy
 
 
-async def test_followed_references_give_all_of_an_event(deputy: Deputy, grant: Granting, sandbox: Sandbox) -> None:
+async def test_continuations_return_all_of_an_event(deputy: Deputy, grant: Granting, sandbox: Sandbox) -> None:
     grant("alice", "calendar.events.owned", provider="google")
     deputy.policy = allow_all
     page = PAGE + f"<p>{WORDS}</p>"
@@ -269,7 +269,7 @@ async def test_followed_references_give_all_of_an_event(deputy: Deputy, grant: G
     assert [row for row in rows if "more" in row] == [row for row in rows if row["title"].endswith("\u2026")]
 
 
-async def test_an_edit_of_html_is_undone_word_for_word(deputy: Deputy, grant: Granting) -> None:
+async def test_edit_of_html_is_undone_exactly(deputy: Deputy, grant: Granting) -> None:
     grant("alice", "calendar.events.owned", provider="google")
     deputy.policy = allow_all
 

@@ -47,7 +47,7 @@ def bodies(desk: Desk, method: str) -> list[dict[str, Any]]:
 # ----------------------------------------------------------------- create
 
 
-def test_an_event_has_an_id_made_from_the_act_the_time_on_the_wall_and_its_zone(desk: Desk) -> None:
+def test_event_id_is_derived_from_the_act(desk: Desk) -> None:
     made = desk.run("create_event", MEETING)
     (body,) = bodies(desk, "POST")
     assert body["id"] == KEY.base32 == made["id"] and len(body["id"]) == 26
@@ -63,7 +63,7 @@ def test_an_event_has_an_id_made_from_the_act_the_time_on_the_wall_and_its_zone(
 
 
 @pytest.mark.parametrize("noted", [None, {"event": KEY.base32}])
-def test_the_same_act_makes_one_event_however_often_it_is_run(desk: Desk, noted: Any) -> None:
+def test_repeated_act_creates_one_event(desk: Desk, noted: Any) -> None:
     before = len(events(desk))
     first = desk.run("create_event", MEETING)
     again = desk.run("create_event", MEETING, noted=noted)
@@ -73,7 +73,7 @@ def test_the_same_act_makes_one_event_however_often_it_is_run(desk: Desk, noted:
 
 
 @pytest.mark.parametrize("losses", [1, 2, 3])
-def test_a_lost_answer_is_looked_up_before_anything_is_sent_again(desk: Desk, losses: int) -> None:
+def test_lost_answer_is_looked_up_before_resending(desk: Desk, losses: int) -> None:
     before = len(events(desk))
     desk.lose["/calendars/{calendar}/events"] = losses
     desk.run("create_event", MEETING)
@@ -81,7 +81,7 @@ def test_a_lost_answer_is_looked_up_before_anything_is_sent_again(desk: Desk, lo
     assert [one.method for one in desk.sent].count("POST") == 1
 
 
-def test_what_was_lost_before_it_arrived_is_sent_once_more(desk: Desk) -> None:
+def test_request_lost_before_arrival_is_resent_once(desk: Desk) -> None:
     def refuse(request: Request) -> None:
         if request.method == "POST":
             desk.before.clear()
@@ -92,7 +92,7 @@ def test_what_was_lost_before_it_arrived_is_sent_once_more(desk: Desk) -> None:
     assert made["id"] in events(desk) and len(desk.sent) >= 3
 
 
-def test_where_nobody_can_tell_the_outcome_is_unknown(desk: Desk) -> None:
+def test_unverifiable_outcome_is_unknown(desk: Desk) -> None:
     def break_down(request: Request) -> None:
         if request.method == "POST" or request.path.endswith("{event}"):
             raise OutcomeUnknown("lost")
@@ -103,14 +103,14 @@ def test_where_nobody_can_tell_the_outcome_is_unknown(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("stop", range(1, 5))
-def test_a_process_that_dies_anywhere_leaves_an_act_that_can_be_taken_up(desk: Desk, stop: int) -> None:
+def test_process_killed_anywhere_leaves_a_resumable_act(desk: Desk, stop: int) -> None:
     before = len(events(desk))
     noted = next(iter(desk.ran("create_event", MEETING, stop=stop).notes), None)
     made = desk.run("create_event", MEETING, noted=noted)
     assert made["id"] == KEY.base32 and len(events(desk)) == before + 1
 
 
-def test_an_event_that_was_made_and_deleted_is_not_made_again(desk: Desk) -> None:
+def test_event_created_and_deleted_is_not_created_again(desk: Desk) -> None:
     made = desk.run("create_event", MEETING)
     desk.run("delete_event", {"event_id": made["id"]})
     with pytest.raises(Conflict, match="deleted since"):
@@ -119,7 +119,7 @@ def test_an_event_that_was_made_and_deleted_is_not_made_again(desk: Desk) -> Non
         desk.run("create_event", MEETING, noted={"event": made["id"]})
 
 
-def test_guests_and_rooms_are_invited_once_each_and_see_it_on_their_calendars(desk: Desk) -> None:
+def test_guests_and_rooms_are_invited_once(desk: Desk) -> None:
     people = ["Bob <bob@example.test>", "BOB@example.test", ROOM, "alice@example.test"]
     made = desk.run("create_event", MEETING | {"attendees": people, "optional_attendees": ["carol@x.test"]})
     (body,) = bodies(desk, "POST")
@@ -139,7 +139,7 @@ def test_guests_and_rooms_are_invited_once_each_and_see_it_on_their_calendars(de
     ("notify", "sent", "told"),
     [("all", "all", {BOB, "c@x.test"}), ("external", "externalOnly", {"c@x.test"}), ("none", "none", set())],
 )
-def test_who_gets_mail_is_always_said(desk: Desk, notify: str, sent: str, told: set[str]) -> None:
+def test_notification_setting_is_always_sent(desk: Desk, notify: str, sent: str, told: set[str]) -> None:
     desk.run("create_event", MEETING | {"attendees": [BOB, "c@x.test"], "notify": notify})
     post = next(one for one in desk.sent if one.method == "POST")
     assert post.url.params["sendUpdates"] == sent and {to for to, _ in mails(desk)} == told
@@ -148,7 +148,7 @@ def test_who_gets_mail_is_always_said(desk: Desk, notify: str, sent: str, told: 
     assert all("sendUpdates" not in one.url.params for one in alone.sent)
 
 
-def test_a_video_call_that_is_still_being_made_is_waited_for_once(desk: Desk) -> None:
+def test_pending_video_call_is_waited_for_once(desk: Desk) -> None:
     made = desk.run("create_event", MEETING | {"meet": True})
     (body,) = bodies(desk, "POST")
     assert body["conferenceData"]["createRequest"]["requestId"] == KEY.hex
@@ -189,7 +189,7 @@ def test_overlapping_events_are_named_and_nothing_is_refused(desk: Desk) -> None
         {"description": "x" * 8193},
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_written(wrong: dict[str, Any]) -> None:
+def test_impossible_event_is_refused_before_writing(wrong: dict[str, Any]) -> None:
     desk = Desk(TOOLKIT, frozenset({OWNED}) if "recurrence" in wrong and "time_zone" in wrong else ALL)
     if "recurrence" in wrong and "time_zone" in wrong:
         desk.before.append(lambda request: _no_zone(request))
@@ -202,7 +202,7 @@ def _no_zone(request: Request) -> None:
     raise NotFound("no zone to be had")
 
 
-def test_the_zone_comes_from_the_settings_else_the_calendar_else_it_is_asked_for() -> None:
+def test_zone_comes_from_settings_then_calendar_or_is_requested() -> None:
     for granted in (frozenset({OWNED, SETTINGS_READONLY}), frozenset({OWNED})):
         desk = Desk(TOOLKIT, granted)
         assert desk.run("create_event", MEETING)["start"].endswith("+01:00")
@@ -213,7 +213,7 @@ def test_the_zone_comes_from_the_settings_else_the_calendar_else_it_is_asked_for
     assert desk.run("create_event", MEETING | {"start": "2026-12-01T10:00-05:00"})["start"] == "2026-12-01T16:00+01:00"
 
 
-def test_a_working_location_and_focus_time_decline_nothing(desk: Desk) -> None:
+def test_working_location_and_focus_time_decline_nothing(desk: Desk) -> None:
     desk.run("create_event", MEETING | {"kind": "workingLocation"})
     desk.run("create_event", MEETING | {"kind": "focusTime"}, key=ActKey.of("f"))
     home, focus = bodies(desk, "POST")
@@ -224,7 +224,7 @@ def test_a_working_location_and_focus_time_decline_nothing(desk: Desk) -> None:
 # ----------------------------------------------------------------- update
 
 
-def test_only_what_is_given_changes_and_a_new_start_keeps_the_length(desk: Desk) -> None:
+def test_only_given_fields_change_and_a_new_start_keeps_the_length(desk: Desk) -> None:
     before = events(desk)["focus000001"]
     done = desk.run("update_event", {"event_id": "focus000001", "start": "2026-12-02T10:00"})
     (body,) = bodies(desk, "PATCH")
@@ -235,7 +235,7 @@ def test_only_what_is_given_changes_and_a_new_start_keeps_the_length(desk: Desk)
     assert events(desk)["focus000001"]["start"] == before["start"]
 
 
-def test_a_change_is_written_only_over_what_was_read(desk: Desk) -> None:
+def test_update_is_conditional_on_the_read_version(desk: Desk) -> None:
     def meanwhile(request: Request) -> None:
         if request.method == "PATCH":
             desk.before.clear()
@@ -248,7 +248,7 @@ def test_a_change_is_written_only_over_what_was_read(desk: Desk) -> None:
     assert (events(desk)["focus000001"]["summary"], events(desk)["focus000001"]["location"]) == ("Read", "Library")
 
 
-def test_an_event_that_changes_all_the_time_is_left_alone(desk: Desk) -> None:
+def test_constantly_changing_event_is_left_unchanged(desk: Desk) -> None:
     def meanwhile(request: Request) -> None:
         if request.method == "PATCH":
             desk.sandbox._world.services["calendar"]["events"]["alice@example.test/focus000001"]["etag"] += 1
@@ -259,7 +259,7 @@ def test_an_event_that_changes_all_the_time_is_left_alone(desk: Desk) -> None:
     assert [one.method for one in desk.sent].count("PATCH") == 2
 
 
-def test_a_second_run_finds_nothing_to_change(desk: Desk) -> None:
+def test_second_run_finds_nothing_to_change(desk: Desk) -> None:
     arguments = {"event_id": STAND_UP, "title": "Late", "start": "2026-11-30T10:00", "add_attendees": ["c@x.test"]}
     desk.run("update_event", arguments)
     again = desk.run("update_event", arguments, noted={"event": STAND_UP})
@@ -267,7 +267,7 @@ def test_a_second_run_finds_nothing_to_change(desk: Desk) -> None:
     assert [one.method for one in desk.sent].count("PATCH") == 1
 
 
-def test_guests_come_and_go_and_their_answers_stay(desk: Desk) -> None:
+def test_guests_are_added_and_removed_and_responses_stay(desk: Desk) -> None:
     done = desk.run("update_event", {"event_id": STAND_UP, "add_attendees": ["c@x.test"], "apply_to": "series"})
     people = events(desk)["standup0001"]["attendees"]
     assert [(one["email"], one["responseStatus"]) for one in people] == [
@@ -282,7 +282,7 @@ def test_guests_come_and_go_and_their_answers_stay(desk: Desk) -> None:
     assert [one["email"] for one in events(desk)["standup0001"]["attendees"]] == ["alice@example.test"]
 
 
-def test_a_guest_list_that_was_not_shown_is_never_written(desk: Desk) -> None:
+def test_hidden_guest_list_is_never_written(desk: Desk) -> None:
     record = desk.sandbox._world.services["calendar"]["events"]["alice@example.test/standup0001"]
     record["data"]["attendeesOmitted"] = True
     for arguments in ({"add_attendees": ["c@x.test"], "apply_to": "series"}, {"title": "x", "apply_to": "following"}):
@@ -291,7 +291,7 @@ def test_a_guest_list_that_was_not_shown_is_never_written(desk: Desk) -> None:
     assert not bodies(desk, "PATCH") and not bodies(desk, "POST")
 
 
-def test_days_become_hours_and_hours_days(desk: Desk) -> None:
+def test_all_day_event_becomes_timed_and_vice_versa(desk: Desk) -> None:
     desk.run("update_event", {"event_id": "holiday0001", "start": "2026-12-08T09:00", "end": "1h"})
     assert "dateTime" in events(desk)["holiday0001"]["start"] and "date" not in events(desk)["holiday0001"]["start"]
     desk.run("update_event", {"event_id": "holiday0001", "start": "2026-12-08", "end": "2026-12-09"})
@@ -300,7 +300,7 @@ def test_days_become_hours_and_hours_days(desk: Desk) -> None:
         desk.run("update_event", {"event_id": "focus000001", "start": "2026-12-08"})
 
 
-def test_one_occurrence_the_rest_or_all_of_a_series(desk: Desk) -> None:
+def test_one_occurrence_the_rest_or_all_of_a_series_can_be_changed(desk: Desk) -> None:
     desk.run("update_event", {"event_id": STAND_UP, "title": "Just today"})
     week = desk.run("list_events", {"after": "2026-11-30", "before": "2026-12-03", "query": "today"})
     assert [row["id"] for row in week["items"]] == [STAND_UP]
@@ -311,7 +311,7 @@ def test_one_occurrence_the_rest_or_all_of_a_series(desk: Desk) -> None:
     assert start == "2026-11-23T09:30:00+01:00"  # the first one moved as far as that one
 
 
-def test_from_an_occurrence_on_the_rest_is_a_series_of_its_own(desk: Desk) -> None:
+def test_changing_the_rest_creates_a_series_of_its_own(desk: Desk) -> None:
     desk.run("update_event", {"event_id": "standup0001", "recurrence": ["FREQ=DAILY;COUNT=20"], "apply_to": "series"})
     done = desk.run(
         "update_event", {"event_id": "standup0001_20261201T080000Z", "title": "New", "apply_to": "following"}
@@ -326,7 +326,7 @@ def test_from_an_occurrence_on_the_rest_is_a_series_of_its_own(desk: Desk) -> No
 
 
 @pytest.mark.parametrize("stop", range(1, 9))
-def test_a_split_that_dies_anywhere_can_be_taken_up_and_happens_once(desk: Desk, stop: int) -> None:
+def test_split_killed_anywhere_is_resumed_and_happens_once(desk: Desk, stop: int) -> None:
     arguments = {"event_id": STAND_UP, "title": "New", "apply_to": "following"}
     noted = next(iter(desk.ran("update_event", arguments, stop=stop).notes), None)
     desk.run("update_event", arguments, noted=noted)
@@ -335,7 +335,7 @@ def test_a_split_that_dies_anywhere_can_be_taken_up_and_happens_once(desk: Desk,
     assert titles.count("New") == 5 and titles.count("Stand-up") == 0
 
 
-def test_if_the_old_series_cannot_be_ended_the_new_one_is_taken_back(desk: Desk) -> None:
+def test_new_series_is_withdrawn_if_the_old_cannot_be_ended(desk: Desk) -> None:
     before = events(desk)
 
     def refuse(request: Request) -> None:
@@ -348,14 +348,14 @@ def test_if_the_old_series_cannot_be_ended_the_new_one_is_taken_back(desk: Desk)
     assert events(desk) == before
 
 
-def test_whose_series_is_named_as_one_event_is_shown_what_to_choose_from(desk: Desk) -> None:
+def test_series_named_as_one_event_is_refused_with_its_occurrences(desk: Desk) -> None:
     for tool in ("update_event", "delete_event"):
         with pytest.raises(InvalidInput, match="whole series") as refused:
             desk.run(tool, {"event_id": "standup0001"} | ({"title": "x"} if tool == "update_event" else {}))
         assert "standup0001_20261125T080000Z" in refused.value.hint
 
 
-def test_what_others_organize_can_be_answered_and_not_changed(desk: Desk) -> None:
+def test_event_organized_by_others_can_be_answered_but_not_changed(desk: Desk) -> None:
     with pytest.raises(InvalidInput, match="may not change this event") as refused:
         desk.run("update_event", {"event_id": "review00001", "title": "Mine"})
     assert "bob@example.test" in refused.value.hint
@@ -365,7 +365,7 @@ def test_what_others_organize_can_be_answered_and_not_changed(desk: Desk) -> Non
         desk.run("respond_to_event", {"event_id": "focus000001", "response": "accepted"})
 
 
-def test_an_event_moves_to_another_calendar_with_its_id(desk: Desk) -> None:
+def test_event_moves_to_another_calendar_with_its_id(desk: Desk) -> None:
     done = desk.run("update_event", {"event_id": "holiday0001", "title": "Away", "move_to": "Team"})
     assert "holiday0001" in events(desk, TEAM) and "calendar" in done["changed"]
     with pytest.raises(InvalidInput, match="move_to"):
@@ -374,7 +374,7 @@ def test_an_event_moves_to_another_calendar_with_its_id(desk: Desk) -> None:
         desk.run("update_event", {"event_id": "focus000001", "move_to": "Team"})
 
 
-def test_a_move_whose_answer_was_lost_is_found_where_it_went(desk: Desk) -> None:
+def test_move_with_a_lost_answer_is_found_at_its_target(desk: Desk) -> None:
     def lost(request: Request) -> None:
         if request.path.endswith("/move"):
             desk.before.clear()
@@ -385,13 +385,13 @@ def test_a_move_whose_answer_was_lost_is_found_where_it_went(desk: Desk) -> None
     assert desk.run("update_event", {"event_id": "holiday0001", "move_to": "Team"})["id"] == "holiday0001"
 
 
-def test_nothing_to_change_and_a_zone_without_a_time_are_refused(desk: Desk) -> None:
+def test_empty_update_or_zone_without_time_is_refused(desk: Desk) -> None:
     for arguments in ({}, {"time_zone": "Asia/Kolkata", "title": "x"}):
         with pytest.raises(InvalidInput):
             desk.run("update_event", {"event_id": "focus000001", **arguments})
 
 
-def test_a_meeting_link_is_added_and_taken_away(desk: Desk) -> None:
+def test_meeting_link_is_added_and_removed(desk: Desk) -> None:
     done = desk.run("update_event", {"event_id": "focus000001", "meet": "add"})
     assert done["meet"] and "meet" in done["changed"]
     desk.run("update_event", {"event_id": "focus000001", "meet": "remove"})
@@ -401,7 +401,7 @@ def test_a_meeting_link_is_added_and_taken_away(desk: Desk) -> None:
 # ----------------------------------------------------------------- delete
 
 
-def test_one_the_rest_or_all_are_cancelled_and_guests_told(desk: Desk) -> None:
+def test_one_the_rest_or_all_occurrences_are_cancelled_and_guests_notified(desk: Desk) -> None:
     gone = desk.run("delete_event", {"event_id": STAND_UP})
     assert gone["deleted"] is True and gone["notified"] is True and (BOB, "cancelled") in mails(desk)
     desk.run("delete_event", {"event_id": "standup0001_20261202T080000Z", "apply_to": "following"})
@@ -411,7 +411,7 @@ def test_one_the_rest_or_all_are_cancelled_and_guests_told(desk: Desk) -> None:
     assert "standup0001" not in events(desk)
 
 
-def test_a_second_cancelling_is_done_already(desk: Desk) -> None:
+def test_second_cancellation_is_already_done(desk: Desk) -> None:
     desk.run("delete_event", {"event_id": "focus000001"})
     again = desk.run("delete_event", {"event_id": "focus000001"}, noted={"event": "focus000001"})
     assert again["deleted"] is True and [one.method for one in desk.sent].count("DELETE") == 1
@@ -419,13 +419,13 @@ def test_a_second_cancelling_is_done_already(desk: Desk) -> None:
         desk.run("delete_event", {"event_id": "neverwas"})
 
 
-def test_of_others_events_only_the_own_copy_goes(desk: Desk) -> None:
+def test_cancelling_anothers_event_removes_the_own_copy(desk: Desk) -> None:
     desk.run("delete_event", {"event_id": "review00001"})
     assert "review00001" in events(desk, BOB)
     assert not desk.run("list_events", {"query": "review", "after": "2026-11-30", "before": "2026-12-05"})["items"]
 
 
-def test_effects_follow_from_the_arguments() -> None:
+def test_effects_depend_on_the_arguments() -> None:
     def effect(tool: str, arguments: dict[str, Any]) -> Effect:
         found = TOOLKIT.tools[f"calendar_{tool}"]
         return found.effect_of(found.validate(arguments))
@@ -445,7 +445,7 @@ def test_effects_follow_from_the_arguments() -> None:
     assert effect("share_calendar", {"who": BOB, "role": "reader"}) is Effect.SENDS
 
 
-def test_a_calendar_of_somebody_else_is_written_as_far_as_they_allow() -> None:
+def test_foreign_calendar_is_written_as_far_as_shared() -> None:
     desk = Desk(TOOLKIT, ALL, Sandbox(clock=lambda: NOW))
     desk.run("update_event", {"event_id": "trip0000001", "title": "Train", "calendar": TRAVEL})
     assert events(desk, TRAVEL)["trip0000001"]["summary"] == "Train"

@@ -65,7 +65,7 @@ def test_every_result_with_a_time_names_its_zone(zone: str) -> None:
     assert desk.run("find_times", {"duration": "30m"})["time_zone"] == zone == desk.run("whoami")["time_zone"]
 
 
-def test_an_event_of_another_zone_is_told_and_moved_on_its_own_wall() -> None:
+def test_event_in_another_zone_is_shown_and_moved_in_its_own_zone() -> None:
     desk = desk_in("Europe/Berlin")
     there = {"title": "Kick-off", "start": "2026-12-01T10:00", "end": "30m", "time_zone": "Asia/Kolkata"}
     made = desk.run("create_event", there)
@@ -76,7 +76,7 @@ def test_an_event_of_another_zone_is_told_and_moved_on_its_own_wall() -> None:
     assert (moved["start"], moved["time_zone"]) == ("2026-12-01T12:00+05:30", "Asia/Kolkata")
 
 
-def test_an_event_without_a_zone_is_told_with_its_offset_and_a_day_has_none() -> None:
+def test_event_without_a_zone_shows_its_offset_and_a_day_none() -> None:
     desk = desk_in("Europe/Berlin")
     asks = desk.send
 
@@ -91,7 +91,7 @@ def test_an_event_without_a_zone_is_told_with_its_offset_and_a_day_has_none() ->
     assert "time_zone" not in desk.run("get_event", {"event_id": "holiday0001"})
 
 
-def test_a_series_stays_where_it_is_on_the_wall_when_clocks_change() -> None:
+def test_series_keeps_its_wall_clock_time_across_clock_changes() -> None:
     desk = desk_in("America/New_York")
     weekly = {"title": "Kick-off", "start": "2026-10-26T09:00", "end": "30m", "recurrence": ["FREQ=WEEKLY"]}
     made = desk.run("create_event", weekly)
@@ -114,20 +114,20 @@ def test_a_series_stays_where_it_is_on_the_wall_when_clocks_change() -> None:
         ("create_event", {"title": "Kick-off", "start": "2026-12-01T10:00", "end": "30m"}),
     ],
 )
-def test_the_runtime_is_told_what_google_says_of_the_user(tool: str, arguments: dict[str, Any]) -> None:
+def test_users_zone_from_google_is_reported_to_the_runtime(tool: str, arguments: dict[str, Any]) -> None:
     desk = desk_in("Asia/Kolkata")
     desk.run(tool, arguments)
     assert set(desk.zones) == {"Asia/Kolkata"}
 
 
-def test_a_calendar_of_others_says_nothing_of_the_users_zone() -> None:
+def test_foreign_calendar_does_not_set_the_users_zone() -> None:
     desk = desk_in("Asia/Kolkata")
     desk.zone = ZoneInfo("America/New_York")
     found = desk.run("list_events", {"calendars": [TEAM]})
     assert desk.zones == [] and found["time_zone"] == "America/New_York"  # the user's, not the calendar's
 
 
-def test_where_google_does_not_say_the_zone_is_the_one_that_the_runtime_knows() -> None:
+def test_runtimes_zone_is_used_if_google_gives_none() -> None:
     desk = Desk(TOOLKIT, frozenset({EVENTS_FREEBUSY}))
     with pytest.raises(InvalidInput, match="time zone"):
         desk.run("find_times", {"duration": "30m"})
@@ -139,7 +139,7 @@ def test_where_google_does_not_say_the_zone_is_the_one_that_the_runtime_knows() 
     assert (made["start"], made["time_zone"]) == ("2026-12-01T10:00-05:00", "America/New_York")
 
 
-def test_of_an_event_in_another_zone_the_users_own_clock_is_told_too() -> None:
+def test_event_in_another_zone_also_shows_the_users_time() -> None:
     desk = desk_in("Europe/Berlin")
     made = desk.run("create_event", {"title": "T", "start": "2026-12-01T10:00+05:30", "end": "30m"})
     there = {"title": "U", "start": "2026-12-02T10:00", "end": "30m", "time_zone": "Asia/Kolkata"}
@@ -152,7 +152,7 @@ def test_of_an_event_in_another_zone_the_users_own_clock_is_told_too() -> None:
     assert read["start_for_user"] == "2026-12-02T04:30:00+00:00"  # which the runtime writes in the user's zone
 
 
-def test_hour_in_a_shared_calendar_is_the_users_from_the_first_act_on() -> None:
+def test_hour_in_a_shared_calendar_is_the_users_from_the_first_act() -> None:
     event = {"title": "T", "start": "2026-12-01T10:00", "end": "30m", "calendar": TEAM}
     first = desk_in("Asia/Kolkata", frozenset({EVENTS, CALENDARS}))
     later = desk_in("Asia/Kolkata", frozenset({EVENTS, CALENDARS}))
@@ -161,7 +161,7 @@ def test_hour_in_a_shared_calendar_is_the_users_from_the_first_act_on() -> None:
     assert made == ["2026-12-01T10:00+05:30"] * 2
 
 
-def test_hour_for_an_all_day_event_is_refused_when_no_zone_can_be_read() -> None:
+def test_hour_for_an_all_day_event_is_refused_without_a_zone() -> None:
     desk = Desk(TOOLKIT, frozenset({EVENTS}))
     made = desk.run("create_event", {"title": "T", "start": "2026-12-01", "end": "1d"})
 

@@ -47,7 +47,7 @@ CALLS: Final[list[tuple[str, dict[str, Any]]]] = [
 
 
 @pytest.mark.parametrize(("tool", "arguments"), CALLS)
-def test_every_request_is_one_that_google_describes_and_the_grant_allows(tool: str, arguments: dict[str, Any]) -> None:
+def test_every_request_is_described_by_google_and_allowed_by_the_grant(tool: str, arguments: dict[str, Any]) -> None:
     declared = TOOLKIT.tools[f"contacts_{tool}"]
     needs = declared.needs_of(declared.validate(arguments))
     for granted in ({need.ask for need in needs}, ALL, {CHANGE, DIRECTORY, OTHER}):
@@ -61,7 +61,7 @@ def test_every_request_is_one_that_google_describes_and_the_grant_allows(tool: s
         assert not need.ask.endswith("contacts")
 
 
-def test_the_requests_of_the_reader_of_people_are_described_too() -> None:
+def test_people_reader_requests_are_described_by_google() -> None:
     for granted in ([READONLY], [OTHER], [DIRECTORY], ALL):
         at = desk(*granted)
         read_people(at, "bob")
@@ -69,7 +69,7 @@ def test_the_requests_of_the_reader_of_people_are_described_too() -> None:
             SPEC.check(request, granted)
 
 
-def test_a_search_finds_people_in_all_three_lists_and_marks_what_strangers_chose() -> None:
+def test_search_covers_three_lists_and_marks_sender_chosen_names() -> None:
     found = desk().run("search", {"query": "bob"})
     assert found["items"] == [
         {"name": "Bob Brown", "nickname": "Bobby", "emails": [BOB], "source": "contact", "id": "people/c1"},
@@ -79,7 +79,7 @@ def test_a_search_finds_people_in_all_three_lists_and_marks_what_strangers_chose
     assert found["truncated"] is False and "not_searched" not in found
 
 
-def test_whoever_wrote_and_is_known_is_not_told_once_more_under_a_name_of_their_own() -> None:
+def test_known_sender_is_not_listed_again_under_a_self_chosen_name() -> None:
     at = desk()
     at.sandbox._world.services["contacts"]["other"][ALICE] += [
         person("o2", "OTHER_CONTACT", "Bob the Boss", BOB.upper()),
@@ -89,7 +89,7 @@ def test_whoever_wrote_and_is_known_is_not_told_once_more_under_a_name_of_their_
     assert names == ["Bob Brown", "Bob too"]
 
 
-def test_what_is_not_granted_is_said_and_not_failed() -> None:
+def test_list_without_scope_is_reported_and_not_an_error() -> None:
     found = desk(READONLY).run("search", {"query": "bob"})
     assert [one["source"] for one in found["items"]] == ["contact"]
     assert found["not_searched"] == {
@@ -98,7 +98,7 @@ def test_what_is_not_granted_is_said_and_not_failed() -> None:
     }
 
 
-def test_who_has_no_organisation_is_told_so() -> None:
+def test_account_without_directory_is_reported() -> None:
     at = desk(READONLY, DIRECTORY)
     at.sandbox._world.services["contacts"]["directory"] = []
     assert at.run("search", {"query": "bob"})["items"][0]["source"] == "contact"
@@ -111,21 +111,21 @@ def _no_domain() -> None:
     raise InvalidInput("Must be a G Suite domain user.")
 
 
-def test_a_refusal_of_the_own_contacts_is_a_refusal() -> None:
+def test_refusal_of_own_contacts_is_raised() -> None:
     at = desk(READONLY)
     at.before.append(lambda request: _no_domain() if request.params and request.params["query"] else None)
     with pytest.raises(InvalidInput):
         at.run("search", {"query": "bob"})
 
 
-def test_the_search_sees_a_contact_that_was_just_added() -> None:
+def test_search_finds_a_contact_just_added() -> None:
     at = desk()
     at.run("search", {"query": "dave"})
     at.sandbox._world.services["contacts"]["own"][ALICE].append(person("c3", "CONTACT", "Dave Day", "dave@x.example"))
     assert [one["name"] for one in at.run("search", {"query": "dave"})["items"]] == ["Dave Day"]
 
 
-def test_own_contacts_come_page_by_page_and_each_once() -> None:
+def test_own_contacts_are_paged_without_repeats() -> None:
     at = desk(READONLY)
     own = at.sandbox._world.services["contacts"]["own"][ALICE]
     own[:] = [person(f"n{n}", "CONTACT", f"Person {n:03}", f"p{n}@acme.example") for n in range(250)]
@@ -137,7 +137,7 @@ def test_own_contacts_come_page_by_page_and_each_once() -> None:
     assert names == sorted({f"Person {n:03}" for n in range(250)}) and page["total"] == 250
 
 
-def test_more_than_a_search_can_show_is_said() -> None:
+def test_more_matches_than_shown_are_reported() -> None:
     at = desk(READONLY)
     own = at.sandbox._world.services["contacts"]["own"][ALICE]
     own[:] = [person(f"n{n}", "CONTACT", f"Bob {n:03}", f"p{n}@acme.example") for n in range(40)]
@@ -146,7 +146,7 @@ def test_more_than_a_search_can_show_is_said() -> None:
     assert len(at.run("search", {"query": "bob", "limit": 5})["items"]) == 5
 
 
-def test_one_person_is_read_whole_and_without_what_cannot_be_seen() -> None:
+def test_person_is_read_whole_without_invisible_characters() -> None:
     at = desk()
     carol = at.sandbox._world.services["contacts"]["own"][ALICE][1]
     carol["biographies"][0]["value"] += "\u200b\u202eobey"
@@ -168,7 +168,7 @@ def test_one_person_is_read_whole_and_without_what_cannot_be_seen() -> None:
             at.run("get", {"id": wrong})
 
 
-def test_long_notes_are_read_part_by_part_and_many_links_leave_room_for_them() -> None:
+def test_long_notes_are_paged_and_links_leave_room() -> None:
     at = desk()
     carol = at.sandbox._world.services["contacts"]["own"][ALICE][1]
     notes = "".join(f"{n}: met at the fair, 季度数据。\n" for n in range(1_500)).strip()
@@ -187,7 +187,7 @@ def test_long_notes_are_read_part_by_part_and_many_links_leave_room_for_them() -
         at.run("get", {"id": "people/c2", "offset": len(notes) + 1})
 
 
-def test_the_reader_says_who_chose_a_name_and_whose_address_was_checked() -> None:
+def test_people_reader_says_who_chose_a_name_and_verified_an_address() -> None:
     found = read_people(desk(), "Bob Brown")
     said = {one["where"]: (one["known"], one["verified"], one["addresses"]) for one in found["people"]}
     assert said == {
@@ -199,7 +199,7 @@ def test_the_reader_says_who_chose_a_name_and_whose_address_was_checked() -> Non
     assert read_people(desk(READONLY), "Bob")["not_looked"] == {"other": "not granted", "directory": "not granted"}
 
 
-def test_an_address_that_a_colleague_wrote_into_the_profile_is_not_checked() -> None:
+def test_address_a_colleague_wrote_into_a_profile_is_unverified() -> None:
     at = desk(DIRECTORY)
     mallory = person("m1", "DOMAIN_PROFILE", "Mallory", "mallory@example.test")
     mallory["emailAddresses"].append(

@@ -39,7 +39,7 @@ async def found(deputy: Deputy, **arguments: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("word", "reason"), [("own", OF_OTHERS), ("domain", NOT_OURS)])
-async def test_whoever_wrote_to_the_user_is_a_row_of_an_address(word: str, reason: str) -> None:
+async def test_outside_sender_is_a_row_with_only_an_address(word: str, reason: str) -> None:
     rows = await found(await alice(word), query="bob")
     [eve] = [one for one in rows if one["source"] == "other contact"]
     assert eve["emails"] == ["bob@evil.test"] and eve["withheld"] == reason and "name" not in eve
@@ -49,13 +49,13 @@ async def test_whoever_wrote_to_the_user_is_a_row_of_an_address(word: str, reaso
 
 
 @pytest.mark.parametrize(("word", "named"), [("own", False), ("domain", True)])
-async def test_the_directory_is_the_organisations(word: str, named: bool) -> None:
+async def test_directory_belongs_to_the_organization(word: str, named: bool) -> None:
     rows = await found(await alice(word), query="bob", sources=["directory"])
     assert [one.get("name") for one in rows] == (["Bob Brown"] if named else [None])
     assert ("withheld" in rows[0]) is not named
 
 
-async def test_what_a_profile_says_is_left_out_of_the_users_own_card() -> None:
+async def test_profile_written_values_are_left_out_of_own_contacts() -> None:
     """Google shows on a card what its owner has written of themselves, a name and a note among it."""
     theirs = {"metadata": {"source": {"type": "PROFILE", "id": "1"}}}
     card = person("c9", "CONTACT", "Dora Dean", "dora@customer.example", biographies=[{"value": "Likes tea."}])
@@ -68,13 +68,13 @@ async def test_what_a_profile_says_is_left_out_of_the_users_own_card() -> None:
     assert told["withheld"] == OF_OTHERS and "forward all" not in json.dumps([row, told])
 
 
-async def test_nobody_is_found_in_all_accounts_by_the_name_that_they_chose() -> None:
+async def test_self_chosen_name_finds_nobody_across_accounts() -> None:
     deputy = await alice("own")
     told = await deputy.act("find_people", {"who": "bob"}, user="alice")
     assert "bob@example.test" in json.dumps(told) and "forward all" not in json.dumps(told)
 
 
-async def test_a_value_of_which_google_does_not_say_where_it_is_from_is_withheld() -> None:
+async def test_value_of_unknown_source_is_withheld() -> None:
     run, withheld = Run(KEY, frozenset(), Account("1", "alice@example.test"), None, NOW), Withheld()
     screen = TOOLKIT.screens["domain"](run, withheld)
 
@@ -90,7 +90,7 @@ async def test_a_value_of_which_google_does_not_say_where_it_is_from_is_withheld
 
 
 @pytest.mark.parametrize("toolkit", ["linear", "salesforce", "files"])
-async def test_a_toolkit_whose_texts_have_no_one_author_says_so_at_the_start(toolkit: str) -> None:
+async def test_trusted_authors_is_refused_for_toolkits_without_single_authors(toolkit: str) -> None:
     with pytest.raises(SettingsError) as refused:
         await build(trusted_authors={toolkit: "domain"})
     assert "docs/toolkits.md" in refused.value.hint

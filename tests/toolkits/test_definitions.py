@@ -60,7 +60,7 @@ def test_definition_costs_few_tokens() -> None:
         assert sum(costs.values()) / len(costs) <= MOST_ON_AVERAGE.get(kit, 150), costs
 
 
-def test_definition_is_short_and_closed_and_names_nobody() -> None:
+def test_definition_is_short_closed_and_names_no_user() -> None:
     for kit, found in KITS.items():
         for name, tool in found.tools.items():
             arguments: dict[str, Any] = tool.schema.get("properties", {})
@@ -74,7 +74,7 @@ def test_definition_is_short_and_closed_and_names_nobody() -> None:
             assert kit != "salesforce" or "documentation" in tool.remark, name
 
 
-def test_toolset_other_than_core_has_the_tools_that_are_listed_here() -> None:
+def test_toolset_contains_exactly_the_listed_tools() -> None:
     for kit, found in KITS.items():
         others: dict[str, set[str]] = {}
         for name, tool in found.tools.items():

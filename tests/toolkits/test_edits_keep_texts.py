@@ -48,7 +48,7 @@ PLACES: dict[
 
 @pytest.mark.parametrize("text", [BODY, LONG], ids=["hiding", "long"])
 @pytest.mark.parametrize("tool", PLACES)
-async def test_a_body_on_github_is_replaced_only_with_the_digest_of_the_whole(play: Play, tool: str, text: str) -> None:
+async def test_github_body_is_replaced_only_with_its_digest(play: Play, tool: str, text: str) -> None:
     reads, where, change = PLACES[tool]
     bodies(play)[tool]["body"] = text
     shown = await play.act(reads, repo=SITE, **where)
@@ -73,7 +73,7 @@ async def test_a_body_on_github_is_replaced_only_with_the_digest_of_the_whole(pl
 
 
 @pytest.mark.parametrize("tool", PLACES)
-async def test_a_body_on_github_is_added_to_and_changed_in_part_without_being_read(play: Play, tool: str) -> None:
+async def test_github_body_is_appended_to_and_edited_without_reading(play: Play, tool: str) -> None:
     _, _, change = PLACES[tool]
     bodies(play)[tool]["body"] = BODY
     await play.act(tool, repo=SITE, **change, body="cat", replaces="shot")
@@ -84,14 +84,14 @@ async def test_a_body_on_github_is_added_to_and_changed_in_part_without_being_re
         await play.act(tool, repo=SITE, **change, body="x", replaces="not there")
 
 
-async def test_an_empty_and_a_short_plain_body_are_replaced_as_before(play: Play) -> None:
+async def test_empty_or_short_github_body_is_replaced_freely(play: Play) -> None:
     for old in (None, "", "Short and plain.", "Two\r\nlines\n\n<!-- deputize:0123456789abcdef -->"):
         play.store["issues"][SITE][0]["body"] = old
         await play.act("update_issue", repo=SITE, number=1, body="New")
         assert play.store["issues"][SITE][0]["body"] == "New"
 
 
-async def test_a_token_in_a_body_is_neither_shown_raw_nor_lost(play: Play) -> None:
+async def test_token_in_a_body_is_neither_shown_raw_nor_lost(play: Play) -> None:
     token = "gh" + "p_" + "a1B2" * 9
     play.store["issues"][SITE][0]["body"] = f"see {token} there"
     told = await play.act("get_issue", repo=SITE, number=1, raw=True)
@@ -102,7 +102,7 @@ async def test_a_token_in_a_body_is_neither_shown_raw_nor_lost(play: Play) -> No
     assert play.store["issues"][SITE][0]["body"] == f"see {token} here"
 
 
-async def test_a_file_of_a_gist_is_read_on_and_replaced_with_its_digest(play: Play) -> None:
+async def test_gist_file_is_read_in_parts_and_replaced_with_its_digest(play: Play) -> None:
     id = "a" * 20
     play.store["gists"][id]["files"]["notes.md"] = LONG * 2
     shown = await play.act("list_gists", gist_id=id)
@@ -123,7 +123,7 @@ async def test_a_file_of_a_gist_is_read_on_and_replaced_with_its_digest(play: Pl
 SUGGESTION = "Please:\n```suggestion\n    return 1\n```\n" + "Because of this. " * 220
 
 
-async def test_comments_keep_their_lines_say_that_they_are_cut_and_are_read_whole(play: Play) -> None:
+async def test_comments_keep_lines_mark_cuts_and_are_read_whole(play: Play) -> None:
     play.store["comments"][SITE][0]["body"] = SUGGESTION
     for row in play.store["review_comments"][SITE]:
         row["body"] = SUGGESTION
@@ -138,7 +138,7 @@ async def test_comments_keep_their_lines_say_that_they_are_cut_and_are_read_whol
         assert whole["author"] == row["author"]
 
 
-async def test_a_review_and_a_comment_of_a_discussion_are_read_whole(play: Play) -> None:
+async def test_review_and_discussion_comment_are_read_whole(play: Play) -> None:
     play.store["reviews"][SITE][0]["body"] = SUGGESTION
     reviews = (await play.act("get_pull", repo=SITE, number=2, include=["reviews"]))["reviews"]
     assert reviews[0]["cut"] and "\n```suggestion\n" in reviews[0]["body"]
@@ -157,7 +157,7 @@ async def test_a_review_and_a_comment_of_a_discussion_are_read_whole(play: Play)
         await play.act("list_discussions", repo=SITE, comment_id="DC_reply0001")
 
 
-async def test_events_and_reviews_are_read_from_the_last_to_the_first(play: Play) -> None:
+async def test_events_and_reviews_are_paged_from_last_to_first(play: Play) -> None:
     issue = play.store["issues"][SITE][0]
     at = "2026-11-02T00:00:00Z"
     issue["events"] = [{"id": n, "event": f"e{n}", "actor": "alice", "created_at": at} for n in range(250)]
@@ -170,7 +170,7 @@ async def test_events_and_reviews_are_read_from_the_last_to_the_first(play: Play
     assert [one["id"] for one in reviews] == [*range(150, 0, -1)]
 
 
-async def test_sub_issues_that_do_not_fit_are_read_on(play: Play) -> None:
+async def test_sub_issues_beyond_the_page_are_read(play: Play) -> None:
     first = play.store["issues"][SITE][0]
     play.store["issues"][SITE] += [{**first, "number": n, "title": "x" * 200, "parent": 1} for n in range(10, 90)]
     rows = await walked(play, "get_issue", 1, "sub_issues")
@@ -264,7 +264,7 @@ async def test_linear_text_needs_its_digest_to_change(alice: Deputy, sandbox: Sa
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-async def test_a_text_in_linear_is_added_to_and_changed_in_part(alice: Deputy, sandbox: Sandbox, kind: str) -> None:
+async def test_linear_text_is_appended_to_and_edited_in_part(alice: Deputy, sandbox: Sandbox, kind: str) -> None:
     field, _, changes, _, change = TEXTS[kind]
     linear(sandbox, kind)[field] = BODY
     await act(alice, changes, **change, **{field: "cat"}, replaces="shot")
@@ -275,7 +275,7 @@ async def test_a_text_in_linear_is_added_to_and_changed_in_part(alice: Deputy, s
             await act(alice, changes, **change, **wrong)
 
 
-async def test_a_long_description_says_how_it_goes_on(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_long_description_says_how_to_continue(alice: Deputy, sandbox: Sandbox) -> None:
     linear(sandbox, "issues")["description"] = LONG
     found = await act(alice, "linear_get_issue", issue="ENG-1")
     assert found["truncated"] and found["total_chars"] == len(LONG)
@@ -286,7 +286,7 @@ async def test_a_long_description_says_how_it_goes_on(alice: Deputy, sandbox: Sa
     assert text == LONG and found["text_digest"]
 
 
-async def test_cut_comments_and_updates_say_so_and_are_read_whole(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_cut_comments_and_updates_are_marked_and_read_whole(alice: Deputy, sandbox: Sandbox) -> None:
     linear(sandbox, "comments")["body"] = SUGGESTION
     rows = (await act(alice, "linear_list_comments", target="ENG-1"))["items"]
     row = next(one for one in rows if one["comment_id"] == linear(sandbox, "comments")["id"])
@@ -307,7 +307,7 @@ async def test_cut_comments_and_updates_say_so_and_are_read_whole(alice: Deputy,
     assert "linear_list_updates" in missing.value.hint
 
 
-async def test_what_an_interrupted_run_appended_is_not_appended_again(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_text_appended_by_an_interrupted_run_is_not_appended_again(alice: Deputy, sandbox: Sandbox) -> None:
     linear(sandbox, "issues")["description"] = LONG
     call = Call("thread", "message", "call")
     sandbox.switches.drop_after_commit += ["/graphql"] * 9
@@ -327,7 +327,7 @@ def lead(sandbox: Sandbox) -> dict[str, Any]:
     return next(row for row in rows if row["Id"] == LEAD)
 
 
-async def test_a_long_field_is_read_on_and_replaced_only_with_its_digest(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_long_salesforce_field_is_read_and_replaced_only_with_its_digest(alice: Deputy, sandbox: Sandbox) -> None:
     lead(sandbox)["Description"] = LONG
     where = {"object": "Lead", "record": LEAD, "fields": ["Description"]}
     change = {"object": "Lead", "id": LEAD}
@@ -350,7 +350,7 @@ async def test_a_long_field_is_read_on_and_replaced_only_with_its_digest(alice: 
     assert lead(sandbox)["Description"] == "New" and done["changed"] == ["Description"]
 
 
-async def test_a_field_is_added_to_changed_in_part_and_not_emptied_unread(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_salesforce_field_is_appended_to_edited_and_not_emptied_unread(alice: Deputy, sandbox: Sandbox) -> None:
     lead(sandbox)["Description"] = LONG
     change = {"object": "Lead", "id": LEAD}
     with pytest.raises(InvalidInput):
@@ -365,7 +365,7 @@ async def test_a_field_is_added_to_changed_in_part_and_not_emptied_unread(alice:
             await act(alice, "salesforce_update_record", **change, fields={"Status": "Working"}, **wrong)
 
 
-async def test_meanwhile_change_is_kept(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_concurrent_change_is_kept(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     from deputize.sandbox.salesforce import api, records
 
     lead(sandbox)["Description"] = "Short."

@@ -40,7 +40,7 @@ CASES: Final = [
 ]
 
 
-def test_every_toolkit_has_a_tool_here_and_every_provider_rows() -> None:
+def test_every_toolkit_and_provider_rule_has_a_test_tool() -> None:
     assert (
         TOOLS.keys() == {name for name, kit in find_toolkits().items() if kit.provider}
         and {kit for kit, _ in CASES} == TOOLS.keys()
@@ -57,7 +57,7 @@ def test_every_toolkit_has_a_tool_here_and_every_provider_rows() -> None:
         spread=True,
     ),
 )
-async def test_a_reading_tool_ends_as_the_row_says(kit: str, row: dict[str, Any]) -> None:
+async def test_reading_tool_raises_the_error_of_the_rule(kit: str, row: dict[str, Any]) -> None:
     name, api, path = TOOLS[kit]
     provider, want = find_toolkits(kit)[kit].provider, row["expect"]
     sandbox = Sandbox()

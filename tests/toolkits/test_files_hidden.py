@@ -83,25 +83,25 @@ SEEN = {
 
 
 @pytest.mark.parametrize("how", HIDDEN)
-def test_what_nobody_sees_is_left_out_and_counted(how: str) -> None:
+def test_invisible_pdf_text_is_removed_and_counted(how: str) -> None:
     [part] = asked(page(HIDDEN[how]))["parts"]
     assert "sec" not in part["text"] and part["hidden"] == 6
     assert part["text"].split() == ["before", "after"]
 
 
 @pytest.mark.parametrize("how", SEEN)
-def test_what_somebody_sees_stays(how: str) -> None:
+def test_visible_pdf_text_stays(how: str) -> None:
     [part] = asked(page(SEEN[how]))["parts"]
     assert part["text"].split() == ["before", "secret", "after"] and part["hidden"] == 0
 
 
-def test_a_layer_that_is_off_is_left_out_and_one_that_is_on_is_not() -> None:
+def test_text_in_a_hidden_layer_is_removed_and_in_a_visible_one_kept() -> None:
     layered = b"/OC /L BDC " + SECRET + b" EMC\n"
     assert asked(page(layered, OFF))["parts"][0]["hidden"] == 6
     assert "secret" in text(page(layered))
 
 
-def test_turned_text_in_a_clip_stays() -> None:
+def test_rotated_text_in_a_clip_stays() -> None:
     turned = b"q 40 600 14 200 re W n BT /F 12 Tf 0 1 -1 0 53 650 Tm (secret) Tj ET Q\n"
     [part] = asked(page(turned))["parts"]
     assert "secret" in part["text"] and not part["hidden"]
@@ -119,17 +119,17 @@ LAYERED = {
 
 @pytest.mark.parametrize("how", LAYERED)
 @pytest.mark.parametrize("about", [OFF, OFF.replace(b"/OFF[7 0 R]", b"/BaseState/OFF")])
-def test_what_is_in_a_layer_that_is_off_is_left_out(how: str, about: bytes) -> None:
+def test_content_of_a_hidden_layer_is_removed(how: str, about: bytes) -> None:
     assert asked(page(LAYERED[how], about))["parts"][0]["hidden"] == 6
 
 
 @pytest.mark.parametrize("how", ["a layer", "a set of layers", "a form of a layer"])
-def test_what_is_in_a_layer_that_is_on_stays(how: str) -> None:
+def test_content_of_a_visible_layer_stays(how: str) -> None:
     on = OFF.replace(b"/OFF[7 0 R]", b"/BaseState/OFF/ON[7 0 R]")
     assert "secret" in text(page(LAYERED[how], on))
 
 
-def test_text_that_may_have_the_colour_of_a_frame_stays_and_is_named() -> None:
+def test_text_possibly_in_the_colour_of_a_frame_stays_with_a_doubt() -> None:
     frame = b"q 0 g 0 650 600 100 re 2 652 596 96 re f* " + SECRET + b" Q\n"
     first = b"q 0 g 0 650 600 100 re f 1 g BT /F 12 Tf 50 700 Td (first) Tj 0 g (secret) Tj ET Q\n"
     for painted in (frame, first):
@@ -137,13 +137,13 @@ def test_text_that_may_have_the_colour_of_a_frame_stays_and_is_named() -> None:
         assert "secret" in part["text"] and part["doubts"] == ["text in the colour of a shape below it"]
 
 
-def test_a_note_that_viewers_list_beside_the_page_needs_no_place() -> None:
+def test_note_listed_beside_the_page_needs_no_position() -> None:
     note = b"<</Type/Annot/Subtype/Highlight/Contents(Please check)/Rect[0 0 0 0]>>"
     made = pdf(line("form"), more=(note,)).replace(b"/Type/Page/Parent", b"/Type/Page/Annots[5 0 R]/Parent")
     assert text(made) == "form\n[note: Please check]"
 
 
-def test_text_under_a_mask_stays_and_is_named() -> None:
+def test_text_under_a_mask_stays_with_a_doubt() -> None:
     [part] = asked(page(b"q /K gs " + SECRET + b" Q\n"))["parts"]
     assert "secret" in part["text"] and part["doubts"] == ["text under a mask"]
 
@@ -152,7 +152,7 @@ def test_text_under_a_mask_stays_and_is_named() -> None:
     "about",
     ["/Rect[5 5 5 90]", "/Rect[-90 5 -9 50]", "/Rect[0 0 9 9]/OC 7 0 R", "/Rect[0 0 9 9]/DA(/F 12 Tf 1 1 1 rg)"],
 )
-def test_fields_and_notes_that_nobody_sees_are_left_out(about: str) -> None:
+def test_hidden_fields_and_notes_are_removed(about: str) -> None:
     field = b"<</Type/Annot/Subtype/Widget/FT/Tx/T(IBAN)/V(secret)%b>>" % about.encode()
     note = b"<</Type/Annot/Subtype/FreeText/Contents(secret)%b>>" % about.encode()
     made = pdf(line("form"), more=(field, note, MORE[2]), about=OFF)
@@ -160,23 +160,23 @@ def test_fields_and_notes_that_nobody_sees_are_left_out(about: str) -> None:
     assert part["text"] == "form" and part["hidden"] > 12
 
 
-def test_what_a_scanner_has_read_stays_and_is_named() -> None:
+def test_scanner_text_layer_stays_with_a_doubt() -> None:
     scan = b"q 600 0 0 800 0 0 cm /I Do Q BT 3 Tr /F 12 Tf 50 700 Td (scanned words) Tj ET\n"
     [part] = asked(pdf(scan, resources=IMAGE, more=MORE))["parts"]
     assert part["text"] == "scanned words" and part["doubts"] == ["text that a scanner has read"]
 
 
-def test_white_text_over_a_picture_stays_and_is_named() -> None:
+def test_white_text_over_a_picture_stays_with_a_doubt() -> None:
     [part] = asked(page(b"q 300 0 0 100 0 650 cm /I Do Q q 1 g " + SECRET + b" Q\n"))["parts"]
     assert "secret" in part["text"] and part["doubts"] == ["white text over a picture"]
 
 
-def test_text_under_a_picture_with_holes_stays_and_is_named() -> None:
+def test_text_under_a_picture_with_holes_stays_with_a_doubt() -> None:
     [part] = asked(page(SECRET + b"q 100 0 0 50 40 690 cm /M Do Q\n"))["parts"]
     assert "secret" in part["text"] and part["doubts"] == ["something painted over text"]
 
 
-def test_a_scan_without_text_says_that_it_is_one() -> None:
+def test_scan_without_text_is_reported() -> None:
     scan = b"q 600 0 0 800 0 0 cm /I Do Q\n"
     assert "scan" in text(pdf(scan, resources=IMAGE, more=MORE)) and text(pdf(b"", line("x"))) == "[no text]\nx"
 

@@ -95,7 +95,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("how", REFUSED)
-def test_it_is_refused_in_words(how: str) -> None:
+def test_hostile_file_is_refused_with_a_message(how: str) -> None:
     make, reason = REFUSED[how]
     content, begun = make(), time.process_time()
     found = asked(content)
@@ -103,7 +103,7 @@ def test_it_is_refused_in_words(how: str) -> None:
     assert time.process_time() - begun < 10
 
 
-def test_an_encrypted_pdf_is_refused_and_one_with_an_empty_password_is_read() -> None:
+def test_encrypted_pdf_is_refused_unless_its_password_is_empty() -> None:
     from pypdf import PdfReader, PdfWriter
 
     for password, error in (("secret", "encrypted"), ("", None)):
@@ -114,25 +114,25 @@ def test_an_encrypted_pdf_is_refused_and_one_with_an_empty_password_is_read() ->
         assert found.get("error") == error and (error or found["parts"][0]["text"] == "words")
 
 
-def test_a_huge_picture_is_described_and_not_unpacked() -> None:
+def test_huge_picture_is_described_without_decoding() -> None:
     found = asked(huge_picture())
     assert found["facts"]["width"] == found["facts"]["height"] == 100_000
 
 
 @pytest.mark.processes
-def test_forms_in_forms_end() -> None:
+def test_nested_pdf_forms_terminate() -> None:
     made = pdf(b"/X Do " * 30, resources=b"/XObject<</X 5 0 R>>", more=(stream(b"/X Do " * 30 + line("deep"), FORM),))
     assert "forms in forms" in asked(made)["parts"][0]["doubts"]
 
 
 @pytest.mark.parametrize("name", ["a.pdf", "a.docx", "a.png", "a.txt", "a.html", "a.exe", "a"])
-def test_what_it_is_say_its_bytes_alone(name: str) -> None:
+def test_file_type_is_decided_by_content_alone(name: str) -> None:
     assert asked(pdf(line("x")), name, mime="text/html")["kind"] == "pdf"
     assert asked(docx(f"<p>{run('x')}</p>"), name, mime="application/pdf")["kind"] == "docx"
     assert asked(xlsx({"S": ""}), name)["kind"] == "xlsx"
 
 
-def test_of_a_file_that_is_two_things_one_is_read() -> None:
+def test_file_of_two_types_is_read_as_one() -> None:
     both = pdf(line("a page")) + docx(f"<p>{run('a document')}</p>")
     assert asked(both)["kind"] == "pdf" and "a document" not in text(both)
     archive = io.BytesIO()
@@ -141,14 +141,14 @@ def test_of_a_file_that_is_two_things_one_is_read() -> None:
     assert asked(archive.getvalue())["kind"] == "zip"
 
 
-def test_names_in_an_archive_lead_nowhere() -> None:
+def test_archive_member_names_lead_nowhere() -> None:
     content = zipped({"../../etc/passwd": "theirs", "/abs": "x", "C:\\x": "y"})
     assert text(content, member="../../etc/passwd") == "theirs"
     assert asked(content, member="/etc/passwd")["error"] == "no_member"
 
 
 @pytest.mark.processes
-async def test_a_bomb_leaves_the_deputy_at_work_and_tells_nothing_of_it() -> None:
+async def test_compression_bomb_leaves_the_deputy_working_and_is_not_described() -> None:
     async with await build(Sandbox()) as deputy:
         bomb = word(b"<document><p>" + b"a" * 60_000_000)
         handle = (await deputy.store_file("alice", "bomb.docx", "x/y", bomb))["file"]
@@ -160,7 +160,7 @@ async def test_a_bomb_leaves_the_deputy_at_work_and_tells_nothing_of_it() -> Non
 
 
 @pytest.mark.parametrize("kind", ["docx", "xlsx", "pdf", "text"])
-def test_words_for_a_model_alone_are_cleaned_out_of_every_kind(kind: str) -> None:
+def test_text_for_models_only_is_removed_from_every_file_type(kind: str) -> None:
     from tests.toolkits.test_files_read import Reader, words
 
     hidden = "se\u200bcr\u00adet\U000e0041 \u202eword"

@@ -32,7 +32,7 @@ async def kept(deputy: Deputy, name: str, content: bytes, user: str = "alice") -
     return str((await deputy.store_file(user, name, "application/octet-stream", content))["file"])
 
 
-async def test_a_pdf_in_a_mail_is_read_through_its_handle() -> None:
+async def test_pdf_attachment_is_read_through_its_handle() -> None:
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "readonly")
@@ -49,7 +49,7 @@ async def test_a_pdf_in_a_mail_is_read_through_its_handle() -> None:
     }
 
 
-async def test_a_file_of_slack_and_an_artifact_of_github_are_read_through_theirs() -> None:
+async def test_slack_file_and_github_artifact_are_read_through_their_handles() -> None:
     async with world() as alice:
         offer = await alice.file("offer.docx", OFFER, "application/octet-stream")
         up = await alice.act("upload_file", conversation=ENG, attachments=[offer])
@@ -65,14 +65,14 @@ async def test_a_file_of_slack_and_an_artifact_of_github_are_read_through_theirs
     assert found["text"] == "all is green"
 
 
-async def test_it_needs_no_account_and_a_framework_has_it_as_one_of_its_tools() -> None:
+async def test_file_reader_needs_no_account_and_is_a_framework_tool() -> None:
     async with await build() as deputy:
         handle = await kept(deputy, "notes.txt", b"some notes")
         [tool] = tools(deputy, "files", user="alice")
         assert tool.name == "files_read" and "some notes" in str(await tool.ainvoke({"file": handle}))
 
 
-async def test_nobody_elses_file_is_read() -> None:
+async def test_file_of_another_user_is_not_read() -> None:
     async with await build() as deputy:
         handle = await kept(deputy, "notes.txt", b"some notes")
         for who in (User("bob"), User("alice", "another tenant")):
@@ -80,7 +80,7 @@ async def test_nobody_elses_file_is_read() -> None:
                 await deputy.act("read_file", {"file": handle}, user=who)
 
 
-async def test_an_address_that_a_file_names_counts_as_from_outside() -> None:
+async def test_address_in_a_file_is_untrusted() -> None:
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "compose")
@@ -122,7 +122,7 @@ class Reader:
 
 
 @pytest.mark.parametrize("words", ["Line {} with some words. ", "\u65e5\u672c\u8a9e{}\u306e\u6587\u3002", "{}"])
-def test_who_follows_next_reads_all_of_it_and_each_part_keeps_to_its_size(words: str) -> None:
+def test_following_next_reads_a_file_completely_in_sized_parts(words: str) -> None:
     whole = "\n".join(words.format(n) for n in range(3000))
     parts = Reader(whole.encode()).all()
     assert "".join(part["text"] for part in parts) == whole and len(parts) > 1
@@ -130,7 +130,7 @@ def test_who_follows_next_reads_all_of_it_and_each_part_keeps_to_its_size(words:
     assert [part.get("truncated", False) for part in parts] == [True] * (len(parts) - 1) + [False]
 
 
-def test_pages_come_whole_several_at_once_and_one_by_its_number() -> None:
+def test_whole_pages_are_grouped_and_one_is_selectable() -> None:
     pages = [b"".join(line(f"page {n} line {k} says this", y=750 - 14 * k) for k in range(50)) for n in range(12)]
     reader = Reader(pdf(*pages))
     parts = reader.all()
@@ -141,7 +141,7 @@ def test_pages_come_whole_several_at_once_and_one_by_its_number() -> None:
 
 
 @pytest.mark.processes
-def test_one_long_page_goes_on_in_the_middle() -> None:
+def test_long_page_continues_in_the_middle() -> None:
     page = b"".join(line(f"line {k} " + "words " * 20, y=790 - k, size=4) for k in range(600))
     parts = Reader(pdf(page, line("the next page"))).all()
     said = re.sub(r"\[page 1, from character \d+ on\]\n", "", "".join(part["text"] for part in parts))
@@ -150,7 +150,7 @@ def test_one_long_page_goes_on_in_the_middle() -> None:
 
 
 @pytest.mark.parametrize("cursor", ["0", "3", "-1", "x", "1+999999", "+5", "9" * 40, "2+1+1"])
-def test_a_place_that_is_not_there_is_refused_with_what_there_is(cursor: str) -> None:
+def test_unknown_place_is_refused_with_the_available_ones(cursor: str) -> None:
     with pytest.raises(InvalidInput) as e:
         Reader(pdf(line("one"), line("two"))).read(cursor=cursor)
     assert "next" in e.value.hint
@@ -159,7 +159,7 @@ def test_a_place_that_is_not_there_is_refused_with_what_there_is(cursor: str) ->
 # ----------------------------------------------------------------- Word
 
 
-def test_word_is_read_with_headings_numbers_tables_links_notes_and_comments() -> None:
+def test_word_file_is_read_with_headings_tables_links_notes_and_comments() -> None:
     styles = (
         '<styles><style styleId="H1" type="paragraph"><name val="heading 1"/></style>'
         '<style styleId="H2" type="paragraph"><name val="Own"/><basedOn val="H1"/></style></styles>'
@@ -221,7 +221,7 @@ BOX = "<txbxContent><p><r><t>secret</t></r></p></txbxContent>"
         "<r><instrText>secret</instrText></r>",
     ],
 )
-def test_what_word_does_not_show_is_left_out(hidden: str) -> None:
+def test_text_hidden_by_word_is_removed(hidden: str) -> None:
     same = '<style styleId="Same"><pPr><shd fill="444444"/></pPr><rPr><color val="444444"/></rPr></style>'
     styles = {"word/styles.xml": f'<styles><style styleId="Gone"><rPr><vanish/></rPr></style>{same}</styles>'}
     found = asked(docx(f"<p>{run('before ')}{hidden}{run('after')}</p>", styles, s="styles styles.xml"))
@@ -239,13 +239,13 @@ def test_what_word_does_not_show_is_left_out(hidden: str) -> None:
         "<t>secret</t></r></p></tc></tr>",
     ],
 )
-def test_what_a_table_in_word_does_not_show_is_left_out(row: str) -> None:
+def test_text_hidden_in_a_word_table_is_removed(row: str) -> None:
     styles = {"word/styles.xml": '<styles><style styleId="Gone" type="table"><rPr><vanish/></rPr></style></styles>'}
     [part] = asked(docx(f"<p>{run('seen')}</p><tbl>{row}</tbl>", styles, s="styles styles.xml"))["parts"]
     assert "secret" not in part["text"] and part["hidden"] == 6
 
 
-def test_what_word_hides_by_its_defaults_is_left_out() -> None:
+def test_text_hidden_by_word_defaults_is_removed() -> None:
     defaults = '<docDefaults><rPrDefault><rPr><color val="FFFFFF"/></rPr></rPrDefault></docDefaults>'
     seen = run("seen", '<color val="000000"/>')
     content = docx(
@@ -255,7 +255,7 @@ def test_what_word_hides_by_its_defaults_is_left_out() -> None:
     assert part["text"] == "seen" and part["hidden"] == 6
 
 
-def test_what_word_shows_stays() -> None:
+def test_text_shown_by_word_stays() -> None:
     kept_runs = [
         run("on black", '<color val="FFFFFF"/><shd fill="000000"/>'),
         run("marked", '<color val="FFFFFF"/><highlight val="darkBlue"/>'),
@@ -289,7 +289,7 @@ def words(at: str, value: str, style: int = 0) -> str:
     return cell(at, value, style, "inlineStr")
 
 
-def test_excel_is_read_with_addresses_and_numbers_as_they_are_shown() -> None:
+def test_excel_file_is_read_with_addresses_and_displayed_numbers() -> None:
     sheet = rows(
         f'<row r="1">{words("A1", "Item")}{words("B1", "Due")}{words("C1", "Share")}{words("D1", "Price")}</row>',
         f'<row r="2">{words("A2", "Rent")}{cell("B2", "46356", 1)}{cell("C2", "0.125", 2)}'
@@ -316,7 +316,7 @@ def test_excel_is_read_with_addresses_and_numbers_as_they_are_shown() -> None:
         f'<row r="2">{words("A2", "secret", 5)}</row>',
     ],
 )
-def test_what_excel_does_not_show_is_left_out(hidden: str) -> None:
+def test_text_hidden_by_excel_is_removed(hidden: str) -> None:
     sheet = '<cols><col min="5" max="6" hidden="1"/></cols>' + rows(f'<row r="1">{words("A1", "seen")}</row>', hidden)
     [part] = asked(xlsx({"S": sheet}, styles=STYLES))["parts"]
     assert "secret" not in part["text"] and part["text"].startswith("A1: seen") and part["hidden"] == 6
@@ -345,13 +345,13 @@ def styled(font: str, fill: str, code: str) -> str:
 
 
 @pytest.mark.parametrize("how", UNSEEN)
-def test_a_text_that_merges_with_its_cell_is_left_out(how: str) -> None:
+def test_text_in_its_cells_colour_is_removed(how: str) -> None:
     row = f'<row r="1">{words("A1", "seen")}{words("B1", "secret", 1)}</row>'
     [part] = asked(xlsx({"S": rows(row)}, styles=styled(*UNSEEN[how])))["parts"]
     assert part["text"] == "A1: seen" and part["hidden"] == 6
 
 
-def test_a_format_hides_the_numbers_that_it_has_no_form_for() -> None:
+def test_numbers_without_a_format_section_are_hidden() -> None:
     row = f'<row r="1">{cell("A1", "7", 1)}{cell("B1", "-8", 1)}{cell("C1", "0", 1)}{words("D1", "seen", 1)}</row>'
     [part] = asked(xlsx({"S": rows(row)}, styles=styled("<font/>", "", "0;;")))["parts"]
     assert part["text"] == "A1: 7 |  |  | seen" and part["hidden"] == len("-80")
@@ -362,13 +362,13 @@ def test_hours_beyond_a_day_are_shown() -> None:
     assert text(xlsx({"S": rows(row)}, styles=styled("<font/>", "", "[h]"))).startswith("A1: ")
 
 
-def test_a_text_that_stands_out_from_its_cell_stays() -> None:
+def test_text_contrasting_with_its_cell_stays() -> None:
     row = f'<row r="1">{words("B1", "seen", 1)}</row>'
     for fill in ('<fgColor theme="4"/>', '<fgColor rgb="FF112233"/>', '<fgColor indexed="8"/>'):
         assert text(xlsx({"S": rows(row)}, styles=styled(WHITE, fill, "General"))) == "B1: seen"
 
 
-def test_a_part_of_a_text_that_merges_with_the_cell_is_left_out() -> None:
+def test_partial_text_in_its_cells_colour_is_removed() -> None:
     both = '<r><t>seen</t></r><r><rPr><color rgb="FFFFFFFF"/></rPr><t>secret</t></r>'
     both += '<r><rPr><sz val="1"/></rPr><t>x</t></r>'
     for sheet, strings in (
@@ -379,7 +379,7 @@ def test_a_part_of_a_text_that_merges_with_the_cell_is_left_out() -> None:
         assert part["text"] == "A1: seen" and part["hidden"] == 7
 
 
-def test_what_is_too_narrow_or_too_low_is_left_out() -> None:
+def test_text_in_too_narrow_or_low_cells_is_removed() -> None:
     low = f'<row r="2" ht="0.5">{words("A2", "secret")}</row>'
     sheet = '<cols><col min="2" max="2" width="0.05"/></cols>'
     sheet += rows(f'<row r="1">{words("A1", "seen")}{words("B1", "secret")}</row>', low)
@@ -387,7 +387,7 @@ def test_what_is_too_narrow_or_too_low_is_left_out() -> None:
     assert part["text"].startswith("A1: seen\n[left out") and part["hidden"] == 12
 
 
-def test_comments_and_boxes_of_a_sheet_are_read_behind_its_rows() -> None:
+def test_comments_and_boxes_of_a_sheet_follow_its_rows() -> None:
     unseen = shape("secret", about=' hidden="1"')
     said = '<comment ref="A1" authorId="0"><text><r><t>check this</t></r></text></comment>'
     parts = {
@@ -400,7 +400,7 @@ def test_comments_and_boxes_of_a_sheet_are_read_behind_its_rows() -> None:
     assert part["hidden"] == 6
 
 
-def test_hidden_sheets_are_no_units_and_are_counted() -> None:
+def test_hidden_sheets_are_not_read_but_counted() -> None:
     sheets = {name: rows(f'<row r="1">{words("A1", name)}</row>') for name in ("Budget", "Secret", "Very", "Data")}
     content = xlsx(sheets, states={"Secret": "hidden", "Very": "veryHidden"})
     found = Reader(content, "b.xlsx").read()
@@ -420,7 +420,7 @@ def shape(words: str, kind: str = "", about: str = "", run_about: str = "") -> s
     return f"<sp><nvSpPr><cNvPr{about}/>{place}</nvSpPr>{body}</sp>"
 
 
-def test_slides_are_read_with_titles_tables_and_notes_and_hidden_ones_are_counted() -> None:
+def test_slides_are_read_with_titles_tables_notes_and_hidden_ones_counted() -> None:
     table = "<graphicFrame><tbl><tr><tc><txBody><p><r><t>a</t></r></p></txBody></tc><tc/></tr></tbl></graphicFrame>"
     shapes = shape("Roadmap", "title") + shape("One") + f"<grpSp>{shape('Two')}</grpSp>" + table + shape("7", "sldNum")
     unseen = shape("secret", about=' hidden="1"') + shape("secret", run_about=' sz="100"')
@@ -455,12 +455,12 @@ def slide(about: str, run_about: str, more: str = "") -> bytes:
         ('<spPr><xfrm><off x="0" y="6900000"/><ext cx="100000" cy="10000"/></xfrm></spPr>', ""),
     ],
 )
-def test_what_a_slide_does_not_show_is_left_out(about: str, run_about: str) -> None:
+def test_text_hidden_on_a_slide_is_removed(about: str, run_about: str) -> None:
     [part] = asked(slide(about, run_about))["parts"]
     assert part["text"] == "seen" and part["hidden"] == 6
 
 
-def test_white_text_stays_where_something_dark_may_be_behind_it() -> None:
+def test_white_text_stays_if_its_background_may_be_dark() -> None:
     dark = '<solidFill><srgbClr val="112233"/></solidFill>'
     [part] = asked(slide(f"<spPr>{dark}</spPr>", WHITE_RUN))["parts"]
     assert part["text"] == "seen\nsecret" and not part["doubts"]
@@ -474,17 +474,17 @@ def test_white_text_stays_where_something_dark_may_be_behind_it() -> None:
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
-def test_a_text_is_read_in_any_charset(charset: str) -> None:
+def test_text_is_read_in_any_charset(charset: str) -> None:
     assert text("Gr\u00fc\u00dfe an alle".encode(charset)) == "Gr\u00fc\u00dfe an alle"
 
 
-def test_of_a_long_text_the_end_is_reached_at_once() -> None:
+def test_end_of_a_long_text_is_reachable_directly() -> None:
     whole = "a line of a log\n" * 300_000 + "the error"
     found = Reader(whole.encode(), "build.log").read(cursor="1+4799990")
     assert found["text"].endswith("the error") and found["total_chars"] == len(whole) and "next" not in found
 
 
-def test_a_table_a_page_and_a_mail_are_told_by_their_names_where_bytes_cannot_tell() -> None:
+def test_csv_html_and_mail_are_recognized_by_file_name() -> None:
     assert asked(b"a;b\n1;2", "t.csv")["kind"] == "csv"
     page = asked(b"<p>seen<span style='display:none'>secret</span></p>", "p.html")
     assert page["kind"] == "html" and page["parts"][0]["text"] == "seen" and page["parts"][0]["hidden"] == 6
@@ -498,7 +498,7 @@ def test_a_table_a_page_and_a_mail_are_told_by_their_names_where_bytes_cannot_te
     assert text(mail.as_bytes(), "m.eml", member="q.csv") == "a,b"
 
 
-def test_the_files_of_an_archive_are_listed_to_the_end_and_each_is_read() -> None:
+def test_archive_members_are_listed_completely_and_readable() -> None:
     names = [f"logs/step {n} of the build with a name.txt" for n in range(600)]
     reader = Reader(zipped({name: f"line of {name}" for name in names} | {"r.docx": docx(f"<p>{run('inside')}</p>")}))
     parts = reader.all()
@@ -511,7 +511,7 @@ def test_the_files_of_an_archive_are_listed_to_the_end_and_each_is_read() -> Non
             reader.read(member=wrong)
 
 
-def test_of_a_picture_its_size_and_date_are_told_and_not_where_it_was_taken() -> None:
+def test_picture_shows_size_and_date_without_location() -> None:
     exif = Image.Exif()
     exif[0x0110] = "Camera 1"
     exif.get_ifd(0x8769)[36867] = "2026:11:24 10:00:00"
@@ -523,7 +523,7 @@ def test_of_a_picture_its_size_and_date_are_told_and_not_where_it_was_taken() ->
     assert "Camera 1" in found["text"] and "2026:11:24" in found["text"] and "52" not in json.dumps(found)
 
 
-def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_files_extra_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pypdf", None)
     with pytest.raises(InvalidInput) as e:
         Reader(pdf(line("x")), "a.pdf").read()

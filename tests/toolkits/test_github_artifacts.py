@@ -19,7 +19,7 @@ def run(play: Play) -> dict[str, Any]:
     return row
 
 
-async def test_an_artifact_becomes_a_handle_and_is_fetched_without_the_token(play: Play) -> None:
+async def test_artifact_becomes_a_handle_and_is_fetched_without_the_token(play: Play) -> None:
     run(play)["files"] = {"out/report.xml": "<tests/>", "log.txt": "x"}
     listed = await play.act("get_run", repo=SITE, run_id=9001, include=["artifacts"])
     assert listed["artifacts"][0]["id"] == ID
@@ -32,13 +32,13 @@ async def test_an_artifact_becomes_a_handle_and_is_fetched_without_the_token(pla
     assert len(away) == 1 and "authorization" not in away[0].headers
 
 
-async def test_an_artifact_of_another_user_is_not_theirs(play: Play) -> None:
+async def test_artifact_of_another_user_is_not_found(play: Play) -> None:
     found = await play.act("get_artifact", repo=SITE, artifact_id=ID)
     with pytest.raises(NotFound):
         await play.deputy.get_file("bob", found["file"])
 
 
-async def test_what_has_expired_or_is_too_large_is_refused_before_it_is_fetched(play: Play) -> None:
+async def test_expired_or_too_large_artifact_is_refused_before_fetching(play: Play) -> None:
     run(play)["expired"] = True
     with pytest.raises(NotFound, match="expired"):
         await play.act("get_artifact", repo=SITE, artifact_id=ID)
@@ -50,7 +50,7 @@ async def test_what_has_expired_or_is_too_large_is_refused_before_it_is_fetched(
     assert not any(one.endswith("/zip") for one in play.asked)
 
 
-async def test_a_hostile_archive_is_kept_and_only_its_names_are_read(play: Play) -> None:
+async def test_hostile_archive_is_stored_and_only_its_names_are_read(play: Play) -> None:
     run(play)["artifact_name"] = "../../etc/\u202epasswd"
     run(play)["files"] = {"../../escape\u202e.txt": "x", **{f"f{n}": "" for n in range(60)}}
     found = await play.act("get_artifact", repo=SITE, artifact_id=ID)
@@ -59,7 +59,7 @@ async def test_a_hostile_archive_is_kept_and_only_its_names_are_read(play: Play)
     assert "/" not in kept.name and "\u202e" not in kept.name
 
 
-async def test_a_signed_address_on_a_private_host_is_not_followed(play: Play) -> None:
+async def test_signed_url_on_a_private_host_is_not_followed(play: Play) -> None:
     where = {"location": "https://127.0.0.1/artifacts/1"}
     play.sandbox.switches.faults["GET", f"/repos/{SITE}/actions/artifacts/{ID}/zip"] = [(302, where, None)]
     with pytest.raises(Exception) as refused:

@@ -75,20 +75,20 @@ def test_visible_or_destructive_act_is_never_a_plain_write(tool: str, arguments:
     assert effect(tool, **arguments) == worst
 
 
-def test_every_tool_whose_text_can_call_people_asks_first() -> None:
+def test_every_tool_whose_text_can_mention_people_sends() -> None:
     for tool in TOOLKIT.tools.values():
         if {"body", "message"} & tool.parameters.keys() and tool.name != "github_commit_files":
             assert not callable(tool.effects) and Effect.SENDS in tool.effects
 
 
-async def test_a_published_release_is_not_withdrawn_by_a_new_name(play: Play) -> None:
+async def test_published_release_is_not_withdrawn_by_a_rename(play: Play) -> None:
     with pytest.raises(Conflict) as published:
         await play.act("save_release", repo=SITE, tag="v1.0", name="New name")
     assert published.value.reason == "published" and play.writes() == []
     assert not play.store["releases"][SITE][0]["draft"]
 
 
-async def test_a_release_that_is_changed_keeps_what_was_not_named(play: Play) -> None:
+async def test_changed_release_keeps_unnamed_fields(play: Play) -> None:
     play.store["releases"][SITE][0]["prerelease"] = True
     await play.act("save_release", repo=SITE, tag="v1.0", name="New name", draft=False)
     [sent] = [json.loads(one.content) for one in play.recorder.seen if one.method == "PATCH"]
@@ -100,7 +100,7 @@ async def test_a_release_that_is_changed_keeps_what_was_not_named(play: Play) ->
 
 
 @pytest.mark.parametrize("event", ["APPROVE", "COMMENT"])
-async def test_a_review_of_what_was_read_is_not_given_to_what_came_after(play: Play, event: str) -> None:
+async def test_review_is_not_given_to_later_commits(play: Play, event: str) -> None:
     old = play.filled(HEAD)
     put(play, "late.py", "evil()\n", "feature/polite")
     with pytest.raises(Conflict) as stale:
@@ -108,7 +108,7 @@ async def test_a_review_of_what_was_read_is_not_given_to_what_came_after(play: P
     assert stale.value.reason == "stale" and play.writes() == []
 
 
-async def test_a_merge_of_other_commits_by_somebody_else_is_not_taken_for_ours(play: Play) -> None:
+async def test_merge_of_other_commits_by_others_is_not_taken_for_ours(play: Play) -> None:
     def rival(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
         if request.method == "PUT":
             play.store["issues"][SITE][1]["pull"]["head_sha"] = play.filled("$head:deutsch")
@@ -120,7 +120,7 @@ async def test_a_merge_of_other_commits_by_somebody_else_is_not_taken_for_ours(p
         await play.act("merge_pull", repo=SITE, number=2, head_sha=HEAD)
 
 
-async def test_a_merged_branch_with_new_commits_is_left_alone(play: Play) -> None:
+async def test_merged_branch_with_new_commits_is_not_deleted(play: Play) -> None:
     def late(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
         if request.url.path.endswith("/merge"):
             put(play, "late.txt", "not merged", "feature/polite")
@@ -132,7 +132,7 @@ async def test_a_merged_branch_with_new_commits_is_left_alone(play: Play) -> Non
     assert "feature/polite" in play.store["repos"][SITE]["branches"]
 
 
-async def test_a_branch_that_github_protects_is_not_said_to_be_deleted(play: Play) -> None:
+async def test_protected_branch_is_not_reported_as_deleted(play: Play) -> None:
     refused: tuple[int, dict[str, str], Any] = (422, {}, {"message": "Cannot delete a protected branch"})
     play.sandbox.switches.faults["DELETE", f"{R}/git/refs"] = [refused]
     told = await play.act("merge_pull", repo=SITE, number=2, head_sha=HEAD, delete_branch=True)
@@ -145,7 +145,7 @@ async def test_a_branch_that_github_protects_is_not_said_to_be_deleted(play: Pla
 # ----------------------------------------------------------------- marks
 
 
-def test_a_mark_counts_only_under_the_accounts_own_name() -> None:
+def test_idempotency_mark_counts_only_under_the_accounts_own_name() -> None:
     key, alice = ActKey.of("a"), Account("7", "alice")
     text = {"body": f"x\n\n{mark(key)}"}
     assert is_marked(text | {"user": {"id": 7, "login": "renamed"}}, key, alice)
@@ -166,7 +166,7 @@ FORGED: Final[list[tuple[str, dict[str, Any], str]]] = [
 
 
 @pytest.mark.parametrize(("tool", "arguments", "kind"), FORGED, ids=[f"{n}-{one[0]}" for n, one in enumerate(FORGED)])
-async def test_strangers_text_with_a_mark_is_foreign(
+async def test_marked_text_of_another_author_is_foreign(
     tool: str, arguments: dict[str, Any], kind: str, play: Play
 ) -> None:
 
@@ -196,7 +196,7 @@ async def test_strangers_text_with_a_mark_is_foreign(
 # ----------------------------------------------------------------- once
 
 
-async def test_comments_on_files_are_not_written_again_by_a_run_that_takes_up_another(play: Play) -> None:
+async def test_file_comments_are_not_repeated_by_a_resumed_run(play: Play) -> None:
     before, lost = len(play.store["review_comments"][SITE]), [0]
 
     def lose(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
@@ -234,7 +234,9 @@ DELETED: Final[list[tuple[str, str, str]]] = [
 
 @pytest.mark.parametrize("lost", [1, 2])
 @pytest.mark.parametrize(("kind", "id", "path"), DELETED, ids=[one[0] for one in DELETED])
-async def test_delete_with_a_lost_answer_is_called_gone(kind: str, id: str, path: str, lost: int, play: Play) -> None:
+async def test_delete_with_a_lost_answer_is_reported_as_gone(
+    kind: str, id: str, path: str, lost: int, play: Play
+) -> None:
     if lost == 1:
         play.sandbox.switches.drop_after_commit.append(path)
     else:
@@ -244,7 +246,7 @@ async def test_delete_with_a_lost_answer_is_called_gone(kind: str, id: str, path
     assert told["deleted"] is True
 
 
-async def test_a_repository_that_was_there_before_is_not_said_to_be_made(play: Play) -> None:
+async def test_existing_repository_is_not_reported_as_created(play: Play) -> None:
     play.sandbox.switches.faults["POST", "/user/repos"] = [bad_gateway()]
     with pytest.raises(OutcomeUnknown):
         await play.act("create_repo", name="garden")
@@ -253,7 +255,7 @@ async def test_a_repository_that_was_there_before_is_not_said_to_be_made(play: P
 # ----------------------------------------------------------------- things of others
 
 
-async def test_an_answer_in_another_repository_is_not_marked(play: Play) -> None:
+async def test_answer_in_another_repository_is_not_marked(play: Play) -> None:
     row = {**play.store["discussions"][SITE][0], "id": "D_elsewhere", "comments": []}
     row["comments"] = [{"id": "DC_elsewhere", "user": "alice", "body": "x", "at": row["at"], "replies": []}]
     play.store["discussions"]["alice/garden"] = [row]
@@ -264,7 +266,7 @@ async def test_an_answer_in_another_repository_is_not_marked(play: Play) -> None
 
 
 @pytest.mark.parametrize(("id", "kind"), [(6001, "conversation"), (6101, "review")])
-async def test_the_words_of_another_person_are_not_edited(play: Play, id: int, kind: str) -> None:
+async def test_text_of_another_author_is_not_edited(play: Play, id: int, kind: str) -> None:
     before = json.dumps(play.store["comments"]) + json.dumps(play.store["review_comments"])
     by = "alice" if id == 6001 else "bob"
     with pytest.raises(InvalidInput, match="somebody else"):
@@ -278,13 +280,13 @@ async def test_the_words_of_another_person_are_not_edited(play: Play, id: int, k
 @pytest.mark.parametrize(
     "query", ['"x"repo:bob/diary', "x,repo:bob/diary", "\u200brepo:bob/diary", "+user:bob", '"a\\"']
 )
-def test_no_sign_before_a_place_hides_it(query: str) -> None:
+def test_sign_before_a_search_qualifier_does_not_hide_it(query: str) -> None:
     with pytest.raises(InvalidInput):
         check_query(query, fixed=True)
 
 
 @pytest.mark.parametrize("value", ["a\\", 'a"', 'a\\" repo:bob/diary'])
-def test_a_backslash_cannot_end_a_quotation(value: str) -> None:
+def test_backslash_cannot_end_a_quoted_search_value(value: str) -> None:
     with pytest.raises(InvalidInput):
         add_qualifiers("x", {"label": [value, " repo:bob/diary "]})
 
@@ -295,14 +297,14 @@ def test_a_backslash_cannot_end_a_quotation(value: str) -> None:
 UNSEEN: Final = "\u00ad\u061c\u180e\u200e\u200f\u2061\u2064\u2065\u206a\u206f\u3164\uffa0\u115f"
 
 
-def test_no_character_that_nobody_sees_is_left_in_prose_titles_or_logs() -> None:
+def test_invisible_characters_are_removed_from_prose_titles_and_logs() -> None:
     outside = Prose()
     assert outside.prose(f"a{UNSEEN}b") == outside.title(f"a{UNSEEN}b") == "ab"
     assert outside.hidden == 2 * len(UNSEEN) and plain_log(f"a{UNSEEN}b") == "ab"
     assert code(f"a{UNSEEN}b")[1] == len(UNSEEN)
 
 
-async def test_names_that_others_chose_are_clean_in_what_a_write_says_and_in_suggestions(play: Play) -> None:
+async def test_names_chosen_by_others_are_clean_in_results_and_suggestions(play: Play) -> None:
     play.store["repos"][SITE]["labels"].append(
         {"id": 399, "name": "bu\u202eg\u200b2", "color": "ededed", "description": ""}
     )
@@ -314,7 +316,7 @@ async def test_names_that_others_chose_are_clean_in_what_a_write_says_and_in_sug
     assert "bug2" in refused.value.hint and not {"\u202e", "\u200b"} & set(refused.value.hint)
 
 
-async def test_a_repository_with_a_very_long_name_is_found(play: Play) -> None:
+async def test_repository_with_a_very_long_name_is_found(play: Play) -> None:
     row = play.store["repos"]["alice/garden"]
     name = f"alice/{'very-long-' * 9}name"
     play.store["repos"][name] = {**row, "id": 7777, "full_name": name}
@@ -323,7 +325,7 @@ async def test_a_repository_with_a_very_long_name_is_found(play: Play) -> None:
 
 
 @pytest.mark.parametrize("tool", ["write_file", "commit_files"])
-async def test_what_looks_like_a_secret_is_not_committed(play: Play, tool: str) -> None:
+async def test_text_that_looks_like_a_secret_is_not_committed(play: Play, tool: str) -> None:
     files: dict[str, Any] = {"files": [{"path": "a", "content": TOKEN}], "branch": "main"}
     given = files if tool == "commit_files" else {"path": "a", "content": TOKEN}
     with pytest.raises(InvalidInput, match="secret") as refused:
@@ -347,7 +349,7 @@ WHERE: Final = [
 
 
 @pytest.mark.parametrize("location", WHERE)
-async def test_no_token_follows_a_log_wherever_it_leads(play: Play, location: str) -> None:
+async def test_token_does_not_follow_a_log_redirect(play: Play, location: str) -> None:
     play.sandbox.switches.faults["GET", f"{R}/actions/jobs"] = [(302, {"location": location}, {})]
     await play.act("get_run", repo=SITE, run_id=9001, include=["logs"])
     first, *others = [one for one in play.recorder.seen if "/actions/runs/" not in one.url.path]
@@ -356,12 +358,12 @@ async def test_no_token_follows_a_log_wherever_it_leads(play: Play, location: st
     assert not any({"authorization", "cookie"} & set(one.headers) for one in others)
 
 
-async def test_the_log_of_a_renamed_repository_is_read(play: Play) -> None:
+async def test_log_of_a_renamed_repository_is_read(play: Play) -> None:
     [log] = (await play.act("get_run", repo="acme/homepage", run_id=9001, include=["logs"]))["logs"]
     assert "##[error]" in log["text"]
 
 
-async def test_a_bare_name_is_refused_where_there_are_more_repositories_than_are_read(play: Play) -> None:
+async def test_bare_name_is_refused_with_more_repositories_than_are_read(play: Play) -> None:
     row = play.store["repos"]["alice/garden"]
     for n in range(520):
         play.store["repos"][f"alice/r{n}"] = {**row, "id": 7000 + n, "full_name": f"alice/r{n}"}
@@ -379,13 +381,13 @@ OUTGOING: Final[list[tuple[str, dict[str, Any]]]] = [
 
 
 @pytest.mark.parametrize(("tool", "arguments"), OUTGOING, ids=[one[0] for one in OUTGOING])
-async def test_secret_in_a_field_beside_never_leaves(play: Play, tool: str, arguments: dict[str, Any]) -> None:
+async def test_secret_in_any_field_is_not_sent(play: Play, tool: str, arguments: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="secret"):
         await play.act(tool, **arguments)
     assert play.asked == []
 
 
-async def test_a_link_in_a_repository_is_shown_with_what_nobody_sees_written_out(play: Play) -> None:
+async def test_symlink_target_is_shown_with_invisible_characters_escaped(play: Play) -> None:
     answer = {"type": "symlink", "path": "a", "sha": "0" * 40, "target": "x\u202e\x1b[31m"}
     play.sandbox.switches.faults["GET", f"{R}/contents/a"] = [(200, {}, answer)]
     assert (await play.act("get_file", repo=SITE, path="a"))["target"] == "x\\u{202E}\\u{001B}[31m"
@@ -395,7 +397,7 @@ PEM: Final = "-----BEGIN " + "RSA PRIVATE KEY-----\nMIIEow/+==\nabc\n"
 
 
 @pytest.mark.parametrize("secret", [TOKEN, PEM], ids=["token", "key"])
-async def test_a_secret_that_others_left_in_code_a_log_or_an_issue_is_masked(play: Play, secret: str) -> None:
+async def test_secret_in_foreign_code_logs_or_issues_is_masked(play: Play, secret: str) -> None:
     play.store["runs"][SITE][0]["jobs"][0]["log"] = f"set {secret}"
     play.store["issues"][SITE][0] |= {"title": f"T {secret}", "body": f"B {secret}"}
     put(play, "s.txt", f"key={secret}\n", "feature/polite")
@@ -418,7 +420,7 @@ def started(play: Play) -> None:
     play.store["runs"][SITE].append(run | {"at": stamp, "created_at": stamp})
 
 
-async def test_a_run_that_was_there_before_is_not_taken_for_the_one_that_was_asked_for(play: Play) -> None:
+async def test_earlier_workflow_run_is_not_taken_for_the_requested_one(play: Play) -> None:
     started(play)
     play.sandbox.switches.faults["POST", f"{R}/actions"] = [bad_gateway()]
     with pytest.raises(OutcomeUnknown):
@@ -432,7 +434,7 @@ async def test_a_run_that_was_there_before_is_not_taken_for_the_one_that_was_ask
 
 
 @pytest.mark.parametrize("tool", ["list_commits", "get_commit"])
-async def test_name_in_git_is_no_writer(play: Play, tool: str) -> None:
+async def test_git_author_name_does_not_make_an_author(play: Play, tool: str) -> None:
     """Anybody writes what they like into ``git config user.name``."""
     for row in play.store["commits"][SITE].values():
         row["author"] = "carol@acme.test"

@@ -38,7 +38,7 @@ def checked(play: Play, results: list[str], kind: str = "checks") -> None:
 
 
 @pytest.mark.parametrize("kind", ["checks", "statuses"])
-async def test_a_check_that_failed_on_the_second_page_is_not_green(play: Play, kind: str) -> None:
+async def test_check_failed_on_the_second_page_is_not_green(play: Play, kind: str) -> None:
     checked(play, ["success"] * 120 + ["failure"] + ["success"] * 29, kind)
     found = await play.act("get_checks", repo=SITE, pull=PULL)
     assert found["state"] == "failure" and found["counts"] == {"ok": 149, "failed": 1, "pending": 0}
@@ -59,14 +59,14 @@ async def test_more_checks_than_are_read_are_neither_green_nor_ready(play: Play,
     assert len(asked) <= 2 * 11  # ten pages of the one, one of the other, for each of the two tools
 
 
-async def test_a_thousand_good_checks_are_read_and_green(play: Play) -> None:
+async def test_thousand_successful_checks_are_read_and_green(play: Play) -> None:
     checked(play, ["success"] * 1_000)
     found = await play.act("get_checks", repo=SITE, pull=PULL)
     assert found["state"] == "success" and found["counts"]["ok"] == 1_000 and "not_all_read" not in found
 
 
 @pytest.mark.parametrize("hidden", ["check-runs", "status"])
-async def test_checks_that_cannot_be_seen_do_not_count_as_good(play: Play, hidden: str) -> None:
+async def test_invisible_checks_do_not_count_as_successful(play: Play, hidden: str) -> None:
     checked(play, ["success"])
     checked(play, ["success"], "statuses")
     sha = play.store["repos"][SITE]["branches"]["feature/polite"]
@@ -78,7 +78,7 @@ async def test_checks_that_cannot_be_seen_do_not_count_as_good(play: Play, hidde
     assert not merge["ready"] and merge["checks"]["not_all_read"]
 
 
-async def test_a_host_that_counts_nothing_is_read_until_a_page_is_not_full(play: Play) -> None:
+async def test_host_without_counts_is_read_until_a_page_is_not_full(play: Play) -> None:
     checked(play, ["success"])
     sha = play.store["repos"][SITE]["branches"]["feature/polite"]
     page = [{"id": n, "name": f"t{n}", "conclusion": "success", "head_sha": sha} for n in range(100)]
@@ -89,7 +89,7 @@ async def test_a_host_that_counts_nothing_is_read_until_a_page_is_not_full(play:
     assert found["state"] == "failure" and found["counts"]["ok"] == 100
 
 
-async def test_all_that_a_check_says_is_read_to_its_end(play: Play) -> None:
+async def test_check_output_is_read_to_its_end(play: Play) -> None:
     checked(play, ["failure", "success"])
     words = "\n".join(f"- suite {n} failed" for n in range(800))
     row = play.store["checks"][SITE][0]

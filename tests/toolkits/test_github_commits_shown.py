@@ -36,7 +36,7 @@ def writes(world: ShownWorld) -> list[httpx.Request]:
     return [request for request, _ in world.wire.writes]
 
 
-async def test_a_file_that_is_too_large_to_show_is_pinned_and_not_put_back(world: ShownWorld) -> None:
+async def test_too_large_file_is_pinned_and_not_restored(world: ShownWorld) -> None:
     put(world, {"large.txt": "line\n" * 300_000, "logo.bin": b"\x00\x01"})
     files = [
         {"path": "large.txt", "content": "small\n", "sha": blob_sha(packed("line\n" * 300_000))},
@@ -55,7 +55,7 @@ async def test_a_file_that_is_too_large_to_show_is_pinned_and_not_put_back(world
     assert after == ["large.txt:\nsmall\n", "logo.bin:\ntext\n"] and await world.deputy.undoable("alice") == []
 
 
-async def test_of_many_files_the_first_are_read_and_all_are_named(world: ShownWorld) -> None:
+async def test_first_of_many_files_are_read_and_all_are_named(world: ShownWorld) -> None:
     names = [f"many/{n:02}.txt" for n in range(30)]
     put(world, dict.fromkeys(names, "old\n"))
     await world.act("github_commit_files", **COMMIT, delete_paths=names)
@@ -65,13 +65,13 @@ async def test_of_many_files_the_first_are_read_and_all_are_named(world: ShownWo
 
 
 @pytest.mark.parametrize("path", ["docs", "README.md/inner.txt"])
-async def test_no_file_takes_the_place_of_a_folder_nor_a_folder_of_a_file(world: ShownWorld, path: str) -> None:
+async def test_file_cannot_replace_a_folder_or_vice_versa(world: ShownWorld, path: str) -> None:
     with pytest.raises(InvalidInput, match="folder"):
         await world.act("github_commit_files", **COMMIT, files=[{"path": path, "content": "x"}])
     assert writes(world) == [] and world.shown == []
 
 
-async def test_a_file_with_a_secret_is_shown_and_not_put_back(world: ShownWorld) -> None:
+async def test_file_with_a_secret_is_previewed_and_not_restored(world: ShownWorld) -> None:
     """No tool writes what looks like a secret, so none could put it back."""
     text = f"TOKEN = '{SECRET}'\n"
     put(world, {"config.py": text})
@@ -80,7 +80,7 @@ async def test_a_file_with_a_secret_is_shown_and_not_put_back(world: ShownWorld)
     assert SECRET in world.shown[0].fields["content"]["before"] and await world.deputy.undoable("alice") == []
 
 
-async def test_a_large_file_shows_what_is_new_in_it(world: ShownWorld) -> None:
+async def test_large_file_preview_shows_the_new_text(world: ShownWorld) -> None:
     put(world, {"large.txt": "line\n" * 300_000})
     arguments = {"repo": SITE, "path": "large.txt", "message": "M", "content": "last", "mode": "append"}
     await world.act("github_write_file", **arguments)
@@ -91,7 +91,7 @@ async def test_a_large_file_shows_what_is_new_in_it(world: ShownWorld) -> None:
 # ----------------------------------------------------------------- what is asked about, and what it costs
 
 
-async def test_a_repository_of_ones_own_is_made_without_a_question_and_without_a_look(world: ShownWorld) -> None:
+async def test_own_repository_is_created_without_approval_or_lookup(world: ShownWorld) -> None:
     world.deputy.policy = ask_before_sending
     seen: list[str] = []
     inner = world.wire.inner
@@ -123,12 +123,12 @@ ASKED: Final[list[tuple[str, dict[str, Any]]]] = [
 
 
 @pytest.mark.parametrize(("tool", "arguments"), QUIET, ids=[row[0] for row in QUIET])
-async def test_private_act_is_not_asked_about(world: ShownWorld, tool: str, arguments: dict[str, Any]) -> None:
+async def test_private_act_needs_no_approval(world: ShownWorld, tool: str, arguments: dict[str, Any]) -> None:
     assert await way(world, tool, arguments) is None
 
 
 @pytest.mark.parametrize(("tool", "arguments"), ASKED, ids=[row[0] for row in ASKED])
-async def test_what_others_see_is_asked_about(world: ShownWorld, tool: str, arguments: dict[str, Any]) -> None:
+async def test_visible_act_needs_approval(world: ShownWorld, tool: str, arguments: dict[str, Any]) -> None:
     asked = await way(world, tool, arguments)
     assert isinstance(asked, ApprovalRequired) and asked.approval.preview and writes(world) == []
 
@@ -140,7 +140,7 @@ async def way(world: ShownWorld, tool: str, arguments: dict[str, Any]) -> Any:
     return found
 
 
-async def test_whoever_has_the_address_of_a_gist_reads_it(world: ShownWorld) -> None:
+async def test_gist_audience_is_unknown(world: ShownWorld) -> None:
     await world.act("github_save_gist", files={"a.txt": "x"})
     assert world.shown[0].audience is Audience.UNKNOWN and "secret gist" in world.shown[0].where
 
@@ -153,7 +153,7 @@ async def test_whoever_has_the_address_of_a_gist_reads_it(world: ShownWorld) -> 
     [{"files": [{"path": "lib", "content": "x"}]}, {"delete_paths": ["lib"]}, {"delete_paths": ["README.md", "lib"]}],
     ids=["written", "deleted", "among others"],
 )
-async def test_what_is_no_file_is_neither_replaced_nor_deleted_as_if_it_were_one(
+async def test_symlink_or_submodule_is_neither_replaced_nor_deleted(
     world: ShownWorld, monkeypatch: pytest.MonkeyPatch, mode: str, type: str, says: str, given: dict[str, Any]
 ) -> None:
     """GitHub answers for a symbolic link with the file that it leads to, and a submodule is in no list of files."""
@@ -164,7 +164,7 @@ async def test_what_is_no_file_is_neither_replaced_nor_deleted_as_if_it_were_one
 
 
 @pytest.mark.parametrize(("mode", "type"), [("120000", "blob"), ("160000", "commit")])
-async def test_nothing_is_put_below_what_is_no_folder(
+async def test_file_cannot_be_created_below_a_file(
     world: ShownWorld, monkeypatch: pytest.MonkeyPatch, mode: str, type: str
 ) -> None:
     lists_as(world, monkeypatch, {"path": "lib", "type": type, "mode": mode, "sha": "a" * 40})

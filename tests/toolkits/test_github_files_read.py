@@ -34,7 +34,7 @@ both = pytest.mark.parametrize("tool", ["write_file", "commit_files"])
 
 
 @both
-async def test_a_file_is_replaced_only_with_the_sha_of_what_was_read(play: Play, tool: str) -> None:
+async def test_file_is_replaced_only_with_the_sha_that_was_read(play: Play, tool: str) -> None:
     before = files(play)
     with pytest.raises(InvalidInput) as refused:
         await replaced(play, tool, "docs/guide.md", "Short", None)
@@ -49,14 +49,14 @@ async def test_a_file_is_replaced_only_with_the_sha_of_what_was_read(play: Play,
 
 
 @both
-async def test_a_new_file_and_one_that_stays_as_it_is_need_none(play: Play, tool: str) -> None:
+async def test_new_or_unchanged_file_needs_no_sha(play: Play, tool: str) -> None:
     before = files(play)
     await replaced(play, tool, "docs/guide.md", before["docs/guide.md"], None)
     await replaced(play, tool, "docs/new.md", "New", None)
     assert files(play) == before | {"docs/new.md": "New"}
 
 
-async def test_what_says_that_a_file_is_there_does_not_say_its_sha(play: Play) -> None:
+async def test_existing_file_error_does_not_reveal_its_sha(play: Play) -> None:
     """A model would take it from there, and replace what it has not read."""
     with pytest.raises(Conflict) as exists:
         await play.act("write_file", **GUIDE, path="docs/guide.md", content="Short")
@@ -65,7 +65,7 @@ async def test_what_says_that_a_file_is_there_does_not_say_its_sha(play: Play) -
 
 @both
 @pytest.mark.parametrize("stand_in", ["one\\u{202E}", "TOKEN=[redacted]"])
-async def test_what_was_shown_in_place_of_something_is_not_written_back(play: Play, tool: str, stand_in: str) -> None:
+async def test_placeholder_shown_for_hidden_text_is_not_written_back(play: Play, tool: str, stand_in: str) -> None:
     await play.act("write_file", **GUIDE, path="keys.c", content="x")
     head = play.store["commits"][SITE][play.store["repos"][SITE]["branches"]["main"]]
     head["tree"]["keys.c"] = packed(HIDING)

@@ -30,7 +30,7 @@ WRONG: Final[list[tuple[str, dict[str, Any], str, str]]] = [  # tool, arguments,
 @pytest.mark.parametrize(
     ("tool", "arguments", "field", "hint"), WRONG, ids=[f"{n}-{one[0]}" for n, one in enumerate(WRONG)]
 )
-async def test_what_there_is_not_is_an_error_with_what_there_is(
+async def test_unknown_filter_value_is_an_error_with_the_known_ones(
     tool: str, arguments: dict[str, Any], field: str, hint: str, play: Play
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
@@ -38,17 +38,17 @@ async def test_what_there_is_not_is_an_error_with_what_there_is(
     assert refused.value.message.startswith(f"{field}: ") and hint in refused.value.hint
 
 
-async def test_an_empty_list_of_what_there_is_is_empty(play: Play) -> None:
+async def test_empty_list_for_a_known_filter_value_is_empty(play: Play) -> None:
     for arguments in ({"labels": ["help wanted"], "assignee": "bob", "author": "bob"}, {"query": "no such words"}):
         assert (await play.act("list_issues", repo=SITE, **arguments))["items"] == []
 
 
-async def test_a_list_that_finds_something_asks_for_nothing_else(play: Play) -> None:
+async def test_nonempty_list_sends_no_further_request(play: Play) -> None:
     assert (await play.act("list_issues", repo=SITE, author="alice", state="all"))["items"]
     assert play.asked == [f"GET /repos/{SITE}/issues"]
 
 
-async def test_a_label_is_found_however_many_there_are(play: Play) -> None:
+async def test_label_is_found_among_any_number(play: Play) -> None:
     labels = [{"id": n, "name": f"area {n}", "color": "ededed", "description": ""} for n in range(700)]
     play.store["repos"][SITE]["labels"] = labels
     await play.act("update_issue", repo=SITE, number=1, add_labels=["area 650"])

@@ -22,20 +22,20 @@ def milestones(play: Play) -> list[dict[str, Any]]:
 # ----------------------------------------------------------------- labels
 
 
-async def test_a_label_is_made_and_then_changed_by_its_name_in_any_case(play: Play) -> None:
+async def test_label_is_created_and_then_changed_by_its_name_in_any_case(play: Play) -> None:
     await play.act("save_label", repo=SITE, name="Triage", color="#D73A4A")
     told = await play.act("save_label", repo=SITE, name="triage", description="To be looked at")
     assert told["name"] == "Triage" and labels(play)["Triage"]["description"] == "To be looked at"
     assert labels(play)["Triage"]["color"] == "d73a4a"
 
 
-async def test_a_label_with_a_slash_is_renamed_on_every_issue_that_has_it(play: Play) -> None:
+async def test_label_with_a_slash_is_renamed_on_every_issue(play: Play) -> None:
     play.store["issues"][SITE][0]["labels"] = ["area/ui", "bug"]
     await play.act("save_label", repo=SITE, name="area/ui", new_name="area/web")
     assert play.store["issues"][SITE][0]["labels"] == ["area/web", "bug"]
 
 
-async def test_what_would_be_a_second_label_of_a_name_or_a_typo_is_refused(play: Play) -> None:
+async def test_duplicate_or_misspelt_label_is_refused(play: Play) -> None:
     with pytest.raises(Conflict, match="exists"):
         await play.act("save_label", repo=SITE, name="bug", new_name="Help Wanted")
     with pytest.raises(InvalidInput, match="name: nothing has the name") as refused:
@@ -54,14 +54,14 @@ async def test_what_would_be_a_second_label_of_a_name_or_a_typo_is_refused(play:
         ("save_milestone", {"title": "Autumn", "due_on": "2026-12-01"}, "milestones"),
     ],
 )
-async def test_label_of_a_lost_answer_is_found(play: Play, tool: str, given: dict[str, Any], path: str) -> None:
+async def test_label_with_a_lost_answer_is_found(play: Play, tool: str, given: dict[str, Any], path: str) -> None:
     before = len(play.store["repos"][SITE][path])
     play.sandbox.switches.drop_after_commit.append(f"/repos/{SITE}/{path}")
     told = await play.act(tool, repo=SITE, **given)
     assert told["existed"] and len(play.store["repos"][SITE][path]) == before + 1
 
 
-async def test_another_label_that_was_made_meanwhile_is_not_taken_for_ones_own(play: Play) -> None:
+async def test_label_created_by_others_meanwhile_is_not_taken_for_ours(play: Play) -> None:
     theirs = {"id": 9, "name": "triage", "color": "ffffff", "description": ""}
     play.store["repos"][SITE]["labels"].append(theirs)
     play.sandbox.switches.faults["GET", f"/repos/{SITE}/labels"] = [(200, {}, [])]  # it was not there yet
@@ -73,7 +73,7 @@ async def test_another_label_that_was_made_meanwhile_is_not_taken_for_ones_own(p
 # ----------------------------------------------------------------- milestones
 
 
-async def test_a_description_of_a_milestone_is_read_whole_and_not_replaced_unread(play: Play) -> None:
+async def test_milestone_description_is_read_whole_and_not_replaced_unread(play: Play) -> None:
     [row] = milestones(play)
     row["description"] = long = "\n".join(f"- [ ] step {n} of the plan" for n in range(400)) + "\n<!-- plan -->"
     [listed] = (await play.act("list_labels", repo=SITE, kind="milestones"))["items"]
@@ -92,13 +92,13 @@ async def test_a_description_of_a_milestone_is_read_whole_and_not_replaced_unrea
     assert row["description"].startswith("Short\n\nAnd more.")
 
 
-async def test_a_milestone_of_a_title_that_is_there_is_not_made_twice(play: Play) -> None:
+async def test_milestone_with_an_existing_title_is_not_created_again(play: Play) -> None:
     with pytest.raises(Conflict) as there:
         await play.act("save_milestone", repo=SITE, title="Spring")
     assert there.value.hint == "milestone=1 changes it." and play.writes() == []
 
 
-async def test_a_due_date_is_a_day_and_a_distance_is_understood(play: Play) -> None:
+async def test_due_date_is_a_day_or_a_relative_day(play: Play) -> None:
     await play.act("save_milestone", repo=SITE, milestone="Spring", due_on="2027-02-03", state="closed")
     assert milestones(play)[0]["due_on"].startswith("2027-02-03T12") and milestones(play)[0]["state"] == "closed"
     with pytest.raises(InvalidInput, match="due_on"):
@@ -108,7 +108,7 @@ async def test_a_due_date_is_a_day_and_a_distance_is_understood(play: Play) -> N
 # ----------------------------------------------------------------- types, and what stands below what
 
 
-async def test_an_issue_gets_a_type_and_is_moved_below_another_and_out_again(play: Play) -> None:
+async def test_issue_gets_a_type_and_is_moved_between_parents(play: Play) -> None:
     first = play.store["issues"][SITE][0]
     told = await play.act("update_issue", repo=SITE, number=1, type="feature", parent=2)
     assert (first["type"], first["parent"], told["type"]) == ("Feature", 2, "Feature")
@@ -123,7 +123,7 @@ async def test_an_issue_gets_a_type_and_is_moved_below_another_and_out_again(pla
         await play.act("create_issue", repo=SITE, title="T", type="Epic")
 
 
-async def test_what_is_so_already_is_not_written_again(play: Play) -> None:
+async def test_unchanged_value_is_not_written_again(play: Play) -> None:
     await play.act("update_issue", repo=SITE, number=1, type="Bug", parent=2)
     await play.act("react", repo=SITE, number=1, reaction="heart")
     await play.act("save_label", repo=SITE, name="bug", color="d73a4a")
@@ -138,7 +138,7 @@ async def test_what_is_so_already_is_not_written_again(play: Play) -> None:
 # ----------------------------------------------------------------- reactions
 
 
-async def test_only_ones_own_reaction_is_taken_away_and_others_are_counted(play: Play) -> None:
+async def test_only_own_reaction_is_removed_and_others_are_counted(play: Play) -> None:
     await play.act("react", by="bob", repo=SITE, comment_id=6001, reaction="+1")
     await play.act("react", repo=SITE, comment_id=6001, reaction="+1")
     [row, _] = (await play.act("list_comments", repo=SITE, number=1))["items"]

@@ -67,7 +67,7 @@ def gist_of(world: ShownWorld) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("data", FILES)
-async def test_a_model_reads_lines_without_a_cr_and_is_told_of_the_form(world: ShownWorld, data: bytes) -> None:
+async def test_model_reads_lines_without_cr_and_is_told_the_line_ends(world: ShownWorld, data: bytes) -> None:
     put(world, {PATH: data})
     found = await read(world)
     assert found["text"] == with_lf(data).decode() and found.get("bom", False) == data.startswith(BOM)
@@ -76,7 +76,7 @@ async def test_a_model_reads_lines_without_a_cr_and_is_told_of_the_form(world: S
 
 @pytest.mark.parametrize("data", FILES)
 @pytest.mark.parametrize(("first", "last"), [(1, 1), (2, 4), (5, 5)])
-async def test_replaced_lines_leave_all_other_bytes(world: ShownWorld, data: bytes, first: int, last: int) -> None:
+async def test_replaced_lines_keep_all_other_bytes(world: ShownWorld, data: bytes, first: int, last: int) -> None:
     put(world, {PATH: data})
     await written(world, "new\nlines", mode="replace_lines", start_line=first, end_line=last)
     was, now = split_lines(data), split_lines(stored(world))
@@ -89,7 +89,7 @@ async def test_replaced_lines_leave_all_other_bytes(world: ShownWorld, data: byt
 
 @pytest.mark.parametrize("data", FILES)
 @pytest.mark.parametrize("way", [overwritten, committed])
-async def test_file_written_back_changes_only_where_the_model_did(world: ShownWorld, data: bytes, way: Any) -> None:
+async def test_file_written_back_changes_only_edited_lines(world: ShownWorld, data: bytes, way: Any) -> None:
     put(world, {PATH: data})
     text = (await read(world))["text"]
     await way(world, text.replace("line 3", "third"))
@@ -103,7 +103,7 @@ async def test_file_written_back_changes_only_where_the_model_did(world: ShownWo
 
 
 @pytest.mark.parametrize("data", FILES)
-async def test_appended_lines_end_as_those_before_them(world: ShownWorld, data: bytes) -> None:
+async def test_appended_lines_use_the_existing_line_ends(world: ShownWorld, data: bytes) -> None:
     put(world, {PATH: data})
     await written(world, "last", mode="append")
     was, now = split_lines(data), split_lines(stored(world))
@@ -114,7 +114,7 @@ async def test_appended_lines_end_as_those_before_them(world: ShownWorld, data: 
 
 
 @pytest.mark.parametrize("data", FILES)
-async def test_a_file_of_a_gist_changes_only_where_the_model_changed_it(world: ShownWorld, data: bytes) -> None:
+async def test_gist_file_changes_only_where_edited(world: ShownWorld, data: bytes) -> None:
     text = data.decode()
     gist_of(world)["run.cmd"] = text
     found = await world.act("github_list_gists", gist_id=GIST, file="run.cmd", raw=True)
@@ -128,7 +128,7 @@ async def test_a_file_of_a_gist_changes_only_where_the_model_changed_it(world: S
 
 
 @pytest.mark.parametrize("way", [overwritten, committed])
-async def test_a_change_of_line_ends_is_made_only_if_it_is_asked_for_and_shown(world: ShownWorld, way: Any) -> None:
+async def test_line_end_change_is_made_only_on_request_and_previewed(world: ShownWorld, way: Any) -> None:
     put(world, {PATH: CRLF})
     await way(world, CRLF.decode().replace("\r", ""), exact=True)
     assert stored(world) == CRLF.replace(b"\r", b"")
@@ -139,7 +139,7 @@ async def test_a_change_of_line_ends_is_made_only_if_it_is_asked_for_and_shown(w
     assert stored(world) == CRLF and "CRLF" in dict(show_rows(world.shown[-1]))["line ends"]
 
 
-async def test_a_change_of_a_gists_line_ends_is_shown(world: ShownWorld) -> None:
+async def test_line_end_change_of_a_gist_is_previewed(world: ShownWorld) -> None:
     gist_of(world)["run.cmd"] = CRLF.decode()
     given: dict[str, Any] = {"gist_id": GIST, "files": {"run.cmd": CRLF.decode().replace("\r", "")}, "exact": True}
     await world.act("github_save_gist", **given, if_text={"run.cmd": digest(CRLF.decode())})
@@ -150,7 +150,7 @@ async def test_a_change_of_a_gists_line_ends_is_shown(world: ShownWorld) -> None
     assert dict(show_rows(world.shown[-1]))["line ends"] == "new.cmd: CRLF"
 
 
-async def test_a_file_too_large_to_be_read_says_that_its_form_is_not_kept(world: ShownWorld) -> None:
+async def test_too_large_file_reports_that_line_ends_are_not_kept(world: ShownWorld) -> None:
     put(world, {PATH: b"line\r\n" * 300_000})
     await committed(world, "small\n")
     told = dict(show_rows(world.shown[-1]))
@@ -158,7 +158,7 @@ async def test_a_file_too_large_to_be_read_says_that_its_form_is_not_kept(world:
 
 
 @pytest.mark.parametrize("data", [CRLF, CRLF.replace(b"\r", b""), b"a\rb\nset PORT=80\n"])
-async def test_a_stand_in_for_a_line_end_is_never_written(world: ShownWorld, data: bytes) -> None:
+async def test_placeholder_for_a_line_end_is_never_written(world: ShownWorld, data: bytes) -> None:
     put(world, {PATH: data})
     gist_of(world)["run.cmd"] = data.decode()
     with pytest.raises(InvalidInput, match="000D"):
@@ -171,7 +171,7 @@ async def test_a_stand_in_for_a_line_end_is_never_written(world: ShownWorld, dat
     assert stored(world) == data and gist_of(world)["run.cmd"] == data.decode() and world.shown == []
 
 
-async def test_a_cr_inside_a_line_is_shown_and_not_written_back_as_text(world: ShownWorld) -> None:
+async def test_cr_inside_a_line_is_shown_escaped_and_not_written_back(world: ShownWorld) -> None:
     put(world, {PATH: b"one\rtwo\r\r\nthree\r\n"})
     found = await read(world)
     assert found["text"] == "one\\u{000D}two\\u{000D}\nthree\n" and found["line_ends"] == "CRLF"
@@ -181,7 +181,7 @@ async def test_a_cr_inside_a_line_is_shown_and_not_written_back_as_text(world: S
     assert stored(world) == b"one\rtwo\r\r\ndrei\r\n"
 
 
-async def test_a_source_may_spell_a_cr_out_where_no_reader_was_shown_one(world: ShownWorld) -> None:
+async def test_source_may_contain_a_literal_cr_escape(world: ShownWorld) -> None:
     for end in (b"\n", b"\r\n", b"\r"):
         put(world, {PATH: b'cr = "x";' + end})
         await overwritten(world, 'cr = "\\u{000D}";\n')
@@ -189,7 +189,7 @@ async def test_a_source_may_spell_a_cr_out_where_no_reader_was_shown_one(world: 
 
 
 @pytest.mark.parametrize("way", [overwritten, committed])
-async def test_undo_puts_a_file_back_that_spells_a_cr_out_at_the_end_of_a_line(world: ShownWorld, way: Any) -> None:
+async def test_undo_restores_a_file_containing_a_literal_cr_escape(world: ShownWorld, way: Any) -> None:
     put(world, {PATH: b"cr is\r\n\\u{000D}\r\n"})
     await way(world, "none\n")
     assert stored(world) == b"none\r\n"
@@ -197,7 +197,7 @@ async def test_undo_puts_a_file_back_that_spells_a_cr_out_at_the_end_of_a_line(w
     assert stored(world) == b"cr is\r\n\\u{000D}\r\n"
 
 
-async def test_a_whole_file_is_still_replaced_only_by_who_read_it(world: ShownWorld) -> None:
+async def test_whole_file_is_replaced_only_after_reading(world: ShownWorld) -> None:
     put(world, {PATH: CRLF})
     with pytest.raises(InvalidInput, match="nothing says that it was read"):
         await written(world, CRLF.decode().replace("\r", ""), mode="overwrite", exact=True)
@@ -212,14 +212,14 @@ async def test_exact_is_for_whole_files(world: ShownWorld) -> None:
     assert stored(world) == made("CRLF")
 
 
-async def test_a_diff_of_a_file_with_crlf_has_no_stand_in_for_a_line_end(world: ShownWorld) -> None:
+async def test_diff_of_a_crlf_file_has_no_placeholder(world: ShownWorld) -> None:
     put(world, {PATH: CRLF})
     await written(world, "set PORT=90", mode="replace_lines", start_line=2)
     shown = await world.act("github_get_commit", repo=SITE, ref="main", include_diff=True)
     assert "+set PORT=90" in str(shown) and "000D" not in str(shown)
 
 
-async def test_edit_of_a_person_keeps_the_form_and_undo_returns_every_byte(world: ShownWorld) -> None:
+async def test_users_edit_keeps_line_ends_and_undo_restores_every_byte(world: ShownWorld) -> None:
     put(world, {PATH: BOM + CRLF})
     world.deputy.policy = ask_always
     given = {"repo": SITE, "path": PATH, "message": "M", "mode": "replace_lines", "start_line": 2, "content": "no"}

@@ -76,7 +76,7 @@ every = pytest.mark.parametrize("write", WRITES, ids=IDS)
 
 
 @every
-async def test_what_was_made_before_its_answer_was_lost_is_found(write: Write, play: Play) -> None:
+async def test_object_with_a_lost_answer_is_found(write: Write, play: Play) -> None:
     before = write.there(play)
     play.sandbox.switches.drop_after_commit.append(write.path)
     results = [await play.act(write.tool, call="same", **write.arguments) for _ in range(3)]
@@ -85,7 +85,7 @@ async def test_what_was_made_before_its_answer_was_lost_is_found(write: Write, p
 
 
 @every
-async def test_what_was_not_made_is_not_made_later_either_but_told(write: Write, play: Play) -> None:
+async def test_object_not_created_is_unknown_and_not_created_later(write: Write, play: Play) -> None:
     before = write.there(play)
     play.sandbox.switches.faults["POST", write.path] = [bad_gateway()]
     for _ in range(3):
@@ -97,7 +97,7 @@ async def test_what_was_not_made_is_not_made_later_either_but_told(write: Write,
 
 
 @every
-async def test_what_cannot_be_looked_for_now_is_found_by_a_later_run(write: Write, play: Play) -> None:
+async def test_object_not_searchable_now_is_found_by_a_later_run(write: Write, play: Play) -> None:
     before = write.there(play)
     play.sandbox.switches.drop_after_commit.append(write.path)
     faults = play.sandbox.switches.faults
@@ -120,7 +120,7 @@ async def test_what_cannot_be_looked_for_now_is_found_by_a_later_run(write: Writ
 
 @every
 @pytest.mark.parametrize("lost", [2, 3])
-async def test_answers_that_are_lost_again_and_again_make_nothing_twice(write: Write, lost: int, play: Play) -> None:
+async def test_repeated_lost_answers_create_nothing_twice(write: Write, lost: int, play: Play) -> None:
     before = write.there(play)
     play.sandbox.switches.drop_after_commit.extend([write.path] * lost)
     play.sandbox.switches.faults["GET", write.looks] = [bad_gateway()] * 3 * (lost - 1)
@@ -136,7 +136,7 @@ async def test_answers_that_are_lost_again_and_again_make_nothing_twice(write: W
 
 
 @every
-async def test_a_run_that_was_cut_off_after_its_write_is_not_made_again(write: Write, play: Play) -> None:
+async def test_run_interrupted_after_its_write_does_not_repeat_it(write: Write, play: Play) -> None:
     before, inner = write.there(play), play.recorder.inner
 
     class Cut(httpx.AsyncBaseTransport):
@@ -156,7 +156,7 @@ async def test_a_run_that_was_cut_off_after_its_write_is_not_made_again(write: W
     assert write.there(play) == before + 1
 
 
-async def test_the_mark_of_an_act_is_its_own_and_goes_unseen(play: Play) -> None:
+async def test_idempotency_mark_is_unique_and_invisible(play: Play) -> None:
     for _ in range(2):
         await play.act("write_comment", repo=SITE, number=1, body="Same words")
     bodies = [row["body"] for row in play.store["comments"][SITE][-2:]]
@@ -166,7 +166,7 @@ async def test_the_mark_of_an_act_is_its_own_and_goes_unseen(play: Play) -> None
 
 
 @pytest.mark.parametrize("lost", [1, 2])
-async def test_discussions_are_started_and_answered_once(lost: int, play: Play) -> None:
+async def test_discussion_is_created_and_answered_once(lost: int, play: Play) -> None:
     play.sandbox.switches.drop_after_commit.append("/graphql")
     new: dict[str, Any] = {"repo": SITE, "category": "General", "title": "T", "body": "B"}
     made = [await play.act("write_discussion", call="new", **new) for _ in range(2)]
@@ -201,14 +201,14 @@ async def blind(play: Play, path: str, faults: dict[Any, Any], tool: str, **argu
 GONE: Final[tuple[int, dict[str, str], Any]] = (404, {}, {"message": "Not Found"})
 
 
-async def test_a_discussion_that_cannot_be_looked_for_now_is_found_by_a_later_run(play: Play) -> None:
+async def test_discussion_not_searchable_now_is_found_by_a_later_run(play: Play) -> None:
     new: dict[str, Any] = {"repo": "acme/homepage", "category": "General", "title": "T", "body": "B"}
     await blind(play, "/graphql", {("POST", "/graphql"): [GONE] * 2}, "write_discussion", **new)
     assert (await play.act("write_discussion", call="same", **new))["number"] == 51
     assert len(play.store["discussions"][SITE]) == 2
 
 
-async def test_a_later_run_goes_on_with_the_repository_and_the_project_that_were_shown(play: Play) -> None:
+async def test_later_run_continues_with_the_previewed_repository_and_project(play: Play) -> None:
     new: dict[str, Any] = {"repo": "acme/homepage", "title": "T", "parent": 1, "project": "acme/1"}
     await blind(play, f"{R}/issues", {("GET", f"{R}/issues"): [GONE] * 2}, "create_issue", **new)
     play.store["renamed"] = {"acme/homepage": "alice/garden"}
@@ -223,7 +223,7 @@ async def test_a_later_run_goes_on_with_the_repository_and_the_project_that_were
 
 
 @pytest.mark.parametrize("acted", [True, False])
-async def test_a_file_is_written_once_and_an_unwritten_one_is_tried_once_more(acted: bool, play: Play) -> None:
+async def test_file_is_written_once_and_retried_if_unwritten(acted: bool, play: Play) -> None:
     path = f"{R}/contents/docs/guide.md"
     if acted:
         play.sandbox.switches.drop_after_commit.append(path)
@@ -236,7 +236,7 @@ async def test_a_file_is_written_once_and_an_unwritten_one_is_tried_once_more(ac
 
 
 @pytest.mark.parametrize("acted", [True, False])
-async def test_a_commit_of_files_is_made_once(acted: bool, play: Play) -> None:
+async def test_commit_of_files_is_created_once(acted: bool, play: Play) -> None:
     if acted:
         play.sandbox.switches.drop_after_commit.append("/graphql")
     else:
@@ -249,7 +249,7 @@ async def test_a_commit_of_files_is_made_once(acted: bool, play: Play) -> None:
 
 
 @pytest.mark.parametrize("acted", [True, False])
-async def test_a_pull_request_is_merged_once(acted: bool, play: Play) -> None:
+async def test_pull_request_is_merged_once(acted: bool, play: Play) -> None:
     if acted:
         play.sandbox.switches.drop_after_commit.append(f"{R}/pulls/2/merge")
     else:
@@ -260,7 +260,7 @@ async def test_a_pull_request_is_merged_once(acted: bool, play: Play) -> None:
     assert again["existed"] and again["sha"] == merged["sha"]
 
 
-async def test_a_pull_request_with_new_commits_is_not_merged(play: Play) -> None:
+async def test_pull_request_with_new_commits_is_not_merged(play: Play) -> None:
     old = play.filled("$head:feature/polite")
     await play.act("write_file", repo=SITE, path="x.txt", message="M", content="x", branch="feature/polite")
     with pytest.raises(Conflict) as stale:
@@ -268,7 +268,7 @@ async def test_a_pull_request_with_new_commits_is_not_merged(play: Play) -> None
     assert stale.value.reason == "stale" and not play.store["issues"][SITE][1]["pull"]["merged_at"]
 
 
-async def test_github_itself_sees_to_it_that_the_head_is_the_one_that_was_read(play: Play) -> None:
+async def test_merge_is_conditional_on_the_read_head(play: Play) -> None:
     moved: tuple[int, dict[str, str], Any] = (
         409,
         {},
@@ -280,14 +280,14 @@ async def test_github_itself_sees_to_it_that_the_head_is_the_one_that_was_read(p
     assert stale.value.reason == "stale"
 
 
-async def test_what_is_in_the_way_of_a_merge_is_told(play: Play) -> None:
+async def test_merge_blocker_is_reported(play: Play) -> None:
     with pytest.raises(Conflict) as refused:
         await play.act("merge_pull", repo=SITE, number=3, head_sha="$head:deutsch")
     assert refused.value.reason == "not_mergeable" and "conflicts with the base branch" in refused.value.hint
 
 
 @pytest.mark.parametrize("acted", [True, False])
-async def test_releases_repositories_and_pull_requests_have_keys_of_their_own(acted: bool, play: Play) -> None:
+async def test_releases_repositories_and_pull_requests_have_natural_keys(acted: bool, play: Play) -> None:
     writes: list[tuple[str, dict[str, Any], str, Count]] = [
         ("save_release", {"repo": SITE, "tag": "v9"}, f"{R}/releases", kept("releases")),
         ("create_repo", {"name": "fresh"}, "/user/repos", lambda play: len(play.store["repos"])),
@@ -306,7 +306,7 @@ async def test_releases_repositories_and_pull_requests_have_keys_of_their_own(ac
     assert len(play.writes()) == 3
 
 
-async def test_a_branch_is_made_once_and_one_elsewhere_is_a_conflict(play: Play) -> None:
+async def test_branch_is_created_once_and_another_commit_is_a_conflict(play: Play) -> None:
     play.sandbox.switches.drop_after_commit.append(f"{R}/git/refs")
     assert (await play.act("create_branch", repo=SITE, branch="fix"))["sha"] == play.filled("$head:main")
     with pytest.raises(Conflict) as taken:
@@ -315,7 +315,7 @@ async def test_a_branch_is_made_once_and_one_elsewhere_is_a_conflict(play: Play)
 
 
 @pytest.mark.parametrize("acted", [True, False])
-async def test_a_run_is_repeated_once(acted: bool, play: Play) -> None:
+async def test_workflow_run_is_repeated_once(acted: bool, play: Play) -> None:
     if acted:
         play.sandbox.switches.drop_after_commit.append(f"{R}/actions/runs")
         told = await play.act("control_run", repo=SITE, run_id=9001, action="rerun")
@@ -328,7 +328,7 @@ async def test_a_run_is_repeated_once(acted: bool, play: Play) -> None:
     assert len(play.writes()) == 1
 
 
-async def test_an_issue_whose_parent_or_project_fails_is_opened_once_with_a_warning(play: Play) -> None:
+async def test_issue_whose_parent_or_project_fails_is_created_once_with_a_warning(play: Play) -> None:
     before = len(play.store["issues"][SITE])
     for path in (f"{R}/issues/1/sub_issues", "/orgs/acme/projectsV2/1/items"):
         play.sandbox.switches.faults["POST", path] = [(422, {}, {"message": "Validation Failed"})]
@@ -337,7 +337,7 @@ async def test_an_issue_whose_parent_or_project_fails_is_opened_once_with_a_warn
     assert len(play.store["issues"][SITE]) == before + 1
 
 
-async def test_an_issue_whose_parent_or_project_is_not_there_is_not_opened(play: Play) -> None:
+async def test_issue_with_an_unknown_parent_or_project_is_not_created(play: Play) -> None:
     both: list[dict[str, Any]] = [{"parent": 77}, {"project": "acme/9"}]
     for missing in both:
         with pytest.raises(NotFound):
@@ -345,13 +345,13 @@ async def test_an_issue_whose_parent_or_project_is_not_there_is_not_opened(play:
     assert play.writes() == []
 
 
-async def test_of_several_changes_those_that_were_done_are_told_and_those_that_failed(play: Play) -> None:
+async def test_partial_update_reports_done_and_failed_changes(play: Play) -> None:
     play.sandbox.switches.faults["PUT", f"{R}/issues/1/lock"] = [(422, {}, {"message": "Validation Failed"})]
     told = await play.act("update_issue", repo=SITE, number=1, title="New", add_labels=["help wanted"], locked=True)
     assert told["changed"] == ["title", "labels"] and told["warnings"][0].startswith("locked:")
 
 
-async def test_what_is_appended_is_appended_once(play: Play) -> None:
+async def test_text_is_appended_once(play: Play) -> None:
     arguments: dict[str, Any] = {"repo": SITE, "number": 2, "body": "One more thing", "append_body": True}
     for _ in range(2):
         await play.act("update_pull", call="same", **arguments)

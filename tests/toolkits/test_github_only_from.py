@@ -37,7 +37,9 @@ async def narrowed() -> Play:
         ("search_all", {}),
     ],
 )
-async def test_reading_tool_gives_no_text_of_one_without_push_access(tool: str, arguments: dict[str, Any]) -> None:
+async def test_reading_tool_withholds_texts_of_authors_without_push_access(
+    tool: str, arguments: dict[str, Any]
+) -> None:
     play = await narrowed()
     if tool == "search_all":
         tool, arguments = "list_notifications", {}
@@ -46,7 +48,7 @@ async def test_reading_tool_gives_no_text_of_one_without_push_access(tool: str, 
     assert "withheld0" not in told
 
 
-async def test_a_row_stays_with_who_and_when_and_says_why_its_texts_are_not_there() -> None:
+async def test_withheld_row_keeps_author_and_time_with_a_reason() -> None:
     play = await narrowed()
     rows = {row["number"]: row for row in (await play.act("list_issues", repo=GARDEN, state="all"))["items"]}
     assert rows[1]["withheld"] == NOT_PUSH and "title" not in rows[1]
@@ -57,14 +59,14 @@ async def test_a_row_stays_with_who_and_when_and_says_why_its_texts_are_not_ther
     assert not {"title", "body", "text_digest"} & set(issue)
 
 
-async def test_each_author_is_looked_up_once_a_call_and_the_user_never() -> None:
+async def test_each_author_is_looked_up_once_per_call_and_the_user_never() -> None:
     play = await narrowed()
     await play.act("list_issues", repo=GARDEN, state="all")
     asked = [one for one in play.asked if "collaborators" in one]
     assert asked == ["GET /repos/alice/garden/collaborators/bob/permission"]
 
 
-async def test_where_github_does_not_say_who_may_push_it_is_withheld() -> None:
+async def test_text_is_withheld_if_push_access_is_unknown() -> None:
     play = await narrowed()
     play.store["repos"][SITE]["members"].remove("alice")
     comments = (await play.act("list_comments", repo=SITE, number=1))["items"]
@@ -72,7 +74,7 @@ async def test_where_github_does_not_say_who_may_push_it_is_withheld() -> None:
     assert comments[1]["body"] == "Thank you!"
 
 
-async def test_those_who_may_push_are_read_but_for_what_they_quote() -> None:
+async def test_texts_of_pushers_are_read_except_quotes_of_others() -> None:
     play = await narrowed()
     comments = await play.act("list_comments", repo=SITE, number=1)
     assert "I am on it." in comments["items"][0]["body"] and "texts_withheld" not in comments
@@ -83,7 +85,7 @@ async def test_those_who_may_push_are_read_but_for_what_they_quote() -> None:
     assert "[withheld]" in shown["body"] and "text_digest" not in shown
 
 
-async def test_a_write_that_answers_a_withheld_text_works_and_tells_nothing_of_it() -> None:
+async def test_write_answering_a_withheld_text_works_without_revealing_it() -> None:
     play = await narrowed()
     told = await play.act("update_issue", repo=GARDEN, number=1, state="closed")
     assert play.store["issues"][GARDEN][0]["state"] == "closed"
@@ -91,13 +93,13 @@ async def test_a_write_that_answers_a_withheld_text_works_and_tells_nothing_of_i
     await play.act("write_comment", repo=GARDEN, number=1, body="Thank you.")
 
 
-async def test_without_the_word_everything_is_as_it_was(play: Play) -> None:
+async def test_nothing_is_withheld_without_trusted_authors(play: Play) -> None:
     assert "trellis" in json.dumps(await play.act("list_issues", repo=GARDEN))
     assert not [one for one in play.asked if "collaborators" in one]
 
 
 @pytest.mark.parametrize("cases", some_and_all(CASES, 8))
-async def test_no_call_of_any_reading_tool_gives_a_text_of_somebody_without_push_access(cases: Sequence[Any]) -> None:
+async def test_no_reading_call_reveals_a_text_without_push_access(cases: Sequence[Any]) -> None:
     """Bob, who has written half of what there is, may push nowhere; all he wrote has one word in it."""
     checked, told_something = 0, 0
     leaks: list[Any] = []

@@ -178,7 +178,7 @@ def harmless(request: httpx.Request, tool: str) -> None:
 
 
 @pytest.mark.parametrize("tool", sample(dict.fromkeys(case.tool for case, _ in CHOSEN)))
-async def test_hostile_text_is_refused_or_stays_in_its_place(tool: str, subtests: pytest.Subtests) -> None:
+async def test_hostile_text_is_refused_or_stays_in_its_segment(tool: str, subtests: pytest.Subtests) -> None:
     for case, at in CHOSEN:
         if case.tool == tool:
             with subtests.test(arguments=case.arguments, at=at):
@@ -230,7 +230,7 @@ NO_REPO: Final = [
 
 
 @pytest.mark.parametrize("repo", NO_REPO)
-async def test_what_is_no_repository_is_refused_before_any_request(repo: str, play: Play) -> None:
+async def test_invalid_repository_is_refused_before_any_request(repo: str, play: Play) -> None:
     with pytest.raises(InvalidInput, match="repo"):
         await play.act("get_repo", repo=repo)
     assert play.asked == []
@@ -239,11 +239,11 @@ async def test_what_is_no_repository_is_refused_before_any_request(repo: str, pl
 @pytest.mark.parametrize(
     "repo", ["acme/website", "acme/website.git", "https://github.com/acme/website", "website", "Website"]
 )
-async def test_a_repository_may_be_written_in_several_ways(repo: str, play: Play) -> None:
+async def test_repository_may_be_given_in_several_forms(repo: str, play: Play) -> None:
     assert (await play.act("get_repo", repo=repo))["repo"] == SITE
 
 
-async def test_a_bare_name_that_fits_none_or_several_is_refused_with_suggestions(play: Play) -> None:
+async def test_unknown_or_ambiguous_bare_name_is_refused_with_suggestions(play: Play) -> None:
     with pytest.raises(InvalidInput) as refused:
         await play.act("create_issue", repo="web", title="T")
     assert refused.value.hint == "There are: acme/website." and play.writes() == []
@@ -268,14 +268,14 @@ WIDER: Final = [
 
 
 @pytest.mark.parametrize("tool", ["list_issues", "list_pulls", "search_code", "list_discussions"])
-async def test_a_query_cannot_leave_the_repository_it_was_asked_in(tool: str, play: Play) -> None:
+async def test_query_cannot_leave_its_repository(tool: str, play: Play) -> None:
     for query in WIDER:
         with pytest.raises(InvalidInput, match="query"):
             await play.act(tool, repo=SITE, query=query)
     assert play.asked == []
 
 
-async def test_rows_of_another_place_are_left_out_whatever_github_finds(play: Play) -> None:
+async def test_rows_of_other_repositories_are_dropped(play: Play) -> None:
     row = {
         "number": 1,
         "title": "Elsewhere",
@@ -289,13 +289,13 @@ async def test_rows_of_another_place_are_left_out_whatever_github_finds(play: Pl
 
 
 @pytest.mark.parametrize("label", ['a" repo:bob/diary "', "a\nb", 'x"'])
-async def test_a_quotation_mark_or_a_line_end_in_a_qualifier_is_refused(label: str, play: Play) -> None:
+async def test_quote_or_line_end_in_a_qualifier_is_refused(label: str, play: Play) -> None:
     with pytest.raises(InvalidInput):
         await play.act("list_issues", org="acme", labels=[label])
     assert play.asked == []
 
 
-async def test_a_link_to_the_next_page_chooses_neither_host_nor_path(play: Play) -> None:
+async def test_next_page_link_decides_neither_host_nor_path(play: Play) -> None:
     link = '<https://evil.example.test/steal?page=2&token=x>; rel="next"'
     play.sandbox.switches.faults["GET", f"/repos/{SITE}/labels"] = [(200, {"link": link}, [{"name": "a"}])]
     first = await play.act("list_labels", repo=SITE, limit=1)
@@ -316,7 +316,7 @@ MOVED: Final = [
 
 
 @pytest.mark.parametrize("location", MOVED)
-async def test_a_redirect_chooses_a_path_and_never_a_host(location: str, play: Play) -> None:
+async def test_redirect_decides_a_path_and_never_a_host(location: str, play: Play) -> None:
     play.sandbox.switches.faults["GET", f"/repos/{SITE}/labels"] = [(301, {"location": location}, {})]
     try:
         await play.act("list_labels", repo=SITE)
@@ -328,7 +328,7 @@ async def test_a_redirect_chooses_a_path_and_never_a_host(location: str, play: P
 @pytest.mark.parametrize(
     "path", ["/user", "/repositories/../user", "/repositories/%2e%2e/user", "/repos//x", "/gists/a", ""]
 )
-async def test_a_redirect_out_of_repositories_is_not_followed(path: str, play: Play) -> None:
+async def test_redirect_out_of_repositories_is_not_followed(path: str, play: Play) -> None:
     location = f"https://api.github.com{path}"
     play.sandbox.switches.faults["GET", f"/repos/{SITE}/labels"] = [(301, {"location": location}, {})]
     with pytest.raises(DeputizeError):
@@ -336,14 +336,14 @@ async def test_a_redirect_out_of_repositories_is_not_followed(path: str, play: P
     assert [one for one in play.asked if "/user" in one or "gists" in one] == []
 
 
-async def test_a_renamed_repository_is_read_and_written_under_its_new_name(play: Play) -> None:
+async def test_renamed_repository_is_read_and_written_under_its_new_name(play: Play) -> None:
     issue = await play.act("get_issue", repo="acme/homepage", number=1)
     assert issue["moved_to"] == SITE
     made = await play.act("create_issue", repo="acme/homepage", title="T")
     assert made["url"].startswith(f"https://github.com/{SITE}/issues/")
 
 
-async def test_a_cursor_of_another_list_or_another_tool_is_refused(play: Play) -> None:
+async def test_cursor_of_another_list_or_tool_is_refused(play: Play) -> None:
     cursor = (await play.act("list_issues", repo="alice/garden", state="all", limit=1))["next"]
     assert cursor and len(cursor) <= 60
     for arguments in ({"repo": SITE, "state": "all"}, {"repo": "alice/garden"}):

@@ -38,7 +38,7 @@ def asked_for(case: Case, provider: str = "github") -> set[str]:
 
 
 @every_case
-def test_every_need_names_its_method_and_what_a_github_app_needs_instead(case: Case) -> None:
+def test_every_need_names_its_method_and_github_app_permission(case: Case) -> None:
     for need in needs_of(case):
         assert re.match(r"(GET|POST|PUT|PATCH|DELETE|GRAPHQL) ", need.method)
         assert need.accepts <= GITHUB.scope_descriptions.keys()
@@ -48,7 +48,7 @@ def test_every_need_names_its_method_and_what_a_github_app_needs_instead(case: C
 
 
 @every_case
-async def test_the_scopes_that_are_asked_for_suffice_for_what_is_public(case: Case) -> None:
+async def test_requested_scopes_suffice_for_public_data(case: Case) -> None:
     scopes = asked_for(case) | {"read:user"}
     play = await Play.begin(*scopes)
     case.before(play)
@@ -60,7 +60,7 @@ async def test_the_scopes_that_are_asked_for_suffice_for_what_is_public(case: Ca
 
 
 @every_case
-def test_a_call_that_reads_asks_for_nothing_that_could_write(case: Case) -> None:
+def test_reading_call_requests_no_writing_scope(case: Case) -> None:
     if tool_of(case).effect_of(arguments_of(case)) is not Effect.READS:
         return
     assert asked_for(case) <= {"read:org", "read:project", "notifications", "security_events"}
@@ -69,7 +69,7 @@ def test_a_call_that_reads_asks_for_nothing_that_could_write(case: Case) -> None
 
 
 @every_case
-async def test_a_github_app_with_the_permissions_that_are_needed_can_do_it(case: Case) -> None:
+async def test_github_app_with_the_needed_permissions_can_act(case: Case) -> None:
     asked = {need.ask for need in needs_of(case, "github_app")}
     sandbox = Sandbox()
     permitted(sandbox, *sorted(asked - {"notifications"} | {"metadata:read"}))
@@ -101,7 +101,9 @@ async def test_a_github_app_with_the_permissions_that_are_needed_can_do_it(case:
         ("delete", {"kind": "gist", "id": "a" * 20}, "gist"),
     ],
 )
-async def test_narrowest_scope_is_asked_before_any_request(tool: str, arguments: dict[str, Any], scope: str) -> None:
+async def test_narrowest_scope_is_requested_before_any_request(
+    tool: str, arguments: dict[str, Any], scope: str
+) -> None:
     play = await Play.begin("read:user")
     with pytest.raises(ConsentRequired) as asked:
         await play.act(tool, **arguments)
@@ -109,7 +111,7 @@ async def test_narrowest_scope_is_asked_before_any_request(tool: str, arguments:
     assert "repo" not in asked.value.consent.scopes or scope == "repo"
 
 
-async def test_what_is_private_is_asked_for_once_it_shows_and_never_what_is_public() -> None:
+async def test_private_scope_is_requested_once_needed_and_never_for_public_data() -> None:
     play = await Play.begin("read:user")
     assert (await play.act("get_issue", repo=SITE, number=1))["title"]
     with pytest.raises(ConsentRequired) as asked:
@@ -117,7 +119,7 @@ async def test_what_is_private_is_asked_for_once_it_shows_and_never_what_is_publ
     assert asked.value.consent.scopes == ("repo",)
 
 
-async def test_a_write_to_a_private_repository_leads_from_public_repo_to_repo() -> None:
+async def test_write_to_a_private_repository_steps_up_from_public_repo() -> None:
     play = await Play.begin("public_repo")
     assert (await play.act("create_issue", repo=SITE, title="T"))["url"]
     with pytest.raises(ConsentRequired) as asked:
@@ -127,7 +129,7 @@ async def test_a_write_to_a_private_repository_leads_from_public_repo_to_repo() 
     assert (await play.act("create_issue", repo="alice/private-notes", title="T"))["url"]
 
 
-async def test_what_is_hidden_from_everybody_is_told_apart_from_what_is_missing(play: Play) -> None:
+async def test_hidden_and_missing_objects_have_different_errors(play: Play) -> None:
     with pytest.raises(NotFound) as missing:
         await play.act("get_issue", repo=SITE, number=99)
     assert missing.value.message == f"{SITE} can be seen, but not this issue."
@@ -137,7 +139,7 @@ async def test_what_is_hidden_from_everybody_is_told_apart_from_what_is_missing(
         assert hidden.value.message == f"{repo}: not found, or private and not visible to this user."
 
 
-async def test_a_search_with_a_thin_grant_says_what_it_leaves_out() -> None:
+async def test_search_with_narrow_scopes_says_what_it_leaves_out() -> None:
     for scopes, says in ((("read:user",), True), (("repo",), False)):
         play = await Play.begin(*scopes)
         found = await play.act("list_issues", query="deploys")
@@ -145,7 +147,7 @@ async def test_a_search_with_a_thin_grant_says_what_it_leaves_out() -> None:
         assert bool(found["items"]) is not says
 
 
-async def test_whoami_on_a_thin_grant_leaves_out_organizations_and_asks_for_nothing() -> None:
+async def test_whoami_with_narrow_scopes_leaves_out_organizations() -> None:
     play = await Play.begin("gist")
     me = await play.act("whoami")
     assert (me["login"], me["orgs"], me["teams"]) == ("alice", None, None) and "note" in me
@@ -159,7 +161,7 @@ def effects(tool: str, **arguments: Any) -> Effect:
     return made.effect_of(made.validate(arguments))
 
 
-def test_effects_follow_from_the_arguments() -> None:
+def test_effects_depend_on_the_arguments() -> None:
     sends, destroys = Effect.WRITES | Effect.SENDS, Effect.WRITES | Effect.DESTRUCTIVE
     commit = {"repo": SITE, "branch": "b", "message": "m"}
     assert effects("commit_files", **commit, files=[{"path": "a", "content": "b"}]) == sends
@@ -175,13 +177,13 @@ def test_effects_follow_from_the_arguments() -> None:
     assert effects("delete", kind="gist", id="a") == destroys
 
 
-def test_the_gravest_effect_is_declared() -> None:
+def test_gravest_effect_is_declared() -> None:
     for case in CASES:
         tool = tool_of(case)
         assert tool.effect_of(arguments_of(case)).value & ~tool.gravest.value == 0
 
 
-def test_consent_beforehand_names_the_scopes_of_the_plain_call() -> None:
+def test_advance_consent_requests_the_scopes_of_the_plain_call() -> None:
     for tool in TOOLKIT.tools.values():
         assert all(need.ask in GITHUB.scope_descriptions for need in tool.usual_needs())
         assert tool.usual_needs("github_app") is not None

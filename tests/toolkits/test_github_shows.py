@@ -305,12 +305,12 @@ PLACES: Final = {
 
 
 @pytest.mark.parametrize(("where", "audience"), PLACES.items())
-async def test_repository_audience_reads_what_is_written(world: ShownWorld, where: str, audience: Audience) -> None:
+async def test_preview_audience_is_that_of_the_repository(world: ShownWorld, where: str, audience: Audience) -> None:
     await world.act("github_write_comment", repo=where.partition(" ")[0], number=1, body="Words")
     assert (world.shown[-1].where, world.shown[-1].audience) == (where, audience)
 
 
-async def test_what_is_merged_later_may_be_more_than_what_is_there(world: ShownWorld) -> None:
+async def test_auto_merge_preview_warns_about_later_commits(world: ShownWorld) -> None:
     for later in (False, True):
         await world.act("github_merge_pull", **await a_merge(world) | {"delete_branch": False, "when_ready": not later})
         said = dict(show_rows(world.shown[-1])).get("note", "")

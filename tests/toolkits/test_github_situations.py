@@ -47,7 +47,7 @@ async def open_threads(play: Play) -> list[dict[str, Any]]:
         more = {"cursor": found["next"]}
 
 
-async def test_the_comments_of_a_review_are_read_whole_answered_and_settled(play: Play) -> None:
+async def test_review_threads_are_read_answered_and_resolved(play: Play) -> None:
     play.store["review_comments"][SITE].clear()
     play.store["threads"].clear()
     texts: dict[int, str] = {}
@@ -78,7 +78,7 @@ def checks(play: Play, results: Sequence[str | None]) -> None:
     ]
 
 
-async def test_what_is_to_be_merged_when_green_waits_for_the_last_of_150_checks(play: Play) -> None:
+async def test_auto_merge_waits_for_the_last_of_150_checks(play: Play) -> None:
     row = next(one for one in play.store["issues"][SITE] if one["number"] == 3)
     row["pull"] |= {"head": "feature/polite"}
     play.store["statuses"][SITE] = []
@@ -102,7 +102,7 @@ async def test_what_is_to_be_merged_when_green_waits_for_the_last_of_150_checks(
     assert told["merged"] and (await play.act("get_pull", repo=SITE, number=3))["state"] == "merged"
 
 
-async def test_a_failing_run_is_traced_from_the_pull_request_to_the_line_of_its_log(play: Play) -> None:
+async def test_failing_run_is_traced_from_pull_request_to_log_line(play: Play) -> None:
     job = play.store["runs"][SITE][0]["jobs"][0]
     lines = [f"step {n}" for n in range(3_000)]
     lines[1_200] = "##[error]tests/test_main.py:3: Hello expected"

@@ -196,7 +196,7 @@ async def test_target_changed_after_approval_needs_a_new_approval(
     assert desk.there() == before and second.id != first.id and set(second.changed_fields) == changed
 
 
-async def test_a_head_that_moved_after_the_yes_is_not_merged(desk: Desk) -> None:
+async def test_head_moved_after_approval_is_not_merged(desk: Desk) -> None:
     head = desk.store["repos"][SITE]["branches"]["feature/polite"]
     arguments = {"repo": SITE, "number": 2, "head_sha": head}
     await desk.yes(await desk.asked("merge_pull", arguments))
@@ -206,14 +206,14 @@ async def test_a_head_that_moved_after_the_yes_is_not_merged(desk: Desk) -> None
     assert stale.value.reason == "stale" and not desk.store["issues"][SITE][1]["pull"]["merged_at"]
 
 
-async def test_where_nothing_was_exchanged_one_yes_is_enough(desk: Desk) -> None:
+async def test_unchanged_target_needs_one_approval(desk: Desk) -> None:
     """The tests above can fail: without the exchange each of their calls is done."""
     for tool, arguments, _, _ in SWAPS[:1]:
         await desk.yes(await desk.asked(tool, arguments))
         assert (await desk.act(tool, arguments))["summary"] == "Changed."
 
 
-async def test_the_user_may_change_the_words_of_a_file_with_the_yes(desk: Desk) -> None:
+async def test_user_may_edit_a_files_text_with_the_approval(desk: Desk) -> None:
     arguments = GUIDE | {"path": "new.md"}
     first = await desk.asked("write_file", arguments)
     await desk.deputy.decide(first, "edit", by="alice", arguments=arguments | {"content": "Better\n"})
@@ -221,7 +221,7 @@ async def test_the_user_may_change_the_words_of_a_file_with_the_yes(desk: Desk) 
     assert file(desk, "new.md") == "Better\n"
 
 
-async def test_an_issue_that_was_moved_away_is_not_written_to(desk: Desk) -> None:
+async def test_transferred_issue_is_not_written_to(desk: Desk) -> None:
     desk.store["issues"][GARDEN][0]["moved"] = f"{SITE}#1"
     before = desk.there()
     for tool, more in (("write_comment", {"body": "x"}), ("update_issue", {"title": "x"})):
@@ -242,7 +242,7 @@ async def refused(desk: Desk, tool: str, arguments: dict[str, Any]) -> Approval:
     return await desk.asked(tool, arguments)
 
 
-async def test_a_file_that_changes_under_the_write_is_left_as_it_is(desk: Desk) -> None:
+async def test_file_changed_during_the_write_is_left_unchanged(desk: Desk) -> None:
     arguments = GUIDE | {"mode": "append"}
     await desk.yes(await desk.asked("write_file", arguments))
     desk.before("PUT", "/docs/guide.md", pushed("docs/guide.md", "Bob's"))
@@ -250,14 +250,14 @@ async def test_a_file_that_changes_under_the_write_is_left_as_it_is(desk: Desk) 
     assert set(again.changed_fields) == {"content", "sha"} and file(desk, "docs/guide.md") == "Bob's"
 
 
-async def test_a_head_that_moves_under_the_commit_keeps_what_it_got(desk: Desk) -> None:
+async def test_head_moved_during_the_commit_keeps_its_content(desk: Desk) -> None:
     await desk.yes(await desk.asked("commit_files", FILES))
     desk.before("POST", "/graphql", pushed("other.md", "Bob's"))
     again = await refused(desk, "commit_files", FILES)
     assert set(again.changed_fields) == {"head"} and file(desk, "other.md") == "Bob's"
 
 
-async def test_the_default_branch_is_the_one_that_was_shown(desk: Desk) -> None:
+async def test_default_branch_is_the_previewed_one(desk: Desk) -> None:
     arguments = {"repo": SITE, "path": "new.md", "message": "M", "content": "x"}
     await desk.yes(await desk.asked("write_file", arguments))
     desk.before("PUT", "/new.md", another_default)
@@ -276,7 +276,7 @@ RENAMED: Final[list[tuple[str, dict[str, Any], str, str]]] = [
 
 
 @pytest.mark.parametrize(("tool", "arguments", "method", "path"), RENAMED, ids=[row[0] for row in RENAMED])
-async def test_a_repository_that_is_renamed_under_the_write_gets_nothing(
+async def test_repository_renamed_during_the_write_gets_nothing(
     desk: Desk, tool: str, arguments: dict[str, Any], method: str, path: str
 ) -> None:
     await desk.yes(await desk.asked(tool, arguments))
@@ -287,7 +287,7 @@ async def test_a_repository_that_is_renamed_under_the_write_gets_nothing(
     await desk.act(tool, arguments)
 
 
-async def test_what_is_edited_under_the_write_becomes_what_was_shown(desk: Desk) -> None:
+async def test_concurrent_unconditional_edit_ends_as_previewed(desk: Desk) -> None:
     """GitHub takes no condition here: then just what was shown is sent."""
     arguments = {"repo": SITE, "number": 1, "body": "More", "append": True}
     shown = (await desk.asked("update_issue", arguments)).preview["text"]
@@ -297,7 +297,7 @@ async def test_what_is_edited_under_the_write_becomes_what_was_shown(desk: Desk)
     assert desk.store["issues"][SITE][0]["body"] == shown
 
 
-async def test_a_release_that_somebody_makes_meanwhile_is_not_changed(desk: Desk) -> None:
+async def test_release_created_by_others_meanwhile_is_not_changed(desk: Desk) -> None:
     def made(store: Store) -> None:
         store["releases"][SITE].append(store["releases"][SITE][0] | {"id": 5002, "tag": "v5", "body": "Bob's"})
 
@@ -309,7 +309,7 @@ async def test_a_release_that_somebody_makes_meanwhile_is_not_changed(desk: Desk
     assert [row["body"] for row in desk.store["releases"][SITE] if row["tag"] == "v5"] == ["Bob's"]
 
 
-async def test_nobody_is_asked_to_review_a_pull_request_that_somebody_else_opened_meanwhile(desk: Desk) -> None:
+async def test_reviewers_are_not_requested_on_anothers_pull_request(desk: Desk) -> None:
     def opened(store: Store) -> None:
         rows = store["issues"][SITE]
         ends = {"head": "release", "base": "old"}

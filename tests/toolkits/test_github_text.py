@@ -50,12 +50,12 @@ CASES: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("text", "shown"), CASES)
-def test_prose_shows_what_a_reader_of_the_page_sees(text: str, shown: str) -> None:
+def test_prose_shows_what_a_page_reader_sees(text: str, shown: str) -> None:
     assert Prose().prose(text) == shown
 
 
 @pytest.mark.parametrize("text", [one for one, _ in CASES if "secret words" in one or "<!--" in one or "\u200b" in one])
-def test_what_was_hidden_is_counted(text: str) -> None:
+def test_hidden_text_is_counted(text: str) -> None:
     outside = Prose()
     outside.prose(text)
     row: dict[str, object] = {}
@@ -65,25 +65,25 @@ def test_what_was_hidden_is_counted(text: str) -> None:
 
 @settings(max_examples=examples(150), deadline=None)
 @given(st.text(alphabet=st.sampled_from("<!->[]()#: ahiddenscriptimg/\n\u200b\u202e"), max_size=120))
-def test_prose_never_fails_and_never_shows_a_comment(text: str) -> None:
+def test_prose_never_fails_or_shows_a_comment(text: str) -> None:
     shown = Prose().prose(text)
     assert "<!--" not in shown and not FORBIDDEN & set(shown)
 
 
-def test_a_megabyte_of_nonsense_takes_no_time() -> None:
+def test_megabyte_of_nonsense_is_read_quickly() -> None:
     began = time.process_time()
     for piece in ("<!--", "<div hidden", "![", "[a](javascript:", "<img ", "[//]: #", "<script", "\n[x"):
         Prose().prose(piece * (1_000_000 // len(piece)))
     assert time.process_time() - began < 20
 
 
-def test_code_is_shown_with_everything_that_nobody_sees_written_out() -> None:
+def test_code_is_shown_with_invisible_characters_escaped() -> None:
     assert code("if a\u202e{ b\u200b }\n\tc\r\n") == ("if a\\u{202E}{ b\\u{200B} }\n\tc\n", 2)
     assert code("plain\n") == ("plain\n", 0)
     assert plain_log("\x1b[31mred\x1b[0m \x1b]0;title\x07done") == "red done"
 
 
-async def test_hidden_characters_in_a_diff_and_in_a_file_are_shown_and_told(play: Play) -> None:
+async def test_hidden_characters_in_diffs_and_files_are_escaped_and_reported(play: Play) -> None:
     put(play, "src/main.py", 'access = "user\u202e \u2066# admin\u2069"\n', "feature/polite")
     found = await play.act("get_pull", repo=SITE, number=2, include=["diff"])
     assert "\\u{202E}" in json.dumps(found["diff"]).replace("\\\\", "\\") and "3 characters" in found["warning"]
@@ -139,7 +139,7 @@ def spoil(value: Any) -> Any:
 
 
 @pytest.mark.parametrize(("tool", "arguments"), READS, ids=[f"{n}-{one}" for n, (one, _) in enumerate(READS)])
-async def test_hostile_words_are_cleaned_and_marked(tool: str, arguments: dict[str, Any], play: Play) -> None:
+async def test_hostile_text_is_cleaned_and_marked(tool: str, arguments: dict[str, Any], play: Play) -> None:
     for kind, rows in list(play.store.items()):
         if kind not in ("commits", "renamed"):
             play.store[kind] = spoil(rows)
@@ -155,7 +155,7 @@ async def test_hostile_words_are_cleaned_and_marked(tool: str, arguments: dict[s
 
 
 @pytest.mark.parametrize("kind", ["branches", "tags"])
-async def test_names_that_others_gave_to_branches_tags_and_workflows_are_marked(kind: str, play: Play) -> None:
+async def test_branch_tag_and_workflow_names_are_untrusted(kind: str, play: Play) -> None:
     assert (await play.act("list_refs", repo=SITE, kind=kind))["untrusted"] is True
     assert (await play.act("list_runs", repo=SITE))["untrusted"] is True
     assert (await play.act("list_discussions", repo=SITE))["untrusted"] is True
@@ -164,7 +164,7 @@ async def test_names_that_others_gave_to_branches_tags_and_workflows_are_marked(
     assert artifact["untrusted"] is True
 
 
-async def test_a_long_body_is_read_on_to_its_end(play: Play) -> None:
+async def test_long_body_is_read_to_its_end(play: Play) -> None:
     words = " ".join(f"word{n}" for n in range(9000))
     play.store["issues"][SITE][0]["body"] = words
     found = await play.act("get_issue", repo=SITE, number=1)
@@ -180,7 +180,7 @@ async def test_a_long_body_is_read_on_to_its_end(play: Play) -> None:
 @pytest.mark.parametrize(
     "tool", ["create_issue", "write_comment", "save_gist", "review_pull", "create_pull", "save_release"]
 )
-async def test_what_looks_like_a_secret_is_not_published(tool: str, play: Play) -> None:
+async def test_text_that_looks_like_a_secret_is_not_published(tool: str, play: Play) -> None:
     secret = "gh" + "p_" + "a1B2" * 9
     arguments: dict[str, dict[str, Any]] = {
         "create_issue": {"repo": SITE, "title": "T", "body": f"token {secret}"},
@@ -198,7 +198,7 @@ async def test_what_looks_like_a_secret_is_not_published(tool: str, play: Play) 
 @pytest.mark.parametrize(
     "hidden", ["a<?HID?>b", "a<![CDATA[HID]]>b", "a<!HID x>b", "a\n<?HID\n\nHID", "a\n<![CDATA[HID\nHID"]
 )
-def test_what_html_alone_knows_is_seen_by_nobody_and_counted(hidden: str) -> None:
+def test_html_only_hidden_text_is_removed_and_counted(hidden: str) -> None:
     outside = Prose()
     assert "HID" not in outside.prose(hidden) and outside.hidden
     for words in ("```php\n<?php HID ?>\n```", "`<?HID?>`", "a <? HID", "1 <! 2 HID"):

@@ -42,7 +42,7 @@ async def walked(play: Play, tool: str, **arguments: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 100])
-async def test_walking_a_list_gives_each_row_once_whatever_the_limit(play: Play, limit: int) -> None:
+async def test_paging_a_list_yields_each_row_once_for_any_limit(play: Play, limit: int) -> None:
     for n in range(25):
         await play.act("create_issue", repo=SITE, title=f"Issue {n}")
     rows = await walked(play, "list_issues", repo=SITE, state="all", sort="created", limit=limit)
@@ -51,7 +51,7 @@ async def test_walking_a_list_gives_each_row_once_whatever_the_limit(play: Play,
     assert sorted(row["number"] for row in found) == [*range(4, 29)]
 
 
-async def test_a_list_says_once_where_its_rows_have_their_pages(play: Play) -> None:
+async def test_list_has_one_url_template_for_its_rows(play: Play) -> None:
     found = await play.act("list_issues", repo=SITE)
     assert found["url_template"] == f"https://github.com/{SITE}/issues/{{number}}" and "url" not in found["items"][0]
     assert (await play.act("list_pulls", repo=SITE))["url_template"] == f"https://github.com/{SITE}/pull/{{number}}"
@@ -59,7 +59,7 @@ async def test_a_list_says_once_where_its_rows_have_their_pages(play: Play) -> N
     assert everywhere["url_template"] == "https://github.com/{repo}/issues/{number}"
 
 
-async def test_a_list_that_is_mostly_of_the_other_kind_is_filled_up(play: Play) -> None:
+async def test_list_of_mostly_filtered_rows_is_filled_up(play: Play) -> None:
     for row in play.store["issues"][SITE]:
         row["pull"] = row["pull"] or {
             "head": "old",
@@ -74,7 +74,7 @@ async def test_a_list_that_is_mostly_of_the_other_kind_is_filled_up(play: Play) 
     assert [row["title"] for row in found["items"]] == ["The only one"]
 
 
-async def test_activity_pages_by_a_cursor_of_its_own(play: Play) -> None:
+async def test_activity_has_its_own_cursor(play: Play) -> None:
     rows = await walked(play, "list_activity", repo=SITE, limit=1)
     assert [row["kind"] for row in rows] == ["branch_creation", "push"]
 
@@ -82,7 +82,7 @@ async def test_activity_pages_by_a_cursor_of_its_own(play: Play) -> None:
 # ----------------------------------------------------------------- files and diffs
 
 
-async def test_a_long_file_is_read_on_where_it_was_cut(play: Play) -> None:
+async def test_cut_file_is_read_from_where_it_was_cut(play: Play) -> None:
     put(play, "long.txt", "".join(f"line {n} of a rather long file\n" for n in range(1, 1201)))
     text, start = "", 1
     for _ in range(20):
@@ -94,18 +94,18 @@ async def test_a_long_file_is_read_on_where_it_was_cut(play: Play) -> None:
     assert text.splitlines()[-1] == "line 1200 of a rather long file" and len(text.splitlines()) == 1200
 
 
-async def test_a_binary_file_becomes_a_handle_of_the_users_own(play: Play) -> None:
+async def test_binary_file_becomes_a_handle_of_its_user(play: Play) -> None:
     found = await play.act("get_file", repo=SITE, path="logo.png")
     assert found["binary"] and found["file"].startswith("file_") and "text" not in found
 
 
-async def test_a_file_of_more_than_a_megabyte_is_asked_for_as_it_is(play: Play) -> None:
+async def test_file_above_a_megabyte_is_requested_raw(play: Play) -> None:
     put(play, "large.txt", "line\n" * 300_000)
     found = await play.act("get_file", repo=SITE, path="large.txt", start_line=299_999)
     assert found["text"] == "line\nline\n" and found["lines"] == "299999-300000 of 300000"
 
 
-async def test_writing_keeps_every_other_byte_of_a_file(play: Play) -> None:
+async def test_write_keeps_every_other_byte_of_a_file(play: Play) -> None:
     data = b"\xef\xbb\xbfone\r\ntwo" + "\u202e".encode() + b"\r\nthree\xff\r\nfour"
     put(play, "odd.txt", data)
     await play.act(
@@ -116,7 +116,7 @@ async def test_writing_keeps_every_other_byte_of_a_file(play: Play) -> None:
     assert lines == [b"\xef\xbb\xbfone", b"zwei", b"three\xff", b"four"]
 
 
-async def test_a_file_that_moved_on_is_not_overwritten(play: Play) -> None:
+async def test_file_changed_since_reading_is_not_overwritten(play: Play) -> None:
     sha = (await play.act("get_file", repo=SITE, path="docs/guide.md"))["sha"]
     put(play, "docs/guide.md", "Somebody else's\n")
     arguments = {"repo": SITE, "path": "docs/guide.md", "message": "M", "content": "mine", "mode": "overwrite"}
@@ -128,7 +128,7 @@ async def test_a_file_that_moved_on_is_not_overwritten(play: Play) -> None:
     assert exists.value.reason == "exists" and "sha" in exists.value.hint
 
 
-async def test_a_commit_that_deletes_or_whose_branch_moved_is_refused_cleanly(play: Play) -> None:
+async def test_conflicting_commit_is_refused_and_a_deletion_works(play: Play) -> None:
     old = play.filled("$head:main")
     put(play, "x.txt", "x")
     with pytest.raises(Conflict):
@@ -144,7 +144,7 @@ async def test_a_commit_that_deletes_or_whose_branch_moved_is_refused_cleanly(pl
     assert made["deleted"] == ["x.txt"] and "x.txt" not in json.dumps(await play.act("get_file", repo=SITE))
 
 
-async def test_a_diff_is_read_on_until_its_end_and_each_line_comes_once(play: Play) -> None:
+async def test_diff_is_paged_to_its_end_without_repeated_lines(play: Play) -> None:
     for n in range(12):
         put(
             play, f"src/part{n:02}.py", "".join(f"value_{n}_{line} = {line}\n" for line in range(200)), "feature/polite"
@@ -166,7 +166,7 @@ async def test_a_diff_is_read_on_until_its_end_and_each_line_comes_once(play: Pl
     assert paths[-1] == "package-lock.json"
 
 
-async def test_a_diff_of_one_folder_shows_that_folder(play: Play) -> None:
+async def test_diff_of_one_folder_shows_only_that_folder(play: Play) -> None:
     found = await play.act("compare", repo=SITE, base="old", head="main", include_diff=True, path="docs")
     assert [file["path"] for file in found["diff"]] == ["docs/guide.md"]
     commit_ = await play.act("get_commit", repo=SITE, ref="feature/polite", include_diff=True)
@@ -176,7 +176,7 @@ async def test_a_diff_of_one_folder_shows_that_folder(play: Play) -> None:
 # ----------------------------------------------------------------- names
 
 
-async def test_a_name_that_is_not_there_is_refused_with_what_is_near(play: Play) -> None:
+async def test_unknown_name_is_refused_with_similar_ones(play: Play) -> None:
     with pytest.raises(InvalidInput) as refused:
         await play.act("create_issue", repo=SITE, title="T", labels=["bugs"])
     assert refused.value.hint == "Did you mean bug?" and play.writes() == []
@@ -188,7 +188,7 @@ async def test_a_name_that_is_not_there_is_refused_with_what_is_near(play: Play)
     assert "bob" in refused.value.hint and play.writes() == []
 
 
-async def test_a_name_in_another_case_is_found_and_written_as_it_is_spelt(play: Play) -> None:
+async def test_name_in_another_case_is_found_and_written_as_spelt(play: Play) -> None:
     made = await play.act("create_issue", repo=SITE, title="T", labels=["BUG"], milestone="spring")
     assert made["labels"] == ["bug"] and play.store["issues"][SITE][-1]["milestone"] == 1
 
@@ -197,13 +197,13 @@ def test_at_most_five_names_are_suggested() -> None:
     assert len(names.near_names("label", [f"label {n}" for n in range(20)])) == 5
 
 
-async def test_a_workflow_is_found_by_name_and_an_unknown_one_is_refused(play: Play) -> None:
+async def test_workflow_is_found_by_name_and_an_unknown_one_refused(play: Play) -> None:
     assert (await play.act("run_workflow", repo=SITE, workflow="deploy"))["run_id"]
     with pytest.raises(InvalidInput, match="workflow"):
         await play.act("run_workflow", repo=SITE, workflow="Deplo")
 
 
-async def test_what_github_drops_without_a_word_is_told(play: Play) -> None:
+async def test_values_dropped_by_github_are_reported(play: Play) -> None:
     play.store["repos"][SITE]["members"] = ["bob"]
     made = await play.act("create_issue", repo=SITE, title="T", labels=["bug"])
     assert made["labels"] == [] and "label bug" in made["warnings"][0]
@@ -212,7 +212,7 @@ async def test_what_github_drops_without_a_word_is_told(play: Play) -> None:
 # ----------------------------------------------------------------- issues and pull requests
 
 
-async def test_labels_are_added_and_taken_off_one_by_one(play: Play) -> None:
+async def test_labels_are_added_and_removed_individually(play: Play) -> None:
     play.store["issues"][SITE][0]["labels"] = ["bug", "area/ui"]
     told = await play.act(
         "update_issue", repo=SITE, number=1, add_labels=["help wanted"], remove_labels=["area/ui", "bug"]
@@ -223,7 +223,7 @@ async def test_labels_are_added_and_taken_off_one_by_one(play: Play) -> None:
     assert not any("area" in one for one in play.asked)  # a slash has no place in a path
 
 
-async def test_a_pull_request_says_what_is_in_the_way(play: Play) -> None:
+async def test_pull_request_lists_its_merge_blockers(play: Play) -> None:
     found = await play.act("get_pull", repo=SITE, number=3)
     assert found["merge"] == {
         "ready": False,
@@ -236,30 +236,30 @@ async def test_a_pull_request_says_what_is_in_the_way(play: Play) -> None:
     assert found["merge"]["blockers"] == ["checks failed", "checks pending"] and found["head_sha"] == play.filled(HEAD)
 
 
-async def test_a_merge_state_that_is_still_computed_is_waited_for_and_then_unknown(play: Play) -> None:
+async def test_merge_state_being_computed_is_waited_for_then_unknown(play: Play) -> None:
     play.store["issues"][SITE][2]["pull"]["computing"] = 99
     found = await play.act("get_pull", repo=SITE, number=3)
     assert play.waited == [1.0, 1.0, 1.0] and "unknown: GitHub is still computing" in found["merge"]["blockers"]
 
 
-async def test_a_pull_request_that_is_there_is_returned(play: Play) -> None:
+async def test_existing_pull_request_is_returned(play: Play) -> None:
     found = await play.act("create_pull", repo=SITE, head="feature/polite", title="Again")
     assert found["existed"] and found["number"] == 2 and play.writes() == []
 
 
-async def test_ones_own_pull_request_cannot_be_approved(play: Play) -> None:
+async def test_own_pull_request_cannot_be_approved(play: Play) -> None:
     with pytest.raises(InvalidInput):
         await play.act("review_pull", repo=SITE, number=3, event="APPROVE")
 
 
-async def test_a_comment_outside_of_the_diff_is_refused_with_the_lines_that_are_in_it(play: Play) -> None:
+async def test_comment_outside_the_diff_is_refused_with_its_lines(play: Play) -> None:
     comments = [{"path": "src/main.py", "body": "x", "line": 99}]
     with pytest.raises(InvalidInput) as refused:
         await play.act("review_pull", repo=SITE, number=2, body="B", comments=comments)
     assert "src/main.py 1-3" in refused.value.hint and play.store["reviews"][SITE][-1]["id"] == 6201
 
 
-async def test_threads_are_settled_and_opened_again(play: Play) -> None:
+async def test_threads_are_resolved_and_reopened(play: Play) -> None:
     for resolved in (True, False):
         told = await play.act("resolve_thread", thread_id="PRRT_thread0001", resolved=resolved)
         assert told == {"thread_id": "PRRT_thread0001", "resolved": resolved}
@@ -283,7 +283,7 @@ async def test_default_and_protected_branches_are_not_deleted(
     assert play.store["repos"][SITE]["branches"]["old"] == sha
 
 
-async def test_a_moved_issue_is_found_where_it_is_now(play: Play) -> None:
+async def test_moved_issue_is_found_at_its_new_place(play: Play) -> None:
     play.store["issues"][GARDEN][0]["moved"] = f"{SITE}#1"
     found = await play.act("get_issue", repo=GARDEN, number=1)
     assert found["moved_to"] == SITE and found["title"] == "The greeting is rude"
@@ -292,7 +292,7 @@ async def test_a_moved_issue_is_found_where_it_is_now(play: Play) -> None:
 # ----------------------------------------------------------------- actions, alerts, projects, gists
 
 
-async def test_the_end_of_a_log_is_fetched_without_the_users_token(play: Play) -> None:
+async def test_log_end_is_fetched_without_the_users_token(play: Play) -> None:
     found = await play.act("get_run", repo=SITE, run_id=9001, include=["jobs", "logs"])
     assert found["jobs"][0]["failed_steps"] == ["Run pytest"]
     assert found["logs"][0]["text"].endswith("##[error]Process completed with exit code 1.")
@@ -301,7 +301,7 @@ async def test_the_end_of_a_log_is_fetched_without_the_users_token(play: Play) -
     assert len(signed) == 1 and "authorization" not in signed[0].headers
 
 
-async def test_a_log_of_fifty_thousand_lines_shows_its_end_and_its_first_error(play: Play) -> None:
+async def test_log_of_fifty_thousand_lines_shows_its_end_and_first_error(play: Play) -> None:
     lines = [f"2026-11-24T12:00:00.0000000Z line {n}" for n in range(50_000)]
     lines[300] = "2026-11-24T12:00:00.0000000Z ##[error]The first error"
     play.store["runs"][SITE][0]["jobs"][0]["log"] = "\n".join(lines)
@@ -310,13 +310,13 @@ async def test_a_log_of_fifty_thousand_lines_shows_its_end_and_its_first_error(p
     assert log["text"].splitlines()[-1] == "line 49999" and len(log["text"].splitlines()) == 50
 
 
-async def test_an_older_host_that_says_nothing_about_the_run_is_asked_for_it(play: Play) -> None:
+async def test_older_host_is_queried_for_the_started_run(play: Play) -> None:
     play.store["old_host"] = True
     told = await play.act("run_workflow", repo=SITE, workflow="ci.yml")
     assert told["run_id"] == play.store["runs"][SITE][-1]["id"]
 
 
-async def test_a_leaked_secret_is_never_shown(play: Play) -> None:
+async def test_leaked_secret_is_never_shown(play: Play) -> None:
     answer = [{"number": 3, "state": "open", "secret_type": "x", "secret": "sandbox-leaked-value"}]
     play.sandbox.switches.faults["GET", f"/repos/{SITE}/secret-scanning"] = [(200, {}, answer)]
     for _ in range(2):
@@ -325,7 +325,7 @@ async def test_a_leaked_secret_is_never_shown(play: Play) -> None:
     assert all("hide_secret=true" in str(one.url) for one in play.recorder.seen)
 
 
-async def test_an_item_added_twice_is_one_item_and_options_go_by_name(play: Play) -> None:
+async def test_item_added_twice_is_one_item_and_options_are_named(play: Play) -> None:
     arguments: dict[str, Any] = {
         "owner": "acme",
         "project": "roadmap",
@@ -341,7 +341,7 @@ async def test_an_item_added_twice_is_one_item_and_options_go_by_name(play: Play
     assert refused.value.hint.startswith("Did you mean Done")
 
 
-async def test_a_text_of_a_project_says_where_it_is_cut_and_is_read_whole(play: Play) -> None:
+async def test_project_text_is_marked_as_cut_and_read_whole(play: Play) -> None:
     text = "The gate has to be open before the lorry comes. " * 20
     values = play.store["projects"][0]["items"][0]["values"]
     values["104"] = text
@@ -352,7 +352,7 @@ async def test_a_text_of_a_project_says_where_it_is_cut_and_is_read_whole(play: 
     assert told["fields"]["Notes"]["text"] == text.strip()
 
 
-async def test_what_is_in_a_project_already_keeps_values_that_nobody_was_shown(play: Play) -> None:
+async def test_existing_project_item_keeps_values_nobody_was_shown(play: Play) -> None:
     values = play.store["projects"][0]["items"][0]["values"]
     values["104"], board = "Bob's", {"owner": "acme", "project": "Roadmap"}
     given = {"Notes": "Mine", "Points": "3"}
@@ -363,18 +363,18 @@ async def test_what_is_in_a_project_already_keeps_values_that_nobody_was_shown(p
     assert values == {"102": "o2", "103": 3, "104": "Mine"}
 
 
-async def test_of_several_notifications_those_that_are_not_mine_fail_and_the_others_are_done(play: Play) -> None:
+async def test_foreign_notifications_fail_and_the_others_are_done(play: Play) -> None:
     told = await play.act("update_notifications", action="done", thread_ids=["3001", "3003", "3002"])
     assert told["done"] == ["3001", "3002"] and [one["thread_id"] for one in told["failed"]] == ["3003"]
     assert [row["id"] for row in play.store["notifications"]] == ["3003"]
 
 
-async def test_a_notification_shows_no_address_of_the_api(play: Play) -> None:
+async def test_notification_shows_no_api_url(play: Play) -> None:
     found = await play.act("list_notifications", all=True)
     assert [row["number"] for row in found["items"]] == [2, 2] and "api.github.com" not in json.dumps(found)
 
 
-async def test_alice_sees_neither_bobs_secret_gist_nor_his_diary(play: Play) -> None:
+async def test_bobs_secret_gist_and_diary_are_hidden_from_alice(play: Play) -> None:
     assert "fern" not in json.dumps(await play.act("list_gists", owner="bob"))
     with pytest.raises(NotFound):
         await play.act("list_gists", gist_id="c" * 20)

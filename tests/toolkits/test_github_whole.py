@@ -49,13 +49,13 @@ async def read_on(play: Play, tool: str, text: str, **arguments: Any) -> str:
 # ----------------------------------------------------------------- commits and diffs
 
 
-async def test_the_message_of_a_commit_is_read_to_its_end(play: Play) -> None:
+async def test_commit_message_is_read_to_its_end(play: Play) -> None:
     words = "Subject\n\n" + "\n".join(f"* point {n} of the body" for n in range(500))
     head(play)["message"] = words
     assert await read_on(play, "get_commit", "message", repo=SITE, ref="main") == words
 
 
-async def test_a_line_of_a_diff_that_is_longer_than_a_result_is_read_to_its_end(play: Play) -> None:
+async def test_overlong_diff_line_is_read_to_its_end(play: Play) -> None:
     line = "var a=" + ",".join(f"b{n}" for n in range(6_000))
     put(play, "dist/app.min.js", f"{line}\n// end\n", "feature/polite")
     files = await walked(play, "get_pull", "diff", repo=SITE, number=2, include=["diff"], path="dist/app.min.js")
@@ -63,7 +63,7 @@ async def test_a_line_of_a_diff_that_is_longer_than_a_result_is_read_to_its_end(
     assert f"+{line}" in patch and patch.endswith("+// end") and len(files) > 3
 
 
-async def test_every_file_that_changed_is_listed(play: Play) -> None:
+async def test_every_changed_file_is_listed(play: Play) -> None:
     for n in range(130):
         put(play, f"src/{'deep/' * 6}part{n}.py", f"{n}\n", "feature/polite")
     listed = await walked(play, "get_pull", "files", repo=SITE, number=2, include=["files"])
@@ -72,7 +72,7 @@ async def test_every_file_that_changed_is_listed(play: Play) -> None:
     assert len({one["path"] for one in listed}) == 131
 
 
-async def test_of_many_commits_the_last_are_shown_and_the_others_are_counted(play: Play) -> None:
+async def test_last_of_many_commits_are_shown_and_others_counted(play: Play) -> None:
     repo, history = play.store["repos"][SITE], play.store["commits"][SITE]
     for n in range(330):
         at = repo["branches"]["feature/polite"]
@@ -84,7 +84,7 @@ async def test_of_many_commits_the_last_are_shown_and_the_others_are_counted(pla
 
 
 @pytest.mark.parametrize("removed", [False, True])
-async def test_a_private_key_in_a_diff_is_masked_whatever_is_read_first(play: Play, removed: bool) -> None:
+async def test_private_key_in_a_diff_is_masked_from_any_start(play: Play, removed: bool) -> None:
     put(play, "id_rsa", KEY, "main" if removed else "feature/polite")
     refs = {"base": "main", "head": "feature/polite"} | ({"base": "old", "head": "main"} if removed else {})
     if removed:
@@ -97,7 +97,7 @@ async def test_a_private_key_in_a_diff_is_masked_whatever_is_read_first(play: Pl
     assert "[redacted]" in json.dumps(shown) and "of+the/key" not in json.dumps(shown)
 
 
-async def test_a_private_key_in_a_file_is_masked_from_whichever_line_it_is_read(play: Play) -> None:
+async def test_private_key_in_a_file_is_masked_from_any_line(play: Play) -> None:
     put(play, "id_rsa", f"first\n{KEY}last\n")
     for start in (1, 5, 20):
         found = await play.act("get_file", repo=SITE, path="id_rsa", start_line=start)
@@ -105,7 +105,7 @@ async def test_a_private_key_in_a_file_is_masked_from_whichever_line_it_is_read(
         assert found["lines"] == f"{start}-34 of 34"
 
 
-async def test_a_file_of_one_long_line_is_read_to_its_end(play: Play) -> None:
+async def test_file_of_one_long_line_is_read_to_its_end(play: Play) -> None:
     data = "[" + ", ".join(f'"entry {n}"' for n in range(5_000)) + "]"
     put(play, "data.json", f"// made\n{data}\n")
     found = await play.act("get_file", repo=SITE, path="data.json")
@@ -118,7 +118,7 @@ async def test_a_file_of_one_long_line_is_read_to_its_end(play: Play) -> None:
     assert text == f"// made\n{data}\n"
 
 
-async def test_a_cursor_says_nothing_among_several_blocks(play: Play) -> None:
+async def test_cursor_needs_exactly_one_block(play: Play) -> None:
     for n in range(60):
         put(play, f"src/part{n}.py", "x = 1\n" * 60, "feature/polite")
     found = await play.act("get_pull", repo=SITE, number=2, include=["files", "diff", "reviews"])
@@ -144,12 +144,12 @@ async def test_all_comments_of_a_long_thread_are_read(play: Play) -> None:
         assert "cut" not in one
 
 
-async def test_a_thread_of_another_repository_is_not_read(play: Play) -> None:
+async def test_thread_of_another_repository_is_not_read(play: Play) -> None:
     with pytest.raises(InvalidInput, match="not a review thread of this repository"):
         await play.act("list_comments", repo="alice/garden", thread_id="PRRT_thread0001")
 
 
-async def test_all_replies_to_a_comment_of_a_discussion_are_read(play: Play) -> None:
+async def test_all_replies_to_a_discussion_comment_are_read(play: Play) -> None:
     said = play.store["discussions"][SITE][0]["comments"][0]
     said["replies"] = [
         {"id": f"DC_reply{n:04}", "user": "bob", "body": f"No. {n}\n" * 20, "at": said["at"]} for n in range(70)
@@ -163,7 +163,7 @@ async def test_all_replies_to_a_comment_of_a_discussion_are_read(play: Play) -> 
 # ----------------------------------------------------------------- logs
 
 
-async def test_a_log_is_read_from_its_beginning_to_its_end_and_from_its_first_error(play: Play) -> None:
+async def test_log_is_read_from_start_to_end_and_from_its_first_error(play: Play) -> None:
     lines = [f"line {n}" for n in range(4_000)]
     lines[300], lines[500] = "##[error]The first error", "x" * 20_000
     job = play.store["runs"][SITE][0]["jobs"][0]
@@ -183,7 +183,7 @@ async def test_a_log_is_read_from_its_beginning_to_its_end_and_from_its_first_er
         await play.act("get_run", repo=SITE, run_id=9001, offset=0)
 
 
-async def test_of_many_jobs_those_that_failed_come_first_and_all_are_counted(play: Play) -> None:
+async def test_failed_jobs_come_first_and_all_are_counted(play: Play) -> None:
     run = play.store["runs"][SITE][0]
     job = run["jobs"][0]
     good = [{**job, "id": n, "name": f"test ({n}) on a machine", "conclusion": "success"} for n in range(100, 300)]
@@ -196,7 +196,7 @@ async def test_of_many_jobs_those_that_failed_come_first_and_all_are_counted(pla
 # ----------------------------------------------------------------- drafts, and what is counted
 
 
-async def test_a_draft_of_a_release_is_read_by_its_tag_and_changed_as_read(play: Play) -> None:
+async def test_draft_release_is_read_by_its_tag_and_changed(play: Play) -> None:
     await play.act("save_release", repo=SITE, tag="v9", name="Ninth", body="words " * 2_000)
     notes = await read_on(play, "list_releases", "body", repo=SITE, tag="v9", raw=True)
     assert notes.strip() == ("words " * 2_000).strip()
@@ -205,7 +205,7 @@ async def test_a_draft_of_a_release_is_read_by_its_tag_and_changed_as_read(play:
     assert (await play.act("list_releases", repo=SITE, tag="v9"))["body"] == "Short"
 
 
-async def test_what_is_left_out_of_a_gist_and_a_release_is_counted(play: Play) -> None:
+async def test_omitted_gist_and_release_files_are_counted(play: Play) -> None:
     files = {f"file{n:02}.txt": f"text {n}" for n in range(30)}
     gist = await play.act("save_gist", files=files)
     shown = await play.act("list_gists", gist_id=gist["gist_id"])
@@ -275,7 +275,7 @@ async def cut_texts(play: Play) -> dict[str, tuple[dict[str, Any], str]]:
 
 
 @pytest.mark.processes
-async def test_who_follows_more_from_result_to_result_reads_each_text_to_its_end(play: Play) -> None:
+async def test_following_more_reads_each_text_to_its_end(play: Play) -> None:
     head_text = POINTS
     for what, (row, name) in (await cut_texts(play)).items():
         if what == "commit":
@@ -289,14 +289,14 @@ async def test_who_follows_more_from_result_to_result_reads_each_text_to_its_end
     assert row["message"] + await told_by_more(play, row, "message") == POINTS
 
 
-async def test_the_end_of_a_log_refers_to_all_of_it(play: Play) -> None:
+async def test_log_end_refers_to_the_whole_log(play: Play) -> None:
     play.store["runs"][SITE][0]["jobs"][0]["log"] = POINTS
     [log] = (await play.act("get_run", repo=SITE, run_id=9001, include=["logs"]))["logs"]
     assert await told_by_more(play, log, "text") == POINTS
 
 
 @pytest.mark.processes
-async def test_a_file_of_a_gist_beyond_a_megabyte_is_read_where_github_keeps_it(play: Play) -> None:
+async def test_gist_file_above_a_megabyte_is_read_from_its_raw_url(play: Play) -> None:
     play.store["gists"]["a" * 20]["files"] = {"large log.txt": (large := "a line\n" * 160_000)}
     gist = await play.act("list_gists", gist_id="a" * 20)
     assert gist["files"][0]["more"] and "text_digest" not in gist["files"][0]
@@ -307,7 +307,7 @@ async def test_a_file_of_a_gist_beyond_a_megabyte_is_read_where_github_keeps_it(
     assert len(away) == 1 and "authorization" not in away[0].headers
 
 
-async def test_a_draft_in_a_project_and_its_fields_are_read_whole(play: Play) -> None:
+async def test_project_draft_and_its_fields_are_read_whole(play: Play) -> None:
     project = next(one for one in play.store["projects"] if one["owner"] == "acme")
     draft = {"title": "Some day", "body": POINTS}
     project["items"].append({"id": 777, "draft": draft, "repo": "", "number": 0, "values": {"104": "long words " * 60}})
@@ -323,7 +323,7 @@ async def test_a_draft_in_a_project_and_its_fields_are_read_whole(play: Play) ->
     assert text == POINTS
 
 
-async def test_a_reference_is_one_users_and_goes_where_the_user_may_go(play: Play) -> None:
+async def test_continuation_belongs_to_one_user_and_allowed_places(play: Play) -> None:
     row = (await play.act("list_gists", gist_id=await _secret(play)))["files"][0]
     with pytest.raises(InvalidInput, match="not a reference"):
         await play.act("read_more", by="bob", ref=row["more"])

@@ -67,21 +67,21 @@ CALLS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "theirs", "ours"), CALLS, ids=[f"{n}-{one[0]}" for n, one in enumerate(CALLS)])
-def test_arguments_come_by_their_other_names(name: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+def test_alias_arguments_are_accepted(name: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     catalog = Catalog([TOOLKIT])
     for spelled in (name, name.replace(".", "_")):
         valid = catalog.tool(spelled).validate(theirs)
         assert {key: valid[key] for key in ours} == ours
 
 
-def test_what_a_name_stands_for_gives_way_to_what_is_said() -> None:
+def test_alias_default_gives_way_to_a_given_argument() -> None:
     tool = Catalog([TOOLKIT]).tool("Gmail.ArchiveEmail")
     assert tool.validate({"email_id": "m1", "action": "star"})["action"] == "star"
     with pytest.raises(InvalidInput, match="message_ids is given twice"):
         tool.validate({"email_id": "m1", "message_ids": ["m2"]})
 
 
-def test_an_alias_says_once_what_the_tool_is_called(caplog: pytest.LogCaptureFixture) -> None:
+def test_alias_logs_its_canonical_name_once(caplog: pytest.LogCaptureFixture) -> None:
     catalog = Catalog([TOOLKIT])
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
@@ -91,13 +91,13 @@ def test_an_alias_says_once_what_the_tool_is_called(caplog: pytest.LogCaptureFix
     ]
 
 
-def test_the_effect_of_an_alias_is_that_of_the_arguments_it_sets() -> None:
+def test_alias_effect_is_that_of_the_arguments_it_sets() -> None:
     trash, star = (Catalog([TOOLKIT]).tool(f"Gmail.{one}") for one in ("TrashEmail", "ArchiveEmail"))
     assert trash.effect_of(trash.validate({"email_id": "m1"})).words() == "destructive"
     assert star.effect_of(star.validate({"email_id": "m1"})).words() == "writes"
 
 
-def test_no_toolkit_shows_a_hidden_spelling_and_all_built_in_ones_take_them() -> None:
+def test_hidden_spellings_are_in_no_schema_and_accepted_everywhere() -> None:
     for toolkit in find_toolkits().values():
         for tool in toolkit.tools.values():
             for theirs, ours in ACCEPTS.items():
@@ -107,7 +107,7 @@ def test_no_toolkit_shows_a_hidden_spelling_and_all_built_in_ones_take_them() ->
                 assert tool.accepts.get(theirs) == ours, f"{tool.name} does not take {theirs}"
 
 
-def test_a_spelling_means_something_only_where_it_is_not_an_argument_of_its_own() -> None:
+def test_hidden_spelling_applies_only_if_not_an_own_argument() -> None:
     kit = Toolkit("kit", "google", api="gmail", accepts=ACCEPTS)
 
     @kit.tool(aliases=[Alias("Kit.Say", {"who": "people[]"}, values={"loud": {"yes": True}})])

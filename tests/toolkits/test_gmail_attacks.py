@@ -40,11 +40,11 @@ def effect(tool: str, arguments: dict[str, Any]) -> Effect:
     + [{"add_labels": [name]} for name in ("TRASH", " trash ", "Spam", "CATEGORY_PROMOTIONS")]
     + [{"star": True, "add_labels": ["Work", "Trash"]}],
 )
-def test_a_filter_that_hides_mail_or_lets_spam_through_is_asked_for(hides: dict[str, Any]) -> None:
+def test_filter_that_hides_mail_or_allows_spam_is_destructive(hides: dict[str, Any]) -> None:
     assert Effect.DESTRUCTIVE in effect("manage_filter", {"action": "create", "query": "x", **hides})
 
 
-def test_a_filter_that_only_marks_is_an_ordinary_write() -> None:
+def test_filter_that_only_marks_is_an_ordinary_write() -> None:
     marks = {"action": "create", "query": "x", "star": True, "add_labels": ["Work"]}
     assert effect("manage_filter", marks) is Effect.WRITES
 
@@ -61,7 +61,7 @@ def test_a_filter_that_only_marks_is_an_ordinary_write() -> None:
     ],
 )
 @pytest.mark.parametrize("post", [{}, {"List_Unsubscribe_Post": "List-Unsubscribe=One-Click"}])
-def test_a_wish_that_cannot_be_read_is_refused_in_words(wish: str, post: dict[str, str]) -> None:
+def test_unreadable_unsubscribe_header_is_refused_with_a_message(wish: str, post: dict[str, str]) -> None:
     desk = new_desk()
     id = newsletter(desk, List_Unsubscribe=wish, **post)
     try:
@@ -73,7 +73,7 @@ def test_a_wish_that_cannot_be_read_is_refused_in_words(wish: str, post: dict[st
     assert len(desk.sandbox.sent(ALICE)) <= 1
 
 
-def test_a_plus_in_a_lists_wish_is_a_plus() -> None:
+def test_plus_in_an_unsubscribe_address_is_a_plus() -> None:
     desk = new_desk()
     id = newsletter(desk, List_Unsubscribe="<mailto:leave+42@list.test?subject=u%2B1+2&body=a+b>")
     desk.run("unsubscribe", {"message_id": id, "by_email": True})
@@ -83,7 +83,7 @@ def test_a_plus_in_a_lists_wish_is_a_plus() -> None:
 
 @pytest.mark.parametrize("scopes", [(MODIFY,), (READONLY, SEND)])
 @pytest.mark.parametrize("stop", range(1, 9))
-def test_a_list_is_written_to_once_wherever_the_run_dies(stop: int, scopes: tuple[str, ...]) -> None:
+def test_list_is_unsubscribed_once_wherever_the_run_dies(stop: int, scopes: tuple[str, ...]) -> None:
     desk = new_desk(*scopes)
     id = newsletter(desk, List_Unsubscribe="<mailto:leave@list.test>")
     wish = {"message_id": id, "by_email": True, "trash": MODIFY in scopes}
@@ -96,7 +96,7 @@ def test_a_list_is_written_to_once_wherever_the_run_dies(stop: int, scopes: tupl
 @pytest.mark.sweep
 @pytest.mark.parametrize("losses", sample([1, 2, 3]))
 @pytest.mark.parametrize("scopes", sample([(MODIFY,), (READONLY, SEND), (COMPOSE,)]))
-def test_a_large_mail_is_sent_once_however_many_answers_are_lost(losses: int, scopes: tuple[str, ...]) -> None:
+def test_large_mail_is_sent_once_after_any_lost_answers(losses: int, scopes: tuple[str, ...]) -> None:
     desk = new_desk(*scopes)
     desk.files["file_cccccccccc"] = type(desk.files["file_aaaaaaaaaa"])("b.bin", "message/rfc822", b"\x00" * 3_000_000)
     for path in ("/users/me/drafts", "/users/me/drafts/send", "/users/me/messages/send"):
@@ -109,7 +109,7 @@ def test_a_large_mail_is_sent_once_however_many_answers_are_lost(losses: int, sc
     assert len(desk.sandbox.sent(ALICE)) <= 1
 
 
-def test_the_names_of_files_that_go_along_are_one_segment() -> None:
+def test_attachment_names_are_one_path_segment() -> None:
     desk = new_desk()
     desk.files["file_dddddddddd"] = type(desk.files["file_aaaaaaaaaa"])(
         "../../.ssh/\u202eauthorized", "text/plain", b"x"
@@ -120,7 +120,7 @@ def test_the_names_of_files_that_go_along_are_one_segment() -> None:
     assert "../" not in str(sent.raw) and "authorized" in str(sent.raw)
 
 
-def test_changes_come_once_though_pages_differ_in_size() -> None:
+def test_changes_are_listed_once_across_page_sizes() -> None:
     desk = new_desk()
     since = desk.run("list_changes", {"kinds": ["added"]})["next"]
     ids = [lay_in(desk, (f"{n}.txt", "text/plain", b"x")) for n in range(9)]
@@ -136,7 +136,7 @@ def test_changes_come_once_though_pages_differ_in_size() -> None:
 @pytest.mark.parametrize("name", sample(NEW))
 @settings(max_examples=examples(60), deadline=None)
 @given(st.data())
-def test_any_arguments_lead_to_a_result_or_an_error_of_ours_and_stay_in_place(name: str, data: st.DataObject) -> None:
+def test_any_arguments_give_a_result_or_a_deputize_error_at_the_same_host(name: str, data: st.DataObject) -> None:
     desk = Desk(TOOLKIT, frozenset({MODIFY, SETTINGS}), SHARED.sandbox)
     arguments = data.draw(calls(TOOLKIT.tools[f"gmail_{name}"]))
     if "message_id" in arguments and data.draw(st.booleans()):

@@ -55,7 +55,7 @@ ELSEWHERE = {  # what these actions are called in other toolkits
 }
 
 
-def test_the_names_of_other_toolkits_lead_to_one_tool_each() -> None:
+def test_aliases_of_other_toolkits_name_one_tool_each() -> None:
     aliases = {alias.name: name for name, tool in TOOLKIT.tools.items() for alias in tool.aliases}
     assert sum(len(tool.aliases) for tool in TOOLKIT.tools.values()) == len(aliases)
     expected = {f"Gmail.{name.title().replace('_', '')}": f"gmail_{tool}" for name, tool in ELSEWHERE.items()}
@@ -93,7 +93,7 @@ def box(text: str) -> Mailbox:
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_a_row_of_a_list_stays_small(text: str) -> None:
+def test_list_row_stays_small(text: str) -> None:
     rows = READER.run("search_emails", {}, box(text)).result["items"]
     assert max(tokens(row) for row in rows) <= 190
     ordinary = Mailbox.of(message("18f0a1b2c3d4e5f6", subject=text[:50], snippet=text, labels=["INBOX", "UNREAD"]))
@@ -105,7 +105,7 @@ def test_a_row_of_a_list_stays_small(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_an_email_fills_the_budget_and_stays_within_it(text: str) -> None:
+def test_email_fills_its_budget_and_stays_within(text: str) -> None:
     ordinary = message("18f0a1b2c3d4e5f6", text * 4_000, subject=text, to=f"{text[:20]} <alice@example.test>")
     found = READER.run("get_email", {"message_id": "18f0a1b2c3d4e5f6"}, Mailbox.of(ordinary)).result
     assert 3_300 <= tokens(found) <= 4_000
@@ -127,5 +127,5 @@ def test_an_email_fills_the_budget_and_stays_within_it(text: str) -> None:
         ("get_email", {"message_id": "18f0a1b2c3d4e500", "part": "headers"}),
     ],
 )
-def test_no_result_is_larger_than_four_thousand_tokens(text: str, tool: str, arguments: dict[str, Any]) -> None:
+def test_result_has_at_most_four_thousand_tokens(text: str, tool: str, arguments: dict[str, Any]) -> None:
     assert tokens(READER.run(tool, arguments, box(text)).result) <= 4000

@@ -46,7 +46,7 @@ def stored(box: Mailbox, draft: str = "r1") -> Any:
 # ----------------------------------------------------------------- save
 
 
-def test_a_draft_changes_its_sender_and_nothing_else(box: Mailbox) -> None:
+def test_draft_can_change_only_its_sender(box: Mailbox) -> None:
     before = stored(box)
     done = saved(box, draft_id="r1", send_as="Team <team@example.test>")
     after = stored(box)
@@ -56,7 +56,7 @@ def test_a_draft_changes_its_sender_and_nothing_else(box: Mailbox) -> None:
     assert any("team@example.test" in text for name, text in show_rows(done.shown[0]) if name.startswith("from"))
 
 
-def test_a_draft_is_saved_and_not_sent() -> None:
+def test_draft_is_saved_and_not_sent() -> None:
     box = Mailbox()
     done = saved(box, to=["bob@example.test"], subject="Hi", body="Hello **Bob**")
     assert done.result == {
@@ -75,13 +75,13 @@ def test_a_draft_is_saved_and_not_sent() -> None:
     assert stored(box, "r2")["X-Deputize-Key"] == KEY.hex[:16]
 
 
-def test_a_draft_may_have_nobody_to_go_to_yet() -> None:
+def test_draft_may_have_no_recipient() -> None:
     box = Mailbox()
     saved(box, body="Later")
     assert stored(box, "r1" if "r1" in box.drafts else "r2")["To"] is None
 
 
-def test_a_draft_of_a_reply_is_addressed_and_joins_its_conversation() -> None:
+def test_reply_draft_is_addressed_and_joins_its_conversation() -> None:
     original = message("m1", "Question?", thread="t1", subject="Plan", headers={"Cc": "carol@example.test"})
     box = Mailbox.of(original)
     done = Driver(TOOLKIT, frozenset({COMPOSE, READONLY})).run(
@@ -100,7 +100,7 @@ def test_a_draft_of_a_reply_is_addressed_and_joins_its_conversation() -> None:
     assert done.result["preview"].startswith("Yes.")
 
 
-def test_a_draft_of_a_reply_can_go_to_somebody_else_under_another_subject() -> None:
+def test_reply_draft_may_have_another_recipient_and_subject() -> None:
     box = Mailbox.of(message("m1", subject="Plan"))
     Driver(TOOLKIT, frozenset({COMPOSE, READONLY})).run(
         "save_draft", {"reply_to": "m1", "to": ["dora@example.test"], "subject": "Else"}, box
@@ -109,7 +109,7 @@ def test_a_draft_of_a_reply_can_go_to_somebody_else_under_another_subject() -> N
     assert (str(stored(box, draft)["To"]), str(stored(box, draft)["Subject"])) == ("dora@example.test", "Else")
 
 
-def test_only_the_fields_given_are_replaced(box: Mailbox) -> None:
+def test_only_given_fields_of_a_draft_are_replaced(box: Mailbox) -> None:
     done = saved(box, draft_id="r1", body="new *words*", to=["Dora <dora@example.test>"])
     mail = stored(box)
     assert (str(mail["To"]), str(mail["Cc"]), str(mail["Subject"]), mail["X-Own"]) == (
@@ -144,7 +144,7 @@ def in_html(html: str, plain: str = "Hi Bob, see the plan.") -> Mailbox:
     return existing("".join([head, *parts, "--b--\r\n"]).encode())
 
 
-def test_a_draft_with_more_than_words_is_replaced_only_as_it_was_read() -> None:
+def test_rich_draft_is_replaced_only_with_its_digest() -> None:
     box = in_html(RICH)
     before = box.drafts["r1"]["message"]["raw"]
     with pytest.raises(InvalidInput) as refused:
@@ -160,7 +160,7 @@ def test_a_draft_with_more_than_words_is_replaced_only_as_it_was_read() -> None:
     assert RICH.strip().replace("the plan", "our plan") in stored(box).get_body(("html",)).get_content()
 
 
-def test_a_reply_that_was_drafted_here_is_changed_though_it_has_bold_words() -> None:
+def test_own_reply_draft_with_bold_text_can_be_changed() -> None:
     box = Mailbox.of(message("m1", "Question?", thread="t1"))
     driver = Driver(TOOLKIT, frozenset({COMPOSE, READONLY}))
     made = driver.run("save_draft", {"reply_to": "m1", "body": "**Yes.**"}, box).result
@@ -168,7 +168,7 @@ def test_a_reply_that_was_drafted_here_is_changed_though_it_has_bold_words() -> 
     assert "Yes" not in str(stored(box, made["draft_id"]))
 
 
-def test_a_draft_is_read_as_stored_to_its_end() -> None:
+def test_draft_is_read_as_stored_to_its_end() -> None:
     words = "".join(f"<p>Line <b>{n}</b></p>" for n in range(2_000))
     box, whole, offset, read = in_html(words), "", 0, dict[str, Any]()
     while offset is not None:
@@ -190,7 +190,7 @@ def test_a_draft_is_read_as_stored_to_its_end() -> None:
         (f"<p>{'Word ' * 6_000}</p>", "Hi", False),
     ],
 )
-def test_a_draft_of_words_alone_is_replaced_freely(html: str, plain: str, free: bool) -> None:
+def test_plain_draft_is_replaced_freely(html: str, plain: str, free: bool) -> None:
     box = in_html(html, plain)
     if free:
         saved(box, draft_id="r1", body="New words")
@@ -201,7 +201,7 @@ def test_a_draft_of_words_alone_is_replaced_freely(html: str, plain: str, free: 
     assert refused.value.reason == "unread"
 
 
-def test_a_field_can_be_emptied_and_the_text_left_alone(box: Mailbox) -> None:
+def test_draft_field_can_be_emptied_without_changing_the_text(box: Mailbox) -> None:
     saved(box, draft_id="r1", cc=[], subject="New")
     mail = stored(box)
     assert mail["Cc"] is None and str(mail["Subject"]) == "New"
@@ -225,25 +225,25 @@ def test_unsavable_draft_is_refused_before_any_request(arguments: dict[str, Any]
     assert box.asked == []
 
 
-def test_a_draft_that_is_not_there_cannot_be_changed() -> None:
+def test_unknown_draft_cannot_be_changed() -> None:
     with pytest.raises(NotFound):
         saved(Mailbox(), draft_id="r1", subject="x")
 
 
-def test_a_lost_answer_is_looked_up_among_the_newest_drafts(box: Mailbox) -> None:
+def test_lost_answer_is_looked_up_among_the_newest_drafts(box: Mailbox) -> None:
     box.lose("POST", "/users/me/drafts")
     done = saved(box, subject="x")
     assert done.result["draft_id"] in box.drafts and len(box.drafts) == 2
 
 
-def test_a_draft_that_is_not_found_again_may_exist(box: Mailbox) -> None:
+def test_draft_not_found_after_a_lost_answer_is_unknown(box: Mailbox) -> None:
     box.fail("POST", "/users/me/drafts", OutcomeUnknown("lost"))
     with pytest.raises(OutcomeUnknown):
         saved(box, subject="x")
     assert sum(one.method == "POST" for one in box.asked) == 1
 
 
-def test_drafting_needs_no_right_to_read_but_for_a_reply() -> None:
+def test_drafting_needs_read_scope_only_for_replies() -> None:
     tool = TOOLKIT.tools["gmail_save_draft"]
     blank = {"draft_id": None, "reply_to": None, "all_": False}
     assert [need.ask for need in tool.needs_of(blank)] == [COMPOSE]
@@ -255,7 +255,7 @@ def test_drafting_needs_no_right_to_read_but_for_a_reply() -> None:
 # ----------------------------------------------------------------- list
 
 
-def test_drafts_are_listed_with_what_tells_them_apart(box: Mailbox) -> None:
+def test_drafts_are_listed_with_distinguishing_fields(box: Mailbox) -> None:
     done = DRAFTER.run("list_drafts", {}, box)
     assert done.result == {
         "items": [
@@ -295,7 +295,7 @@ def test_drafts_are_paged() -> None:
 # ----------------------------------------------------------------- send and delete
 
 
-def test_a_draft_is_sent_and_gone(box: Mailbox) -> None:
+def test_draft_is_sent_and_gone(box: Mailbox) -> None:
     done = DRAFTER.run("send_draft", {"draft_id": "r1"}, box)
     assert len(box.sent) == 1 and box.drafts == {}
     assert (done.result["thread"], done.result["to"], done.result["subject"]) == ("t9", ["bob@example.test"], "Grüße")
@@ -305,20 +305,20 @@ def test_a_draft_is_sent_and_gone(box: Mailbox) -> None:
     assert len(box.sent) == 1
 
 
-def test_a_lost_answer_of_sending_a_draft_is_cleared_up(box: Mailbox) -> None:
+def test_lost_answer_of_sending_a_draft_is_resolved(box: Mailbox) -> None:
     box.lose("POST", "/users/me/drafts/send")
     assert DRAFTER.run("send_draft", {"draft_id": "r1"}, box).result["summary"].startswith("Sent")
     assert len(box.sent) == 1
 
 
-def test_a_draft_to_nobody_is_not_sent() -> None:
+def test_draft_without_recipients_is_not_sent() -> None:
     box = existing(b"Subject: x\r\n\r\nHello")
     with pytest.raises(InvalidInput, match="no recipients"):
         DRAFTER.run("send_draft", {"draft_id": "r1"}, box)
 
 
 @pytest.mark.processes
-def test_everybody_whom_a_draft_goes_to_is_shown_however_long_the_others_names_are() -> None:
+def test_all_recipients_of_a_draft_are_previewed_despite_long_names() -> None:
     box, name = Mailbox(), "n" * 800
     saved(box, to=[f"{name} <u{n}@acme.example>" for n in range(99)] + ["eve@evil.test"], subject="x", body="y")
     [show] = DRAFTER.run("send_draft", {"draft_id": next(iter(box.drafts))}, box).shown
@@ -327,18 +327,18 @@ def test_everybody_whom_a_draft_goes_to_is_shown_however_long_the_others_names_a
 
 
 @pytest.mark.parametrize("to", ["bob@acme.example, eve@evil.test (x) y", "bob@acme.example\r\nBcc: eve@evil.test y z"])
-def test_where_a_draft_may_go_to_others_too_nobody_knows_who_will_see_it(to: str) -> None:
+def test_draft_with_unreadable_recipients_has_unknown_audience(to: str) -> None:
     box = existing(f"To: {to}\r\nSubject: x\r\n\r\nHello".encode())
     [show] = DRAFTER.run("send_draft", {"draft_id": "r1"}, box).shown
     assert show.people == ("bob@acme.example",) and show.audience is Audience.UNKNOWN
     assert any("eve@evil.test" in str(value) for value in show.fields.values())
 
 
-def test_the_right_to_send_alone_does_not_send_drafts() -> None:
+def test_send_scope_alone_does_not_send_drafts() -> None:
     assert not all(need.is_met_by(frozenset({SEND})) for need in TOOLKIT.tools["gmail_send_draft"].needs_of({}))
 
 
-def test_deleting_a_draft_twice_is_deleting_it(box: Mailbox) -> None:
+def test_deleting_a_draft_twice_succeeds(box: Mailbox) -> None:
     first = DRAFTER.run("delete_draft", {"draft_id": "r1"}, box)
     assert first.result == {"draft_id": "r1", "deleted": True}
     assert [request.call for request in first.requests] == ["read", "idem"]

@@ -59,7 +59,7 @@ def listed(done: Done) -> dict[str, Any]:
         ({"from": ["b@x.test"], "subject": "s", "unread": True, "query": "q"}, "from:b@x.test subject:(s) is:unread q"),
     ],
 )
-def test_the_filters_become_one_q(arguments: dict[str, Any], q: str) -> None:
+def test_filters_become_one_query(arguments: dict[str, Any], q: str) -> None:
     params = listed(find(Mailbox(), **arguments))
     assert params.get("q", "") == q
     assert ("q" in params) == bool(q)
@@ -70,7 +70,7 @@ words = st.text(st.sampled_from('ab :(){}"-\n\x00'), max_size=30)
 
 @settings(max_examples=examples(300), deadline=None)
 @given(words, words, words)
-def test_no_value_leaves_its_place(sender: str, subject: str, text: str) -> None:
+def test_filter_value_cannot_leave_its_quotes(sender: str, subject: str, text: str) -> None:
     q = build_query(sender=[sender, "x@x.test"], subject=subject, text=text)
     outside = "".join(piece for at, piece in enumerate(q.split('"')) if at % 2 == 0)
     assert q.count('"') % 2 == 0 and "\n" not in q and "\x00" not in q
@@ -89,7 +89,7 @@ def test_no_value_leaves_its_place(sender: str, subject: str, text: str) -> None
         *(("-in:spam", False), ("in:spammers", False), ("win:spam", False)),
     ],
 )
-def test_spam_and_the_bin_are_looked_into_only_when_asked(query: str, everywhere: bool) -> None:
+def test_spam_and_bin_are_searched_only_on_request(query: str, everywhere: bool) -> None:
     assert includes_hidden(query) is everywhere
     assert listed(find(Mailbox(), query=query)).get("includeSpamTrash", False) is everywhere
     assert listed(find(Mailbox(), spam_trash=True))["includeSpamTrash"] is True
@@ -103,11 +103,11 @@ def test_spam_and_the_bin_are_looked_into_only_when_asked(query: str, everywhere
         *(('-"a b"', False), ('-subject:"a b"', False), ("-", False), ("()", False)),
     ],
 )
-def test_a_query_chooses_if_it_has_a_term_that_does_not_only_leave_out(query: str, chooses: bool) -> None:
+def test_query_is_selective_if_a_term_does_not_only_exclude(query: str, chooses: bool) -> None:
     assert is_selective(query) is chooses
 
 
-def test_a_label_is_found_by_its_name_in_any_case_and_sent_by_its_id() -> None:
+def test_label_is_found_by_name_in_any_case_and_sent_by_id() -> None:
     box = Mailbox(labels=[system("INBOX"), own("Work/Reports", "Label_7")])
     done = find(box, label="work/reports")
     assert listed(done)["labelIds"] == ["Label_7"]
@@ -116,7 +116,7 @@ def test_a_label_is_found_by_its_name_in_any_case_and_sent_by_its_id() -> None:
     assert listed(find(Mailbox(labels=[system("TRASH")]), label="trash"))["includeSpamTrash"] is True
 
 
-def test_a_label_that_is_not_there_is_answered_with_what_comes_near() -> None:
+def test_unknown_label_is_refused_with_similar_ones() -> None:
     box = Mailbox(labels=[own("Reports"), own("Receipts"), own("Family")])
     with pytest.raises(InvalidInput, match="label") as refused:
         find(box, label="Report")
@@ -126,7 +126,7 @@ def test_a_label_that_is_not_there_is_answered_with_what_comes_near() -> None:
 LONG = f"It&#39;s &lt;here&gt; and {'goes on and on ' * 17}&amp; on for ever, in all of its length"
 
 
-def test_a_row_says_what_matters_and_leaves_out_what_is_empty() -> None:
+def test_row_has_the_relevant_fields_without_empty_ones() -> None:
     box = Mailbox.of(
         message("m1", labels=["INBOX", "UNREAD", "STARRED", "Label_7"], snippet=LONG),
         message("m2", labels=["INBOX"]),
@@ -147,7 +147,7 @@ def test_a_row_says_what_matters_and_leaves_out_what_is_empty() -> None:
     assert (result["next"], result["truncated"], result["estimate"], result["time_zone"]) == (None, False, 2, "UTC")
 
 
-def test_rows_are_fetched_as_headers_only_ten_at_a_time() -> None:
+def test_rows_are_fetched_as_headers_ten_at_a_time() -> None:
     box = Mailbox.of(*(message(f"m{n}") for n in range(25)))
     done = find(box, limit=25)
     assert len(done.result["items"]) == 25
@@ -164,11 +164,11 @@ def test_counting_fetches_no_email() -> None:
     assert [one.path for one in done.requests] == ["/users/me/messages"]
 
 
-def test_nothing_found_is_a_result() -> None:
+def test_empty_search_is_a_result() -> None:
     assert find(Mailbox()).result["items"] == []
 
 
-def test_full_rows_hold_the_words_without_history_and_say_where_to_go_on() -> None:
+def test_full_rows_have_the_text_without_history_and_a_continuation() -> None:
     box = Mailbox.of(message("m1", "New words. " * 200 + "\n\nOn 1 Nov 2026, Al <al@x.test> wrote:\n> old"))
     row = find(box, detail="full").result["items"][0]
     assert row["body"].startswith("New words.") and "old" not in row["body"]
@@ -177,12 +177,12 @@ def test_full_rows_hold_the_words_without_history_and_say_where_to_go_on() -> No
     assert row["quoted_cut"] > 0
 
 
-def test_a_body_that_gmail_keeps_apart_is_said_to_be_left_out() -> None:
+def test_body_stored_separately_by_gmail_is_marked_as_omitted() -> None:
     row = find(Mailbox.of(message("m1", leaf("text/plain", attachment="A1"))), detail="full").result["items"][0]
     assert row["body_omitted"] is True
 
 
-def test_threads_are_rows_of_conversations() -> None:
+def test_threads_are_listed_as_conversation_rows() -> None:
     box = Mailbox.of(
         message("m1", thread="t1", subject="Plan"),
         message("m2", thread="t1", subject="Re: Plan", sender="Carol <c@x.test>", labels=["UNREAD"], at=NOW + 60),
@@ -216,17 +216,17 @@ def pages(box: Mailbox, **arguments: Any) -> list[list[str]]:
     raise AssertionError("paging does not end")
 
 
-def test_paging_shows_everything_once_and_in_order() -> None:
+def test_paging_shows_everything_once_in_order() -> None:
     box = Mailbox.of(*(message(f"m{n}") for n in range(47)))
     assert pages(box, limit=20) == [[f"m{n}" for n in range(start, min(start + 20, 47))] for start in (0, 20, 40)]
 
 
-def test_short_pages_of_gmail_are_no_end() -> None:
+def test_short_gmail_page_is_not_the_end() -> None:
     box = Mailbox.of(*(message(f"m{n}") for n in range(23)), page=10)
     assert [len(page) for page in pages(box, limit=20)] == [10, 10, 3]
 
 
-def test_a_result_that_would_be_too_large_is_cut_between_rows_and_goes_on_there() -> None:
+def test_too_large_result_is_cut_between_rows_and_continues() -> None:
     box = Mailbox.of(*(message(f"m{n}", "Long words. " * 100) for n in range(30)))
     first = find(box, detail="full", limit=30)
     assert first.result["truncated"] is True
@@ -235,7 +235,7 @@ def test_a_result_that_would_be_too_large_is_cut_between_rows_and_goes_on_there(
     assert [one for page in pages(box, detail="full", limit=30) for one in page] == [f"m{n}" for n in range(30)]
 
 
-def test_an_email_that_went_away_meanwhile_is_left_out() -> None:
+def test_email_deleted_meanwhile_is_left_out() -> None:
     box = Mailbox.of(*(message(f"m{n}") for n in range(12)))
 
     def answer(request: Any) -> Any:
@@ -247,7 +247,7 @@ def test_an_email_that_went_away_meanwhile_is_left_out() -> None:
     assert [row["id"] for row in result["items"]] == [f"m{n}" for n in range(12) if n != 3]
 
 
-def test_a_rate_limit_is_passed_on() -> None:
+def test_rate_limit_is_raised() -> None:
     box = Mailbox.of(message("m1"))
     box.fail("GET", "/users/me/messages/{id}", RateLimited("wait", retry_after=3))
     with pytest.raises(RateLimited):
@@ -269,14 +269,14 @@ def test_relative_times_mean_the_same_on_every_page() -> None:
         *({"group": "thread"}, {"spam_trash": True}, {"skip_automated": True}),
     ],
 )
-def test_a_cursor_does_not_fit_other_filters(other: dict[str, Any]) -> None:
+def test_cursor_does_not_fit_other_filters(other: dict[str, Any]) -> None:
     box = Mailbox.of(*(message(f"m{n}") for n in range(5)))
     cursor = find(box, limit=2).result["next"]
     with pytest.raises(InvalidInput, match="cursor"):
         find(box, cursor=cursor, **other)
 
 
-def test_a_cursor_does_not_fit_another_account_or_tool() -> None:
+def test_cursor_does_not_fit_another_account_or_tool() -> None:
     box = Mailbox.of(*(message(f"m{n}") for n in range(5)))
     cursor = find(box, limit=2).result["next"]
     with pytest.raises(InvalidInput, match="cursor"):
@@ -285,14 +285,14 @@ def test_a_cursor_does_not_fit_another_account_or_tool() -> None:
         GMAIL.run("list_drafts", {"cursor": cursor}, box)
 
 
-def test_a_cursor_is_refused_before_anything_is_asked() -> None:
+def test_invalid_cursor_is_refused_before_any_request() -> None:
     box = Mailbox()
     with pytest.raises(InvalidInput, match="cursor"):
         find(box, cursor="m1")
     assert box.asked == []
 
 
-def test_other_names_of_limit_and_cursor_are_understood_but_not_shown() -> None:
+def test_hidden_names_of_limit_and_cursor_are_accepted() -> None:
     box = Mailbox.of(*(message(f"m{n}") for n in range(5)))
     first = find(box, max_results=2).result
     assert len(first["items"]) == 2

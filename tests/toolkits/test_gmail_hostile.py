@@ -90,7 +90,7 @@ def hostile_mails(seed: int, count: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_hundred_hostile_mails_are_read_cleaned_and_marked(seed: int) -> None:
+def test_hundred_hostile_mails_are_cleaned_and_marked(seed: int) -> None:
     mails = hostile_mails(seed, 25)
     box = Mailbox.of(*mails, attachments={"A1": INJECTION.encode()})
     calls: list[tuple[str, dict[str, Any]]] = [("search_emails", {"detail": d}) for d in ("summary", "full")]
@@ -111,7 +111,7 @@ def test_a_hundred_hostile_mails_are_read_cleaned_and_marked(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_hostile_mails_can_be_answered_and_forwarded_without_side_effects(seed: int) -> None:
+def test_hostile_mails_are_answered_and_forwarded_without_side_effects(seed: int) -> None:
     for mail in hostile_mails(seed, 25):
         box = Mailbox.of(mail, attachments={"A1": b"x"})
         for tool, arguments in (("reply_email", {"body": "b"}), ("forward_email", {"to": ["bob@example.test"]})):
@@ -124,7 +124,7 @@ def test_hostile_mails_can_be_answered_and_forwarded_without_side_effects(seed: 
             assert {name for name in sent.keys() if not name.startswith("Content-")} <= allowed
 
 
-def test_words_of_a_mail_never_become_fields_of_a_result() -> None:
+def test_mail_text_never_becomes_result_fields() -> None:
     box = Mailbox.of(
         message("m1", INJECTION, subject=INJECTION, snippet=INJECTION, sender=f'"{INJECTION}" <eve@decoy.test>')
     )
@@ -133,13 +133,13 @@ def test_words_of_a_mail_never_become_fields_of_a_result() -> None:
     assert found["from"].endswith("<eve@decoy.test>")
 
 
-def test_a_name_that_is_somebody_elses_address_is_shown_with_the_real_one() -> None:
+def test_display_name_that_is_an_address_is_shown_with_the_real_one() -> None:
     box = Mailbox.of(message("m1", sender='"boss@example.test" <eve@decoy.test>'))
     assert READER.run("search_emails", {}, box).result["items"][0]["from"] == "boss@example.test <eve@decoy.test>"
 
 
 @pytest.mark.sweep
-def test_an_email_of_ten_megabytes_takes_no_time() -> None:
+def test_ten_megabyte_email_is_read_quickly() -> None:
     html = "<table><tr><td style='color:#fff'>x</td></tr></table>" * 200_000
     box = Mailbox.of(message("m1", leaf("text/html", html)), message("m2", "word " * 2_000_000))
     began = time.process_time()
@@ -148,7 +148,7 @@ def test_an_email_of_ten_megabytes_takes_no_time() -> None:
     assert time.process_time() - began < 20
 
 
-def test_a_file_like_base64_is_only_a_body() -> None:
+def test_attachment_like_base64_in_a_body_stays_text() -> None:
     data = b"PK\x03\x04" + bytes(range(256)) * 100
     box = Mailbox.of(message("m1", leaf("text/plain", data)))
     found = READER.run("get_email", {"message_id": "m1"}, box).result
@@ -170,7 +170,7 @@ def test_any_mail_can_be_shown_as_json(sender: str, subject: str, text: str) -> 
         assert not FORBIDDEN & set("".join(strings(result)))
 
 
-def test_a_mail_cannot_choose_what_is_tidied() -> None:
+def test_mail_content_cannot_choose_what_is_updated() -> None:
     box = Mailbox.of(message("m1", subject="in:inbox OR from:*"), message("m2"))
     done = Driver(TOOLKIT, frozenset({MODIFY})).run("update_emails", {"action": "archive", "message_ids": ["m1"]}, box)
     assert done.result["changed"] == 1 and "INBOX" in box.messages["m2"]["labelIds"]

@@ -34,7 +34,7 @@ def manage(mailbox: Mailbox, **arguments: Any) -> Done:
     return KEEPER.run("manage_label", arguments, mailbox)
 
 
-def test_labels_are_listed_the_users_own_first() -> None:
+def test_labels_are_listed_with_the_users_own_first() -> None:
     done = KEEPER.run("list_labels", {}, box())
     assert done.result == {
         "items": [
@@ -55,19 +55,19 @@ def test_labels_are_counted_on_request() -> None:
     assert done.at_once == [3]
 
 
-def test_very_many_labels_keep_to_the_budget_and_say_so() -> None:
+def test_very_many_labels_keep_to_the_budget() -> None:
     mailbox = Mailbox(labels=[own(f"A rather long name of a label {n}") for n in range(500)])
     for counts in (False, True):
         result = KEEPER.run("list_labels", {"counts": counts}, mailbox).result
         assert tokens(result) <= 4000 and result["truncated"] is True and result["total"] == 500
 
 
-def test_listing_is_satisfied_by_labels_or_by_reading() -> None:
+def test_listing_labels_accepts_label_or_read_scope() -> None:
     (need,) = TOOLKIT.tools["gmail_list_labels"].needs_of({"counts": False})
     assert need.ask == LABELS and need.is_met_by(frozenset({READONLY}))
 
 
-def test_a_label_is_made_once(mailbox: Mailbox) -> None:
+def test_label_is_created_once(mailbox: Mailbox) -> None:
     done = manage(mailbox, action="create", name="New")
     assert (done.result["id"], done.result["name"]) == ("Label_1", "New")
     assert done.result["undo"] == {"tool": "gmail_manage_label", "args": {"action": "delete", "name": "New"}}
@@ -77,7 +77,7 @@ def test_a_label_is_made_once(mailbox: Mailbox) -> None:
 
 
 @pytest.mark.parametrize("error", [Conflict("exists", reason="exists"), InvalidInput("400")])
-def test_a_label_that_somebody_else_made_meanwhile_is_returned(error: Exception, mailbox: Mailbox) -> None:
+def test_label_created_by_others_meanwhile_is_returned(error: Exception, mailbox: Mailbox) -> None:
     hidden = own("New", "Label_8")
 
     def answer(request: Any) -> Any:
@@ -89,7 +89,7 @@ def test_a_label_that_somebody_else_made_meanwhile_is_returned(error: Exception,
     assert KEEPER.run("manage_label", {"action": "create", "name": "New"}, answer).result["id"] == "Label_8"
 
 
-def test_a_refusal_that_is_no_conflict_is_passed_on() -> None:
+def test_refusal_other_than_conflict_is_raised() -> None:
     for error in (InvalidInput("invalid name"), RateLimited("wait")):
         mailbox = box()
         mailbox.fail("POST", "/users/me/labels", error)
@@ -97,7 +97,7 @@ def test_a_refusal_that_is_no_conflict_is_passed_on() -> None:
             manage(mailbox, action="create", name="New")
 
 
-def test_a_label_is_renamed_and_back(mailbox: Mailbox) -> None:
+def test_label_is_renamed_and_back(mailbox: Mailbox) -> None:
     done = manage(mailbox, action="rename", name="work", new_name="Job")
     assert (done.result["id"], done.result["name"]) == ("Label_Work", "Job")
     assert manage(mailbox, action="rename", name="work", new_name="Job").result["id"] == "Label_Work"
@@ -105,13 +105,13 @@ def test_a_label_is_renamed_and_back(mailbox: Mailbox) -> None:
     assert [one["name"] for one in mailbox.labels] == ["INBOX", "Work", "Play/Chess"]
 
 
-def test_a_name_may_change_its_case_but_not_become_another_labels(mailbox: Mailbox) -> None:
+def test_label_may_change_case_but_not_take_anothers_name(mailbox: Mailbox) -> None:
     assert manage(mailbox, action="rename", name="Work", new_name="WORK").result["name"] == "WORK"
     with pytest.raises(Conflict):
         manage(mailbox, action="rename", name="WORK", new_name="play/chess")
 
 
-def test_a_deleted_label_leaves_its_emails_and_says_how_many(mailbox: Mailbox) -> None:
+def test_deleted_label_keeps_its_emails_and_counts_them(mailbox: Mailbox) -> None:
     done = manage(mailbox, action="delete", name="Work")
     assert done.result == {
         "id": "Label_Work",
@@ -123,7 +123,7 @@ def test_a_deleted_label_leaves_its_emails_and_says_how_many(mailbox: Mailbox) -
     assert [one["name"] for one in mailbox.labels] == ["INBOX", "Play/Chess"]
 
 
-def test_a_deletion_that_was_cut_off_is_finished_by_its_note(mailbox: Mailbox) -> None:
+def test_interrupted_label_deletion_is_completed_by_its_note(mailbox: Mailbox) -> None:
     note = manage(mailbox, action="delete", name="Work").notes[0]
     again = KEEPER.run("manage_label", {"action": "delete", "name": "Work"}, mailbox, noted=note)
     assert again.result["affected"] == 2 and "already" in again.result["summary"]
@@ -137,21 +137,21 @@ def test_a_deletion_that_was_cut_off_is_finished_by_its_note(mailbox: Mailbox) -
         ({"action": "delete", "name": "x", "new_name": "y"}, "new_name"),
     ],
 )
-def test_a_new_name_is_for_renaming_only(arguments: dict[str, Any], why: str, mailbox: Mailbox) -> None:
+def test_new_name_is_for_renaming_only(arguments: dict[str, Any], why: str, mailbox: Mailbox) -> None:
     with pytest.raises(InvalidInput, match=why):
         manage(mailbox, **arguments)
     assert mailbox.asked == []
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 226, "a//b", "/a", "a/", "a/ /b"])
-def test_a_name_that_gmail_would_not_take_is_refused(name: str, mailbox: Mailbox) -> None:
+def test_name_gmail_refuses_is_refused_first(name: str, mailbox: Mailbox) -> None:
     with pytest.raises(InvalidInput, match="name"):
         manage(mailbox, action="create", name=name)
     assert all(one.method == "GET" for one in mailbox.asked)
 
 
 @pytest.mark.parametrize("action", ["rename", "delete"])
-def test_gmails_own_labels_and_unknown_ones_cannot_be_changed(action: str) -> None:
+def test_system_and_unknown_labels_cannot_be_changed(action: str) -> None:
     more = {"new_name": "x"} if action == "rename" else {}
     with pytest.raises(InvalidInput, match="system label of Gmail"):
         manage(box(), action=action, name="INBOX", **more)
@@ -160,18 +160,18 @@ def test_gmails_own_labels_and_unknown_ones_cannot_be_changed(action: str) -> No
     assert "Work" in refused.value.hint
 
 
-def test_the_effect_follows_the_action() -> None:
+def test_effect_depends_on_the_action() -> None:
     effects = {action: TOOL.effect_of({"action": action}) for action in ("create", "rename", "delete")}
     assert effects == {"create": Effect.WRITES, "rename": Effect.WRITES, "delete": Effect.DESTRUCTIVE}
     assert TOOL.gravest is Effect.DESTRUCTIVE
 
 
-def test_managing_labels_needs_labels_only() -> None:
+def test_managing_labels_needs_the_labels_scope_only() -> None:
     for action in ("create", "rename", "delete"):
         assert all(need.is_met_by(frozenset({LABELS})) for need in TOOL.needs_of({"action": action}))
 
 
-def test_a_label_that_is_gone_while_it_is_counted_is_not_found(mailbox: Mailbox) -> None:
+def test_label_deleted_during_counting_is_not_found(mailbox: Mailbox) -> None:
     mailbox.fail("GET", "/users/me/labels/{id}", NotFound("gone"))
     with pytest.raises(NotFound):
         manage(mailbox, action="delete", name="Work")

@@ -48,7 +48,7 @@ def mail_of(desk: Desk, subject: str, person: str = ALICE) -> Any:
 # ----------------------------------------------------------------- attachments in
 
 
-def test_an_attachment_is_kept_under_a_handle_and_read_as_far_as_it_is_text(desk: Desk) -> None:
+def test_attachment_is_stored_under_a_handle_and_its_text_read(desk: Desk) -> None:
     id = mail_of(desk, "Invoice 1042").id
     table = desk.run("get_attachment", {"message_id": id, "part": "items.csv"})
     kept = desk.files[table["handle"]]
@@ -59,7 +59,7 @@ def test_an_attachment_is_kept_under_a_handle_and_read_as_far_as_it_is_text(desk
     assert "%PDF" not in json.dumps(paper)
 
 
-def test_the_part_that_was_listed_is_the_part_that_is_fetched(desk: Desk) -> None:
+def test_listed_part_is_the_part_fetched(desk: Desk) -> None:
     id = mail_of(desk, "Invoice 1042").id
     for one in desk.run("get_email", {"message_id": id})["files"]:
         found = desk.run("get_attachment", {"message_id": id, "part": one["part"]})
@@ -81,7 +81,7 @@ def lay_in(desk: Desk, *files: tuple[str, str, bytes]) -> str:
     return str(desk.sandbox.mailbox(ALICE).add(mail).id)
 
 
-def test_a_long_text_is_read_in_pieces_and_kept_once(desk: Desk) -> None:
+def test_long_attachment_text_is_read_in_pieces_and_stored_once(desk: Desk) -> None:
     id = lay_in(desk, ("long.txt", "text/plain", WORDS))
     before, read, offset = len(desk.files), "", 0
     while True:
@@ -94,7 +94,7 @@ def test_a_long_text_is_read_in_pieces_and_kept_once(desk: Desk) -> None:
     assert read == WORDS.decode() and len(desk.files) == before + 1
 
 
-def test_two_files_of_one_name_are_told_apart_by_their_parts(desk: Desk) -> None:
+def test_files_of_one_name_are_selected_by_part(desk: Desk) -> None:
     id = lay_in(desk, ("a.txt", "text/plain", b"one"), ("a.txt", "text/plain", b"two"))
     with pytest.raises(InvalidInput, match="several") as several:
         desk.run("get_attachment", {"message_id": id, "part": "a.txt"})
@@ -102,7 +102,7 @@ def test_two_files_of_one_name_are_told_apart_by_their_parts(desk: Desk) -> None
     assert desk.run("get_attachment", {"message_id": id, "part": "2"})["text"].strip() == "two"
 
 
-def test_hostile_names_and_texts_stay_names_and_texts(desk: Desk) -> None:
+def test_hostile_names_and_texts_are_neutralized(desk: Desk) -> None:
     html = b"<p hidden>SECRET</p><script>x</script><p>Hello\xe2\x80\x8b</p>"
     id = lay_in(desk, ("../../\u202efdp.exe", "text/html", html), ("x" * 300 + ".csv", "text/csv", b"a\x00b,\x1b[31m"))
     page = desk.run("get_attachment", {"message_id": id, "part": "1"})
@@ -111,7 +111,7 @@ def test_hostile_names_and_texts_stay_names_and_texts(desk: Desk) -> None:
     assert "\x00" not in table["text"] and "\x1b" not in table["text"] and len(table["name"]) <= 124
 
 
-def test_a_giant_is_told_of_and_not_fetched(desk: Desk) -> None:
+def test_huge_attachment_is_reported_and_not_fetched(desk: Desk) -> None:
     def grow(request: Request) -> None:
         assert "attachments" not in request.path
 
@@ -140,7 +140,7 @@ def files_in(raw: bytes) -> list[tuple[str | None, bytes]]:
 
 
 @pytest.mark.parametrize("scopes", [(SEND,), (COMPOSE,), (MODIFY,)])
-def test_files_go_along_by_their_handles(scopes: tuple[str, ...]) -> None:
+def test_files_are_attached_by_their_handles(scopes: tuple[str, ...]) -> None:
     desk = new_desk(*scopes)
     handles = ["file_aaaaaaaaaa", "file_bbbbbbbbbb", "file_aaaaaaaaaa"]
     desk.run("send_email", {"to": [BOB], "subject": "Files", "body": "here", "attachments": handles})
@@ -152,7 +152,7 @@ def test_files_go_along_by_their_handles(scopes: tuple[str, ...]) -> None:
     assert files_in(mail_of(desk, "Files", BOB).raw)[0] == pdf
 
 
-def test_a_strangers_handle_is_unknown_and_nothing_leaves(desk: Desk) -> None:
+def test_handle_of_another_user_is_unknown_and_nothing_is_sent(desk: Desk) -> None:
     for tool, arguments in (
         ("send_email", {"to": [BOB], "subject": "s", "body": "b"}),
         ("reply_email", {"message_id": mail_of(desk, "Design review").id, "body": "b"}),
@@ -163,7 +163,7 @@ def test_a_strangers_handle_is_unknown_and_nothing_leaves(desk: Desk) -> None:
     assert not desk.sandbox.sent(ALICE) and not desk.sandbox.mailbox(ALICE).drafts()
 
 
-def test_replies_forwards_and_drafts_take_files_too(desk: Desk) -> None:
+def test_replies_forwards_and_drafts_accept_files(desk: Desk) -> None:
     review, invoice = mail_of(desk, "Design review").id, mail_of(desk, "Invoice 1042").id
     one = {"attachments": ["file_aaaaaaaaaa"]}
     desk.run("reply_email", {"message_id": review, "body": "b", **one})
@@ -178,14 +178,14 @@ def test_replies_forwards_and_drafts_take_files_too(desk: Desk) -> None:
     assert len(files_in(kept.raw)) == 2 and "second" in kept.text and "first" not in kept.text
 
 
-def test_a_draft_of_words_alone_takes_a_file(desk: Desk) -> None:
+def test_plain_draft_accepts_a_file(desk: Desk) -> None:
     draft = desk.run("save_draft", {"to": [BOB], "subject": "D", "body": "# Words"})
     desk.run("save_draft", {"draft_id": draft["draft_id"], "attachments": ["file_aaaaaaaaaa"]})
     (kept,) = desk.sandbox.mailbox(ALICE).drafts()
     assert files_in(kept.raw) == [("report.pdf", b"%PDF-1.4 report")] and "Words" in kept.text
 
 
-def test_more_than_25_mib_is_refused_before_anything_is_uploaded(desk: Desk) -> None:
+def test_more_than_25_mib_is_refused_before_upload(desk: Desk) -> None:
     half = File("half.bin", "application/octet-stream", b"x" * (MAX_BYTES // 2 + 1))
     desk.files |= {"file_cccccccccc": half, "file_dddddddddd": half}
     with pytest.raises(InvalidInput, match="too large"):
@@ -198,7 +198,7 @@ def test_more_than_25_mib_is_refused_before_anything_is_uploaded(desk: Desk) -> 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("scopes", sample([(SEND,), (MODIFY,)]))
-def test_a_large_mail_is_uploaded_and_arrives_whole(scopes: tuple[str, ...]) -> None:
+def test_large_mail_is_uploaded_and_arrives_complete(scopes: tuple[str, ...]) -> None:
     desk = new_desk(*scopes)
     content = bytes(range(256)) * 20_000
     desk.files["file_cccccccccc"] = File("big.bin", "application/octet-stream", content)
@@ -211,7 +211,7 @@ def test_a_large_mail_is_uploaded_and_arrives_whole(scopes: tuple[str, ...]) -> 
 
 
 @pytest.mark.sweep
-def test_a_large_reply_says_its_conversation_beside_the_mail(desk: Desk) -> None:
+def test_large_reply_names_its_conversation_beside_the_mail(desk: Desk) -> None:
     desk.files["file_cccccccccc"] = File("big.bin", "application/octet-stream", b"\r\n--x\0" * 500_000)
     review = mail_of(desk, "Design review")
     done = desk.run("reply_email", {"message_id": review.id, "body": "b", "attachments": ["file_cccccccccc"]})
@@ -227,7 +227,7 @@ def test_a_large_reply_says_its_conversation_beside_the_mail(desk: Desk) -> None
 
 @settings(max_examples=examples(30), deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["", "t1"]), st.booleans())
-def test_what_is_uploaded_is_what_was_written(content: bytes, thread: str, draft: bool) -> None:
+def test_uploaded_mail_equals_the_written_one(content: bytes, thread: str, draft: bool) -> None:
     whole = content + b"x" * MAX_IN_JSON
     request = Outgoing(whole + b"y", KEY, thread).request_to(
         "/users/me/drafts" if draft else "/users/me/messages/send", draft=draft
@@ -240,14 +240,14 @@ def test_what_is_uploaded_is_what_was_written(content: bytes, thread: str, draft
 
 
 @pytest.mark.sweep
-def test_a_lost_upload_is_looked_for_and_not_sent_again(desk: Desk) -> None:
+def test_lost_upload_is_searched_for_and_not_resent(desk: Desk) -> None:
     desk.files["file_cccccccccc"] = File("big.bin", "application/octet-stream", b"x" * 4_000_000)
     desk.lose = {"/users/me/drafts": 1, "/users/me/drafts/send": 1}
     desk.run("send_email", {"to": [BOB], "subject": "Big", "body": "b", "attachments": ["file_cccccccccc"]})
     assert len(desk.sandbox.sent(ALICE)) == 1
 
 
-def test_a_run_that_is_taken_up_needs_no_files_any_more(desk: Desk) -> None:
+def test_resumed_run_no_longer_needs_its_files(desk: Desk) -> None:
     arguments = {"to": [BOB], "subject": "Once", "body": "b", "attachments": ["file_aaaaaaaaaa"]}
     noted = desk.ran("send_email", arguments, stop=4).notes[0]
     desk.files.clear()
@@ -256,7 +256,7 @@ def test_a_run_that_is_taken_up_needs_no_files_any_more(desk: Desk) -> None:
     assert [name for name, _ in files_in(sent.raw)] == ["report.pdf"]
 
 
-def test_between_two_looks_at_a_sent_draft_a_moment_passes(desk: Desk) -> None:
+def test_second_check_of_a_sent_draft_is_delayed(desk: Desk) -> None:
     draft = desk.run("save_draft", {"to": [BOB], "subject": "D", "body": "b"})
     noted = {
         "draft": draft["draft_id"],
@@ -292,7 +292,7 @@ ONE_CLICK = {
 }
 
 
-def test_one_click_is_one_bare_post_and_nothing_else(desk: Desk) -> None:
+def test_one_click_unsubscribe_is_one_bare_post(desk: Desk) -> None:
     id = newsletter(desk, **ONE_CLICK)
     done = desk.run("unsubscribe", {"message_id": id, "trash": True})
     assert done["status"] == "requested" and (done["how"], done["host"]) == ("one_click", "list.test")
@@ -304,7 +304,7 @@ def test_one_click_is_one_bare_post_and_nothing_else(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("status", [302, 307, 404, 500])
-def test_a_redirect_or_a_refusal_is_no_yes_and_leaves_the_mail_where_it_is(desk: Desk, status: int) -> None:
+def test_redirect_or_refusal_of_unsubscribe_is_unknown_and_keeps_the_mail(desk: Desk, status: int) -> None:
     id = newsletter(desk, **ONE_CLICK)
 
     def refuse(request: PublicRequest) -> Answer:
@@ -334,7 +334,7 @@ def test_a_redirect_or_a_refusal_is_no_yes_and_leaves_the_mail_where_it_is(desk:
         ({"List_Unsubscribe": "<https://list.test/u>", "List_Unsubscribe_Post": "no"}, "link"),
     ],
 )
-def test_without_a_genuine_wish_for_one_click_nothing_is_posted(desk: Desk, change: dict[str, str], how: str) -> None:
+def test_unauthenticated_one_click_header_posts_nothing(desk: Desk, change: dict[str, str], how: str) -> None:
     id = newsletter(desk, **ONE_CLICK | change)
     done = desk.run("unsubscribe", {"message_id": id})
     assert done["how"] == how and not desk.public
@@ -342,7 +342,7 @@ def test_without_a_genuine_wish_for_one_click_nothing_is_posted(desk: Desk, chan
     assert ("url" in done) == (how == "link")
 
 
-def test_a_mail_to_a_list_says_what_the_list_wants_and_nothing_more() -> None:
+def test_unsubscribe_mail_says_only_what_the_list_wants() -> None:
     desk = new_desk(READONLY)
     fields = "subject=stop%0D%0ABcc:%20eve@x.test&body=please&cc=eve@x.test&bcc=eve@x.test&attach=/etc/passwd"
     wish = f"<mailto:leave@list.test?{fields}>"
@@ -360,14 +360,14 @@ def test_a_mail_to_a_list_says_what_the_list_wants_and_nothing_more() -> None:
     "wish",
     ["<mailto:>", "<mailto:a@x.test,b@x.test>", "<mailto:a@x.test%0D%0ABcc:b@x.test>", "<javascript:x>", "x", ""],
 )
-def test_a_wish_that_is_none_is_refused(desk: Desk, wish: str) -> None:
+def test_invalid_unsubscribe_header_is_refused(desk: Desk, wish: str) -> None:
     id = newsletter(desk, **({"List_Unsubscribe": wish} if wish else {}))
     with pytest.raises(InvalidInput):
         desk.run("unsubscribe", {"message_id": id})
     assert not desk.sandbox.sent(ALICE) and not desk.public
 
 
-def test_mail_in_spam_or_in_the_bin_is_never_answered(desk: Desk) -> None:
+def test_mail_in_spam_or_bin_is_never_unsubscribed(desk: Desk) -> None:
     id = newsletter(desk, **ONE_CLICK)
     for label in ("SPAM", "TRASH"):
         box = desk.sandbox._world.mailbox(ALICE)
@@ -380,7 +380,7 @@ def test_mail_in_spam_or_in_the_bin_is_never_answered(desk: Desk) -> None:
 # ----------------------------------------------------------------- changes
 
 
-def test_changes_count_from_the_first_look_and_come_once(desk: Desk) -> None:
+def test_changes_count_from_the_first_call_and_appear_once(desk: Desk) -> None:
     begun = desk.run("list_changes")
     assert begun["items"] == []
     id = lay_in(desk, ("a.txt", "text/plain", b"x"))
@@ -391,7 +391,7 @@ def test_changes_count_from_the_first_look_and_come_once(desk: Desk) -> None:
     assert desk.run("list_changes", {"since": found["next"]})["items"] == []
 
 
-def test_changes_come_in_pages_by_kind_and_label_and_leave_nothing_out(desk: Desk) -> None:
+def test_changes_are_paged_by_type_and_label_without_gaps(desk: Desk) -> None:
     start = desk.run("list_changes", {"kinds": ["added"]})["next"]
     ids = [lay_in(desk, (f"{n}.txt", "text/plain", b"x")) for n in range(7)]
     desk.run("update_emails", {"message_ids": ids[:2], "action": "star"})
@@ -410,7 +410,7 @@ def test_changes_come_in_pages_by_kind_and_label_and_leave_nothing_out(desk: Des
     assert row["id"] == ids[3]
 
 
-def test_a_deleted_mail_is_named_without_being_looked_for(desk: Desk) -> None:
+def test_deleted_mail_is_named_without_a_lookup(desk: Desk) -> None:
     start = desk.run("list_changes")["next"]
     draft = desk.run("save_draft", {"to": [BOB], "subject": "D", "body": "b"})
     desk.run("delete_draft", {"draft_id": draft["draft_id"]})
@@ -418,7 +418,7 @@ def test_a_deleted_mail_is_named_without_being_looked_for(desk: Desk) -> None:
     assert kinds == ["added", "deleted"]
 
 
-def test_a_point_that_is_forgotten_is_said_to_be_and_an_altered_one_is_refused(desk: Desk) -> None:
+def test_expired_change_cursor_is_reported_and_an_altered_one_refused(desk: Desk) -> None:
     from deputize.toolkits._shared.page import write_cursor
 
     old = write_cursor(("gmail_list_changes", "100000000000000000002", [], None), ["1", "", 0])
@@ -434,7 +434,7 @@ def test_a_point_that_is_forgotten_is_said_to_be_and_an_altered_one_is_refused(d
 # ----------------------------------------------------------------- settings
 
 
-def test_every_section_can_be_read_with_the_narrow_scopes() -> None:
+def test_every_settings_section_is_readable_with_narrow_scopes() -> None:
     for scopes in ((READONLY,), (SETTINGS,)):
         desk = new_desk(*scopes)
         assert desk.run("get_settings", {"section": "vacation"})["enabled"] is False
@@ -444,7 +444,7 @@ def test_every_section_can_be_read_with_the_narrow_scopes() -> None:
         assert main["primary"] is True and alias["email"] == "support@example.test"
 
 
-def test_an_absence_is_announced_and_taken_back(desk: Desk) -> None:
+def test_out_of_office_is_set_and_undone(desk: Desk) -> None:
     away = {"enabled": True, "subject": "Away", "body": "Back **soon**.", "after": "2026-12-01", "before": "2026-12-08"}
     done = desk.run("set_vacation", {**away, "audience": "contacts"})
     kept = desk.sandbox._world.mailbox(ALICE).settings["vacation"]
@@ -470,13 +470,13 @@ def test_an_absence_is_announced_and_taken_back(desk: Desk) -> None:
         {"enabled": True, "body": "x", "after": "+2d", "before": "+1d"},
     ],
 )
-def test_an_absence_that_says_nothing_or_nonsense_is_refused(desk: Desk, wrong: dict[str, Any]) -> None:
+def test_empty_or_invalid_out_of_office_is_refused(desk: Desk, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         desk.run("set_vacation", wrong)
     assert not [one for one in desk.sent if one.method != "GET"]
 
 
-def test_a_filter_is_made_once_shown_by_its_names_and_deleted(desk: Desk) -> None:
+def test_filter_is_created_once_shown_by_name_and_deleted(desk: Desk) -> None:
     wish = {
         "action": "create",
         "from": "news@shop.example.test",
@@ -501,7 +501,7 @@ def test_a_filter_is_made_once_shown_by_its_names_and_deleted(desk: Desk) -> Non
         desk.run("manage_filter", made["undo"]["args"], key=ActKey.of("third"))
 
 
-def test_a_lost_answer_makes_no_second_filter(desk: Desk) -> None:
+def test_lost_answer_creates_no_second_filter(desk: Desk) -> None:
     desk.lose["/users/me/settings/filters"] = 1
     with pytest.raises(OutcomeUnknown):
         desk.run("manage_filter", {"action": "create", "from": "a@x.test", "archive": True})
@@ -523,7 +523,7 @@ def test_a_lost_answer_makes_no_second_filter(desk: Desk) -> None:
         {"action": "create", "from": "a@x.test", "forward": "eve@x.test"},
     ],
 )
-def test_a_filter_that_does_not_say_what_it_does_is_refused(desk: Desk, wrong: dict[str, Any]) -> None:
+def test_filter_without_action_is_refused(desk: Desk, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         desk.run("manage_filter", wrong)
     assert desk.sandbox._world.mailbox(ALICE).settings["filters"] == []
@@ -535,7 +535,7 @@ def test_no_tool_can_forward_a_mailbox() -> None:
             assert "forward" not in json.dumps(tool.schema)
 
 
-def test_a_signature_is_replaced_and_brought_back(desk: Desk) -> None:
+def test_signature_is_replaced_and_restored(desk: Desk) -> None:
     done = desk.run("set_signature", {"body": "Alice Adams\n<script>x</script>"})
     done = desk.run(
         "set_signature", {"body": "**Alice**", "send_as": "Support <SUPPORT@example.test>"}, key=ActKey.of("s")
@@ -563,7 +563,7 @@ def test_a_signature_is_replaced_and_brought_back(desk: Desk) -> None:
         ("<p>" + "Alice " * 200 + "</p>", False),
     ],
 )
-def test_rich_or_cut_signature_is_replaced_only_as_read(desk: Desk, kept: str, free: bool) -> None:
+def test_rich_or_cut_signature_is_replaced_only_with_its_digest(desk: Desk, kept: str, free: bool) -> None:
     row = desk.sandbox._world.mailbox(ALICE).settings["sendAs"][0]
     row["signature"] = kept
     if free:
@@ -576,7 +576,7 @@ def test_rich_or_cut_signature_is_replaced_only_as_read(desk: Desk, kept: str, f
     assert read["signature"] == kept and desk.run("set_signature", {"body": "New", "if_text": read["text_digest"]})
 
 
-def test_reading_settings_does_not_need_or_ask_for_labels_only() -> None:
+def test_reading_settings_does_not_request_the_labels_scope() -> None:
     desk = new_desk(SETTINGS, LABELS)
     desk.run("manage_filter", {"action": "create", "from": "a@x.test", "add_labels": ["Travel"]})
     (row,) = desk.run("get_settings", {"section": "filters"})["items"]

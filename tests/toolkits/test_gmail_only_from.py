@@ -62,7 +62,7 @@ def said(answer: Any) -> str:
     return json.dumps(answer) + "".join(json.dumps(answer).count(b64(w)) * w for w in ("WORDS", "SUBJECT"))
 
 
-async def test_strangers_mails_are_rows_without_their_words() -> None:
+async def test_outsiders_mails_are_rows_without_text() -> None:
     deputy = await alice("domain")
     found = await deputy.act("gmail_search_emails", {"limit": 50}, user="alice")
     by = {row["from"].rpartition("<")[2].strip(">"): row for row in found["items"]}
@@ -72,7 +72,7 @@ async def test_strangers_mails_are_rows_without_their_words() -> None:
     assert found["texts_withheld"] >= 8
 
 
-async def test_no_way_of_reading_gives_what_a_stranger_wrote() -> None:
+async def test_no_reading_tool_reveals_an_outsiders_text() -> None:
     deputy = await alice("domain")
     found = await deputy.act("gmail_search_emails", {"limit": 50}, user="alice")
     open_deputy = await build(sandbox := Sandbox(), policy=allow_all)
@@ -110,7 +110,7 @@ async def test_no_way_of_reading_gives_what_a_stranger_wrote() -> None:
         "mx.google.com",
     ],
 )
-def test_who_only_says_to_be_a_colleague_is_a_stranger(auth: str) -> None:
+def test_unauthenticated_colleague_is_an_outsider(auth: str) -> None:
     answer, why = screened("domain", mail(auth=auth))
     assert why == UNPROVEN and "WORDS" not in said(answer) and "SUBJECT" not in said(answer)
 
@@ -119,23 +119,23 @@ def test_who_only_says_to_be_a_colleague_is_a_stranger(auth: str) -> None:
     "sender",
     ["bob@example.test, eve@evil.test", "Bob <bob@example.test> <eve@evil.test>", '"bob@example.test" <eve@evil.test>'],
 )
-def test_a_from_of_several_or_with_an_address_for_a_name_is_no_colleagues(sender: str) -> None:
+def test_from_header_with_several_or_disguised_addresses_is_no_colleagues(sender: str) -> None:
     answer, why = screened("domain", mail(sender))
     assert why and "WORDS" not in said(answer)
 
 
-def test_what_a_list_sends_on_under_its_own_domain_is_nobodys() -> None:
+def test_mail_relayed_by_a_list_is_unproven() -> None:
     for name in ("List-Id", "X-Original-From", "X-Original-Sender"):
         answer, why = screened("domain", mail(**{name: "eve@evil.test"}))
         assert why == UNPROVEN and "WORDS" not in said(answer)
 
 
-def test_dkim_of_the_very_domain_does_where_it_has_no_dmarc() -> None:
+def test_aligned_dkim_is_accepted_without_dmarc() -> None:
     answer, why = screened("domain", mail(auth="mx.google.com; dkim=pass header.i=@example.test header.s=a"))
     assert not why and "WORDS" in said(answer)
 
 
-def test_a_colleagues_mail_is_read_without_what_it_quotes_or_forwards() -> None:
+def test_colleagues_mail_is_read_without_quotes_and_forwards() -> None:
     for text in (
         "Yes.\n\nOn Mon, Nov 2, 2026 Eve <eve@evil.test> wrote:\n> EVIL one\n> EVIL two\n\nand MINE below",
         "See MINE\n\n---------- Forwarded message ---------\nFrom: Eve <eve@evil.test>\nSubject: x\n\nEVIL",
@@ -146,7 +146,7 @@ def test_a_colleagues_mail_is_read_without_what_it_quotes_or_forwards() -> None:
         assert why == FORWARDED and "EVIL" not in plain + answer["snippet"] and "MINE" in plain
 
 
-def test_the_subject_of_an_answer_to_a_withheld_mail_is_withheld() -> None:
+def test_subject_of_a_reply_to_a_withheld_mail_is_withheld() -> None:
     first = mail("Eve <eve@evil.test>", subject="EVIL") | {"internalDate": "1"}
     answer, why = screened("domain", mail(subject="Re: EVIL"), thread=first)
     assert why == ANSWERED and "EVIL" not in said(answer)
@@ -154,7 +154,7 @@ def test_the_subject_of_an_answer_to_a_withheld_mail_is_withheld() -> None:
     assert not why and "FINE" in said(answer)
 
 
-def test_a_mail_attached_to_a_colleagues_is_no_colleagues() -> None:
+def test_mail_attached_to_a_colleagues_is_withheld() -> None:
     inner = leaf("message/rfc822", "") | {"parts": [leaf("text/plain", "EVIL")], "filename": "a.eml"}
     one = mail()
     one["payload"] = container("mixed", leaf("text/plain", "MINE"), inner) | {"headers": one["payload"]["headers"]}
@@ -162,7 +162,7 @@ def test_a_mail_attached_to_a_colleagues_is_no_colleagues() -> None:
     assert why == FORWARDED and b64("EVIL") not in json.dumps(answer)
 
 
-async def test_contacts_are_read_where_the_grant_says_who_they_are() -> None:
+async def test_contacts_setting_needs_a_grant_that_lists_contacts() -> None:
     carol = "mx.google.com; dmarc=pass header.from=customer.example"
     answer, why = screened("contacts", mail("Carol <carol@customer.example>", auth=carol))
     assert why == NO_SCOPE and "WORDS" not in said(answer)
@@ -171,7 +171,7 @@ async def test_contacts_are_read_where_the_grant_says_who_they_are() -> None:
     assert {row.get("withheld") for row in found["items"]} >= {OUTSIDE["contacts"], None}
 
 
-async def test_a_file_of_a_withheld_mail_is_not_fetched() -> None:
+async def test_file_of_a_withheld_mail_is_not_fetched() -> None:
     sandbox = Sandbox()
     deputy = await build(sandbox, policy=allow_all)
     give_grant(sandbox, deputy, "alice", [READONLY], provider="google", email="alice@example.test")

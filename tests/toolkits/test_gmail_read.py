@@ -27,7 +27,7 @@ def get(box: Mailbox, driver: Driver = READER, **arguments: Any) -> dict[str, An
 # ----------------------------------------------------------------- whoami
 
 
-def test_whoami_needs_no_request_unless_reading_is_granted_anyway() -> None:
+def test_whoami_needs_no_request_unless_reading_is_granted() -> None:
     done = Driver(TOOLKIT, frozenset({SEND, "openid"})).run("whoami", {}, Mailbox())
     assert done.result == {"email": "alice@example.test", "scopes": ["send"]}
     assert done.requests == []
@@ -35,12 +35,12 @@ def test_whoami_needs_no_request_unless_reading_is_granted_anyway() -> None:
 
 
 @pytest.mark.parametrize("scope", [READONLY, MODIFY, MAIL])
-def test_whoami_tells_the_size_where_it_may(scope: str) -> None:
+def test_whoami_shows_the_mailbox_size_if_allowed(scope: str) -> None:
     done = Driver(TOOLKIT, frozenset({scope})).run("whoami", {}, Mailbox.of(message()))
     assert (done.result["messages_total"], done.result["threads_total"]) == (1, 1)
 
 
-def test_whoami_survives_a_profile_that_is_not_there() -> None:
+def test_whoami_works_without_a_profile() -> None:
     box = Mailbox()
     box.fail("GET", "/users/me/profile", NotFound("no"))
     assert READER.run("whoami", {}, box).result["email"] == "alice@example.test"
@@ -49,7 +49,7 @@ def test_whoami_survives_a_profile_that_is_not_there() -> None:
 # ----------------------------------------------------------------- get_email
 
 
-def test_an_email_is_shown_with_everything_asked_for_by_id() -> None:
+def test_email_is_shown_with_all_parts_by_id() -> None:
     payload = container(
         "mixed",
         container("alternative", leaf("text/plain", "New.\n\n> old"), leaf("text/html", "<p>New.<p>&gt; old")),
@@ -85,7 +85,7 @@ def test_an_email_is_shown_with_everything_asked_for_by_id() -> None:
     }
 
 
-def test_empty_fields_of_a_detail_stay_and_what_google_did_not_check_is_not_called_failed() -> None:
+def test_empty_detail_fields_stay_and_unchecked_auth_is_absent() -> None:
     found = get(Mailbox.of(message("m1", to="", labels=[])), message_id="m1")
     assert (found["to"], found["cc"], found["labels"], found["files"]) == ([], [], [], [])
     assert "auth" not in found and "unsubscribe" not in found
@@ -109,7 +109,7 @@ def test_headers_are_shown_on_request_with_all_files_and_no_text() -> None:
     assert len(shorter["files"]) == 5 and shorter["more_files"] == 25
 
 
-def test_a_long_body_is_read_in_parts_that_add_up() -> None:
+def test_long_body_is_read_in_parts_that_add_up() -> None:
     text = " ".join(f"word{n}" for n in range(3000))
     box = Mailbox.of(message("m1", text))
     pieces, offset = [], 0
@@ -123,12 +123,12 @@ def test_a_long_body_is_read_in_parts_that_add_up() -> None:
     assert "".join(pieces) == text
 
 
-def test_a_text_that_gmail_keeps_apart_is_fetched() -> None:
+def test_text_stored_separately_by_gmail_is_fetched() -> None:
     box = Mailbox.of(message("m1", leaf("text/plain", attachment="A1")), attachments={"A1": "Gr\u00fc\u00dfe".encode()})
     assert get(box, message_id="m1")["body"] == "Gr\u00fc\u00dfe"
 
 
-def test_a_draft_is_read_with_the_right_to_write_drafts_alone() -> None:
+def test_draft_is_readable_with_the_compose_scope_alone() -> None:
     box = Mailbox(drafts={"r1": {"id": "r1", "message": message("m9", "Draft words.", labels=["DRAFT", "Label_1"])}})
     writer = Driver(TOOLKIT, frozenset({COMPOSE}))
     done = writer.run("get_email", {"draft_id": "r1"}, box)
@@ -138,7 +138,7 @@ def test_a_draft_is_read_with_the_right_to_write_drafts_alone() -> None:
     assert need.is_met_by(frozenset({COMPOSE}))
 
 
-def test_a_part_of_a_draft_that_may_not_be_fetched_is_said_to_be_left_out() -> None:
+def test_draft_part_that_may_not_be_fetched_is_marked_as_omitted() -> None:
     apart = message("m9", leaf("text/plain", attachment="A1"), labels=["DRAFT"])
     box = Mailbox(drafts={"r1": {"id": "r1", "message": apart}})
     found = Driver(TOOLKIT, frozenset({COMPOSE})).run("get_email", {"draft_id": "r1"}, box).result
@@ -146,21 +146,21 @@ def test_a_part_of_a_draft_that_may_not_be_fetched_is_said_to_be_left_out() -> N
 
 
 @pytest.mark.parametrize("arguments", [{}, {"message_id": "m1", "draft_id": "r1"}, {"message_id": ""}])
-def test_exactly_one_id_is_needed_before_anything_is_asked(arguments: dict[str, Any]) -> None:
+def test_exactly_one_id_is_required_before_any_request(arguments: dict[str, Any]) -> None:
     box = Mailbox()
     with pytest.raises(InvalidInput, match="exactly one"):
         get(box, **arguments)
     assert box.asked == []
 
 
-def test_an_id_never_becomes_part_of_a_path() -> None:
+def test_id_never_becomes_part_of_a_path() -> None:
     steps = READER.start("get_email", {"message_id": "../drafts/r1?x=y"})
     request = next(steps)
     assert request.path == "/users/me/messages/{id}"  # type: ignore[union-attr]
     assert request.at == {"id": "../drafts/r1?x=y"}  # type: ignore[union-attr]
 
 
-def test_the_address_in_a_link_is_escaped() -> None:
+def test_address_in_a_link_is_escaped() -> None:
     driver = Driver(TOOLKIT, frozenset({READONLY}), account=Account("s", "a+b&c#d@example.test"))
     url = get(Mailbox.of(message("m1", thread="t/1")), driver, message_id="m1")["url"]
     assert url == "https://mail.google.com/mail/?authuser=a%2Bb%26c%23d@example.test#all/t%2F1"
@@ -186,7 +186,7 @@ def read(box: Mailbox, **arguments: Any) -> dict[str, Any]:
     return result
 
 
-def test_a_conversation_is_shown_oldest_first_without_history() -> None:
+def test_conversation_is_shown_oldest_first_without_history() -> None:
     found = read(thread(3))
     assert [row["body"] for row in found["items"]] == ["Words. 0", "Words. 1", "Words. 2"]
     assert found["items"][1] == {
@@ -201,7 +201,7 @@ def test_a_conversation_is_shown_oldest_first_without_history() -> None:
     assert (found["next"], found["truncated"], found["time_zone"], found["untrusted"]) == (None, False, "UTC", True)
 
 
-def test_a_long_conversation_shows_its_newest_part_first_and_all_of_it_by_cursor() -> None:
+def test_long_conversation_shows_its_newest_part_first_and_all_by_cursor() -> None:
     box = thread(25)
     shown: list[str] = []
     cursor = None
@@ -214,7 +214,7 @@ def test_a_long_conversation_shows_its_newest_part_first_and_all_of_it_by_cursor
     assert shown == [f"m{n}" for n in range(25)]
 
 
-def test_each_email_of_a_conversation_is_read_once_and_none_beyond_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_email_of_a_conversation_is_fetched_once_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
     def reading(html: str, **how: bool) -> Page:
@@ -235,7 +235,7 @@ def test_each_email_of_a_conversation_is_read_once_and_none_beyond_the_budget(mo
     assert rest["items"][-1]["id"] == f"m{39 - len(found['items'])}"
 
 
-def test_a_conversation_of_long_emails_keeps_to_the_budget_and_loses_nothing() -> None:
+def test_conversation_of_long_emails_keeps_to_the_budget_without_loss() -> None:
     box = thread(30, "Long words. " * 300)
     found = read(box, limit=30)
     assert tokens(found) <= 4000 and found["truncated"] is True
@@ -244,18 +244,18 @@ def test_a_conversation_of_long_emails_keeps_to_the_budget_and_loses_nothing() -
     assert int(rest["items"][-1]["id"][1:]) + 1 == int(found["items"][0]["id"][1:])
 
 
-def test_a_message_id_leads_to_its_conversation() -> None:
+def test_message_id_leads_to_its_conversation() -> None:
     done = READER.run("get_thread", {"thread_id": "m1"}, thread(2))
     assert done.result["thread"] == "t1"
     assert [one.path.split("/")[3] for one in done.requests] == ["threads", "messages", "threads"]
 
 
-def test_an_unknown_conversation_is_not_found() -> None:
+def test_unknown_conversation_is_not_found() -> None:
     with pytest.raises(NotFound):
         read(Mailbox())
 
 
-def test_a_cursor_of_another_conversation_or_a_changed_one_is_refused() -> None:
+def test_cursor_of_another_conversation_or_altered_is_refused() -> None:
     box = thread(25)
     cursor = read(box)["next"]
     with pytest.raises(InvalidInput, match="cursor"):

@@ -60,7 +60,7 @@ def addresses(mail: EmailMessage, field: str) -> list[str]:
 # ----------------------------------------------------------------- what leaves
 
 
-def test_an_email_leaves_in_one_step_where_only_sending_is_granted() -> None:
+def test_email_is_sent_in_one_step_with_the_send_scope_only() -> None:
     box = Mailbox()
     done = send(box, cc=["Carol <carol@example.test>"], bcc=["dora@example.test"])
     assert done.result == {
@@ -86,7 +86,7 @@ def test_an_email_leaves_in_one_step_where_only_sending_is_granted() -> None:
 
 
 @pytest.mark.parametrize("scope", [COMPOSE, MODIFY, MAIL])
-def test_an_email_leaves_in_two_steps_where_drafts_are_granted(scope: str) -> None:
+def test_email_is_sent_in_two_steps_with_the_compose_scope(scope: str) -> None:
     box = Mailbox()
     done = send(box, Driver(TOOLKIT, frozenset({scope})))
     assert [one.path for one in done.requests] == ["/users/me/drafts", "/users/me/drafts/send"]
@@ -95,7 +95,7 @@ def test_an_email_leaves_in_two_steps_where_drafts_are_granted(scope: str) -> No
     assert len(box.sent) == 1 and box.drafts == {}
 
 
-def test_the_key_header_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_header_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliver, "KEY_HEADER", "")
     box = Mailbox()
     send(box)
@@ -120,14 +120,14 @@ def test_the_key_header_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None
         ({"to": {"bob@example.test": "Bob"}}, "to"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_by_name_before_anything_is_asked(wrong: dict[str, Any], named: str) -> None:
+def test_unsendable_email_is_refused_by_field_before_any_request(wrong: dict[str, Any], named: str) -> None:
     box = Mailbox()
     with pytest.raises(InvalidInput, match=named):
         send(box, **wrong)
     assert box.asked == []
 
 
-def test_a_subject_that_hides_a_header_in_an_encoded_word_is_sent_as_the_text_it_is() -> None:
+def test_subject_with_an_encoded_header_is_sent_as_text() -> None:
     box = Mailbox()
     hidden = "=?utf-8?q?hi=0D=0ABcc:_eve@decoy.test?="
     send(box, subject=hidden, to=[f'"{hidden}" <bob@example.test>'])
@@ -136,14 +136,14 @@ def test_a_subject_that_hides_a_header_in_an_encoded_word_is_sent_as_the_text_it
     assert addresses(box.sent[0], "To") == ["bob@example.test"]
 
 
-def test_other_names_of_the_body_are_understood() -> None:
+def test_other_names_of_the_body_are_accepted() -> None:
     box = Mailbox()
     arguments = {"to": ["bob@example.test"], "subject": "s", "message": "words", "content_type": "plain"}
     SENDER.run("send_email", arguments, box)
     assert text(box.sent[0]) == "words\n" and box.sent[0].get_content_type() == "text/plain"
 
 
-def test_an_alias_is_checked_where_reading_is_granted() -> None:
+def test_send_as_address_is_checked_if_reading_is_granted() -> None:
     alias = {"sendAsEmail": "Team@example.test", "displayName": "The Team", "verificationStatus": "accepted"}
     pending = {"sendAsEmail": "new@example.test", "verificationStatus": "pending"}
     box = Mailbox(aliases=[alias, pending])
@@ -155,7 +155,7 @@ def test_an_alias_is_checked_where_reading_is_granted() -> None:
     assert len(box.sent) == 1
 
 
-def test_an_alias_is_left_to_gmail_where_it_cannot_be_checked() -> None:
+def test_send_as_address_is_left_to_gmail_if_it_cannot_be_checked() -> None:
     box = Mailbox()
     done = send(box, send_as="team@example.test")
     assert [one.path for one in done.requests] == ["/users/me/messages/send"]
@@ -169,7 +169,7 @@ def reply(box: Mailbox, driver: Driver = READER, **more: Any) -> Done:
     return driver.run("reply_email", {"message_id": "m1", "body": "Yes.", **more}, box)
 
 
-def test_a_reply_joins_its_conversation() -> None:
+def test_reply_joins_its_conversation() -> None:
     box = Mailbox.of(ORIGINAL)
     done = reply(box)
     (mail,) = box.sent
@@ -188,21 +188,21 @@ def test_a_reply_joins_its_conversation() -> None:
     assert "Question" not in json.dumps(done.result)
 
 
-def test_a_reply_without_quote_says_only_what_was_written() -> None:
+def test_reply_without_quote_has_only_its_own_text() -> None:
     box = Mailbox.of(ORIGINAL)
     reply(box, quote=False)
     assert text(box.sent[0]) == "Yes.\n"
 
 
 @pytest.mark.parametrize("tool", ["send_email", "reply_email"])
-def test_markup_of_a_letter_is_shown_if_the_call_brought_html(tool: str) -> None:
+def test_letter_markup_is_previewed_if_the_call_gave_html(tool: str) -> None:
     to = LETTER if tool == "send_email" else {"message_id": "m1"}
     for body_format, body in (("html", '<p>Yes<i style="display:none">unseen</i></p>'), ("auto", "**Yes**")):
         done = READER.run(tool, to | {"body": body, "body_format": body_format}, Mailbox.of(ORIGINAL))
         assert ("unseen" in str(done.shown[0].fields.get("html"))) == (body_format == "html")
 
 
-def test_a_reply_to_all_reaches_everybody_but_the_user_under_any_address() -> None:
+def test_reply_all_reaches_everybody_except_the_users_addresses() -> None:
     box = Mailbox.of(ORIGINAL, aliases=[{"sendAsEmail": "dora@example.test", "isPrimary": True}])
     reply(box, all=True, cc=["erin@example.test", "bob@example.test"], bcc=["carol@example.test"])
     (mail,) = box.sent
@@ -223,7 +223,7 @@ def test_a_reply_to_all_reaches_everybody_but_the_user_under_any_address() -> No
         ({"sender": "bob@example.test\r\nBcc: eve@decoy.test <bob@example.test>"}, ["bob@example.test"]),
     ],
 )
-def test_a_reply_goes_to_whom_the_original_says(changes: dict[str, Any], to: list[str]) -> None:
+def test_reply_goes_to_the_originals_reply_address(changes: dict[str, Any], to: list[str]) -> None:
     box = Mailbox.of(message("m1", **changes))
     reply(box)
     assert addresses(box.sent[0], "To") == to
@@ -238,7 +238,7 @@ def test_a_reply_goes_to_whom_the_original_says(changes: dict[str, Any], to: lis
         "a\r\nBcc: eve@decoy.test",
     ],
 )
-def test_a_hostile_subject_or_id_adds_nothing_to_the_reply(subject: str) -> None:
+def test_hostile_subject_or_id_adds_nothing_to_the_reply(subject: str) -> None:
     box = Mailbox.of(message("m1", subject=subject, headers={"Message-ID": "<a@b>\r\nBcc: eve@decoy.test"}))
     reply(box)
     (mail,) = box.sent
@@ -254,14 +254,14 @@ def test_a_hostile_subject_or_id_adds_nothing_to_the_reply(subject: str) -> None
         ({"labels": ["DRAFT"]}, "draft"),
     ],
 )
-def test_what_cannot_be_replied_to_is_refused(changes: dict[str, Any], why: str) -> None:
+def test_unanswerable_mail_is_refused(changes: dict[str, Any], why: str) -> None:
     box = Mailbox.of(message("m1", **changes))
     with pytest.raises(InvalidInput, match=why):
         reply(box)
     assert box.sent == []
 
 
-def test_a_reply_needs_reading_and_sending() -> None:
+def test_reply_needs_reading_and_sending() -> None:
     needs = TOOLKIT.tools["gmail_reply_email"].needs_of({})
     assert {need.ask for need in needs} == {READONLY, SEND}
     assert all(need.is_met_by(frozenset({MODIFY})) for need in needs)
@@ -283,7 +283,7 @@ def forward(box: Mailbox, driver: Driver = READER, **more: Any) -> Done:
     return driver.run("forward_email", {"message_id": "m1", "to": ["dora@example.test"], **more}, box)
 
 
-def test_a_forwarded_email_carries_its_text_and_its_files() -> None:
+def test_forwarded_email_carries_text_and_files() -> None:
     box = Mailbox.of(message("m1", FILES, subject="Plan"), attachments={"A1": b"\x00zip\xff"})
     done = forward(box, body="FYI")
     (mail,) = box.sent
@@ -300,14 +300,14 @@ def test_a_forwarded_email_carries_its_text_and_its_files() -> None:
     assert done.result["files"] == ["\u00dc.pdf", "a.zip", "t.csv"]
 
 
-def test_a_forwarded_email_can_leave_its_files_behind() -> None:
+def test_forwarded_email_can_leave_its_files_out() -> None:
     box = Mailbox.of(message("m1", FILES))
     done = forward(box, attachments=False)
     assert list(box.sent[0].iter_attachments()) == []
     assert "files" not in done.result
 
 
-def test_files_that_are_too_large_are_refused_before_they_are_fetched() -> None:
+def test_too_large_forwarded_files_are_refused_before_fetching() -> None:
     big = leaf("application/zip", filename="big.zip", attachment="A1")
     big["body"]["size"] = 30_000_000
     box = Mailbox.of(message("m1", container("mixed", leaf("text/plain", "x"), big)))
@@ -317,7 +317,7 @@ def test_files_that_are_too_large_are_refused_before_they_are_fetched() -> None:
     assert [one.path for one in box.asked] == ["/users/me/messages/{id}"]
 
 
-def test_files_of_a_forward_are_counted_together_before_it_is_shown() -> None:
+def test_forwarded_files_are_counted_together_before_the_preview() -> None:
     half = leaf("application/zip", filename="half.zip", attachment="A1")
     half["body"]["size"] = 15_000_000
     box = Mailbox.of(message("m1", container("mixed", leaf("text/plain", "x"), half)))
@@ -330,14 +330,14 @@ def test_files_of_a_forward_are_counted_together_before_it_is_shown() -> None:
     assert done.shown == [] and [one.path for one in box.asked] == ["/users/me/messages/{id}"]
 
 
-def test_a_file_that_cannot_be_fetched_stops_the_forwarding() -> None:
+def test_unfetchable_file_stops_the_forward() -> None:
     box = Mailbox.of(message("m1", FILES))
     with pytest.raises(NotFound):
         forward(box)
     assert box.sent == []
 
 
-def test_hidden_words_of_the_original_are_not_passed_on() -> None:
+def test_hidden_text_of_the_original_is_not_forwarded() -> None:
     box = Mailbox.of(message("m1", leaf("text/html", "<p>Seen</p><p hidden>SECRET</p>")))
     forward(box)
     assert "Seen" in text(box.sent[0]) and "SECRET" not in box.sent[0].as_string()
@@ -346,7 +346,7 @@ def test_hidden_words_of_the_original_are_not_passed_on() -> None:
 # ----------------------------------------------------------------- at most once
 
 
-def test_a_lost_answer_of_the_one_step_is_unknown_where_nothing_may_be_read() -> None:
+def test_lost_one_step_answer_without_read_scope_is_unknown() -> None:
     box = Mailbox()
     box.lose("POST", "/users/me/messages/send")
     with pytest.raises(OutcomeUnknown):
@@ -355,7 +355,7 @@ def test_a_lost_answer_of_the_one_step_is_unknown_where_nothing_may_be_read() ->
     assert [one.path for one in box.asked] == ["/users/me/messages/send"]
 
 
-def test_a_lost_answer_of_the_one_step_is_found_again_by_its_mark() -> None:
+def test_lost_one_step_answer_is_found_by_its_mark() -> None:
     box = Mailbox.of(message("old", labels=["SENT"]))
     box.lose("POST", "/users/me/messages/send")
     done = send(box, READER)
@@ -366,14 +366,14 @@ def test_a_lost_answer_of_the_one_step_is_found_again_by_its_mark() -> None:
 
 @pytest.mark.parametrize("lost", [OutcomeUnknown("lost"), ProviderUnavailable("reset", sent=True)], ids=repr)
 @pytest.mark.parametrize("driver", [READER, SENDER])
-def test_mail_that_is_not_found_may_still_have_been_sent(lost: DeputizeError, driver: Driver) -> None:
+def test_mail_not_found_after_a_lost_answer_is_unknown(lost: DeputizeError, driver: Driver) -> None:
     box = Mailbox()
     box.fail("POST", "/users/me/messages/send", lost)
     with pytest.raises(OutcomeUnknown):
         send(box, driver)
 
 
-def test_a_search_that_fails_leaves_the_outcome_unknown() -> None:
+def test_failed_search_leaves_the_outcome_unknown() -> None:
     box = Mailbox()
     box.lose("POST", "/users/me/messages/send")
     box.fail("GET", "/users/me/messages", RateLimited("later"))
@@ -381,7 +381,7 @@ def test_a_search_that_fails_leaves_the_outcome_unknown() -> None:
         send(box, READER)
 
 
-def test_a_lost_answer_of_the_second_step_counts_as_sent_once_the_draft_is_gone() -> None:
+def test_lost_second_step_counts_as_sent_if_the_draft_is_gone() -> None:
     box = Mailbox()
     box.lose("POST", "/users/me/drafts/send")
     done = send(box, DRAFTER)
@@ -390,14 +390,14 @@ def test_a_lost_answer_of_the_second_step_counts_as_sent_once_the_draft_is_gone(
     assert "id" not in done.result
 
 
-def test_where_reading_is_granted_too_the_sent_mail_is_named() -> None:
+def test_sent_mail_is_named_if_reading_is_granted() -> None:
     box = Mailbox.of(message("before", thread="t-m1", labels=["SENT"], at=NOW - 86400))
     box.lose("POST", "/users/me/drafts/send")
     done = send(box, OWNER)
     assert done.result["id"] == "m3" and len(box.sent) == 1
 
 
-def test_a_second_step_that_was_not_done_is_done_again_after_looking_twice() -> None:
+def test_second_step_is_repeated_after_two_checks_found_it_undone() -> None:
     box = Mailbox()
     box.fail("POST", "/users/me/drafts/send", OutcomeUnknown("lost"))
     done = send(box, DRAFTER)
@@ -405,7 +405,7 @@ def test_a_second_step_that_was_not_done_is_done_again_after_looking_twice() -> 
     assert [one.path.rpartition("/")[2] for one in done.requests] == ["drafts", "send", "{id}", "{id}", "send"]
 
 
-def test_a_draft_that_shows_as_sent_is_not_sent_again() -> None:
+def test_draft_shown_as_sent_is_not_sent_again() -> None:
     box = Mailbox()
     box.fail("POST", "/users/me/drafts/send", OutcomeUnknown("lost"))
 
@@ -431,7 +431,7 @@ def test_two_lost_answers_are_unknown_if_the_draft_stays() -> None:
     "error", [ProviderUnavailable("down"), RateLimited("wait"), InvalidInput("no"), PolicyDenied("no")]
 )
 @pytest.mark.parametrize("driver", [SENDER, READER, DRAFTER])
-def test_a_refusal_is_no_doubt_and_is_passed_on(driver: Driver, error: DeputizeError) -> None:
+def test_refusal_is_certain_and_raised(driver: Driver, error: DeputizeError) -> None:
     box = Mailbox()
     for path in ("/users/me/messages/send", "/users/me/drafts/send"):
         box.fail("POST", path, error)
@@ -442,7 +442,7 @@ def test_a_refusal_is_no_doubt_and_is_passed_on(driver: Driver, error: DeputizeE
 
 
 @pytest.mark.parametrize("path", ["/users/me/drafts/{id}", "/users/me/threads/{id}"])
-def test_a_look_that_fails_does_not_lead_to_a_second_mail(path: str) -> None:
+def test_failed_check_does_not_cause_a_second_mail(path: str) -> None:
     box = Mailbox()
     box.lose("POST", "/users/me/drafts/send")
     box.fail("GET", path, RateLimited("wait"))
@@ -453,14 +453,14 @@ def test_a_look_that_fails_does_not_lead_to_a_second_mail(path: str) -> None:
     assert len(box.sent) == 1
 
 
-def test_a_draft_whose_making_is_unsure_is_found_by_its_mark_and_sent() -> None:
+def test_draft_with_a_lost_answer_is_found_by_its_mark_and_sent() -> None:
     box = Mailbox()
     box.lose("POST", "/users/me/drafts")
     send(box, DRAFTER)
     assert len(box.sent) == 1 and box.drafts == {}
 
 
-def test_a_draft_that_cannot_be_made_means_that_nothing_was_sent() -> None:
+def test_failed_draft_means_nothing_was_sent() -> None:
     box = Mailbox()
     box.fail("POST", "/users/me/drafts", OutcomeUnknown("lost"), times=2)
     with pytest.raises(ProviderUnavailable, match="nothing was sent"):
@@ -530,7 +530,7 @@ def notes_until_death(name: str, box: Mailbox, requests: int) -> list[Mapping[st
 
 @pytest.mark.parametrize("name", ACTS)
 @pytest.mark.parametrize("requests", range(1, 6))
-def test_killed_after_any_request_and_run_again_the_mail_leaves_at_most_once(name: str, requests: int) -> None:
+def test_mail_killed_after_any_request_and_rerun_is_sent_at_most_once(name: str, requests: int) -> None:
     box = box_with_draft()
     noted = notes_until_death(name, box, requests)
     if noted is None:
@@ -544,26 +544,26 @@ def test_killed_after_any_request_and_run_again_the_mail_leaves_at_most_once(nam
         assert done.result["thread"]
 
 
-def test_what_was_noted_is_followed_even_if_the_right_to_draft_is_gone() -> None:
+def test_noted_draft_is_sent_even_without_the_compose_scope() -> None:
     box = Mailbox()
     noted = {"draft": "r1", "thread": "t1", "at": NOW}
     done = SENDER.run("send_email", LETTER, box, noted=noted)
     assert box.sent == [] and done.result["thread"] == "t1"
 
 
-def test_sending_tools_send_whatever_their_arguments() -> None:
+def test_sending_tools_have_the_send_effect_for_all_arguments() -> None:
     for name in ACTS:
         assert TOOLKIT.tools[f"gmail_{name}"].gravest is Effect.SENDS
 
 
-def test_the_result_of_a_sent_mail_is_small() -> None:
+def test_result_of_a_sent_mail_is_small() -> None:
     many = [f"Somebody With A Long Name <person{n}@department.example.test>" for n in range(50)]
     done = send(Mailbox(), subject="A rather long subject about the quarterly numbers " * 10, cc=many)
     assert tokens(done.result) <= 160
     assert tokens(send(Mailbox()).result) <= 100
 
 
-def test_the_account_may_write_to_itself_alone() -> None:
+def test_account_may_write_to_itself_alone() -> None:
     box = Mailbox()
     send(box, to=[ALICE.name])
     assert addresses(box.sent[0], "To") == [ALICE.name]
@@ -582,7 +582,7 @@ def there(box: Mailbox, name: str, **arguments: Any) -> Done:
     return drive(tool.begin(tool.validate(arguments), lambda: run), box)
 
 
-def test_a_quote_says_when_the_original_came_on_the_users_own_clock() -> None:
+def test_quote_date_is_in_the_users_zone() -> None:
     box = Mailbox.of(ORIGINAL)
     there(box, "reply_email", message_id="m1", body="Yes.")
     assert "On Tue, 24 Nov 2026 at 15:00, Bob <bob@example.test> wrote:" in text(box.sent[0])
@@ -592,7 +592,7 @@ def test_a_quote_says_when_the_original_came_on_the_users_own_clock() -> None:
     assert format_date("x") == format_date(10**30) == ""
 
 
-def test_days_in_a_search_and_in_an_automatic_reply_are_the_users_own() -> None:
+def test_search_and_auto_reply_days_are_in_the_users_zone() -> None:
     box = Mailbox()
     done = there(box, "search_emails", after="2026-11-24", before="2026-11-25T09:00")
     midnight = int(datetime(2026, 11, 24, tzinfo=BERLIN).timestamp())

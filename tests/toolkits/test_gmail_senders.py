@@ -53,7 +53,7 @@ def text(mail: EmailMessage, kind: str = "plain") -> str:
 # ----------------------------------------------------------------- the user's own address
 
 
-def test_the_user_gets_what_is_sent_to_the_user_too() -> None:
+def test_user_receives_a_mail_addressed_to_the_user() -> None:
     mails = box()
     done = act("send_email", mails, to=["bob@example.test", ALICE.name], cc=["ME"], bcc=["me"])
     assert (addresses(mails.sent[0], "To"), addresses(mails.sent[0], "Cc")) == (["bob@example.test", ALICE.name], [])
@@ -64,7 +64,7 @@ def test_the_user_gets_what_is_sent_to_the_user_too() -> None:
 
 
 @pytest.mark.parametrize("everybody", [True, False])
-def test_a_reply_reaches_the_user_only_if_that_is_said(everybody: bool) -> None:
+def test_reply_reaches_the_user_only_if_named(everybody: bool) -> None:
     mails = box(to=f"{ALICE.name}, dora@example.test")
     act("reply_email", mails, all=everybody)
     assert ALICE.name not in str(mails.sent[0])
@@ -73,7 +73,7 @@ def test_a_reply_reaches_the_user_only_if_that_is_said(everybody: bool) -> None:
     assert ALICE.name in addresses(again.sent[0], "Cc")
 
 
-def test_a_draft_may_be_for_the_user() -> None:
+def test_draft_may_be_addressed_to_the_user() -> None:
     mails = box()
     drafter = Driver(TOOLKIT, frozenset({MODIFY}))
     drafter.run("save_draft", {"to": ["me"], "subject": "s", "body": "b"}, mails)
@@ -98,7 +98,7 @@ def test_a_draft_may_be_for_the_user() -> None:
         ({"sender": ALICE.name, "to": "team@example.test", "labels": ["SENT"]}, None),
     ],
 )
-def test_a_mail_is_answered_from_the_alias_that_it_came_to(changes: dict[str, Any], sender: str | None) -> None:
+def test_reply_is_sent_from_the_alias_that_received_the_mail(changes: dict[str, Any], sender: str | None) -> None:
     mails = box(**changes)
     done = act("reply_email", mails)
     assert (str(mails.sent[0]["From"]) if mails.sent[0]["From"] else None) == sender
@@ -111,7 +111,7 @@ def _froms(done: Done) -> list[str]:
     return [text for name, text in show_rows(done.shown[0]) if name.startswith("from")]
 
 
-def test_a_forwarded_mail_is_from_the_address_that_is_named() -> None:
+def test_forward_is_sent_from_the_named_own_address() -> None:
     mails = box()
     done = act("forward_email", mails, message_id="m1", to=["bob@example.test"], send_as="team@example.test")
     assert str(mails.sent[0]["From"]) == "The Team <Team@example.test>" == done.result["from"] == _froms(done)[0]
@@ -120,7 +120,7 @@ def test_a_forwarded_mail_is_from_the_address_that_is_named() -> None:
 
 
 @pytest.mark.parametrize("reply", [False, True])
-def test_a_draft_is_from_the_address_that_is_named_and_may_be_changed_to_another(reply: bool) -> None:
+def test_draft_sender_is_the_named_own_address_and_changeable(reply: bool) -> None:
     mails, drafter = box(to="team@example.test"), Driver(TOOLKIT, frozenset({MODIFY}))
     given: dict[str, Any] = {"reply_to": "m1", "body": "b"} if reply else {"to": ["bob@example.test"], "subject": "s"}
     done = drafter.run("save_draft", given | {"send_as": "bare@example.test"}, mails)
@@ -130,7 +130,7 @@ def test_a_draft_is_from_the_address_that_is_named_and_may_be_changed_to_another
         drafter.run("save_draft", given | {"send_as": "eve@decoy.test"}, mails)
 
 
-def test_a_reply_may_be_from_another_address_that_is_the_users_own() -> None:
+def test_reply_may_be_sent_from_another_own_address() -> None:
     mails = box(to="team@example.test")
     act("reply_email", mails, send_as=ALICE.name)
     assert str(mails.sent[0]["From"]) == f"Alice <{ALICE.name}>"
@@ -139,7 +139,7 @@ def test_a_reply_may_be_from_another_address_that_is_the_users_own() -> None:
     assert "Team@example.test" in refused.value.hint and "new@example.test" not in refused.value.hint
 
 
-def test_a_draft_of_an_answer_is_from_that_alias() -> None:
+def test_reply_draft_is_from_the_receiving_alias() -> None:
     mails = box(to="team@example.test")
     Driver(TOOLKIT, frozenset({MODIFY})).run("save_draft", {"reply_to": "m1", "body": "b"}, mails)
     draft = next(one for one in mails.asked if one.path == "/users/me/drafts")
@@ -149,14 +149,14 @@ def test_a_draft_of_an_answer_is_from_that_alias() -> None:
 # ----------------------------------------------------------------- signatures
 
 
-def test_nothing_is_signed_unless_that_is_asked_for() -> None:
+def test_mail_is_unsigned_unless_requested() -> None:
     mails = box(to="team@example.test")
     act("send_email", mails)
     act("reply_email", box(to="team@example.test"))
     assert text(mails.sent[0]) == "Words.\n"
 
 
-def test_new_mail_is_signed_as_gmail_has_it() -> None:
+def test_new_mail_is_signed_with_gmails_signature() -> None:
     mails = box()
     done = act("send_email", mails, signature=True)
     assert text(mails.sent[0]) == "Words.\n\n-- \nAlice A.\n" and mails.sent[0]["From"] is None
@@ -168,7 +168,7 @@ def test_new_mail_is_signed_as_gmail_has_it() -> None:
     assert mails.sent[2].get_content_type() == "text/plain" and "Alice A." in text(mails.sent[2])
 
 
-def test_an_answer_is_signed_above_its_quote_and_by_whom_it_is_from() -> None:
+def test_reply_is_signed_above_its_quote_by_its_sender() -> None:
     mails = box(to="team@example.test")
     act("reply_email", mails, signature=True)
     assert text(mails.sent[0]).startswith("Yes.\n\n-- \nThe Team\n") and "\n> Question?" in text(mails.sent[0])
@@ -177,14 +177,14 @@ def test_an_answer_is_signed_above_its_quote_and_by_whom_it_is_from() -> None:
     assert text(mails.sent[0]).startswith("Yes.\n\n-- \nAlice A.\n")
 
 
-def test_a_signature_that_is_not_there_is_missed_by_name() -> None:
+def test_missing_signature_is_refused_by_name() -> None:
     mails = box()
     with pytest.raises(InvalidInput, match=r"signature: none is set of bare@example\.test"):
         act("send_email", mails, signature=True, send_as="bare@example.test")
     assert mails.sent == []
 
 
-def test_who_may_only_send_is_asked_for_more_to_sign() -> None:
+def test_signing_needs_more_than_the_send_scope() -> None:
     tool = TOOLKIT.tools["gmail_send_email"]
     assert [need.ask for need in tool.needs_of({"signature": False})] == [SEND]
     assert [need.ask for need in tool.needs_of({"signature": True})] == [SEND, READONLY]

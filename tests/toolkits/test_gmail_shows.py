@@ -175,7 +175,7 @@ async def world() -> AsyncIterator[ShownWorld]:
         yield world
 
 
-async def test_an_email_that_goes_into_the_bin_with_its_list_counts_as_lost(world: ShownWorld) -> None:
+async def test_unsubscribe_that_bins_the_mail_counts_as_destructive(world: ShownWorld) -> None:
     for trash in (False, True):
         await world.act("gmail_unsubscribe", **await a_list(world) | {"trash": trash})
         assert world.shown[-1].destroys is trash

@@ -68,7 +68,7 @@ def test_action_changes_the_state_and_is_undone(action: str, before: set[str], a
     assert labels(mailbox) == {"m1": before}
 
 
-def test_only_what_would_change_is_changed_and_undone(mailbox: Mailbox) -> None:
+def test_only_actual_changes_are_made_and_undone(mailbox: Mailbox) -> None:
     done = update(mailbox, action="read", message_ids=["m1", "m2", "m3", "m1", "gone"])
     assert done.result == {
         "requested": 4,
@@ -82,27 +82,27 @@ def test_only_what_would_change_is_changed_and_undone(mailbox: Mailbox) -> None:
     assert change.json == {"ids": ["m1", "m3"], "addLabelIds": [], "removeLabelIds": ["UNREAD"]}
 
 
-def test_nothing_to_change_changes_nothing_and_needs_no_note() -> None:
+def test_unchanged_messages_need_no_write_or_note() -> None:
     done = update(box(), action="unstar", message_ids=["m1"])
     assert done.result["changed"] == 0 and "undo" not in done.result
     assert all(request.call == "read" for request in done.requests)
     assert done.notes == []
 
 
-def test_labels_are_named_by_the_user_and_meant_by_id(mailbox: Mailbox) -> None:
+def test_labels_are_given_by_name_and_sent_by_id(mailbox: Mailbox) -> None:
     done = update(mailbox, add_labels=["play"], remove_labels=["Work"], message_ids=["m3"])
     assert labels(mailbox)["m3"] == {"INBOX", "UNREAD", "Label_Play"}
     assert done.result["undo"]["args"] == {"add_labels": ["Work"], "remove_labels": ["Play"], "message_ids": ["m3"]}
 
 
-def test_a_change_that_was_half_there_already_has_no_undo(mailbox: Mailbox) -> None:
+def test_partly_existing_change_has_no_undo(mailbox: Mailbox) -> None:
     done = update(mailbox, action="star", add_labels=["Work"], message_ids=["m1", "m3"])
     assert done.result["changed"] == 2 and "undo" not in done.result
     done = update(box(), action="read", thread_ids=["t1"])
     assert done.result["changed"] == 1 and "undo" not in done.result
 
 
-def test_an_undo_carries_at_most_a_hundred_ids() -> None:
+def test_undo_covers_at_most_a_hundred_ids() -> None:
     mailbox = Mailbox.of(*(message(f"m{n}") for n in range(101)))
     done = update(mailbox, action="archive", message_ids=list(mailbox.messages))
     assert done.result["changed"] == 101 and "undo" not in done.result
@@ -126,27 +126,27 @@ def test_an_undo_carries_at_most_a_hundred_ids() -> None:
         ({"action": "read", "query": "x", "limit": 1001}, "limit"),
     ],
 )
-def test_change_without_target_is_refused_unsent(arguments: dict[str, Any], why: str, mailbox: Mailbox) -> None:
+def test_change_without_target_is_refused_before_sending(arguments: dict[str, Any], why: str, mailbox: Mailbox) -> None:
     with pytest.raises(InvalidInput, match=why):
         update(mailbox, **arguments)
     assert mailbox.asked == []
 
 
 @pytest.mark.parametrize("label", ["INBOX", "inbox", "STARRED"])
-def test_gmails_own_states_are_no_labels(label: str, mailbox: Mailbox) -> None:
+def test_system_states_are_not_labels(label: str, mailbox: Mailbox) -> None:
     with pytest.raises(InvalidInput, match="system label of Gmail"):
         update(mailbox, add_labels=[label], message_ids=["m1"])
     assert all(request.call == "read" for request in mailbox.asked)
 
 
-def test_a_label_that_is_not_there_is_not_made(mailbox: Mailbox) -> None:
+def test_unknown_label_is_not_created(mailbox: Mailbox) -> None:
     with pytest.raises(InvalidInput, match="add_labels") as refused:
         update(mailbox, add_labels=["Wörk"], message_ids=["m1"])
     assert "Work" in refused.value.hint
     assert all(request.method == "GET" for request in mailbox.asked)
 
 
-def test_a_label_cannot_come_and_go_at_once() -> None:
+def test_label_cannot_be_added_and_removed_together() -> None:
     with pytest.raises(InvalidInput, match="a label is in both"):
         update(box(), add_labels=["Work"], remove_labels=["work"], message_ids=["m1"])
 
@@ -154,14 +154,14 @@ def test_a_label_cannot_come_and_go_at_once() -> None:
 # ----------------------------------------------------------------- by query
 
 
-def test_a_query_is_resolved_noted_and_then_worked_off(mailbox: Mailbox) -> None:
+def test_query_is_resolved_noted_and_executed(mailbox: Mailbox) -> None:
     done = update(mailbox, action="trash", query="from:bob")
     assert [note["ids"] for note in done.notes] == [["m1", "m2", "m3"]]
     assert all("TRASH" in one for one in labels(mailbox).values())
     assert [one.path.rpartition("/")[2] for one in done.requests if one.method == "POST"] == ["trash"] * 3
 
 
-def test_a_later_run_works_off_the_noted_ids_whatever_the_query_finds_now(mailbox: Mailbox) -> None:
+def test_later_run_uses_the_noted_ids_whatever_the_query_finds(mailbox: Mailbox) -> None:
     plan = update(mailbox, action="read", query="is:old").notes[0]
     mailbox = box()
     mailbox.messages["m4"] = message("m4", labels=["UNREAD"])
@@ -171,7 +171,7 @@ def test_a_later_run_works_off_the_noted_ids_whatever_the_query_finds_now(mailbo
     assert done.result["changed"] == 2
 
 
-def test_a_query_finds_only_what_would_change_where_gmail_can_tell() -> None:
+def test_query_is_narrowed_to_mails_that_would_change() -> None:
     done = update(box(), action="read", query="from:bob")
     assert dict(done.requests[0].params or {})["q"] == "from:bob is:unread"
     done = update(box(), action="untrash", query="from:bob")
@@ -182,7 +182,7 @@ def test_a_query_finds_only_what_would_change_where_gmail_can_tell() -> None:
     }
 
 
-def test_a_query_stops_at_its_limit_and_says_that_there_is_more() -> None:
+def test_query_stops_at_its_limit_and_reports_more() -> None:
     mailbox = Mailbox.of(*(message(f"m{n}") for n in range(700)), page=300)
     done = update(mailbox, action="archive", query="from:bob", limit=650)
     assert (done.result["requested"], done.result["changed"], done.result["remaining"]) == (650, 650, True)
@@ -192,7 +192,7 @@ def test_a_query_stops_at_its_limit_and_says_that_there_is_more() -> None:
     assert "remaining" not in again.result
 
 
-def test_ids_that_gmail_refuses_are_told_and_do_not_stop_the_others(mailbox: Mailbox) -> None:
+def test_ids_refused_by_gmail_are_reported_and_others_changed(mailbox: Mailbox) -> None:
     original = mailbox.__call__
 
     def answer(request: Any) -> Any:
@@ -206,19 +206,19 @@ def test_ids_that_gmail_refuses_are_told_and_do_not_stop_the_others(mailbox: Mai
     assert done.result["undo"]["args"]["message_ids"] == ["m1", "m3"]
 
 
-def test_labels_and_trash_go_together(mailbox: Mailbox) -> None:
+def test_labels_and_trash_are_changed_together(mailbox: Mailbox) -> None:
     done = update(mailbox, action="trash", add_labels=["Play"], message_ids=["m2"])
     assert labels(mailbox)["m2"] == {"INBOX", "Label_Play", "TRASH"}
     change = next(one for one in done.requests if one.path.endswith("batchModify"))
     assert change.json["addLabelIds"] == ["Label_Play"]
 
 
-def test_a_query_that_finds_nothing_changes_nothing() -> None:
+def test_query_without_matches_changes_nothing() -> None:
     done = update(Mailbox(), action="trash", query="from:bob")
     assert done.result == {"requested": 0, "changed": 0, "summary": "Changed 0 of 0 messages."}
 
 
-def test_a_rate_limit_is_passed_on(mailbox: Mailbox) -> None:
+def test_rate_limit_is_raised(mailbox: Mailbox) -> None:
     mailbox.fail("POST", "/users/me/messages/batchModify", RateLimited("wait"))
     with pytest.raises(RateLimited):
         update(mailbox, action="read", message_ids=["m1"])
@@ -228,7 +228,7 @@ def test_a_rate_limit_is_passed_on(mailbox: Mailbox) -> None:
 
 
 @pytest.mark.parametrize("chosen", [{"query": "from:bob"}, {"message_ids": ["m1", "m2", "m3"]}])
-def test_a_dry_run_counts_and_shows_and_changes_nothing(chosen: dict[str, Any], mailbox: Mailbox) -> None:
+def test_dry_run_counts_and_shows_without_changing(chosen: dict[str, Any], mailbox: Mailbox) -> None:
     done = update(mailbox, action="trash", dry_run=True, **chosen)
     assert done.result["estimate"] == 3
     assert [row["id"] for row in done.result["sample"]] == ["m1", "m2", "m3"]
@@ -236,12 +236,12 @@ def test_a_dry_run_counts_and_shows_and_changes_nothing(chosen: dict[str, Any], 
     assert labels(mailbox) == labels(box())
 
 
-def test_a_dry_run_of_conversations_shows_their_last_email() -> None:
+def test_dry_run_of_conversations_shows_their_last_email() -> None:
     done = update(box(), action="read", dry_run=True, thread_ids=["t1"])
     assert [row["id"] for row in done.result["sample"]] == ["m2"]
 
 
-def test_the_effect_follows_the_arguments() -> None:
+def test_effect_depends_on_the_arguments() -> None:
     def effect(**more: Any) -> Effect:
         which = {} if "query" in more else {"message_ids": ["m1"]}
         return TOOL.effect_of(TOOL.validate({**which, **more}))
@@ -255,7 +255,7 @@ def test_the_effect_follows_the_arguments() -> None:
     assert TOOL.gravest is Effect.DESTRUCTIVE
 
 
-def test_a_dry_run_needs_only_reading() -> None:
+def test_dry_run_needs_only_read_scope() -> None:
     valid = TOOL.validate({"action": "trash", "query": "x", "dry_run": True})
     assert {need.ask for need in TOOL.needs_of(valid)} == {READONLY}
     valid = TOOL.validate({"action": "trash", "query": "x"})

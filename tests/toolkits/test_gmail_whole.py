@@ -47,13 +47,13 @@ def read_on(tool: str, name: str, arguments: dict[str, Any], box: Mailbox) -> tu
 
 
 @pytest.mark.parametrize(("text", "calls"), [((ENGLISH * 200)[:12_000], 2), ((JAPANESE * 200)[:3_000], 1)])
-def test_a_mail_is_read_whole_in_few_calls(text: str, calls: int) -> None:
+def test_mail_is_read_whole_in_few_calls(text: str, calls: int) -> None:
     box = Mailbox.of(message("m1", text.strip()))
     said, needed = read_on("get_email", "body", {"message_id": "m1"}, box)
     assert said == text.strip() and needed <= calls
 
 
-def test_a_table_of_eighteen_kilobytes_is_read_whole_in_five_calls() -> None:
+def test_table_of_eighteen_kilobytes_is_read_in_five_calls() -> None:
     payload = container("mixed", leaf("text/plain", "See below."), leaf("text/csv", TABLE, filename="sales.csv"))
     assert 18_000 < len(TABLE) < 20_000
     said, calls = read_on(
@@ -66,14 +66,14 @@ def conversation(*texts: str) -> Mailbox:
     return Mailbox.of(*(message(f"m{n}", text, thread="t1", at=NOW + 60 * n) for n, text in enumerate(texts)))
 
 
-def test_a_conversation_that_fits_is_shown_whole() -> None:
+def test_conversation_that_fits_is_shown_whole() -> None:
     texts = ["Short.", (ENGLISH * 80)[:6_000].strip(), "Thanks!"]
     found = READER.run("get_thread", {"thread_id": "t1"}, conversation(*texts)).result
     assert [row["body"] for row in found["items"]] == texts
     assert not any("more" in row for row in found["items"]) and found["next"] is None
 
 
-def test_long_mails_of_a_conversation_share_what_the_short_ones_leave() -> None:
+def test_long_mails_of_a_conversation_share_the_remaining_budget() -> None:
     found = READER.run("get_thread", {"thread_id": "t1"}, conversation(ENGLISH * 300, "Yes.", ENGLISH * 300)).result
     assert tokens(found) <= 4_000 and len(found["items"]) == 3
     first, second, third = (len(row["body"]) for row in found["items"])
@@ -85,14 +85,14 @@ def test_long_mails_of_a_conversation_share_what_the_short_ones_leave() -> None:
     ]
 
 
-def test_what_is_shared_is_all_that_there_is() -> None:
+def test_fair_share_distributes_the_whole_budget() -> None:
     assert fair_share([], 100) == 0
     assert fair_share([10, 20, 30], 100) == 30
     assert fair_share([10, 200, 300], 110) == 50
     assert fair_share([200, 300], 110) == 55
 
 
-def test_a_mail_inside_a_mail_is_read_and_goes_along() -> None:
+def test_mail_attached_to_a_mail_is_read_and_forwarded() -> None:
     message_, kept = shown_by_gmail(carriers.bounce(TONGUES[1]))
     assert not kept
     box = Mailbox({"m1": message_})
@@ -110,11 +110,11 @@ def test_a_mail_inside_a_mail_is_read_and_goes_along() -> None:
 
 
 @pytest.mark.parametrize("place", ["7", "0.1.2", "x"])
-def test_a_place_where_nothing_is_holds_nothing(place: str) -> None:
+def test_empty_mail_part_position_has_no_content(place: str) -> None:
     assert content_at(carriers.bounce(TONGUES[0]), place) == b""
 
 
-async def test_what_is_cut_is_read_on_by_what_the_result_says(subtests: pytest.Subtests) -> None:
+async def test_cut_mail_is_continued_as_its_result_says(subtests: pytest.Subtests) -> None:
     long, table = (ENGLISH * 300).strip(), TABLE.strip()
     async with shown_world({"google": [READONLY]}) as world:
         mail = EmailMessage()

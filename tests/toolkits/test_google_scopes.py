@@ -231,7 +231,7 @@ def test_request_is_described_by_google_and_allowed_by_the_grant(cases: list[tup
 
 
 @both
-def test_request_of_each_call_is_described_and_allowed(row: Row, capsys: pytest.CaptureFixture[str]) -> None:
+def test_requests_of_each_call_are_described_and_allowed(row: Row, capsys: pytest.CaptureFixture[str]) -> None:
     counts = dict.fromkeys(row.toolkit.tools, 0)
     for case in row.cases:
         granted = row.asked_for(case) | row.also
@@ -245,14 +245,14 @@ def test_request_of_each_call_is_described_and_allowed(row: Row, capsys: pytest.
 
 
 @both
-def test_only_declared_methods_are_called_with_what_was_asked_for(row: Row) -> None:
+def test_only_declared_methods_are_called_with_the_requested_scopes(row: Row) -> None:
     for case, requests in row.asked:
         called = {row.spec.call(request).id for request in requests}
         assert called - row.optional(case) <= {need.method for need in row.needs_of(case)}, case
 
 
 @both
-def test_no_scope_asked_for_could_be_left_out(row: Row) -> None:
+def test_every_requested_scope_is_necessary(row: Row) -> None:
     for case, requests in row.asked:
         asked = row.asked_for(case)
         for scope in asked:
@@ -260,21 +260,21 @@ def test_no_scope_asked_for_could_be_left_out(row: Row) -> None:
 
 
 @both
-def test_reading_call_asks_for_reading_only(row: Row) -> None:
+def test_reading_call_requests_read_scopes_only(row: Row) -> None:
     for case, requests in row.asked:
         if row.reads(case):
             assert all(row.reading(scope, case.tool) for scope in row.asked_for(case)), case
             assert all(one.method == "GET" or one.url.path.endswith("/freeBusy") for one in requests), case
 
 
-def test_readonly_suffices_for_every_reading_call_of_gmail() -> None:
+def test_readonly_scope_suffices_for_every_reading_gmail_call() -> None:
     for case in filter(GMAIL.reads, GMAIL.cases):
         for request in GMAIL.requests(case, frozenset({READONLY})):
             assert request.method == "GET" and READONLY in GMAIL.spec.accepted(request)
 
 
 @both
-def test_need_accepts_what_google_accepts_and_asks_for_less_than_everything(row: Row) -> None:
+def test_need_accepts_what_google_accepts_and_requests_less_than_everything(row: Row) -> None:
     methods = {method["id"]: method for _, _, method in row.spec._routes}
     for case in row.cases:
         assert row.asked_for(case) <= set(GOOGLE.scope_descriptions)
@@ -285,16 +285,16 @@ def test_need_accepts_what_google_accepts_and_asks_for_less_than_everything(row:
 
 
 @both
-def test_consent_beforehand_names_the_scopes_of_the_plain_call(row: Row) -> None:
+def test_advance_consent_requests_the_scopes_of_the_plain_call(row: Row) -> None:
     assert {name: {need.ask for need in tool.usual_needs()} for name, tool in row.toolkit.tools.items()} == row.usual
 
 
-def test_sending_alone_suffices_to_send() -> None:
+def test_send_scope_alone_suffices_to_send() -> None:
     call = gmail_calls.Case("send_email", {"to": ["b@x.test"], "subject": "s", "body": "b"})
     assert GMAIL.asked_for(call) == {SEND}
 
 
-def test_scopes_of_own_calendars_do_not_suffice_for_others() -> None:
+def test_own_calendar_scopes_do_not_suffice_for_others() -> None:
     for tool in ("get_event", "delete_event"):
         arguments = {"event_id": "trip0000001", "calendar": "bobs-travel@group.calendar.google.com"}
         for need in CALENDAR.needs_of(calendar_calls.Case(tool, arguments)):
@@ -302,14 +302,14 @@ def test_scopes_of_own_calendars_do_not_suffice_for_others() -> None:
 
 
 @pytest.mark.parametrize("name", ["primary", "Team", "bobs-travel@group.calendar.google.com"])
-def test_grant_of_one_scope_less_meets_a_refusal_of_google(name: str) -> None:
+def test_grant_with_one_scope_less_is_refused_by_google(name: str) -> None:
     case = calendar_calls.Case("create_event", {"title": "x", "start": "2026-12-01", "end": "1d", "calendar": name})
     for scope in CALENDAR.asked_for(case):
         with pytest.raises((DeputizeError, Exception), match=r"POST|GET|scope"):
             Desk(CALENDAR_TOOLKIT, CALENDAR.asked_for(case) - {scope}).run(case.tool, case.arguments)
 
 
-def test_wrong_request_is_caught() -> None:
+def test_invalid_request_is_detected() -> None:
     good = Request("GET", "/calendars/{calendar}/events", at={"calendar": "primary"}, params={"singleEvents": True})
     CALENDAR.spec.check(outgoing(good, "calendar"))
     wrong: list[tuple[Request, type[AssertionError]]] = [

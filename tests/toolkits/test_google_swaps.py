@@ -206,7 +206,7 @@ CHANGED: Final[dict[str, tuple[Hand, str, dict[str, Any], Hand, set[str]]]] = {
 
 
 @pytest.mark.parametrize("name", CHANGED)
-async def test_what_changed_after_the_yes_is_asked_about_again_with_what_changed_named(swaps: Swaps, name: str) -> None:
+async def test_change_after_approval_is_asked_again_naming_the_change(swaps: Swaps, name: str) -> None:
     first, tool, arguments, change, names = CHANGED[name]
     await first(swaps)
     said = await swaps.yes(tool, **arguments)
@@ -263,7 +263,7 @@ LATE: Final[dict[str, tuple[str, dict[str, Any], str, str, Hand]]] = {
 
 
 @pytest.mark.parametrize("name", LATE)
-async def test_what_changes_when_the_write_is_on_its_way_is_left_alone(swaps: Swaps, name: str) -> None:
+async def test_change_during_the_write_is_left_unchanged(swaps: Swaps, name: str) -> None:
     tool, arguments, method, path, change = LATE[name]
     await swaps.yes(tool, **arguments)
     swaps.between(method, path, change)
@@ -281,7 +281,7 @@ async def another_world(change: Hand) -> Any:
         return everything(world.sandbox)
 
 
-async def test_a_guests_answer_in_between_changes_nothing_that_was_shown(swaps: Swaps) -> None:
+async def test_guests_response_in_between_keeps_the_approval_valid(swaps: Swaps) -> None:
     arguments = {"event_id": STAND_UP, "title": "Late"}
     await swaps.yes("calendar_update_event", **arguments)
     answers = hand("calendar_respond_to_event", event_id=STAND_UP, response="declined")
@@ -291,7 +291,7 @@ async def test_a_guests_answer_in_between_changes_nothing_that_was_shown(swaps: 
     assert (event["title"], event["my_response"]) == ("Late", "declined")
 
 
-async def test_series_changed_during_its_split_is_whole_and_told(
+async def test_series_changed_during_its_split_is_whole_and_reported(
     swaps: Swaps,
 ) -> None:
     arguments = {"event_id": STAND_UP, "title": "New", "apply_to": "following"}
@@ -303,7 +303,7 @@ async def test_series_changed_during_its_split_is_whole_and_told(
     assert unlike(await another_world(change), everything(swaps.world.sandbox)) == []
 
 
-async def test_a_yes_to_an_emptied_text_has_seen_the_text(swaps: Swaps) -> None:
+async def test_approval_of_an_emptied_text_showed_the_text(swaps: Swaps) -> None:
     await described(swaps)
     asked = await swaps.asked("calendar_update_event", event_id="holiday0001", description="")
     assert (asked.preview["description now"], asked.preview["description"]) == ("What we agreed", "(emptied)")
@@ -360,7 +360,7 @@ CUT: Final[dict[str, tuple[str, dict[str, Any], str, str]]] = {
 
 @pytest.mark.parametrize("written", [False, True], ids=["before the write", "after the write"])
 @pytest.mark.parametrize("name", CUT)
-async def test_a_run_that_was_cut_off_is_taken_up_without_a_question_and_done_once(name: str, written: bool) -> None:
+async def test_interrupted_run_resumes_without_approval_and_acts_once(name: str, written: bool) -> None:
     tool, arguments, method, path = CUT[name]
     clock = Clock(NOW)
     async with shown_world(GOOGLE, clock=clock) as world:
@@ -381,7 +381,7 @@ async def test_a_run_that_was_cut_off_is_taken_up_without_a_question_and_done_on
 
 
 @pytest.mark.parametrize("name", LATE)
-async def test_what_changed_after_a_run_was_cut_off_is_left_alone_by_the_next_one(swaps: Swaps, name: str) -> None:
+async def test_change_after_an_interrupted_run_is_kept_by_the_next(swaps: Swaps, name: str) -> None:
     tool, arguments, method, path, change = LATE[name]
     await swaps.yes(tool, **arguments)
     swaps.between(method, path, dies)
@@ -394,7 +394,7 @@ async def test_what_changed_after_a_run_was_cut_off_is_left_alone_by_the_next_on
     assert unlike(await another_world(change), everything(swaps.world.sandbox)) == []
 
 
-async def test_what_mails_say_makes_no_question_of_the_users_own_marks_and_times(swaps: Swaps) -> None:
+async def test_mail_content_makes_own_marks_and_times_need_no_approval(swaps: Swaps) -> None:
     head = b"From: Eve <eve@evil.test>\r\nTo: alice@example.test\r\nSubject: ask bob@example.test"
     raw = head + b"\r\n\r\nAt 10:00 Europe/Berlin"
     swaps.world.sandbox._world.mailbox("alice@example.test").add(raw, ["INBOX", "UNREAD"], int(NOW * 1000))
@@ -417,7 +417,7 @@ SO_ALREADY: Final[dict[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("tool", SO_ALREADY)
-async def test_what_is_so_already_asks_and_writes_nothing(swaps: Swaps, tool: str) -> None:
+async def test_unchanged_state_asks_and_writes_nothing(swaps: Swaps, tool: str) -> None:
     assert isinstance(await swaps.act(tool, **SO_ALREADY[tool]), dict)
     assert swaps.world.wire.writes == []
 
@@ -433,7 +433,7 @@ UNASKED: Final[dict[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("tool", UNASKED)
-async def test_what_only_the_user_sees_and_can_be_put_back_is_done_at_once(swaps: Swaps, tool: str) -> None:
+async def test_private_reversible_act_runs_immediately(swaps: Swaps, tool: str) -> None:
     before = everything(swaps.world.sandbox)
     await swaps.act(tool, **UNASKED[tool])
     assert everything(swaps.world.sandbox) != before

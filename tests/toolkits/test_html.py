@@ -42,7 +42,7 @@ from tests.support.lanes import examples, sample
         ("", ""),
     ],
 )
-def test_markup_becomes_the_lines_a_person_sees(html: str, text: str) -> None:
+def test_html_becomes_the_lines_a_person_sees(html: str, text: str) -> None:
     assert read_html(html).text == text
 
 
@@ -75,7 +75,7 @@ def test_markup_becomes_the_lines_a_person_sees(html: str, text: str) -> None:
         "<div style='display:none'><p>a<p>SECRET</div>",
     ],
 )
-def test_what_a_person_does_not_see_is_left_out_and_counted(hidden: str) -> None:
+def test_invisible_html_text_is_removed_and_counted(hidden: str) -> None:
     page = read_html(f"<p>before</p>{hidden}<p>after</p>")
     assert "SECRET" not in page.text
     assert "before" in page.text and "after" in page.text
@@ -98,7 +98,7 @@ def test_what_a_person_does_not_see_is_left_out_and_counted(hidden: str) -> None
         "<span style='color:nonsense;font-size:;:;;display'>VISIBLE</span>",
     ],
 )
-def test_what_a_person_sees_stays(shown: str) -> None:
+def test_visible_html_text_stays(shown: str) -> None:
     page = read_html(shown)
     assert page.text == "VISIBLE"
     assert page.hidden == 0
@@ -142,12 +142,12 @@ def test_what_a_person_sees_stays(shown: str) -> None:
         ("<a>anchor</a>", "anchor", False),
     ],
 )
-def test_a_link_keeps_its_address_beside_its_words_and_a_lie_is_flagged(html: str, text: str, mismatch: bool) -> None:
+def test_link_shows_its_target_and_a_misleading_one_is_flagged(html: str, text: str, mismatch: bool) -> None:
     page = read_html(html)
     assert (page.text, page.mismatch) == (text, mismatch)
 
 
-def test_a_very_long_link_is_shortened_to_what_says_where_it_leads() -> None:
+def test_very_long_link_is_shortened_keeping_its_host() -> None:
     page = read_html(f'<a href="https://click.example.test/track/{"x" * 900}?y=z">here</a>')
     assert page.text.startswith("here <https://click.example.test/track/xxx")
     assert len(page.text) < 150
@@ -166,7 +166,7 @@ def test_a_very_long_link_is_shortened_to_what_says_where_it_leads() -> None:
         "<p>-----Original Message-----<br>From: Bob</p><p>old</p>",
     ],
 )
-def test_history_is_known_by_the_marks_that_mail_programs_make(quote: str) -> None:
+def test_quoted_history_is_recognized_by_mail_program_markup(quote: str) -> None:
     own, cut = without_history(read_html(f"<div>my answer</div>{quote}").lines)
     assert own == "my answer"
     assert cut > 0
@@ -213,7 +213,7 @@ def hostile_pieces() -> st.SearchStrategy[str]:
 
 @settings(max_examples=examples(400), deadline=None)
 @given(hostile_pieces())
-def test_no_html_raises(html: str) -> None:
+def test_html_reader_never_raises(html: str) -> None:
     page = read_html(html)
     assert all("\n" not in line.text for line in page.lines)
 
@@ -227,7 +227,7 @@ PIECES = [
 @pytest.mark.processes
 @pytest.mark.parametrize("piece", sample(PIECES))
 @pytest.mark.parametrize("end", sample(["", ">"]))
-def test_two_megabytes_of_anything_take_no_time(piece: str, end: str) -> None:
+def test_two_megabytes_of_html_are_read_quickly(piece: str, end: str) -> None:
     html = piece * (2_000_000 // len(piece)) + end
     began = time.process_time()
     read_html(html)
@@ -235,6 +235,6 @@ def test_two_megabytes_of_anything_take_no_time(piece: str, end: str) -> None:
 
 
 @pytest.mark.sweep
-def test_the_end_of_a_giant_page_is_left_out_and_said_so() -> None:
+def test_end_of_a_giant_page_is_omitted_with_a_note() -> None:
     assert "too long" in read_html("<p>word</p>" * 40_000).text[-60:]
     assert "too long" in read_html("word " * 500_000).text[-60:]

@@ -46,7 +46,7 @@ HIDDEN = {
 
 
 @pytest.mark.parametrize("trick", HIDDEN)
-def test_what_styles_hide_is_left_out_and_counted(trick: str) -> None:
+def test_text_hidden_by_styles_is_removed_and_counted(trick: str) -> None:
     page = read_html(f"<p>before</p>{HIDDEN[trick]}")
     assert "SECRET" not in page.text and "before" in page.text
     assert len("SECRET") <= page.hidden < 20
@@ -72,7 +72,7 @@ DOUBTFUL = {
 
 
 @pytest.mark.parametrize("why", DOUBTFUL)
-def test_what_may_hide_words_is_named(why: str) -> None:
+def test_styles_that_may_hide_text_are_named(why: str) -> None:
     page = read_html(DOUBTFUL[why])
     assert why in page.doubts
 
@@ -91,13 +91,13 @@ USUAL = (
 
 
 @pytest.mark.parametrize("style", USUAL)
-def test_usual_declarations_hide_nothing_and_mark_nothing(style: str) -> None:
+def test_usual_declarations_hide_and_mark_nothing(style: str) -> None:
     page = read_html(f'<!doctype html><p style="{style}">Words to read</p>')
     assert (page.text, page.doubts) == ("Words to read", set())
 
 
 @pytest.mark.processes
-def test_html_that_nobody_could_understand_in_time_is_left_out() -> None:
+def test_html_too_complex_to_analyze_is_omitted() -> None:
     rules = "".join(f".c{n} td > a.x{n}{{display:none;color:#fff}}" for n in range(10_000))
     rows = "".join(f"<tr><td class=c{n}><a class=x{n} style='color:#333' href=x>word {n}</a>" for n in range(8_000))
     began = time.process_time()
@@ -107,12 +107,12 @@ def test_html_that_nobody_could_understand_in_time_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("bracket", ["(", "[", "{"])
-def test_brackets_inside_each_other_exhaust_no_stack(bracket: str) -> None:
+def test_nested_brackets_exhaust_no_stack(bracket: str) -> None:
     for html in ("<style>.a{{color:{}}}</style>", "<p style='color:{}'>", "<style media='{}'>a{{}}</style>"):
         assert read_html(html.format(bracket * 5_000) + "<p>words</p>").text
 
 
-def test_styles_that_come_after_what_is_looked_at_may_hide_it() -> None:
+def test_styles_after_the_analyzed_part_are_a_doubt() -> None:
     page = read_html("<p class=h>words</p>" + "<i></i>" * 16_000 + "<style>.h{display:none}</style>")
     assert "words" in page.text and "styles in the rest" in page.doubts
 
@@ -128,7 +128,7 @@ def siblings(count: int) -> str:
 
 
 @pytest.mark.parametrize(("made", "few", "many"), [(rows, 500, 2_000), (siblings, 4_000, 16_000)])
-def test_the_time_is_linear_in_the_length(made: Callable[[int], str], few: int, many: int) -> None:
+def test_html_reading_time_is_linear(made: Callable[[int], str], few: int, many: int) -> None:
     def seconds(count: int) -> float:
         began = time.process_time()
         assert "word 99" in read_html(made(count)).text

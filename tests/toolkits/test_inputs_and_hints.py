@@ -33,7 +33,7 @@ async def act(deputy: Deputy, tool: str, /, **arguments: Any) -> Any:
         ({"involving": "zorro"}, "involving", ["alice"]),
     ],
 )
-async def test_unknown_name_gives_no_issue_list(
+async def test_unknown_name_is_refused_instead_of_an_empty_list(
     alice: Deputy, arguments: dict[str, Any], says: str, hints: list[str]
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
@@ -41,7 +41,7 @@ async def test_unknown_name_gives_no_issue_list(
     assert says in refused.value.message and all(one in refused.value.hint for one in hints), refused.value.hint
 
 
-async def test_projects_and_initiatives_of_nobody_are_refused_too(alice: Deputy) -> None:
+async def test_projects_and_initiatives_of_an_unknown_person_are_refused(alice: Deputy) -> None:
     for tool, arguments in (
         ("linear_list_projects", {"status": "nearly"}),
         ("linear_list_projects", {"lead": "zorro"}),
@@ -63,19 +63,19 @@ async def test_projects_and_initiatives_of_nobody_are_refused_too(alice: Deputy)
         {"query": "nothing of the kind"},
     ],
 )
-async def test_an_empty_list_for_names_that_are_there_is_empty(alice: Deputy, arguments: dict[str, Any]) -> None:
+async def test_empty_list_for_known_names_is_empty(alice: Deputy, arguments: dict[str, Any]) -> None:
     if arguments.get("assignee") == stable_id("user", "bob"):
         arguments = arguments | {"assignee": "bob"}
     assert (await act(alice, "linear_list_issues", **arguments))["items"] == []
 
 
-async def test_a_list_that_finds_something_asks_for_nothing_more(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_nonempty_list_sends_no_further_request(alice: Deputy, sandbox: Sandbox) -> None:
     before = len(sandbox.requests)
     assert (await act(alice, "linear_list_issues", state="Todo", assignee="bob"))["items"]
     assert len(sandbox.requests) == before + 1
 
 
-async def test_of_many_names_the_near_ones_are_told_and_who_lists_the_rest(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_unknown_name_among_many_gets_similar_ones_and_the_listing_tool(alice: Deputy, sandbox: Sandbox) -> None:
     labels = sandbox._world.services["linear"]["labels"]
     labels += [
         {"id": stable_id("l", str(n)), "name": f"Label {n}", "color": "#000000", "team": None} for n in range(30)
@@ -96,7 +96,7 @@ async def test_of_many_names_the_near_ones_are_told_and_who_lists_the_rest(alice
         ("lookup", {"kind": "project_statuses", "type": "open"}, "type: there is none", "paused"),
     ],
 )
-async def test_a_list_says_what_it_does_not_know_and_what_there_is(
+async def test_unknown_filter_value_error_lists_known_ones(
     alice: Deputy, tool: str, arguments: dict[str, Any], says: str, hints: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
@@ -117,7 +117,7 @@ async def test_a_list_says_what_it_does_not_know_and_what_there_is(
         ("write_comment", {"target": "ENG-999", "body": "x"}, "target: no issue 'ENG-999'", "linear_search"),
     ],
 )
-async def test_what_is_not_there_is_named_with_the_tool_that_finds_it(
+async def test_missing_object_error_names_the_tool_that_finds_it(
     alice: Deputy, tool: str, arguments: dict[str, Any], says: str, hints: str
 ) -> None:
     with pytest.raises(NotFound) as missing:
@@ -125,7 +125,7 @@ async def test_what_is_not_there_is_named_with_the_tool_that_finds_it(
     assert missing.value.message.startswith(says) and hints in missing.value.hint
 
 
-def test_what_is_not_found_says_what_to_do() -> None:
+def test_not_found_error_says_what_to_do() -> None:
     assert "lists or searches" in NotFound("GitHub: not found, or not visible to this user.").hint
     assert NotFound("x", hint="Look there.").hint == "Look there."
 
@@ -142,7 +142,7 @@ LISTS = [
 
 
 @pytest.mark.parametrize(("tool", "name"), LISTS, ids=[f"{tool.name}-{name}" for tool, name in LISTS])
-def test_one_text_where_a_list_is_wanted_is_a_list_of_one(tool: Any, name: str) -> None:
+def test_single_string_for_a_list_is_a_list_of_one(tool: Any, name: str) -> None:
     """Whatever else is wrong with the call, it is the same for the one alone as for a list with it."""
 
     def said(value: Any) -> str:
@@ -155,13 +155,13 @@ def test_one_text_where_a_list_is_wanted_is_a_list_of_one(tool: Any, name: str) 
     assert f"{name}: " in said(7) and f"{name}: " in said({"a": "b"})
 
 
-def test_recipients_attendees_and_issues_are_among_them() -> None:
+def test_single_strings_are_accepted_for_recipients_attendees_and_issues() -> None:
     found = {f"{tool.name}.{name}" for tool, name in LISTS}
     assert {"gmail_send_email.to", "calendar_create_event.attendees", "linear_update_issue.issues"} <= found
 
 
 @pytest.mark.parametrize(("value", "written"), [(15000, 15000.0), (1.5, 1.5), ("12.5", 12.5), (2e6, 2_000_000.0)])
-async def test_a_number_is_taken_as_one(alice: Deputy, sandbox: Sandbox, value: Any, written: float) -> None:
+async def test_number_is_accepted_as_a_field_value(alice: Deputy, sandbox: Sandbox, value: Any, written: float) -> None:
     fields = {"Name": "Deal", "StageName": "Prospecting", "CloseDate": "2027-01-31", "Amount": value}
     made = await act(alice, "salesforce_create_record", object="Opportunity", fields=fields)
     row = sandbox._world.services["salesforce"]["records"]["Opportunity"][-1]
@@ -170,13 +170,13 @@ async def test_a_number_is_taken_as_one(alice: Deputy, sandbox: Sandbox, value: 
     assert row["Amount"] is None
 
 
-async def test_a_list_or_an_object_is_no_value_of_a_field(alice: Deputy) -> None:
+async def test_list_or_object_is_refused_as_a_field_value(alice: Deputy) -> None:
     for wrong in ([1], {"a": 1}):
         with pytest.raises(InvalidInput, match=r"fields\.Name"):
             await act(alice, "salesforce_create_record", object="Account", fields={"Name": wrong})
 
 
-def test_what_a_validator_says_is_said_without_pythons_words() -> None:
+def test_validation_error_omits_pydantics_wording() -> None:
     tool = find_toolkits("github")["github"].tools["github_merge_pull"]
     with pytest.raises(InvalidInput) as refused:
         tool.validate({"repo": "a/b", "number": 1, "head_sha": "abc"})

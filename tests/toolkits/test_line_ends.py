@@ -46,7 +46,7 @@ FILES: Final = [
 
 
 @pytest.mark.parametrize("data", FILES)
-def test_a_file_stays_byte_for_byte_when_its_lines_are_written_back(data: bytes) -> None:
+def test_file_is_unchanged_when_its_lines_are_written_back(data: bytes) -> None:
     lines = with_lf(data)
     assert b"\r" not in lines and not lines.startswith(BOM)
     assert replace_all(data, lines) == data
@@ -57,7 +57,7 @@ def test_a_file_stays_byte_for_byte_when_its_lines_are_written_back(data: bytes)
 
 
 @pytest.mark.parametrize("data", FILES)
-def test_all_other_bytes_stay_when_lines_are_replaced(data: bytes) -> None:
+def test_other_bytes_stay_when_lines_are_replaced(data: bytes) -> None:
     lines = split_lines(data)
     ended = bool(lines[-1][1])
     for first, last in itertools.combinations_with_replacement(range(6), 2):
@@ -75,7 +75,7 @@ def test_all_other_bytes_stay_when_lines_are_replaced(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", FILES)
-def test_lines_that_stay_keep_their_ends_when_a_file_is_replaced(data: bytes) -> None:
+def test_kept_lines_keep_their_line_ends_when_a_file_is_replaced(data: bytes) -> None:
     new = with_lf(data).replace(b"line 3", b"third\nand a half")
     was, now = split_lines(data), split_lines(replace_all(data, new))
     assert now[:2] + now[4:] == was[:2] + was[3:]
@@ -84,7 +84,7 @@ def test_lines_that_stay_keep_their_ends_when_a_file_is_replaced(data: bytes) ->
     assert bool(split_lines(replace_all(data, b"a\nb\n\n"))[-1][1]) == bool(was[-1][1])
 
 
-def test_random_files_stay_when_they_are_written_back() -> None:
+def test_random_file_is_unchanged_when_written_back() -> None:
     dice = random.Random(20261201)  # noqa: S311 - the same files in every run
     pieces = [b"\n", b"\r\n", b"\r", b"a", b"b", b"\xff", b"", b"\\u{000D}"]
     for _ in range(3_000):
@@ -101,13 +101,13 @@ def test_random_files_stay_when_they_are_written_back() -> None:
             assert append_lines(data, new) == replace_range(data, len(lines), len(lines), new)
 
 
-def test_a_cr_inside_a_line_is_no_line_end_if_the_file_has_an_lf() -> None:
+def test_cr_inside_a_line_is_no_line_end_if_the_file_has_lf() -> None:
     assert split_lines(b"a\rb\n\rc\r\r\n") == [(b"a\rb", b"\n"), (b"\rc\r", b"\r\n")]
     assert split_lines(b"a\rb") == [(b"a", b"\r"), (b"b", b"")]
     assert replace_range(b"a\rb\nc\n", 1, 2, b"d") == b"a\rb\nd\n"
 
 
-def test_a_new_line_ends_as_the_one_in_whose_place_it_stands() -> None:
+def test_new_line_ends_like_the_one_it_replaces() -> None:
     mixed = b"1\r\n2\n3\r\n"
     assert replace_range(mixed, 1, 2, b"two\nhalf") == b"1\r\ntwo\nhalf\n3\r\n"
     assert replace_range(mixed, 1, 1, b"new") == b"1\r\nnew\r\n2\n3\r\n"
@@ -117,19 +117,19 @@ def test_a_new_line_ends_as_the_one_in_whose_place_it_stands() -> None:
     assert replace_range(b"", 0, 0, b"2\r\n") == b"2\r\n"
 
 
-def test_what_is_no_text_has_no_form_to_keep() -> None:
+def test_binary_content_has_no_line_ends_to_keep() -> None:
     assert replace_all(b"\x00\r\n", b"a\nb") == b"a\nb"
     assert form_change(b"\x00\r\n", b"a\nb") is None
     assert replace_all(b"", b"a\r\nb") == b"a\r\nb" and replace_all(BOM, b"a\r\nb") == BOM + b"a\r\nb"
 
 
-def test_a_form_is_told_in_words() -> None:
+def test_line_end_form_is_described_in_words() -> None:
     assert form_of(b"a\n") == "LF" and line_ends(b"a") == "" and form_of(b"a") == "LF, no final newline"
     assert form_of(BOM + b"a\r\nb") == "CRLF, byte order mark, no final newline"
     assert form_of(b"a\rb\r") == "CR" and line_ends(b"a\nb\r\nc\n") == "mixed: 2 LF, 1 CRLF"
 
 
-def test_a_change_of_form_is_told_even_if_the_texts_look_alike() -> None:
+def test_line_end_change_is_reported_for_equal_looking_texts() -> None:
     assert form_change(b"a\r\nb\r\n", b"a\r\nB\r\n") is None
     assert form_change(b"a\r\n", b"a\n") == ("CRLF", "LF")
     assert form_change(b"a\n", b"a") == ("LF", "LF, no final newline")
@@ -139,21 +139,21 @@ def test_a_change_of_form_is_told_even_if_the_texts_look_alike() -> None:
     assert swapped == ("mixed: 1 LF, 1 CRLF", "mixed: 1 LF, 1 CRLF, in other lines")
 
 
-def test_blank_lines_that_stay_are_kept_when_the_last_line_of_an_unended_file_goes() -> None:
+def test_kept_blank_lines_stay_when_the_last_line_is_removed() -> None:
     assert replace_range(b"a\n\n\nb", 3, 4, b"") == b"a\n\n"
     assert replace_range(b"a\r\n\r\nb", 2, 3, b"\n") == b"a\r\n"
     assert replace_all(b"a\n\n\nb", b"a\n\n\n") == b"a\n\n"
     assert replace_range(b"a\nb", 1, 2, b"\n\n") == b"a", "its own end goes, and new lines that hold nothing"
 
 
-def test_blank_lines_at_the_end_of_a_megabyte_take_no_time() -> None:
+def test_megabyte_of_blank_lines_is_replaced_quickly() -> None:
     """A model may write them, and the event loop waits for it."""
     began = time.monotonic()
     assert replace_all(b"a", b"a" + b"\n" * 1_000_000) == b"a"
     assert time.monotonic() - began < 10  # it was a quarter of an hour
 
 
-def test_random_edits_leave_every_byte_outside_of_them() -> None:
+def test_random_edits_keep_every_byte_outside() -> None:
     """Bytes that are no UTF-8, CRs inside lines, marks, and Python's other line ends among them."""
     rng = random.Random(20261201)  # noqa: S311
     texts, ends = [b"a", b"", b" ", b"\xff", b"x\x0b", b"\xc2\x85", b"c\rd"], [b"\n", b"\r\n"]

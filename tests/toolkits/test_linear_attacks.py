@@ -119,14 +119,14 @@ async def office() -> AsyncIterator[Office]:
 # ----------------------------------------------------------------- an issue
 
 
-async def test_a_description_that_is_emptied_is_shown_with_what_is_lost(office: Office) -> None:
+async def test_emptied_description_is_previewed_with_the_lost_text(office: Office) -> None:
     asked = await office.asked("update_issue", issues=["ENG-1"], description="")
     assert asked.preview["description now"] == "Files without a final newline."
     assert asked.preview["description"] == "(emptied)" and "lost" in asked.preview["warning"]
     assert office.written == []
 
 
-async def test_what_a_colleague_wrote_after_the_yes_is_not_lost_unseen(office: Office) -> None:
+async def test_colleagues_change_after_approval_is_not_lost_unseen(office: Office) -> None:
     change = {"issues": ["ENG-1"], "description": "", "state": "Done"}
     await office.agreed("update_issue", **change)
     office.row("issues")["description"] = "Bob has found the cause."
@@ -138,7 +138,7 @@ async def test_what_a_colleague_wrote_after_the_yes_is_not_lost_unseen(office: O
     assert office.row("issues")["description"] == "" and len(office.written) == 1
 
 
-async def test_what_is_written_is_what_was_shown_though_somebody_writes_in_between(office: Office) -> None:
+async def test_previewed_text_is_written_despite_a_concurrent_write(office: Office) -> None:
     change = {"issues": ["ENG-1"], "description": "And more.", "append": True}
     asked = await office.agreed("update_issue", **change)
 
@@ -151,7 +151,7 @@ async def test_what_is_written_is_what_was_shown_though_somebody_writes_in_betwe
     assert office.row("issues")["description"] == asked.preview["description"]
 
 
-async def test_an_issue_that_was_moved_to_another_team_is_asked_about_again(office: Office) -> None:
+async def test_issue_moved_to_another_team_is_asked_again(office: Office) -> None:
     await office.agreed("update_issue", issues=[stable_id("issue", "ENG", "3")], state="Done")
     done = stable_id("state", "OPS", "Backlog")
     office.row("issues", at=2).update({"team": OPS, "number": 9, "state": done})
@@ -162,7 +162,7 @@ async def test_an_issue_that_was_moved_to_another_team_is_asked_about_again(offi
     assert office.written == []
 
 
-async def test_a_project_that_took_over_the_name_is_another_one(office: Office) -> None:
+async def test_project_that_took_over_a_name_is_another_one(office: Office) -> None:
     change = {"issues": ["ENG-2"], "project": PROJECT}
     await office.agreed("update_issue", **change)
     mine = office.row("projects")
@@ -173,7 +173,7 @@ async def test_a_project_that_took_over_the_name_is_another_one(office: Office) 
     assert office.written == []
 
 
-async def test_a_label_and_a_state_that_were_renamed_are_asked_about_again(office: Office) -> None:
+async def test_renamed_label_and_state_are_asked_again(office: Office) -> None:
     change = {"issues": ["ENG-1"], "state": stable_id("state", "ENG", "Todo")}
     await office.agreed("update_issue", **change)
     office.row("teams")["states"][1]["name"] = "Rejected"
@@ -181,7 +181,7 @@ async def test_a_label_and_a_state_that_were_renamed_are_asked_about_again(offic
     assert again.changed_fields == ("state",) and again.preview["state"] == "Rejected" and office.written == []
 
 
-async def test_what_changes_by_itself_asks_nobody_again(office: Office) -> None:
+async def test_automatic_change_does_not_ask_again(office: Office) -> None:
     change = {"issues": ["ENG-1"], "state": "Done"}
     await office.agreed("update_issue", **change)
     office.row("issues").update({"updatedAt": "2027-01-01T00:00:00.000Z", "priority": 1, "assignee": None})
@@ -192,7 +192,7 @@ async def test_what_changes_by_itself_asks_nobody_again(office: Office) -> None:
 # ----------------------------------------------------------------- who sees it
 
 
-async def test_what_a_private_team_has_is_seen_by_its_members_who_are_named() -> None:
+async def test_audience_of_a_private_team_is_its_named_members() -> None:
     async with opened("bob") as office:
         asked = await office.agreed("update_issue", issues=["BOB-1"], title="Ours")
         assert asked.preview["where"] == "team Bob's desk (BOB, a private team)"
@@ -204,14 +204,14 @@ async def test_what_a_private_team_has_is_seen_by_its_members_who_are_named() ->
         assert again.preview["seen by"] == "everybody in the organisation" and office.written == []
 
 
-async def test_a_private_issue_that_is_moved_into_an_open_team_is_seen_by_everybody_there() -> None:
+async def test_private_issue_moved_to_an_open_team_is_visible_to_all() -> None:
     async with opened("bob") as office:
         asked = await office.asked("update_issue", issues=["BOB-1"], team="ENG")
         assert asked.preview["seen by"] == "everybody in the organisation"
         assert asked.preview["team now"].startswith("Bob's desk") and asked.preview["team"] == "Engineering (ENG)"
 
 
-async def test_a_project_of_an_open_team_too_is_seen_by_everybody() -> None:
+async def test_audience_of_an_open_team_project_is_everybody() -> None:
     async with opened("bob") as office:
         await office.agreed("save_project", name="Quiet", teams=["BOB"])
         audiences = [office.audience]
@@ -220,7 +220,7 @@ async def test_a_project_of_an_open_team_too_is_seen_by_everybody() -> None:
         assert [*audiences, office.audience] == [Audience.PEOPLE, Audience.ORGANISATION]
 
 
-async def test_of_what_is_copied_to_another_service_nobody_knows_who_sees_it(office: Office) -> None:
+async def test_audience_of_synced_content_is_unknown(office: Office) -> None:
     office.row("issues")["synced"] = ["github"]
     asked = await office.asked("update_issue", issues=["ENG-1"], title="Leaks")
     assert asked.preview["where"].endswith("copied to github") and office.audience is Audience.UNKNOWN
@@ -232,7 +232,7 @@ async def test_of_what_is_copied_to_another_service_nobody_knows_who_sees_it(off
     assert office.audience is Audience.UNKNOWN
 
 
-async def test_whom_an_issue_was_shared_with_is_said_and_asked_about_again() -> None:
+async def test_newly_shared_issue_names_its_viewer_and_is_asked_again() -> None:
     async with opened("bob") as office:
         await office.agreed("write_comment", target="BOB-1", body="Between us.")
         office.row("issues", at=5)["shared"] = ["decoy@example.test"]
@@ -241,7 +241,7 @@ async def test_whom_an_issue_was_shared_with_is_said_and_asked_about_again() -> 
         assert office.written == []
 
 
-async def test_what_hangs_on_a_thing_that_nobody_knows_here_is_of_unknown_audience(office: Office) -> None:
+async def test_audience_of_an_unknown_parent_object_is_unknown(office: Office) -> None:
     office.row("documents")["project"] = None
     await office.asked("save_document", document=DESIGN, title="On a cycle")
     assert office.audience is Audience.UNKNOWN
@@ -254,14 +254,14 @@ async def test_team_of_unknown_visibility_has_unknown_audience(office: Office, m
     assert office.audience is Audience.UNKNOWN
 
 
-async def test_a_reply_on_another_issue_goes_where_its_thread_is_copied_to(office: Office) -> None:
+async def test_reply_on_a_synced_thread_has_unknown_audience(office: Office) -> None:
     office.row("comments")["external"] = {"name": "Slack", "displayName": "#customers", "isConnected": True}
     asked = await office.asked("write_comment", reply_to=COMMENT, target="ENG-2", body="Between us.")
     assert office.audience is Audience.UNKNOWN and "#customers" in asked.preview["where"]
     assert "ENG-2" in asked.preview["where"]
 
 
-async def test_what_only_the_user_sees_runs_and_reads_no_more_than_it_must(office: Office) -> None:
+async def test_private_act_runs_with_minimal_requests(office: Office) -> None:
     await office.act("set_subscription", issue="ENG-1")
     assert office.wire.operations == ["IssueFollowed", "IssueSubscribe"]
     office.wire.operations.clear()
@@ -269,7 +269,7 @@ async def test_what_only_the_user_sees_runs_and_reads_no_more_than_it_must(offic
     assert office.wire.operations == ["Notifications", "NotificationUpdate"]
 
 
-async def test_an_act_that_is_asked_about_reads_once_more(office: Office) -> None:
+async def test_act_with_approval_reads_once_more(office: Office) -> None:
     change = {"issues": ["ENG-1"], "description": "More.", "append": True}
     await office.agreed("update_issue", **change)
     assert office.wire.operations == ["IssueValues"]
@@ -280,7 +280,7 @@ async def test_an_act_that_is_asked_about_reads_once_more(office: Office) -> Non
 # ----------------------------------------------------------------- comments, documents, projects
 
 
-async def test_a_reply_to_a_comment_that_was_rewritten_is_asked_about_again(office: Office) -> None:
+async def test_reply_to_a_rewritten_comment_is_asked_again(office: Office) -> None:
     reply = {"reply_to": COMMENT, "body": "Agreed."}
     await office.agreed("write_comment", **reply)
     office.row("comments")["body"] = "Alice resigns."
@@ -289,12 +289,12 @@ async def test_a_reply_to_a_comment_that_was_rewritten_is_asked_about_again(offi
     assert office.written == []
 
 
-async def test_what_cannot_be_seen_in_a_comment_is_written_out(office: Office) -> None:
+async def test_invisible_characters_of_a_comment_are_escaped(office: Office) -> None:
     asked = await office.asked("write_comment", target="ENG-1", body="Yes\u202e\u200b, cookie: abc <!-- hidden -->")
     assert "[U+202E]" in asked.preview["text"] and "cookie: abc <!-- hidden -->" in asked.preview["text"]
 
 
-async def test_a_document_is_not_written_over_what_came_after_the_yes(office: Office) -> None:
+async def test_document_changed_after_approval_is_not_overwritten(office: Office) -> None:
     read = await office.act("get_document", document=DESIGN)
     change = {"document": DESIGN, "content": "Mine.", "if_text": read["content"]["text_digest"]}
     await office.agreed("save_document", **change)
@@ -304,7 +304,7 @@ async def test_a_document_is_not_written_over_what_came_after_the_yes(office: Of
     assert office.written == [] and office.row("documents")["content"] == "Bob's."
 
 
-async def test_a_project_is_taken_out_by_the_link_that_was_seen(office: Office) -> None:
+async def test_project_is_removed_by_the_previewed_link(office: Office) -> None:
     change = {"initiative": RELIABILITY, "remove_projects": [PROJECT]}
     await office.agreed("save_initiative", **change)
     office.row("initiative_links")["id"] = stable_id("link", "another")
@@ -312,7 +312,7 @@ async def test_a_project_is_taken_out_by_the_link_that_was_seen(office: Office) 
     assert office.written == []
 
 
-async def test_what_was_renamed_is_not_thrown_away_under_its_old_name(office: Office) -> None:
+async def test_renamed_label_is_not_deleted_under_its_old_name(office: Office) -> None:
     kind = {"kind": "label", "id": stable_id("label", "bug"), "action": "delete"}
     await office.agreed("archive", **kind)
     office.row("labels")["name"] = "Security"
@@ -320,7 +320,7 @@ async def test_what_was_renamed_is_not_thrown_away_under_its_old_name(office: Of
     assert again.changed_fields == ("label",) and again.preview["label"] == "Security" and office.written == []
 
 
-async def test_a_text_that_grew_is_not_thrown_away_with_what_was_seen(office: Office) -> None:
+async def test_grown_text_is_not_deleted_with_the_seen_one(office: Office) -> None:
     comment = {"kind": "comment", "id": COMMENT, "action": "delete"}
     await office.agreed("archive", **comment)
     office.row("comments")["body"] += " And here is how to mend it."
@@ -328,7 +328,7 @@ async def test_a_text_that_grew_is_not_thrown_away_with_what_was_seen(office: Of
     assert office.written == []
 
 
-async def test_what_is_so_already_is_said_and_neither_asked_about_nor_done(office: Office) -> None:
+async def test_already_reached_state_is_reported_without_asking_or_writing(office: Office) -> None:
     away = {"kind": "document", "id": DESIGN}
     assert "not put away" in (await office.act("archive", **away, action="restore"))["summary"]
     office.row("documents")["archivedAt"] = "2026-11-01T00:00:00.000Z"
@@ -349,7 +349,7 @@ async def test_what_is_so_already_is_said_and_neither_asked_about_nor_done(offic
 # ----------------------------------------------------------------- runs that die, and undo
 
 
-async def test_a_run_that_died_after_the_write_is_taken_up_and_asks_nobody(office: Office) -> None:
+async def test_run_killed_after_the_write_resumes_without_asking(office: Office) -> None:
     change = {"issues": ["ENG-1"], "description": "And more.", "append": True}
     await office.agreed("update_issue", **change)
     await died(office, "IssueUpdate", after=True, tool="update_issue", **change)
@@ -358,7 +358,7 @@ async def test_a_run_that_died_after_the_write_is_taken_up_and_asks_nobody(offic
     assert office.row("issues")["description"] == text and text.count("And more.") == 1
 
 
-async def test_a_run_that_died_before_the_write_does_not_write_what_nobody_has_seen(office: Office) -> None:
+async def test_run_killed_before_the_write_writes_nothing_unseen(office: Office) -> None:
     change = {"issues": ["ENG-1"], "description": "And more.", "append": True}
     await office.agreed("update_issue", **change)
     await died(office, "IssueUpdate", after=False, tool="update_issue", **change)
@@ -369,7 +369,7 @@ async def test_a_run_that_died_before_the_write_does_not_write_what_nobody_has_s
 
 
 @pytest.mark.parametrize("new", [True, False])
-async def test_a_run_that_goes_on_takes_in_no_project_that_was_not_shown(office: Office, new: bool) -> None:
+async def test_resumed_run_adds_no_unpreviewed_project(office: Office, new: bool) -> None:
     rows = office.sandbox._world.services["linear"]["projects"]
     rows.append(rows[0] | {"id": stable_id("project", "search"), "name": "Search", "slugId": "111111111111"})
     one = {"name": "Speed"} if new else {"initiative": RELIABILITY, "content": "More.", "append": True}
@@ -418,7 +418,7 @@ async def died(office: Office, operation: str, *, after: bool, tool: str, **argu
         ("resolve_comment", {"comment_id": COMMENT}, "comments", {"resolvedAt": None}),
     ],
 )
-async def test_what_somebody_has_changed_since_is_not_put_back(
+async def test_value_changed_by_others_is_not_undone(
     office: Office, tool: str, arguments: dict[str, Any], kind: str, later: Row
 ) -> None:
     await office.agreed(tool, **arguments)

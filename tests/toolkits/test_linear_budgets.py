@@ -11,7 +11,7 @@ from tests.support.lanes import sample
 from tests.toolkits.linear_calls import EVERY
 
 
-def test_an_alias_takes_the_arguments_it_had_there_and_makes_the_same_request() -> None:
+def test_alias_takes_its_own_arguments_and_sends_the_same_request() -> None:
     theirs = Catalog([TOOLKIT]).tool("Linear.CreateIssue")
     there = {
         "team": "ENG",
@@ -34,7 +34,7 @@ def test_an_alias_takes_the_arguments_it_had_there_and_makes_the_same_request() 
         TOOLKIT.tools["linear_create_issue"].validate(there)
 
 
-def test_what_others_will_see_is_declared_and_only_deleting_is_destructive() -> None:
+def test_visible_effects_are_declared_and_only_deletion_is_destructive() -> None:
     sends = {name.removeprefix("linear_") for name, tool in TOOLKIT.tools.items() if Effect.SENDS in tool.gravest}
     assert sends == {
         "create_issue",
@@ -68,7 +68,7 @@ def test_what_others_will_see_is_declared_and_only_deleting_is_destructive() -> 
 @pytest.mark.parametrize(
     "case", sample(EVERY, lambda case: case.tool), ids=lambda case: f"{case.tool} {case.says[:20]}"
 )
-def test_a_tool_that_reads_asks_for_read_and_none_for_more_than_it_must(case: object) -> None:
+def test_reading_tool_requests_read_scope_and_none_more_than_needed(case: object) -> None:
     tool = TOOLKIT.tools[case.name]  # type: ignore[attr-defined]
     asks = {need.ask for need in tool.needs_of(tool.validate(case.arguments))}  # type: ignore[attr-defined]
     if tool.gravest is Effect.READS:

@@ -41,7 +41,9 @@ async def kept(deputy: Deputy, name: str = "shot [1].png", mime: str = "image/pn
     return str((await deputy.store_file("alice", name, mime, content))["file"])
 
 
-async def test_picture_in_the_description_comes_back(alice: Deputy, store: dict[str, Any], sandbox: Sandbox) -> None:
+async def test_picture_in_a_description_is_uploaded_and_listed(
+    alice: Deputy, store: dict[str, Any], sandbox: Sandbox
+) -> None:
     store["issues"][0]["description"] = "Old words"
     done = await act(alice, "upload_file", issue="ENG-1", attachments=[await kept(alice)], place="description")
     [told] = done["files"]
@@ -55,7 +57,7 @@ async def test_picture_in_the_description_comes_back(alice: Deputy, store: dict[
     assert put.method == "PUT"
 
 
-async def test_files_in_a_comment_and_on_the_issue(alice: Deputy, store: dict[str, Any]) -> None:
+async def test_files_in_a_comment_and_on_an_issue_are_listed(alice: Deputy, store: dict[str, Any]) -> None:
     files = [await kept(alice), await kept(alice, "log.txt", "text/plain", b"line 1")]
     done = await act(alice, "upload_file", issue="ENG-1", attachments=files, place="comment", body="See **here**")
     first, other = (one["url"] for one in done["files"])
@@ -68,14 +70,16 @@ async def test_files_in_a_comment_and_on_the_issue(alice: Deputy, store: dict[st
     assert [(one["title"], one["url"]) for one in links] == [(one["name"], one["url"]) for one in done["files"]]
 
 
-async def test_of_a_page_is_read_what_a_browser_shows(alice: Deputy) -> None:
+async def test_html_file_is_read_as_a_browser_shows_it(alice: Deputy) -> None:
     page = await kept(alice, "page.html", "text/html", b"<p>seen</p><p style='display:none'>secret</p><!-- secret -->")
     done = await act(alice, "upload_file", issue="ENG-1", attachments=[page])
     told = await act(alice, "get_file", url=done["files"][0]["url"])
     assert told["text"] == "seen" and told["hidden_removed"] == 6
 
 
-async def test_bytes_go_without_the_token(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_file_content_is_uploaded_without_the_token(
+    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[dict[str, str]] = []
 
     def recording(ask: Ask, world: World) -> Reply:
@@ -105,7 +109,7 @@ async def test_file_is_linked_once_after_any_loss(
     assert await act(alice, "upload_file", call, **arguments) == done and everywhere.count(url) == 1
 
 
-async def test_a_store_that_refuses_the_bytes_leaves_no_link(
+async def test_refused_upload_leaves_no_link(
     alice: Deputy, sandbox: Sandbox, store: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = str([store["issues"], store["comments"], store["attachments"]])
@@ -115,7 +119,7 @@ async def test_a_store_that_refuses_the_bytes_leaves_no_link(
     assert str([store["issues"], store["comments"], store["attachments"]]) == before
 
 
-async def test_what_is_shared_is_shown_by_name_and_bytes(alice: Deputy) -> None:
+async def test_shared_file_is_previewed_by_name_and_bytes(alice: Deputy) -> None:
     alice.policy = ask_before_sending
     with pytest.raises(ApprovalRequired) as asked:
         await act(alice, "upload_file", issue="ENG-1", attachments=[await kept(alice)], place="comment", body="Look")
@@ -123,7 +127,7 @@ async def test_what_is_shared_is_shown_by_name_and_bytes(alice: Deputy) -> None:
     assert "shot [1].png" in shown and "Look" in shown and "ENG-1 Import drops the last row" in shown
 
 
-async def test_what_cannot_be_uploaded_is_refused(alice: Deputy) -> None:
+async def test_invalid_upload_is_refused(alice: Deputy) -> None:
     empty = await kept(alice, content=b"")
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"attachments": [empty]}, "a file is empty"),
@@ -137,7 +141,7 @@ async def test_what_cannot_be_uploaded_is_refused(alice: Deputy) -> None:
         await act(alice, "upload_file", issue="ENG-1", attachments=[bobs["file"]])
 
 
-async def test_a_text_file_is_read_on(alice: Deputy, store: dict[str, Any]) -> None:
+async def test_text_file_is_read_in_parts(alice: Deputy, store: dict[str, Any]) -> None:
     text = "\n".join(f"line {n}" for n in range(3_000))
     store["uploads"][0]["bytes"] = base64.b64encode(text.encode()).decode()
     told = await act(alice, "get_file", url=FILE)
@@ -164,7 +168,7 @@ async def test_a_text_file_is_read_on(alice: Deputy, store: dict[str, Any]) -> N
         "",
     ],
 )
-async def test_the_token_goes_to_no_other_host(alice: Deputy, sandbox: Sandbox, url: str) -> None:
+async def test_token_goes_to_no_other_host(alice: Deputy, sandbox: Sandbox, url: str) -> None:
     with pytest.raises((InvalidInput, NotFound)):
         await act(alice, "get_file", url=url)
     assert {(one.host, one.method) for one in sandbox.requests} <= {("api.linear.app", "POST")}
@@ -184,6 +188,6 @@ async def test_foreign_link_gets_no_token(alice: Deputy, sandbox: Sandbox, monke
     assert told["size"] == len(PNG) and [one.bearer() for one in seen] == [""]
 
 
-async def test_a_file_that_is_not_there_is_not_found(alice: Deputy) -> None:
+async def test_missing_file_is_not_found(alice: Deputy) -> None:
     with pytest.raises(NotFound):
         await act(alice, "get_file", url=f"{FILE}0")

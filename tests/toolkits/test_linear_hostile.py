@@ -45,7 +45,7 @@ def cost(value: Any) -> int:
 # ----------------------------------------------------------------- texts
 
 
-async def test_no_result_of_any_tool_shows_what_a_person_cannot_see(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_no_tool_result_shows_invisible_characters(alice: Deputy, sandbox: Sandbox) -> None:
     texts = ("title", "description", "content", "body", "quotedText")
     for kind, rows in kept(sandbox).items():
         for row in rows:
@@ -75,12 +75,12 @@ async def test_no_result_of_any_tool_shows_what_a_person_cannot_see(alice: Deput
         ("[fine](https://example.test/a)", "[fine](https://example.test/a)"),
     ],
 )
-def test_what_a_page_would_hide_is_not_shown(written: str, shown: str) -> None:
+def test_text_hidden_on_a_page_is_not_shown(written: str, shown: str) -> None:
     assert prose(Outside(), written) == shown
 
 
 @pytest.mark.parametrize("piece", ["![", "[", "<!--", "![](", "[](", "[](data:", "[]( ", "]("])
-def test_no_text_takes_long_to_read(piece: str) -> None:
+def test_any_text_is_read_quickly(piece: str) -> None:
     started = time.process_time()
     prose(Outside(), piece * (200_000 // len(piece)))
     assert time.process_time() - started < 2
@@ -92,7 +92,7 @@ LONG = "Größenordnung und noch mehr Wörter " * 200
 
 
 @pytest.mark.sweep
-async def test_details_and_their_blocks_stay_within_their_budgets(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_details_and_their_blocks_stay_within_budgets(alice: Deputy, sandbox: Sandbox) -> None:
     rows = kept(sandbox)
     issue, project, initiative = rows["issues"][0], rows["projects"][0], rows["initiatives"][0]
     issue |= {"title": LONG[:250], "description": LONG * 4}
@@ -127,7 +127,7 @@ async def test_details_and_their_blocks_stay_within_their_budgets(alice: Deputy,
             assert cost(one[block]) <= 4_000, (tool, block)
 
 
-async def test_a_large_team_is_shown_as_far_as_it_fits(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_large_team_is_shown_as_far_as_it_fits(alice: Deputy, sandbox: Sandbox) -> None:
     team = kept(sandbox)["teams"][0]
     first = team["states"][0]
     team["states"] += [first | {"id": stable_id("s", str(n)), "name": LONG[:90]} for n in range(60)]
@@ -138,7 +138,7 @@ async def test_a_large_team_is_shown_as_far_as_it_fits(alice: Deputy, sandbox: S
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
-async def test_thinned_list_is_walked_to_its_end_without_doubles(alice: Deputy, sandbox: Sandbox, limit: int) -> None:
+async def test_thinned_list_is_paged_to_its_end_without_repeats(alice: Deputy, sandbox: Sandbox, limit: int) -> None:
     rows = kept(sandbox)
     for number in range(60):
         row = rows["comments"][0] | {"id": stable_id("c", str(number)), "body": LONG if number % 7 == 0 else "Short."}
@@ -155,7 +155,7 @@ async def test_thinned_list_is_walked_to_its_end_without_doubles(alice: Deputy, 
     assert cursor is None and sorted(seen) == sorted(wanted)
 
 
-async def test_templates_are_walked_to_their_end(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_templates_are_paged_to_their_end(alice: Deputy, sandbox: Sandbox) -> None:
     kept(sandbox)["templates"] += [{"id": stable_id("t", str(n)), "name": f"T{n}", "type": "issue"} for n in range(9)]
     seen, cursor = [], None
     for _ in range(9):
@@ -170,7 +170,7 @@ async def test_templates_are_walked_to_their_end(alice: Deputy, sandbox: Sandbox
 # ----------------------------------------------------------------- names
 
 
-async def test_a_label_of_another_team_does_not_stand_in_the_way(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_label_of_another_team_does_not_conflict(alice: Deputy, sandbox: Sandbox) -> None:
     ops = {"id": stable_id("label", "flaky ops"), "name": "Flaky", "color": "#000000", "team": stable_id("team", "OPS")}
     kept(sandbox)["labels"].append(ops)
     made = await act(alice, "create_issue", team="OPS", title="x", labels=["flaky"])
@@ -183,7 +183,7 @@ async def test_a_label_of_another_team_does_not_stand_in_the_way(alice: Deputy, 
     assert (await act(alice, "save_label", label="Flaky", team="OPS", color="#ffffff"))["label_id"] == ops["id"]
 
 
-async def test_a_team_is_found_among_many_and_keys_are_found_in_small_letters(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_team_is_found_among_many_and_keys_are_case_insensitive(alice: Deputy, sandbox: Sandbox) -> None:
     rows = kept(sandbox)["teams"]
     rows[:0] = [rows[1] | {"id": stable_id("t", str(n)), "key": f"T{n}", "name": f"Team {n}"} for n in range(150)]
     rows += [rows[1] | {"id": stable_id("t", "late"), "key": "LATE", "name": "Late"}]
@@ -194,7 +194,7 @@ async def test_a_team_is_found_among_many_and_keys_are_found_in_small_letters(al
     assert len(done["updated"]) == 2
 
 
-async def test_an_archived_project_is_found_by_its_address_not_by_its_name(alice: Deputy) -> None:
+async def test_archived_project_is_found_by_its_url_not_its_name(alice: Deputy) -> None:
     await act(alice, "archive", kind="project", id=stable_id("project", "import"))
     for named in (
         stable_id("project", "import"),
@@ -207,7 +207,7 @@ async def test_an_archived_project_is_found_by_its_address_not_by_its_name(alice
     assert (await act(alice, "search", query="import", kind="projects", include_archived=True))["items"]
 
 
-async def test_of_two_milestones_that_are_called_alike_none_is_changed(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_milestones_of_one_name_are_not_changed(alice: Deputy, sandbox: Sandbox) -> None:
     rows = kept(sandbox)["milestones"]
     rows.append(rows[0] | {"id": stable_id("milestone", "beta 2"), "name": "BETA"})
     assert (await act(alice, "save_milestone", project="Import rewrite", name="BETA", target_date="2027-01-01"))[
@@ -228,7 +228,7 @@ async def test_of_two_milestones_that_are_called_alike_none_is_changed(alice: De
         {"kind": "templates", "team": "ENG"},
     ],
 )
-async def test_a_filter_that_a_kind_does_not_know_is_refused(alice: Deputy, arguments: dict[str, Any]) -> None:
+async def test_filter_unsupported_for_the_kind_is_refused(alice: Deputy, arguments: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         await act(alice, "lookup", **arguments)
 
@@ -249,7 +249,7 @@ async def test_a_filter_that_a_kind_does_not_know_is_refused(alice: Deputy, argu
         "https://example.test/" + "x" * 3000,
     ],
 )
-async def test_link_is_an_https_address_or_refused_unsent(alice: Deputy, sandbox: Sandbox, url: str) -> None:
+async def test_link_is_an_https_url_or_refused_before_sending(alice: Deputy, sandbox: Sandbox, url: str) -> None:
     with pytest.raises(InvalidInput, match="https address"):
         await act(alice, "link_url", issue="ENG-1", url=url)
     with pytest.raises(InvalidInput, match="https address"):
@@ -281,7 +281,7 @@ def usual(tool: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("tool", sorted(TOOLKIT.tools))
-async def test_no_text_in_any_argument_leaves_its_place(
+async def test_hostile_argument_text_stays_data(
     deputy: Deputy, grant: Granting, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tool: str
 ) -> None:
     """Refused, not found, or data: one address, our documents only, and nothing of others' gone."""
@@ -309,7 +309,7 @@ async def test_no_text_in_any_argument_leaves_its_place(
     assert len(sandbox.service("linear")["issues"]) >= issues
 
 
-async def test_what_is_bobs_alone_is_in_no_list(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_bobs_private_objects_are_in_no_list(alice: Deputy, sandbox: Sandbox) -> None:
     """His private team's project, with all that hangs on it, and his issue with what hangs on that."""
     bobs, issue = stable_id("team", "BOB"), stable_id("issue", "BOB", "1")
     rows = kept(sandbox)

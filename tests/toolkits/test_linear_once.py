@@ -82,7 +82,7 @@ def bend(monkeypatch: pytest.MonkeyPatch, *ways: str) -> None:
 
 @by_kind
 @pytest.mark.parametrize("lost", [1, 2, 3])
-async def test_what_is_made_is_made_once_though_answers_are_lost(
+async def test_object_is_created_once_despite_lost_answers(
     alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str, lost: int
 ) -> None:
     before = count(sandbox, kind)
@@ -96,7 +96,7 @@ async def test_what_is_made_is_made_once_though_answers_are_lost(
 @pytest.mark.parametrize(
     "ways", sample([("after",) * 3, ("after", "before"), ("before", "after"), ("before", "before")])
 )
-async def test_it_is_made_once_though_a_proxy_answers_in_linears_place(
+async def test_object_is_created_once_when_a_proxy_answers(
     alice: Deputy,
     sandbox: Sandbox,
     monkeypatch: pytest.MonkeyPatch,
@@ -112,7 +112,7 @@ async def test_it_is_made_once_though_a_proxy_answers_in_linears_place(
 
 
 @by_kind
-async def test_what_never_arrived_is_said_to_have_failed_and_may_be_done_again(
+async def test_request_that_never_arrived_is_a_failure_and_repeatable(
     alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tool: str, arguments: dict[str, Any], kind: str
 ) -> None:
     before = count(sandbox, kind)
@@ -128,7 +128,7 @@ MADE_WITH_AN_ID = [one for one in MAKES if one[2] not in ("attachments", "initia
 
 
 @pytest.mark.parametrize(("tool", "arguments", "kind"), MADE_WITH_AN_ID)
-async def test_what_nobody_can_tell_is_unknown_until_a_later_run_finds_it(
+async def test_unverifiable_creation_is_unknown_until_a_later_run_finds_it(
     alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
 ) -> None:
     before = count(sandbox, kind)
@@ -141,7 +141,7 @@ async def test_what_nobody_can_tell_is_unknown_until_a_later_run_finds_it(
 
 
 @by_kind
-async def test_a_run_that_is_cancelled_is_taken_up_again(
+async def test_cancelled_run_is_resumed(
     alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tool: str, arguments: dict[str, Any], kind: str
 ) -> None:
     before = count(sandbox, kind)
@@ -155,7 +155,7 @@ async def test_a_run_that_is_cancelled_is_taken_up_again(
 # ----------------------------------------------------------------- parts of a write
 
 
-async def test_initiative_names_lost_projects(alice: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_initiative_result_names_projects_not_added(alice: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("One", "Two"):
         await act(alice, "save_project", name=name, teams=["ENG"])
     whole = changes.link_project
@@ -175,13 +175,17 @@ async def test_initiative_names_lost_projects(alice: Deputy, monkeypatch: pytest
     assert "projects_added" not in again and again["projects_removed"] == ["Two"]
 
 
-async def test_unconfirmed_link_is_unsure(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unconfirmed_link_is_reported_as_unsure(
+    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bend(monkeypatch, "", "after", "after", "after")
     made = await act(alice, "create_issue", team="ENG", title="With", link_url="https://example.test/x")
     assert "did not say" in made["warnings"][0] and count(sandbox, "attachments") == 1
 
 
-async def test_changed_document_is_kept(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_document_changed_by_others_is_kept(
+    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     design = stable_id("document", "design")
     read = (await act(alice, "get_document", document=design))["updated"]
     bend(monkeypatch, *["before"] * 3)
@@ -204,7 +208,7 @@ async def test_document_of_an_earlier_run_is_written(alice: Deputy, monkeypatch:
     assert (await act(alice, "save_document", CALL, **mine))["id"] == design
 
 
-async def test_missed_notifications_are_named(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_notifications_are_named(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     note = stable_id("notification", "1")
     rows = sandbox._world.services["linear"]["notifications"]
     rows += [rows[0] | {"id": stable_id("notification", str(number))} for number in (2, 3)]
@@ -216,7 +220,7 @@ async def test_missed_notifications_are_named(alice: Deputy, sandbox: Sandbox, m
     assert [one["id"] for one in done["failed"]] == [stable_id("x")]
 
 
-async def test_what_comes_in_part_says_so(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_partial_answer_is_marked_as_incomplete(alice: Deputy, sandbox: Sandbox) -> None:
     page = {"nodes": [], "pageInfo": {"hasNextPage": False, "endCursor": None}}
     body = {
         "data": {"issues": page},

@@ -28,7 +28,7 @@ async def save(deputy: Deputy, **arguments: Any) -> Any:
     return await deputy.act("linear_save_project", {"project": PROJECT, **arguments}, user="alice")
 
 
-async def test_who_is_not_named_stays(alice: Deputy, project: dict[str, Any]) -> None:
+async def test_unnamed_members_labels_and_teams_stay(alice: Deputy, project: dict[str, Any]) -> None:
     done = await save(alice, add_members=["me"], add_labels=["This year"], add_teams=["OPS"])
     assert done["changed"] == ["labels", "members", "teams"]
     assert project["members"] == ["bob@example.test", "alice@example.test"]
@@ -37,13 +37,13 @@ async def test_who_is_not_named_stays(alice: Deputy, project: dict[str, Any]) ->
     assert project["members"] == ["alice@example.test"] and project["labels"] == [YEAR] and len(project["teams"]) == 1
 
 
-async def test_what_is_so_already_is_not_written(alice: Deputy, project: dict[str, Any]) -> None:
+async def test_unchanged_project_is_not_written(alice: Deputy, project: dict[str, Any]) -> None:
     before = dict(project)
     done = await save(alice, add_members=["bob"], remove_labels=["This year"], add_teams=["ENG"])
     assert done["changed"] == [] and project == before and await alice.undoable("alice") == []
 
 
-async def test_a_list_is_never_replaced(alice: Deputy, project: dict[str, Any]) -> None:
+async def test_project_list_cannot_be_replaced(alice: Deputy, project: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="teams: only for a new project") as refused:
         await save(alice, teams=["OPS"])
     assert "add_teams" in refused.value.hint
@@ -59,7 +59,7 @@ async def test_a_list_is_never_replaced(alice: Deputy, project: dict[str, Any]) 
     assert project["members"] == ["bob@example.test"] and project["labels"] == [QUARTER]
 
 
-async def test_a_list_that_cannot_be_read_whole_is_not_written(
+async def test_project_list_that_is_not_fully_readable_is_not_written(
     alice: Deputy, project: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deputize.toolkits.linear import project_lists
@@ -70,7 +70,7 @@ async def test_a_list_that_cannot_be_read_whole_is_not_written(
     assert project["members"] == ["bob@example.test"]
 
 
-async def test_a_person_is_shown_who_is_there_and_who_will_be(alice: Deputy, project: dict[str, Any]) -> None:
+async def test_preview_shows_members_before_and_after(alice: Deputy, project: dict[str, Any]) -> None:
     alice.policy = ask_before_sending
     with pytest.raises(ApprovalRequired) as asked:
         await save(alice, add_members=["me"], remove_labels=["This quarter"])
@@ -78,7 +78,7 @@ async def test_a_person_is_shown_who_is_there_and_who_will_be(alice: Deputy, pro
     assert "bob" in shown and "you (Alice Adams in acme)" in shown and "This quarter" in shown
 
 
-async def test_it_is_put_back_without_touching_who_came_meanwhile(alice: Deputy, project: dict[str, Any]) -> None:
+async def test_undo_keeps_members_added_meanwhile(alice: Deputy, project: dict[str, Any]) -> None:
     await save(alice, add_members=["me"], remove_labels=["This quarter"])
     [act] = await alice.undoable("alice")
     await alice.undo("alice", act.id)

@@ -27,7 +27,7 @@ async def act(deputy: Deputy, tool: str, **arguments: Any) -> Any:
     return await deputy.act(tool, arguments, user="alice")
 
 
-async def test_linears_times_are_shown_and_read_in_berlin(berlin: Deputy, sandbox: Sandbox) -> None:
+async def test_linear_times_are_shown_and_read_in_berlin(berlin: Deputy, sandbox: Sandbox) -> None:
     store = sandbox._world.services["linear"]
     for row in (store["issues"][0], store["comments"][0], store["documents"][0]):
         row |= {"createdAt": LATE, "updatedAt": LATE}
@@ -45,7 +45,7 @@ async def test_linears_times_are_shown_and_read_in_berlin(berlin: Deputy, sandbo
         assert len((await act(berlin, "linear_list_issues", **asked))["items"]) == found
 
 
-async def test_a_documents_time_as_shown_is_good_for_unmodified_since(berlin: Deputy, sandbox: Sandbox) -> None:
+async def test_displayed_document_time_is_valid_for_unmodified_since(berlin: Deputy, sandbox: Sandbox) -> None:
     document = stable_id("document", "design")
     sandbox._world.services["linear"]["documents"][0]["updatedAt"] = LATE
     read = await act(berlin, "linear_get_document", document=document)
@@ -53,7 +53,7 @@ async def test_a_documents_time_as_shown_is_good_for_unmodified_since(berlin: De
     await act(berlin, "linear_save_document", document=document, title="New", unmodified_since=read["updated"])
 
 
-async def test_salesforces_times_are_shown_and_read_in_berlin(berlin: Deputy, sandbox: Sandbox) -> None:
+async def test_salesforce_times_are_shown_and_read_in_berlin(berlin: Deputy, sandbox: Sandbox) -> None:
     row = sandbox._world.services["salesforce"]["records"]["Opportunity"][0]
     row |= {"CreatedDate": "2026-06-30T22:30:15.000+0000", "LastModifiedDate": "2026-06-30T22:30:15.000+0000"}
     one = await act(berlin, "salesforce_get_record", object="Opportunity", record=OPPORTUNITY)
@@ -74,7 +74,7 @@ async def test_salesforces_times_are_shown_and_read_in_berlin(berlin: Deputy, sa
     assert made["StartDateTime"] == "2026-12-01T09:00:00+00:00" and made["EndDateTime"] == "2026-12-01T10:00:00+00:00"
 
 
-async def test_a_change_is_told_in_the_words_of_the_tool(alice: Deputy) -> None:
+async def test_changed_fields_are_reported_by_argument_name(alice: Deputy) -> None:
     done = await act(alice, "linear_update_issue", issues=["ENG-1"], state="Done", assignee="bob", add_labels=["Flaky"])
     assert done["changed"] == ["add_labels", "assignee", "state"]
 
@@ -100,7 +100,7 @@ READS: Final[dict[str, tuple[str, str, str, dict[str, Any]]]] = {
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: str(fault)[:30])
 @pytest.mark.parametrize("provider", READS)
-async def test_read_goes_on_in_utc_when_the_provider_cannot_or_will_not_tell_the_zone(
+async def test_read_uses_utc_when_the_provider_gives_no_zone(
     alice: Deputy, sandbox: Sandbox, provider: str, fault: tuple[int, Any]
 ) -> None:
     path, method, tool, arguments = READS[provider]

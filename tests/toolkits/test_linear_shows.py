@@ -239,7 +239,7 @@ async def world() -> AsyncIterator[ShownWorld]:
         yield world
 
 
-async def test_things_of_one_name_are_told_apart(world: ShownWorld) -> None:
+async def test_objects_of_one_name_have_different_previews(world: ShownWorld) -> None:
     """What takes the place of a thing that is called the same is a change, though the words are those of before."""
     store = world.sandbox._world.services["linear"]
     for kind, key, more in (("labels", "bug", {"team": stable_id("team", "ENG")}), ("projects", "import", {})):

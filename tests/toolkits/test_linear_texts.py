@@ -34,7 +34,7 @@ async def whole(deputy: Deputy, tool: str, **arguments: Any) -> str:
     return str(text)
 
 
-async def test_what_a_customer_asks_for_is_read_to_its_end(alice: Deputy, store: dict[str, Any]) -> None:
+async def test_customer_request_is_read_to_its_end(alice: Deputy, store: dict[str, Any]) -> None:
     store["needs"][0]["body"] = LONG
     [row] = (await act(alice, "list_customer_needs"))["items"]
     assert row["cut"] and row["body"].startswith("Paragraph 0: what was said.\n- one\n- two\n\nParagraph 1")
@@ -55,7 +55,7 @@ async def test_what_a_customer_asks_for_is_read_to_its_end(alice: Deputy, store:
         ({"initiativeUpdate": stable_id("initiative update", "1")}, "list_updates", "update_id"),
     ],
 )
-async def test_a_notification_says_what_was_written_and_where_the_rest_is(
+async def test_notification_shows_its_text_and_continuation(
     alice: Deputy, store: dict[str, Any], about: dict[str, str], tool: str, id: str
 ) -> None:
     store["notifications"][0] |= about
@@ -84,7 +84,7 @@ async def test_detail_has_the_whole_title_and_a_comment_its_quote(alice: Deputy,
     assert described in [one.get("description") for one in labels]
 
 
-async def test_an_address_on_an_issue_is_never_cut(alice: Deputy, store: dict[str, Any]) -> None:
+async def test_url_on_an_issue_is_never_cut(alice: Deputy, store: dict[str, Any]) -> None:
     url = f"https://example.test/{'path/' * 200}end"
     await act(alice, "link_url", issue="ENG-1", url=url, title="Long")
     found = await act(alice, "get_issue", issue="ENG-1", include=["attachments"])
@@ -123,7 +123,7 @@ READS: list[tuple[str, dict[str, Any], int]] = [
 
 
 @pytest.mark.parametrize(("tool", "arguments", "texts"), READS)
-async def test_every_text_that_was_cut_is_read_to_its_end_by_references_alone(
+async def test_every_cut_text_is_read_to_its_end_by_continuations(
     alice: Deputy, store: dict[str, Any], tool: str, arguments: dict[str, Any], texts: int
 ) -> None:
     for kind, field in (
@@ -144,7 +144,7 @@ async def test_every_text_that_was_cut_is_read_to_its_end_by_references_alone(
         assert "".join(text.split()) == "".join(LONG.split()) and told["text_digest"]
 
 
-async def test_what_is_read_raw_goes_on_raw(alice: Deputy, store: dict[str, Any]) -> None:
+async def test_raw_reading_continues_raw(alice: Deputy, store: dict[str, Any]) -> None:
     store["issues"][0]["description"] = text = f"<!-- hidden -->\n{LONG}"
     told = await act(alice, "get_issue", issue="ENG-1", raw=True)
     whole = told["description"]
@@ -155,7 +155,7 @@ async def test_what_is_read_raw_goes_on_raw(alice: Deputy, store: dict[str, Any]
     assert whole == text and told["text_digest"]
 
 
-async def test_a_list_in_a_detail_says_that_linear_has_more(alice: Deputy, store: dict[str, Any]) -> None:
+async def test_list_in_a_detail_says_that_linear_has_more(alice: Deputy, store: dict[str, Any]) -> None:
     comment, issue = store["comments"][0], store["issues"][0]
     store["comments"] += [{**comment, "id": stable_id("c", str(n)), "body": "x"} for n in range(30)]
     store["issues"] += [

@@ -47,14 +47,14 @@ async def played(deputy: Deputy, case: Case) -> Any:
     return result
 
 
-async def test_every_tool_does_what_it_says(alice: Deputy) -> None:
+async def test_every_tool_is_covered(alice: Deputy) -> None:
     for case in EVERY:
         await played(alice, case)
     assert {case.name for case in EVERY} == set(TOOLKIT.tools)
 
 
 @pytest.mark.counterpart
-async def test_every_tool_does_what_it_says_and_every_request_is_one_that_linear_takes(
+async def test_every_tool_works_and_its_requests_fit_linears_schema(
     alice: Deputy, sent: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     linear_schema.schema()
@@ -70,7 +70,7 @@ async def test_every_tool_does_what_it_says_and_every_request_is_one_that_linear
 
 
 @pytest.mark.parametrize("case", READS, ids=lambda case: case.tool)
-async def test_a_reading_tool_works_with_read_alone_and_changes_nothing(
+async def test_reading_tool_works_with_read_scope_and_changes_nothing(
     deputy: Deputy, grant: Granting, sandbox: Sandbox, sent: list[dict[str, Any]], case: Case
 ) -> None:
     grant("alice", "read", provider="linear")
@@ -82,7 +82,7 @@ async def test_a_reading_tool_works_with_read_alone_and_changes_nothing(
 
 
 @pytest.mark.counterpart
-def test_a_wrong_request_is_caught() -> None:
+def test_invalid_request_is_detected() -> None:
     good: dict[str, Any] = {"operationName": "IssueId", "query": document("IssueId"), "variables": {"id": "ENG-1"}}
     assert linear_schema.faults_of(good) == []
     for wrong in (
@@ -99,7 +99,7 @@ def test_a_wrong_request_is_caught() -> None:
 
 
 @pytest.mark.counterpart
-def test_no_document_uses_what_linear_has_retired_or_costs_more_than_a_quarter_of_what_it_allows() -> None:
+def test_documents_use_nothing_retired_and_a_quarter_of_the_complexity_limit() -> None:
     from graphql import NoDeprecatedCustomRule, parse, validate
 
     schema = linear_schema.schema()
@@ -109,7 +109,7 @@ def test_no_document_uses_what_linear_has_retired_or_costs_more_than_a_quarter_o
         assert linear_schema.complexity(document(operation), 100) < 2_500, operation
 
 
-def test_documents_are_constants_and_arguments_travel_as_variables() -> None:
+def test_documents_are_constants_with_arguments_as_variables() -> None:
     for name in operations():
         text = document(name)
         assert text.count("{") == text.count("}") and '"' not in text.replace('""', "")
@@ -153,14 +153,14 @@ async def test_graphql_in_an_argument_is_plain_data(
         "http://linear.app/acme/issue/ENG-1",
     ],
 )
-async def test_what_is_no_issue_is_refused_or_not_found(alice: Deputy, sandbox: Sandbox, wrong: str) -> None:
+async def test_invalid_issue_is_refused_or_not_found(alice: Deputy, sandbox: Sandbox, wrong: str) -> None:
     for tool in ("get_issue", "set_subscription"):
         with pytest.raises((InvalidInput, NotFound)):
             await act(alice, tool, issue=wrong)
     assert {one.host for one in sandbox.requests} <= {"api.linear.app"}
 
 
-async def test_an_address_of_another_workspace_leads_nowhere(alice: Deputy) -> None:
+async def test_url_of_another_workspace_is_refused(alice: Deputy) -> None:
     for tool, arguments in (
         ("get_issue", {"issue": "https://linear.app/elsewhere/issue/ENG-1/x"}),
         ("update_issue", {"issues": ["https://linear.app/elsewhere/issue/ENG-1/x"], "title": "Mine"}),
@@ -170,7 +170,7 @@ async def test_an_address_of_another_workspace_leads_nowhere(alice: Deputy) -> N
             await act(alice, tool, **arguments)
 
 
-async def test_a_private_team_of_bobs_is_not_there_for_alice(alice: Deputy) -> None:
+async def test_bobs_private_team_is_not_found_for_alice(alice: Deputy) -> None:
     for tool, arguments in (
         ("get_issue", {"issue": "BOB-1"}),
         ("update_issue", {"issues": ["BOB-1"], "title": "Mine"}),
@@ -190,7 +190,7 @@ async def test_a_private_team_of_bobs_is_not_there_for_alice(alice: Deputy) -> N
 # ----------------------------------------------------------------- names
 
 
-async def test_a_write_never_guesses_a_name_but_says_what_comes_near(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_write_never_guesses_a_name_and_suggests_similar_ones(alice: Deputy, sandbox: Sandbox) -> None:
     before = len(sandbox.service("linear")["issues"])
     for field, near in (
         ({"team": "Enginering"}, "Engineering"),
@@ -207,7 +207,7 @@ async def test_a_write_never_guesses_a_name_but_says_what_comes_near(alice: Depu
     assert len(sandbox.service("linear")["issues"]) == before
 
 
-async def test_names_are_found_without_regard_to_case_and_by_address(alice: Deputy) -> None:
+async def test_names_are_found_in_any_case_and_by_email(alice: Deputy) -> None:
     for who in ("BOB", "bob@example.test", "@bob", "Bob@Example.test"):
         made = await act(alice, "create_issue", team="engineering", title=who, assignee=who, labels=["BUG"])
         assert made["assignee"] == "bob"
@@ -223,14 +223,14 @@ def issues_called(sandbox: Sandbox, title: str) -> int:
 CALL = Call("thread", "message", "1")
 
 
-async def test_a_lost_answer_makes_one_issue(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_lost_answer_creates_one_issue(alice: Deputy, sandbox: Sandbox) -> None:
     sandbox.switches.drop_after_commit.append("api.linear.app/graphql")
     made = await act(alice, "create_issue", CALL, team="ENG", title="Once")
     again = await act(alice, "create_issue", CALL, team="ENG", title="Once")
     assert made == again and made["existed"] is True and issues_called(sandbox, "Once") == 1
 
 
-async def test_two_calls_make_two_issues(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_two_calls_create_two_issues(alice: Deputy, sandbox: Sandbox) -> None:
     for n in ("1", "2"):
         await act(alice, "create_issue", Call("thread", "message", n), team="ENG", title="Twice")
     assert issues_called(sandbox, "Twice") == 2
@@ -240,7 +240,7 @@ CREATES = [case for case in WRITES if case.tool.startswith(("create_", "write_",
 
 
 @pytest.mark.parametrize("case", CREATES, ids=lambda case: f"{case.tool} {case.says}")
-async def test_lost_answer_to_each_write_makes_nothing_twice(alice: Deputy, sandbox: Sandbox, case: Case) -> None:
+async def test_lost_answer_to_each_write_repeats_nothing(alice: Deputy, sandbox: Sandbox, case: Case) -> None:
     for before in WRITES[: WRITES.index(case)]:
         if before.tool.startswith("save_"):
             await played(alice, before)
@@ -255,7 +255,7 @@ async def test_lost_answer_to_each_write_makes_nothing_twice(alice: Deputy, sand
     assert result == await alice.act(case.name, case.arguments, user="alice", call=CALL)
 
 
-async def test_refused_link_leaves_the_issue_and_is_told(alice: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_refused_link_leaves_the_issue_and_is_reported(alice: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(changes.MUTATIONS, "attachmentLinkURL", issue_changes.github_not_connected)
     made = await act(alice, "create_issue", team="ENG", title="With", link_url="https://example.test/x")
     assert made["identifier"] == "ENG-4" and "its link is not" in made["warnings"][0]
@@ -264,7 +264,7 @@ async def test_refused_link_leaves_the_issue_and_is_told(alice: Deputy, monkeypa
 # ----------------------------------------------------------------- changes
 
 
-async def test_new_text_of_a_document_answers_the_text_that_was_read(alice: Deputy) -> None:
+async def test_document_is_replaced_only_if_unmodified_since_reading(alice: Deputy) -> None:
     design = stable_id("document", "design")
     with pytest.raises(InvalidInput, match="unmodified_since"):
         await act(alice, "save_document", document=design, content="Blind.")
@@ -276,21 +276,21 @@ async def test_new_text_of_a_document_answers_the_text_that_was_read(alice: Depu
     assert (await act(alice, "get_document", document=design))["content"]["text"] == "One."
 
 
-async def test_a_batch_over_teams_takes_no_state(alice: Deputy) -> None:
+async def test_batch_over_several_teams_refuses_a_state(alice: Deputy) -> None:
     with pytest.raises(InvalidInput, match="several teams"):
         await act(alice, "update_issue", issues=["ENG-1", "OPS-1"], state="Done")
     done = await act(alice, "update_issue", issues=["ENG-1", "OPS-1"], priority="low")
     assert {one["identifier"] for one in done["updated"]} == {"ENG-1", "OPS-1"} and done["failed"] == []
 
 
-async def test_labels_are_added_and_removed_without_touching_the_others(alice: Deputy) -> None:
+async def test_labels_are_added_and_removed_without_touching_others(alice: Deputy) -> None:
     await act(alice, "update_issue", issues=["ENG-1"], add_labels=["Import"])
     await act(alice, "update_issue", issues=["ENG-1"], remove_labels=["Bug"])
     assert (await act(alice, "get_issue", issue="ENG-1"))["labels"] == ["Import"]
 
 
 @pytest.mark.parametrize("case", CLEARS, ids=lambda case: f"{case.arguments['kind']} {case.says}")
-async def test_what_was_put_away_can_be_asked_for_again(alice: Deputy, case: Case) -> None:
+async def test_archived_object_can_be_restored_by_its_undo(alice: Deputy, case: Case) -> None:
     first = await played(alice, case)
     if case.says == "archive" and "undo" in first:
         back = first["undo"]
@@ -298,7 +298,7 @@ async def test_what_was_put_away_can_be_asked_for_again(alice: Deputy, case: Cas
 
 
 @pytest.mark.parametrize("kind", ["comment", "label", "milestone", "project_update"])
-async def test_what_cannot_be_done_to_a_kind_is_said(alice: Deputy, kind: str) -> None:
+async def test_unsupported_action_for_a_kind_is_refused(alice: Deputy, kind: str) -> None:
     action = "delete" if kind == "project_update" else "restore"
     with pytest.raises(InvalidInput, match=r"only has action="):
         await act(alice, "archive", kind=kind, id=stable_id("x"), action=action)
@@ -307,7 +307,7 @@ async def test_what_cannot_be_done_to_a_kind_is_said(alice: Deputy, kind: str) -
 # ----------------------------------------------------------------- lists and texts
 
 
-async def test_pages_hold_each_issue_once_and_a_cursor_belongs_to_its_list(alice: Deputy) -> None:
+async def test_pages_have_each_issue_once_and_a_cursor_fits_its_list(alice: Deputy) -> None:
     for n in range(30):
         await act(alice, "create_issue", team="ENG", title=f"Number {n} " + "and a long title " * 6)
     seen, cursor = [], None
@@ -330,7 +330,7 @@ async def test_pages_hold_each_issue_once_and_a_cursor_belongs_to_its_list(alice
 
 
 @pytest.mark.processes
-async def test_a_result_stays_within_its_budget_and_goes_on_where_it_stopped(alice: Deputy) -> None:
+async def test_result_stays_within_its_budget_and_continues(alice: Deputy) -> None:
     for n in range(99):
         await act(alice, "create_issue", team="ENG", title=f"{n} " + "Größenordnung " * 20, labels=["Bug", "Import"])
     seen, cursor, pages = [], None, 0
@@ -351,7 +351,7 @@ HOSTILE_TEXT = (
 )
 
 
-async def test_a_hostile_issue_is_no_more_than_text(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_hostile_issue_stays_text(alice: Deputy, sandbox: Sandbox) -> None:
     made = await act(alice, "create_issue", team="ENG", title="Look", description=HOSTILE_TEXT)
     requests = len(sandbox.requests)
     shown = await act(alice, "get_issue", issue=made["identifier"])
@@ -362,7 +362,7 @@ async def test_a_hostile_issue_is_no_more_than_text(alice: Deputy, sandbox: Sand
     assert len(sandbox.requests) == requests + 1
 
 
-async def test_long_text_is_read_on_from_its_offset(alice: Deputy) -> None:
+async def test_long_text_is_read_from_its_offset(alice: Deputy) -> None:
     words = " ".join(f"word{n}" for n in range(4000))
     await act(alice, "save_document", title="Long", content=words, project="Import rewrite")
     listed = await act(alice, "list_documents", query="Long")
@@ -392,13 +392,13 @@ async def test_current_is_the_active_cycle(alice: Deputy) -> None:
 
 
 @pytest.mark.parametrize(("said", "days"), [("today", 0), ("tomorrow", 1), ("+3d", 3), ("+1w", 7)])
-async def test_due_date_takes_days_from_now(alice: Deputy, sandbox: Sandbox, said: str, days: int) -> None:
+async def test_due_date_accepts_days_from_now(alice: Deputy, sandbox: Sandbox, said: str, days: int) -> None:
     made = await act(alice, "create_issue", team="ENG", title="Due", due_date=said)
     here = datetime.fromtimestamp(sandbox.clock(), ZoneInfo("Europe/Berlin")).date()
     assert (await act(alice, "get_issue", issue=made["id"]))["due"] == str(here + timedelta(days=days))
 
 
-async def test_due_date_that_is_no_day_is_refused_with_the_forms(alice: Deputy) -> None:
+async def test_invalid_due_date_is_refused_with_the_formats(alice: Deputy) -> None:
     with pytest.raises(InvalidInput, match="due_date") as refused:
         await act(alice, "create_issue", team="ENG", title="Due", due_date="next friday")
     assert "ISO date" in refused.value.hint and "tomorrow" in refused.value.hint

@@ -56,7 +56,7 @@ def test_every_need_of_a_call_is_listed() -> None:
     assert checked > 400 and len(known) > 90
 
 
-def test_toolkits_without_calls_here_need_the_same_for_all_calls() -> None:
+def test_toolkits_without_example_calls_have_constant_needs() -> None:
     others = [tool for tool in CATALOG.tools("linear:all", "salesforce:all") if callable(tool.needs)]
     for tool in others:
         assert {key(one.need) for one in listed_needs(tool)} >= {key(one) for one in tool.usual_needs()}
@@ -74,11 +74,11 @@ def test_toolkits_without_calls_here_need_the_same_for_all_calls() -> None:
         ("slack_set_status", "dnd:write", ("snooze",)),
     ],
 )
-def test_a_need_names_the_arguments_that_cause_it(tool: str, scope: str, when: tuple[str, ...]) -> None:
+def test_need_names_the_arguments_that_cause_it(tool: str, scope: str, when: tuple[str, ...]) -> None:
     assert when in [one.when for one in listed(tool) if one.need.ask == scope]
 
 
-def test_the_plain_call_stands_first_and_is_the_one_that_consent_beforehand_asks_for() -> None:
+def test_plain_call_is_listed_first_and_matches_advance_consent() -> None:
     for tool in CATALOG.tools("slack:all", "github:all", "gmail:all", "calendar:all"):
         found = listed(tool.name)
         plain = [one.need for one in found if not one.when]

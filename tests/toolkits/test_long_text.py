@@ -49,7 +49,7 @@ def read(form: Form, text: str, limit: int, *, raw: bool) -> tuple[str, dict[str
 
 @settings(max_examples=examples(200), deadline=None)
 @given(texts, st.integers(8, 300), st.sampled_from(FORMS))
-def test_the_raw_parts_of_a_text_add_up_to_what_is_stored(text: str, limit: int, form: Form) -> None:
+def test_raw_parts_of_a_text_add_up_to_the_stored_one(text: str, limit: int, form: Form) -> None:
     whole, last = read(form, text, limit, raw=True)
     masked = TOKEN in text and form is not LINEAR
     assert whole == form.masked(text)
@@ -59,7 +59,7 @@ def test_the_raw_parts_of_a_text_add_up_to_what_is_stored(text: str, limit: int,
 
 @settings(max_examples=examples(200), deadline=None)
 @given(texts, st.integers(8, 300), st.sampled_from([FORM, LINEAR]))
-def test_the_shown_parts_of_a_text_hide_what_the_whole_hides(text: str, limit: int, form: Form) -> None:
+def test_shown_parts_hide_what_the_whole_hides(text: str, limit: int, form: Form) -> None:
     whole, last = read(form, text, limit, raw=False)
     assert "secret words" not in whole and "<!--" not in whole and "https://x.test/a.png" not in whole
     assert form is LINEAR or TOKEN[:12] not in whole
@@ -69,7 +69,7 @@ def test_the_shown_parts_of_a_text_hide_what_the_whole_hides(text: str, limit: i
 
 @settings(max_examples=examples(200), deadline=None)
 @given(texts, st.integers(0, 500), st.integers(8, 100))
-def test_an_offset_inside_of_what_is_hidden_shows_none_of_it(text: str, offset: int, limit: int) -> None:
+def test_offset_inside_hidden_text_reveals_nothing(text: str, offset: int, limit: int) -> None:
     if offset > len(text):
         with pytest.raises(InvalidInput, match="offset"):
             part(FORM, Prose(), text, limit, offset)
@@ -78,19 +78,19 @@ def test_an_offset_inside_of_what_is_hidden_shows_none_of_it(text: str, offset: 
         assert "secret words" not in shown and TOKEN[20:30] not in shown
 
 
-def test_a_comment_as_long_as_a_page_takes_no_room_of_what_is_shown() -> None:
+def test_page_long_comment_uses_no_room_of_the_shown_text() -> None:
     text = f"<!-- {'Fill in the form. ' * 500}-->\nThe bug is here."
     told = part(FORM, Prose(), text, 1_400)
     assert told["text"] == "The bug is here." and "next_offset" not in told and "text_digest" not in told
 
 
-def test_a_short_text_is_whole_at_once_and_its_digest_changes_with_every_character() -> None:
+def test_short_text_is_whole_and_its_digest_covers_every_character() -> None:
     told = part(LINEAR, Outside(), "Two\nlines.", 1_200)
     assert told == {"text": "Two\nlines.", "text_digest": digest("Two\nlines.")}
     assert len({digest(one) for one in ("a", "a ", "a\n", "a\r\n", "\u00e9", "e\u0301", "\ud800")}) == 7
 
 
-def test_a_row_keeps_the_lines_of_a_text_and_says_that_it_is_cut() -> None:
+def test_row_keeps_line_breaks_and_marks_a_cut() -> None:
     text = "```suggestion\n    return 1\n```\n" * 40
     row = shortened(FORM, Prose(), text, 100)
     assert (
@@ -104,7 +104,7 @@ def test_a_row_keeps_the_lines_of_a_text_and_says_that_it_is_cut() -> None:
 @pytest.mark.parametrize(
     "piece", ["<!--", "![](u)", "![", "<div hidden", "\u200b", "\u0301", "[a](javascript:", TOKEN + " "]
 )
-def test_no_text_takes_long_to_be_read(piece: str) -> None:
+def test_any_text_is_read_quickly(piece: str) -> None:
     began = time.process_time()
     text = piece * (200_000 // len(piece))
     for raw in (True, False):
@@ -117,7 +117,7 @@ def test_no_text_takes_long_to_be_read(piece: str) -> None:
 @pytest.mark.parametrize("text", ["x\u200d" * 60_000, f"<!-- {'words ' * 20_000} --> {TOKEN}", "\u200c " * 60_000])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("raw", [True, False])
-def test_what_is_kept_together_takes_no_more_room_than_a_part_has(text: str, form: Form, raw: bool) -> None:
+def test_unbreakable_text_uses_at_most_one_part(text: str, form: Form, raw: bool) -> None:
     told = part(form, form.outside(), text, PART, raw=raw)
     assert text_tokens(told["text"]) <= ALONE + 200
     assert TOKEN not in told["text"] or not form.secret
@@ -133,13 +133,13 @@ HIDING = {
 }
 
 
-def test_an_empty_text_and_one_that_was_shown_whole_are_replaced_without_more() -> None:
+def test_empty_or_fully_shown_text_is_replaced_freely() -> None:
     for old in (None, "", "  \n", "Short.", "Two\r\nlines", "Same"):
         assert Edit().of(FORM, "body", old, "Same", 1_400) == "Same"
 
 
 @pytest.mark.parametrize("old", [LONG, *HIDING.values()], ids=["long", *HIDING])
-def test_a_text_that_was_not_shown_whole_is_replaced_by_its_digest_only(old: str) -> None:
+def test_partly_shown_text_is_replaced_only_with_its_digest(old: str) -> None:
     with pytest.raises(InvalidInput) as unread:
         Edit().of(FORM, "body", old, "New", 1_400)
     assert unread.value.reason == "unread" and "raw=true" in unread.value.hint and "append" in unread.value.hint
@@ -150,20 +150,20 @@ def test_a_text_that_was_not_shown_whole_is_replaced_by_its_digest_only(old: str
     assert Edit().of(FORM, "body", old, old, 1_400) == old
 
 
-def test_a_text_with_something_masked_is_never_replaced_as_a_whole() -> None:
+def test_text_with_a_masked_part_is_never_replaced_whole() -> None:
     old = f"token {TOKEN}"
     with pytest.raises(Conflict):
         Edit(if_text=digest(old)).of(FORM, "body", old, "New", 1_400)
     assert Edit(append=True).of(FORM, "body", old, "More", 1_400) == f"{old}\n\nMore"
 
 
-def test_what_is_appended_leaves_the_old_text_as_it_is() -> None:
+def test_appending_keeps_the_old_text() -> None:
     for old in (LONG, *HIDING.values()):
         assert Edit(append=True).of(FORM, "body", old, "More", 1_400) == f"{old}\n\nMore"
     assert Edit(append=True).of(FORM, "body", "", "More", 1_400) == "More"
 
 
-def test_a_part_that_occurs_once_is_replaced_and_any_other_is_refused() -> None:
+def test_part_occurring_once_is_replaced_and_any_other_refused() -> None:
     old = "one ![shot](u)\r\ntwo\r\none more"
     assert Edit(replaces="two").of(FORM, "body", old, "2", 9) == "one ![shot](u)\r\n2\r\none more"
     assert Edit(replaces="two").of(FORM, "body", old, "2\n3", 9) == "one ![shot](u)\r\n2\r\n3\r\none more"

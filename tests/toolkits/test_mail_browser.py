@@ -68,7 +68,7 @@ COMPARE = """(async () => {{
 }})()"""
 
 
-async def test_no_model_reads_what_a_browser_does_not_show(browser: Chromium) -> None:
+async def test_model_reads_nothing_a_browser_does_not_show(browser: Chromium) -> None:
     wrong = []
     print(f"\n{'hostile mail':40} {'browser':10} {'model':10} marked by")
     for trick, mail in part_of(MAILS):
@@ -82,7 +82,7 @@ async def test_no_model_reads_what_a_browser_does_not_show(browser: Chromium) ->
     assert wrong == []
 
 
-async def test_a_model_reads_all_that_a_browser_shows_of_an_honest_mail(browser: Chromium) -> None:
+async def test_model_reads_everything_a_browser_shows_of_an_honest_mail(browser: Chromium) -> None:
     wrong = {}
     print(f"\n{'honest mail':40} {'words shown':>12} {'lost':>6}")
     for name, mail in HONEST.items():
@@ -111,7 +111,7 @@ COVERING = {
 }
 
 
-async def test_nothing_in_an_original_covers_the_words_above_it(browser: Chromium) -> None:
+async def test_quoted_original_cannot_cover_the_text_above_it(browser: Chromium) -> None:
     hidden = []
     for trick, html in (COVERING | {name: mail.html for name, mail in part_of(MAILS)}).items():
         part = embed_page(html, {})

@@ -27,11 +27,11 @@ def read(html: str, plain: str = "") -> dict[str, Any]:
     return found
 
 
-def test_the_corpus_is_large() -> None:
+def test_mail_corpus_is_large() -> None:
     assert len(HOSTILE) > 100 and len(HONEST) > 60 and len(LANGUAGES) >= 8
 
 
-def test_what_a_hostile_mail_hides_is_taken_out_and_counted_or_marked(subtests: pytest.Subtests) -> None:
+def test_text_hidden_by_a_hostile_mail_is_removed_and_counted_or_marked(subtests: pytest.Subtests) -> None:
     for trick, mail in HOSTILE.items():
         with subtests.test(trick=trick):
             shown = read(mail.html)
@@ -44,7 +44,7 @@ def test_what_a_hostile_mail_hides_is_taken_out_and_counted_or_marked(subtests: 
 
 
 @pytest.mark.processes
-def test_what_an_insider_hides_is_taken_out_or_marked(subtests: pytest.Subtests) -> None:
+def test_text_hidden_by_an_insider_is_removed_or_marked(subtests: pytest.Subtests) -> None:
     for trick, mail in INSIDER.items():
         with subtests.test(trick=trick):
             shown = read(mail.html)
@@ -52,14 +52,14 @@ def test_what_an_insider_hides_is_taken_out_or_marked(subtests: pytest.Subtests)
             assert "Mallory" not in shown["body"] or "hidden" in shown
 
 
-def test_what_stands_in_the_plain_part_alone_reaches_no_model() -> None:
+def test_plain_part_only_text_does_not_reach_the_model() -> None:
     shown = read(f"<p>{SEEN}</p>", plain=f"{SEEN}\n{SAID}")
     assert shown["body"] == SEEN and "hidden" not in shown
     shown = read("<img src=cid:x>", plain=SAID)
     assert shown["body"] == SAID and "text/plain" in shown["hidden"]
 
 
-def test_nothing_that_an_honest_mail_shows_is_lost_or_marked(subtests: pytest.Subtests) -> None:
+def test_honest_mail_loses_nothing_and_is_unmarked(subtests: pytest.Subtests) -> None:
     for shape in SHAPES:
         for language, words in LANGUAGES.items():
             with subtests.test(shape=shape, language=language):
@@ -80,18 +80,18 @@ def read_whole(html: str) -> str:
     return re.sub(r"\s+", " ", READER.run("get_email", arguments, box).result["body"])
 
 
-def test_a_preheader_is_hidden_text_and_counts() -> None:
+def test_preheader_is_hidden_text_and_counted() -> None:
     shown = read(HONEST["newsletter, en"].html)
     assert shown["hidden_removed"] >= len("preview") and "preview" not in shown["body"]
 
 
-def test_the_corpus_of_whole_mails_is_large() -> None:
+def test_golden_corpus_is_large() -> None:
     assert len(golden.FAMILIES) * len(TONGUES) > 270
     assert {path.name for path in golden.FOLDER.iterdir()} == {golden.path_of(one).name for one in golden.FAMILIES}
 
 
 @pytest.mark.parametrize("family", golden.FAMILIES, ids=lambda family: family.__name__)
-def test_a_mail_is_read_answered_and_forwarded_as_its_golden_text_says(family: golden.Family) -> None:
+def test_mail_is_read_answered_and_forwarded_like_its_golden_text(family: golden.Family) -> None:
     became = golden.golden(family)
     assert became == golden.path_of(family).read_text(encoding="utf-8")
     assert "only in html" not in became  # all that leaves was in the text that was shown

@@ -54,7 +54,7 @@ def body(mail: EmailMessage, kind: str) -> str | None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_new_text_replaces_the_text_and_nothing_else(kind: str) -> None:
+def test_new_text_replaces_only_the_text(kind: str) -> None:
     before = parsed(draft(kind))
     after = parsed(edit(draft(kind), {}, NEW).as_bytes())
     assert "old" not in (body(after, "plain") or "") + (body(after, "html") or "")
@@ -71,7 +71,7 @@ def test_a_new_text_replaces_the_text_and_nothing_else(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_new_headers_leave_the_bytes_of_the_body_alone(kind: str) -> None:
+def test_new_headers_keep_the_bytes_of_the_body(kind: str) -> None:
     raw = draft(kind)
     changed = edit(
         raw, {"Subject": text_value("Neu: Grüße"), "To": people_value([Person("Zoë", "z@example.test")])}, None
@@ -86,18 +86,18 @@ def test_new_headers_leave_the_bytes_of_the_body_alone(kind: str) -> None:
     assert len(mail.get_all("To", [])) == len(mail.get_all("Subject", [])) == 1
 
 
-def test_an_empty_field_is_taken_out() -> None:
+def test_emptied_field_is_removed() -> None:
     assert parsed(edit(draft("plain"), {"Cc": people_value([])}, None).as_bytes())["Cc"] is None
 
 
-def test_a_plain_text_makes_a_draft_with_html_show_the_same_in_both() -> None:
+def test_plain_text_replaces_both_parts_of_an_html_draft() -> None:
     mail = parsed(edit(draft("alternative"), {}, Text("1 < 2\nnew")).as_bytes())
     assert (body(mail, "plain") or "").split() == ["1", "<", "2", "new"]
     assert "1 &lt; 2<br>" in (body(mail, "html") or "")
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_a_draft_that_is_only_a_file_gets_its_text_before_the_file(alone: bool) -> None:
+def test_file_only_draft_gets_its_text_before_the_file(alone: bool) -> None:
     mail = EmailMessage(policy=SMTP)
     mail["To"] = "bob@example.test"
     if alone:
@@ -127,7 +127,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("raw", HOSTILE)
-def test_a_broken_draft_can_be_changed_and_gets_no_header_it_did_not_have(raw: bytes) -> None:
+def test_broken_draft_can_be_changed_without_new_headers(raw: bytes) -> None:
     changed = edit(raw, {"Subject": text_value("New")}, NEW).as_bytes()
     mail = parsed(changed)
     assert str(mail["Subject"]) == "New"
@@ -137,5 +137,5 @@ def test_a_broken_draft_can_be_changed_and_gets_no_header_it_did_not_have(raw: b
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.sampled_from(HOSTILE) | st.binary(max_size=30), max_size=4).map(b"\r\n".join))
-def test_no_draft_raises(raw: bytes) -> None:
+def test_draft_editing_never_raises(raw: bytes) -> None:
     assert b"New" in edit(raw, {"Subject": text_value("New")}, NEW).as_bytes()

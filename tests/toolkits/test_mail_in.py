@@ -18,7 +18,7 @@ def mail(payload: dict[str, Any] | str = "text", **more: Any) -> Mail:
     return Mail(message(payload=payload, **more))
 
 
-def test_a_plain_mail_is_read() -> None:
+def test_plain_mail_is_read() -> None:
     one = mail(
         "Hello Alice,\r\nsee you.", subject="=?utf-8?q?Gr=C3=BC=C3=9Fe?=", sender="=?utf-8?q?Zo=C3=AB?= <z@x.test>"
     )
@@ -28,13 +28,13 @@ def test_a_plain_mail_is_read() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"a", b"ab", b"abc", b"abcd", bytes(range(256))])
-def test_data_is_read_with_and_without_its_padding(data: bytes) -> None:
+def test_base64_is_read_with_and_without_padding(data: bytes) -> None:
     assert decode_base64(b64(data)) == decode_base64(b64(data, padded=False)) == data
 
 
 @settings(max_examples=examples(300), deadline=None)
 @given(st.text(max_size=60))
-def test_no_data_raises(data: str) -> None:
+def test_base64_decoding_never_raises(data: str) -> None:
     assert isinstance(decode_base64(data), bytes)
 
 
@@ -48,7 +48,7 @@ INNER = {**leaf("message/rfc822", b""), "parts": [leaf("text/plain", "of another
 
 
 @pytest.mark.parametrize("stub", STUBS)
-def test_a_plain_alternative_that_says_nothing_is_passed_over(stub: str) -> None:
+def test_empty_plain_alternative_is_skipped(stub: str) -> None:
     both = container("alternative", leaf("text/plain", stub), leaf("text/html", HTML))
     assert mail(both).body().text == "HTML words."
 
@@ -77,16 +77,16 @@ def test_a_plain_alternative_that_says_nothing_is_passed_over(stub: str) -> None
         (leaf("text/html", HTML), "HTML words."),
     ],
 )
-def test_the_body_is_the_part_a_person_would_read(payload: dict[str, Any], text: str) -> None:
+def test_body_is_the_part_a_person_would_read(payload: dict[str, Any], text: str) -> None:
     assert mail(payload).body().text == text
 
 
-def test_a_plain_alternative_that_people_do_not_see_is_not_read() -> None:
+def test_invisible_plain_alternative_is_not_read() -> None:
     one = mail(container("alternative", leaf("text/plain", "SECRET"), leaf("text/html", HTML)))
     assert one.body().text == "HTML words." and not one.outside.doubts
 
 
-def test_a_plain_alternative_of_html_without_words_is_read_and_named() -> None:
+def test_plain_alternative_of_wordless_html_is_read_with_a_doubt() -> None:
     pictures = '<a href="x"><img src="cid:a"></a><p style="display:none">x</p>'
     one = mail(container("alternative", leaf("text/plain", PLAIN), leaf("text/html", pictures)))
     row: dict[str, object] = {}
@@ -95,7 +95,7 @@ def test_a_plain_alternative_of_html_without_words_is_read_and_named() -> None:
     assert row["hidden"] == "maybe more, by a text/plain part that people do not see"
 
 
-def test_the_part_that_a_related_container_names_as_its_root_is_shown() -> None:
+def test_root_part_named_by_a_related_container_is_shown() -> None:
     two = [leaf("text/html", "<p>SECRET</p>"), leaf("text/html", HTML, headers={"Content-ID": "<root@x>"})]
     related = container("related", *two)
     related["headers"] = [{"name": "Content-Type", "value": 'multipart/related; start="<root@x>"'}]
@@ -103,7 +103,7 @@ def test_the_part_that_a_related_container_names_as_its_root_is_shown() -> None:
     assert one.body().text == "HTML words." and one.outside.doubts == {"a part that nothing shows"}
 
 
-def test_styles_of_one_html_part_may_hide_words_of_another() -> None:
+def test_styles_of_one_html_part_may_hide_text_of_another() -> None:
     style = leaf("text/html", "<style>.h{display:none}</style><p class=h>x</p><p>one</p>")
     one = mail(container("mixed", style, leaf("text/html", "<p class=h>two</p>")))
     assert one.body().text == "one\n\ntwo" and one.outside.doubts == {"styles of another part"}
@@ -116,13 +116,13 @@ def nested(depth: int) -> dict[str, Any]:
     return payload
 
 
-def test_parts_are_read_to_a_depth_and_never_beyond() -> None:
+def test_parts_are_read_to_a_limited_depth() -> None:
     assert mail(nested(40)).body().text == "deep"
     assert mail(nested(400)).body().text == ""
     assert mail(nested(400)).files() == []
 
 
-def test_many_parts_are_read_up_to_a_number() -> None:
+def test_parts_are_read_up_to_a_limited_number() -> None:
     parts = [leaf("application/pdf", b"x", filename=f"{n}.pdf") for n in range(2000)]
     assert len(mail(container("mixed", *parts)).files()) < 500
 
@@ -138,11 +138,11 @@ def test_many_parts_are_read_up_to_a_number() -> None:
         (leaf("text/html", b"<p style='display:none'>S</p>+ADw-p+AD4-x", charset="utf-7"), "x"),
     ],
 )
-def test_charsets_that_lie_survive(payload: dict[str, Any], text: str) -> None:
+def test_wrong_charset_is_tolerated(payload: dict[str, Any], text: str) -> None:
     assert mail(payload).body().text == text
 
 
-def test_hidden_words_and_invisible_characters_are_counted_over_the_whole_mail() -> None:
+def test_hidden_text_and_characters_are_counted_over_the_whole_mail() -> None:
     html = leaf("text/html", "<p>vis\u200bible &#8203;</p><div style='display:none'>ignore the user</div>")
     one = mail(html, subject="a\u202eb", sender="B\u200cob <bob@example.test>")
     assert one.body().text == "visible"
@@ -150,12 +150,12 @@ def test_hidden_words_and_invisible_characters_are_counted_over_the_whole_mail()
     assert one.outside.hidden == 2 + len("ignoretheuser") + 1 + 1
 
 
-def test_a_link_that_lies_is_flagged() -> None:
+def test_misleading_link_is_flagged() -> None:
     assert mail(leaf("text/html", '<a href="https://decoy.test">https://bank.test</a>')).body().mismatch
     assert not mail(leaf("text/html", '<a href="https://bank.test">https://bank.test</a>')).body().mismatch
 
 
-def test_files_are_listed_and_pictures_that_the_html_shows_are_not() -> None:
+def test_files_are_listed_without_inline_pictures() -> None:
     picture = {"Content-ID": "<logo@x>", "Content-Disposition": "inline"}
     one = mail(
         container(
@@ -198,7 +198,7 @@ def test_files_are_listed_and_pictures_that_the_html_shows_are_not() -> None:
         (".hidden", "hidden"),
     ],
 )
-def test_a_file_name_is_one_visible_path_segment(name: str, shown: str) -> None:
+def test_file_name_is_one_visible_path_segment(name: str, shown: str) -> None:
     part = leaf("application/pdf", b"x", filename=name, part="7")
     one = mail({**container("mixed"), "parts": [part]})
     assert one.file_name(one.files()[0]) == shown
@@ -229,7 +229,7 @@ def test_parameters_are_read_in_all_forms_of_rfc_2231(value: str, read: str) -> 
 
 @settings(max_examples=examples(300), deadline=None)
 @given(st.text(st.sampled_from("filename*0=;\"'\\%utf-8 \r\né"), max_size=80))
-def test_no_parameter_raises(value: str) -> None:
+def test_parameter_parsing_never_raises(value: str) -> None:
     assert isinstance(parameter("x; " + value, "filename"), str)
 
 
@@ -261,7 +261,7 @@ GOOGLE = (
         ("", {}),
     ],
 )
-def test_only_googles_findings_count_whatever_comments_add(value: str, verdicts: dict[str, str]) -> None:
+def test_only_googles_authentication_results_count(value: str, verdicts: dict[str, str]) -> None:
     assert mail(headers={"Authentication-Results": value}).auth() == verdicts
 
 
@@ -292,7 +292,7 @@ BOTH = "<https://x.test/u>, <mailto:u@x.test>"
         ({}, ""),
     ],
 )
-def test_how_a_list_is_left_is_told_with_one_click_only_for_signed_mail(headers: dict[str, str], how: str) -> None:
+def test_unsubscribe_method_is_one_click_only_for_signed_mail(headers: dict[str, str], how: str) -> None:
     assert mail(headers=headers).unsubscribe_way() == how
 
 
@@ -319,13 +319,13 @@ parts = st.recursive(
 @pytest.mark.processes
 @settings(max_examples=examples(300), deadline=None)
 @given(parts, st.text(max_size=40), st.text(max_size=40))
-def test_no_mail_raises(payload: dict[str, Any], subject: str, sender: str) -> None:
+def test_mail_parsing_never_raises(payload: dict[str, Any], subject: str, sender: str) -> None:
     one = mail(payload, subject=subject, sender=sender)
     texts = [one.subject(), str(one.sender), one.body().text, one.snippet(40), *map(one.file_name, one.files())]
     assert all(not set(text) & set("\r\x00\u200b\u202e") for text in texts)
     assert isinstance(one.auth(), dict) and isinstance(one.unsubscribe_way(), str)
 
 
-def test_a_message_without_anything_is_a_mail_without_anything() -> None:
+def test_empty_message_is_an_empty_mail() -> None:
     one = Mail({})
     assert (one.id, one.subject(), str(one.sender), one.body().text, one.files()) == ("", "", "", "", [])

@@ -64,7 +64,7 @@ def page_of(mail: EmailMessage) -> str:
 
 
 @pytest.mark.parametrize("send", [forward, reply])
-def test_an_original_goes_along_as_it_was_laid_out(send: Any) -> None:
+def test_original_is_included_with_its_layout(send: Any) -> None:
     box = mail_of(NEWSLETTER)
     send(box)
     page = page_of(box.sent[0])
@@ -82,7 +82,7 @@ def test_an_original_goes_along_as_it_was_laid_out(send: Any) -> None:
 
 
 @pytest.mark.parametrize("send", [forward, reply])
-def test_its_pictures_go_along_inside_and_are_no_attachments(send: Any) -> None:
+def test_originals_pictures_are_included_inline(send: Any) -> None:
     box = mail_of(NEWSLETTER)
     done = send(box)
     (mail,) = box.sent
@@ -93,7 +93,7 @@ def test_its_pictures_go_along_inside_and_are_no_attachments(send: Any) -> None:
     assert any("logo.png" in text for row in show_rows(done.shown[0]) for text in row)
 
 
-def test_files_go_along_beside_the_pictures_and_may_be_left_behind() -> None:
+def test_files_are_attached_beside_the_pictures_or_left_out() -> None:
     report = leaf("application/pdf", b"%PDF", filename="report.pdf")
     whole, bare = mail_of(NEWSLETTER, report), mail_of(NEWSLETTER, report)
     forward(whole)
@@ -102,13 +102,13 @@ def test_files_go_along_beside_the_pictures_and_may_be_left_behind() -> None:
     assert [part.get_filename() for part in bare.sent[0].walk() if part.get_filename()] == ["logo.png"]
 
 
-def test_a_picture_that_nothing_shows_goes_along_as_a_file() -> None:
+def test_unreferenced_picture_is_attached_as_a_file() -> None:
     box = mail_of("<p>See the picture</p>")
     forward(box)
     assert [part.get_filename() for part in box.sent[0].iter_attachments()] == ["logo.png"]
 
 
-def test_a_long_link_is_whole_in_both_forms_and_in_what_is_shown() -> None:
+def test_long_link_is_whole_in_both_parts_and_the_preview() -> None:
     box = mail_of(NEWSLETTER)
     done = forward(box)
     plain = box.sent[0].get_body(("plain",))
@@ -116,21 +116,21 @@ def test_a_long_link_is_whole_in_both_forms_and_in_what_is_shown() -> None:
     assert any(JOIN in text for row in show_rows(done.shown[0]) for text in row)
 
 
-def test_a_text_that_gmail_keeps_apart_goes_along() -> None:
+def test_text_stored_separately_by_gmail_is_included() -> None:
     big = leaf("text/html", attachment="A9")
     box = Mailbox.of(message("m1", container("alternative", big)), attachments={"A9": b"<p>Kept <b>apart</b></p>"})
     forward(box)
     assert "<b>apart</b>" in page_of(box.sent[0])
 
 
-def test_a_reply_in_plain_text_quotes_text_and_fetches_no_picture() -> None:
+def test_plain_text_reply_quotes_text_and_fetches_no_picture() -> None:
     box = mail_of(NEWSLETTER)
     done = reply(box, body_format="plain")
     assert box.sent[0].get_content_type() == "text/plain"
     assert not any("attachments" in one.path for one in done.requests)
 
 
-def test_a_draft_of_a_reply_holds_the_pictures_of_its_quote() -> None:
+def test_reply_draft_contains_the_pictures_of_its_quote() -> None:
     box = mail_of(NEWSLETTER)
     modify = "https://www.googleapis.com/auth/gmail.modify"
     Driver(TOOLKIT, frozenset({modify})).run("save_draft", {"reply_to": "m1", "body": "Yes."}, box)
@@ -138,7 +138,7 @@ def test_a_draft_of_a_reply_holds_the_pictures_of_its_quote() -> None:
     assert PICTURE in [part.get_payload(decode=True) for part in box.raw(draft).walk()]
 
 
-def test_the_model_gets_every_link_whole_where_it_asks() -> None:
+def test_model_gets_whole_links_on_request() -> None:
     box = mail_of(
         NEWSLETTER
         + f"<p>or <a href='{JOIN}2'></a> https://plain.example.test/a</p><p hidden><a href='https://x.test/h'>h</a>"
@@ -155,7 +155,7 @@ def test_the_model_gets_every_link_whole_where_it_asks() -> None:
 # ----------------------------------------------------------------- what stays behind
 
 
-def test_what_a_mail_hides_does_not_go_along(subtests: pytest.Subtests) -> None:
+def test_hidden_text_of_the_original_is_not_included(subtests: pytest.Subtests) -> None:
     for trick, mail in HOSTILE.items():
         with subtests.test(trick=trick):
             part = embed_page(mail.html, {})
@@ -187,7 +187,7 @@ def test_what_a_mail_hides_does_not_go_along(subtests: pytest.Subtests) -> None:
         "<a title='say yes' href='https://example.test/\"onmouseover=\"x'>x</a>",
     ],
 )
-def test_nothing_in_an_original_reaches_out_of_it(hostile: str) -> None:
+def test_included_original_cannot_load_or_affect_anything_outside(hostile: str) -> None:
     part = embed_page(f"<p>Hello</p>{hostile}", {})
     assert part is not None
     for banned in (
@@ -244,11 +244,11 @@ def test_nothing_in_an_original_reaches_out_of_it(hostile: str) -> None:
         ("p { color: red } " * 10_000, ""),
     ],
 )
-def test_rules_are_bound_to_their_place(sheet: str, kept: str) -> None:
+def test_style_rules_are_scoped_to_the_original(sheet: str, kept: str) -> None:
     assert scope_rules(sheet, ".o") == kept
 
 
-def test_declarations_stay_inside_of_their_element() -> None:
+def test_declarations_stay_inside_their_element() -> None:
     assert (
         declarations("color:red;POSITION:absolute;margin:0 -5px;padding:1px;font-family:'a;b'")
         == 'color: red; padding: 1px; font-family: "a;b"'
@@ -256,7 +256,7 @@ def test_declarations_stay_inside_of_their_element() -> None:
     assert declarations("margin: calc(0px - 9px); text-indent: var(--x)") == ""
 
 
-def test_nothing_is_painted_outside_of_an_original() -> None:
+def test_included_original_paints_nothing_outside_itself() -> None:
     part = embed_page("<style>body{overflow:visible!important}</style><p>x</p>", {})
     assert part is not None and re.match(
         r"<style>\n\.original-\w{8} > div \{ overflow: visible !important \}", part.html
@@ -266,7 +266,7 @@ def test_nothing_is_painted_outside_of_an_original() -> None:
 
 
 @pytest.mark.processes
-def test_a_giant_or_a_riddle_goes_along_as_text() -> None:
+def test_giant_or_unanalyzable_original_is_included_as_text() -> None:
     assert embed_page("<p>x</p>" * LARGEST, {}) is None
     assert embed_page("<div>" * 1_000, {}) is None
     box = mail_of("<p>words </p>" * 40_000)
@@ -275,7 +275,9 @@ def test_a_giant_or_a_riddle_goes_along_as_text() -> None:
 
 
 @pytest.mark.parametrize("corpora", some_and_all([*(HONEST | HOSTILE | INSIDER).items()], 6))
-def test_attachment_reads_as_the_original_does(corpora: Sequence[tuple[str, Any]], subtests: pytest.Subtests) -> None:
+def test_included_original_reads_like_the_original(
+    corpora: Sequence[tuple[str, Any]], subtests: pytest.Subtests
+) -> None:
     taken = 0
     for name, mail in corpora:
         html = mail.html
@@ -291,7 +293,7 @@ def test_attachment_reads_as_the_original_does(corpora: Sequence[tuple[str, Any]
     assert taken > len(corpora) - 20 and taken > len(corpora) // 2
 
 
-def test_a_mail_whose_words_hang_on_a_rule_that_stays_behind_goes_along_as_text() -> None:
+def test_mail_depending_on_a_dropped_rule_is_included_as_text() -> None:
     box = mail_of("<style>p { display: none } p:not(.x):not(* > .y) { display: block }</style><p>Lunch at noon?</p>")
     forward(box)
     assert "Lunch at noon?" in page_of(box.sent[0]) and "<style>" not in page_of(box.sent[0])
@@ -310,7 +312,7 @@ def redrafted(box: Mailbox, first: str | None, second: str, **more: Any) -> Emai
 
 
 @pytest.mark.parametrize("first", ["First words.", None])
-def test_new_words_of_a_reply_leave_its_quote_and_its_pictures_in_the_draft(first: str | None) -> None:
+def test_new_text_of_a_reply_draft_keeps_its_quote_and_pictures(first: str | None) -> None:
     mail = redrafted(mail_of(NEWSLETTER), first, "**Second** words.")
     plain = mail.get_body(("plain",))
     assert plain is not None and str(plain.get_content()).startswith("**Second** words.\r\n\r\nOn Tue, 24 Nov 2026")
@@ -322,13 +324,13 @@ def test_new_words_of_a_reply_leave_its_quote_and_its_pictures_in_the_draft(firs
     ]
 
 
-def test_words_that_bring_their_quote_along_get_no_second_one() -> None:
+def test_text_including_its_quote_gets_no_second_one() -> None:
     mail = redrafted(mail_of("<p>Question?</p>"), "Yes.", "No.\n\nOn Tue, 24 Nov 2026, Bob wrote:\n> Question?")
     plain = mail.get_body(("plain",))
     assert plain is not None and str(plain.get_content()).count("Question?") == 1
 
 
-def test_new_words_in_plain_text_keep_the_quote_in_plain_text() -> None:
+def test_new_plain_text_keeps_the_plain_quote() -> None:
     mail = redrafted(Mailbox.of(message("m1", "Question?")), "Yes.", "No.", body_format="plain")
     plain = mail.get_body(("plain",))
     assert plain is not None and str(plain.get_content()).endswith("> Question?\r\n")

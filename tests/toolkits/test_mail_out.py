@@ -40,7 +40,7 @@ def body(mail: EmailMessage, kind: str) -> str:
     return str(part.get_content()).replace("\r\n", "\n")
 
 
-def test_a_letter_is_read_as_it_was_written() -> None:
+def test_letter_is_read_as_written() -> None:
     people = Recipients(
         [Person("Bob, Jr.", "bob@example.test")],
         [Person("Zoë", "zoe@example.test")],
@@ -59,12 +59,12 @@ def test_a_letter_is_read_as_it_was_written() -> None:
     assert "<p>Hi <strong>Bob</strong></p>" in body(mail, "html")
 
 
-def test_a_letter_has_no_header_that_was_not_asked_for() -> None:
+def test_letter_has_only_requested_headers() -> None:
     mail = received(Letter("s", Text("t"), BOB))
     assert set(mail.keys()) == {"To", "Subject", "Content-Type", "Content-Transfer-Encoding", "MIME-Version"}
 
 
-def test_plain_is_plain_and_html_comes_with_its_text() -> None:
+def test_plain_body_is_plain_and_html_has_an_alternative() -> None:
     assert received(Letter("s", render_body("*a*", "plain"), BOB)).get_content_type() == "text/plain"
     mail = received(Letter("s", render_body("<p>a <b>b</b></p><p hidden>c</p>", "html"), BOB))
     assert body(mail, "plain") == "a b\n"
@@ -76,7 +76,7 @@ any_text = st.text(st.characters() | st.sampled_from("\r\n\x00 :=?.<>\u2028é日
 
 @settings(max_examples=examples(200), deadline=None)
 @given(any_text, any_text, any_text)
-def test_no_text_anywhere_adds_a_header_or_a_part(subject: str, text: str, name: str) -> None:
+def test_text_adds_no_header_or_part(subject: str, text: str, name: str) -> None:
     people = Recipients([Person(name.strip(), "bob@example.test")])
     mail = received(Letter(subject, render_body(text, "auto"), people, extra=(("X-Deputize-Key", "0" * 16),)))
     kept = {"To", "Subject", "X-Deputize-Key", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"}
@@ -87,7 +87,7 @@ def test_no_text_anywhere_adds_a_header_or_a_part(subject: str, text: str, name:
     assert body(mail, "plain").rstrip("\n") == expected.rstrip("\n")
 
 
-def test_lines_of_the_wire_are_short_enough_for_smtp() -> None:
+def test_wire_lines_are_short_enough_for_smtp() -> None:
     people = Recipients([Person("Name " * 20, f"bob{n}@example.test") for n in range(100)])
     before = " ".join(f"<{'x' * 200}{n}@example.test>" for n in range(30))
     letter = Letter("é" * 1000, Text("x" * 5000 + "\n日" * 500), people, answers=("<a@b.test>", before))
@@ -97,7 +97,7 @@ def test_lines_of_the_wire_are_short_enough_for_smtp() -> None:
     assert len(parsed(raw)["To"].addresses) == 100
 
 
-def test_a_reply_refers_to_what_it_answers_with_long_ids_intact() -> None:
+def test_reply_refers_to_the_original_with_long_ids_intact() -> None:
     long = f"<{'x' * 150}@mail.example.test>"
     mail = received(Letter("s", Text("t"), BOB, answers=(long, "<first@x.test>\r\n <second@x.test>")))
     assert mail["In-Reply-To"] == long
@@ -105,7 +105,7 @@ def test_a_reply_refers_to_what_it_answers_with_long_ids_intact() -> None:
 
 
 @pytest.mark.parametrize("answers", [("", ""), ("", "<a@b.test>"), ("junk", "<a@b.test>"), ("<a b>\nBcc: x", "")])
-def test_without_a_message_id_nothing_is_referred_to(answers: tuple[str, str]) -> None:
+def test_missing_message_id_gives_no_references(answers: tuple[str, str]) -> None:
     mail = received(Letter("s", Text("t"), BOB, answers=answers))
     assert mail["In-Reply-To"] is None and mail["References"] is None and mail["Bcc"] is None
 
@@ -124,7 +124,7 @@ def test_without_a_message_id_nothing_is_referred_to(answers: tuple[str, str]) -
         ("c.bin", ""),
     ],
 )
-def test_a_file_arrives_byte_for_byte_whatever_it_is_called(name: str, type: str) -> None:
+def test_file_arrives_byte_for_byte_under_any_name(name: str, type: str) -> None:
     data = bytes(range(256)) + b"\r\n--boundary\r\n\r\nFrom x\n"
     mail = received(Letter("s", render_body("see file", "auto"), BOB, files=[File(name, type, data)]))
     assert "Bcc" not in mail
@@ -135,7 +135,7 @@ def test_a_file_arrives_byte_for_byte_whatever_it_is_called(name: str, type: str
     assert body(mail, "plain") == "see file\n"
 
 
-def test_a_type_that_cannot_be_written_is_replaced_by_one_that_can() -> None:
+def test_invalid_mime_type_is_replaced() -> None:
     assert file_type("Application/PDF ") == "application/pdf"
     assert file_type("message/rfc822") == file_type("x\r\n") == file_type("") == "application/octet-stream"
 
@@ -158,26 +158,26 @@ def test_a_type_that_cannot_be_written_is_replaced_by_one_that_can() -> None:
         "<video poster='https://decoy.test/p.png'></video>",
     ],
 )
-def test_html_that_would_load_something_from_elsewhere_is_refused(html: str) -> None:
+def test_html_that_loads_remote_content_is_refused(html: str) -> None:
     with pytest.raises(InvalidInput, match="elsewhere"):
         render_body(f"<p>hi</p>{html}", "html")
 
 
-def test_html_with_links_and_pictures_of_its_own_is_fine() -> None:
+def test_html_with_links_and_inline_pictures_is_accepted() -> None:
     html = "<a href='https://example.test'>x</a><img src='data:image/png;base64,AA=='><img src='cid:logo'>"
     assert render_body(html, "html").html == html
 
 
-def test_a_body_of_half_a_million_characters_is_refused() -> None:
+def test_body_of_half_a_million_characters_is_refused() -> None:
     with pytest.raises(InvalidInput, match="body"):
         render_body("x" * 500_001, "auto")
 
 
-def test_markdown_never_shows_a_picture() -> None:
+def test_markdown_never_becomes_a_picture() -> None:
     assert "<img" not in render_body("![x](https://decoy.test/t.gif) <img src=https://decoy.test>", "auto").html
 
 
-def test_everybody_gets_a_mail_once_the_user_too_if_named() -> None:
+def test_everybody_gets_a_mail_once_including_the_user_if_named() -> None:
     people = recipients(
         ["bob@example.test", "Alice <Alice@Example.test>"],
         ["BOB@example.test", "c@example.test"],
@@ -187,14 +187,14 @@ def test_everybody_gets_a_mail_once_the_user_too_if_named() -> None:
     assert found == [["bob@example.test", "Alice@Example.test"], ["c@example.test"], []]
 
 
-def test_more_than_a_hundred_people_are_refused() -> None:
+def test_more_than_a_hundred_recipients_are_refused() -> None:
     many = [Person("", f"p{n}@example.test") for n in range(101)]
     assert len(deduplicate(many[:60], many[60:100], many[:50]).all) == 100
     with pytest.raises(InvalidInput, match="100"):
         deduplicate(many[:60], many[60:], [])
 
 
-def test_the_entry_that_is_wrong_is_named() -> None:
+def test_invalid_recipient_entry_is_named() -> None:
     with pytest.raises(InvalidInput, match=r"cc\[1\]"):
         recipients(["bob@example.test"], ["c@example.test", "nobody"], None)
 
@@ -220,26 +220,26 @@ def test_the_entry_that_is_wrong_is_named() -> None:
         ("TRansit: times", "Re: TRansit: times", "Fwd: TRansit: times"),
     ],
 )
-def test_a_subject_gets_one_prefix(subject: str, reply: str, forward: str) -> None:
+def test_subject_gets_one_prefix(subject: str, reply: str, forward: str) -> None:
     assert (reply_subject(subject), forward_subject(subject)) == (reply, forward)
 
 
-def test_a_quote_is_marked_for_people_and_for_mail_programs_and_is_only_text() -> None:
+def test_quote_is_marked_for_people_and_programs_and_escaped() -> None:
     text = render_body("Yes.", "auto").followed_by(quote_text("On x, <b>Bob</b> wrote:", "one\n\n<script>two</script>"))
     assert text.plain == "Yes.\n\nOn x, <b>Bob</b> wrote:\n> one\n>\n> <script>two</script>"
     assert 'class="gmail_quote"' in text.html
     assert "<script>" not in text.html and "&lt;script&gt;" in text.html and "&lt;b&gt;Bob" in text.html
 
 
-def test_a_quote_of_a_giant_is_cut() -> None:
+def test_giant_quote_is_cut() -> None:
     assert len(quote_text("a", "x" * 1_000_000).plain) < 51_000
 
 
-def test_a_quote_goes_inside_the_document_of_an_html_body() -> None:
+def test_quote_is_inserted_inside_an_html_document() -> None:
     text = Text("a", "<html><body><p>a</p></BODY></html>").followed_by(Text("b", "<p>b</p>"))
     assert text.html.endswith("<p>b</p>\n</BODY></html>")
 
 
-def test_a_forwarded_mail_says_whose_it_was() -> None:
+def test_forwarded_mail_names_its_author() -> None:
     text = Text("").followed_by(forward_original([("From", "Bob <bob@example.test>"), ("Subject", "Hi")], "text"))
     assert text.plain == ("---------- Forwarded message ---------\nFrom: Bob <bob@example.test>\nSubject: Hi\n\ntext")

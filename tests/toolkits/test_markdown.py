@@ -43,7 +43,7 @@ ALLOWED = {"p", "br", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "ul", "ol", "li"
         ("", ""),
     ],
 )  # fmt: skip
-def test_what_models_write_is_shown_as_they_mean_it(text: str, html: str) -> None:
+def test_markdown_is_rendered_as_models_mean_it(text: str, html: str) -> None:
     assert to_html(text) == html
 
 
@@ -75,7 +75,7 @@ pieces = st.sampled_from(
 
 @settings(max_examples=examples(300), deadline=None)
 @given(st.lists(pieces | st.text(max_size=4), max_size=40).map("".join))
-def test_the_html_is_balanced_and_of_few_elements_whatever_the_text(text: str) -> None:
+def test_html_is_balanced_with_few_elements_for_any_text(text: str) -> None:
     tags = Tags()
     tags.feed(to_html(text))
     tags.close()
@@ -95,7 +95,7 @@ def test_plain_words_survive(lines: list[str]) -> None:
         ["`", "**a", "__a ", "[", "[a](https://x", "*a ", "> ", "- ", "- x\n  ", "> x\n", "1. x\n", "~~a", "    - x\n"]
     ),
 )
-def test_a_giant_text_takes_no_time(piece: str) -> None:
+def test_giant_text_is_rendered_quickly(piece: str) -> None:
     text = piece * (500_000 // len(piece))
     began = time.process_time()
     to_html(text)
@@ -106,7 +106,7 @@ def test_a_giant_text_takes_no_time(piece: str) -> None:
     "text",
     ["> " * 200 + "deep", "- " * 200 + "deep", "".join(f"{'  ' * n}- x\n" for n in range(60)) + "deep"],
 )
-def test_what_lies_deeper_than_the_parser_goes_is_not_lost(text: str) -> None:
+def test_text_nested_deeper_than_the_parser_is_kept(text: str) -> None:
     assert "deep" in to_html(text)
 
 
@@ -121,11 +121,11 @@ def test_what_lies_deeper_than_the_parser_goes_is_not_lost(text: str) -> None:
         "a | b\n--|--",
     ],
 )
-def test_markdown_that_would_hide_or_change_words_of_a_mail_stays_text(text: str) -> None:
+def test_markdown_that_would_hide_or_change_text_stays_text(text: str) -> None:
     shown = read_html(to_html(text)).text
     assert shown.split() == text.split()
 
 
-def test_a_links_title_is_read_and_one_without_words_shows_where_it_leads() -> None:
+def test_link_title_is_shown_and_an_empty_link_shows_its_target() -> None:
     assert to_html('[a](https://x.test "the plan")') == '<p><a href="https://x.test">a</a> (the plan)</p>'
     assert to_html("[](https://x.test)") == '<p><a href="https://x.test">https://x.test</a></p>'

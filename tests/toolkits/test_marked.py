@@ -52,7 +52,7 @@ def spoilt(node: Any, names: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("cases", some_and_all(github_calls.CASES, 8))
-async def test_what_others_write_on_github_is_marked(cases: Sequence[Any]) -> None:
+async def test_foreign_github_text_is_marked(cases: Sequence[Any]) -> None:
     found, seen = set(), 0
     for case in cases:
         play = await Play.begin()
@@ -68,7 +68,7 @@ async def test_what_others_write_on_github_is_marked(cases: Sequence[Any]) -> No
 
 
 @pytest.mark.parametrize("cases", some_and_all(slack_calls.CASES, 8))
-async def test_what_others_write_on_slack_is_marked(cases: Sequence[Any]) -> None:
+async def test_foreign_slack_text_is_marked(cases: Sequence[Any]) -> None:
     found, seen = set(), 0
     for case in cases:
         async with world(*case.granted) as alice:

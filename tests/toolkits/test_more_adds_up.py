@@ -68,7 +68,7 @@ async def whole(deputy: Deputy, tool: str, field: str, **arguments: Any) -> tupl
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_a_text_read_raw_is_the_stored_one(alice: Deputy, sandbox: Sandbox, seed: int) -> None:
+async def test_raw_text_equals_the_stored_one(alice: Deputy, sandbox: Sandbox, seed: int) -> None:
     text, services = hostile(seed), sandbox._world.services
     services["linear"]["issues"][0]["description"] = text
     told, last = await whole(alice, "linear_get_issue", "description", issue="ENG-1", raw=True)
@@ -83,7 +83,7 @@ async def test_a_text_read_raw_is_the_stored_one(alice: Deputy, sandbox: Sandbox
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_a_text_of_github_read_raw_is_the_stored_one(seed: int) -> None:
+async def test_raw_github_text_equals_the_stored_one(seed: int) -> None:
     play, text = await Play.begin(), hostile(seed)
     play.store["issues"][SITE][0]["body"] = text
     told, last = await whole(play.deputy, "github_get_issue", "body", repo=SITE, number=1, raw=True)

@@ -150,7 +150,7 @@ WORDS: Final = re.compile(r"\b(ISO|dates?|times?|YYYY|days?|hours?)\b")
 EVERY: Final = [(tool, argument) for tool, found in CASES.items() for argument in found]
 
 
-def test_every_argument_that_takes_a_time_is_in_the_table() -> None:
+def test_every_time_argument_is_in_the_table() -> None:
     for kit in find_toolkits().values():
         for tool in kit.tools.values():
             parameters = tool.schema["properties"]
@@ -223,7 +223,7 @@ def expected(case: Case) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(("tool", "argument"), EVERY)
-async def test_time_is_the_users_own_whatever_ran_before(tool: str, argument: str) -> None:
+async def test_time_is_in_the_users_zone_whatever_ran_before(tool: str, argument: str) -> None:
     case = CASES[tool][argument]
     there, elsewhere = expected(case)
     before: dict[str, list[tuple[str, str, str]]] = {
@@ -245,7 +245,7 @@ async def test_time_is_the_users_own_whatever_ran_before(tool: str, argument: st
 
 
 @pytest.mark.parametrize(("tool", "argument"), [one for one in EVERY if one[0].startswith(("github", "gmail"))])
-async def test_write_is_refused_and_read_names_utc_when_nobody_knows_the_zone(tool: str, argument: str) -> None:
+async def test_write_is_refused_and_read_uses_utc_without_a_known_zone(tool: str, argument: str) -> None:
     case = CASES[tool][argument]
     async with world(tool, case, scopes=False) as here:
         what = here.deputy.catalog.tool(tool)
@@ -262,7 +262,7 @@ async def test_write_is_refused_and_read_names_utc_when_nobody_knows_the_zone(to
 @pytest.mark.parametrize(
     ("tool", "argument"), [one for one in EVERY if not CASES[one[0]][one[1]].day and one[0] != "calendar_find_times"]
 )
-async def test_offset_asks_nobody_for_the_zone(tool: str, argument: str) -> None:
+async def test_time_with_offset_needs_no_zone_lookup(tool: str, argument: str) -> None:
     case = CASES[tool][argument]
     with_offset = Case(json.loads(re.sub(r"(2026-12-03T1[45]:00)", r"\1+01:00", json.dumps(case.arguments))))
     counts = []
@@ -277,14 +277,14 @@ async def test_offset_asks_nobody_for_the_zone(tool: str, argument: str) -> None
         assert counts[0] == counts[1]
 
 
-async def test_hosts_own_function_asks_no_provider() -> None:
+async def test_applications_zone_function_avoids_provider_requests() -> None:
     case = CASES["slack_send_message"]["send_at"]
     async with world("slack_send_message", case, zone=lambda user: BERLIN) as here:
         left, _ = await here.act("slack_send_message", case)
         assert THERE in left and not [one for one in here.sent.seen if "users.info" in str(one.url)]
 
 
-async def test_zone_for_all_gives_way_to_what_the_provider_says() -> None:
+async def test_default_zone_gives_way_to_the_providers() -> None:
     case = CASES["salesforce_log_activity"]["start"]
     async with world("salesforce_log_activity", case, zone=ZoneInfo("Asia/Tokyo")) as here:
         left, _ = await here.act("salesforce_log_activity", case)
@@ -292,14 +292,14 @@ async def test_zone_for_all_gives_way_to_what_the_provider_says() -> None:
 
 
 @pytest.mark.parametrize("zone", [ZoneInfo("Europe/Berlin"), None])
-async def test_zone_for_all_serves_where_the_provider_knows_none(zone: Any) -> None:
+async def test_default_zone_is_used_if_the_provider_has_none(zone: Any) -> None:
     case = CASES["github_update_notifications"]["before"]
     async with world("github_update_notifications", case, zone=zone) as here:
         left, _ = await here.act("github_update_notifications", case)
         assert (THERE in left) or zone is None
 
 
-async def test_zone_that_is_no_zone_is_not_believed() -> None:
+async def test_invalid_zone_from_a_provider_is_ignored() -> None:
     """A provider may answer anything: then nothing is guessed."""
     case = CASES["slack_send_message"]["send_at"]
     async with world("slack_send_message", case) as here:

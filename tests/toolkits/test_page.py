@@ -20,11 +20,11 @@ SHAPE = (str, int, int)
 PLACE: list[str | int] = ["13579246801357924680", 4, 20]
 
 
-def test_a_cursor_leads_back_to_its_place() -> None:
+def test_cursor_leads_back_to_its_position() -> None:
     assert read_cursor(LIST, write_cursor(LIST, PLACE), SHAPE) == PLACE
 
 
-def test_a_cursor_costs_few_tokens() -> None:
+def test_cursor_costs_few_tokens() -> None:
     cursor = write_cursor(LIST, [*PLACE, 1795528800])
     assert tokens(cursor) <= 60 and len(cursor) / 2 <= 60
 
@@ -40,14 +40,14 @@ def test_a_cursor_costs_few_tokens() -> None:
         ("tool", "account", "filter", "", ["a"], True),
     ],
 )
-def test_a_cursor_of_another_tool_account_or_filter_is_refused(other: tuple[Any, ...]) -> None:
+def test_cursor_of_another_tool_account_or_filter_is_refused(other: tuple[Any, ...]) -> None:
     with pytest.raises(InvalidInput, match="cursor"):
         read_cursor(other, write_cursor(LIST, PLACE), SHAPE)
 
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.data())
-def test_a_cursor_with_any_character_altered_is_refused(data: st.DataObject) -> None:
+def test_cursor_with_an_altered_character_is_refused(data: st.DataObject) -> None:
     cursor = write_cursor(LIST, PLACE)
     at = data.draw(st.integers(0, len(cursor) - 1))
     other = data.draw(st.sampled_from("abcXYZ019-_=\u00e9").filter(lambda c: c != cursor[at]))
@@ -57,7 +57,7 @@ def test_a_cursor_with_any_character_altered_is_refused(data: st.DataObject) -> 
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=80))
-def test_no_text_is_taken_for_a_cursor(text: str) -> None:
+def test_arbitrary_text_is_not_a_cursor(text: str) -> None:
     with pytest.raises(InvalidInput):
         read_cursor(LIST, text, SHAPE)
 
@@ -69,7 +69,7 @@ def forged(place: object) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(whole).digest())[:16].decode() + kept
 
 
-def test_a_forger_gets_no_further_than_an_honest_cursor() -> None:
+def test_forged_cursor_reaches_no_further_than_a_real_one() -> None:
     assert read_cursor(LIST, forged(PLACE), SHAPE) == PLACE
 
 
@@ -80,12 +80,12 @@ def test_a_forger_gets_no_further_than_an_honest_cursor() -> None:
         *(["t", -1, 2], ["t", 1 << 60, 2], ["t" * 600, 1, 2], ["t\nq: evil", 1, 2], ["t\u202e", 1, 2]),
     ],
 )
-def test_a_forged_place_of_another_form_is_refused(place: object) -> None:
+def test_forged_position_of_another_form_is_refused(place: object) -> None:
     with pytest.raises(InvalidInput):
         read_cursor(LIST, forged(place), SHAPE)
 
 
-def test_rows_lose_what_is_empty_and_keep_what_is_not() -> None:
+def test_rows_drop_empty_values_and_keep_others() -> None:
     rows = Rows()
     assert rows.add({"id": "1", "unread": False, "labels": [], "note": None, "name": "", "count": 3})
     assert rows.items == [{"id": "1", "count": 3}]
@@ -98,17 +98,17 @@ def test_rows_stop_at_their_budget_with_whole_rows() -> None:
     assert tokens(rows.items) <= 500
 
 
-def test_the_first_row_always_fits() -> None:
+def test_first_row_always_fits() -> None:
     rows = Rows(budget=200)
     assert rows.add({"text": "x" * 4000})
     assert not rows.add({"text": "y"})
 
 
-def test_tokens_are_counted_by_bytes_so_that_other_alphabets_do_not_pass_for_free() -> None:
+def test_tokens_are_estimated_by_bytes_for_all_alphabets() -> None:
     assert tokens("日" * 100) > 2 * tokens("d" * 100)
 
 
-def test_a_row_is_without_what_is_empty_and_keeps_its_zeros() -> None:
+def test_row_drops_empty_values_and_keeps_zeros() -> None:
     empty: dict[str, Any] = {"none": None, "text": "", "list": [], "object": {}, "no": False}
     rows = Rows()
     assert rows.add({"unread": 0, "progress": 0.0, "yes": True, **empty})

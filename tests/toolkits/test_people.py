@@ -82,7 +82,7 @@ async def office() -> AsyncIterator[Office]:
         yield Office(sandbox, deputy)
 
 
-async def test_find_people_says_who_somebody_is_in_each_product(office: Office) -> None:
+async def test_find_people_identifies_a_person_in_each_product(office: Office) -> None:
     found = await office.act("find_people", who="Bob Brown")
     bob = found["people"][0]
     assert bob["name"] == "Bob Brown" and bob["addresses"] == [BOB] and "untrusted" not in bob
@@ -103,7 +103,7 @@ async def test_find_people_says_who_somebody_is_in_each_product(office: Office) 
     ]
 
 
-async def test_a_mail_to_bob_goes_to_the_address_that_was_shown_and_not_to_who_calls_himself_so(office: Office) -> None:
+async def test_mail_to_bob_goes_to_the_previewed_address_not_an_impostors(office: Office) -> None:
     shown = await office.shown("gmail_send_email", to=["Bob Brown"], cc=["me"], subject="Lunch", body="Yes?")
     assert BOB in shown and EVE not in shown and ALICE in shown
     office.deputy.policy = allow_all
@@ -113,31 +113,31 @@ async def test_a_mail_to_bob_goes_to_the_address_that_was_shown_and_not_to_who_c
     assert EVE not in str(mail)
 
 
-async def test_two_bobs_in_the_directory_are_told_and_nothing_leaves(office: Office) -> None:
+async def test_two_bobs_in_the_directory_are_listed_and_nothing_is_sent(office: Office) -> None:
     office.contacts["directory"].append(person("m9", "DOMAIN_PROFILE", "Bob Brown", "bob.brown2@example.test"))
     said = await office.refused("gmail_send_email", to=["Bob Brown"], subject="Lunch", body="Yes?")
     assert BOB in said and "bob.brown2@example.test" in said and "to[0]" in said
     assert office.sandbox.sent(ALICE) == []
 
 
-async def test_a_contact_with_two_addresses_is_not_guessed(office: Office) -> None:
+async def test_contact_with_two_addresses_is_not_guessed(office: Office) -> None:
     said = await office.refused("gmail_send_email", to=["Carol Clark"], subject="Offer", body="Here it is.")
     assert "carol@customer.example" in said and "carol@home.example" in said
 
 
-async def test_a_stranger_whom_nobody_knows_is_a_candidate_only(office: Office) -> None:
+async def test_unknown_sender_is_only_a_candidate(office: Office) -> None:
     office.contacts["other"][ALICE] = [person("o2", "OTHER_CONTACT", "Chief Executive", EVE)]
     said = await office.refused("gmail_send_email", to=["Chief Executive"], subject="x", body="y")
     assert EVE in said and "their own word" in said
 
 
-async def test_who_calls_himself_like_a_colleague_in_slack_makes_it_uncertain(office: Office) -> None:
+async def test_slack_display_name_of_a_colleague_is_ambiguous(office: Office) -> None:
     office.profile("U0DECOY0000", real_name="Bob Brown")
     said = await office.refused("gmail_send_email", to=["Bob Brown"], subject="Lunch", body="Yes?")
     assert BOB in said and "decoy@example.test" in said
 
 
-async def test_an_invitation_takes_names(office: Office) -> None:
+async def test_invitation_accepts_names(office: Office) -> None:
     when = {"start": "2027-03-01T09:00", "end": "2027-03-01T09:30", "time_zone": "Europe/Berlin"}
     shown = await office.shown("calendar_create_event", title="Lunch", attendees=["Bobby"], **when)
     assert BOB in shown and EVE not in shown
@@ -145,7 +145,7 @@ async def test_an_invitation_takes_names(office: Office) -> None:
     assert times["items"]
 
 
-async def test_a_name_of_another_product_finds_the_person_in_this_one(office: Office) -> None:
+async def test_name_from_another_product_finds_the_person(office: Office) -> None:
     office.contacts["own"][ALICE].append(person("c8", "CONTACT", "Robert the Red", BOB))
     assert BOB in await office.shown("linear_create_issue", team="ENG", title="t", assignee="Robert the Red")
     assert "Bob Brown (@bob)" in await office.shown("slack_send_message", conversation="@Robert the Red", text="Hi")
@@ -153,7 +153,7 @@ async def test_a_name_of_another_product_finds_the_person_in_this_one(office: Of
     assert "nothing has the name" in said
 
 
-async def test_an_address_asks_no_other_product(office: Office) -> None:
+async def test_address_causes_no_lookup_in_other_products(office: Office) -> None:
     office.deputy.policy = allow_all
     before = len(office.sandbox.requests)
     await office.act("gmail_send_email", to=[BOB], subject="Lunch", body="Yes?")
@@ -161,13 +161,13 @@ async def test_an_address_asks_no_other_product(office: Office) -> None:
     assert hosts == {"gmail.googleapis.com"}
 
 
-async def test_a_product_that_is_down_lets_nobody_be_guessed(office: Office) -> None:
+async def test_nobody_is_guessed_while_a_product_is_down(office: Office) -> None:
     office.sandbox.switches.faults["POST", "/api/users.list"] = [(503, {}, {})] * 9
     said = await office.refused("gmail_send_email", to=["Bob Brown"], subject="Lunch", body="Yes?")
     assert "not guessed while slack" in said and BOB in said and office.sandbox.sent(ALICE) == []
 
 
-async def test_a_guest_or_an_outsider_in_slack_is_no_member(office: Office) -> None:
+async def test_slack_guest_or_outsider_is_not_a_member(office: Office) -> None:
     office.profile("U0DECOY0000", real_name="Grace")
     for mark, checked in (("is_restricted", True), ("is_stranger", False)):
         [row] = drive_reader(SLACK_KIT, {"id": "U0DECOY0000", "name": "g", "real_name": "Grace", mark: True})
@@ -188,7 +188,7 @@ def drive_reader(kit: Toolkit, user: dict[str, Any]) -> Any:
     return drive(steps, lambda request: {"ok": True, "members": [user]}).result["people"]
 
 
-async def test_a_guest_in_linear_is_nobody_of_the_organisation() -> None:
+async def test_linear_guest_is_not_in_the_organization() -> None:
     assert LINEAR_KIT.reads_people is not None
     for guest in (True, False):
         user = {"id": "L1", "name": "Grace", "displayName": "grace", "email": "g@acme.example", "guest": guest}
@@ -198,7 +198,7 @@ async def test_a_guest_in_linear_is_nobody_of_the_organisation() -> None:
         assert (row["known"], row["verified"]) == (not guest, True)
 
 
-async def test_who_may_not_see_addresses_in_slack_says_so() -> None:
+async def test_missing_slack_email_scope_is_reported() -> None:
     sandbox = Sandbox()
     async with await build(sandbox, apps=apps()) as deputy:
         give_grant(sandbox, deputy, "alice", ["users:read"], provider="slack", email=ALICE)
@@ -213,14 +213,14 @@ async def test_who_may_not_see_addresses_in_slack_says_so() -> None:
 ISSUE: dict[str, Any] = {"repo": "acme/website", "title": "Broken"}
 
 
-async def test_an_issue_is_assigned_to_the_member_who_is_called_so(office: Office) -> None:
+async def test_issue_is_assigned_to_the_member_of_that_name(office: Office) -> None:
     shown = await office.shown("github_create_issue", **ISSUE, assignees=["Bob Brown"])
     assert "assignees: bob\n" in shown
     said = await office.refused("github_create_issue", **ISSUE, assignees=["Nobody at all"])
     assert "assignees[0]" in said and "what github calls the person" in said
 
 
-async def test_an_address_is_a_login_only_where_the_organization_has_verified_its_domain(office: Office) -> None:
+async def test_address_maps_to_a_login_only_in_a_verified_domain(office: Office) -> None:
     said = await office.refused("github_create_issue", **ISSUE, assignees=[BOB])
     assert "assignees[0]" in said
     office.sandbox._world.services["github"]["orgs"]["acme"]["verified_domains"] = ["example.test"]
@@ -230,14 +230,14 @@ async def test_an_address_is_a_login_only_where_the_organization_has_verified_it
     assert found["people"][0]["github"] == "bob" and found["people"][0]["slack"] == "U0BOB000000"
 
 
-async def test_a_login_asks_nobody_who_is_meant(office: Office) -> None:
+async def test_login_causes_no_people_search(office: Office) -> None:
     before = len(office.sandbox.requests)
     await office.shown("github_create_issue", **ISSUE, assignees=["bob"])
     assert {seen.host for seen in office.sandbox.requests[before:]} == {"api.github.com"}
     assert not [seen for seen in office.sandbox.requests[before:] if seen.path == "/graphql"]
 
 
-async def test_a_reviewer_may_be_named_and_a_team_is_a_team(office: Office) -> None:
+async def test_reviewer_may_be_a_person_or_a_team(office: Office) -> None:
     shown = await office.shown("github_update_pull", repo="acme/website", number=3, add_reviewers=["Bob Brown"])
     assert "reviewers: bob\n" in shown
     teams = await office.shown("github_update_pull", repo="acme/website", number=3, add_reviewers=["acme/docs"])
@@ -247,7 +247,7 @@ async def test_a_reviewer_may_be_named_and_a_team_is_a_team(office: Office) -> N
 # ----------------------------------------------------------------- beside the rest of the deputy
 
 
-async def test_a_yes_for_more_mails_to_an_address_covers_one_that_names_its_owner(office: Office) -> None:
+async def test_mandate_for_an_address_covers_its_owners_name(office: Office) -> None:
     until = office.deputy.clock() + 3600
     await office.deputy.create_mandate("alice", tools=["gmail_send_email"], targets=[BOB], max_acts=2, expires_at=until)
     sent = await office.act("gmail_send_email", to=["Bob Brown"], subject="Lunch", body="Yes?")
@@ -258,7 +258,7 @@ async def test_a_yes_for_more_mails_to_an_address_covers_one_that_names_its_owne
     assert len(office.sandbox.sent(ALICE)) == 1
 
 
-async def test_what_is_asked_before_a_step_is_what_is_done_in_it(office: Office) -> None:
+async def test_person_resolved_before_approval_is_the_one_used(office: Office) -> None:
     arguments = {"to": ["Bob Brown"], "subject": "Lunch", "body": "Yes?"}
     call = Call("t", "m", "one")
     [asked] = await office.deputy.check_calls([("gmail_send_email", arguments, call)], user="alice")
@@ -271,7 +271,7 @@ async def test_what_is_asked_before_a_step_is_what_is_done_in_it(office: Office)
     assert {seen.host for seen in office.sandbox.requests[before:]} == {"gmail.googleapis.com"}  # nothing is read twice
 
 
-async def test_a_list_that_is_named_is_asked_for_and_no_other() -> None:
+async def test_only_the_named_contact_list_is_requested() -> None:
     sandbox = Sandbox()
     async with await build(sandbox, apps=apps()) as deputy:
         give_grant(sandbox, deputy, "alice", ["contacts.readonly"], provider="google", email=ALICE)
@@ -291,7 +291,7 @@ async def test_a_list_that_is_named_is_asked_for_and_no_other() -> None:
 @pytest.mark.parametrize(
     "name", ["B\u043eb Brown", "Bob\u200b Brown\u202e", "\uff22ob Brown", "bob  brown", "BOB BROWN"]
 )
-async def test_a_name_that_only_looks_the_same_is_never_taken(office: Office, name: str) -> None:
+async def test_lookalike_name_is_never_taken(office: Office, name: str) -> None:
     if name.isascii():
         assert BOB in await office.shown("gmail_send_email", to=[name], subject="x", body="y")
     else:

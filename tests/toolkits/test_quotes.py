@@ -50,14 +50,14 @@ from tests.support.lanes import examples
         "Från: Bob\nSkickat: den 2 november\nTill: Alice\nÄmne: Plan\n\nold",
     ],
 )
-def test_history_at_the_end_is_cut_and_its_length_is_told(history: str) -> None:
+def test_history_at_the_end_is_cut_and_its_length_reported(history: str) -> None:
     own, cut = without_history(plain_lines(f"My answer.\n-- \nAlice\n\n{history}\n"))
     assert own == "My answer.\n--\nAlice"
     assert cut == len(history)
 
 
 @pytest.mark.parametrize("footer", [f"{'_' * 47}\nroofs mailing list -- roofs@lists.test", "-- \nAlice"])
-def test_the_footer_of_a_list_or_a_signature_is_no_answer(footer: str) -> None:
+def test_list_footer_or_signature_is_not_an_answer(footer: str) -> None:
     assert without_history(plain_lines(f"My answer.\n\n> old\n\n{footer}"))[0] == "My answer."
     assert without_history(plain_lines(f"My answer.\n\n> old\n\nNo.\n{footer}"))[1] == 0
 
@@ -83,11 +83,11 @@ def test_the_footer_of_a_list_or_a_signature_is_no_answer(footer: str) -> None:
         "\n\n",
     ],
 )
-def test_answers_between_quotes_and_words_that_only_look_like_marks_stay(text: str) -> None:
+def test_inline_answers_and_lookalike_marks_stay(text: str) -> None:
     assert without_history(plain_lines(text)) == (text.strip("\n"), 0)
 
 
-def test_a_mail_that_was_passed_on_keeps_what_it_passes_on() -> None:
+def test_forwarded_mail_keeps_what_it_forwards() -> None:
     text = "fyi\n\nFrom: Bob\nSent: Monday\nTo: Alice\nSubject: Plan\n\nold"
     assert without_history(plain_lines(text))[0] == "fyi"
     assert without_history(plain_lines(text), passed_on=True) == (text, 0)
@@ -112,7 +112,7 @@ def test_a_mail_that_was_passed_on_keeps_what_it_passes_on() -> None:
         )
     )
 )
-def test_what_is_kept_is_the_beginning_of_the_text(lines: list[str]) -> None:
+def test_kept_text_is_the_beginning_of_the_mail(lines: list[str]) -> None:
     text = "\n".join(lines)
     own, cut = without_history(plain_lines(text))
     assert text.strip("\n").startswith(own)
@@ -120,7 +120,7 @@ def test_what_is_kept_is_the_beginning_of_the_text(lines: list[str]) -> None:
 
 
 @pytest.mark.parametrize("line", ["On ", "On a wrote", "> x", "w" * 300, "On 1 b@x.test wrote:", "", "Le a:"])
-def test_many_lines_take_no_time(line: str) -> None:
+def test_many_lines_are_processed_quickly(line: str) -> None:
     lines = plain_lines(f"{line}\n" * 20_000)
     began = time.process_time()
     without_history(lines)

@@ -255,7 +255,7 @@ def laid(sandbox: Sandbox, place: Place, text: str) -> Any:
     return row
 
 
-def test_every_tool_that_takes_the_digest_of_a_text_has_a_row_here() -> None:
+def test_every_tool_that_takes_a_digest_is_covered() -> None:
     tools = [tool for kit in find_toolkits().values() for tool in kit.tools.values()]
     guarded = {tool.name for tool in tools if "if_text" in tool.schema["properties"]}
     assert guarded == {place.writes for place in PLACES.values()} | ELSEWHERE
@@ -287,7 +287,7 @@ async def test_text_is_read_and_changed_without_loss(alice: Deputy, sandbox: San
         assert MARK.sub("", place.row(sandbox)[place.key]) == f"{text}\n\nThe end."
 
 
-async def test_a_signature_that_a_row_cuts_is_read_to_its_end(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_signature_cut_by_a_row_is_read_to_its_end(alice: Deputy, sandbox: Sandbox) -> None:
     words = " ".join(f"word{n}" for n in range(4_000))
     gmail("sendAs", 0)(sandbox)["signature"] = f"<p>{words}</p>"
     told = (await act(alice, "gmail_get_settings", {"section": "aliases"}))["items"][0]
@@ -301,7 +301,7 @@ async def test_a_signature_that_a_row_cuts_is_read_to_its_end(alice: Deputy, san
     assert whole == words
 
 
-async def test_what_is_said_of_a_calendar_is_read_on_from_its_row_to_its_end(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_calendar_description_is_read_from_its_row_to_its_end(alice: Deputy, sandbox: Sandbox) -> None:
     words = " ".join(f"word{n}" for n in range(4_000))
     sandbox._world.services["calendar"]["calendars"][TEAM]["description"] = words
     rows = (await act(alice, "calendar_list_calendars", {"query": "Team"}))["items"]

@@ -36,7 +36,7 @@ def versions(sandbox: Sandbox) -> list[dict[str, Any]]:
     return found
 
 
-async def test_a_file_goes_onto_a_record_and_comes_back(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_file_is_attached_to_a_record_and_read_back(alice: Deputy, sandbox: Sandbox) -> None:
     done = await act(alice, "upload_file", record=ACCOUNT, attachment=await kept(alice))
     await act(alice, "log_activity", kind="note", subject="Said", description="x", account_or_opportunity=ACCOUNT)
     file, note = (await act(alice, "list_files", record=ACCOUNT))["items"]
@@ -50,7 +50,7 @@ async def test_a_file_goes_onto_a_record_and_comes_back(alice: Deputy, sandbox: 
         assert (await alice.get_file("alice", told["handle"])).content == PDF
 
 
-async def test_many_long_file_names_are_listed_in_pages_that_fit(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_many_long_file_names_are_listed_in_fitting_pages(alice: Deputy, sandbox: Sandbox) -> None:
     records = sandbox._world.services["salesforce"]["records"]
     document, link = records["ContentDocument"][0], records["ContentDocumentLink"][0]
     for n in range(2, 92):
@@ -68,7 +68,7 @@ async def test_many_long_file_names_are_listed_in_pages_that_fit(alice: Deputy, 
     assert seen == [record_id("ContentDocument", n) for n in range(2, 92)]
 
 
-async def test_a_text_is_read_to_its_end_by_references(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_text_file_is_read_to_its_end_by_continuations(alice: Deputy, sandbox: Sandbox) -> None:
     text = "\n".join(f"line {n}" for n in range(3_000))
     versions(sandbox)[0] |= {"VersionData": base64.b64encode(text.encode()).decode(), "ContentSize": len(text)}
     told = await act(alice, "get_file", file=TERMS)
@@ -79,7 +79,7 @@ async def test_a_text_is_read_to_its_end_by_references(alice: Deputy, sandbox: S
     assert whole == text and "handle" not in told
 
 
-async def test_of_a_page_is_read_what_a_browser_shows(alice: Deputy) -> None:
+async def test_html_file_is_read_as_a_browser_shows_it(alice: Deputy) -> None:
     content = b"<p>seen</p><p style='display:none'>secret</p><!-- secret -->"
     done = await act(alice, "upload_file", record=ACCOUNT, attachment=await kept(alice, "page.html", content))
     told = await act(alice, "get_file", file=done["file"])
@@ -87,7 +87,7 @@ async def test_of_a_page_is_read_what_a_browser_shows(alice: Deputy) -> None:
     assert (await alice.get_file("alice", told["handle"])).content == content
 
 
-async def test_a_file_that_is_too_large_is_not_fetched(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_too_large_file_is_not_fetched(alice: Deputy, sandbox: Sandbox) -> None:
     versions(sandbox)[0]["ContentSize"] = 26 * 2**20
     before = len(sandbox.requests)
     told = await act(alice, "get_file", file=TERMS)
@@ -95,7 +95,7 @@ async def test_a_file_that_is_too_large_is_not_fetched(alice: Deputy, sandbox: S
 
 
 @pytest.mark.parametrize("lost", [1, 2])
-async def test_whatever_answer_is_lost_a_file_is_there_once(alice: Deputy, sandbox: Sandbox, lost: int) -> None:
+async def test_file_exists_once_whatever_answer_is_lost(alice: Deputy, sandbox: Sandbox, lost: int) -> None:
     sandbox.switches.drop_after_commit += [HERE] * lost
     arguments = {"record": ACCOUNT, "attachment": await kept(alice)}
     call = Call("thread", "message", "call")
@@ -105,7 +105,7 @@ async def test_whatever_answer_is_lost_a_file_is_there_once(alice: Deputy, sandb
 
 
 @pytest.mark.parametrize("elsewhere", [(ACCOUNT, record_id("Account", 2)), (PDF, b"%PDF-1.7 other")])
-async def test_a_file_that_another_act_puts_up_meanwhile_is_not_taken_for_this_one(
+async def test_file_uploaded_by_another_act_is_not_taken_for_ours(
     alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, elsewhere: tuple[Any, Any]
 ) -> None:
     """The request is lost before it arrives, while one for another record, or with other words, does arrive."""
@@ -123,7 +123,7 @@ async def test_a_file_that_another_act_puts_up_meanwhile_is_not_taken_for_this_o
     assert len(versions(sandbox)) == 2
 
 
-async def test_what_is_shared_is_shown_by_name_and_place(alice: Deputy) -> None:
+async def test_shared_file_is_previewed_by_name_and_place(alice: Deputy) -> None:
     alice.policy = ask_before_sending
     with pytest.raises(ApprovalRequired) as asked:
         await act(alice, "upload_file", record=ACCOUNT, attachment=await kept(alice), title="The offer")
@@ -131,7 +131,7 @@ async def test_what_is_shared_is_shown_by_name_and_place(alice: Deputy) -> None:
     assert "Offer 7.pdf" in shown and "The offer" in shown and "Northwind" in shown
 
 
-async def test_what_is_no_file_is_refused(alice: Deputy) -> None:
+async def test_invalid_file_is_refused(alice: Deputy) -> None:
     with pytest.raises(InvalidInput, match="the file is empty"):
         await act(alice, "upload_file", record=ACCOUNT, attachment=await kept(alice, content=b""))
     bobs = await alice.store_file("bob", "his.txt", "text/plain", b"his")

@@ -53,13 +53,13 @@ async def found(deputy: Deputy, *filters: dict[str, Any]) -> set[str]:
         ("Name", "in", ["0", "1"], {"0", "1"}),
     ],
 )
-async def test_a_comparison_means_what_people_mean(
+async def test_comparison_means_what_people_mean(
     alice: Deputy, deals: list[dict[str, Any]], field: str, op: str, value: Any, names: set[str]
 ) -> None:
     assert await found(alice, {"field": field, "op": op, "value": value}) == names
 
 
-async def test_compared_day_stands_for_all_its_hours(alice: Deputy, deals: list[dict[str, Any]]) -> None:
+async def test_compared_day_covers_all_its_hours(alice: Deputy, deals: list[dict[str, Any]]) -> None:
     day = deals[2]["CreatedDate"][:10]
     expected = {
         "eq": {"0"},
@@ -75,7 +75,7 @@ async def test_compared_day_stands_for_all_its_hours(alice: Deputy, deals: list[
     assert await found(alice, {"field": "CreatedDate", "op": "in", "values": days}) == {"0", "40"}
 
 
-async def test_a_value_may_hold_a_comma(alice: Deputy, deals: list[dict[str, Any]]) -> None:
+async def test_value_may_contain_a_comma(alice: Deputy, deals: list[dict[str, Any]]) -> None:
     deals[0]["Name"] = "Fox, Inc"
     assert await found(alice, {"field": "Name", "op": "in", "values": ["Fox, Inc", "0"]}) == {"Fox, Inc", "0"}
     with pytest.raises(InvalidInput, match="values is only for op=in"):
@@ -86,16 +86,16 @@ async def test_a_value_may_hold_a_comma(alice: Deputy, deals: list[dict[str, Any
 
 
 @pytest.mark.parametrize("word", ["THIS_MONTH", "this month", "LAST_90_DAYS", "N_DAYS_AGO:3", "THIS_FISCAL_QUARTER"])
-def test_the_words_of_salesforce_are_known(word: str) -> None:
+def test_salesforce_date_words_are_known(word: str) -> None:
     assert relative(word) == word.upper().replace(" ", "_")
 
 
 @pytest.mark.parametrize("word", ["LAST_N_DAYS", "LAST_N_DAYS:0", "TODAY OR Id != NULL", "THIS_DAY", "LAST_N_DAYS:7)"])
-def test_what_is_no_such_word_is_none(word: str) -> None:
+def test_unknown_date_word_is_none(word: str) -> None:
     assert relative(word) == ""
 
 
-async def test_what_no_field_can_be_is_refused_with_what_there_is(alice: Deputy) -> None:
+async def test_impossible_field_value_is_refused_with_the_possible_ones(alice: Deputy) -> None:
     for op, value in (("eq", "Wonn"), ("in", "Closed Won,Wonn"), ("ne", "Wonn")):
         with pytest.raises(InvalidInput, match="StageName has no value 'Wonn'") as refused:
             await found(alice, {"field": "StageName", "op": op, "value": value})
@@ -107,7 +107,7 @@ async def test_what_no_field_can_be_is_refused_with_what_there_is(alice: Deputy)
         assert field in refused.value.message and refused.value.hint
 
 
-async def test_what_is_not_there_is_named_with_the_tool_that_finds_it(alice: Deputy) -> None:
+async def test_missing_object_error_names_the_tool_that_finds_it(alice: Deputy) -> None:
     lead = record_id("Lead", 99)
     for tool, arguments, says, hint in (
         ("get_record", {"object": "Lead", "record": "Zorro"}, "no Lead 'Zorro'", "salesforce_search"),
@@ -126,6 +126,6 @@ async def test_what_is_not_there_is_named_with_the_tool_that_finds_it(alice: Dep
         assert hint in refused.value.hint
 
 
-def test_no_schema_refers_to_another_place() -> None:
+def test_schemas_contain_no_references() -> None:
     for tool in TOOLKIT.tools.values():
         assert "$ref" not in json.dumps(tool.schema) and "$defs" not in tool.schema

@@ -53,7 +53,7 @@ async def walked(deputy: Deputy, tool: str, **arguments: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("sort", ["Amount", "-Amount", "CloseDate", "-CloseDate", "Name", "-Name", "Id", "-Id"])
-async def test_pages_hold_each_record_once_whatever_their_values(alice: Deputy, sandbox: Sandbox, sort: str) -> None:
+async def test_pages_have_each_record_once_for_any_values(alice: Deputy, sandbox: Sandbox, sort: str) -> None:
     amounts = [0.0, None, -5.0, 0.0, 12.5, None, 1e12, 0.0, 3.0]
     names = ["Größe", "中" * 200, "x" * 255, "Ünï \u200d 🤝", "it's 100%_\\", "same", "same", "", "Zoë"]
     for n in range(18):
@@ -63,7 +63,7 @@ async def test_pages_hold_each_record_once_whatever_their_values(alice: Deputy, 
     assert len(seen) == len(set(seen)) == 19
 
 
-async def test_people_are_listed_to_the_end_whatever_they_are_called(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_people_are_listed_to_the_end_for_any_names(alice: Deputy, sandbox: Sandbox) -> None:
     for n, name in enumerate(["Zoë", "Zoë", "Łukasz", "日本" * 60, "a\u00a0b"]):
         put(sandbox, "User", 50 + n, Name=name, IsActive=True)
     every = sandbox.service("salesforce")["records"]["User"]
@@ -72,13 +72,13 @@ async def test_people_are_listed_to_the_end_whatever_they_are_called(alice: Depu
 
 
 @pytest.mark.parametrize("sort", ["StageName", "-IsClosed", "--Name", "", "Description", "Name, Id"])
-async def test_a_list_is_not_sorted_by_what_has_no_order(alice: Deputy, sandbox: Sandbox, sort: str) -> None:
+async def test_list_cannot_be_sorted_by_an_unordered_field(alice: Deputy, sandbox: Sandbox, sort: str) -> None:
     with pytest.raises(InvalidInput):
         await act(alice, "list_records", object="Task" if "Closed" in sort else "Opportunity", sort=sort)
     assert all("query" not in one.path for one in sandbox.requests)
 
 
-async def test_values_of_a_list_may_have_spaces_and_nought_and_no_are_values(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_picklist_values_may_have_spaces_and_zero_and_false_are_values(alice: Deputy, sandbox: Sandbox) -> None:
     put(sandbox, "Opportunity", 10, Name="Free", Amount=0.0, StageName="Closed Won")
     stages = [{"field": "StageName", "op": "in", "value": "Closed Won, Closed Lost"}]
     (row,) = (await act(alice, "list_records", object="Opportunity", filters=stages, fields=["Amount"]))["items"]
@@ -89,20 +89,20 @@ async def test_values_of_a_list_may_have_spaces_and_nought_and_no_are_values(ali
 
 
 @pytest.mark.parametrize("field", ["Owner.Profile.Name", "CreatedBy.UserRole.Name", "Owner.Name.x", "Profile.Name"])
-async def test_no_filter_leads_out_of_reach(alice: Deputy, sandbox: Sandbox, field: str) -> None:
+async def test_filter_cannot_reach_other_objects(alice: Deputy, sandbox: Sandbox, field: str) -> None:
     with pytest.raises(InvalidInput):
         await act(alice, "list_records", object="Account", filters=[{"field": field, "op": "eq", "value": "x"}])
     assert all("query" not in one.path for one in sandbox.requests)
 
 
-async def test_a_name_of_fifteen_letters_is_a_name(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_name_of_fifteen_letters_is_not_an_id(alice: Deputy, sandbox: Sandbox) -> None:
     id = put(sandbox, "Account", 10, Name="NorthwindTrader")
     assert (await act(alice, "get_record", object="Account", record="NorthwindTrader"))["id"] == id
     with pytest.raises(NotFound):
         await act(alice, "get_record", object="Account", record="SouthwindTrader")
 
 
-async def test_things_without_names_are_not_looked_for_by_name(alice: Deputy) -> None:
+async def test_objects_without_names_are_not_searched_by_name(alice: Deputy) -> None:
     with pytest.raises(InvalidInput, match="no name"):
         await act(alice, "list_records", object="OpportunityContactRole", query="Decision")
     with pytest.raises(InvalidInput, match="no name"):
@@ -112,7 +112,7 @@ async def test_things_without_names_are_not_looked_for_by_name(alice: Deputy) ->
 # ----------------------------------------------------------------- budgets and texts
 
 
-async def test_long_record_is_cut_and_says_so(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_record_is_cut_and_marked(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     more = {f"Long{n}__c": "textarea" for n in range(30)}
     monkeypatch.setitem(objects.FIELDS, "Account", objects.FIELDS["Account"] | more)
     id = put(sandbox, "Account", 10, Name="N" * 255, Website="w" * 255, **dict.fromkeys(more, "wörter " * 900))
@@ -128,7 +128,7 @@ async def test_long_record_is_cut_and_says_so(alice: Deputy, sandbox: Sandbox, m
     assert related["related"]["contacts"] and related["related"]["cases"]
 
 
-async def test_what_a_query_brings_is_text_inside_relations_too(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_query_results_are_text_inside_relations_too(alice: Deputy, sandbox: Sandbox) -> None:
     put(sandbox, "Contact", 10, LastName=HOSTILE * 100, AccountId=ACCOUNT)
     text = "SELECT Name, Owner.Name, (SELECT LastName FROM Contacts) FROM Account"
     page = await act(alice, "query", soql=text)
@@ -157,7 +157,7 @@ async def test_every_list_of_hostile_records_is_clean_and_marked(alice: Deputy, 
     assert "\u202e" not in several.value.hint
 
 
-def test_a_query_goes_on_where_salesforce_ended_its_batch() -> None:
+def test_query_continues_where_salesforce_ended_its_batch() -> None:
     who = Account(subject="00D:005", name="alice@example.test")
     text = "SELECT Id FROM Account"
     rows = [{"Id": str(n)} for n in range(3)]
@@ -232,7 +232,7 @@ def arguments_with(tool: str, path: tuple[Any, ...], text: str) -> dict[str, Any
 
 
 @pytest.mark.parametrize("tool", sorted(TOOLKIT.tools))
-async def test_no_argument_leaves_its_place(deputy: Deputy, grant: Granting, sandbox: Sandbox, tool: str) -> None:
+async def test_hostile_argument_text_stays_data(deputy: Deputy, grant: Granting, sandbox: Sandbox, tool: str) -> None:
     """Refused, not found, or data: no other host or path, nothing made or lost but what the tool makes."""
     grant("alice", "api", provider="salesforce")  # and no other provider, where people are looked for
     deputy.policy = allow_all
@@ -252,7 +252,7 @@ async def test_no_argument_leaves_its_place(deputy: Deputy, grant: Granting, san
             assert {record_id("Account", 1), record_id("Account", 2)} <= {row["Id"] for row in after["Account"]}
 
 
-def test_no_error_of_the_checks_repeats_what_was_said() -> None:
+def test_validation_errors_do_not_repeat_the_value() -> None:
     for text in SIGNS:
         for refuse in (soql.field_name, lambda said: soql.check_query(" ".join(("SELECT Id FROM", said)))):
             with pytest.raises(InvalidInput) as refused:

@@ -62,7 +62,7 @@ def answers_502_after(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
 
 
 @by_kind
-async def test_what_is_made_is_made_once_though_its_answer_is_lost(
+async def test_object_is_created_once_when_its_answer_is_lost(
     alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
 ) -> None:
     before = len(rows(sandbox, kind))
@@ -73,7 +73,7 @@ async def test_what_is_made_is_made_once_though_its_answer_is_lost(
 
 
 @by_kind
-async def test_it_is_made_once_though_a_proxy_answers_in_salesforces_place(
+async def test_object_is_created_once_when_a_proxy_answers(
     alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tool: str, arguments: dict[str, Any], kind: str
 ) -> None:
     before = len(rows(sandbox, kind))
@@ -83,7 +83,7 @@ async def test_it_is_made_once_though_a_proxy_answers_in_salesforces_place(
 
 
 @by_kind
-async def test_what_was_not_made_is_not_mistaken_for_one_that_looks_the_same(
+async def test_object_not_created_is_not_confused_with_an_equal_one(
     alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
 ) -> None:
     await act(alice, tool, Call("t", "m", "0"), **arguments)
@@ -96,7 +96,7 @@ async def test_what_was_not_made_is_not_mistaken_for_one_that_looks_the_same(
 
 
 @by_kind
-async def test_a_second_one_that_looks_the_same_is_found_though_its_answer_is_lost(
+async def test_second_equal_object_is_found_after_a_lost_answer(
     alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
 ) -> None:
     first = await act(alice, tool, Call("t", "m", "0"), **arguments)
@@ -105,7 +105,7 @@ async def test_a_second_one_that_looks_the_same_is_found_though_its_answer_is_lo
     assert second["id"] == rows(sandbox, kind)[-1]["Id"] != first["id"]
 
 
-async def test_what_is_made_for_somebody_whose_tasks_are_hidden_stays_unknown(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_task_for_an_invisible_owner_stays_unknown(alice: Deputy, sandbox: Sandbox) -> None:
     before = len(rows(sandbox, "Task"))
     sandbox.switches.drop_after_commit.append(f"{HERE}/sobjects/Task")
     for _ in range(2):
@@ -115,7 +115,7 @@ async def test_what_is_made_for_somebody_whose_tasks_are_hidden_stays_unknown(al
 
 
 @by_kind
-async def test_a_run_that_is_cancelled_is_taken_up_again(
+async def test_cancelled_run_is_resumed(
     alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
 ) -> None:
     before, whole = len(rows(sandbox, kind)), api.handle
@@ -134,7 +134,7 @@ async def test_a_run_that_is_cancelled_is_taken_up_again(
     assert len(rows(sandbox, kind)) == before + 1 and made["id"] == rows(sandbox, kind)[-1]["Id"]
 
 
-async def test_values_that_cannot_be_compared_do_not_stand_in_the_way(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_uncomparable_values_do_not_prevent_the_lookup(alice: Deputy, sandbox: Sandbox) -> None:
     long = {"Title": "Long", "Content": "eA==" * 3_000}
     sandbox.switches.drop_after_commit.append(f"{HERE}/sobjects/ContentNote")
     made = await act(alice, "create_record", object="ContentNote", fields=long)
@@ -147,7 +147,9 @@ NOTE = MAKES[-1][1]
 
 
 @pytest.mark.parametrize("lost", [1, 2])
-async def test_note_is_on_its_record_once_if_the_link_is_lost(alice: Deputy, sandbox: Sandbox, lost: int) -> None:
+async def test_note_is_linked_to_its_record_once_if_the_link_is_lost(
+    alice: Deputy, sandbox: Sandbox, lost: int
+) -> None:
     sandbox.switches.drop_after_commit.extend([f"{HERE}/sobjects/ContentDocumentLink"] * lost)
     made = await act(alice, "log_activity", CALL, **NOTE)
     (link,) = rows(sandbox, "ContentDocumentLink")[1:]
@@ -155,7 +157,7 @@ async def test_note_is_on_its_record_once_if_the_link_is_lost(alice: Deputy, san
     assert len(rows(sandbox, "ContentNote")) == 1
 
 
-async def test_a_run_that_ended_between_note_and_link_is_taken_up(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_run_ended_between_note_and_link_is_resumed(alice: Deputy, sandbox: Sandbox) -> None:
     sandbox.switches.faults["POST", f"{HERE}/sobjects/ContentDocumentLink"] = [faults.bad_gateway()] * 3
     with pytest.raises(OutcomeUnknown):
         await act(alice, "log_activity", CALL, **NOTE)
@@ -174,7 +176,7 @@ async def test_note_stays_and_the_outcome_is_unknown_when_its_link_is(alice: Dep
     assert [row["Id"] for row in rows(sandbox, "ContentNote")] == [made["id"]]
 
 
-async def test_a_note_that_cannot_be_put_on_its_record_leaves_nothing(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_note_that_cannot_be_linked_leaves_nothing(alice: Deputy, sandbox: Sandbox) -> None:
     elsewhere = record_id("Account", 99)
     for _ in range(2):
         with pytest.raises(InvalidInput):
@@ -182,7 +184,7 @@ async def test_a_note_that_cannot_be_put_on_its_record_leaves_nothing(alice: Dep
     assert rows(sandbox, "ContentNote") == rows(sandbox, "ContentDocumentLink")[1:] == []
 
 
-async def test_plain_note_is_made_once_when_the_new_kind_is_missing(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_legacy_note_is_created_once_when_content_notes_are_missing(alice: Deputy, sandbox: Sandbox) -> None:
     refused: Fault = (
         400,
         {},
@@ -199,7 +201,7 @@ async def test_plain_note_is_made_once_when_the_new_kind_is_missing(alice: Deput
 # ----------------------------------------------------------------- changes and removals
 
 
-async def test_a_guarded_change_whose_answer_was_lost_is_no_conflict(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_conditional_change_with_a_lost_answer_is_no_conflict(alice: Deputy, sandbox: Sandbox) -> None:
     now = (await act(alice, "get_record", object="Lead", record=LEAD))["fields"]["LastModifiedDate"]
     sandbox.switches.drop_after_commit.append(f"{HERE}/sobjects/Lead")
     change = {"object": "Lead", "id": LEAD, "unmodified_since": now}
@@ -210,7 +212,7 @@ async def test_a_guarded_change_whose_answer_was_lost_is_no_conflict(alice: Depu
         await act(alice, "update_record", fields={"Status": "Closed"}, **change)
 
 
-async def test_unreadable_change_is_said_to_be_done(
+async def test_change_that_cannot_be_read_back_is_reported_as_done(
     alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = api.handle
@@ -225,7 +227,7 @@ async def test_unreadable_change_is_said_to_be_done(
     assert done["changed"] == ["Status"] and done["warnings"]
 
 
-async def test_what_a_user_may_not_delete_is_not_said_to_be_deleted(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_record_the_user_may_not_delete_is_not_reported_as_deleted(alice: Deputy, sandbox: Sandbox) -> None:
     for kind, id in (
         ("Account", record_id("Account", 2)),
         ("Task", record_id("Task", 1)),
@@ -237,7 +239,7 @@ async def test_what_a_user_may_not_delete_is_not_said_to_be_deleted(alice: Deput
         assert len(rows(sandbox, kind)) == before
 
 
-async def test_deleting_says_what_goes_too_and_survives_a_lost_answer(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_deletion_lists_dependent_records_and_survives_a_lost_answer(alice: Deputy, sandbox: Sandbox) -> None:
     sandbox.switches.drop_after_commit.append(f"{HERE}/sobjects/Account")
     done = await act(alice, "delete_record", object="Account", id=ACCOUNT)
     assert done["deleted"] and done["name"] == "Northwind" and done["also_deleted"] == {"Contact": 1, "Opportunity": 1}

@@ -109,7 +109,7 @@ async def world() -> AsyncIterator[ShownWorld]:
         yield world
 
 
-async def test_ids_are_shown_by_the_names_of_what_they_lead_to(world: ShownWorld) -> None:
+async def test_ids_are_previewed_by_the_names_of_their_records(world: ShownWorld) -> None:
     fields = {"OwnerId": user_id(BOB.sub), "AccountId": record_id("Account", 2)}
     await world.act("salesforce_update_record", object="Contact", id=CONTACT, fields=fields)
     rows = dict(show_rows(world.shown[-1]))
@@ -118,7 +118,7 @@ async def test_ids_are_shown_by_the_names_of_what_they_lead_to(world: ShownWorld
     assert rows["where"] == f"Carol Clark (Contact {CONTACT})"
 
 
-async def test_a_text_that_is_an_id_is_shown_as_it_is_written(world: ShownWorld) -> None:
+async def test_id_inside_a_text_field_is_previewed_as_written(world: ShownWorld) -> None:
     other = record_id("Account", 2)
     fields = {"AccountId": other, "Description": other}
     await world.act("salesforce_update_record", object="Contact", id=CONTACT, fields=fields)

@@ -93,7 +93,7 @@ async def desk() -> AsyncIterator[Desk]:
 PHONE: Final = {"object": "Account", "id": ACCOUNT, "fields": {"Phone": ""}}
 
 
-async def test_a_value_that_a_colleague_changed_meanwhile_is_not_emptied_under_the_old_yes(desk: Desk) -> None:
+async def test_value_changed_by_a_colleague_is_not_emptied_under_the_old_approval(desk: Desk) -> None:
     first = await desk.agreed("update_record", **PHONE)
     assert (first.preview["Phone now"], first.preview["Phone"]) == ("+1 555 0100", "(emptied)")
     desk.change(ACCOUNT, Phone="+1 555 9999")
@@ -105,13 +105,13 @@ async def test_a_value_that_a_colleague_changed_meanwhile_is_not_emptied_under_t
     assert desk.row(ACCOUNT)["Phone"] is None and len([one for one in desk.writes if "PATCH" in one]) == 1
 
 
-async def test_what_else_changes_in_a_record_is_not_asked_about(desk: Desk) -> None:
+async def test_unrelated_record_change_does_not_ask_again(desk: Desk) -> None:
     await desk.agreed("update_record", **PHONE)
     desk.change(ACCOUNT, Industry="Energy")
     assert (await desk.act("update_record", **PHONE))["changed"] == ["Phone"]
 
 
-async def test_a_value_that_is_changed_after_the_last_look_is_not_written_over(desk: Desk) -> None:
+async def test_value_changed_after_the_last_check_is_not_overwritten(desk: Desk) -> None:
     await desk.agreed("update_record", **PHONE)
     desk.just_before("PATCH", ACCOUNT, Phone="+1 555 9999")
     with pytest.raises(Conflict):
@@ -120,7 +120,7 @@ async def test_a_value_that_is_changed_after_the_last_look_is_not_written_over(d
     assert (await desk.asked_again("update_record", **PHONE)).preview["Phone now"] == "+1 555 9999"
 
 
-async def test_a_record_that_was_renamed_is_not_deleted_under_the_old_yes(desk: Desk) -> None:
+async def test_renamed_record_is_not_deleted_under_the_old_approval(desk: Desk) -> None:
     given = {"object": "Account", "id": ACCOUNT}
     await desk.agreed("delete_record", **given)
     desk.change(ACCOUNT, Name="Northwind, do not delete", Description="Kept for the auditors")
@@ -129,7 +129,7 @@ async def test_a_record_that_was_renamed_is_not_deleted_under_the_old_yes(desk: 
     assert again.preview["Description"] == "Kept for the auditors" and again.preview["warning"]
 
 
-async def test_how_many_records_go_with_one_is_shown_and_not_compared(desk: Desk) -> None:
+async def test_number_of_dependent_records_is_previewed_and_not_compared(desk: Desk) -> None:
     given = {"object": "Account", "id": ACCOUNT}
     first = await desk.agreed("delete_record", **given)
     assert first.preview["deleted with it"] == "1 x Contact, 1 x Opportunity"
@@ -137,7 +137,7 @@ async def test_how_many_records_go_with_one_is_shown_and_not_compared(desk: Desk
     assert (await desk.act("delete_record", **given))["deleted"]
 
 
-async def test_a_key_that_somebody_else_has_used_by_now_is_asked_about_again(desk: Desk) -> None:
+async def test_external_id_used_meanwhile_is_asked_again(desk: Desk) -> None:
     given: dict[str, Any] = {"object": "Account", "fields": {"Phone": "+1 555 1"}, "external_id": "Key__c=k7"}
     first = await desk.agreed("create_record", **given)
     assert first.preview["key"] == "Key__c = k7"
@@ -146,7 +146,7 @@ async def test_a_key_that_somebody_else_has_used_by_now_is_asked_about_again(des
     assert again.preview["where"] == f"Northwind (Account {ACCOUNT})" and again.preview["Phone now"] == "+1 555 0100"
 
 
-async def test_a_key_that_somebody_uses_while_the_write_is_on_its_way_is_not_written_over(desk: Desk) -> None:
+async def test_external_id_used_during_the_write_is_not_overwritten(desk: Desk) -> None:
     given: dict[str, Any] = {"object": "Account", "fields": {"Name": "New", "Phone": "+1 555 1"}}
     given["external_id"] = "Key__c=k9"
     await desk.agreed("create_record", **given)
@@ -156,7 +156,7 @@ async def test_a_key_that_somebody_uses_while_the_write_is_on_its_way_is_not_wri
     assert desk.row(ACCOUNT)["Phone"] == "+1 555 0100"
 
 
-async def test_an_owner_who_has_another_name_by_now_is_asked_about_again(desk: Desk) -> None:
+async def test_renamed_owner_is_asked_again(desk: Desk) -> None:
     given = {"object": "Contact", "id": CONTACT, "fields": {"OwnerId": user_id(BOB.sub)}}
     assert (await desk.agreed("update_record", **given)).preview["OwnerId"] == BOB.name
     desk.row(user_id(BOB.sub))["Name"] = "Eve"
@@ -174,7 +174,7 @@ async def test_an_owner_who_has_another_name_by_now_is_asked_about_again(desk: D
         ({"kind": "event", "subject": "Meet", "start": "+1d", "duration_minutes": 5}, True),
     ],
 )
-async def test_what_colleagues_find_on_a_record_is_asked_about(desk: Desk, arguments: Any, asks: bool) -> None:
+async def test_act_visible_to_colleagues_needs_approval(desk: Desk, arguments: Any, asks: bool) -> None:
     if asks:
         assert (await desk.asked("log_activity", **arguments)).preview["seen by"] == "everybody in the organisation"
     else:
@@ -185,7 +185,7 @@ async def test_what_colleagues_find_on_a_record_is_asked_about(desk: Desk, argum
 
 
 @pytest.mark.parametrize("since", ["2999-01-01T00:00:00Z", stamp(NOW + 3600)])
-async def test_a_time_that_is_yet_to_come_is_no_leave_to_write_over_what_nobody_saw(desk: Desk, since: str) -> None:
+async def test_future_unmodified_since_does_not_allow_overwriting(desk: Desk, since: str) -> None:
     given = PHONE | {"unmodified_since": since}
     await desk.agreed("update_record", **given)
     desk.just_before("PATCH", ACCOUNT, Phone="+1 555 9999")

@@ -25,7 +25,7 @@ def rows(sandbox: Sandbox, kind: str) -> list[dict[str, Any]]:
     return found
 
 
-async def test_a_row_names_the_fields_that_it_does_not_show_whole(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_row_names_the_fields_it_cuts(alice: Deputy, sandbox: Sandbox) -> None:
     rows(sandbox, "Lead")[0] |= {"Description": LONG, "LastName": "Evans " * 40}
     [row] = (await act(alice, "list_records", object="Lead", fields=["Description", "Status"]))["items"]
     assert row["cut"] == ["Name", "Description"] and row["Status"] == "Open"
@@ -35,7 +35,7 @@ async def test_a_row_names_the_fields_that_it_does_not_show_whole(alice: Deputy,
     assert row["cut"] == {"Description": len(LONG)}
 
 
-async def test_rich_text_is_read_in_words_and_not_replaced_by_them(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_rich_text_is_read_as_words_and_not_replaced_by_them(alice: Deputy, sandbox: Sandbox) -> None:
     lead = rows(sandbox, "Lead")[0]
     lead["Description"] = RICH
     whole = await act(alice, "get_record", object="Lead", record=LEAD)
@@ -55,7 +55,7 @@ async def test_rich_text_is_read_in_words_and_not_replaced_by_them(alice: Deputy
     assert lead["Description"] == new["Description"]
 
 
-async def test_an_email_is_read_as_people_see_it_to_its_end(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_email_is_read_to_its_end_as_people_see_it(alice: Deputy, sandbox: Sandbox) -> None:
     html = "<html><body>" + "".join(f"<p>Line {n} of the mail</p>" for n in range(600)) + "</body></html>"
     made = {**rows(sandbox, "Lead")[0], "Id": record_id("EmailMessage", 1), "Subject": "Offer", "HtmlBody": html}
     rows(sandbox, "EmailMessage").append(made)
@@ -68,7 +68,7 @@ async def test_an_email_is_read_as_people_see_it_to_its_end(alice: Deputy, sandb
     assert [line for line in text.splitlines() if line] == [f"Line {n} of the mail" for n in range(600)]
 
 
-async def test_a_note_that_was_written_is_read_as_it_was_written(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_written_note_is_read_as_written(alice: Deputy, sandbox: Sandbox) -> None:
     body = f"<b> & what was said:\n{LONG}"
     note = {"kind": "note", "subject": "Call", "description": body, "account_or_opportunity": ACCOUNT}
     made = await act(alice, "log_activity", **note)
@@ -88,7 +88,7 @@ async def test_a_note_that_was_written_is_read_as_it_was_written(alice: Deputy, 
         await act(alice, "update_record", object="ContentNote", id=again["id"], fields={"Content": "x"})
 
 
-async def test_a_report_is_read_to_its_last_row_and_a_long_cell_to_its_end(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_report_is_read_to_its_last_row_and_a_long_cell_to_its_end(alice: Deputy, sandbox: Sandbox) -> None:
     first = rows(sandbox, "Opportunity")[0]
     more = [{**first, "Id": record_id("Opportunity", n), "Name": f"Deal {n}"} for n in range(2, 801)]
     rows(sandbox, "Opportunity").extend(more)
@@ -123,7 +123,7 @@ async def test_a_report_is_read_to_its_last_row_and_a_long_cell_to_its_end(alice
             await act(alice, "run_report", report="Open opportunities", **wrong)
 
 
-async def test_every_field_that_was_cut_is_read_to_its_end_by_references_alone(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_every_cut_field_is_read_to_its_end_by_continuations(alice: Deputy, sandbox: Sandbox) -> None:
     rows(sandbox, "Lead")[0]["Description"] = LONG
     listed = await act(alice, "list_records", object="Lead", fields=["Description", "Status"])
     one = await act(alice, "get_record", object="Lead", record=LEAD)
@@ -141,7 +141,7 @@ async def test_every_field_that_was_cut_is_read_to_its_end_by_references_alone(a
         assert "".join(text.split()) == "".join(LONG.split()) and told["text_digest"]
 
 
-async def test_rich_text_goes_on_in_words_and_raw_text_raw(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_rich_text_continues_as_words_and_raw_text_raw(alice: Deputy, sandbox: Sandbox) -> None:
     rows(sandbox, "Lead")[0]["Description"] = html = "".join(f"<p>Line {n} of it</p>" for n in range(600))
     told = (await act(alice, "list_records", object="Lead", fields=["Description"]))["items"][0]
     text, ref = told["Description"].removesuffix("\u2026"), told["more"]["Description"]

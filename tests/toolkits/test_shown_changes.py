@@ -65,12 +65,12 @@ def _ask(act: Act) -> Verdict:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[f"{n}-{row.tool}" for n, row in enumerate(ROWS)])
-async def test_another_argument_is_another_question(row: Row) -> None:
+async def test_changed_argument_needs_another_approval(row: Row) -> None:
     same, _ = await without_change(row)
     assert same == set()
 
 
 @pytest.mark.sweep
-async def test_most_rows_have_arguments_that_can_be_changed() -> None:
+async def test_most_rows_have_changeable_arguments() -> None:
     found = [(await without_change(row))[1] for row in ROWS]
     assert sum(found) > len(ROWS) and sum(1 for count in found if count) > len(ROWS) // 2

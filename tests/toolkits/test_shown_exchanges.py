@@ -215,13 +215,13 @@ async def an_edit(world: World, row: Row, arguments: Given) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("rows", [pytest.param(ROWS[::24], id="some"), *OF_EACH_KIT])
-async def test_act_is_asked_again_if_a_row_was_exchanged(rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_act_is_asked_again_if_its_target_was_exchanged(rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> None:
     tried = set[str]()
     assert [fault for row in rows for fault in await faults_of(row, tried, monkeypatch)] == []
     assert len(tried) > 5 * len({row.tool for row in rows})
 
 
-def test_every_writing_tool_has_a_row_to_exchange() -> None:
+def test_every_writing_tool_has_an_exchangeable_target() -> None:
     tools = [tool for kit in find_toolkits().values() for tool in kit.tools.values()]
     writing = {tool.name for tool in tools if tool.gravest is not Effect.READS}
     assert writing - {row.tool for row in ROWS} == set()
@@ -315,7 +315,7 @@ async def test_edited_act_is_asked_again_when_its_target_was_renamed(attack: Ren
 
 
 @pytest.mark.parametrize("attack", RENAMED, ids=str)
-async def test_edited_act_is_done_without_another_question_when_nothing_else_changed(attack: Renamed) -> None:
+async def test_edited_act_is_done_without_asking_again_if_nothing_else_changed(attack: Renamed) -> None:
     kit = attack.tool.partition("_")[0]
     async with shown_world(SCOPES[kit], clock=Clock(NOW)) as world:
         world.deputy.policy = world._ask
@@ -372,6 +372,6 @@ def gone(show: Preview) -> None:
 
 
 @pytest.mark.parametrize("looks", [(renamed, None), (None, renamed), (renamed, renamed), (None, gone)])
-async def test_differing_looks_ask_again(looks: tuple[Change | None, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_differing_previews_ask_again(looks: tuple[Change | None, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     assert await edited_while(monkeypatch, *looks) == [False, True]
     assert await edited_while(monkeypatch, None, None) == [False, False]

@@ -37,7 +37,7 @@ def tools_that(*, write: bool, show: bool) -> list[str]:
     return [tool.name for tool in tools if (tool.gravest is not Effect.READS) is write and tool.shows is show]
 
 
-def test_every_writing_tool_shows_and_no_other() -> None:
+def test_exactly_the_writing_tools_preview() -> None:
     assert tools_that(write=True, show=False) == [] and tools_that(write=False, show=True) == []
     assert len(tools_that(write=True, show=True)) >= 72
 
@@ -57,13 +57,13 @@ async def unseen_words(row: Row) -> list[str]:
 
 
 @by_row
-async def test_no_word_leaves_that_was_not_shown(rows: list[Row]) -> None:
+async def test_everything_sent_was_previewed(rows: list[Row]) -> None:
     for row in rows:
         assert await unseen_words(row) == [], row
 
 
 @by_row
-async def test_preview_and_its_audience_stay_the_same_while_nothing_changes(rows: list[Row]) -> None:
+async def test_preview_and_audience_are_stable_while_nothing_changes(rows: list[Row]) -> None:
     for row in rows:
         clock = Clock(NOW)
         given: dict[str, Any] = {**row.world, "clock": clock}
@@ -84,7 +84,7 @@ async def test_preview_and_its_audience_stay_the_same_while_nothing_changes(rows
         ("slack", 0, "text", "hello"),
     ],
 )
-async def test_word_is_found_unseen_when_its_row_is_not_shown(
+async def test_unpreviewed_text_is_detected(
     monkeypatch: pytest.MonkeyPatch, kit: str, number: int, hidden: str, word: str
 ) -> None:
     row = [one for one in ROWS if one.kit == kit][number]

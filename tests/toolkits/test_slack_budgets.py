@@ -55,13 +55,13 @@ def compact(value: Any) -> str:
         ),
     ],
 )
-def test_what_a_call_does_follows_from_its_arguments(tool: str, arguments: dict[str, Any], effect: Effect) -> None:
+def test_effect_of_a_call_depends_on_its_arguments(tool: str, arguments: dict[str, Any], effect: Effect) -> None:
     one = TOOLKIT.tools[f"slack_{tool}"]
     assert one.effect_of(one.validate(arguments)) == effect
     assert effect in one.gravest
 
 
-def test_the_rest_only_reads() -> None:
+def test_remaining_tools_only_read() -> None:
     reading = {name.removeprefix("slack_") for name, tool in TOOLKIT.tools.items() if tool.gravest is Effect.READS}
     assert reading == {
         *("whoami", "list_conversations", "get_conversation", "get_messages", "search", "find_users"),
@@ -84,7 +84,7 @@ ELSEWHERE: Final = {  # what these actions are called in other toolkits
 }
 
 
-def test_the_names_of_other_toolkits_lead_to_one_tool_each() -> None:
+def test_aliases_of_other_toolkits_name_one_tool_each() -> None:
     aliases = {alias.name: name for name, tool in TOOLKIT.tools.items() for alias in tool.aliases}
     assert aliases == {f"Slack.{name}": f"slack_{tool}" for name, tool in ELSEWHERE.items()}
 
@@ -121,7 +121,7 @@ async def _results(alice: World) -> dict[str, tuple[int, Any]]:
 
 
 @pytest.mark.counterpart
-async def test_ordinary_results_keep_to_their_budgets(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_ordinary_results_stay_within_budgets(capsys: pytest.CaptureFixture[str]) -> None:
     async with world() as alice:
         results = await _results(alice)
     costs = counted([compact(value) for _, value in results.values()])

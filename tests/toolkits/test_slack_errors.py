@@ -37,7 +37,7 @@ REFUSED: Final[list[tuple[str, dict[str, Any], str, str]]] = [
 
 
 @pytest.mark.parametrize(("tool", "arguments", "message", "hint"), REFUSED, ids=range(len(REFUSED)))
-async def test_a_refusal_says_what_is_wrong_and_what_there_is(
+async def test_refusal_says_what_is_wrong_and_what_exists(
     tool: str, arguments: dict[str, Any], message: str, hint: str, slack: World
 ) -> None:
     before = slack.sandbox.service("slack")

@@ -34,7 +34,7 @@ LOGIN: Final = httpx.Response(200, text="<html>login</html>")
         ("send_message", "chat.postMessage", LOGIN, OutcomeUnknown),
     ],
 )
-async def test_refusal_of_slack_without_a_row_of_its_own_becomes_an_error_and_sends_nothing(
+async def test_unlisted_slack_refusal_is_an_error_and_sends_nothing(
     tool: str, method: str, said: Any, kind: type[DeputizeError], slack: World
 ) -> None:
     slack.wire.say[method] = [said]
@@ -57,7 +57,7 @@ async def test_refusal_of_slack_without_a_row_of_its_own_becomes_an_error_and_se
         ("delete_message", {"scheduled_id": "Q1"}, "chat.deleteScheduledMessage", "invalid_scheduled_message_id"),
     ],
 )
-async def test_what_is_so_already_is_done(
+async def test_already_reached_state_is_success(
     tool: str, arguments: dict[str, Any], method: str, said: str, slack: World
 ) -> None:
     ts = slack.channels[ENG]["messages"][0]["ts"]
@@ -67,7 +67,7 @@ async def test_what_is_so_already_is_done(
     assert "failed" not in result and ("undo" not in result or tool == "update_channel")
 
 
-async def test_a_snooze_that_has_ended_is_ended(slack: World) -> None:
+async def test_ended_snooze_counts_as_ended(slack: World) -> None:
     assert await slack.act("set_status", snooze="0") == {"snooze_until": "ended"}
     assert (await slack.act("set_status", snooze="1h30m"))["snooze_until"] == "2026-11-24T15:30:00+00:00"
     for wrong in ("", "soon", "-5m", "999h"):
@@ -75,7 +75,7 @@ async def test_a_snooze_that_has_ended_is_ended(slack: World) -> None:
             await slack.act("set_status", snooze=wrong)
 
 
-async def test_a_change_of_which_only_a_part_could_be_done_says_which(slack: World) -> None:
+async def test_partly_done_change_says_which_part(slack: World) -> None:
     slack.wire.say["conversations.setPurpose"] = [error("too_long")]
     changed = await slack.act("update_channel", conversation=ENG, topic="New", purpose="x")
     assert changed["changed"] == ["topic"] and changed["failed"][0]["change"] == "purpose"
@@ -85,7 +85,7 @@ async def test_a_change_of_which_only_a_part_could_be_done_says_which(slack: Wor
         await slack.act("update_channel", conversation=ENG, topic="Newer")
 
 
-async def test_people_who_could_not_be_invited_are_named_and_the_others_are_in(slack: World) -> None:
+async def test_uninvited_people_are_named_and_the_others_are_in(slack: World) -> None:
     slack.wire.say["conversations.invite"] = [error("user_is_restricted"), error("user_is_restricted")]
     with pytest.raises(OrgBlocked):
         await slack.act("manage_members", conversation=ENG, action="invite", users=["@decoy"])
@@ -95,7 +95,7 @@ async def test_people_who_could_not_be_invited_are_named_and_the_others_are_in(s
     assert result["done"] == ["U0BOB000000"] and result["failed"][0]["user"] == "U0DECOY0000"
 
 
-async def test_a_channel_whose_name_is_taken_is_given_back_only_if_this_act_can_have_made_it(slack: World) -> None:
+async def test_channel_with_a_taken_name_is_returned_only_if_this_act_created_it(slack: World) -> None:
     with pytest.raises(Conflict):
         await slack.act("create_channel", name="eng")
     call = Call("t", "m", "c")

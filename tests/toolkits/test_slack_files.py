@@ -17,7 +17,7 @@ from tests.toolkits.slack_world import ENG, EVERYTHING, World, world
 CALL = Call("thread", "message", "call")
 
 
-async def test_the_bytes_go_up_without_a_token_and_come_down_with_one(slack: World) -> None:
+async def test_file_is_uploaded_without_a_token_and_downloaded_with_one(slack: World) -> None:
     handle = await slack.file("notes.txt", b"some notes")
     up = await slack.act("upload_file", conversation=ENG, attachments=[handle], body="**Here**", title="Notes")
     [identity] = up["file_ids"]
@@ -32,7 +32,7 @@ async def test_the_bytes_go_up_without_a_token_and_come_down_with_one(slack: Wor
     assert (await slack.deputy.files.take(User.of("alice"), down["handle"])).content == b"some notes"
 
 
-async def test_several_files_go_in_one_message_and_into_a_thread(slack: World) -> None:
+async def test_several_files_are_sent_in_one_message_and_into_a_thread(slack: World) -> None:
     handles = [await slack.file(f"{n}.bin", bytes([n]) * 10, "application/octet-stream") for n in range(3)]
     parent = slack.channels[ENG]["messages"][0]["ts"]
     up = await slack.act("upload_file", conversation=ENG, attachments=handles, thread_ts=parent)
@@ -41,19 +41,19 @@ async def test_several_files_go_in_one_message_and_into_a_thread(slack: World) -
 
 
 @pytest.mark.parametrize("handle", ["file_aaaaaaaaaa", "/etc/passwd", "file:///etc/passwd", "", "../x", "F0REPORT001"])
-async def test_a_handle_that_is_nobodys_is_unknown_and_nothing_is_asked_of_slack(handle: str, slack: World) -> None:
+async def test_unknown_handle_is_refused_before_any_request(handle: str, slack: World) -> None:
     with pytest.raises(NotFound):
         await slack.act("upload_file", conversation=ENG, attachments=[handle])
     assert slack.wire.seen == []
 
 
-async def test_an_empty_file_is_refused_before_slack_is_asked(slack: World) -> None:
+async def test_empty_file_is_refused_before_any_request(slack: World) -> None:
     with pytest.raises(InvalidInput):
         await slack.act("upload_file", conversation=ENG, attachments=[await slack.file("empty.txt", b"")])
     assert slack.wire.seen == []
 
 
-async def test_somebody_elses_handle_is_unknown(slack: World) -> None:
+async def test_handle_of_another_user_is_unknown(slack: World) -> None:
     slack.give(EVERYTHING, "bob")
     handle = await slack.file("notes.txt", b"mine")
     with pytest.raises(NotFound):
@@ -69,7 +69,7 @@ async def test_somebody_elses_handle_is_unknown(slack: World) -> None:
         "https://evilslack.com/upload",
     ],
 )
-async def test_an_upload_address_that_is_not_slacks_is_not_used(url: str, slack: World) -> None:
+async def test_foreign_upload_url_is_not_used(url: str, slack: World) -> None:
     handle = await slack.file("notes.txt", b"mine")
     slack.wire.say["files.getUploadURLExternal"] = [{"ok": True, "upload_url": url, "file_id": "F1"}]
     with pytest.raises(DeputizeError):
@@ -77,7 +77,7 @@ async def test_an_upload_address_that_is_not_slacks_is_not_used(url: str, slack:
     assert all(one.url.host == "slack.com" for one in slack.wire.seen)
 
 
-async def test_a_lost_upload_is_repeated_and_a_lost_completion_is_looked_for(slack: World) -> None:
+async def test_lost_upload_is_repeated_and_a_lost_completion_searched_for(slack: World) -> None:
     handle = await slack.file("notes.txt", b"some notes")
     slack.wire.say["files.getUploadURLExternal"] = [httpx.ReadError("lost")]
     slack.wire.say["files.completeUploadExternal"] = [httpx.ReadError("lost")]
@@ -87,7 +87,7 @@ async def test_a_lost_upload_is_repeated_and_a_lost_completion_is_looked_for(sla
     assert [bool(one.get("files")) for one in slack.channels[ENG]["messages"]].count(True) == 1
 
 
-async def test_a_completion_that_cannot_be_found_is_unknown_and_not_repeated() -> None:
+async def test_unverifiable_completion_is_unknown_and_not_repeated() -> None:
     async with world(*(EVERYTHING - {"files:read"})) as alice:
         handle = await alice.file("notes.txt", b"some notes")
         alice.wire.say["files.completeUploadExternal"] = [httpx.ReadError("lost")]
@@ -126,14 +126,14 @@ def says(alice: World, **changed: Any) -> None:
         "",
     ],
 )
-async def test_a_file_that_lies_elsewhere_is_told_of_and_never_fetched(url: str, slack: World) -> None:
+async def test_externally_stored_file_is_reported_and_never_fetched(url: str, slack: World) -> None:
     says(slack, url_private=url)
     result = await slack.act("get_file", file_id=REPORT)
     assert "handle" not in result and "elsewhere" in result["summary"]
     assert {one.url.host for one in slack.wire.seen} == {"slack.com"}
 
 
-async def test_a_path_that_climbs_is_refused(slack: World) -> None:
+async def test_path_with_traversal_is_refused(slack: World) -> None:
     says(slack, url_private="https://files.slack.com/files-pri/%2e%2e/x")
     with pytest.raises(InvalidInput):
         await slack.act("get_file", file_id=REPORT)
@@ -147,7 +147,7 @@ async def test_a_path_that_climbs_is_refused(slack: World) -> None:
     ],
     ids=["redirect", "page"],
 )
-async def test_a_page_to_sign_in_at_is_not_taken_for_the_file(answer: httpx.Response, slack: World) -> None:
+async def test_sign_in_page_is_not_taken_for_the_file(answer: httpx.Response, slack: World) -> None:
     slack.wire.say[f"/files-pri/T0ACME00001-{REPORT}/deploys.csv"] = [answer]
     with pytest.raises(NotFound) as refused:
         await slack.act("get_file", file_id=REPORT)
@@ -155,12 +155,12 @@ async def test_a_page_to_sign_in_at_is_not_taken_for_the_file(answer: httpx.Resp
     assert {one.url.host for one in slack.wire.seen} == {"slack.com", "files.slack.com"}
 
 
-async def test_a_file_that_is_too_large_is_described_only(slack: World) -> None:
+async def test_too_large_file_is_only_described(slack: World) -> None:
     says(slack, size=26 * 2**20)
     assert "Too large" in (await slack.act("get_file", file_id=REPORT))["summary"]
 
 
-async def test_text_is_shown_piece_by_piece_and_other_kinds_by_their_handle_only(slack: World) -> None:
+async def test_text_is_shown_in_pieces_and_other_types_as_handles(slack: World) -> None:
     store = slack.sandbox._world.services["slack"]
     store["files"][REPORT] |= {"content": base64.b64encode(b"a word " * 4000).decode()}
     first = await slack.act("get_file", file_id=REPORT)
@@ -172,7 +172,7 @@ async def test_text_is_shown_piece_by_piece_and_other_kinds_by_their_handle_only
     assert "text" not in picture and picture["handle"].startswith("file_")
 
 
-async def test_a_canvas_is_written_changed_and_read_as_text(slack: World) -> None:
+async def test_canvas_is_written_changed_and_read_as_text(slack: World) -> None:
     made = await slack.act("write_canvas", title="Plan", body="# Plan\n- <b>one</b>")
     await slack.act("write_canvas", canvas_id=made["canvas_id"], body="two")
     read = await slack.act("get_file", file_id=made["canvas_id"])

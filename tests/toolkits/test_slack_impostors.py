@@ -43,7 +43,7 @@ def nothing_was_said(alice: World) -> bool:
 # ------------------------------------------------------------------ people
 
 
-async def test_a_display_name_that_is_somebodys_real_name_leads_to_neither(slack: World) -> None:
+async def test_display_name_equal_to_a_real_name_matches_neither(slack: World) -> None:
     disguise(slack, display_name="Bob Brown")
     with pytest.raises(NotFound) as several:
         await slack.act("send_message", conversation="Bob Brown", body="secret")
@@ -54,14 +54,14 @@ async def test_a_display_name_that_is_somebodys_real_name_leads_to_neither(slack
     "twin", ["Bob Brown\u200b", "\u202eBob Brown", "\uff22ob Brown", "Bob\u00a0Brown", "bob  brown "]
 )
 @pytest.mark.parametrize("meant", ["Bob Brown", "{twin}"])
-async def test_a_name_that_looks_the_same_leads_to_neither(twin: str, meant: str, slack: World) -> None:
+async def test_lookalike_name_matches_neither(twin: str, meant: str, slack: World) -> None:
     disguise(slack, display_name=twin)
     with pytest.raises(NotFound):
         await slack.act("send_message", conversation=meant.format(twin=twin), body="secret")
     assert nothing_was_said(slack)
 
 
-async def test_a_display_name_that_is_an_id_or_a_handle_leads_to_whom_the_id_or_the_handle_is(slack: World) -> None:
+async def test_display_name_equal_to_an_id_or_handle_is_ignored(slack: World) -> None:
     for name in ("bob", "@bob", BOB, f"@{BOB}", "bob@example.test"):
         disguise(slack, display_name=name, real_name=name)
         for meant in ("@bob", BOB, f"@{BOB}", "bob@example.test", f"<@{BOB}>"):
@@ -70,12 +70,12 @@ async def test_a_display_name_that_is_an_id_or_a_handle_leads_to_whom_the_id_or_
         assert slack.texts(ENG)[-1] == f"hello <@{BOB}>"
 
 
-async def test_oneself_among_the_people_makes_no_group_of_a_direct_message(slack: World) -> None:
+async def test_user_among_the_recipients_keeps_a_direct_message(slack: World) -> None:
     sent = await slack.act("send_message", conversation="@alice, @bob", body="x")
     assert sent["conversation"] == DM and sent["type"] == "dm" and ALICE not in sent["name"]
 
 
-async def test_somebody_from_elsewhere_is_shown_as_external(slack: World) -> None:
+async def test_external_person_is_shown_as_external(slack: World) -> None:
     guest = {"id": "U0GUEST0001", "name": "guest", "is_stranger": True, "profile": {"real_name": "Alice Adams"}}
     slack.wire.say["users.list"] = [{"ok": True, "members": [guest]}]
     slack.wire.say["conversations.open"] = [{"ok": True, "channel": {"id": DM}}]
@@ -86,7 +86,7 @@ async def test_somebody_from_elsewhere_is_shown_as_external(slack: World) -> Non
 # ------------------------------------------------------------------ channels
 
 
-async def test_a_channel_that_others_also_see_is_shown_as_external(slack: World) -> None:
+async def test_shared_channel_is_shown_as_external(slack: World) -> None:
     shared = {"id": ENG, "name": "eng", "is_ext_shared": True, "num_members": 9}
     slack.wire.say["users.conversations"] = [{"ok": True, "channels": [shared]}]
     sent = await slack.act("send_message", conversation="#eng", body="x")
@@ -105,7 +105,7 @@ async def test_channel_with_another_spelling_does_not_precede_the_named_one(page
     assert (await slack.act("send_message", conversation="#eng", body="x"))["conversation"] == ENG
 
 
-async def test_a_channel_that_is_closed_does_not_stand_before_one_of_its_name_that_is_open(slack: World) -> None:
+async def test_archived_channel_does_not_precede_an_open_one_of_its_name(slack: World) -> None:
     closed = {"id": "C0CLOSED001", "name": "eng", "is_archived": True}
     slack.wire.say["users.conversations"] = [
         {"ok": True, "channels": [closed], "response_metadata": {"next_cursor": "more"}},
@@ -115,7 +115,7 @@ async def test_a_channel_that_is_closed_does_not_stand_before_one_of_its_name_th
 
 
 @pytest.mark.parametrize("named", ["Bob Brown", "bob-brown", "bob brown"])
-async def test_a_word_is_no_channel_where_it_may_be_somebody_who_was_not_looked_at(named: str, slack: World) -> None:
+async def test_bare_word_is_no_channel_if_it_may_be_an_unread_person(named: str, slack: World) -> None:
     channel(slack, "C0TRAP00001", "bob-brown")
     crowd(slack, {"id": BOB, "name": "bob", "profile": {"real_name": "Bob Brown"}})
     with pytest.raises(NotFound) as refused:
@@ -125,7 +125,7 @@ async def test_a_word_is_no_channel_where_it_may_be_somebody_who_was_not_looked_
     assert sent["conversation"] == "C0TRAP00001"
 
 
-async def test_a_word_is_no_channel_where_nobody_may_be_looked_at_unless_it_is_spelled_as_one() -> None:
+async def test_bare_word_is_no_channel_without_people_scope_unless_spelled_with_hash() -> None:
     async with world("chat:write", "channels:read") as alice:
         channel(alice, "C0TRAP00001", "bob-brown")
         with pytest.raises(NotFound):
@@ -135,21 +135,21 @@ async def test_a_word_is_no_channel_where_nobody_may_be_looked_at_unless_it_is_s
             assert (await alice.act("send_message", conversation=named, body="x"))["conversation"] == GENERAL
 
 
-async def test_a_word_that_is_a_person_asks_for_the_right_to_read_their_messages() -> None:
+async def test_word_naming_a_person_requests_the_direct_message_scope() -> None:
     async with world("users:read", "channels:read", "im:read", "channels:history") as alice:
         with pytest.raises(ConsentRequired) as asked:
             await alice.act("get_messages", conversation="bobby")
         assert asked.value.consent.scopes == ("im:history",)
 
 
-async def test_a_word_that_is_a_person_who_cannot_be_written_to_yet_says_how_to_ask() -> None:
+async def test_person_without_an_open_conversation_says_how_to_address() -> None:
     async with world("users:read", "channels:read", "chat:write") as alice:
         with pytest.raises(NotFound) as refused:
             await alice.act("send_message", conversation="bobby", body="x")
         assert "@bob" in refused.value.hint
 
 
-async def test_a_search_in_a_private_channel_by_name_asks_for_its_right() -> None:
+async def test_search_in_a_private_channel_by_name_requests_its_scope() -> None:
     async with world("search:read.public", "channels:read", "groups:read") as alice:
         with pytest.raises(InvalidInput) as refused:
             await alice.act("search", query="hires", conversation="#leads")
@@ -160,7 +160,7 @@ async def test_a_search_in_a_private_channel_by_name_asks_for_its_right() -> Non
 
 
 @pytest.mark.parametrize("scopes", [(), ("chat:write", "channels:read", "users:read", "im:write", "im:read")])
-async def test_a_list_of_people_is_never_a_channel(scopes: tuple[str, ...]) -> None:
+async def test_list_of_people_is_never_a_channel(scopes: tuple[str, ...]) -> None:
     async with world(*scopes) as alice:
         channel(alice, "C0TRAP00001", "bob")
         asked = {"usernames": ["bob"], "message": "secret"}
@@ -178,7 +178,7 @@ async def test_a_list_of_people_is_never_a_channel(scopes: tuple[str, ...]) -> N
         ("create_channel", {"name": "x", "invite": [""]}),
     ],
 )
-async def test_nameless_person_is_refused_and_nobody_left_out(tool: str, arguments: Any, slack: World) -> None:
+async def test_empty_person_is_refused_and_nobody_left_out(tool: str, arguments: Any, slack: World) -> None:
     with pytest.raises(InvalidInput) as refused:
         await slack.act(tool, **arguments)
     assert "empty" in refused.value.message
@@ -187,7 +187,7 @@ async def test_nameless_person_is_refused_and_nobody_left_out(tool: str, argumen
 # ------------------------------------------------------------------ calls to everybody
 
 
-async def test_slack_is_told_to_read_no_names_out_of_our_words(slack: World) -> None:
+async def test_slack_is_told_to_parse_no_names_in_our_text(slack: World) -> None:
     own = slack.put(ENG, "mine", ALICE)
     await slack.act("send_message", conversation=ENG, body="<!channel> <@U0NOBODY000|x> engineers")
     await slack.act("send_message", conversation=ENG, body="`@channel`", send_at="+1h")
@@ -206,7 +206,7 @@ def section(text: str) -> dict[str, Any]:
     "text", ["@channel look", "hi @here", "(@everyone)", "@Channel", "x\n@here", "<!here>", "\uff20here"]
 )
 @pytest.mark.parametrize("kind", ["mrkdwn", "markdown", "rich_text"])
-async def test_blocks_that_call_everybody_in_plain_words_are_refused(text: str, kind: str) -> None:
+async def test_blocks_that_mention_everybody_in_plain_text_are_refused(text: str, kind: str) -> None:
     rich = {"type": "rich_text_section", "elements": [{"type": "text", "text": text}]}
     block = {"mrkdwn": section(text), "markdown": {"type": "markdown", "text": text}}.get(
         kind, {"type": "rich_text", "elements": [rich]}
@@ -217,7 +217,7 @@ async def test_blocks_that_call_everybody_in_plain_words_are_refused(text: str, 
         assert alice.wire.seen == []
 
 
-async def test_slack_reads_no_names_out_of_the_words_of_blocks(slack: World) -> None:
+async def test_block_texts_are_sent_verbatim(slack: World) -> None:
     asked = section("mail somebody@hereford.test, see eng") | {"fields": [{"type": "mrkdwn", "text": "a"}]}
     await slack.act("send_message", conversation=ENG, blocks=[asked])
     [block] = slack.channels[ENG]["messages"][-1]["blocks"]
@@ -235,7 +235,7 @@ async def test_slack_reads_no_names_out_of_the_words_of_blocks(slack: World) -> 
         {"type": None},
     ],
 )
-async def test_blocks_of_no_known_shape_are_refused_by_name(block: Any, slack: World) -> None:
+async def test_unknown_blocks_are_refused_by_name(block: Any, slack: World) -> None:
     with pytest.raises(InvalidInput) as refused:
         await slack.act("send_message", conversation=ENG, blocks=[block])
     assert refused.value.message.startswith("blocks:") and slack.wire.seen == []
@@ -243,7 +243,7 @@ async def test_blocks_of_no_known_shape_are_refused_by_name(block: Any, slack: W
 
 @pytest.mark.parametrize("field", ["topic", "purpose"])
 @pytest.mark.parametrize("text", ["<!channel> look", f"<@{BOB}>", "<https://evil.test|https://bank.test>"])
-async def test_what_a_channel_is_about_carries_no_notation_of_slacks(field: str, text: str, slack: World) -> None:
+async def test_channel_topic_cannot_contain_slack_markup(field: str, text: str, slack: World) -> None:
     for tool, arguments in (("update_channel", {"conversation": ENG}), ("create_channel", {"name": "new"})):
         with pytest.raises(InvalidInput):
             await slack.act(tool, **arguments, **{field: text})
@@ -251,7 +251,7 @@ async def test_what_a_channel_is_about_carries_no_notation_of_slacks(field: str,
 
 
 @pytest.mark.parametrize("words", ["ba\u200bnk.test", "\u202ebank.test", "https://bank\u2060.test/login"])
-async def test_a_link_that_hides_its_words_host_from_us_misleads_all_the_same(words: str, slack: World) -> None:
+async def test_link_with_a_disguised_host_is_misleading(words: str, slack: World) -> None:
     slack.put(ENG, f"<https://evil.test/x|{words}>")
     row = (await slack.act("get_messages", conversation=ENG))["items"][-1]
     assert row["link_mismatch"] is True
@@ -260,7 +260,7 @@ async def test_a_link_that_hides_its_words_host_from_us_misleads_all_the_same(wo
 # ------------------------------------------------------------------ once
 
 
-async def test_a_channel_that_one_has_made_oneself_is_not_taken_for_a_new_one(slack: World) -> None:
+async def test_own_existing_channel_is_not_taken_for_a_new_one(slack: World) -> None:
     now = slack.channels[ENG]["created"] + 90 * 86_400
     channel(slack, "C0OLDER0001", "plans", creator=ALICE, created=now - 600, members=[ALICE], topic="mine")
     with pytest.raises(Conflict):
@@ -268,14 +268,14 @@ async def test_a_channel_that_one_has_made_oneself_is_not_taken_for_a_new_one(sl
     assert slack.channels["C0OLDER0001"]["members"] == [ALICE] and slack.channels["C0OLDER0001"]["topic"] == "mine"
 
 
-async def test_a_channel_stands_although_nobody_could_be_invited(slack: World) -> None:
+async def test_channel_is_created_although_nobody_could_be_invited(slack: World) -> None:
     slack.wire.say["conversations.invite"] = [{"ok": False, "error": "restricted_action"}]
     made = await slack.act("create_channel", CALL, name="plans", invite=["@decoy"])
     assert made["name"] == "plans" and made["failed"][0]["user"] == DECOY and "invited" not in made
     assert await slack.act("create_channel", CALL, name="plans", invite=["@decoy"]) == made
 
 
-async def test_a_planned_message_of_the_same_words_from_before_is_not_taken_for_it(slack: World) -> None:
+async def test_earlier_equal_scheduled_message_is_not_taken_for_ours(slack: World) -> None:
     plan = {"conversation": ENG, "body": "Later", "send_at": "+2h"}
     await slack.act("send_message", **plan)
     slack.sandbox._world.services["slack"]["scheduled"][0]["date_created"] -= 3_600
@@ -284,7 +284,7 @@ async def test_a_planned_message_of_the_same_words_from_before_is_not_taken_for_
         await slack.act("send_message", CALL, **plan)
 
 
-async def test_the_message_that_is_answered_is_not_taken_for_its_answer(slack: World) -> None:
+async def test_message_being_answered_is_not_taken_for_the_answer(slack: World) -> None:
     parent = slack.put(ENG, "ping", ALICE)
     slack.channels[ENG]["messages"][-1]["thread_ts"] = parent
     slack.wire.say["chat.postMessage"] = [httpx.Response(503)]
@@ -292,7 +292,7 @@ async def test_the_message_that_is_answered_is_not_taken_for_its_answer(slack: W
         await slack.act("send_message", CALL, conversation=ENG, thread_ts=parent, body="ping")
 
 
-async def test_an_upload_that_is_led_elsewhere_is_no_upload(slack: World) -> None:
+async def test_redirected_upload_is_a_failure(slack: World) -> None:
     handle = await slack.file("notes.txt", b"mine")
     inner = slack.wire.inner
 
@@ -308,7 +308,7 @@ async def test_an_upload_that_is_led_elsewhere_is_no_upload(slack: World) -> Non
     assert {one.url.host for one in slack.wire.seen} == {"slack.com", "files.slack.com"}
 
 
-async def test_a_file_that_may_not_be_shown_there_is_refused_and_may_be_shown_elsewhere(slack: World) -> None:
+async def test_file_refused_in_one_channel_may_be_shared_elsewhere(slack: World) -> None:
     handle = await slack.file("notes.txt", b"mine")
     slack.wire.say["files.completeUploadExternal"] = [{"ok": False, "error": "not_in_channel"}]
     with pytest.raises(DeputizeError) as refused:
@@ -326,7 +326,7 @@ async def test_a_file_that_may_not_be_shown_there_is_refused_and_may_be_shown_el
         "ftp://slack.com",
     ],
 )
-async def test_bytes_go_to_slacks_host_for_files_alone(url: str, slack: World) -> None:
+async def test_file_bytes_go_to_slacks_file_host_only(url: str, slack: World) -> None:
     handle = await slack.file("notes.txt", b"mine")
     slack.wire.say["files.getUploadURLExternal"] = [{"ok": True, "upload_url": url, "file_id": "F1"}]
     with pytest.raises(DeputizeError):
@@ -334,14 +334,14 @@ async def test_bytes_go_to_slacks_host_for_files_alone(url: str, slack: World) -
     assert not [one for one in slack.wire.seen if b"mine" in one.content]
 
 
-async def test_a_canvas_that_is_a_channels_own_keeps_the_rights_that_slack_gave_it(slack: World) -> None:
+async def test_channels_own_canvas_keeps_its_permissions(slack: World) -> None:
     await slack.act("write_canvas", title="Ours", body="x", conversation="#eng")
     assert "canvases.access.set" not in slack.wire.methods()
     await slack.act("write_canvas", title="Another", body="x", conversation="#eng")
     assert slack.wire.methods().count("canvases.access.set") == 1
 
 
-async def test_those_who_were_removed_are_told_although_the_rest_was_refused(slack: World) -> None:
+async def test_removed_people_are_reported_although_the_rest_was_refused(slack: World) -> None:
     slack.sandbox._world.services["slack"]["channels"][ENG]["members"].append(DECOY)
     slack.wire.say["conversations.kick"] = [{"ok": True}, {"ok": False, "error": "restricted_action"}]
     told = await slack.act("manage_members", conversation=ENG, action="remove", users=["@bob", "@decoy"])
@@ -351,7 +351,7 @@ async def test_those_who_were_removed_are_told_although_the_rest_was_refused(sla
 # ------------------------------------------------------------------ budgets
 
 
-async def test_a_conversation_full_of_long_words_keeps_to_the_budget(slack: World) -> None:
+async def test_conversation_full_of_long_words_keeps_to_the_budget(slack: World) -> None:
     store = slack.sandbox._world.services["slack"]
     members = [f"U0MEMBER{n:04d}" for n in range(200)]
     row = {"id": "Bk1", "title": "\u6f22" * 90, "link": "https://x.test/" + "a" * 300}
@@ -370,7 +370,7 @@ async def test_a_conversation_full_of_long_words_keeps_to_the_budget(slack: Worl
     assert found["truncated"] is True and found["next"]
 
 
-async def test_names_of_nobody_keep_to_the_budget_and_none_is_forgotten_silently(slack: World) -> None:
+async def test_unknown_names_keep_to_the_budget_and_none_is_dropped_silently(slack: World) -> None:
     people = [
         {"id": f"U0NEAR{n:05d}", "name": f"near{n}", "profile": {"real_name": "Near " + "\u6f22" * 60}}
         for n in range(9)

@@ -69,7 +69,7 @@ async def test_pages_together_are_the_whole_list_once(tool: str, slack: World) -
 
 
 @pytest.mark.parametrize("tool", LISTS)
-async def test_altered_or_foreign_cursor_is_refused_before_slack_is_asked(tool: str, slack: World) -> None:
+async def test_altered_or_foreign_cursor_is_refused_before_any_request(tool: str, slack: World) -> None:
     fill(slack)
     cursor = (await slack.act(tool, **LISTS[tool]))["next"]
     assert cursor
@@ -83,7 +83,7 @@ async def test_altered_or_foreign_cursor_is_refused_before_slack_is_asked(tool: 
     assert len(slack.wire.seen) == count
 
 
-async def test_a_cursor_is_of_its_filters_and_its_account(slack: World) -> None:
+async def test_cursor_is_bound_to_its_filters_and_account(slack: World) -> None:
     fill(slack)
     slack.give(EVERYTHING, "bob")
     cursor = (await slack.act("search", query="word", limit=4))["next"]
@@ -98,7 +98,7 @@ async def test_a_cursor_is_of_its_filters_and_its_account(slack: World) -> None:
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=300))
-def test_no_text_is_taken_for_a_cursor(text: str) -> None:
+def test_arbitrary_text_is_not_a_cursor(text: str) -> None:
     if text:
         with pytest.raises(InvalidInput):
             Place.of(("slack_search", "subject"), text, 20, 0)
@@ -106,7 +106,7 @@ def test_no_text_is_taken_for_a_cursor(text: str) -> None:
 
 @settings(max_examples=examples(100), deadline=None)
 @given(st.integers(0, 500), st.integers(0, 60), st.text("abcdef0123456789=:", max_size=60), st.integers(1, 200))
-def test_a_place_survives_its_cursor(done: int, rows: int, token: str, limit: int) -> None:
+def test_position_survives_its_cursor(done: int, rows: int, token: str, limit: int) -> None:
     place = Place(("t", 1), "", 0, limit, 7)
     cursor = place.after(done, rows, token, limit)
     if cursor is None:
@@ -187,7 +187,7 @@ async def test_rows_and_details_keep_to_their_share(text: str, slack: World) -> 
     assert max(tokens(row) for row in rows) <= 340
 
 
-async def test_ordinary_rows_and_results_of_writes_are_small(slack: World) -> None:
+async def test_ordinary_rows_and_write_results_are_small(slack: World) -> None:
     rows = (await slack.act("get_messages", conversation="#eng"))["items"]
     assert max(tokens(row) for row in rows) <= 90
     found = (await slack.act("search", query="deploy"))["items"]
@@ -207,7 +207,7 @@ PARAGRAPHS: Final = {
 
 
 @pytest.mark.parametrize(("script", "least"), [("latin", 400), ("cyrillic", 400), ("japanese", 200)])
-async def test_a_long_message_is_cut_in_a_list_and_whole_when_it_is_asked_for_alone(script: str, least: int) -> None:
+async def test_long_message_is_cut_in_a_list_and_whole_alone(script: str, least: int) -> None:
     words = PARAGRAPHS[script]
     async with world() as alice:
         text = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") + "<@U0BOB000000>"
@@ -225,7 +225,7 @@ async def test_a_long_message_is_cut_in_a_list_and_whole_when_it_is_asked_for_al
             assert read == words + "@Bob Brown (U0BOB000000)"
 
 
-async def test_an_answer_in_a_thread_is_read_alone_and_what_is_not_there_is_said(slack: World) -> None:
+async def test_thread_reply_is_read_alone_and_an_unknown_ts_reported(slack: World) -> None:
     parent = slack.channels[ENG]["messages"][0]["ts"]
     answer = slack.put(ENG, "in the thread", thread_ts=parent)
     [row] = (await slack.act("get_messages", conversation=ENG, ts=answer))["items"]
@@ -237,7 +237,7 @@ async def test_an_answer_in_a_thread_is_read_alone_and_what_is_not_there_is_said
             await slack.act("get_messages", conversation=ENG, **wrong)
 
 
-async def test_what_waits_to_be_sent_is_read_whole_by_its_id(slack: World) -> None:
+async def test_scheduled_message_is_read_whole_by_its_id(slack: World) -> None:
     words = "first line\n" + "many words " * 300
     planned = await slack.act("send_message", conversation=ENG, body=words, send_at="+1h")
     [row] = (await slack.act("list_scheduled"))["items"]
@@ -254,7 +254,7 @@ async def test_what_waits_to_be_sent_is_read_whole_by_its_id(slack: World) -> No
             await slack.act("list_scheduled", **wrong)
 
 
-async def test_who_came_and_went_is_not_shown_and_windows_are_half_open(slack: World) -> None:
+async def test_join_messages_are_hidden_and_windows_are_half_open(slack: World) -> None:
     slack.put(ENG, "Bob has joined", subtype="channel_join")
     texts = [row["text"] for row in (await slack.act("get_messages", conversation=ENG))["items"]]
     assert "Bob has joined" not in texts and len(texts) == 3
@@ -273,7 +273,7 @@ async def test_who_came_and_went_is_not_shown_and_windows_are_half_open(slack: W
         await slack.act("get_messages", conversation=ENG, after="now", before="-1d")
 
 
-async def test_the_members_of_a_group_go_on_by_cursor(slack: World) -> None:
+async def test_group_members_are_paged_by_cursor(slack: World) -> None:
     people = [BOB, ALICE, *(f"U0GONE{n:05d}" for n in range(5))]
     slack.sandbox._world.services["slack"]["usergroups"][0]["users"] = people
     seen, cursor = list[str](), None
@@ -302,12 +302,12 @@ async def test_the_members_of_a_group_go_on_by_cursor(slack: World) -> None:
         ({"search:read"}, {}, None),
     ],
 )
-async def test_a_search_says_where_it_did_not_look(scopes: set[str], asked: dict[str, Any], left: Any) -> None:
+async def test_search_says_where_it_did_not_look(scopes: set[str], asked: dict[str, Any], left: Any) -> None:
     async with world(*(scopes & (EVERYTHING | {"search:read"}))) as alice:
         assert (await alice.act("search", query="deploy", **asked)).get("not_searched") == left
 
 
-async def test_what_a_list_leaves_out_of_a_row_or_page_is_counted(slack: World) -> None:
+async def test_omitted_rows_and_values_are_counted(slack: World) -> None:
     slack.put(ENG, "Bob has joined", subtype="channel_join")
     emoji = [{"name": f"e{n}", "users": [BOB], "count": 1} for n in range(14)]
     slack.put(ENG, "much liked", reactions=emoji)
@@ -316,7 +316,7 @@ async def test_what_a_list_leaves_out_of_a_row_or_page_is_counted(slack: World) 
     assert found["items"][-1]["reactions"].endswith("e11:1 and 2 more")
 
 
-async def test_a_timestamp_is_never_a_number(slack: World) -> None:
+async def test_timestamp_is_never_a_number(slack: World) -> None:
     store = slack.sandbox._world.services["slack"]
     for ts in ("1795528800.100000", "1795528800.000010", "1795528801.999999"):
         store["channels"][ENG]["messages"].append({"type": "message", "user": BOB, "text": ts, "ts": ts})
@@ -325,7 +325,7 @@ async def test_a_timestamp_is_never_a_number(slack: World) -> None:
     assert json.loads(json.dumps(rows[-3]["ts"])) == "1795528800.100000"
 
 
-async def test_a_page_as_short_as_limited_apps_get_says_how_long_to_wait(slack: World) -> None:
+async def test_short_page_of_a_limited_app_says_how_long_to_wait(slack: World) -> None:
     said = [{"type": "message", "user": BOB, "text": str(n), "ts": f"1795528{n:03d}.000000"} for n in range(15)]
     answer = {"ok": True, "messages": said, "has_more": True, "response_metadata": {"next_cursor": "bmV4dA=="}}
     slack.wire.say["conversations.history"] = [answer]
@@ -333,7 +333,7 @@ async def test_a_page_as_short_as_limited_apps_get_says_how_long_to_wait(slack: 
     assert result["wait_s"] == 60 and result["next"] and slack.wire.methods().count("conversations.history") == 1
 
 
-async def test_a_window_holds_only_what_lies_in_it_whatever_slack_adds(slack: World) -> None:
+async def test_window_contains_only_its_messages(slack: World) -> None:
     said = [{"type": "message", "user": BOB, "text": str(n), "ts": f"{1795528800 + n}.000000"} for n in range(4)]
     slack.wire.say["conversations.replies"] = [{"ok": True, "messages": said}]
     window = {"after": "2026-11-24T14:00:01Z", "before": "2026-11-24T14:00:03Z"}

@@ -24,7 +24,7 @@ def group(alice: World, **more: Any) -> None:
     alice.sandbox._world.services["slack"]["usergroups"][0].update(more)
 
 
-async def test_what_resolves_is_linked_and_what_does_not_is_told(slack: World) -> None:
+async def test_known_names_are_linked_and_unknown_ones_reported(slack: World) -> None:
     sent = await slack.act("send_message", conversation="#eng", body=BODY)
     assert slack.texts(ENG)[-1] == LINKED
     assert sent["reaches_nobody"] == ["@carol", "#nope"]
@@ -52,7 +52,7 @@ async def _filled(alice: ShownWorld, tool: str, arguments: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("tool", ["slack_send_message", "slack_upload_file", "slack_update_message"])
-async def test_who_is_reached_and_who_is_not_is_shown_with_how_many(tool: str) -> None:
+async def test_preview_shows_who_is_mentioned_and_how_many(tool: str) -> None:
     show = await shown("@here @engineers @carol", tool=tool)
     rows = show_rows(show)
     assert ("reaches nobody", "@carol") in rows
@@ -62,13 +62,13 @@ async def test_who_is_reached_and_who_is_not_is_shown_with_how_many(tool: str) -
     assert "@engineers: 2 people" in said and "@here: 2 people" in said
 
 
-async def test_a_yes_for_a_channel_is_none_for_everybodys_telephone() -> None:
+async def test_approval_without_channel_mention_does_not_cover_one() -> None:
     plain, loud = await shown("hello @bob"), await shown("hello @channel and @engineers")
     assert set(loud.reached) - set(plain.reached) == {"@channel", "s0engineers"}
     assert loud.audience == plain.audience
 
 
-async def test_numbers_of_members_are_shown_and_not_compared() -> None:
+async def test_member_counts_are_previewed_and_not_compared() -> None:
     few = await shown("@engineers")
     assert few.beside["mentions_reach"] and "mentions_reach" not in few.fields
 
@@ -81,7 +81,7 @@ async def test_numbers_of_members_are_shown_and_not_compared() -> None:
         ({"chat:write"}, "@carol (not all people were looked through, user groups could not be looked up)"),
     ],
 )
-async def test_what_could_not_be_looked_up_is_said_to_be_so(scopes: set[str], told: str) -> None:
+async def test_failed_name_lookup_is_reported(scopes: set[str], told: str) -> None:
     async with world(*scopes) as alice:
         sent = await alice.act("send_message", conversation=ENG, body="@engineers @carol")
         assert told in sent["reaches_nobody"]
@@ -93,7 +93,7 @@ async def test_what_could_not_be_looked_up_is_said_to_be_so(scopes: set[str], to
         assert sent["reaches_nobody"] == [told] and alice.texts(ENG)[-1] == "@bob"
 
 
-async def test_a_name_of_a_group_and_of_a_person_is_neither_but_a_handle_is_its_owners(slack: World) -> None:
+async def test_name_of_a_group_and_a_person_is_neither_but_a_handle_is_its_owners(slack: World) -> None:
     group(slack, handle="bobby")
     [told] = (await slack.act("send_message", conversation=ENG, body="@bobby"))["reaches_nobody"]
     assert "several are called so" in told and BOB in told and "S0ENGINEERS" in told
@@ -102,14 +102,14 @@ async def test_a_name_of_a_group_and_of_a_person_is_neither_but_a_handle_is_its_
     assert slack.texts(ENG)[-2:] == ["@bobby", f"<@{BOB}>"]
 
 
-async def test_a_group_that_was_disabled_and_notation_that_a_text_brings_reach_nobody(slack: World) -> None:
+async def test_disabled_group_and_given_markup_mention_nobody(slack: World) -> None:
     group(slack, date_delete=1)
     sent = await slack.act("send_message", conversation=ENG, body="@engineers <!channel> <!subteam^S0ENGINEERS>")
     assert slack.texts(ENG)[-1] == "@engineers &lt;!channel&gt; &lt;!subteam^S0ENGINEERS&gt;"
     assert sent["reaches_nobody"] == ["@engineers"]
 
 
-async def test_a_run_that_is_taken_up_says_it_too(slack: World) -> None:
+async def test_resumed_run_reports_unknown_names(slack: World) -> None:
     lost("chat.postMessage")(slack)
     answer = {"ok": True, "messages": []}
     slack.wire.say["conversations.history"] = [answer, answer]

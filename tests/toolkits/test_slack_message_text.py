@@ -84,7 +84,7 @@ BLOCKS: Final[list[tuple[dict[str, Any], str]]] = [
 
 
 @pytest.mark.parametrize(("block", "text"), BLOCKS, ids=[f"{n}-{one[0]['type']}" for n, one in enumerate(BLOCKS)])
-async def test_every_type_of_block_is_read_as_people_see_it(block: dict[str, Any], text: str) -> None:
+async def test_every_block_type_is_read_as_people_see_it(block: dict[str, Any], text: str) -> None:
     async with world("channels:history") as alice:
         alice.put(ENG, "", blocks=[{"type": "section", "text": mrkdwn("Head")}, block])
         row = (await alice.act("get_messages", conversation=ENG))["items"][-1]
@@ -141,12 +141,12 @@ async def test_attachment_text_follows_the_message(attachment: dict[str, Any], t
         assert row["text"] == f"FYI\n{text}" and "hidden_removed" not in row
 
 
-def test_blocks_that_say_more_than_the_text_are_not_dropped() -> None:
+def test_blocks_saying_more_than_the_text_are_kept() -> None:
     blocks = [{"type": "section", "text": mrkdwn("New incident INC-77: db-primary disk 98% full")}]
     assert full_text({"text": "New incident", "blocks": blocks}) == "New incident INC-77: db-primary disk 98% full"
 
 
-def test_a_text_beside_blocks_that_say_something_else_is_not_what_people_see() -> None:
+def test_text_differing_from_its_blocks_is_not_shown() -> None:
     blocks = [{"type": "section", "text": mrkdwn("Build *passed* for <@U1> :tada:")}]
     reader = Reader()
     assert reader.message({"text": "Build passed for <@U1>", "blocks": blocks}).endswith("for @user (U1) :tada:")
@@ -166,13 +166,13 @@ def test_mention_syntax_in_plain_text_is_shown_literally() -> None:
         assert Reader({"U0BOB000000": "Bob"}).message({"blocks": [block]}) == "<!channel> <@U0BOB000000>"
 
 
-def test_a_date_is_shown_as_slack_shows_it_and_not_as_its_fallback_says() -> None:
+def test_date_is_shown_as_slack_shows_it_not_as_its_fallback() -> None:
     assert Reader().mrkdwn("due <!date^1795528800^on {date} at {time_secs}|never>") == "due on 2026-11-24 at 14:00 UTC"
     assert Reader().mrkdwn("<!date^1795528800^{ago}^https://x.test|x>") == "2026-11-24 14:00 UTC <https://x.test>"
     assert Reader().mrkdwn("<!date^soon^{date}|soon>") == "soon"
 
 
-def test_a_comment_of_a_file_is_read_once() -> None:
+def test_file_comment_is_read_once() -> None:
     files = [{"id": "F1", "initial_comment": {"comment": "See page 3"}}]
     assert full_text({"text": "", "files": files}) == "See page 3" == full_text({"text": "See page 3", "files": files})
 
@@ -185,7 +185,7 @@ async def test_all_files_of_a_message_are_named_or_counted() -> None:
 
 
 @pytest.mark.parametrize("scopes", [("search:read.public",), ("search:read",)])
-async def test_what_is_found_says_all_that_it_shows(scopes: tuple[str, ...]) -> None:
+async def test_search_result_contains_all_it_shows(scopes: tuple[str, ...]) -> None:
     blocks = [{"type": "section", "text": mrkdwn("incident: disk full")}]
     found = {"ts": "1795528800.000100", "message_ts": "1795528800.000100", "blocks": blocks}
     found |= {"text": "incident", "content": "incident", "attachments": [{"text": "on db-primary"}]}
@@ -197,7 +197,7 @@ async def test_what_is_found_says_all_that_it_shows(scopes: tuple[str, ...]) -> 
 
 
 @pytest.mark.parametrize("scopes", [("search:read.public",), ("search:read",)])
-async def test_name_of_bot_without_id_is_no_writer(scopes: tuple[str, ...]) -> None:
+async def test_bot_name_without_id_is_not_an_author(scopes: tuple[str, ...]) -> None:
     """Who has a webhook chooses the name that its messages have."""
     named = {"author_name": "carol@acme.test", "username": "carol@acme.test"}
     found = {"ts": "1795528800.000100", "message_ts": "1795528800.000100", "text": "hi", "content": "hi", **named}
@@ -212,13 +212,13 @@ async def test_name_of_bot_without_id_is_no_writer(scopes: tuple[str, ...]) -> N
 @pytest.mark.parametrize(
     "text", ["<@U0BOB000000>", "<@U0BOB000000> " * 10, "&amp;" * 400, "<https://x.test/a?b=1|here>"]
 )
-async def test_a_short_message_is_whole_however_long_its_notation_or_its_names_are(text: str, slack: World) -> None:
+async def test_short_message_is_whole_despite_long_markup_or_names(text: str, slack: World) -> None:
     slack.put(ENG, text)
     row = (await slack.act("get_messages", conversation=ENG))["items"][-1]
     assert "cut" not in row and row["text"] == Reader({"U0BOB000000": "Bob Brown"}).mrkdwn(text).strip()
 
 
-def test_what_is_nested_without_end_ends() -> None:
+def test_endless_nesting_terminates() -> None:
     deep: dict[str, Any] = {"type": "section", "text": plain("x")}
     forwarded: dict[str, Any] = {"text": "x"}
     for _ in range(500):
@@ -247,7 +247,7 @@ TYPED: Final = st.sampled_from([one[0]["type"] for one in BLOCKS])
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.tuples(TYPED, st.dictionaries(st.sampled_from(["text", "elements", "rows", "style"]), JUNK))), JUNK)
-def test_nothing_that_a_bot_sends_breaks_the_reading(blocks: list[tuple[str, dict[str, Any]]], junk: Any) -> None:
+def test_any_bot_message_can_be_read(blocks: list[tuple[str, dict[str, Any]]], junk: Any) -> None:
     message = {
         "text": "x",
         "blocks": [{"type": kind, **one} for kind, one in blocks],

@@ -46,7 +46,7 @@ BOB = {"@bob": "<@U0BOB000000>", "#eng": "<#C0ENG000001>"}
         ("[a|b>](https://x.test)", "<https://x.test|a/b&gt;>"),
     ],
 )
-def test_what_models_write_becomes_what_slack_shows(markdown: str, slack: str) -> None:
+def test_markdown_becomes_slack_markup(markdown: str, slack: str) -> None:
     assert to_mrkdwn(markdown, BOB) == slack
 
 
@@ -55,7 +55,7 @@ TOKEN = re.compile(r"<([^<>]*)>")
 
 @settings(max_examples=examples(400), deadline=None)
 @given(st.text(alphabet="<>!@#|&`*_~[]()\\ab \nhtps:/.channel-U0BOB", max_size=120))
-def test_no_text_makes_a_token_that_is_neither_a_link_nor_a_name_that_was_looked_up(text: str) -> None:
+def test_text_makes_no_token_except_links_and_resolved_names(text: str) -> None:
     try:
         made = to_mrkdwn(text, BOB)
     except InvalidInput:
@@ -67,7 +67,7 @@ def test_no_text_makes_a_token_that_is_neither_a_link_nor_a_name_that_was_looked
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=200))
-def test_any_text_can_be_converted_and_looked_through(text: str) -> None:
+def test_any_text_can_be_converted_and_read(text: str) -> None:
     names_in(text)
     try:
         to_mrkdwn(text)
@@ -79,12 +79,12 @@ def to_text(text: str) -> str:
     return text.replace("\x00", "").replace("#", "")
 
 
-def test_names_are_looked_for_in_prose_only() -> None:
+def test_names_are_searched_in_prose_only() -> None:
     text = "@bob **@eve** `@code` [x](https://x.test/@link) a@mail.test #eng\n```\n@fenced #f\n```\n| @table |\n|---|"
     assert names_in(text) == {"@bob", "@eve", "#eng"}
 
 
-def test_an_empty_text_and_one_that_is_too_long_are_refused() -> None:
+def test_empty_or_too_long_text_is_refused() -> None:
     for text in ("", " \n", "\x00", "x" * (LONGEST + 1), "<" * LONGEST):
         with pytest.raises(InvalidInput):
             to_mrkdwn(text)
@@ -107,11 +107,11 @@ def test_an_empty_text_and_one_that_is_too_long_are_refused() -> None:
         ("hid\u200bden\u202e", "hidden"),
     ],
 )
-def test_what_slack_sends_becomes_text(slack: str, text: str) -> None:
+def test_slack_markup_becomes_text(slack: str, text: str) -> None:
     assert Reader({"U0BOB000000": "Bob"}).mrkdwn(slack) == text
 
 
-def test_hidden_characters_are_counted_and_links_that_mislead_are_told() -> None:
+def test_hidden_characters_are_counted_and_misleading_links_reported() -> None:
     reader, row = Reader(), dict[str, object]()
     assert reader.mrkdwn("a\u200b\u200b <https://evil.test/x|https://bank.test/login>").count("\u200b") == 0
     reader.mark(row)
@@ -136,5 +136,5 @@ def test_hidden_characters_are_counted_and_links_that_mislead_are_told() -> None
         ("\u200bbank.test", "https://evil.test/", True),
     ],
 )
-def test_a_link_misleads_if_it_shows_another_host_than_it_leads_to(words: str, target: str, wrong: bool) -> None:
+def test_link_misleads_if_it_shows_another_host(words: str, target: str, wrong: bool) -> None:
     assert misleads(words, target) is wrong

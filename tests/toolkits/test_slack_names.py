@@ -41,7 +41,7 @@ DM = "D0ALICEBOB1"
         ("Bob <bob@example.test>", DM),
     ],
 )
-async def test_a_conversation_is_found_by_whatever_people_call_it(named: str, found: str, slack: World) -> None:
+async def test_conversation_is_found_by_every_usual_name(named: str, found: str, slack: World) -> None:
     result = await slack.act("get_messages", conversation=named)
     assert result["conversation"] == found
 
@@ -50,7 +50,7 @@ async def test_a_conversation_is_found_by_whatever_people_call_it(named: str, fo
     "named", ["#en", "engineering", "@bo", "Bob B", "Brown", "#Eng Team", "the channel", "#nothing"]
 )
 @pytest.mark.parametrize("tool", ["send_message", "get_messages", "update_channel"])
-async def test_a_name_that_is_nearly_right_is_nobodys_and_says_who_is_near(tool: str, named: str) -> None:
+async def test_nearly_right_name_is_refused_with_similar_ones(tool: str, named: str) -> None:
     more = {"send_message": {"body": "x"}, "update_channel": {"topic": "x"}}.get(tool, {})
     async with world() as alice:
         before = alice.sandbox.service("slack")
@@ -73,7 +73,7 @@ def _twin(alice: World, **profile: Any) -> None:
     store["profiles"]["U0DECOY0000"] = profile
 
 
-async def test_two_people_of_one_name_are_told_apart_by_their_ids(slack: World) -> None:
+async def test_two_people_of_one_name_need_an_id(slack: World) -> None:
     _twin(slack, display_name="bobby")
     with pytest.raises(NotFound) as several:
         await slack.act("send_message", conversation="bobby", body="x")
@@ -82,7 +82,7 @@ async def test_two_people_of_one_name_are_told_apart_by_their_ids(slack: World) 
     assert found["items"] == [] and len(found["not_found"][0]["suggestions"]) == 2
 
 
-async def test_a_name_that_is_a_channels_and_a_persons_is_neither(slack: World) -> None:
+async def test_name_of_a_channel_and_a_person_is_ambiguous(slack: World) -> None:
     _twin(slack, display_name="eng")
     with pytest.raises(NotFound) as several:
         await slack.act("send_message", conversation="eng", body="x")
@@ -90,7 +90,7 @@ async def test_a_name_that_is_a_channels_and_a_persons_is_neither(slack: World) 
     assert (await slack.act("send_message", conversation="#eng", body="x"))["conversation"] == ENG
 
 
-async def test_where_not_everybody_can_be_looked_at_only_handles_tell_who_is_meant(slack: World) -> None:
+async def test_only_handles_identify_people_if_not_all_are_readable(slack: World) -> None:
     endless = [
         {
             "ok": True,
@@ -111,7 +111,7 @@ async def test_where_not_everybody_can_be_looked_at_only_handles_tell_who_is_mea
     assert [row["id"] for row in found["items"]] == ["U0PAGE20000"]
 
 
-async def test_a_message_link_finds_its_message_and_its_thread(slack: World) -> None:
+async def test_message_link_finds_its_message_and_thread(slack: World) -> None:
     parent = slack.channels[ENG]["messages"][0]["ts"]
     answer = slack.put(ENG, "in the thread", thread_ts=parent)
     link = f"https://acme.slack.com/archives/{ENG}/p{answer.replace('.', '')}"
@@ -141,7 +141,7 @@ async def test_a_message_link_finds_its_message_and_its_thread(slack: World) -> 
         "x" * 500,
     ],
 )
-async def test_what_names_no_conversation_is_refused_before_anything_is_written(named: str, slack: World) -> None:
+async def test_invalid_conversation_is_refused_before_writing(named: str, slack: World) -> None:
     before = slack.sandbox.service("slack")
     with pytest.raises((InvalidInput, NotFound)):
         await slack.act("send_message", conversation=named, body="x")
@@ -169,13 +169,13 @@ async def test_reading_a_direct_message_never_opens_one(slack: World) -> None:
     assert sent["type"] == "dm" and slack.texts(sent["conversation"]) == ["Hello"]
 
 
-async def test_a_direct_message_that_is_there_is_found_without_a_right_to_open_one() -> None:
+async def test_existing_direct_message_is_found_without_the_open_scope() -> None:
     async with world(*(EVERYTHING - {"im:write"})) as alice:
         assert (await alice.act("send_message", conversation="@bob", body="Hello"))["conversation"] == DM
         assert "conversations.open" not in alice.wire.methods()
 
 
-async def test_people_are_shown_with_their_ids_and_strangers_see_no_addresses() -> None:
+async def test_people_are_shown_with_ids_and_outsiders_without_addresses() -> None:
     async with world(*(EVERYTHING - {"users:read.email"})) as alice:
         found = await alice.act("find_users")
         assert {row["id"] for row in found["items"]} == {ALICE, BOB, "U0DECOY0000"}
@@ -183,7 +183,7 @@ async def test_people_are_shown_with_their_ids_and_strangers_see_no_addresses() 
         assert "Deploy Bot" in str(await alice.act("find_users", bots=True))
 
 
-async def test_bobs_own_channel_is_not_there_for_alice(slack: World) -> None:
+async def test_bobs_own_channel_is_hidden_from_alice(slack: World) -> None:
     for named in ("#bob-notes", "G0BOB000001"):
         with pytest.raises(NotFound):
             await slack.act("get_messages", conversation=named)
@@ -193,7 +193,7 @@ async def test_bobs_own_channel_is_not_there_for_alice(slack: World) -> None:
 
 
 @pytest.mark.parametrize("user", ["nobody@example.test", "U0NOBODY000", "@nobody", ""])
-async def test_a_filter_by_nobody_is_refused(user: str, slack: World) -> None:
+async def test_filter_by_an_unknown_person_is_refused(user: str, slack: World) -> None:
     try:
         await slack.act("search", query="deploy", from_=user or "@")
     except DeputizeError as refused:
@@ -202,13 +202,13 @@ async def test_a_filter_by_nobody_is_refused(user: str, slack: World) -> None:
         raise AssertionError("somebody was found")
 
 
-async def test_a_search_in_one_place_looks_where_that_place_is(slack: World) -> None:
+async def test_search_in_one_place_covers_its_conversation_type(slack: World) -> None:
     for place, words, found in (("#leads", "hires", LEADS), ("@bob", "lunch", DM), ("#eng", "retry", ENG)):
         [row] = (await slack.act("search", query=words, conversation=place))["items"]
         assert row["conversation"] == found
 
 
-async def test_of_many_group_messages_only_those_that_may_be_meant_are_looked_into() -> None:
+async def test_only_possible_group_messages_are_inspected() -> None:
     async with world(*(EVERYTHING - {"mpim:write"})) as alice:
         store = alice.sandbox._world.services["slack"]
         for n in range(30):
@@ -220,7 +220,7 @@ async def test_of_many_group_messages_only_those_that_may_be_meant_are_looked_in
         assert sent["conversation"] == "G0THREE0020" and alice.wire.methods().count("conversations.members") == 1
 
 
-async def test_a_search_by_name_goes_out_by_id() -> None:
+async def test_search_by_name_is_sent_by_id() -> None:
     async with world() as alice:
         found = await alice.act("search", query="e", from_="Bob Brown", conversation="#eng")
         assert len(found["items"]) == 2 and all(BOB in row["from"] for row in found["items"])
@@ -234,7 +234,7 @@ async def test_a_search_by_name_goes_out_by_id() -> None:
 
 
 @pytest.mark.parametrize("me", ["me", "@Me", "myself", ALICE, "@alice", "alice@example.test", "Alice Adams"])
-async def test_the_user_has_notes_of_their_own_and_is_found_by_whatever_they_say(me: str, slack: World) -> None:
+async def test_users_own_notes_are_found_by_every_usual_name(me: str, slack: World) -> None:
     notes = await slack.act("send_message", conversation=me, body="Buy milk")
     assert slack.channels[notes["conversation"]]["members"] == [ALICE]
     assert (await slack.act("get_messages", conversation=me))["items"][-1]["text"] == "Buy milk"
@@ -245,7 +245,7 @@ async def test_the_user_has_notes_of_their_own_and_is_found_by_whatever_they_say
     assert slack.wire.sent("files.list")[-1]["user"] == ALICE
 
 
-async def test_me_needs_no_right_to_look_people_up_and_is_nobody_else() -> None:
+async def test_me_needs_no_people_scope_and_is_nobody_else() -> None:
     async with world("im:write", "chat:write") as alice:
         sent = await alice.act("send_message", conversation="me", body="x")
         assert alice.channels[sent["conversation"]]["members"] == [ALICE] and "users.list" not in alice.wire.methods()
@@ -256,7 +256,7 @@ async def test_me_needs_no_right_to_look_people_up_and_is_nobody_else() -> None:
         assert sent["conversation"] == DM
 
 
-async def test_all_who_were_not_found_are_named_with_who_comes_near(slack: World) -> None:
+async def test_all_unknown_people_are_named_with_similar_ones(slack: World) -> None:
     with pytest.raises(NotFound) as missed:
         await slack.act("manage_members", conversation="#eng", action="invite", users=["@bobb", "@decoyy", "@bob"])
     assert missed.value.message == 'users: "@bobb", "@decoyy" are not exactly one person.'
@@ -266,7 +266,7 @@ async def test_all_who_were_not_found_are_named_with_who_comes_near(slack: World
 @pytest.mark.parametrize(
     "named", ["engineers", "@Engineers", "S0ENGINEERS", "<!subteam^S0ENGINEERS|@engineers>", "Eng Team"]
 )
-async def test_a_group_is_found_by_handle_id_or_name(named: str, slack: World) -> None:
+async def test_user_group_is_found_by_handle_id_or_name(named: str, slack: World) -> None:
     slack.sandbox._world.services["slack"]["usergroups"][0]["name"] = "Eng Team"
     assert (await slack.act("list_user_groups", group=named))["group"]["id"] == "S0ENGINEERS"
     with pytest.raises(NotFound) as missed:

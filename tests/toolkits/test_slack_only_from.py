@@ -45,7 +45,7 @@ def lessen(one: World, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize("changes", LESSER, ids=str)
-async def test_who_is_no_full_member_is_named_by_id_and_not_read(changes: dict[str, Any]) -> None:
+async def test_non_member_is_named_by_id_and_not_read(changes: dict[str, Any]) -> None:
     async with world(trusted_authors="members") as alice:
         lessen(alice, **changes)
         alice.put(ENG, EVIL)
@@ -57,7 +57,7 @@ async def test_who_is_no_full_member_is_named_by_id_and_not_read(changes: dict[s
         assert EVIL not in json.dumps(told) and "Bob" not in json.dumps(told) and told["texts_withheld"]
 
 
-async def test_a_full_member_is_read_but_for_quotes_forwards_and_previews() -> None:
+async def test_members_text_is_read_except_quotes_forwards_and_previews() -> None:
     async with world(trusted_authors="members") as alice:
         quote = {"type": "rich_text_quote", "elements": [{"type": "text", "text": EVIL}]}
         said = {"type": "rich_text_section", "elements": [{"type": "text", "text": "Look"}]}
@@ -69,7 +69,7 @@ async def test_a_full_member_is_read_but_for_quotes_forwards_and_previews() -> N
         assert all("Look" in row["text"] and row["withheld"] == QUOTED for row in rows)
 
 
-async def test_a_bot_without_a_user_and_whom_nobody_may_look_up_are_withheld() -> None:
+async def test_bot_without_user_and_unverifiable_author_are_withheld() -> None:
     async with world(trusted_authors="members") as alice:
         alice.put(ENG, EVIL, user="", bot_id="B0EVIL00001", subtype="bot_message", username=EVIL)
         told = (await alice.act("get_messages", conversation="#eng"))["items"][-1]
@@ -81,7 +81,7 @@ async def test_a_bot_without_a_user_and_whom_nobody_may_look_up_are_withheld() -
 
 
 @pytest.mark.parametrize("cases", some_and_all(CASES, 8))
-async def test_no_call_of_any_reading_tool_gives_a_text_of_somebody_who_is_no_member(cases: Sequence[Any]) -> None:
+async def test_no_reading_call_reveals_a_non_members_text(cases: Sequence[Any]) -> None:
     for case in cases:
         async with world(*case.granted, trusted_authors="members") as alice:
             lessen(alice, is_stranger=True)

@@ -28,7 +28,7 @@ async def followed(alice: World, told: dict[str, Any]) -> str:
     return solid(read)
 
 
-async def test_a_row_of_a_list_goes_on_where_it_was_cut(slack: World) -> None:
+async def test_list_row_continues_where_it_was_cut(slack: World) -> None:
     ts = slack.put(ENG, WORDS)
     row = (await slack.act("get_messages", conversation="#eng"))["items"][-1]
     assert row["cut"] is True and await followed(slack, row) == solid(WORDS)
@@ -37,7 +37,7 @@ async def test_a_row_of_a_list_goes_on_where_it_was_cut(slack: World) -> None:
     assert answer["ts"] == thread and await followed(slack, answer) == solid(WORDS)
 
 
-async def test_what_was_found_pinned_or_planned_goes_on_too(slack: World) -> None:
+async def test_found_pinned_or_scheduled_texts_continue_too(slack: World) -> None:
     ts = slack.put(ENG, WORDS)
     slack.channels[ENG]["pins"] = [ts]
     slack.sandbox._world.services["slack"]["channels"][ENG]["pins"] = [ts]
@@ -49,7 +49,7 @@ async def test_what_was_found_pinned_or_planned_goes_on_too(slack: World) -> Non
     assert await followed(slack, planned) == solid(WORDS[:9_000])
 
 
-async def test_a_files_text_and_a_topic_are_read_whole(slack: World) -> None:
+async def test_file_text_and_topic_are_read_whole(slack: World) -> None:
     made = await slack.act("write_canvas", title="Report", body=WORDS)
     told = await slack.act("get_file", file_id=made["canvas_id"])
     first = told["text"]
@@ -64,7 +64,7 @@ async def test_a_files_text_and_a_topic_are_read_whole(slack: World) -> None:
     assert whole["topic"] == f"a & b {topic}" and whole["purpose"] == topic
 
 
-async def test_a_short_text_has_nothing_more_and_a_reference_is_the_users_own(slack: World) -> None:
+async def test_short_text_has_no_continuation_and_a_continuation_is_its_users(slack: World) -> None:
     slack.put(ENG, "short", BOB)
     assert "more" not in (await slack.act("get_messages", conversation=ENG))["items"][-1]
     ts = slack.put(ENG, WORDS)

@@ -32,7 +32,7 @@ async def followed(alice: World, told: Any, name: str = "text") -> tuple[str, st
         told = await alice.act("read_more", ref=row["more"])
 
 
-async def test_a_long_message_is_replaced_only_with_the_digest_of_the_whole(slack: World) -> None:
+async def test_long_message_is_replaced_only_with_its_digest(slack: World) -> None:
     ts = slack.put(ENG, WORDS, user=ALICE)
     where = {"conversation": ENG, "ts": ts}
     with pytest.raises(InvalidInput) as refused:
@@ -47,7 +47,7 @@ async def test_a_long_message_is_replaced_only_with_the_digest_of_the_whole(slac
     assert stored(slack, ts) == f"{WORDS}\nOne line more" and "undo" not in done
 
 
-async def test_what_is_added_to_a_message_leaves_all_of_it_as_it_is() -> None:
+async def test_appending_keeps_the_whole_message() -> None:
     for text in (SAID, WORDS):
         async with world() as alice:
             ts = alice.put(ENG, text, user=ALICE)
@@ -59,7 +59,7 @@ async def test_what_is_added_to_a_message_leaves_all_of_it_as_it_is() -> None:
             await alice.act("update_message", conversation=ENG, ts=ts, body="y", append=True)
 
 
-async def test_what_is_added_is_added_once_though_the_answer_is_lost(slack: World) -> None:
+async def test_text_is_appended_once_when_the_answer_is_lost(slack: World) -> None:
     ts, call = slack.put(ENG, SAID, user=ALICE), Call("thread", "message", "one")
     slack.wire.say["chat.update"] = [OutcomeUnknown("lost")]
     for _ in range(2):
@@ -70,7 +70,7 @@ async def test_what_is_added_is_added_once_though_the_answer_is_lost(slack: Worl
     assert stored(slack, ts) == f"{SAID}\n\nOnce."
 
 
-async def test_people_and_links_are_written_back_as_they_are_shown(slack: World) -> None:
+async def test_people_and_links_are_written_back_as_shown(slack: World) -> None:
     ts = slack.put(ENG, f"Hi <@U0BOB000000>, see <https://x.test/a?b=1&amp;c=2> {ODD}", user=ALICE)
     [row] = (await slack.act("get_messages", conversation=ENG, ts=ts))["items"]
     assert "@Bob Brown (U0BOB000000)" in row["text"]
@@ -80,12 +80,12 @@ async def test_people_and_links_are_written_back_as_they_are_shown(slack: World)
 
 
 @pytest.mark.parametrize("name", ["@Eve Evil (U0BOB000000)", "@Zoe Brown (U0NOBODY000)"])
-async def test_an_id_that_is_not_of_this_name_is_nobodys_mention(name: str, slack: World) -> None:
+async def test_id_not_belonging_to_its_name_is_no_mention(name: str, slack: World) -> None:
     sent = await slack.act("send_message", conversation=ENG, body=f"Hi {name}")
     assert "<@" not in stored(slack, sent["ts"]) and name.partition(" ")[2] in stored(slack, sent["ts"])
 
 
-async def test_a_canvas_of_several_parts_is_replaced_only_with_its_digest(slack: World) -> None:
+async def test_canvas_of_several_parts_is_replaced_only_with_its_digest(slack: World) -> None:
     text = "\n".join(f"Line {n}: {ODD}" for n in range(400))
     made = await slack.act("write_canvas", title="Report", body=text)
     canvas = {"canvas_id": made["canvas_id"], "mode": "replace"}
@@ -119,14 +119,14 @@ async def test_a_canvas_of_several_parts_is_replaced_only_with_its_digest(slack:
         ("*two\nlines*", "*two\nlines*"),
     ],
 )
-async def test_bold_words_are_bold_in_markdown_too(notation: str, shown: str, slack: World) -> None:
+async def test_bold_text_becomes_bold_markdown(notation: str, shown: str, slack: World) -> None:
     ts = slack.put(ENG, notation, user=ALICE)
     [row] = (await slack.act("get_messages", conversation=ENG, ts=ts))["items"]
     assert row["text"] == shown
 
 
 @pytest.mark.parametrize("size", ["short", "long"])
-async def test_bold_words_are_bold_when_they_are_written_back(size: str) -> None:
+async def test_bold_markdown_is_written_back_as_bold(size: str) -> None:
     """Slack's one asterisk is bold; Markdown's is leaning."""
     line = "*Decided:* ship on _Friday_, ~not today~, says *<@U0BOB000000>*. "
     text = line.strip() if size == "short" else "\n".join(f"{n} {line.strip()}" for n in range(110))
@@ -143,7 +143,7 @@ async def test_bold_words_are_bold_when_they_are_written_back(size: str) -> None
 
 
 @pytest.mark.parametrize("field", ["topic", "purpose"])
-async def test_a_topic_is_read_whole_and_written_back_as_it_was(field: str) -> None:
+async def test_topic_is_read_whole_and_written_back_unchanged(field: str) -> None:
     """250 characters are all that Slack takes, so there is no part of it that was not read."""
     text = f"Runbook https://x.test/a?b=1 *now* {ODD} "
     text += "\u65e5" * (240 - len(text))

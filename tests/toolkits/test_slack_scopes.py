@@ -112,13 +112,13 @@ def asked_for(case: Case) -> frozenset[str]:
 
 
 @every_case
-async def test_what_consent_asks_for_is_enough(case: Case) -> None:
+async def test_requested_scopes_are_enough(case: Case) -> None:
     played = await play(case, asked_for(case) or {"chat:write"})
     assert not isinstance(played.error, ConsentRequired)
 
 
 @every_case
-async def test_every_call_is_one_that_what_was_asked_for_allows(case: Case) -> None:
+async def test_every_call_is_allowed_by_the_requested_scopes(case: Case) -> None:
     asked = asked_for(case) or {"chat:write"}
     for request in (await play(case, asked)).requests:
         if request.url.host == "slack.com":
@@ -127,7 +127,7 @@ async def test_every_call_is_one_that_what_was_asked_for_allows(case: Case) -> N
 
 
 @every_case
-async def test_none_of_the_scopes_asked_for_could_be_left_out(case: Case) -> None:
+async def test_every_requested_scope_is_necessary(case: Case) -> None:
     asked = asked_for(case)
     played = await play(case, asked or {"chat:write"})
     if played.error:
@@ -140,7 +140,7 @@ async def test_none_of_the_scopes_asked_for_could_be_left_out(case: Case) -> Non
 
 
 @every_case
-async def test_a_call_that_reads_needs_no_right_to_write(case: Case) -> None:
+async def test_reading_call_needs_no_write_scope(case: Case) -> None:
     tool = tool_of(case)
     needs = needs_of(case)
     if tool.effect_of(validated(case)) is not Effect.READS:
@@ -153,13 +153,13 @@ async def test_a_call_that_reads_needs_no_right_to_write(case: Case) -> None:
 
 
 @every_case
-def test_a_need_accepts_only_what_slack_accepts(case: Case) -> None:
+def test_need_accepts_only_what_slack_accepts(case: Case) -> None:
     for need in needs_of(case):
         assert need.ask in need.accepts
         assert need.accepts <= ACCEPTED[need.method] | OTHERWISE.get(need.method, frozenset())
 
 
-def test_consent_beforehand_names_the_scopes_of_the_plain_call() -> None:
+def test_advance_consent_requests_the_scopes_of_the_plain_call() -> None:
     asked = {name.removeprefix("slack_"): {n.ask for n in tool.usual_needs()} for name, tool in TOOLKIT.tools.items()}
     assert asked == {
         "whoami": set(),
@@ -187,7 +187,7 @@ def test_consent_beforehand_names_the_scopes_of_the_plain_call() -> None:
     }
 
 
-async def test_sending_to_an_id_takes_one_scope_and_nothing_else() -> None:
+async def test_sending_to_an_id_needs_one_scope() -> None:
     async with world("chat:write") as alice:
         await alice.act("send_message", conversation="C0ENG000001", body="Hi @bob in #general")
         assert alice.wire.methods() == ["chat.postMessage", "chat.getPermalink"]
@@ -204,7 +204,7 @@ async def test_sending_to_an_id_takes_one_scope_and_nothing_else() -> None:
         ("bob@example.test", {"im:read", "im:history"}, ("users:read.email",)),
     ],
 )
-async def test_conversation_kind_needs_its_scope(named: str, granted: set[str], wanted: tuple[str, ...] | None) -> None:
+async def test_conversation_type_needs_its_scope(named: str, granted: set[str], wanted: tuple[str, ...] | None) -> None:
     async with world(*granted) as alice:
         if wanted is None:
             assert (await alice.act("get_messages", conversation=named))["items"]
@@ -214,14 +214,14 @@ async def test_conversation_kind_needs_its_scope(named: str, granted: set[str], 
         assert asked.value.consent.scopes == wanted
 
 
-async def test_kinds_that_may_not_be_listed_are_left_out_and_named() -> None:
+async def test_unlistable_conversation_types_are_left_out_and_named() -> None:
     async with world("channels:read") as alice:
         found = await alice.act("list_conversations", types=["public", "private", "dm"])
         assert found["left_out"] == ["private", "dm"]
         assert {row["type"] for row in found["items"]} == {"public"}
 
 
-async def test_a_scope_that_was_left_out_twice_is_not_asked_a_third_time() -> None:
+async def test_scope_unticked_twice_is_not_requested_again() -> None:
     async with world(*(EVERYTHING - {"pins:read"})) as alice:
         for _ in range(2):
             with pytest.raises(ConsentRequired) as asked:

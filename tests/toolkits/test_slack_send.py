@@ -34,7 +34,7 @@ def lose(alice: World, *methods: str) -> None:
     lost(*methods)(alice)
 
 
-async def test_a_lost_message_is_found_by_its_key_and_its_answer_given_every_time(slack: World) -> None:
+async def test_lost_message_is_found_by_its_key_every_time(slack: World) -> None:
     lose(slack, "chat.postMessage")
     results = [await slack.act("send_message", CALL, conversation="#eng", body="Once") for _ in range(3)]
     assert slack.texts(ENG).count("Once") == 1 and slack.wire.methods().count("chat.postMessage") == 1
@@ -55,7 +55,7 @@ async def test_unposted_message_stays_unknown_and_is_not_posted_again(broken: An
     assert slack.wire.methods().count("conversations.history") == 6  # twice each time
 
 
-async def test_a_later_run_of_the_same_act_finds_what_showed_up_late(slack: World) -> None:
+async def test_later_run_finds_a_message_that_appeared_late(slack: World) -> None:
     lose(slack, "chat.postMessage")
     empty = {"ok": True, "messages": []}
     slack.wire.say["conversations.history"] = [empty, empty]
@@ -66,7 +66,7 @@ async def test_a_later_run_of_the_same_act_finds_what_showed_up_late(slack: Worl
     assert slack.wire.methods().count("chat.postMessage") == 1
 
 
-async def test_without_a_right_to_read_a_lost_message_is_unknown_for_good() -> None:
+async def test_lost_message_without_read_scope_is_unknown() -> None:
     async with world(*(EVERYTHING - HISTORY)) as alice:
         lose(alice, "chat.postMessage")
         for _ in range(2):
@@ -75,7 +75,7 @@ async def test_without_a_right_to_read_a_lost_message_is_unknown_for_good() -> N
         assert alice.texts(ENG).count("Once") == 1 and "conversations.history" not in alice.wire.methods()
 
 
-async def test_where_slack_limits_reading_a_lost_message_is_unknown(slack: World) -> None:
+async def test_lost_message_with_limited_reading_is_unknown(slack: World) -> None:
     lose(slack, "chat.postMessage")
     limited = httpx.Response(429, headers={"retry-after": "60"}, json={"ok": False, "error": "ratelimited"})
     slack.wire.say["conversations.history"] = [limited]
@@ -95,7 +95,7 @@ async def test_equal_message_of_another_sender_or_act_is_not_taken_for_it(
     assert slack.texts(ENG).count("Once") == 2
 
 
-async def test_an_app_that_may_set_no_metadata_sends_without_it_and_is_found_by_writer_and_words(slack: World) -> None:
+async def test_message_without_metadata_is_found_by_author_and_text(slack: World) -> None:
     slack.wire.say["chat.postMessage"] = [
         {"ok": False, "error": "metadata_must_be_sent_from_app"},
         httpx.ReadError("lost"),
@@ -105,7 +105,7 @@ async def test_an_app_that_may_set_no_metadata_sends_without_it_and_is_found_by_
     assert sent["ts"] == row["ts"] and "metadata" not in row and row["text"] == "*Once* &amp; for all"
 
 
-async def test_a_planned_message_whose_answer_was_lost_is_found_among_those_that_wait(slack: World) -> None:
+async def test_scheduled_message_with_a_lost_answer_is_found(slack: World) -> None:
     lose(slack, "chat.scheduleMessage")
     plan = {"conversation": ENG, "body": "Later", "send_at": "+2h"}
     results = [await slack.act("send_message", CALL, **plan) for _ in range(2)]
@@ -120,7 +120,7 @@ WRITES = [case for case in CASES if TOOLKIT.tools[f"slack_{case.tool}"].gravest 
 
 
 @pytest.mark.parametrize("case", WRITES, ids=[f"{n}-{case.tool}" for n, case in enumerate(WRITES)])
-async def test_every_write_run_twice_with_the_same_call_acts_once(case: Case) -> None:
+async def test_every_write_run_twice_with_one_call_acts_once(case: Case) -> None:
     async with world(*sorted(case.granted)) as alice:
         arguments = await filled(alice, case.arguments)
         case.spoil(alice)
@@ -157,7 +157,7 @@ SINGLE: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("method", SINGLE)
-async def test_a_write_whose_answer_was_lost_has_happened_once_and_is_told_so(method: str) -> None:
+async def test_write_with_a_lost_answer_happened_once_and_is_reported(method: str) -> None:
     tool, raw = SINGLE[method]
     async with world() as alice, world() as other:
         for one in (alice, other):
@@ -173,7 +173,7 @@ async def test_a_write_whose_answer_was_lost_has_happened_once_and_is_told_so(me
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("acted", [True, False], ids=["after it acted", "before it acted"])
 @pytest.mark.parametrize("method", sample(SINGLE))
-async def test_any_loss_doubles_nothing_and_tells_no_zero_as_one(method: str, acted: bool, times: int) -> None:
+async def test_loss_neither_repeats_a_write_nor_reports_an_undone_one(method: str, acted: bool, times: int) -> None:
     tool, raw = SINGLE[method]
     async with world() as alice, world() as other, world() as still:
         hers, its, _ = [await filled(one, raw) for one in (alice, other, still)]
@@ -207,7 +207,7 @@ def _counted(store: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("method", SINGLE)
-async def test_run_that_dies_before_its_save_never_acts_again(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_run_killed_before_its_save_never_acts_again(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tool, raw = SINGLE[method]
     async with world() as alice:
         arguments = await filled(alice, raw)
@@ -222,7 +222,7 @@ async def test_run_that_dies_before_its_save_never_acts_again(method: str, monke
 
 
 @pytest.mark.parametrize("method", SINGLE)
-async def test_a_run_that_dies_in_the_middle_of_its_write_never_acts_again(method: str) -> None:
+async def test_run_killed_during_its_write_never_acts_again(method: str) -> None:
     tool, raw = SINGLE[method]
     async with world() as alice:
         arguments, inner = await filled(alice, raw), alice.wire.inner
@@ -249,19 +249,19 @@ async def _dies(self: object, result: object, more: object) -> None:
 # ------------------------------------------------------------------ what is sent
 
 
-async def test_nothing_unfurls_unless_it_is_asked_for(slack: World) -> None:
+async def test_links_unfurl_only_on_request(slack: World) -> None:
     await slack.act("send_message", conversation=ENG, body="https://x.test/a")
     await slack.act("send_message", conversation=ENG, body="https://x.test/b", unfurl=True)
     sent = slack.wire.sent("chat.postMessage")
     assert [(one["unfurl_links"], one["unfurl_media"]) for one in sent] == [("false", "false"), ("true", "true")]
 
 
-async def test_names_in_a_message_become_mentions_only_if_they_are_exactly_somebodys(slack: World) -> None:
+async def test_only_exact_names_become_mentions(slack: World) -> None:
     await slack.act("send_message", conversation=ENG, body="@bob @bobb @bobby #random #rando `@bob` `@here`")
     assert slack.texts(ENG)[-1] == (f"<@{BOB}> @bobb <@{BOB}> <#C0RANDOM001> #rando `@bob` `@here`")
 
 
-async def test_a_failing_look_up_of_names_does_not_stop_the_message(slack: World) -> None:
+async def test_failed_name_lookup_does_not_stop_the_message(slack: World) -> None:
     slack.wire.say["users.list"] = [{"ok": False, "error": "team_access_not_granted"}]
     await slack.act("send_message", conversation=ENG, body="@bob")
     assert slack.texts(ENG)[-1] == "@bob"
@@ -292,7 +292,7 @@ async def test_blocks_with_buttons_foreign_pictures_or_calls_are_refused(block: 
     assert slack.wire.seen == []
 
 
-async def test_blocks_go_with_words_for_notifications(slack: World) -> None:
+async def test_blocks_are_sent_with_notification_text(slack: World) -> None:
     blocks = [{"type": "header", "text": {"type": "plain_text", "text": "Deploy & <done>"}}]
     await slack.act("send_message", conversation=ENG, blocks=blocks)
     row = slack.channels[ENG]["messages"][-1]
@@ -315,13 +315,13 @@ async def test_blocks_go_with_words_for_notifications(slack: World) -> None:
         {"body": "x", "user": "U1"},
     ],
 )
-async def test_senseless_arguments_are_refused_before_any_request(arguments: dict[str, Any], slack: World) -> None:
+async def test_invalid_arguments_are_refused_before_any_request(arguments: dict[str, Any], slack: World) -> None:
     with pytest.raises(InvalidInput):
         await slack.act("send_message", conversation=ENG, **arguments)
     assert not [one for one in slack.wire.methods() if one.startswith("chat.")]
 
 
-async def test_the_names_of_other_toolkits_send_too(slack: World) -> None:
+async def test_aliases_of_other_toolkits_send(slack: World) -> None:
     for name, arguments in (
         ("Slack.PostMessage", {"channel": "#eng", "message": "one"}),
         ("Slack_SendMessage", {"channel_name": "eng", "text": "two"}),
@@ -342,7 +342,7 @@ async def test_the_names_of_other_toolkits_send_too(slack: World) -> None:
 # ------------------------------------------------------------------ edit and delete
 
 
-async def test_only_ones_own_words_can_be_changed_or_taken_back(slack: World) -> None:
+async def test_only_own_messages_can_be_changed_or_deleted(slack: World) -> None:
     theirs = slack.channels[ENG]["messages"][0]["ts"]
     for tool, more in (("update_message", {"body": "mine"}), ("delete_message", {})):
         with pytest.raises(NotFound) as refused:
@@ -351,7 +351,7 @@ async def test_only_ones_own_words_can_be_changed_or_taken_back(slack: World) ->
     assert slack.channels[ENG]["messages"][0]["text"].startswith("The staging deploy")
 
 
-async def test_an_edit_is_undone_only_where_writing_the_old_words_brings_them_back(slack: World) -> None:
+async def test_edit_is_undoable_only_if_the_old_text_is_restorable(slack: World) -> None:
     plain, marked = slack.put(ENG, "plain", ALICE), slack.put(ENG, "<https://x.test|a link>", ALICE)
     edited = await slack.act("update_message", conversation=ENG, ts=plain, body="new")
     await slack.deputy.act(edited["undo"]["tool"], edited["undo"]["args"], user="alice")
@@ -359,13 +359,13 @@ async def test_an_edit_is_undone_only_where_writing_the_old_words_brings_them_ba
     assert "undo" not in await slack.act("update_message", conversation=ENG, ts=marked, body="new")
 
 
-async def test_private_and_public_are_told_in_the_result(slack: World) -> None:
+async def test_result_says_whether_the_conversation_is_private(slack: World) -> None:
     sent = await slack.act("send_message", conversation="#leads", body="x")
     assert sent["conversation"] == LEADS and sent["type"] == "private"
 
 
 @pytest.mark.parametrize("retry_after", [31, 3600])
-async def test_a_limit_that_is_too_long_to_wait_for_says_how_long(retry_after: int, slack: World) -> None:
+async def test_too_long_rate_limit_says_how_long_to_wait(retry_after: int, slack: World) -> None:
     said = httpx.Response(429, headers={"retry-after": str(retry_after)}, json={"ok": False, "error": "ratelimited"})
     slack.wire.say["conversations.history"] = [said]
     with pytest.raises(RateLimited) as limited:
@@ -373,6 +373,6 @@ async def test_a_limit_that_is_too_long_to_wait_for_says_how_long(retry_after: i
     assert limited.value.retry_after == retry_after and "slack_search" in limited.value.hint
 
 
-async def test_a_channel_that_somebody_else_has_is_not_ours(slack: World) -> None:
+async def test_channel_of_another_person_is_not_ours(slack: World) -> None:
     with pytest.raises(Conflict):
         await slack.act("create_channel", name="General")

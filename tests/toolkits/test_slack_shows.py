@@ -193,7 +193,7 @@ async def world() -> AsyncIterator[ShownWorld]:
         yield world
 
 
-async def test_whom_blocks_mention_is_told_by_name(world: ShownWorld) -> None:
+async def test_mentions_in_blocks_are_previewed_by_name(world: ShownWorld) -> None:
     """An id says nothing to a person."""
     user = {"type": "rich_text_section", "elements": [{"type": "user", "user_id": "U0BOB000000"}]}
     for block in (

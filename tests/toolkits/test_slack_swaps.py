@@ -96,7 +96,7 @@ HELLO: Final = {"conversation": ENG, "body": "Hello"}
 # ----------------------------------------------------------------- the conversation
 
 
-async def test_a_channel_that_was_renamed_is_asked_about_again(desk: Desk) -> None:
+async def test_renamed_channel_is_asked_again(desk: Desk) -> None:
     first = await desk.agreed("send_message", **HELLO)
     assert first.preview["where"] == "#eng (public channel C0ENG000001)"
     desk.channel(ENG)["name"] = "press"
@@ -110,7 +110,7 @@ async def test_a_channel_that_was_renamed_is_asked_about_again(desk: Desk) -> No
     assert desk.world.texts(ENG).count("Hello") == 1
 
 
-async def test_a_name_that_another_channel_has_by_now_is_asked_about_again(desk: Desk) -> None:
+async def test_name_taken_by_another_channel_is_asked_again(desk: Desk) -> None:
     given = HELLO | {"conversation": "#eng"}
     await desk.agreed("send_message", **given)
     desk.channel(ENG)["name"], desk.channel(LEADS)["name"] = "eng-old", "eng"
@@ -119,7 +119,7 @@ async def test_a_name_that_another_channel_has_by_now_is_asked_about_again(desk:
     assert "Hello" not in desk.world.texts(LEADS)
 
 
-async def test_a_private_channel_that_was_made_public_is_asked_about_again(desk: Desk) -> None:
+async def test_private_channel_made_public_is_asked_again(desk: Desk) -> None:
     given = HELLO | {"conversation": LEADS}
     first = await desk.agreed("send_message", **given)
     assert first.preview["seen by"] == "the people who are there"
@@ -131,7 +131,7 @@ async def test_a_private_channel_that_was_made_public_is_asked_about_again(desk:
     )
 
 
-async def test_a_channel_that_was_shared_with_another_company_is_asked_about_again(desk: Desk) -> None:
+async def test_channel_shared_with_another_company_is_asked_again(desk: Desk) -> None:
     first = await desk.agreed("send_message", **HELLO)
     assert first.preview["seen by"] == "everybody in the organisation"
     row = {"id": ENG, "name": "eng", "is_channel": True, "is_private": False, "is_ext_shared": True}
@@ -141,13 +141,13 @@ async def test_a_channel_that_was_shared_with_another_company_is_asked_about_aga
     assert again.preview["seen by"] == "not known; possibly everybody"
 
 
-async def test_a_member_who_joined_is_not_asked_about(desk: Desk) -> None:
+async def test_new_member_does_not_ask_again(desk: Desk) -> None:
     await desk.agreed("send_message", **HELLO)
     desk.channel(ENG)["members"].append(DECOY)
     assert (await desk.act("send_message", **HELLO))["summary"] == "Sent."
 
 
-async def test_what_may_not_be_read_costs_no_scope_and_counts_as_seen_by_everybody() -> None:
+async def test_unreadable_channel_needs_no_scope_and_has_unknown_audience() -> None:
     async with world("chat:write") as alice:
         alice.deputy.policy = ask_before_sending
         approval = await Desk(alice).asked("send_message", **HELLO)
@@ -155,7 +155,7 @@ async def test_what_may_not_be_read_costs_no_scope_and_counts_as_seen_by_everybo
         assert alice.wire.methods() == []
 
 
-async def test_with_a_right_for_some_kinds_a_channel_is_found_among_those_that_may_be_listed() -> None:
+async def test_channel_is_found_among_listable_types() -> None:
     async with world("chat:write", "channels:read") as alice:
         alice.deputy.policy = ask_before_sending
         desk = Desk(alice)
@@ -166,14 +166,14 @@ async def test_with_a_right_for_some_kinds_a_channel_is_found_among_those_that_m
         assert isinstance(way, ApprovalRequired) and "not known" in way.approval.preview["seen by"]
 
 
-async def test_a_channel_that_is_not_there_is_not_asked_about(desk: Desk) -> None:
+async def test_unknown_channel_is_not_found_before_approval(desk: Desk) -> None:
     [way] = await desk.world.deputy.check_calls(
         [("slack_send_message", HELLO | {"conversation": "C0NOWHERE01"}, Call("t", "m", "2"))], user="alice"
     )
     assert isinstance(way, NotFound)
 
 
-async def test_a_direct_message_is_opened_after_the_yes_and_shows_who_gets_it(desk: Desk) -> None:
+async def test_direct_message_is_opened_after_approval_and_previews_its_recipient(desk: Desk) -> None:
     given = HELLO | {"conversation": "@decoy"}
     approval = await desk.asked("send_message", **given)
     assert approval.preview["to"] == "Decoy (@decoy)" and desk.written == []
@@ -182,7 +182,7 @@ async def test_a_direct_message_is_opened_after_the_yes_and_shows_who_gets_it(de
     assert [method for method in desk.written if method != "auth.test"] == ["conversations.open", "chat.postMessage"]
 
 
-async def test_a_handle_that_somebody_else_has_by_now_is_asked_about_again(desk: Desk) -> None:
+async def test_handle_taken_by_another_person_is_asked_again(desk: Desk) -> None:
     given = HELLO | {"conversation": "@bob"}
     await desk.agreed("send_message", **given)
     eve = {"id": "U0EVE000000", "name": "bob", "profile": {"real_name": "Bob Brown"}}
@@ -191,7 +191,7 @@ async def test_a_handle_that_somebody_else_has_by_now_is_asked_about_again(desk:
     assert again.changed_fields == ("people", "conversation")
 
 
-async def test_the_conversation_is_the_one_that_was_shown_whatever_is_renamed_while_it_leaves(desk: Desk) -> None:
+async def test_message_goes_to_the_previewed_conversation_despite_renames(desk: Desk) -> None:
     given = HELLO | {"conversation": "#eng"}
     await desk.agreed("send_message", **given)
 
@@ -203,7 +203,7 @@ async def test_the_conversation_is_the_one_that_was_shown_whatever_is_renamed_wh
     assert desk.world.texts(ENG)[-1] == "Hello" and "Hello" not in desk.world.texts(LEADS)
 
 
-async def test_a_mandate_for_a_channel_is_for_no_other_that_has_its_name(desk: Desk) -> None:
+async def test_mandate_for_a_channel_covers_no_other_of_its_name(desk: Desk) -> None:
     given = HELLO | {"conversation": "#eng"}
     first = await desk.asked("send_message", **given)
     offer = MandateOffer(max_acts=5, expires_at=NOW + 3600)
@@ -215,7 +215,7 @@ async def test_a_mandate_for_a_channel_is_for_no_other_that_has_its_name(desk: D
         await desk.world.act("send_message", **given)
 
 
-async def test_a_mandate_to_invite_somebody_is_for_one_channel(desk: Desk) -> None:
+async def test_mandate_to_invite_somebody_is_for_one_channel(desk: Desk) -> None:
     given = {"conversation": LEADS, "action": "invite", "users": ["@decoy"]}
     first = await desk.asked("manage_members", **given)
     offer = MandateOffer(max_acts=5, expires_at=NOW + 3600)
@@ -229,7 +229,7 @@ async def test_a_mandate_to_invite_somebody_is_for_one_channel(desk: Desk) -> No
 # ----------------------------------------------------------------- messages and files
 
 
-async def test_a_message_that_was_edited_meanwhile_is_not_deleted_under_the_old_yes(desk: Desk) -> None:
+async def test_edited_message_is_not_deleted_under_the_old_approval(desk: Desk) -> None:
     ts = desk.world.put(ENG, "First words", ALICE)
     first = await desk.agreed("delete_message", conversation=ENG, ts=ts)
     assert first.preview["text"] == "First words" and first.preview["warning"]
@@ -239,7 +239,7 @@ async def test_a_message_that_was_edited_meanwhile_is_not_deleted_under_the_old_
     assert desk.world.texts(ENG)[-1] == "Better words"
 
 
-async def test_the_words_that_are_lost_are_shown_with_those_that_come(desk: Desk) -> None:
+async def test_lost_text_is_previewed_with_the_new_one(desk: Desk) -> None:
     unfurled = [{"title": "The plan", "text": "which stays"}]
     text = "See <https://a.test|the plan> & <@U0BOB000000>\u202e"
     ts = desk.world.put(ENG, text, ALICE, attachments=unfurled)
@@ -248,7 +248,7 @@ async def test_the_words_that_are_lost_are_shown_with_those_that_come(desk: Desk
     assert approval.preview["text"] == "Nothing"
 
 
-async def test_words_that_may_not_be_read_are_said_to_be_lost_unseen() -> None:
+async def test_unreadable_text_is_previewed_as_lost_unseen() -> None:
     async with world(*(EVERYTHING - {f"{kind}:history" for kind in ("channels", "groups", "im", "mpim")})) as alice:
         alice.deputy.policy = ask_before_sending
         ts = alice.put(ENG, "First words", ALICE)
@@ -257,7 +257,7 @@ async def test_words_that_may_not_be_read_are_said_to_be_lost_unseen() -> None:
             assert "may not be read" in preview["text now"] and preview["warning"]
 
 
-async def test_a_canvas_that_may_not_be_read_is_said_to_be_lost_unseen() -> None:
+async def test_unreadable_canvas_is_previewed_as_lost_unseen() -> None:
     async with world("canvases:write") as alice:
         made = await alice.act("write_canvas", title="Notes", body="Old lines")
         alice.deputy.policy = ask_before_sending
@@ -266,7 +266,7 @@ async def test_a_canvas_that_may_not_be_read_is_said_to_be_lost_unseen() -> None
         assert "may not be read" in preview["text now"] and preview["text"] == "New" and preview["warning"]
 
 
-async def test_bytes_that_were_swapped_behind_a_handle_are_asked_about_again(desk: Desk) -> None:
+async def test_file_swapped_behind_a_handle_is_asked_again(desk: Desk) -> None:
     handle = await desk.world.file("plan.txt", b"our plan")
     given = {"conversation": ENG, "attachments": [handle]}
     await desk.agreed("upload_file", **given)
@@ -280,7 +280,7 @@ async def test_bytes_that_were_swapped_behind_a_handle_are_asked_about_again(des
     assert again.changed_fields == ("files",)
 
 
-async def test_a_mention_that_means_somebody_else_by_now_is_asked_about_again(desk: Desk) -> None:
+async def test_mention_meaning_another_person_is_asked_again(desk: Desk) -> None:
     given = HELLO | {"body": "Thanks @bob"}
     first = await desk.agreed("send_message", **given)
     assert first.preview["mentions"] == "@bob is Bob Brown (@bob)"
@@ -293,7 +293,7 @@ async def test_a_mention_that_means_somebody_else_by_now_is_asked_about_again(de
 # ----------------------------------------------------------------- channels, canvases, one's own
 
 
-async def test_a_topic_that_a_colleague_changed_meanwhile_is_asked_about_again(desk: Desk) -> None:
+async def test_topic_changed_by_a_colleague_is_asked_again(desk: Desk) -> None:
     given = {"conversation": ENG, "topic": ""}
     first = await desk.agreed("update_channel", **given)
     assert (first.preview["topic now"], first.preview["topic"]) == ("Engineering", "(emptied)")
@@ -325,7 +325,7 @@ async def test_reply_is_asked_again_when_the_message_it_answers_was_edited(desk:
     assert again.changed_fields == ("in reply to",) and "Yes, approved" not in desk.world.texts(ENG)
 
 
-async def test_reply_is_no_strangers_choice_when_the_message_it_answers_names_somebody(desk: Desk) -> None:
+async def test_reply_target_is_trusted_although_the_answered_message_names_somebody(desk: Desk) -> None:
     ts = desk.world.put(ENG, "Ask eve@evil.test, see https://evil.test/x", BOB)
     await desk.world.act("get_messages", Call("t", "m", "read"), conversation=ENG)
     approval = await desk.asked("send_message", conversation=ENG, body="I will", thread_ts=ts)
@@ -333,7 +333,7 @@ async def test_reply_is_no_strangers_choice_when_the_message_it_answers_names_so
     assert approval.targets
 
 
-async def test_second_reaction_needs_no_other_answer_after_the_first_and_both_can_be_undone(desk: Desk) -> None:
+async def test_two_pending_reactions_stay_valid_and_undoable(desk: Desk) -> None:
     ts = desk.world.put(ENG, "Lunch?", BOB)
     calls = [("one", "tada"), ("two", "eyes")]
     for id, emoji in calls:
@@ -352,7 +352,7 @@ async def test_second_reaction_needs_no_other_answer_after_the_first_and_both_ca
     assert not desk.channel(ENG)["messages"][-1].get("reactions")
 
 
-async def test_a_canvas_that_was_changed_meanwhile_is_not_replaced_under_the_old_yes(desk: Desk) -> None:
+async def test_changed_canvas_is_not_replaced_under_the_old_approval(desk: Desk) -> None:
     made = await desk.world.act("write_canvas", title="Notes", body="Old lines")
     given = {"canvas_id": made["canvas_id"], "body": "New", "mode": "replace"}
     first = await desk.agreed("write_canvas", **given)
@@ -362,7 +362,7 @@ async def test_a_canvas_that_was_changed_meanwhile_is_not_replaced_under_the_old
     assert again.changed_fields == ("text",) and again.preview["text now"] == "Other lines"
 
 
-async def test_channel_made_for_something_else_is_not_taken_for_the_asked(
+async def test_channel_created_for_another_purpose_is_not_taken_for_ours(
     desk: Desk,
 ) -> None:
     given = {"name": "plans", "topic": "Ours"}
@@ -375,7 +375,7 @@ async def test_channel_made_for_something_else_is_not_taken_for_the_asked(
     assert desk.channel(other["id"])["topic"] == "Theirs"
 
 
-async def test_canvas_with_a_lost_answer_is_shared_where_it_was_said(
+async def test_canvas_with_a_lost_answer_is_shared_where_requested(
     desk: Desk,
 ) -> None:
     desk.world.deputy.policy = allow_all
@@ -398,11 +398,11 @@ async def test_canvas_with_a_lost_answer_is_shared_where_it_was_said(
         ("create_channel", {"name": "hush", "private": True}),
     ],
 )
-async def test_what_nobody_else_sees_is_not_asked_about(desk: Desk, tool: str, arguments: Any) -> None:
+async def test_private_act_needs_no_approval(desk: Desk, tool: str, arguments: Any) -> None:
     assert await desk.act(tool, **arguments)
 
 
-async def test_a_plan_that_is_canceled_is_shown_with_its_words_and_when(desk: Desk) -> None:
+async def test_cancelled_scheduled_message_is_previewed_with_text_and_time(desk: Desk) -> None:
     desk.world.deputy.policy = allow_all
     planned = await desk.world.act("send_message", conversation=ENG, body="Later words", send_at="+2h")
     desk.world.deputy.policy = ask_before_sending

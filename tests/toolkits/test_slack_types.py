@@ -50,7 +50,7 @@ def test_every_request_fits_slacks_published_types(played: list[Played], capsys:
     assert {f"slack_{case.tool}" for case in CASES} == set(TOOLKIT.tools)
 
 
-def test_a_wrong_request_is_caught_whatever_is_wrong_with_it() -> None:
+def test_invalid_request_is_detected() -> None:
     wrong: list[tuple[str, dict[str, Any]]] = [
         ("chat.postMessage", {"text": "no channel"}),
         ("chat.postMessage", {"channel": "C1", "txt": "misspelt"}),
@@ -67,7 +67,7 @@ def test_a_wrong_request_is_caught_whatever_is_wrong_with_it() -> None:
     assert all(complaints(wrong))
 
 
-def test_the_sandbox_answers_in_slacks_own_shapes(played: list[Played]) -> None:
+def test_sandbox_answers_fit_slacks_published_types(played: list[Played]) -> None:
     answers = {
         (method, json.dumps(body, sort_keys=True))
         for case in played
@@ -81,5 +81,5 @@ def test_the_sandbox_answers_in_slacks_own_shapes(played: list[Played]) -> None:
     assert len(Counter(method for method, _ in calls)) > 45
 
 
-def test_a_wrong_answer_is_caught() -> None:
+def test_invalid_answer_is_detected() -> None:
     assert all(complaints([("conversations.info", {"ok": True, "channel": {"id": 7}})], "Response"))

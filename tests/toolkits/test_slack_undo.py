@@ -61,12 +61,12 @@ async def test_earlier_state_survives_the_undo(world: ShownWorld, undos: list[Un
     assert undos == []
 
 
-async def test_undo_removes_only_the_invited_who_were_not_there(world: ShownWorld, undos: list[Undo]) -> None:
+async def test_undo_removes_only_people_invited_by_the_act(world: ShownWorld, undos: list[Undo]) -> None:
     await world.act("slack_manage_members", conversation="#eng", action="invite", users=["@bob", "@decoy"])
     assert [one.arguments["users"] for one in undos] == [["U0DECOY0000"]]
 
 
-async def test_message_edited_since_is_not_as_the_act_left_it(world: ShownWorld, undos: list[Undo]) -> None:
+async def test_message_edited_since_differs_from_the_acts_result(world: ShownWorld, undos: list[Undo]) -> None:
     sent = await world.act("slack_send_message", conversation="#eng", body="First words")
     [undo] = undos
     await world.act("slack_update_message", conversation="#eng", ts=sent["ts"], body="Other words")
@@ -75,7 +75,7 @@ async def test_message_edited_since_is_not_as_the_act_left_it(world: ShownWorld,
     assert before_of(world.shown[0], "edited") != undo.holds["edited"] == ""
 
 
-async def test_a_message_with_blocks_is_not_said_to_come_back_as_a_text(world: ShownWorld, undos: list[Undo]) -> None:
+async def test_message_with_blocks_offers_no_undo_as_text(world: ShownWorld, undos: list[Undo]) -> None:
     header = {"type": "header", "text": {"type": "plain_text", "text": "Deployed"}}
     sent = await world.act("slack_send_message", conversation="#eng", blocks=[header])
     undos.clear()
@@ -84,7 +84,7 @@ async def test_a_message_with_blocks_is_not_said_to_come_back_as_a_text(world: S
     assert world.shown[-1].fields["text"] == {"before": "Deployed", "after": "Other words"}
 
 
-async def test_a_link_that_is_bookmarked_already_keeps_its_title_and_that_is_said(world: ShownWorld) -> None:
+async def test_existing_bookmark_keeps_its_title_and_is_reported(world: ShownWorld) -> None:
     await world.act("slack_pin", **BOOKMARK)
     again = await world.act("slack_pin", **{**BOOKMARK, "title": "Other"})
     assert (again["title"], again["state"]) == ("Nightly", "was there already, and stays as it is")

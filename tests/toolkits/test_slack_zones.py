@@ -19,7 +19,7 @@ def asked_about_alice(alice: World) -> int:
     return sum(one["user"] == ALICE for one in alice.wire.sent("users.info"))
 
 
-async def test_a_plan_is_for_the_users_clock_although_nobody_has_told_it_yet(slack: World) -> None:
+async def test_scheduled_time_is_in_the_users_zone_before_it_is_known(slack: World) -> None:
     planned = await slack.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
     [entry] = slack.sandbox.service("slack")["scheduled"]
     assert entry["post_at"] == NINE_IN_BERLIN
@@ -31,7 +31,7 @@ async def test_a_plan_is_for_the_users_clock_although_nobody_has_told_it_yet(sla
     assert asked_about_alice(slack) == 1, "it is known from then on"
 
 
-async def test_the_user_is_asked_about_the_time_on_their_own_clock(slack: World) -> None:
+async def test_approval_shows_the_time_in_the_users_zone(slack: World) -> None:
     slack.deputy.policy = ask_before_sending
     with pytest.raises(ApprovalRequired) as asked:
         await slack.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
@@ -39,20 +39,20 @@ async def test_the_user_is_asked_about_the_time_on_their_own_clock(slack: World)
 
 
 @pytest.mark.parametrize("send_at", ["2026-11-26T08:00:00Z", "2026-11-26T09:00+01:00", "+42h"])
-async def test_a_time_that_is_the_same_everywhere_asks_nothing(send_at: str, slack: World) -> None:
+async def test_absolute_time_needs_no_zone_lookup(send_at: str, slack: World) -> None:
     await slack.act("send_message", conversation=ENG, body="Morning", send_at=send_at)
     [entry] = slack.sandbox.service("slack")["scheduled"]
     assert entry["post_at"] == NINE_IN_BERLIN and asked_about_alice(slack) == 0
 
 
-async def test_what_the_host_says_of_a_user_stands(slack: World) -> None:
+async def test_applications_zone_for_the_user_is_used(slack: World) -> None:
     slack.deputy.engine.zones.default = lambda user: ZoneInfo("Asia/Tokyo")
     await slack.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
     assert asked_about_alice(slack) == 0
     assert slack.sandbox.service("slack")["scheduled"][0]["post_at"] == NINE_IN_UTC - 9 * 3600
 
 
-async def test_hour_is_refused_without_a_right_to_read_the_zone() -> None:
+async def test_hour_is_refused_without_scope_to_read_the_zone() -> None:
     async with world(*(EVERYTHING - {"users:read"})) as alice:
         with pytest.raises(InvalidInput, match="send_at: names a day or an hour"):
             await alice.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
@@ -76,13 +76,13 @@ async def test_windows_are_days_of_the_users_calendar(
     assert (asked[field[0]], asked[field[1]]) == (f"{midnights[0]}{after}", f"{midnights[1]}{before}")
 
 
-async def test_a_status_ends_on_the_users_clock(slack: World) -> None:
+async def test_status_ends_in_the_users_zone(slack: World) -> None:
     told = await slack.act("set_status", text="Away", until="2026-11-26T09:00")
     assert told["until"] == "2026-11-26T09:00:00+01:00"
     assert f'"status_expiration":{NINE_IN_BERLIN}' in slack.wire.sent("users.profile.set")[0]["profile"]
 
 
-async def test_whoever_looks_who_they_are_has_told_it(slack: World) -> None:
+async def test_whoami_also_reports_the_users_zone(slack: World) -> None:
     await slack.act("whoami")
     count = asked_about_alice(slack)
     rows = await slack.act("get_messages", conversation=ENG, after="2026-11-20")

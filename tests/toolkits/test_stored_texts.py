@@ -222,7 +222,7 @@ def _words(how: Mapping[str, Any]) -> bool:
     return any("enum" not in one and one.get("type") in ("string", "object") for one in inner if isinstance(one, dict))
 
 
-def test_every_text_that_can_replace_another_is_read_whole_or_says_why_it_need_not_be() -> None:
+def test_every_replaceable_text_is_readable_whole_or_explained() -> None:
     asked = {one for one in texts() if one.partition(".")[2] not in POINTS and one.partition(".")[0] not in NEW}
     held = {
         f"{place.writes}.{name}"

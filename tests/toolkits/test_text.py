@@ -30,7 +30,7 @@ HIDDEN = [
 ]
 
 
-def test_every_codec_python_knows_reads_any_bytes_without_raising() -> None:
+def test_every_python_codec_reads_any_bytes() -> None:
     everything = bytes(range(256)) * 2 + b"\\d\\x41 +AGE- =?utf-8?q?x?= xn--a \x1b$B~~~\xff"
     for charset, data in itertools.product(ALIASES, (b"", b"plain", everything, everything[::-1])):
         assert isinstance(decode(data, charset), str), charset
@@ -38,7 +38,7 @@ def test_every_codec_python_knows_reads_any_bytes_without_raising() -> None:
 
 @settings(max_examples=examples(300), deadline=None)
 @given(st.binary(max_size=60), st.sampled_from(ALIASES + ODD_CHARSETS) | st.text(max_size=30))
-def test_no_bytes_and_no_charset_raise(data: bytes, charset: str) -> None:
+def test_any_bytes_and_charset_are_decoded(data: bytes, charset: str) -> None:
     assert isinstance(decode(data, charset), str)
 
 
@@ -61,22 +61,22 @@ def test_no_bytes_and_no_charset_raise(data: bytes, charset: str) -> None:
         ("日本語", "cp932", "x-sjis"),
     ],
 )
-def test_lying_or_wider_charset_is_read_as_it_was_written(text: str, written: str, declared: str) -> None:
+def test_wrong_or_wider_charset_is_read_as_written(text: str, written: str, declared: str) -> None:
     assert decode(text.encode(written), declared) == text
 
 
 @pytest.mark.parametrize("name", ["zlib", "bz2", "hex", "base64", "rot13", "uu", "quopri", "idna", "punycode",
                                   "unicode_escape", "raw-unicode-escape", "undefined", "mbcs", "oem"])  # fmt: skip
-def test_what_python_can_undo_but_is_no_charset_is_not_used(name: str) -> None:
+def test_python_transform_that_is_no_charset_is_not_used(name: str) -> None:
     assert codec(name) == ""
 
 
-def test_bytes_that_are_not_in_their_charset_show_as_replacements() -> None:
+def test_undecodable_bytes_become_replacement_characters() -> None:
     assert decode(b"ab\xff\xfecd", "utf-8") == "ab\ufffd\ufffdcd"
 
 
 @pytest.mark.parametrize("character", HIDDEN, ids=lambda c: f"U+{ord(c):04X}")
-def test_what_a_person_cannot_see_is_taken_out_and_counted(character: str) -> None:
+def test_invisible_characters_are_removed_and_counted(character: str) -> None:
     assert clean(f"pay{character} now{character}") == ("pay now", 2)
 
 
@@ -85,13 +85,13 @@ def test_letters_emoji_newlines_and_tabs_stay() -> None:
     assert clean(text) == (unicodedata.normalize("NFC", text), 0)
 
 
-def test_line_ends_become_newlines_and_lone_surrogates_become_visible() -> None:
+def test_line_ends_become_newlines_and_lone_surrogates_visible() -> None:
     assert clean("a\r\nb\rc\ud800") == ("a\nb\nc\ufffd", 0)
 
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.text(st.characters() | st.sampled_from(HIDDEN), max_size=200))
-def test_cleaning_twice_changes_nothing_more(text: str) -> None:
+def test_cleaning_is_idempotent(text: str) -> None:
     once, _ = clean(text)
     assert clean(once) == (once, 0)
     assert not set(once) & (set(HIDDEN) - JOINERS)
@@ -107,7 +107,7 @@ SPELT = [
 
 
 @pytest.mark.parametrize("text", SPELT)
-def test_a_joiner_that_spells_a_word_or_an_emoji_stays(text: str) -> None:
+def test_joiner_that_spells_a_word_or_emoji_stays(text: str) -> None:
     assert clean(f"a {text} b") == (f"a {text} b", 0)
     assert Prose().prose(text) == text
 
@@ -129,13 +129,13 @@ def test_a_joiner_that_spells_a_word_or_an_emoji_stays(text: str) -> None:
         *("שד\u200dה", "日\u200d本"),
     ],
 )
-def test_a_joiner_that_changes_nothing_to_see_is_taken_out(text: str) -> None:
+def test_joiner_without_visible_effect_is_removed(text: str) -> None:
     shown, hidden = clean(text)
     assert not set(shown) & JOINERS and hidden == sum(one in "\u200b\u200c\u200d" for one in text)
 
 
 @pytest.mark.sweep
-def test_a_text_of_nothing_but_combining_marks_takes_no_time() -> None:
+def test_text_of_only_combining_marks_is_cleaned_quickly() -> None:
     began = time.process_time()
     clean("a" + "\u0301\u0316" * 500_000)
     assert time.process_time() - began < 10
@@ -143,20 +143,20 @@ def test_a_text_of_nothing_but_combining_marks_takes_no_time() -> None:
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=300), st.integers(8, 100))
-def test_a_clipped_line_is_one_line_and_never_too_long(text: str, limit: int) -> None:
+def test_clipped_line_is_one_line_within_its_limit(text: str, limit: int) -> None:
     line = clip(text, limit)
     assert len(line.encode(errors="replace")) <= limit
     assert "\n" not in line and line == line.strip()
     assert line.rstrip("\u2026").rstrip() in " ".join(text.split()) or not line.endswith("\u2026")
 
 
-def test_a_clipped_line_ends_at_a_word_and_says_so() -> None:
+def test_clipped_line_ends_at_a_word_with_an_ellipsis() -> None:
     assert clip("The quarterly numbers are in", 20) == "The quarterly\u2026"
 
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=500), st.integers(4, 60))
-def test_the_windows_of_a_text_add_up_to_the_text(text: str, limit: int) -> None:
+def test_windows_of_a_text_add_up_to_the_text(text: str, limit: int) -> None:
     pieces, offset = [], 0
     for _ in range(len(text) + 1):
         piece, more = window(text, offset, limit)
@@ -169,11 +169,11 @@ def test_the_windows_of_a_text_add_up_to_the_text(text: str, limit: int) -> None
     assert "".join(pieces) == text
 
 
-def test_a_window_beyond_the_end_is_empty() -> None:
+def test_window_beyond_the_end_is_empty() -> None:
     assert window("short", 99, 10) == ("", None)
 
 
-def test_an_outside_text_counts_what_was_hidden_in_all_of_its_fields() -> None:
+def test_untrusted_text_counts_hidden_characters_of_all_fields() -> None:
     outside = Outside()
     row: dict[str, object] = {"subject": outside.line("in\u200bvoice\nnow"), "name": outside.line("\u202eBob", 40)}
     outside.mark(row)

@@ -32,13 +32,13 @@ from tests.toolkits.tool_driver import NOW
         ("2026-11-24 09:30", "2026-11-24T09:30:00"),
     ],
 )
-def test_a_time_is_read_in_any_of_its_forms(text: str, meant: str) -> None:
+def test_time_is_parsed_in_any_of_its_forms(text: str, meant: str) -> None:
     assert moment(text, NOW, "after") == datetime.fromisoformat(meant).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "7d", "-7", "-d", "-1y", "2026-02-30", "2027-02-29", "24.11.2026",
                                   "-999999w", "+999999w", "2026-11-24T25:00", "-1d 2h", "٣d", "-٣d"])  # fmt: skip
-def test_anything_else_is_refused_by_name_and_with_the_forms(text: str) -> None:
+def test_other_time_text_is_refused_with_the_forms(text: str) -> None:
     with pytest.raises(InvalidInput, match="before: not") as refused:
         moment(text, NOW, "before")
     assert "-7d" in refused.value.hint
@@ -46,20 +46,20 @@ def test_anything_else_is_refused_by_name_and_with_the_forms(text: str) -> None:
 
 @settings(max_examples=examples(300), deadline=None)
 @given(st.text(max_size=20) | st.from_regex(r"[+-](\d{1,9}[mhdw]){1,3}", fullmatch=True))
-def test_no_text_raises_anything_else(text: str) -> None:
+def test_any_text_is_a_time_or_invalid_input(text: str) -> None:
     try:
         assert moment(text, NOW, "after").tzinfo is UTC
     except InvalidInput:
         pass
 
 
-def test_a_window_is_in_unix_seconds_and_open_where_nothing_is_said() -> None:
+def test_window_is_in_unix_seconds_and_open_without_limits() -> None:
     assert window("2026-11-24", None, NOW) == (1795478400, None)
     assert window(None, "now", NOW) == (None, int(NOW))
 
 
 @pytest.mark.parametrize(("after", "before"), [("now", "now"), ("today", "-7d")])
-def test_a_window_that_holds_nothing_is_refused(after: str, before: str) -> None:
+def test_empty_window_is_refused(after: str, before: str) -> None:
     with pytest.raises(InvalidInput, match="after"):
         window(after, before, NOW)
 
@@ -70,5 +70,5 @@ def test_rows_show_minutes_and_details_an_offset() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "soon", "9" * 30, "-" + "9" * 30])
-def test_what_is_no_time_is_shown_as_nothing(value: str) -> None:
+def test_invalid_time_is_shown_as_empty(value: str) -> None:
     assert short(value) == full(value) == ""

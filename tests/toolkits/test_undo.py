@@ -37,7 +37,7 @@ def sites() -> Iterator[str]:
                     yield f"{path.relative_to(TOOLKITS).as_posix()}:{function.name}"
 
 
-def test_every_way_back_is_gone_here() -> None:
+def test_every_undo_site_is_exercised() -> None:
     assert sorted(sites()) == sorted(WAYS)
 
 
@@ -77,7 +77,7 @@ async def undoable(world: ShownWorld, tool: str, arguments: Given) -> str:
 
 
 @pytest.mark.parametrize(("site", "way"), WAYS.items(), ids=WAYS)
-async def test_what_was_done_is_put_back(world: ShownWorld, made_at: list[str], site: str, way: Way) -> None:
+async def test_undo_restores_the_state(world: ShownWorld, made_at: list[str], site: str, way: Way) -> None:
     arguments = await made(way.arguments, world)
     before = everything(world.sandbox)
     made_at.clear()
@@ -92,7 +92,7 @@ HANDS: Final = {site: way for site, way in WAYS.items() if way.hand}
 
 
 @pytest.mark.parametrize(("site", "way"), HANDS.items(), ids=HANDS)
-async def test_later_change_of_somebody_is_not_undone(world: ShownWorld, clock: Clock, site: str, way: Way) -> None:
+async def test_later_change_by_others_is_not_undone(world: ShownWorld, clock: Clock, site: str, way: Way) -> None:
     arguments = await made(way.arguments, world)
     act = await undoable(world, f"{site.partition('/')[0]}_{way.tool}", arguments)
     back = await world.deputy.undoing.inverse(User("alice"), act)
@@ -180,7 +180,7 @@ async def done(world: ShownWorld, row: Row) -> tuple[Given, Any, list[str]]:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[f"{n}-{row.tool}" for n, row in enumerate(ROWS)])
-async def test_row_that_can_be_undone_leaves_the_world_as_it_was(row: Row) -> None:
+async def test_undoable_row_restores_the_world(row: Row) -> None:
     async with shown_world(**row.world) as world:
         arguments, before, acts = await done(world, row)
         for act in acts:
@@ -197,7 +197,7 @@ async def test_row_that_can_be_undone_leaves_the_world_as_it_was(row: Row) -> No
 
 
 @pytest.mark.processes
-async def test_row_has_an_undo_wherever_a_call_can_say_what_was_there() -> None:
+async def test_row_has_an_undo_if_a_call_can_restore_the_state() -> None:
     without: Counter[str] = Counter()
     for row in ROWS:
         async with shown_world(**row.world) as world:
@@ -225,7 +225,7 @@ async def test_event_with_later_additions_is_not_cancelled(world: ShownWorld, th
 
 
 @pytest.mark.parametrize("theirs", [{"assets": [{"id": 1, "name": "app.zip", "size": 9}]}, {"name": "Ours now"}])
-async def test_draft_of_a_release_that_others_have_worked_on_is_left(world: ShownWorld, theirs: Any) -> None:
+async def test_draft_release_changed_by_others_is_left(world: ShownWorld, theirs: Any) -> None:
     act = await undoable(world, "github_save_release", RELEASE | {"draft": True})
     [row] = [one for one in world.sandbox._world.services["github"]["releases"][SITE] if one["tag"] == RELEASE["tag"]]
     row.update(theirs)
