@@ -10,7 +10,7 @@ from deputize.core.vault.vault import Vault
 from tests.bench.growth import KEYS, fill
 
 
-async def test_a_vault_that_is_filled_at_once_opens_and_is_read_as_one_that_grew(tmp_path: Path) -> None:
+async def test_bulk_filled_vault_equals_one_that_grew(tmp_path: Path) -> None:
     url = str(tmp_path / "vault" / "vault.sqlite")
     await fill(url, 40)
     vault = await Vault.open(open_store(url, create=False), [KEYS[1]])

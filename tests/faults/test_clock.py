@@ -41,7 +41,7 @@ async def act(deputy: Deputy, call: str, tool: str = "send", **arguments: Any) -
 
 
 @JUMPS
-async def test_acts_go_on_with_the_token_and_none_is_done_twice(jump: float, row: Row) -> None:
+async def test_acts_continue_with_the_token_and_are_not_repeated_after_a_clock_jump(jump: float, row: Row) -> None:
     clock = Clock(1_800_000_000.0)
     deputy, sandbox = await acting(clock, policy=allow_all)
     first = await act(deputy, "a")
@@ -56,7 +56,7 @@ async def test_acts_go_on_with_the_token_and_none_is_done_twice(jump: float, row
 
 
 @JUMPS
-async def test_an_approval_counts_or_is_asked_for_again(jump: float, row: Row) -> None:
+async def test_approval_counts_or_is_requested_again_after_a_clock_jump(jump: float, row: Row) -> None:
     clock = Clock(1_800_000_000.0)
     deputy, sandbox = await acting(clock)
     with pytest.raises(ApprovalRequired) as asked:
@@ -72,7 +72,7 @@ async def test_an_approval_counts_or_is_asked_for_again(jump: float, row: Row) -
 
 
 @JUMPS
-async def test_a_consent_counts_or_is_asked_for_again(jump: float, row: Row) -> None:
+async def test_consent_counts_or_is_requested_again_after_a_clock_jump(jump: float, row: Row) -> None:
     clock = Clock(1_800_000_000.0)
     deputy, sandbox = await acting(clock)
     await deputy.connect("bob", "google", scopes=["gmail.readonly"])
@@ -83,7 +83,7 @@ async def test_a_consent_counts_or_is_asked_for_again(jump: float, row: Row) -> 
     await deputy.close()
 
 
-async def test_a_budget_is_not_used_up_for_longer_by_a_clock_that_was_set_back() -> None:
+async def test_rate_limit_is_not_prolonged_when_the_clock_is_set_back() -> None:
     clock = Clock(1_800_000_000.0)
     deputy, _ = await acting(clock, requests_per_minute=2)
     with pytest.raises(RateLimited):
@@ -98,7 +98,7 @@ async def test_a_budget_is_not_used_up_for_longer_by_a_clock_that_was_set_back()
     await deputy.close()
 
 
-def test_a_pause_after_a_failed_refresh_is_no_longer_by_a_clock_that_was_set_back() -> None:
+def test_refresh_pause_is_not_prolonged_when_the_clock_is_set_back() -> None:
     clock = Clock(1_800_000_000.0)
     backoff = Backoff(clock)
     backoff.record_failure("place", Outcome(Kind.TRANSIENT))
@@ -108,7 +108,7 @@ def test_a_pause_after_a_failed_refresh_is_no_longer_by_a_clock_that_was_set_bac
 
 
 @JUMPS
-async def test_who_is_signed_in_stays_so_or_signs_in_again(jump: float) -> None:
+async def test_session_stays_or_ends_cleanly_after_a_clock_jump(jump: float) -> None:
     clock = Clock(1_800_000_000.0)
     sessions = Sessions(await new_vault(), "https://id.example", clock)
     cookie = await sessions.begin(User("alice"), None)
@@ -117,7 +117,7 @@ async def test_who_is_signed_in_stays_so_or_signs_in_again(jump: float) -> None:
     assert await sessions.user(await sessions.begin(User("alice"), None)) == User("alice")
 
 
-async def test_a_new_key_of_the_issuer_is_found_though_the_clock_was_set_back() -> None:
+async def test_new_issuer_key_is_found_after_the_clock_was_set_back() -> None:
     asked = list[str]()
 
     def answers(request: httpx.Request) -> httpx.Response:
@@ -136,7 +136,7 @@ async def test_a_new_key_of_the_issuer_is_found_though_the_clock_was_set_back() 
     assert asked.count("/keys") == 2
 
 
-async def test_the_audit_stays_whole_and_goes_on_with_its_anchors_when_the_clock_is_set_back(tmp_path: Path) -> None:
+async def test_audit_stays_verifiable_with_anchors_when_the_clock_is_set_back(tmp_path: Path) -> None:
     clock, lines = Clock(1_800_000_000.0), list[str]()
     audit = Audit(tmp_path / "audit", b"k" * 32, clock=clock, anchor=lines.append, anchor_every=60)
     for jump in (0.0, -HOUR, 61.0, HOUR):

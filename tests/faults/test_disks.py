@@ -38,7 +38,7 @@ async def sent(world: World, program: Program, call: str, *before: str) -> None:
     assert first["ok"] and first == second and world.mails() == [*before, call]
 
 
-async def test_a_full_vault_refuses_writes_before_they_begin_and_goes_on_reading(tmp_path: Path, row: Row) -> None:
+async def test_full_vault_refuses_writes_before_they_start_and_still_reads(tmp_path: Path, row: Row) -> None:
     async with world(tmp_path, "", "audit") as w, w.running() as program:
         await w.connect(program)
         program.fill(w.vault)
@@ -56,7 +56,7 @@ async def test_a_full_vault_refuses_writes_before_they_begin_and_goes_on_reading
         row("vault's disk full", seen(told[0]), "none", "at the next act")
 
 
-async def test_an_act_that_ends_on_a_full_disk_is_known_to_have_ended(tmp_path: Path, row: Row) -> None:
+async def test_act_that_ends_on_a_full_disk_is_known_to_have_ended(tmp_path: Path, row: Row) -> None:
     async with world(tmp_path, "", "audit") as w, w.running() as program:
         await w.connect(program)
         w.meanwhile["/messages/send"] = lambda: program.fill(w.vault)
@@ -72,7 +72,7 @@ async def test_an_act_that_ends_on_a_full_disk_is_known_to_have_ended(tmp_path: 
         row("vault's disk full while the provider works", seen(first), "once", "the result, again")
 
 
-async def test_an_act_that_was_refused_on_a_full_disk_is_not_taken_for_done(tmp_path: Path, row: Row) -> None:
+async def test_act_refused_on_a_full_disk_is_not_taken_for_done(tmp_path: Path, row: Row) -> None:
     async with world(tmp_path, "", "audit") as w, w.running() as program:
         await w.connect(program)
         w.sandbox.expire_access_tokens()
@@ -88,7 +88,7 @@ async def test_an_act_that_was_refused_on_a_full_disk_is_not_taken_for_done(tmp_
         row("vault's disk full while a grant is refreshed", seen(told), "none", "within a second, the token kept")
 
 
-async def test_a_consent_that_comes_back_to_a_full_disk_is_asked_again_and_leaves_nothing_alive(
+async def test_consent_returning_to_a_full_disk_is_requested_again_without_live_tokens(
     tmp_path: Path, row: Row
 ) -> None:
     async with world(tmp_path, "", "audit") as w, w.running() as program:
@@ -103,9 +103,7 @@ async def test_a_consent_that_comes_back_to_a_full_disk_is_asked_again_and_leave
 
 
 @pytest.mark.parametrize("mode", ["standard", "strict"])
-async def test_a_full_audit_refuses_writes_where_it_is_strict_and_loses_no_row(
-    tmp_path: Path, row: Row, mode: str
-) -> None:
+async def test_full_strict_audit_refuses_writes_and_loses_no_row(tmp_path: Path, row: Row, mode: str) -> None:
     async with world(tmp_path, "", "audit", DEPUTIZE_AUDIT=mode) as w, w.running() as program:
         await w.connect(program)
         program.fill(w.audit)
@@ -126,7 +124,7 @@ async def test_a_full_audit_refuses_writes_where_it_is_strict_and_loses_no_row(
         row(f"audit's disk full ({mode})", seen(told[-1]), "once each", "at the next act, no row lost")
 
 
-async def test_a_program_on_a_read_only_disk_reads_and_says_why_it_does_not_write(tmp_path: Path, row: Row) -> None:
+async def test_program_on_a_read_only_disk_reads_and_says_why_it_cannot_write(tmp_path: Path, row: Row) -> None:
     async with world(tmp_path) as w:
         async with w.running() as program:
             await w.connect(program)

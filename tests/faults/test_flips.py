@@ -12,7 +12,7 @@ import pytest
 from tests.faults.flips import FILES, Specimen, flips
 
 
-async def test_no_flipped_bit_loses_a_record_in_silence(tmp_path: Path) -> None:
+async def test_flipped_bit_never_loses_a_record_silently(tmp_path: Path) -> None:
     result = await flips(20, 20261201, tmp_path / "flips")
     assert (result.silent, result.broken) == ([], [])
     assert result.flips == 40 and result.lost > 13
@@ -73,21 +73,21 @@ async def test_log_of_a_process_that_died_in_a_transaction_is_not_damaged(specim
 
 
 @pytest.mark.parametrize("kind", ["grant", "act", "approval", "mandate", "consent", "outbox"])
-async def test_record_that_somebody_deleted_is_named_by_its_kind(specimen: Specimen, kind: str) -> None:
+async def test_deleted_record_is_named_by_its_kind(specimen: Specimen, kind: str) -> None:
     with closing(sqlite3.connect(specimen.work / FILES[0], isolation_level=None)) as db:
         db.execute("DELETE FROM vault WHERE key LIKE ?", (f"{kind}/%",))
     found, lost = await specimen.examine()
     assert lost == {kind} and any(kind in line for line in found), found
 
 
-async def test_vault_that_is_rolled_back_lacks_records_of_each_kind_that_the_audit_saw(specimen: Specimen) -> None:
+async def test_rolled_back_vault_lacks_audited_records_of_each_kind(specimen: Specimen) -> None:
     (specimen.work / FILES[1]).unlink()  # the vault of a while ago
     found, lost = await specimen.examine()
     for kind in ("grant", "act", "mandate", "consent", "outbox"):
         assert kind in lost and any(kind in line for line in found), (kind, found)
 
 
-async def test_flip_in_a_users_grant_leaves_the_check_of_all_others(specimen: Specimen) -> None:
+async def test_flipped_bit_in_one_grant_keeps_the_check_of_all_others(specimen: Specimen) -> None:
     with closing(sqlite3.connect(specimen.work / FILES[0], isolation_level=None)) as db:
         db.execute("UPDATE vault SET value = 'text' WHERE key = (SELECT min(key) FROM vault WHERE key LIKE 'grant/%')")
         db.execute("DELETE FROM vault WHERE key LIKE 'outbox/%'")
@@ -95,7 +95,7 @@ async def test_flip_in_a_users_grant_leaves_the_check_of_all_others(specimen: Sp
     assert any("kind grant" in line for line in found) and any("not a record" in line for line in found), found
 
 
-async def test_damaged_record_of_the_audits_heads_does_not_hide_other_findings(specimen: Specimen) -> None:
+async def test_damaged_audit_heads_record_hides_no_other_finding(specimen: Specimen) -> None:
     with closing(sqlite3.connect(specimen.work / FILES[0], isolation_level=None)) as db:
         db.execute("UPDATE vault SET value = substr(value, 1, length(value) - 1) || x'00' WHERE key = 'meta/chains'")
     found, _ = await specimen.examine()

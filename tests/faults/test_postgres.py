@@ -97,7 +97,7 @@ def read_only(server: Server) -> Iterator[None]:
     ],
     ids=["full", "read-only"],
 )
-async def test_a_server_that_cannot_write_is_said_and_used_again_when_it_can(
+async def test_server_that_cannot_write_is_reported_and_used_when_it_recovers(
     server: Server, row: Row, fault: Any, says: str, hints: str
 ) -> None:
     async with acting(server) as (deputy, sandbox):
@@ -115,9 +115,7 @@ async def _nothing(*_: object) -> None:
     """No failover is looked for."""
 
 
-async def test_a_server_without_a_connection_left_is_said_and_used_again_when_it_has_one(
-    server: Server, row: Row
-) -> None:
+async def test_server_without_free_connections_is_reported_and_used_when_it_recovers(server: Server, row: Row) -> None:
     others, statements = list[psycopg.Connection[Any]](), Statements(Address.of(server.url), 2, _nothing, _nothing)
     with pytest.raises(psycopg.OperationalError):
         while True:
@@ -132,7 +130,7 @@ async def test_a_server_without_a_connection_left_is_said_and_used_again_when_it
     row("Postgres: no connection left", str(caught.value), "none", "at the next act")
 
 
-async def test_a_server_that_is_restarted_under_load_costs_no_act_and_does_none_twice(server: Server, row: Row) -> None:
+async def test_server_restart_under_load_loses_and_repeats_no_act(server: Server, row: Row) -> None:
     async with acting(server) as (deputy, sandbox):
         ended: dict[str, Any] = {}
 

@@ -28,9 +28,7 @@ def locked(world: World) -> Iterator[None]:
         rival.execute("ROLLBACK")
 
 
-async def test_a_vault_that_is_locked_for_a_second_is_waited_for_and_for_longer_refused(
-    tmp_path: Path, row: Row
-) -> None:
+async def test_vault_locked_for_a_second_is_waited_for_and_longer_is_refused(tmp_path: Path, row: Row) -> None:
     async with world(tmp_path) as w, w.running() as program:
         await w.connect(program)
         with locked(w):
@@ -63,9 +61,7 @@ async def test_forked_children_act_once_each_and_lose_no_row(tmp_path: Path, row
         row("forked before and after the first act", seen(told[2]), "once each", "-")
 
 
-async def test_a_program_that_is_told_to_end_in_the_middle_of_an_act_leaves_no_act_to_be_done_twice(
-    tmp_path: Path, row: Row
-) -> None:
+async def test_program_stopped_during_an_act_leaves_nothing_to_repeat(tmp_path: Path, row: Row) -> None:
     async with world(tmp_path) as w:
         async with w.running() as program:
             await w.connect(program)

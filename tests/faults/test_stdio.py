@@ -72,7 +72,7 @@ async def serving(world: World) -> AsyncIterator[Served]:
         server.end()
 
 
-async def test_a_server_over_stdio_that_is_told_to_end_leaves_no_act_to_be_done_twice(tmp_path: Path, row: Row) -> None:
+async def test_stdio_server_stopped_during_an_act_leaves_nothing_to_repeat(tmp_path: Path, row: Row) -> None:
     async with world(tmp_path) as w:
         async with w.running() as program:
             await w.connect(program)
@@ -88,9 +88,7 @@ async def test_a_server_over_stdio_that_is_told_to_end_leaves_no_act_to_be_done_
 
 
 @pytest.mark.parametrize("ending", ["SIGTERM", "SIGHUP", "SIGINT", "hung up"])
-async def test_a_server_over_stdio_that_waits_ends_when_it_is_told_to_and_when_its_client_hangs_up(
-    tmp_path: Path, ending: str
-) -> None:
+async def test_waiting_stdio_server_ends_on_signals_and_client_disconnect(tmp_path: Path, ending: str) -> None:
     async with world(tmp_path) as w, serving(w) as server:
         server.ask("ping", {}, 2)
         assert (await server.heard())["id"] == 2
@@ -103,7 +101,7 @@ async def test_a_server_over_stdio_that_waits_ends_when_it_is_told_to_and_when_i
         assert await asyncio.to_thread(server.process.wait, 30) == code
 
 
-async def test_a_client_that_reads_nothing_fills_no_memory_and_keeps_no_server_from_its_end(tmp_path: Path) -> None:
+async def test_client_that_reads_nothing_fills_no_memory_and_does_not_block_shutdown(tmp_path: Path) -> None:
     """It asks as long as anything is taken; then both pipes are full."""
     async with world(tmp_path) as w, serving(w) as server:
         assert server.process.stdin
@@ -123,7 +121,7 @@ async def test_a_client_that_reads_nothing_fills_no_memory_and_keeps_no_server_f
         os.set_blocking(to, True)
 
 
-async def test_an_act_is_done_and_recorded_though_nobody_reads_its_answer(tmp_path: Path) -> None:
+async def test_act_is_done_and_recorded_when_nobody_reads_its_answer(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         async with w.running() as program:
             await w.connect(program)

@@ -18,9 +18,7 @@ from tests.kills.__main__ import main
         pytest.param("postgres", 15, marks=[pytest.mark.counterpart, pytest.mark.sweep]),
     ],
 )
-async def test_R36_killed_processes_leave_nothing_done_twice_and_no_family_that_nobody_knows(
-    store: str, trials: int
-) -> None:
+async def test_R36_killed_processes_leave_no_repeated_act_and_no_unknown_token_family(store: str, trials: int) -> None:
     seen = await main(trials, random.SystemRandom().randrange(10**6), store)
     assert seen.clean, "the table above says what happened"
     assert seen.killed > trials / 2

@@ -21,7 +21,9 @@ GMAIL = "/gmail.googleapis.com/gmail/v1/users/me"
 
 @pytest.mark.processes
 @pytest.mark.counterpart
-async def test_mixed_load_loses_doubles_and_crosses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_mixed_load_neither_loses_repeats_nor_crosses_acts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tmp_path.chmod(0o700)
     report = await played(Plan(20, users=20, seed=1, rate=8, lives=8), tmp_path)
     with capsys.disabled():
@@ -67,13 +69,13 @@ def witness() -> Witness:
         ("abandoned", 1, True),
     ],
 )
-def test_a_write_happens_as_often_as_its_caller_was_told(witness: Witness, told: Any, times: int, wrong: bool) -> None:
+def test_write_happens_as_often_as_its_caller_was_told(witness: Witness, told: Any, times: int, wrong: bool) -> None:
     for _ in range(times):
         saved(witness, "user1-draft-7", "a token")
     assert bool(judged(Log(writes={"user1-draft-7": Told(told)}), witness)) is wrong
 
 
-def test_a_draft_that_is_sent_counts_once_and_what_nobody_asked_for_is_seen(witness: Witness) -> None:
+def test_sent_draft_counts_once_and_an_unrequested_effect_is_found(witness: Witness) -> None:
     for path, body in (("drafts", mail("user1-send-1")), ("drafts/send", b'{"id": "r1"}')):
         seen = Exchange("POST", f"{GMAIL}/{path}", "", body, "a token")
         family = witness.arrives(seen)
@@ -83,7 +85,7 @@ def test_a_draft_that_is_sent_counts_once_and_what_nobody_asked_for_is_seen(witn
     assert judged(Log(), witness) == ["user1-send-1 happened, and nobody asked for it"]
 
 
-def test_the_token_of_another_or_of_a_consent_that_has_ended_is_seen(witness: Witness) -> None:
+def test_token_of_another_user_or_an_ended_consent_is_found(witness: Witness) -> None:
     saved(witness, "user2-draft-1", "a token")
     witness.arrives(Exchange("GET", f"{GMAIL}/messages", "q=subject%3Auser3-read-1", b"", "a token"))
     witness.arrives(Exchange("GET", f"{GMAIL}/messages", "", b"", "nobody's"))
@@ -98,7 +100,7 @@ def test_the_token_of_another_or_of_a_consent_that_has_ended_is_seen(witness: Wi
 
 
 @pytest.mark.parametrize("lost", [False, True])
-def test_a_refresh_token_is_used_once_unless_its_answer_may_have_been_lost(witness: Witness, lost: bool) -> None:
+def test_refresh_token_is_used_once_unless_its_answer_may_be_lost(witness: Witness, lost: bool) -> None:
     for _ in range(2):
         seen = Exchange("POST", "/oauth2.googleapis.com/token", "", b"refresh_token=to+refresh", "")
         family = witness.arrives(seen)
@@ -108,7 +110,7 @@ def test_a_refresh_token_is_used_once_unless_its_answer_may_have_been_lost(witne
     assert bool(witness.wrong) is not lost
 
 
-async def test_what_a_caller_asks_passes_the_witness_unchanged() -> None:
+async def test_witness_passes_requests_unchanged() -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(Witness(Sandbox())), base_url="http://here") as http:
         refused = await http.post("/oauth2.googleapis.com/token", data={"grant_type": "refresh_token"})
     assert refused.status_code == 401 and refused.json()["error"] == "invalid_client"
