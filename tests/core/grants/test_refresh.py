@@ -894,7 +894,7 @@ async def test_L4_refused_refresh_error_shows_no_token(house: Refreshing) -> Non
 # ------------------------------------------------------------- revocation and refresh, every interleaving
 
 
-async def test_W9_R33_R33_disconnect_at_any_point_of_a_refresh_wins() -> None:
+async def test_W9_R33_disconnect_at_any_point_of_a_refresh_wins() -> None:
     at, acted, wrong = 1, True, []
     while acted:
         house = await Refreshing().ready()

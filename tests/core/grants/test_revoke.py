@@ -404,7 +404,7 @@ async def _expired(tmp_path: Path) -> tuple[Sandbox, Path, Path]:
 
 @pytest.mark.processes
 @pytest.mark.usefixtures("dying")
-async def test_W7_R7_next_process_uses_the_saved_token_when_killed_before_release(tmp_path: Path) -> None:
+async def test_W7_next_process_uses_the_saved_token_when_killed_before_release(tmp_path: Path) -> None:
     sandbox, path, _ = await _expired(tmp_path)
     before = sandbox.count(*TOKEN)
     with _fleet(sandbox, path) as fleet:
