@@ -60,7 +60,7 @@ async def test_pause_is_streamed_in_both_formats(version: Any, sandbox: Sandbox,
 @pytest.mark.parametrize(
     "allowed", [True, None, [("deputize.core.errors", "PolicyDenied")]], ids=["as it is", "", "named"]
 )
-async def test_refused_run_is_readable_with_langgraph_types(
+async def test_refused_run_stores_no_deputize_type_except_its_error(
     allowed: Any, calls: Any, durability: Any, tmp_path: Path
 ) -> None:
     """Of our types nothing is in a checkpoint but the error that a run ended with, which is read as plain data."""

@@ -159,7 +159,7 @@ def test_working_hours_apply_in_other_zones_and_are_shown_there(desk: Desk) -> N
         ("2027-03-29", "15:00-17:00 (2h, 09:00-11:00 America/New_York)"),
     ],
 )
-def test_zones_overlap_more_between_two_clock_changes(desk: Desk, day: str, shared: str) -> None:
+def test_shared_hours_follow_each_zones_own_clock_change(desk: Desk, day: str, shared: str) -> None:
     busy(desk, primary=[])
     told = found(
         desk, after=day, before=f"{day}T23:00", duration="1h", time_zone="Europe/Berlin",

@@ -74,7 +74,7 @@ def test_definition_is_short_closed_and_names_no_user() -> None:
             assert kit != "salesforce" or "documentation" in tool.remark, name
 
 
-def test_toolset_contains_exactly_the_listed_tools() -> None:
+def test_toolset_beyond_core_has_exactly_the_listed_tools() -> None:
     for kit, found in KITS.items():
         others: dict[str, set[str]] = {}
         for name, tool in found.tools.items():

@@ -148,7 +148,7 @@ def test_ten_megabyte_email_is_read_quickly() -> None:
     assert time.process_time() - began < 20
 
 
-def test_attachment_like_base64_in_a_body_stays_text() -> None:
+def test_binary_data_in_a_text_part_stays_body_text() -> None:
     data = b"PK\x03\x04" + bytes(range(256)) * 100
     box = Mailbox.of(message("m1", leaf("text/plain", data)))
     found = READER.run("get_email", {"message_id": "m1"}, box).result
