@@ -1,4 +1,4 @@
-"""What every test shares: nothing leaves the machine, few processes are started, and emulate where it is asked for."""
+"""Shared setup of all tests: nothing leaves the machine, few processes are started, and emulate runs on request."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.support.strict_emulate import StrictTransport
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a run take one of some equal parts of the lane `sweep`."""
+    """Add the option to run one of several equal parts of the lane `sweep`."""
     parser.addoption("--sweep-part", metavar="N/OF", help="of the lane 'sweep', run this part of all cases: 2/3")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Look at all examples of each property where no lane is left out; make all cases where one could be asked for."""
+    """Try all examples of each property if no lane is left out; generate all cases if one could be selected."""
     if in_memory():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     lanes = str(config.getoption("markexpr"))
@@ -44,29 +44,31 @@ MEMORY: Final = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its ow
 
 
 def in_memory() -> bool:
-    """Whether the files of tests can be in memory: a vault and an audit sync each write, which a disk takes its time
-    for. What is tried is processes that end, never a machine that does."""
+    """Return whether test files can be in memory: vault and audit sync each write, which takes time on a disk.
+
+    Tests kill processes, never a machine.
+    """
     if not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK | os.X_OK)):
         return False
     return not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC and shutil.disk_usage(MEMORY).free > 2e9
 
 
 def pytest_unconfigure() -> None:
-    """Audits that a test has left open, in a program that died, say: their folders are gone, and nothing is lost."""
+    """Drop audits left open by a test, for example of a killed program: their folders are gone, and nothing is lost."""
     if writer := sys.modules.get("deputize.core.audit.writer"):
         writer._living.clear()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> Iterator[None]:
-    """Make no case that the lane `sweep` would take where it does not run."""
+    """Generate no case of the lane `sweep` if it does not run."""
     yield
     if not Run.sweeps:
         few(metafunc)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Import no file of which nothing could run, since all of it is in a lane that is left out."""
+    """Import no file whose tests are all in a lane that is left out."""
     if Run.sweeps or collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
         return None
     return True if _IN_A_LANE.search(collection_path.read_text(encoding="utf-8")) else None
@@ -77,9 +79,9 @@ _IN_A_LANE: Final = re.compile(rf"^pytestmark = pytest\.mark\.({'|'.join(LANES)}
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """Make thousands of tests, and import all that they need, without a look for garbage: that is a third of the time.
+    """Collect thousands of tests and their imports without garbage collection, which is a third of the time.
 
-    What is there afterwards stays to the end, so no later look goes through it again.
+    Afterwards the collected objects are frozen, because they stay to the end.
     """
     gc.disable()
     try:
@@ -93,7 +95,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Let each process begin with other files of a folder, so that they do not all compile the same ones at once."""
+    """Let each process start with other files of a folder, so that they do not all compile the same ones at once."""
     report = yield
     if isinstance(collector, pytest.Directory) and report.passed:
         report.result = staggered(report.result, worker(collector.config))
@@ -102,7 +104,7 @@ def pytest_make_collect_report(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put what was collected in one order; leave most cases of a test with many to the lane `sweep`, before lanes are
+    """Put the collected tests in one order; move most cases of a test with many to the lane `sweep`, before lanes are
     left out; of that, take the part."""
     if worker(config) is not None:
         items.sort(key=lambda item: item.path)
@@ -114,9 +116,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def only_loopback() -> Iterator[None]:
-    """Fail whatever connects, sends or looks a name up beyond this machine.
+    """Fail any connection, request or name lookup beyond this machine.
 
-    An audit hook, since other plugins put `socket.socket` back after each test; once added, it can only sleep.
+    Uses an audit hook, since other plugins restore `socket.socket` after each test; once added, it can only be
+    disabled.
     """
     awake = True
 
@@ -131,7 +134,7 @@ def only_loopback() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def started() -> Callable[[], int]:
-    """How many processes this one has started so far."""
+    """Return how many processes this one has started so far."""
     count = 0
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -144,7 +147,7 @@ def started() -> Callable[[], int]:
 
 @pytest.fixture(autouse=True)
 def few_processes(request: pytest.FixtureRequest, started: Callable[[], int]) -> Iterator[None]:
-    """Fail a test outside of the lanes that starts more than a pair of processes: it belongs into `processes`."""
+    """Fail a test outside of the lanes that starts more than two processes: it belongs into `processes`."""
     before = started()
     yield
     if not any(request.node.get_closest_marker(lane) for lane in LANES):
@@ -153,7 +156,7 @@ def few_processes(request: pytest.FixtureRequest, started: Callable[[], int]) ->
 
 @pytest.fixture(autouse=True)
 def logs_as_they_were() -> Iterator[None]:
-    """The command line silences loggers for its whole process; other tests listen to some of them."""
+    """Restore loggers: the command line silences them for its whole process, and other tests read some of them."""
     names = ("httpx", "httpcore", "uvicorn", "aiohttp", "asyncio", "deputize")
     before = {name: (logging.getLogger(name).level, list(logging.getLogger(name).handlers)) for name in names}
     yield
@@ -168,7 +171,7 @@ def _peer(connection: socket.socket, address: Any) -> str | None:
 
 
 def _name(host: str | bytes | None, *_: object) -> str | None:
-    """The name that is looked up; None for an address, which needs no look-up."""
+    """Return the name that is looked up; None for an address, which needs no lookup."""
     name = host.decode() if isinstance(host, bytes) else host
     return None if not name or _is_address(name) else name
 
@@ -196,7 +199,7 @@ def _is_address(host: str) -> bool:
 
 @pytest.fixture(scope="module")
 def emulate_google() -> Iterator[Emulate]:
-    """emulate's Google, fresh for each module: a start takes about a fifth of a second."""
+    """Start emulate's Google for each module: a start takes about a fifth of a second."""
     require_emulate()
     with Emulate("google") as emulate:
         yield emulate
@@ -204,7 +207,7 @@ def emulate_google() -> Iterator[Emulate]:
 
 @pytest.fixture
 def strict_google(emulate_google: Emulate) -> StrictTransport:
-    """Google's addresses for one test: seeded afresh, strict, with scopes enforced by Google's own documents."""
+    """Google's addresses for one test: seeded again, strict, with scopes enforced by Google's own documents."""
     emulate_google.reset()
     documents = (Discovery.of("gmail.v1"), Discovery.of("calendar.v3"))
     return StrictTransport(emulate_google.urls, documents=documents)

@@ -1,4 +1,4 @@
-"""Fixtures of every adapter: a deputy over the sandbox, who resumes, and no blocking call in a coroutine."""
+"""Fixtures of every adapter: a deputy over the sandbox, the resuming process, and a check for blocking calls."""
 
 from collections.abc import AsyncIterator
 
@@ -24,8 +24,8 @@ async def deputy(request: pytest.FixtureRequest, sandbox: Sandbox) -> AsyncItera
 
 @pytest.fixture(params=["the process that paused", "another process"])
 def whoever_resumes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What resumes an act node's own pause: a process that remembers it, or one that reads it where LangGraph keeps
-    it."""
+    """What resumes an act node's own pause: the process that remembers it, or one that reads it from LangGraph's
+    checkpoint."""
     if request.param == "another process":
         monkeypatch.setattr(SingleWrite, "_remember", lambda *_: None)
     return str(request.param)

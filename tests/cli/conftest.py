@@ -1,4 +1,4 @@
-"""A home of one's own, and a provider on loopback that the command line can be pointed at."""
+"""A temporary home folder, and a provider on loopback for the command line."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from tests.cli.terminal import click, free_port
 
 @dataclass(frozen=True)
 class Provider:
-    """The played provider, and the settings under which the command line uses it."""
+    """The simulated provider, and the settings under which the command line uses it."""
 
     sandbox: Sandbox
     url: str
 
     def settings(self, *, port: int = 0) -> dict[str, str]:
-        """An OAuth app at this provider."""
+        """Return the settings of an OAuth app at this provider."""
         return {
             "DEPUTIZE_SANDBOX_URL": self.url,
             "DEPUTIZE_PORT": str(port),
@@ -55,7 +55,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    """A provider on loopback, on a loop and in a thread of its own: what is under test may close the portal."""
+    """A provider on loopback, with its own loop and thread: the code under test may close the background loop."""
     sandbox = Sandbox()
     ready: list[str] = []
     loop, started, over = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
@@ -77,7 +77,7 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    """A port on which something else listens, that speaks no HTTP."""
+    """A port on which something else listens that does not speak HTTP."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
@@ -86,26 +86,28 @@ def taken_port() -> Iterator[int]:
 
 @pytest.fixture(autouse=True)
 def ports_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A demo in this process begins at ports that no other test uses: it is opened again at the same ones."""
+    """Let a demo in this process use ports of its own: it reopens the same ones."""
     monkeypatch.setattr("deputize.cli.demo.folder.PORTS", {"pages": free_port(), "sandbox": free_port()})
 
 
 @pytest.fixture
 def usual_ports() -> Iterator[None]:
-    """The ports of a demo in a program of its own, for one test on this machine at a time."""
+    """The ports of a demo in its own program, for one test on this machine at a time."""
     with FileLock(Path(tempfile.gettempdir()) / f"deputize-tests-{os.getuid()}.lock", timeout=300):
         yield
 
 
 Command = Callable[..., Any]
 BUILT = functools.cache(get_command)
-"""The commands of an app, which Typer's runner would build for every call, as a program does once."""
+"""The built commands of an app, which Typer's runner would build again for every call; a program builds them once."""
 
 
 @pytest.fixture
 def cli(home: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """The command line in this process: ``cli("accounts", DEPUTIZE_USER="alice")``. What it gives has exit_code, stdout
-    and stderr."""
+    """The command line in this process: ``cli("accounts", DEPUTIZE_USER="alice")``.
+
+    Its result has exit_code, stdout and stderr.
+    """
     for name in [name for name in os.environ if name.startswith(("DEPUTIZE_", "XDG_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
@@ -124,7 +126,7 @@ def cli(home: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 
 
 def connected(home: Path, provider: Provider, *scopes: str) -> dict[str, str]:
-    """Alice's account is connected with these scopes; the settings under which it is."""
+    """Connect Alice's account with these scopes; return the settings under which it is connected."""
     settings = Settings.load(
         home=home / "deputize",
         sandbox_url=provider.url,

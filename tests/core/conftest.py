@@ -1,4 +1,4 @@
-"""A deputy of Alice's for every test of the engine that has none of its own."""
+"""Fixtures of the engine: Alice's deputy for every test that builds none of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.gmail_toolkit import ALL
 
 @pytest.fixture
 async def house() -> AsyncIterator[House]:
-    """A house in which Alice has connected Gmail, and of which no request is remembered yet."""
+    """A house in which Alice has connected Gmail, with no request recorded yet."""
     made = await House().begin()
     await made.connected(*ALL)
     made.line.seen.clear()

@@ -1,4 +1,4 @@
-"""What the tests of faults found, as a table at the end of a run without workers (``-n0``)."""
+"""Prints the results of fault tests as a table at the end of a run without workers (``-n0``)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Row: TypeAlias = Callable[[str, str, str, str], None]
 
 @pytest.fixture
 def row() -> Row:
-    """Put a row into the table: of a fault, what the caller sees, what was done, and when it works again."""
+    """Add a row to the table: a fault, what the caller sees, what was done, and when it works again."""
     return lambda *cells: ROWS.append(cells)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print it."""
+    """Print the table."""
     if ROWS:
         terminalreporter.section("faults")
     for one in [HEAD, *ROWS] if ROWS else []:

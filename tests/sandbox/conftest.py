@@ -1,4 +1,4 @@
-"""A sandbox on a clock of its own, and an app that uses it."""
+"""Fixtures of the sandbox: one on its own clock, and an app that uses it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.sandbox.registered_app import Clock, Gmail, TestApp
 
 @pytest.fixture
 def clock() -> Clock:
-    """Stands still until a test turns it."""
+    """A clock that stands still until a test sets it."""
     return Clock()
 
 

@@ -1,4 +1,4 @@
-"""A store as another package would bring it: all records in one JSON file, for the processes of one machine."""
+"""A store as another package would provide it: all records in one JSON file, for the processes of one machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Rows = dict[str, bytes]
 
 
 class AcmeStore:
-    """Every step reads or writes the whole file, in a thread."""
+    """A store that reads or writes the whole file in every step, in a thread."""
 
     local_reads = False
     in_order = False
@@ -39,7 +39,7 @@ class AcmeStore:
 
     @classmethod
     def open(cls, url: str, create: bool) -> AcmeStore:
-        """The store at this address."""
+        """Return the store at this address."""
         file = file_of(url)
         private_folder(file.parent)
         if create and not file.exists():
@@ -50,14 +50,14 @@ class AcmeStore:
 
     @staticmethod
     def exists(url: str) -> bool:
-        """Whether a vault is there."""
+        """Return whether a vault exists there."""
         return file_of(url).exists()
 
     def _rows(self) -> Rows:
         return {where: base64.b64decode(value) for where, value in json.loads(self.file.read_text()).items()}
 
     async def _step(self, step: Callable[[Rows], T]) -> T:
-        """Run a step on the rows, and write them where it changed any."""
+        """Run a step on the rows, and write them if it changed any."""
 
         def locked() -> T:
             with self._all_processes:
@@ -115,14 +115,14 @@ class AcmeStore:
 
 
 def write(file: Path, rows: Rows) -> None:
-    """The whole file, or what was there before."""
+    """Write the whole file, or leave the earlier one unchanged."""
     made = file.with_name(f"{file.name}.new")
     made.write_text(json.dumps({where: base64.b64encode(value).decode() for where, value in rows.items()}))
     os.replace(made, file)
 
 
 def file_of(url: str) -> Path:
-    """``acme:///absolute/path``"""
+    """Return the path in ``acme:///absolute/path``."""
     path = Path(url.strip().partition("://")[2])
     if not path.is_absolute():
         raise SettingsError("An acme store is at acme:///absolute/path.")

@@ -1,4 +1,4 @@
-"""A process that resumes a graph with a yes and is killed: ``python -m tests.support.approve_child FOLDER STEP``.
+"""A process that resumes a graph with an approval and is killed: ``python -m tests.support.approve_child FOLDER STEP``.
 
 ``ask``, ``wake`` (with nothing), ``nudge`` (with a resume that says nothing) and ``approve`` end by themselves, and
 print a JSON line. Any other step approves, too, and dies by SIGKILL: ``heard``, before the transaction that records the
@@ -33,18 +33,18 @@ MINE = "alice@example.test"
 
 
 def die() -> None:
-    """Now, with nothing said to anybody."""
+    """End this process immediately with SIGKILL."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Sent(httpx.AsyncBaseTransport):
-    """The provider, until it has been sent a mail."""
+    """A transport to the provider that kills the process after a mail was sent."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.inner = sandbox.transport()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass it on, and die after the one that counts."""
+        """Pass the request on, and die after the one that counts."""
         answer = await self.inner.handle_async_request(request)
         if request.url.path.endswith("/send"):
             die()
@@ -52,7 +52,7 @@ class Sent(httpx.AsyncBaseTransport):
 
 
 def dying(where: str) -> None:
-    """Let this process end there."""
+    """Kill this process at that step."""
     commit = Writer.commit
 
     def committing(self: Writer, writes: Sequence[Write]) -> Any:
@@ -71,7 +71,7 @@ def dying(where: str) -> None:
 
 
 async def step(folder: Path, what: str) -> dict[str, Any]:
-    """Do one step, and say what a person would see."""
+    """Perform one step, and return what a person would see."""
     sandbox = Sandbox(state=folder / "sandbox.json")
     vault = await new_vault(folder / "vault.sqlite", KEY)
     audit = Audit(folder / "audit", vault.keys.audit)

@@ -1,4 +1,4 @@
-"""An audit in a table: a server with our tables, its role of programs, and rows. Fixtures, for whoever imports them."""
+"""Fixtures of an audit in a table: a server with our tables, its application role, and rows."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ KEY = b"k" * 32
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[Server]:
-    """One for the module."""
+    """One server for the module."""
     with prepared_server() as server:
         yield server
 
 
 @pytest.fixture
 def server(made: Server) -> Server:
-    """The same, empty."""
+    """The server with an empty table."""
     execute(made, "TRUNCATE deputize_record, deputize_audit")
     return made
 
 
 @pytest.fixture
 def table(server: Server) -> PostgresAudit:
-    """As programs have it."""
+    """The table as programs see it."""
     return PostgresAudit(Address.of(server.url.replace(f"{USER}@", "app@")))
 
 
 def some(audit: Audit, count: int, user: str = "alice") -> None:
-    """So many rows of a user, each of another call."""
+    """Write this many rows of a user, each for another call."""
     for number in range(count):
         audit._append("act.intent", user=user, call_id=f"{number}")
 
 
 def execute(server: Server, statement: str, *values: object) -> int:
-    """How many rows a statement touched, by the role that owns all."""
+    """Run a statement as the owner role, and return how many rows it touched."""
     with psycopg.connect(server.dsn, autocommit=True) as admin:
         return admin.execute(statement.encode(), values).rowcount

@@ -23,27 +23,29 @@ from deputize.sandbox.deputies import new_deputy
 from tests.support.sandbox_deputy import consent
 
 _THEIRS: Final = ("/tests/", "/deputize/sandbox/", "/logging/__init__.py", "importlib._bootstrap")
-"""Where a call is not ours: the test's own, the played providers', the handlers of a host's log, an import."""
+"""Callers that are not ours: the test itself, the simulated providers, the handlers of an application's log, an
+import."""
 _NOT_IN: Final = {"test_a_pickle_in_the_vault_is_refused"}
-"""Tests that BlockBuster breaks: the functions that it puts in place of the system's cannot be pickled."""
+"""Tests that BlockBuster breaks, because the functions that replace the system's cannot be pickled."""
 _FIRST: Final = {"files": "files_read", "contacts": "contacts_search"}
-"""The tool of a toolkit that does not say who the user is."""
+"""The tool to call first in a toolkit without a whoami tool."""
 OURS: Final = ["deputize.core", "deputize.adapters", "deputize.toolkits"]
 
 
 @contextmanager
 def noted() -> Iterator[list[str]]:
-    """Blocking calls on an event loop with one of our frames below them; each fails, as in ``langgraph dev``."""
+    """Collect blocking calls on an event loop that have one of our frames below them; each fails, as in ``langgraph
+    dev``."""
     with _listed() as calls, blockbuster.blockbuster_ctx(OURS, excluded_modules=["deputize.sandbox"]):
         yield calls
 
 
 @contextmanager
 def guarded() -> Iterator[list[str]]:
-    """Blocking calls that a coroutine of ours makes; each fails. What a test or the sandbox does in between may block.
+    """Collect blocking calls made by a coroutine of ours; each fails.
 
-    Less than `noted` finds: a function of ours that a test calls itself, as an application does before its loop runs,
-    is no coroutine's.
+    The test and the sandbox may block in between. Finds less than `noted`: a function of ours that a test calls
+    directly, as an application does before its loop runs, does not belong to a coroutine.
     """
     guard = BlockBuster(OURS, excluded_modules=["deputize.sandbox"])
     for function in guard.functions.values():
@@ -58,7 +60,7 @@ def guarded() -> Iterator[list[str]]:
 
 @contextmanager
 def _listed() -> Iterator[list[str]]:
-    """Each blocking call that BlockBuster finds, and the line of ours that makes it."""
+    """Yield each blocking call that BlockBuster finds, with the line of ours that makes it."""
     calls: list[str] = []
 
     class Blocking(blockbuster.BlockingError):
@@ -77,7 +79,7 @@ def _may_block(usual: Callable[..., bool]) -> Callable[..., bool]:
 
 
 def _awaited_by_us() -> bool:
-    """Whether a coroutine of ours waits for the call, with nothing of others in between."""
+    """Return whether a coroutine of ours waits for the call directly."""
     frame = inspect.currentframe()
     while frame is not None:
         code = frame.f_code
@@ -91,7 +93,7 @@ def _awaited_by_us() -> bool:
 
 @pytest.fixture(autouse=True)
 def no_coroutine_of_ours_blocks(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail an async test in which one does. For the conftest.py of a folder."""
+    """Fail an async test in which a coroutine of ours blocks. For the conftest.py of a folder."""
     function = getattr(request.node, "function", None)
     if not inspect.iscoroutinefunction(function) or function.__name__ in _NOT_IN:
         yield
@@ -102,7 +104,7 @@ def no_coroutine_of_ours_blocks(request: pytest.FixtureRequest) -> Iterator[None
 
 
 async def first_acts() -> list[str]:
-    """The blocking calls of the first act of each toolkit, and of the consent before it."""
+    """Return the blocking calls of the first act of each toolkit and of the consent before it."""
     sandbox = Sandbox()
     deputy = await asyncio.to_thread(new_deputy, sandbox)
     with noted() as calls:

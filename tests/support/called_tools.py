@@ -1,4 +1,4 @@
-"""Which tools test files call: read from their text, so that it does not depend on what has run."""
+"""Finds which tools test files call, from their source, so that the result does not depend on what has run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deputize.core import Toolkit
 
 
 def tools_called(toolkit: Toolkit, *files: str | Path) -> set[str]:
-    """The toolkit's tools, by their short names, that calls of ``act`` in these files name."""
+    """Return the toolkit's tools, by short name, that are named in calls of ``act`` in these files."""
     words = {
         word.value
         for file in files

@@ -1,4 +1,4 @@
-"""Collects every secret that crosses the wire, and looks for each of them in whatever bytes are left behind."""
+"""Collects every secret that crosses the wire, and searches for each of them in any bytes that are left behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REPLY = ("access_token", "refresh_token", "id_token")
 
 @dataclass(repr=False)
 class Wiretap(httpx.AsyncBaseTransport):
-    """A transport that notes every token, code, verifier, state and client secret going by, in either direction."""
+    """A transport that records every token, code, verifier, state and client secret in either direction."""
 
     inner: httpx.AsyncBaseTransport
     secrets: dict[str, str] = field(default_factory=dict, repr=False)  # secret -> what it is
@@ -52,12 +52,12 @@ class Wiretap(httpx.AsyncBaseTransport):
                 self.secrets.setdefault(reply[name], name)
 
     def kinds(self) -> set[str]:
-        """What kinds of secrets were seen: a canary that saw none proves nothing."""
+        """Return the kinds of secrets seen: a canary that saw none proves nothing."""
         return set(self.secrets.values())
 
 
 def hits(secrets: Mapping[str, str], sinks: Mapping[str, bytes | str]) -> list[str]:
-    """Where a secret, or a usual encoding of it, stands in plain sight: ``kind in sink``."""
+    """Return where a secret, or a usual encoding of it, is readable: ``kind in sink``."""
     found = []
     for name, sink in sinks.items():
         data = sink if isinstance(sink, bytes) else sink.encode("utf8", "surrogatepass")
@@ -66,7 +66,7 @@ def hits(secrets: Mapping[str, str], sinks: Mapping[str, bytes | str]) -> list[s
 
 
 _TOO_MUCH_FOR_CHANCE: Final = 8
-"""Characters of base64: of a short word so few are left that they stand in ids and signatures now and then."""
+"""Number of base64 characters that cannot occur by chance: shorter pieces occur in ids and signatures now and then."""
 
 
 def _forms(secret: str) -> Iterator[bytes]:
@@ -82,12 +82,12 @@ def _forms(secret: str) -> Iterator[bytes]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """The raw bytes of every file below a folder."""
+    """Return the raw bytes of every file below a folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def walk_error(error: BaseException | None) -> Iterator[str]:
-    """All an exception says and holds, its causes and contexts included."""
+    """Return everything that an exception says and holds, including its causes and contexts."""
     while error is not None:
         yield repr(error)
         yield repr(vars(error))
@@ -96,7 +96,7 @@ def walk_error(error: BaseException | None) -> Iterator[str]:
 
 
 def frames(error: BaseException) -> Iterator[tuple[str, FrameType]]:
-    """Every frame that hangs on an error, its causes and contexts included, and where it is."""
+    """Yield every frame that an error holds, including its causes and contexts, with its location."""
     todo, met = [error], set[int]()
     while todo:
         one = todo.pop()
@@ -112,7 +112,7 @@ def frames(error: BaseException) -> Iterator[tuple[str, FrameType]]:
 
 
 def frame_hits(error: BaseException, secrets: Mapping[str, str], *, but: tuple[str, ...] = ("/tests/",)) -> list[str]:
-    """Where a secret stands in the locals of a frame: what repr shows of each, and of what lies inside it."""
+    """Return where a secret is in the locals of a frame: in the repr of each value and of what it contains."""
     return [
         f"{hit} as {name}"
         for where, frame in frames(error)
@@ -136,5 +136,5 @@ def _deep(value: Any, depth: int) -> Iterator[str]:
 
 
 def dump(value: Any) -> str:
-    """Anything as text, as a log or a debugger would show it."""
+    """Return a value as text, as a log or a debugger would show it."""
     return f"{value!r}\n{value}\n{json.dumps(value, default=repr)}"

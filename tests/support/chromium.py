@@ -1,4 +1,4 @@
-"""A real browser, headless, driven over the DevTools protocol by two pipes: no port, no driver, no package."""
+"""A real headless browser, driven over the DevTools protocol by two pipes: no port, no driver, no package."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ LEFT: Final = frozenset({"Inspected target navigated or closed", "Execution cont
 
 
 class LeftPage(Exception):
-    """The page went to another one while a script ran in it."""
+    """The page was left while a script ran in it."""
 
 
 class Chromium:
-    """One page in a browser with a profile of its own. Made by `Chromium.started`."""
+    """One page in a browser with its own profile. Created by `Chromium.started`."""
 
     def __init__(self, ask: asyncio.StreamWriter, answers: asyncio.StreamReader) -> None:
         self._ask, self._answers, self._session, self._asked = ask, answers, "", 0
@@ -36,7 +36,7 @@ class Chromium:
     @classmethod
     @asynccontextmanager
     async def started(cls) -> AsyncIterator[Self]:
-        """A browser with an empty page, gone afterwards. Skips the test where none is installed."""
+        """Start a browser with an empty page, and end it afterwards. Skips the test if none is installed."""
         binary = next(filter(None, map(shutil.which, NAMES)), "")
         require("Chromium", bool(binary), "apt-get install chromium")
         (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
@@ -82,25 +82,25 @@ class Chromium:
                 return found
 
     async def run(self, script: str) -> Any:
-        """What this piece of JavaScript gives, in the page."""
+        """Return the value of this JavaScript expression in the page."""
         said = await self._call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         return said["result"].get("value")
 
     async def open(self, url: str) -> None:
-        """Type an address, and wait until the page is there."""
+        """Open an address, and wait until the page is loaded."""
         await self._call("Page.navigate", url=url)
         await self.until("document.readyState == 'complete' && location.href != 'about:blank'")
 
     async def blank(self) -> None:
-        """Have an empty page, with nothing of the one before."""
+        """Open an empty page with nothing of the previous one."""
         await self._call("Page.navigate", url="about:blank")
 
     async def screenshot(self, *, whole: bool = False) -> str:
-        """What the page looks like: a picture (PNG) in base64. ``whole``: beyond what the window shows, too."""
+        """Return a picture of the page (PNG) in base64. ``whole``: including what is outside of the window."""
         return str((await self._call("Page.captureScreenshot", format="png", captureBeyondViewport=whole))["data"])
 
     async def look(self, width: int, *, dark: bool = False) -> None:
-        """Have a window of this width, on a desktop or telephone that is dark or not."""
+        """Set the window's width, desktop or telephone, and dark mode."""
         await self._call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
         )
@@ -108,11 +108,11 @@ class Chromium:
         await self._call("Emulation.setEmulatedMedia", features=[scheme])
 
     async def cookie(self, url: str, name: str, value: str) -> None:
-        """Have this cookie for an address."""
+        """Set this cookie for an address."""
         await self._call("Network.setCookie", url=url, name=name, value=value)
 
     async def press(self, key: str) -> None:
-        """Press and let go of a key: ``Tab``, ``Enter``."""
+        """Press and release a key: ``Tab``, ``Enter``."""
         code = {"Tab": 9, "Enter": 13}[key]
         more = {"text": "\r"} if key == "Enter" else {}
         for kind in ("keyDown", "keyUp"):
@@ -120,7 +120,10 @@ class Chromium:
             await self._call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **given)
 
     async def until(self, condition: str, seconds: float = 10.0) -> bool:
-        """Wait until this is so in the page; whether it came to be. A page that leaves meanwhile is asked again."""
+        """Wait until this is true in the page; return whether it became true.
+
+        If the page is left meanwhile, it is evaluated again.
+        """
         for _ in range(round(seconds / 0.05)):
             try:
                 if await self.run(condition):

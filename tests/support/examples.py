@@ -1,4 +1,4 @@
-"""Arguments with which each tool works on the sandbox's seed: a row for every tool of every toolkit that stands here.
+"""Arguments with which each tool works on the sandbox's seed: a row for every tool of every listed toolkit.
 
 A row is the arguments, or a function that finds them with the help of other tools. A toolkit is either not here, or
 here with all its tools; `tests/adapters/test_langchain.py` puts every row through LangChain's own suites.
@@ -78,7 +78,7 @@ ENG: Final = "C0ENG000001"
 
 
 def _said(use: Use, body: str = "Hello") -> str:
-    """The timestamp of a message that was just sent to #eng."""
+    """Return the timestamp of a message that was just sent to #eng."""
     return str(use("slack_send_message", {"conversation": ENG, "body": body})["ts"])
 
 
@@ -100,7 +100,7 @@ SITE: Final = "acme/website"
 
 
 def _head(use: Use) -> Args:
-    """The pull request of the website, if it may still be merged: a second merge finds the first."""
+    """Return the website's pull request, if it may still be merged: a second merge finds the first."""
     return {"repo": SITE, "number": 2, "head_sha": use("github_get_pull", {"repo": SITE, "number": 2})["head_sha"]}
 
 
@@ -307,5 +307,5 @@ EXAMPLES: Final[dict[str, dict[str, Example]]] = {
 
 
 def arguments(example: Example, use: Use) -> dict[str, Any]:
-    """The arguments of a row; ``use`` calls another tool and waits for its result."""
+    """Return the arguments of a row; ``use`` calls another tool and waits for its result."""
     return dict(example(use) if callable(example) else example)

@@ -1,4 +1,4 @@
-"""What can go wrong around a deputy, on command: stores that refuse, requests that hang, others who come between."""
+"""Faults around a deputy on command: stores that refuse, requests that hang, concurrent actors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GMAIL_API = ("gmail.googleapis.com", "/gmail")
 
 @dataclass
 class Meddler:
-    """Somebody who acts in the middle of something else: at its ``at``-th step, once."""
+    """An actor that acts once in the middle of something else, at its ``at``-th step."""
 
     at: int
     action: Callable[[], Awaitable[object]]
@@ -32,7 +32,7 @@ class Meddler:
     acted: bool = False
 
     async def point(self) -> None:
-        """A step of the others."""
+        """Count a step of the others."""
         if self.acted:
             return
         self.steps += 1
@@ -42,7 +42,7 @@ class Meddler:
 
 
 class FaultyStore:
-    """Any store, with refusals and a meddler. ``failing``: how often a method refuses records of a kind."""
+    """Any store, with refusals and a `Meddler`. ``failing``: how often a method refuses records of a kind."""
 
     def __init__(self, inner: Store) -> None:
         self.inner = inner
@@ -92,7 +92,7 @@ class FaultyStore:
 
 @dataclass
 class Line(httpx.AsyncBaseTransport):
-    """The way to the providers. ``answers``: replaces an answer; ``held``: where requests wait until `release`.
+    """A transport to the providers. ``answers``: replaces an answer; ``held``: where requests wait until `release`.
 
     Works from any event loop. ``seen`` are the requests that went by, as (method, host, path).
     """
@@ -130,30 +130,30 @@ class Line(httpx.AsyncBaseTransport):
                 await asyncio.sleep(0.002)
 
     def count(self, place: tuple[str, str], method: str = "") -> int:
-        """How many requests went to a host below a path."""
+        """Return how many requests went to a host below a path."""
         return sum(h == place[0] and p.startswith(place[1]) and method in ("", m) for m, h, p in self.seen)
 
     async def until_held(self, number: int = 1) -> None:
-        """Wait until so many requests hang."""
+        """Wait until this many requests hang."""
         deadline = time.monotonic() + 10
         while self.waiting < number:
             assert time.monotonic() < deadline, "no request came"
             await asyncio.sleep(0.002)
 
     def release(self) -> None:
-        """Let all go on."""
+        """Release all requests."""
         self.held = None
 
 
 def answer(status: int, body: Any = None, **headers: str) -> Callable[[httpx.Request], httpx.Response]:
-    """An answer in JSON."""
+    """Return a JSON answer."""
     return lambda request: httpx.Response(
         status, json=body or {}, headers={k.replace("_", "-"): v for k, v in headers.items()}
     )
 
 
 def broken(kind: type[httpx.TransportError] = httpx.ReadError) -> Callable[[httpx.Request], httpx.Response]:
-    """No answer: the request is lost before it was carried out."""
+    """Return no answer: the request is lost before it was executed."""
 
     def lose(request: httpx.Request) -> httpx.Response:
         raise kind("lost")
@@ -162,7 +162,7 @@ def broken(kind: type[httpx.TransportError] = httpx.ReadError) -> Callable[[http
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and everything it hangs on to."""
+    """Yield an error with all its causes and contexts."""
     todo, met = [error], set[int]()
     while todo:
         one = todo.pop()
@@ -173,7 +173,8 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def shown(error: BaseException) -> str:
-    """All that a reporter could print of an error: texts, attributes, and the locals of its frames in our code."""
+    """Return all that a reporter could print of an error: texts, attributes, and the locals of its frames in our
+    code."""
     parts = []
     for one in chain(error):
         parts += [str(one), repr(one), *(_deep(value) for value in vars(one).values())]
@@ -196,6 +197,6 @@ def _printed(value: object) -> str:
 
 
 def _deep(value: object) -> str:
-    """What an attribute of an error holds: its repr, and the fields that a repr leaves out."""
+    """Return what an attribute of an error holds: its repr, and the fields that a repr leaves out."""
     fields = (getattr(value, name, None) for name in getattr(value, "__slots__", ()))
     return "\n".join(map(_printed, (value, *fields)))

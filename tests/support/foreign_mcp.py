@@ -1,4 +1,4 @@
-"""A foreign MCP server in the tests' own process, of either era, and a deputy that has its tools."""
+"""A foreign MCP server of either era in the tests' own process, and a deputy with its tools."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ SCHEMA: Final[Mapping[str, Any]] = {
 
 
 def definition(name: str, schema: Mapping[str, Any] = SCHEMA, **more: Any) -> dict[str, Any]:
-    """A tool as a server lists it; ``readOnlyHint=True`` and so on are its annotations."""
+    """Return a tool as a server lists it; ``readOnlyHint=True`` and so on are its annotations."""
     hints = {hint: more.pop(hint) for hint in list(more) if hint.endswith("Hint")}
     return {"name": name, "description": f"{name} it.", "inputSchema": dict(schema), "annotations": hints} | more
 
 
 def text(words: str, **more: Any) -> dict[str, Any]:
-    """A result that is a text."""
+    """Return a text result."""
     return {"content": [{"type": "text", "text": words}]} | more
 
 
@@ -71,7 +71,7 @@ class Foreign(httpx.AsyncBaseTransport):
     answers: dict[str, list[httpx.Response]] = field(default_factory=dict)
 
     def count(self, method: str) -> int:
-        """How many requests of this method came."""
+        """Return how many requests of this method arrived."""
         return sum(one == method for one, _, _ in self.asked)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -154,7 +154,7 @@ class Foreign(httpx.AsyncBaseTransport):
 
 
 def provider_at(server: McpServer) -> Provider:
-    """Its row, as discovery would make it."""
+    """Return its provider definition, as discovery would create it."""
     return Provider(
         name=server.name,
         label=server.name.title(),
@@ -174,7 +174,7 @@ def provider_at(server: McpServer) -> Provider:
 
 
 async def give(deputy: Deputy, user: str = "alice", token: str = TOKEN, server: str = "other") -> None:
-    """A grant for this user, as if they had consented."""
+    """Store a grant for this user, as if they had consented."""
     whose = Account(f"sub-{user}", user)
     origin = origin_of(deputy.providers[server], deputy.apps[server])
     await deputy.vault.add(Grant(User(user), server, server, whose, frozenset(), Secret(token), origin=origin))
@@ -189,8 +189,10 @@ async def foreign_deputy(
     through: httpx.AsyncBaseTransport | None = None,
     **more: Any,
 ) -> AsyncIterator[Deputy]:
-    """A deputy with the server's tools, all pinned as they are now. ``granted``: to Alice. ``through``: what stands
-    before it."""
+    """Build a deputy with the server's tools, all pinned as they are now.
+
+    ``granted``: to Alice. ``through``: a transport in front of it.
+    """
     server = server or McpServer("other", URL)
     pins = {one["name"]: Pin(dict(one), at=1_795_000_000.0, by="ops") for one in foreign.tools}
     deputy = Deputy(

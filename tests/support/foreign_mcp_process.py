@@ -1,4 +1,4 @@
-"""A process that calls a foreign tool, and is killed (SIGKILL) at the step that it was told, or while it waits."""
+"""A process that calls a foreign tool, and is killed (SIGKILL) at a given step or while it waits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PATIENCE: Final = 30.0
 
 @dataclass(frozen=True)
 class Place:
-    """Where it happens: a folder of its own, and a server. ``era``: ``legacy`` asks no newer question first."""
+    """A folder and a server. ``era``: ``legacy`` sends no newer request first."""
 
     folder: Path
     url: str
@@ -40,11 +40,11 @@ class Place:
 
     @property
     def server(self) -> McpServer:
-        """As its operator describes it."""
+        """Return the server as its operator configures it."""
         return McpServer("other", self.url, tools={"sent": ToolOverride(effect="reads")})
 
     async def deputy(self, fate: Doom | None = None) -> Deputy:
-        """A program on this vault, with what was pinned there."""
+        """Build a program on this vault, with the tools pinned there."""
         path = self.folder / "vault" / "vault.sqlite"
         store = open_store(str(path), create=not path.exists())
         vault = await Vault.open(KilledStore(store, fate) if fate else store, [KEY])
@@ -64,7 +64,7 @@ class Place:
         )
 
     async def prepare(self, definitions: list[dict[str, Any]]) -> None:
-        """Alice has a grant, and these are pinned. The servers here look at no token."""
+        """Give Alice a grant, and pin these tools. The servers here check no token."""
         deputy = await self.deputy()
         await give(deputy)
         await Pins(deputy.vault, lambda: 1_795_000_000.0).put("other", definitions, by="ops")
@@ -72,7 +72,7 @@ class Place:
 
 
 async def once(place: Place, tool: str, to: str, fate: Doom | None = None) -> tuple[str, str]:
-    """The same call, whoever makes it: how it ended, and with which words."""
+    """Make the same call from any process; return how it ended, and its text."""
     deputy = await place.deputy(fate)
     if fate:
         fate.steps.clear()  # of the start
@@ -86,7 +86,7 @@ async def once(place: Place, tool: str, to: str, fate: Doom | None = None) -> tu
 
 
 def run(place: Place, tool: str, to: str, at: int, when: When, answer: Connection) -> None:
-    """The process. Answers with how many steps it took, if it lives to."""
+    """Run the process; return how many steps it took, if it survives."""
     if place.era == "legacy":
         protocol.Link.open = protocol.Link._initialize  # type: ignore[method-assign]
     fate = Doom(at, when)
@@ -97,7 +97,7 @@ def run(place: Place, tool: str, to: str, at: int, when: When, answer: Connectio
 
 
 def lived(place: Place, tool: str, to: str, *, at: int = 0, when: When = "before", seconds: float = 0.0) -> int | None:
-    """A process of its own makes the call; how many steps it took, or None where it was killed: at a step, or after so
+    """Make the call in another process; return how many steps it took, or None if it was killed at a step or after this
     many seconds."""
     ours, theirs = FORK.Pipe(duplex=False)
     process = FORK.Process(target=run, args=(place, tool, to, at, when, theirs), daemon=True)

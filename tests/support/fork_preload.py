@@ -1,4 +1,4 @@
-"""What every process of a long table of processes imports late, imported once, by the server that forks them.
+"""Modules that every process of a long table of processes imports late, imported once by the server that forks them.
 
 A fork server's ``set_forkserver_preload`` names this module: it imports the store's, HTTP's and LangChain's modules
 that the product leaves to the first use, which is most of what such a process does otherwise.

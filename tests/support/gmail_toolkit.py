@@ -21,7 +21,7 @@ gmail = Toolkit("gmail", provider="google")
 
 
 def raw(to: str, subject: str, body: str) -> str:
-    """A mail as Gmail takes it."""
+    """Return a mail as Gmail accepts it."""
     mail = EmailMessage()
     mail["To"], mail["Subject"] = to, subject
     mail.set_content(body)

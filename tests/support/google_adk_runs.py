@@ -29,7 +29,7 @@ _chats: Final = itertools.count()
 
 
 class Asking(BaseLlm):
-    """Asks for these calls once after each message of the user, then repeats the answers."""
+    """Requests these calls once after each user message, then repeats the answers."""
 
     model: str = "played"
     calls: list[dict[str, Any]] = Field(default_factory=list)
@@ -54,7 +54,7 @@ class Asking(BaseLlm):
 
 
 def said(response: types.FunctionResponse) -> str:
-    """What a model reads of a call's answer."""
+    """Return what a model reads of a call's answer."""
     told = response.response or {}
     return str(told.get("result", told.get("error")))
 
@@ -62,7 +62,10 @@ def said(response: types.FunctionResponse) -> str:
 def agent_of(
     deputy: Deputy, *calls: Mapping[str, Any], told: list[str] | None = None, kit: str = "gmail", **more: Any
 ) -> LlmAgent:
-    """An agent over the tools of one toolkit that makes these calls. ``named``: who acts, if not the session's user."""
+    """Build an agent over the tools of one toolkit that makes these calls.
+
+    ``named``: the acting user, if not the session's.
+    """
     model = Asking(calls=[dict(call) for call in calls])
     model.told = told if told is not None else model.told
     who = {"user": more.pop("named")} if "named" in more else {}
@@ -70,30 +73,30 @@ def agent_of(
 
 
 def runner_of(agent: Any, service: BaseSessionService, resumable: bool = False) -> Runner:
-    """A runner of an app of this agent."""
+    """Return a runner of an app of this agent."""
     config = ResumabilityConfig(is_resumable=True) if resumable else None
     return Runner(app=App(name=APP, root_agent=agent, resumability_config=config), session_service=service)
 
 
 def message(text: str) -> types.Content:
-    """What a user says."""
+    """Return a user message."""
     return types.Content(role="user", parts=[types.Part(text=text)])
 
 
 async def played(runner: Runner, chat: str, said: types.Content, user: str = "alice", **more: Any) -> list[Event]:
-    """A run's events."""
+    """Return a run's events."""
     return [e async for e in runner.run_async(user_id=user, session_id=chat, new_message=said, **more)]
 
 
 async def stored(service: BaseSessionService, chat: str, user: str = "alice") -> Session:
-    """A session as it is stored."""
+    """Return a session as stored text."""
     found = await service.get_session(app_name=APP, user_id=user, session_id=chat)
     assert found is not None
     return found
 
 
 async def loaded(saved: str, user: str) -> tuple[BaseSessionService, Session]:
-    """A session service of this process with the session that was saved, handed to this user."""
+    """Return a session service of this process with the saved session, given to this user."""
     session, service = Session.model_validate_json(saved), InMemorySessionService()
     made = await service.create_session(app_name=APP, user_id=user, session_id=session.id, state=session.state)
     for event in session.events:
@@ -102,7 +105,7 @@ async def loaded(saved: str, user: str) -> tuple[BaseSessionService, Session]:
 
 
 async def turn_of(events: Sequence[Event], service: BaseSessionService, chat: str, user: str) -> Turn:
-    """How a run ended."""
+    """Return how a run ended."""
     session = await stored(service, chat, user)
     asks = requests_in(session.events)
     texts = [part.text for e in events if e.content for part in e.content.parts or [] if part.text and not e.partial]
@@ -121,7 +124,7 @@ class Chat:
     events: list[Event] = field(default_factory=list)
 
     async def say(self, said: types.Content | str, **more: Any) -> list[dict[str, Any]]:
-        """Run with this message; what is asked now."""
+        """Run with this message; return what is asked now."""
         runner = runner_of(self.agent, self.service, self.resumable)
         if await self.service.get_session(app_name=APP, user_id=self.user, session_id=self.id) is None:
             await self.service.create_session(app_name=APP, user_id=self.user, session_id=self.id)
@@ -130,14 +133,14 @@ class Chat:
         return await self.asks()
 
     async def answer(self, decision: Any = "") -> list[dict[str, Any]]:
-        """Go on, with this decision about all that waits."""
+        """Continue with this decision about every pending request."""
         waiting = [ask["approval_id"] for ask in await self.asks() if "approval_id" in ask]
         return await self.say(
             answers(await self.session_events(), dict.fromkeys(waiting, decision) if decision else {})
         )
 
     async def confirm(self, confirmed: bool = True, payload: Any = None) -> list[dict[str, Any]]:
-        """Answer what waits as a host of its own would."""
+        """Answer the pending requests as an application would."""
         given = answers(await self.session_events())
         for part in given.parts or []:
             assert part.function_response
@@ -149,18 +152,18 @@ class Chat:
         return (await stored(self.service, self.id, self.user)).events
 
     async def asks(self) -> list[dict[str, Any]]:
-        """What waits."""
+        """Return the pending requests."""
         return requests_in(await self.session_events())
 
     @property
     def text(self) -> str:
-        """What the last run said."""
+        """Return what the last run said."""
         parts = [part for event in self.events if event.content for part in event.content.parts or []]
         return " | ".join(part.text for part in parts if part.text)
 
 
 class Runs:
-    """See `tests.support.deferred_conversations.Framework`. ``resumable``: whether ADK keeps where an agent was."""
+    """See `tests.support.deferred_conversations.Framework`. ``resumable``: whether ADK stores where an agent was."""
 
     notes_owner = True
 
@@ -189,7 +192,7 @@ class Runs:
         return await self.answered(deputy, saved, given, user)
 
     async def answered(self, deputy: Deputy, saved: str, said: types.Content, user: str = "alice", **more: Any) -> Turn:
-        """Go on with this message."""
+        """Continue with this message."""
         service, session = await loaded(saved, user)
         runner = runner_of(agent_of(deputy, **more), service, self.resumable)
         return await turn_of(await played(runner, session.id, said, user), service, session.id, user)

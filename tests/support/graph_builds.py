@@ -1,4 +1,4 @@
-"""Every way our tools get into a graph: each built with its checkpointer, and with what starts it."""
+"""Every way to use our tools in a graph: each built with its checkpointer and its input."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ GO_ON: Final[dict[str, Any]] = {"messages": [HumanMessage("go on")]}
 
 
 def act(deputy: Deputy, saver: Any) -> Graph:
-    """START -> act node -> END."""
+    """Build START -> act node -> END."""
     return plain(deputy, saver=saver)
 
 
 def fan_out(deputy: Deputy, saver: Any) -> Graph:
-    """Each call of the model's message sent to an act node of its own."""
+    """Send each call of the model's message to its own act node."""
     builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("tools", act_node(deputy, "gmail"))
 
@@ -43,12 +43,12 @@ def fan_out(deputy: Deputy, saver: Any) -> Graph:
 
 
 def created(deputy: Deputy, saver: Any) -> Graph:
-    """``create_agent`` with both middlewares."""
+    """Build ``create_agent`` with both middlewares."""
     return agent(deputy, *CALLS, saver=saver)
 
 
 def subgraph(deputy: Deputy, saver: Any) -> Graph:
-    """The act node inside a graph that is a node itself."""
+    """Use the act node inside a graph that is itself a node."""
     inner = StateGraph(MessagesState, context_schema=Context)
     inner.add_node("tools", act_node(deputy, "gmail"))
     inner.add_edge(START, "tools")
@@ -56,7 +56,7 @@ def subgraph(deputy: Deputy, saver: Any) -> Graph:
 
 
 def functional(deputy: Deputy, saver: Any) -> Graph:
-    """The functional API: the model in a task, whose answer is kept; the act node called by the entrypoint."""
+    """Use the functional API: the model in a task, whose answer is stored; the act node called by the entrypoint."""
     model, acting = calling(*CALLS), act_node(deputy, "gmail")
 
     @task
@@ -72,7 +72,7 @@ def functional(deputy: Deputy, saver: Any) -> Graph:
 
 
 def functional_async(deputy: Deputy, saver: Any) -> Graph:
-    """The same, async."""
+    """Use the functional API, async."""
     model, acting = calling(*CALLS), act_node(deputy, "gmail")
 
     @task
@@ -89,12 +89,12 @@ def functional_async(deputy: Deputy, saver: Any) -> Graph:
 
 @tool
 def ask_for_a_word() -> str:
-    """Ask the user something, in the middle of the node."""
+    """Ask the user something in the middle of the node."""
     return str(interrupt({"type": "word"}))
 
 
 def tool_node(deputy: Deputy, saver: Any) -> Graph:
-    """Our tools in a plain ``ToolNode``, whose tasks run again because another tool in it pauses."""
+    """Use our tools in a plain ``ToolNode``, whose tasks run again because another tool in it pauses."""
     return wired(ToolNode([*tools(deputy, "gmail"), ask_for_a_word]), saver)
 
 
@@ -112,12 +112,12 @@ WAYS: Final[dict[str, Build]] = {
 
 
 def graph_of(way: str, mode: str, deputy: Deputy, saver: Any) -> Graph:
-    """The graph of this way, for sync or async use."""
+    """Return the graph of this kind, for sync or async use."""
     return functional_async(deputy, saver) if (way, mode) == ("functional", "async") else WAYS[way](deputy, saver)
 
 
 def start_of(way: str) -> dict[str, Any]:
-    """What starts it: the state in which a model asks for the calls, or the user's message."""
+    """Return its input: the state in which a model requests the calls, or the user's message."""
     if way == "ToolNode":
         return asking(*ASKED)
     return GO_ON if way in ("create_agent", "functional") else asking(*CALLS)

@@ -1,6 +1,6 @@
-"""One step of a conversation in a process of its own: ``python -m tests.support.graph_child FOLDER STEP``.
+"""One step of a conversation in its own process: ``python -m tests.support.graph_child FOLDER STEP``.
 
-Everything lies in FOLDER: vault, checkpoints, the sandbox's state. Prints one JSON line and then waits to be killed.
+FOLDER contains vault, checkpoints and the sandbox's state. Prints one JSON line and then waits to be killed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KEY = bytes(range(5, 240, 7))[:32]
 
 
 async def step(folder: Path, what: str) -> dict[str, Any]:
-    """Do one step, and say what a person would see."""
+    """Perform one step, and return what a person would see."""
     sandbox = Sandbox(state=folder / "sandbox.json")
     deputy = await build(sandbox, vault=await new_vault(folder / "vault.sqlite", KEY))
     with sqlite_saver(folder / "checkpoints.sqlite") as saver:

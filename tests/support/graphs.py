@@ -32,17 +32,17 @@ SEND: dict[str, Any] = {
 
 
 def config(thread: str = "1") -> RunnableConfig:
-    """A run's configuration."""
+    """Return a run's configuration."""
     return {"configurable": {"thread_id": thread}}
 
 
 def asking(*calls: dict[str, Any]) -> dict[str, Any]:
-    """The state in which a model has asked for these calls."""
+    """Return the state in which a model has requested these calls."""
     return {"messages": [HumanMessage("go on"), AIMessage("", tool_calls=[dict(call) for call in calls])]}
 
 
 def wired(node: Any, saver: Any = None) -> Graph:
-    """START -> this node -> END."""
+    """Build START -> this node -> END."""
     builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("tools", node)
     builder.add_edge(START, "tools")
@@ -51,12 +51,12 @@ def wired(node: Any, saver: Any = None) -> Graph:
 
 
 def plain(deputy: Deputy, tools: Sequence[Any] = (), saver: Any = None, **more: Any) -> Graph:
-    """START -> act node -> END."""
+    """Build START -> act node -> END."""
     return wired(act_node(deputy, "gmail", tools=tools, **more), saver)
 
 
 def chatbot(deputy: Deputy, respond: Callable[[list[AnyMessage]], AIMessage], saver: Any = None) -> Graph:
-    """agent -> act node -> agent, as a real chatbot."""
+    """Build agent -> act node -> agent, as a real chatbot."""
 
     def agent(state: MessagesState) -> dict[str, Any]:
         return {"messages": [respond(state["messages"])]}
@@ -72,13 +72,13 @@ def chatbot(deputy: Deputy, respond: Callable[[list[AnyMessage]], AIMessage], sa
 
 @contextmanager
 def sqlite_saver(path: Path) -> Iterator[SqliteSaver]:
-    """A checkpointer on disk, closed at the end."""
+    """Open a checkpointer on disk, and close it at the end."""
     with closing(sqlite3.connect(path, check_same_thread=False)) as db:
         yield SqliteSaver(db)
 
 
 def tool_messages(state: dict[str, Any]) -> dict[str, ToolMessage]:
-    """The answers by call id; two answers to one call are a failure."""
+    """Return the answers by call id; two answers to one call fail."""
     messages = [m for m in state["messages"] if isinstance(m, ToolMessage)]
     answers = {m.tool_call_id: m for m in messages}
     assert len(answers) == len(messages)
@@ -86,18 +86,18 @@ def tool_messages(state: dict[str, Any]) -> dict[str, ToolMessage]:
 
 
 async def consents_of(deputy: Deputy, graph: Graph, where: RunnableConfig) -> list[Consent]:
-    """What the graph pauses for now."""
+    """Return the consents for which the graph pauses now."""
     state = await graph.aget_state(where)
     found = [await deputy.consents.status(ask["consent_id"]) for ask in requests_in(state.interrupts, "consent")]
     return [one for one in found if one is not None]
 
 
 async def approvals_of(graph: Graph, where: RunnableConfig) -> list[dict[str, Any]]:
-    """What the graph wants approved now."""
+    """Return the approvals for which the graph pauses now."""
     return requests_in((await graph.aget_state(where)).interrupts, "approval")
 
 
 async def grant_all(deputy: Deputy, sandbox: Sandbox, graph: Graph, where: RunnableConfig, **how: Any) -> None:
-    """Walk all consents the graph pauses for."""
+    """Walk through all consents for which the graph pauses."""
     for one in await consents_of(deputy, graph, where):
         await consent(deputy, sandbox, one, **how)

@@ -1,6 +1,6 @@
 """Calls about which the default policy asks, since others see them or the user loses sight of something; and others.
 
-``HARMS`` work in the sandbox's first day at `NOW`, so that a test may show that only the question stood between.
+``HARMS`` work in the sandbox's first day at `NOW`, so that a test can show that only the approval prevented them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ SHARED_CANVAS: Final = "F0CANVAS001"
 
 
 def a_canvas(sandbox: Sandbox) -> None:
-    """Slack has a canvas that others read."""
+    """Create a Slack canvas that others read."""
     row = file_row(SHARED_CANVAS, "Notes", CANVAS, "U0ALICE0000", 1, "", "Notes") | {"markdown": "old"}
     sandbox._world.services["slack"]["files"][SHARED_CANVAS] = row
 
 
 @dataclass(frozen=True)
 class Harm:
-    """One call that ran without a question before, though others see it or the user loses sight of something."""
+    """One call that once ran without approval, although others see it or the user loses sight of something."""
 
     tool: str
     arguments: Arguments
@@ -108,5 +108,5 @@ HARMS: Final[tuple[Harm, ...]] = (
 
 
 def writing_tools() -> list[Tool]:
-    """Every tool that may change something, by toolkit."""
+    """Return every tool that may change something, by toolkit."""
     return [tool for kit in find_toolkits().values() for tool in kit.tools.values() if tool.gravest.value]

@@ -1,6 +1,6 @@
-"""An environment as an installer would make it: the built wheel, and nothing beside what some extras bring.
+"""An environment as an installer would create it: the built wheel, and what some extras require.
 
-The other distributions are linked from those of this environment, so that no index is asked.
+The other distributions are linked from this environment, so that no package index is needed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 
 def site(wheel: Path, extras: Iterable[str], folder: Path) -> Path:
-    """A folder for ``sys.path`` with the wheel and all that it needs with these extras."""
+    """Return a folder for ``sys.path`` with the wheel and everything it needs with these extras."""
     folder.mkdir()
     with zipfile.ZipFile(wheel) as held:
         held.extractall(folder)
@@ -28,7 +28,7 @@ def site(wheel: Path, extras: Iterable[str], folder: Path) -> Path:
 
 
 def run(place: Path, program: str, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """A program that sees the standard library and this folder only."""
+    """Run a program that sees only the standard library and this folder."""
     code = f"import sys\nsys.path.insert(0, {str(place)!r})\n{program}"
     environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", **more}
     command = [sys.executable, "-I", "-S", "-c", code]
@@ -36,7 +36,7 @@ def run(place: Path, program: str, home: Path, **more: str) -> subprocess.Comple
 
 
 def _closure(first: Distribution, extras: frozenset[str]) -> Iterator[Distribution]:
-    """The distributions that are needed, each once. Extras of the first one itself are followed, too."""
+    """Return the required distributions, each once. Extras of the first one itself are followed, too."""
     seen, waiting = {("deputize", extras)}, [(first, extras)]
     done = set[str]()
     while waiting:
@@ -57,7 +57,7 @@ def _closure(first: Distribution, extras: frozenset[str]) -> Iterator[Distributi
 
 
 def _link(other: Distribution, folder: Path) -> None:
-    """Its files, each under its place, and what the installer compiled, so that no program does it; no scripts."""
+    """Link its files to their places, with compiled files so that no program compiles them; no scripts."""
     for file in other.files or ():
         if file.parts[0] == "..":
             continue

@@ -1,4 +1,4 @@
-"""A source of root keys that deputize does not know: keys in memory, calls that are counted, and failures."""
+"""A source of root keys that deputize does not know: keys in memory, counted calls, and failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deputize.core.vault.seal import id_of
 
 @dataclass(eq=False)
 class KeysInMemory:
-    """A service that holds root keys, newest first. ``fails``: what it raises now instead of an answer."""
+    """A service that holds root keys, newest first. ``fails``: the exception that it raises instead of an answer."""
 
     keys: list[bytes] = field(default_factory=list, repr=False)
     fails: Exception | None = None

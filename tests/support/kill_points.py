@@ -21,14 +21,14 @@ When: TypeAlias = Literal["before", "after"]
 
 
 class Died(Exception):
-    """The process is no more."""
+    """The process has ended."""
 
 
 @dataclass
 class Fate:
-    """Ends a process at its ``at``-th step of this name, or of any; ``before`` or ``after`` it was carried out.
+    """Ends a process at its ``at``-th step of this name, or of any; ``before`` or ``after`` it was executed.
 
-    ``steps``: those that were begun; ``carried_out``: those that did not fail.
+    ``steps``: those started; ``carried_out``: those that did not fail.
     """
 
     at: int = 0
@@ -40,13 +40,13 @@ class Fate:
 
     @asynccontextmanager
     async def step(self, name: str) -> AsyncIterator[None]:
-        """One step of the process."""
+        """Count one step of the process."""
         with self.passes(name):
             yield
 
     @contextmanager
     def passes(self, name: str) -> Iterator[None]:
-        """The same in code that does not await."""
+        """Count one step in code that does not await."""
         if self.dead:
             raise Died
         self.steps.append(name)
@@ -62,27 +62,27 @@ class Fate:
         return self.steps.count(self.name) if self.name else len(self.steps)
 
     def die(self) -> None:
-        """Now."""
+        """End the process now."""
         self.dead = True
         raise Died
 
     @property
     def last(self) -> str:
-        """Where it ended."""
+        """Return the last step."""
         return f"{self.when} {self.steps[-1]}" if self.dead else ""
 
     @property
     def done(self) -> str:
-        """The last step that was carried out."""
+        """Return the last step that was executed."""
         return next(iter(self.steps[::-1][0 if self.when == "after" else 1 :]), "")
 
 
 @dataclass
 class Hiccup(Fate):
-    """A process that lives on: its ``at``-th step is refused, before or after it was carried out, and no other."""
+    """A process that survives: its ``at``-th step is refused, before or after it was executed, and no other."""
 
     def die(self) -> None:
-        """The store refuses, or the network."""
+        """Raise the refusal of the store or the network."""
         if self.steps[-1].split()[0].isupper():
             raise httpx.ReadError("lost")
         raise StoreUnavailable("The vault is locked by another program.")
@@ -126,7 +126,7 @@ class MortalStore:
         return self.inner.lock(name, timeout)
 
     async def close(self) -> None:
-        """The store outlives the process."""
+        """Do nothing: the store outlives the process."""
 
     def _alive(self) -> None:
         if self.fate.dead:

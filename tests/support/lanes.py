@@ -1,4 +1,4 @@
-"""What every run does and what only a full one does; the lanes stand in CONTRIBUTING.md."""
+"""Which tests every run includes and which only a full one; CONTRIBUTING.md lists the lanes."""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ from _pytest.mark import ParameterSet
 Case = TypeVar("Case")
 
 LANES: Final = ("sweep", "processes", "browser", "counterpart")
-"""The marks of what the default run leaves out."""
+"""The marks that the default run leaves out."""
 MAX_CASES: Final = 2
-"""As many cases of a test does the default run take: the first and the last; the others are in `sweep`."""
+"""Cases of a test that the default run takes: the first and the last; the others are in `sweep`."""
 MAX_PROCESSES: Final = 2
-"""As many processes may a test start in the default run: more belong into `processes`."""
+"""Processes that a test may start in the default run: tests with more belong into `processes`."""
 
 
 class Run:
-    """Which run this is; set before tests are collected."""
+    """The current run; set before tests are collected."""
 
     whole = False
     """Whether all lanes run (``-m ""``)."""
     sweeps = True
-    """Whether a case in the lane `sweep` could run: else it need not be made, which takes a while for thousands."""
+    """Whether a case in the lane `sweep` could run: otherwise it is not generated, which takes a while for
+    thousands."""
     part: Part | None = None
-    """Of which part of the lane `sweep` the cases run, unless all do."""
+    """The part of the lane `sweep` whose cases run, unless all do."""
 
 
 def examples(count: int) -> int:
-    """As many examples of a property (Hypothesis) does this run look at: all of them where all lanes run, else a
-    twentieth, at least twenty."""
+    """Return how many examples of a property (Hypothesis) this run tries: all if all lanes run, else a twentieth, at
+    least twenty."""
     return count if Run.whole else min(count, max(count // 20, 20))
 
 
 def thin(items: Sequence[pytest.Item]) -> None:
-    """Put into the lane `sweep` what a test has beyond `MAX_CASES` cases, but its first and its last.
+    """Move a test's cases beyond `MAX_CASES` into the lane `sweep`, except its first and last.
 
-    Whoever asks for single cases by their ids gets them.
+    Cases selected by id always run.
     """
     tests = dict[str, list[pytest.Item]]()
     for item in items:
@@ -54,29 +55,29 @@ def thin(items: Sequence[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class Part:
-    """One of some equal parts of the lane `sweep`, written ``2/3``: each case is in one of them, always the same."""
+    """One of several equal parts of the lane `sweep`, written ``2/3``: each case is always in the same one of them."""
 
     number: int
     of: int
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """The part that ``--sweep-part`` names."""
+        """Parse the value of ``--sweep-part``."""
         number, slash, of = text.partition("/")
         if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
             raise pytest.UsageError(f"--sweep-part {text!r} is no part such as 2/3: a number, and of how many parts")
         return cls(int(number), int(of))
 
     def has(self, item: pytest.Item) -> bool:
-        """Whether this runs with the part: it is no case of the lane `sweep`, or one of the part's."""
+        """Return whether this runs with the part: it is not a case of the lane `sweep`, or one of the part's."""
         return item.get_closest_marker("sweep") is None or crc32(item.nodeid.encode()) % self.of == self.number - 1
 
 
 def few(metafunc: pytest.Metafunc) -> None:
-    """Make only those cases of a test that `thin` would leave in the run, where no sweep could run.
+    """Generate only those cases of a test that `thin` would keep, if no sweep can run.
 
-    What pytest makes of a case takes as long as many a test. Their list is pytest's own; where it is called otherwise,
-    all are made, and `thin` does its work.
+    Generating a case takes as long as running many a test. The list of cases is internal to pytest; if it has another
+    name, all are generated, and `thin` applies.
     """
     cases: list[Any] = getattr(metafunc, "_calls", [])
     if len(cases) > MAX_CASES and not any(metafunc.definition.get_closest_marker(lane) for lane in LANES):
@@ -87,16 +88,16 @@ def few(metafunc: pytest.Metafunc) -> None:
 
 
 def worker(config: pytest.Config) -> int | None:
-    """Which process of a run this is, from 0 on; None in one that has given its tests to others, or is the only one."""
+    """Return the number of this test process, from 0; None for a controller or the only process."""
     given: dict[str, Any] | None = getattr(config, "workerinput", None)  # pytest-xdist's
     return None if given is None else int(given["workerid"].removeprefix("gw"))
 
 
 def staggered(found: Sequence[Any], number: int | None) -> list[Any]:
-    """The same in another order for each of three processes: from the front, from the back, from the middle on.
+    """Return the same in another order for each of three processes: from the front, from the back, from the middle.
 
-    Compiling a module of tests with what pytest writes into its assertions is more than half of collecting it. It is
-    done once and kept: so no two processes should come to the same module at the same time.
+    Compiling a module of tests with pytest's assertion rewriting is more than half of collecting it. It is done once
+    and cached: no two processes should reach the same module at the same time.
     """
     match (number or 0) % 3:
         case 0:
@@ -108,12 +109,12 @@ def staggered(found: Sequence[Any], number: int | None) -> list[Any]:
 
 
 def spread(count: int, most: int) -> list[int]:
-    """At most so many of the places from 0 on, at equal distances, the first and the last among them."""
+    """Return at most this many of the positions from 0 on, at equal distances, including the first and the last."""
     return list(range(count)) if count <= most else [round(n * (count - 1) / (most - 1)) for n in range(most)]
 
 
 def part_of(cases: Sequence[Case]) -> list[Case]:
-    """Of what a heavy test goes through itself: all, or an eighth where the run takes a part of the sweep."""
+    """Return all cases that a heavy test iterates over itself, or an eighth if the run takes a part of the sweep."""
     if Run.part is None:
         return list(cases)
     of = min(Run.part.of, 8)
@@ -121,8 +122,8 @@ def part_of(cases: Sequence[Case]) -> list[Case]:
 
 
 def some_and_all(cases: Sequence[Any], step: int) -> list[ParameterSet]:
-    """Two cases of a test that goes through many values itself: each ``step``-th of them in every run, and all of them
-    in the lane `processes`, which CI runs with each commit."""
+    """Return two cases for a test that iterates over many values itself: each ``step``-th of them in every run, and all
+    of them in the lane `processes`, which CI runs with each commit."""
     return [pytest.param(cases[::step], id="some"), pytest.param(cases, id="all", marks=pytest.mark.processes)]
 
 
@@ -133,7 +134,7 @@ def sample(
     ids: Iterable[str] | None = None,
     spread: bool = False,
 ) -> list[ParameterSet]:
-    """Parameters for a test of which every run needs an example only.
+    """Return parameters for a test of which every run needs only an example.
 
     Args:
         cases: the values, or rows of values.

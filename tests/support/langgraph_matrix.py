@@ -1,4 +1,4 @@
-"""How many mails go out: each way into a graph, resumed in each way, in memory or by a new process for every step.
+"""Counts sent mails: each integration with a graph, resumed in each way, in memory or by a new process for every step.
 
 ``python -m tests.support.langgraph_matrix 50`` plays every cell 50 times and prints how often it came out as it should.
 More words (``act_node``, ``disk``, ``parallel``) choose some of it. The requests of all processes wait at random, so
@@ -49,26 +49,28 @@ MAILS: Final = {
     "killed before": 0,
     "killed after": 1,
 }
-"""How a conversation goes, and how many mails leave: of one that was cut off before it left, nobody can be sure."""
+"""Courses of a conversation, and how many mails each sends: if it was cut off before sending, the number is
+uncertain."""
 
 PLAIN: Final = ("granted", "double", "parallel", "killed before", "killed after")
-"""The same for our tools in a plain ``ToolNode``: never twice; a neighbour that pauses may cut the first try off."""
+"""The same for our tools in a plain ``ToolNode``: never twice; a pausing neighbour may interrupt the first try."""
 
 
 class Killed(BaseException):
-    """In memory, where no process can be killed: what ends a run in the middle."""
+    """Ends a run in the middle, in memory, where no process can be killed."""
 
 
 @dataclass
 class Line:
-    """The network: every request waits a little; one may kill its process before it leaves, or when it has arrived."""
+    """A transport on which every request waits a little; one may kill its process before it leaves, or when it has
+    arrived."""
 
     waits: random.Random
     crash: str = ""
     in_memory: bool = True
 
     def wire(self) -> httpx.AsyncBaseTransport:
-        """A transport, for one event loop."""
+        """Return a transport for one event loop."""
         return _Wire(self, httpx.AsyncHTTPTransport(trust_env=False))
 
     def die(self) -> None:
@@ -100,7 +102,7 @@ class _Wire(httpx.AsyncBaseTransport):
 
 @dataclass(frozen=True)
 class Cell:
-    """One way into a graph, and where its conversation is kept."""
+    """One integration with a graph, and where its conversation is stored."""
 
     way: str
     mode: str
@@ -108,7 +110,7 @@ class Cell:
 
     @property
     def expected(self) -> Mapping[str, set[int]]:
-        """Each course of a conversation, and how many mails it may send."""
+        """Return each course of a conversation, and how many mails it may send."""
         if self.way == "ToolNode":
             return {how: {0, 1} for how in PLAIN}
         return {how: {n} for how, n in MAILS.items()}
@@ -119,7 +121,7 @@ CELLS: Final = tuple(Cell(*cell) for cell in itertools.product(WAYS, ("sync", "a
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that happens to a conversation, by its method's name in `Seat`."""
+    """One event of a conversation, by its method's name in `Seat`."""
 
     name: str
     user: str = "alice"
@@ -129,7 +131,7 @@ class Step:
 
 @dataclass
 class Seen:
-    """What a step led to: the name of what it raised, the pauses open then, by id, and whether there is more to do."""
+    """The result of a step: the name of its exception, the open pauses by id, and whether there is more to do."""
 
     raised: str
     pauses: Mapping[str, Any] = field(default_factory=dict)
@@ -138,14 +140,14 @@ class Seen:
 
 @dataclass
 class Seat:
-    """Whoever takes one step: a deputy, a graph, and the hands of a user."""
+    """The actor of one step: a deputy, a graph, and a user."""
 
     cell: Cell
     deputy: Deputy
     graph: Graph
 
     async def run(self, given: Any, user: str = "alice") -> str:
-        """Run the graph; the name of what it raised."""
+        """Run the graph; return the name of its exception."""
         who = Context(user)
         try:
             if self.cell.mode == "sync":
@@ -157,33 +159,34 @@ class Seat:
         return ""
 
     async def state(self) -> Any:
-        """The thread as a client sees it."""
+        """Return the thread as a client sees it."""
         if self.cell.mode == "sync":
             return await asyncio.to_thread(self.graph.get_state, config())
         return await self.graph.aget_state(config())
 
     async def take(self, step: Step) -> Seen:
-        """Take a step."""
+        """Perform a step."""
         raised = await getattr(self, step.name)(step)
         state = await self.state()
         return Seen(raised or "", {pause.id: pause.value for pause in state.interrupts}, bool(state.next))
 
     async def begin(self, step: Step) -> str:
-        """The model asks; Bob could send mail of his own, and in a plain ``ToolNode`` Alice has consented already."""
+        """Start: the model requests the call; Bob could send his own mail, and in a plain ``ToolNode`` Alice has
+        consented."""
         for user in ("bob", "alice") if self.cell.way == "ToolNode" else ("bob",):
             for one in await self.deputy.connect(user, "google", scopes=["gmail.readonly", "gmail.send"]):
                 await self._consent(one, as_=f"{user}@example.test")
         return await self.run(start_of(self.cell.way))
 
     async def look(self, step: Step) -> None:
-        """Nothing but looking."""
+        """Read the state only."""
 
     async def allow(self, step: Step) -> None:
-        """The user follows every link, and allows all of it."""
+        """Follow every link as the user, and allow everything."""
         await self._visit(deny=False)
 
     async def deny(self, step: Step) -> None:
-        """The user follows every link, and allows nothing."""
+        """Follow every link as the user, and deny everything."""
         await self._visit(deny=True)
 
     async def _visit(self, *, deny: bool) -> None:
@@ -198,12 +201,12 @@ class Seat:
             await consent(self.deputy, browser, one, **how)
 
     async def go_on(self, step: Step) -> str:
-        """Resume with these answers, or from where a run was cut off."""
+        """Resume with these answers, or from where a run was interrupted."""
         return await self.run(Command(resume=step.resume) if step.resume else None, step.user)
 
 
 async def new_deputy(cell: Cell, base: str, line: Line, folder: Path | None) -> Deputy:
-    """A deputy whose Google is at ``base``."""
+    """Build a deputy whose Google is at ``base``."""
     return await build(
         vault=await new_vault(folder / "vault" if folder else None, KEY),
         transport=line.wire,
@@ -215,7 +218,7 @@ async def new_deputy(cell: Cell, base: str, line: Line, folder: Path | None) -> 
 
 @asynccontextmanager
 async def seat_on_disk(cell: Cell, base: str, folder: Path, line: Line) -> AsyncIterator[Seat]:
-    """Everything read from disk."""
+    """Build a seat with everything read from disk."""
     async with AsyncExitStack() as stack:
         deputy = await stack.enter_async_context(await new_deputy(cell, base, line, folder))
         saver: Any
@@ -228,7 +231,7 @@ async def seat_on_disk(cell: Cell, base: str, folder: Path, line: Line) -> Async
 
 
 def _child(cell: Cell, base: str, folder: Path, step: Step, seed: float, answer: Connection) -> None:
-    """A process of its own takes one step."""
+    """Perform one step in another process."""
 
     async def taken() -> Seen:
         line = Line(random.Random(seed), step.crash, in_memory=False)  # noqa: S311 - no secret
@@ -240,7 +243,7 @@ def _child(cell: Cell, base: str, folder: Path, step: Step, seed: float, answer:
 
 @dataclass
 class Play:
-    """One conversation, from the model's wish to the end."""
+    """One conversation, from the model's request to the end."""
 
     cell: Cell
     base: str
@@ -252,17 +255,17 @@ class Play:
 
     @property
     def open(self) -> set[str]:
-        """The kinds of the pauses that are open."""
+        """Return the kinds of the open pauses."""
         return {pause["type"] for pause in self.seen.pauses.values()}
 
     async def take(self, name: str, user: str = "alice") -> None:
-        """Take a step."""
+        """Perform a step."""
         self.seen = await self._one(Step(name, user))
 
     async def resume(self, decision: str = "", *, user: str = "alice", times: int = 1, crash: str = "") -> set[str]:
-        """Answer every pause that was seen, so many times at once; the names of what that raised.
+        """Answer every seen pause this many times concurrently; return the names of the exceptions.
 
-        Without a decision it is a wake-up only. Where no pause was seen, a run that was cut off goes on.
+        Without a decision it only resumes. If no pause was seen, an interrupted run continues.
         """
         answers: dict[str, Any] = {}
         for pause, asked in self.seen.pauses.items():
@@ -303,14 +306,14 @@ class Play:
             ours.close()
 
     async def close(self) -> None:
-        """Let go of what is kept in memory."""
+        """Release what is kept in memory."""
         if self.seat:
             deputy = self.seat.deputy
             await asyncio.to_thread(lambda: deputy.run(deputy.http.close()))  # what sync graphs and exchanges used
             await deputy.close()
 
     def sent(self, who: str = "alice") -> int:
-        """How many mails the user has sent."""
+        """Return how many mails the user has sent."""
         return len(self.sandbox.sent(f"{who}@example.test"))
 
 
@@ -319,7 +322,7 @@ FORK.set_forkserver_preload(["tests.support.langgraph_matrix", "tests.support.fo
 
 
 async def mails(play: Play, how: str) -> int:
-    """Play a conversation to its end; the number of mails that Alice has sent."""
+    """Play a conversation to its end; return the number of mails that Alice has sent."""
     await play.take("begin")
     if play.cell.way == "ToolNode":
         await _plain(play, how)
@@ -335,7 +338,7 @@ async def mails(play: Play, how: str) -> int:
 
 
 async def _plain(play: Play, how: str) -> None:
-    """The mail's neighbour in the node has paused: the whole node runs again."""
+    """Play a plain node whose neighbour has paused: the whole node runs again."""
     assert play.open == {WORD}
     crash = how.removeprefix("killed ") if how.startswith("killed") else ""
     await play.resume(times=3 if how == "parallel" else 1, crash=crash)
@@ -344,7 +347,7 @@ async def _plain(play: Play, how: str) -> None:
 
 
 async def _consented(play: Play, how: str) -> None:
-    """Through the pause for consent."""
+    """Play through the pause for consent."""
     assert play.open == {CONSENT}
     if how == "early":
         await play.resume()
@@ -358,7 +361,7 @@ async def _consented(play: Play, how: str) -> None:
 
 
 async def _approved(play: Play, how: str) -> None:
-    """Through the pause for approval."""
+    """Play through the pause for approval."""
     if how == "early":
         await play.resume()
         assert (play.open, play.sent()) == ({APPROVAL}, 0), "a wake-up approves nothing"
@@ -378,14 +381,14 @@ async def _approved(play: Play, how: str) -> None:
 
 @asynccontextmanager
 async def google() -> AsyncIterator[tuple[str, Sandbox]]:
-    """The sandbox over http, for all processes of a conversation."""
+    """Serve the sandbox over HTTP for all processes of a conversation."""
     sandbox = Sandbox()
     async with serve(sandbox.app) as base:
         yield base, sandbox
 
 
 async def played(cell: Cell, how: str, seed: float) -> int:
-    """One cell's conversation of this course, with a sandbox and a folder of its own."""
+    """Play one cell's conversation of this course, with its own sandbox and folder."""
     async with google() as (base, sandbox):
         with tempfile.TemporaryDirectory() as made:
             play = Play(cell, base, Path(made), sandbox, Line(random.Random(seed)))  # noqa: S311 - no secret
@@ -396,12 +399,12 @@ async def played(cell: Cell, how: str, seed: float) -> int:
 
 
 def row(cell: Cell, shown: Mapping[str, Any]) -> str:
-    """A row of the table."""
+    """Return a row of the table."""
     return " | ".join([f"{cell.way:12} {cell.mode:5} {cell.store:6}", *(f"{how}: {n}" for how, n in shown.items())])
 
 
 def chosen(words: Sequence[str]) -> Iterator[tuple[Cell, list[str]]]:
-    """The cells and courses that each of these words allows; of a kind that no word names, all."""
+    """Return the cells and courses that these words select; of a kind that no word names, all."""
     for cell in CELLS:
         hows = [how for how in cell.expected if how in words or not MAILS.keys() & set(words)]
         ways = [way for way in WAYS if way in words] or list(WAYS)
@@ -411,7 +414,7 @@ def chosen(words: Sequence[str]) -> Iterator[tuple[Cell, list[str]]]:
 
 
 async def main(times: int, words: Sequence[str]) -> int:
-    """Play the chosen cells so often; the number of conversations that went wrong."""
+    """Play the chosen cells this often; return the number of conversations that went wrong."""
     wrong = 0
     for cell, hows in chosen(words):
         right = dict.fromkeys(hows, 0)

@@ -1,4 +1,4 @@
-"""Linear's schema, where somebody has it, and what it says of a request: documents, variables, complexity."""
+"""Linear's schema, if available, and its checks of a request: documents, variables, complexity."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _built() -> GraphQLSchema | None:
 
 
 def schema() -> GraphQLSchema:
-    """The schema. Skips the test where nobody has put it down: Linear publishes it in its SDK's repository only."""
+    """Return the schema. Skips the test if it is missing: Linear publishes it in its SDK's repository only."""
     built = _built()
     if built is None:
         pytest.skip("Linear's schema is not here: set DEPUTIZE_LINEAR_SCHEMA to its file")
@@ -46,7 +46,7 @@ def schema() -> GraphQLSchema:
 
 
 def faults_of(content: dict[str, Any]) -> list[str]:
-    """What the schema has against a request."""
+    """Return the schema's objections to a request."""
     document = parse(content["query"])
     faults = [error.message for error in validate(schema(), document)]
     (operation,) = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
@@ -58,7 +58,8 @@ def faults_of(content: dict[str, Any]) -> list[str]:
 
 
 def complexity(query: str, first: int) -> float:
-    """Linear's published rule: 0.1 a property, 1 an object, a connection multiplies its children by ``first``."""
+    """Return the complexity by Linear's published rule: 0.1 a property, 1 an object, a connection multiplies its
+    children by ``first``."""
     document = parse(query)
     fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
     (operation,) = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]

@@ -48,14 +48,14 @@ from tests.support.sandbox_deputy import build, consent, new_vault
 
 KINDS: Final = ("FunctionAgent", "AgentWorkflow", "ReActAgent")
 MAILS: Final = {"granted": 1, "denied": 0, "early": 0, "duplicate": 1, "foreign": 1}
-"""What comes of a conversation about one mail, by the events that come."""
+"""Number of mails of a conversation about one mail, by its events."""
 STAGES: Final = ("begin", "consent", "approve")
 KEY: Final = bytes(range(3, 240, 7))[:32]
 ALICE: Final = User("alice")
 
 
 class Scripted(CustomLLM):
-    """A model without function calling: it asks for one call, and then repeats what it observed."""
+    """A model without function calling: it requests one call, and then repeats what it observed."""
 
     call: dict[str, Any]
 
@@ -80,7 +80,7 @@ class Scripted(CustomLLM):
 
 
 class Calling(CustomLLM, FunctionCallingLLM):
-    """A model with function calling; LlamaIndex's own mock of one is younger than the oldest release that we take."""
+    """A model with function calling; LlamaIndex's own mock of one is newer than the oldest supported release."""
 
     respond: Any
 
@@ -131,7 +131,7 @@ class Calling(CustomLLM, FunctionCallingLLM):
 
 @dataclass
 class Model:
-    """Makes these calls once after each message of the user, then repeats the answers. Keeps what it was told."""
+    """Makes these calls once after each user message, then repeats the answers. Keeps what it was told."""
 
     calls: Sequence[dict[str, Any]]
     told: list[str] = field(default_factory=list)
@@ -156,7 +156,7 @@ def agent(
     more: Sequence[Any] = (),
     model: Model | None = None,
 ) -> Any:
-    """An agent that will make these calls; a ReAct one makes the first."""
+    """Build an agent that will make these calls; a ReAct one makes the first."""
     tools: list[Any] = [*GmailToolSpec(deputy, user=user).to_tool_list(), *more]
     if kind == "ReActAgent":
         return ReActAgent(tools=tools, llm=Scripted(call=calls[0]), timeout=30, streaming=False)
@@ -166,7 +166,7 @@ def agent(
 
 
 async def asked(handler: Any, count: int = 1) -> list[Any]:
-    """The next requests in the stream; fewer where it ends before."""
+    """Return the next requests in the stream; fewer if it ends before."""
     found: list[Any] = []
     async for event in handler.stream_events():
         if isinstance(event, ConsentRequest | ApprovalRequest):
@@ -177,24 +177,24 @@ async def asked(handler: Any, count: int = 1) -> list[Any]:
 
 
 async def rest(handler: Any) -> list[Event]:
-    """What is still in the stream."""
+    """Return the rest of the stream."""
     return [event async for event in handler.stream_events()]
 
 
 async def ended(handler: Any) -> str:
-    """The model's last word."""
+    """Return the model's last message."""
     return str(await asyncio.wait_for(handler, 25))
 
 
 def plainly(handler: Any) -> dict[str, Any]:
-    """The run's context as LlamaIndex writes it."""
+    """Return the run's context as LlamaIndex serializes it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it leaves out the memory, and says so
         return dict(handler.ctx.to_dict())
 
 
 async def visit(deputy: Deputy, sandbox: Any, consent_id: str, *, deny: bool = False) -> None:
-    """The user follows a link, to a yes or a no."""
+    """Follow a link as the user, to an approval or a denial."""
     found = await deputy.consents.status(consent_id)
     assert found is not None
     await consent(deputy, sandbox, found, deny=deny)
@@ -202,7 +202,7 @@ async def visit(deputy: Deputy, sandbox: Any, consent_id: str, *, deny: bool = F
 
 @dataclass
 class Play:
-    """One conversation about one mail, in three stages; each may be played in another process."""
+    """One conversation about one mail, in three stages; each may run in another process."""
 
     deputy: Deputy
     sandbox: Sandbox
@@ -210,23 +210,23 @@ class Play:
     how: str
 
     def agent(self) -> Any:
-        """The agent, made anew."""
+        """Build the agent again."""
         return agent(self.kind, self.deputy, SEND)
 
     def sent(self) -> int:
-        """Mails so far; nobody but Alice may have sent any."""
+        """Return the number of mails so far; only Alice may have sent any."""
         assert self.sandbox.sent("bob@example.test") == []
         return len(self.sandbox.sent("alice@example.test"))
 
     async def begin(self) -> Any:
-        """Up to the request for consent."""
+        """Run to the request for consent."""
         handler = self.agent().run("go on")
         [request] = await asked(handler)
         assert isinstance(request, ConsentRequest)
         return handler
 
     async def consent(self, handler: Any) -> bool:
-        """Up to the request for approval; whether there is one."""
+        """Run to the request for approval; return whether there is one."""
         [waiting] = await self.deputy.consents.list_pending(ALICE)
         if self.how == "foreign":
             handler.ctx.send_event(ConsentResponse(consent_id="another"))
@@ -243,7 +243,7 @@ class Play:
         return True
 
     async def approve(self, handler: Any) -> None:
-        """To the end."""
+        """Run to the end."""
         [waiting] = await self.deputy.approvals.list_pending(ALICE)
         if self.how == "foreign":
             for approval, who in (("another", "alice"), (waiting.id, "bob"), (waiting.id, "")):
@@ -259,7 +259,7 @@ class Play:
             handler.ctx.send_event(event)
 
     async def saved(self, stage: str, blob: Path) -> None:
-        """Play a stage with what the one before left in the file, and leave what the next one needs."""
+        """Play a stage with what the previous one left in the file, and leave what the next one needs."""
         if stage == "begin":
             blob.write_text(await save_paused(await self.begin()))
         elif blob.exists():
@@ -272,7 +272,7 @@ class Play:
 
 
 async def stage_of_all(folder: Path, stage: str) -> dict[str, int]:
-    """One stage of every conversation; the mails that each has sent by then."""
+    """Play one stage of every conversation; return the mails that each has sent so far."""
     counted = {}
     for kind in KINDS:
         for how in MAILS:

@@ -25,7 +25,7 @@ CLIENT, SECRET = "the-pages", "secret-of-the-pages"
 
 @dataclass(repr=False)
 class LoginIssuer(TokenIssuer):
-    """``pages``: where the one client that people sign in for is served. ``codes``: those not used yet."""
+    """The issuer. ``pages``: where its only client for signing people in is served. ``codes``: those not used yet."""
 
     pages: str = ""
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class LoginIssuer(TokenIssuer):
     def __post_init__(self) -> None:
         self.may_ask = CLIENT, SECRET
         self.told: list[bytes] = []
-        """The heads and bodies of all requests."""
+        """The headers and bodies of all requests."""
 
     async def _answer(self, request: Request) -> Response:
         body = await request.body()

@@ -1,5 +1,5 @@
-"""A way to a server by a socket in a folder, on which one answer is lost when a test wants it: both ends are hung up on
-when it has come, so that what was asked was done and nobody was told."""
+"""A socket to a server in a folder, on which a test can lose one answer: both ends are disconnected when it arrives, so
+that the request was executed without an answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class LossySocket:
-    """``lose``: that many answers yet; ``lost``: so many were."""
+    """Such a socket. ``lose``: how many answers to lose; ``lost``: how many were lost."""
 
     def __init__(self, real: Path, ours: Path) -> None:
         self._real, self.lose, self.lost = real, 0, 0
@@ -44,7 +44,7 @@ class LossySocket:
                 one.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Hang up on everybody."""
+        """Disconnect everybody."""
         for one in (self._listening, *self._open):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -53,7 +53,7 @@ class LossySocket:
 
 @contextmanager
 def lossy(real: Path, ours: Path) -> Iterator[LossySocket]:
-    """Such a way from ``ours`` to ``real``, for as long as the block."""
+    """Open such a socket from ``ours`` to ``real`` for the block."""
     made = LossySocket(real, ours)
     try:
         yield made

@@ -1,4 +1,4 @@
-"""One of several machines with one vault in Postgres, as a program: it serves the pages, and does what stdin says.
+"""One of several machines with one vault in Postgres, as a program: it serves the pages, and obeys stdin.
 
 python -m tests.support.machine_process VAULT PROVIDERS      a line of JSON in, a line of JSON out
 python -m tests.support.machine_process VAULT PROVIDERS 5    where a token request may take five seconds
@@ -30,7 +30,7 @@ SIGNED_IN: Final = "who"
 
 
 class Machine:
-    """What it does for each word it is told. ``ahead``: seconds by which its clock is before this machine's."""
+    """The program, with a method for each command. ``ahead``: seconds by which its clock is ahead of this machine's."""
 
     def __init__(self) -> None:
         self.ahead = 0.0

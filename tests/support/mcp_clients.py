@@ -1,4 +1,4 @@
-"""Clients and servers of MCP on loopback: the SDK's client at a `DeputyServer`, as the user that it names."""
+"""Clients and servers of MCP on loopback: the SDK's client of a `DeputyServer`, as a given user."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from mcp.client.streamable_http import streamable_http_client
 from starlette.types import ASGIApp, Scope
 
 MODES: Final = ("2026-07-28", "legacy")
-"""How the SDK's client is told to speak: the newest protocol, or with a handshake, that of 2025-11-25."""
+"""Protocol modes of the SDK's client: the newest, or with a handshake that of 2025-11-25."""
 
 
 def by_bearer(scope: Scope) -> str | None:
-    """The user of a test: whoever the bearer token is called like. Nobody without one."""
+    """Return the user named by the bearer token, or None."""
     headers = dict(scope["headers"])
     return headers.get(b"authorization", b"").decode().removeprefix("Bearer ") or None
 
 
 @asynccontextmanager
 async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
-    """The app on this port of loopback, or a free one; its address."""
+    """Serve the app on this port of loopback, or a free one; yield its address."""
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port))
@@ -47,7 +47,7 @@ async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def client(url: str, user: str = "alice", mode: str = "2026-07-28", **more: Any) -> AsyncIterator[Client]:
-    """The SDK's client at this address, as this user."""
+    """Connect the SDK's client to this address as this user."""
     headers = {"Authorization": f"Bearer {user}"} if user else {}
     async with (
         httpx2.AsyncClient(headers=headers, timeout=60) as http,
@@ -58,7 +58,7 @@ async def client(url: str, user: str = "alice", mode: str = "2026-07-28", **more
 
 @dataclass(frozen=True)
 class Raw:
-    """A client of 2026-07-28 by hand: what it says of itself, and what it gets, letter for letter."""
+    """A hand-written client of 2026-07-28: what it declares, and the exact answers it gets."""
 
     http: httpx2.AsyncClient
     url: str
@@ -67,7 +67,7 @@ class Raw:
     name: str = "raw"
 
     async def call(self, tool: str, arguments: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-        """The answer to one ``tools/call``: its result, or its error. ``more``: other parameters."""
+        """Return the answer to one ``tools/call``: its result, or its error. ``more``: other parameters."""
         said = await self.http.post(self.url, **self.asking(tool, arguments, **more))
         lines = [line[6:] for line in said.text.splitlines() if line.startswith("data: ")]
         answer = json.loads(lines[-1] if lines else said.text)
@@ -75,7 +75,7 @@ class Raw:
         return found
 
     def asking(self, tool: str, arguments: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-        """What to post."""
+        """Return the body to post."""
         meta = {
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientCapabilities": self.can,
@@ -95,7 +95,7 @@ class Raw:
 
 @contextmanager
 def forms_alone() -> Iterator[None]:
-    """Meanwhile the SDK's client that connects says that it shows forms, and no links."""
+    """Let the SDK's client declare that it shows forms, and no links."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(types, "UrlElicitationCapability", lambda: None)
         yield
@@ -103,6 +103,6 @@ def forms_alone() -> Iterator[None]:
 
 @asynccontextmanager
 async def raw(url: str, **more: Any) -> AsyncIterator[Raw]:
-    """One at this address."""
+    """Return one at this address."""
     async with httpx2.AsyncClient(timeout=60) as http:
         yield Raw(http, url, **more)

@@ -1,4 +1,4 @@
-"""A crowd at MCP servers of ours: a provider that says whose token it was given, and a toolkit that asks it.
+"""Many clients at our MCP servers: a provider that reports whose token it received, and a toolkit that calls it.
 
 Each in a process of its own, so that none waits for another's: ``python -m tests.support.mcp_crowd FOLDER BASE PORT``
 is a server over the vault in FOLDER, and ``python -m tests.support.mcp_crowd PORT`` the provider.
@@ -32,7 +32,7 @@ from tests.support.mcp_process import KEY
 from tests.support.sandbox_deputy import build, google_app, new_vault
 
 WRITTEN: Final = "/written"
-"""Where the provider says what was written: user, number, how often."""
+"""Where the provider reports what was written: user, number, how often."""
 SCOPE: Final = "https://www.googleapis.com/auth/gmail.send"
 
 kit = Toolkit("gmail", "google")
@@ -74,7 +74,7 @@ class Echo:
 
 
 async def connected(vault: Vault, names: Iterable[str], provider: Provider = PROVIDERS["google"]) -> None:
-    """Give each of these users a grant, whose token says whose it is."""
+    """Give each of these users a grant whose token names them."""
     app, now = google_app(), time.time()
     for name in names:
         await vault.add(
@@ -84,7 +84,7 @@ async def connected(vault: Vault, names: Iterable[str], provider: Provider = PRO
 
 
 def memory_of(pid: int) -> float:
-    """What a process has in memory, in MB."""
+    """Return the memory of a process in MB."""
     [line] = [one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmRSS")]
     return int(line.split()[1]) / 1024
 

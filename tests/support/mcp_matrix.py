@@ -1,4 +1,4 @@
-"""A client of MCP that others wrote, in a process of its own, its person, and a server of ours that can be killed."""
+"""A third-party MCP client in its own process, its person, and a server of ours that can be killed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 @dataclass
 class Life:
-    """Our server in a process of its own: over HTTP we start it, at the same port each time; on stdio a client does."""
+    """Our server in its own process: over HTTP we start it, at the same port each time; on stdio a client does."""
 
     folder: Path
     google: str
@@ -42,21 +42,21 @@ class Life:
 
     @property
     def command(self) -> list[str]:
-        """What starts it."""
+        """Return the command that starts it."""
         return [sys.executable, "-m", self.module, str(self.folder), self.google]
 
     @property
     def target(self) -> list[str]:
-        """Where a client finds it, or how it starts it."""
+        """Return where a client finds it, or how it starts it."""
         return [f"http://127.0.0.1:{self.port}/mcp"] if self.over == "http" else self.command
 
     async def begin(self) -> None:
-        """A life, in which nothing is left of those before it but the vault."""
+        """Start it again with nothing left of earlier processes but the vault."""
         self.process = await asyncio.create_subprocess_exec(*self.command, str(self.port), cwd=ROOT)
         await answers(self.target[0], self.process)
 
     async def kill(self) -> bool:
-        """End it at once, as a crash would; whether it was there. Over HTTP it begins anew, and nobody is told."""
+        """Kill it, as a crash would; return whether it was running. Over HTTP it restarts without notice."""
         pid = int((self.folder / PID).read_text())
         try:
             os.kill(pid, signal.SIGKILL)
@@ -68,7 +68,7 @@ class Life:
         return True
 
     async def end(self) -> None:
-        """For good."""
+        """End it for good."""
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
@@ -87,7 +87,7 @@ async def answers(url: str, process: asyncio.subprocess.Process) -> None:
 
 @dataclass
 class Talk:
-    """A client in a process of its own, the person who uses it, and what is around them."""
+    """A client in its own process, the person who uses it, and their surroundings."""
 
     child: asyncio.subprocess.Process
     deputy: Deputy
@@ -95,39 +95,39 @@ class Talk:
     life: Life
 
     async def tell(self, **what: Any) -> dict[str, Any]:
-        """An order, or an answer; what it comes to."""
+        """Send an order or an answer; return its result."""
         assert self.child.stdin
         self.child.stdin.write(json.dumps(what).encode() + b"\n")
         return await self.heard()
 
     async def heard(self) -> dict[str, Any]:
-        """The next thing that the client says."""
+        """Return the next message of the client."""
         assert self.child.stdout
         line = await asyncio.wait_for(self.child.stdout.readline(), 180)  # seconds, where the machine is busy
         found: dict[str, Any] = json.loads(line)
         return found
 
     async def begin_anew(self) -> None:
-        """Another connection; on stdio another server, too."""
+        """Open another connection; on stdio another server, too."""
         assert (await self.tell(restart=True))["text"] == "ready"
 
     async def waiting(self) -> list[Consent | Approval]:
-        """What Alice is asked."""
+        """Return Alice's pending requests."""
         return await self.deputy.pending("alice")
 
     def browser(self, user: str) -> Browser:
-        """A browser at our pages in which this user is signed in."""
+        """Return a browser at our pages in which this user is signed in."""
         browser = Browser(httpx.ASGITransport(pages_app(self.deputy, verifier=signed_in)), base_url=PAGES)
         sign_in(browser, user, PAGES)
         return browser
 
     async def consent(self, one: Consent) -> None:
-        """Alice's, at our page and at the provider's."""
+        """Complete Alice's consent at our page and at the provider's."""
         async with httpx.AsyncHTTPTransport(trust_env=False) as browser:
             await consent(self.deputy, browser, one)
 
     async def let_expire(self, one: Consent | Approval) -> None:
-        """As if it had waited for longer than it counts."""
+        """Expire the request, as if it had waited too long."""
         vault, kind = self.deputy.vault, "approval" if isinstance(one, Approval) else "consent"
         name = "expires" if kind == "approval" else "ticket_expires"
         for record in await vault.scan(kind):
@@ -136,14 +136,14 @@ class Talk:
         assert one not in await self.waiting()
 
     def sent(self, subject: str) -> list[bytes]:
-        """The mails with this subject that have left, whoever sent them."""
+        """Return the sent mails with this subject, by any user."""
         mails = [mail.raw for who in ("alice", "bob") for mail in self.sandbox.sent(f"{who}@example.test")]
         return [mail for mail in mails if f"Subject: {subject}\r\n".encode() in mail]
 
 
 @asynccontextmanager
 async def talking(kind: str, over: str, folder: Path) -> AsyncIterator[Talk]:
-    """A client of this kind at a server of ours."""
+    """Start a client of this kind at a server of ours."""
     python, sandbox = mcp_before_python() if kind == "adapters" else mcp_python(), Sandbox()
     async with serve(sandbox.app) as base, await beside(folder, base) as deputy:
         life = Life(folder, base, over)

@@ -1,4 +1,4 @@
-"""MCP servers behind authorization servers that nobody here wrote, on loopback.
+"""MCP servers behind third-party authorization servers, on loopback.
 
 with McpOauth("sdk") as server:
     McpServer("guarded", server.url)
@@ -29,7 +29,7 @@ PYTHONS: Final[Mapping[str, Callable[[], str]]] = {
 
 
 class McpOauth:
-    """The server as a subprocess. ``kind``: of `PYTHONS`; the SDK of before version 2 is of 2025-11-25."""
+    """The server as a subprocess. ``kind``: of `PYTHONS`; the SDK before version 2 implements 2025-11-25."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -58,7 +58,7 @@ class McpOauth:
         self._process.kill()
 
     async def consent(self, url: str) -> dict[str, str]:
-        """What a browser brings back from there: this server asks nobody."""
+        """Return what a browser brings back from there: this server asks nobody."""
         async with httpx.AsyncClient(timeout=20.0) as browser:
             answer = await browser.get(url)
         return dict(parse_qsl(urlsplit(answer.headers["location"]).query))

@@ -26,7 +26,7 @@ PID = "server.pid"
 
 
 async def beside(folder: Path, base: str) -> Deputy:
-    """A deputy over the vault in this folder, whose Google is at ``base``."""
+    """Build a deputy over the vault in this folder, whose Google is at ``base``."""
     return await build(
         vault=await new_vault(folder / "vault", KEY),
         providers={"google": PROVIDERS["google"].moved_to(base)},

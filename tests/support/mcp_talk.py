@@ -42,7 +42,8 @@ ANSWERS: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
 
 async def listen() -> None:
-    """Read what is said, alone: a question can be answered after its call has ended, and then both would read."""
+    """Read the input in one place: a request can be answered after its call has ended, and then two readers would
+    compete."""
     while line := await asyncio.to_thread(sys.stdin.readline):
         said = json.loads(line)
         (ANSWERS if "action" in said else ORDERS).put_nowait(said)
@@ -50,7 +51,7 @@ async def listen() -> None:
 
 
 async def answer(**ask: Any) -> dict[str, Any]:
-    """What the user says to this question."""
+    """Return the user's answer to this request."""
     while not ANSWERS.empty():  # to one before, whose call had ended
         ANSWERS.get_nowait()
     tell(ask=ask)
@@ -58,7 +59,7 @@ async def answer(**ask: Any) -> dict[str, Any]:
 
 
 async def asked(params: Any) -> dict[str, Any]:
-    """What the user says to a question in the form of the SDKs."""
+    """Return the user's answer to a request in the form of the SDKs."""
     url = getattr(params, "url", None)
     return await (answer(mode="url", url=url) if url else answer(mode="form", message=params.message))
 
@@ -68,7 +69,7 @@ def text_of(result: Any) -> str:
 
 
 def by_links(made: Callable[..., Awaitable[Any]]) -> Call:
-    """A call that is made again after each link of 2025-11-25."""
+    """Make a call again after each link of 2025-11-25."""
     from mcp.shared.exceptions import MCPError
 
     async def call(tool: str, arguments: dict[str, Any]) -> tuple[str, bool]:
@@ -126,7 +127,7 @@ async def fastmcp(target: list[str], mode: str, asks: bool) -> AsyncIterator[Cal
 
 @asynccontextmanager
 async def forms(target: list[str], mode: str, asks: bool) -> AsyncIterator[Call]:
-    """The SDK's client, as one that says that it shows forms and no links."""
+    """Run the SDK's client, which declares that it shows forms and no links."""
     with patch("mcp_types.UrlElicitationCapability", lambda: None):
         async with sdk(target, mode, asks) as call:
             yield call
@@ -144,7 +145,7 @@ def graph_of(tools: list[Any]) -> Any:
 
 
 def calling(tools: list[Any]) -> Call:
-    """A graph in which a model has asked for one call, resumed for each question."""
+    """Build a graph in which a model has requested one call, resumed for each request."""
     from langchain_core.messages import AIMessage
     from langgraph.types import Command
 
@@ -220,12 +221,15 @@ KINDS = {
     "adapters": (adapters, "", False),
     "llama": (llama, "", False),
 }
-"""Clients of others. A "silent" one declares that it can ask nothing, as most did at first. `langchain.mcp` shows the
-questions of 2026-07-28 alone: with the protocols before it a link ends its run (-32042), and so does a form."""
+"""Third-party clients.
+
+A "silent" one declares that it can show no request, as most did at first. `langchain.mcp` shows only the requests of
+2026-07-28: with the earlier protocols a link or a form ends its run (-32042).
+"""
 
 
 async def called(call: Call, now: dict[str, Any]) -> None:
-    """One call to its end, also where that is none."""
+    """Make one call, and return its result or error."""
     try:
         said, error = await asyncio.wait_for(call(now["call"], now["arguments"]), LONGEST)
     except Exception as lost:
@@ -235,7 +239,7 @@ async def called(call: Call, now: dict[str, Any]) -> None:
 
 
 async def obey(kind: str, target: list[str]) -> None:
-    """Do what is ordered, over one connection after another."""
+    """Execute the orders over one connection after another."""
     opened, mode, asks = KINDS[kind]
     while True:
         now: dict[str, Any] = {}

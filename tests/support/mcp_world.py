@@ -1,4 +1,4 @@
-"""An MCP server and the authorization server before it, in-process: strict where real ones are, and told what to do.
+"""An MCP server and its authorization server, in-process: strict like real ones, and configurable by tests.
 
 Clients register, tokens are for one resource, refresh tokens rotate and a second use of one ends its family, each tool
 wants its scope. What was asked is in ``asked``, forms of the token endpoint in ``forms``.
@@ -24,7 +24,7 @@ NEEDS = {"look": "tools:read", "me": "tools:read", "send": "tools:write"}
 
 @dataclass
 class Family:
-    """What one consent gave. ``used``: refresh tokens that were exchanged."""
+    """The tokens of one consent. ``used``: refresh tokens that were exchanged."""
 
     user: str
     client: str
@@ -68,7 +68,7 @@ class McpWorld(httpx.AsyncBaseTransport):
     }
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """By address."""
+        """Answer by address."""
         url = str(request.url)
         self.asked.append(url)
         if self.down:
@@ -105,7 +105,7 @@ class McpWorld(httpx.AsyncBaseTransport):
     # ------------------------------------------------------------- the browser
 
     def authorize(self, url: str, as_: str) -> dict[str, str]:
-        """What the browser of this person brings back: they say yes to everything."""
+        """Return what this person's browser brings back: they allow everything."""
         asked = dict(parse_qsl(urlsplit(url).query, strict_parsing=True))
         client = self.clients[asked["client_id"]]
         assert asked["redirect_uri"] in client["redirect_uris"] and asked["resource"] == URL
@@ -128,7 +128,7 @@ class McpWorld(httpx.AsyncBaseTransport):
         return httpx.Response(201, json=self.clients[name])
 
     def _client(self, request: httpx.Request, form: dict[str, str]) -> str | None:
-        """The client that has shown itself as it was registered to do."""
+        """Return the client that authenticated as registered."""
         name, method, secret = form.get("client_id", ""), "none", ""
         if (shown := request.headers.get("authorization", "")).startswith("Basic "):
             said, secret = map(unquote, base64.b64decode(shown[6:]).decode().split(":", 1))
@@ -161,7 +161,7 @@ class McpWorld(httpx.AsyncBaseTransport):
         return family if fits and form["redirect_uri"] == asked["redirect_uri"] else None
 
     def _refreshed(self, form: dict[str, str]) -> Family | None:
-        """A refresh token is good once; the second time its whole family ends (RFC 9700 4.14)."""
+        """Exchange a refresh token, which is valid once; the second time its whole family ends (RFC 9700 4.14)."""
         family = self.refresh.get(form["refresh_token"])
         if family and form["refresh_token"] in family.used:
             family.dead = True
@@ -177,7 +177,7 @@ class McpWorld(httpx.AsyncBaseTransport):
         return httpx.Response(200)
 
     def _call(self, request: httpx.Request) -> httpx.Response:
-        """A tool is called: its result names whose token came."""
+        """Call a tool: its result names the user of the token."""
         where = 'resource_metadata="https://mcp.example.test/.well-known/oauth-protected-resource/v1/mcp"'
         shown = request.headers.get("authorization", "").removeprefix("Bearer ")
         family, until = self.access.get(shown, (None, 0.0))
@@ -201,5 +201,5 @@ class McpWorld(httpx.AsyncBaseTransport):
 
     @property
     def alive(self) -> set[str]:
-        """Whose families live."""
+        """Return the users of the live families."""
         return {family.user for family in self.refresh.values() if not family.dead}

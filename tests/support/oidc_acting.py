@@ -1,4 +1,4 @@
-"""A process that acts at oidc-provider on a vault of others: python -m tests.support.oidc_acting VAULT PORT USER ACTS.
+"""A process that acts at oidc-provider on a shared vault: python -m tests.support.oidc_acting VAULT PORT USER ACTS.
 
 Prints `ready`, waits for a line, then acts, many at a time, and prints what failed as a JSON list.
 """
@@ -18,7 +18,7 @@ KEY = b"k" * 32
 
 
 async def acts(deputy: Deputy, user: str, numbers: range, name: str = "") -> list[str]:
-    """Act so often, every tenth time with an effect; what failed."""
+    """Act this often, every tenth time with an effect; return what failed."""
     left, failed = iter(numbers), list[str]()
 
     async def work() -> None:
@@ -39,7 +39,7 @@ async def acts(deputy: Deputy, user: str, numbers: range, name: str = "") -> lis
 
 
 async def main(vault: str, port: str, user: str, count: str) -> None:
-    """See above."""
+    """Run as described at the top of this module."""
     server = OidcProvider.at(int(port))
     async with deputy_for(server, "short", path=Path(vault), key=KEY) as deputy:
         print("ready", flush=True)

@@ -71,7 +71,7 @@ def write_note(text: str, *, run: Run) -> Steps:
 
 @cache
 def client_key() -> ClientKey:
-    """What the clients `signs` and `boundsigns` authenticate with."""
+    """Return the key with which the clients `signs` and `boundsigns` authenticate."""
     made = ECKey.generate_key("P-256", {"kid": "of-the-client"}, private=True)
     return ClientKey(Secret(json.dumps(made.as_dict(private=True))), "ES256", "of-the-client")
 
@@ -86,7 +86,7 @@ class OidcProvider:
 
     @classmethod
     def at(cls, port: int) -> Self:
-        """The server that another process has started."""
+        """Return the server that another process has started."""
         running = cls()
         running.port = port
         return running
@@ -129,24 +129,24 @@ class OidcProvider:
         self._process.stdout.close()
 
     def transport(self) -> AtHome:
-        """A transport that finds op.test on this machine."""
+        """Return a transport that finds op.test on this machine."""
         return AtHome(self.port)
 
     def keep_alive(self) -> AtHome:
-        """The same, for many requests: whoever takes it closes it."""
+        """Return the same for many requests; the caller closes it."""
         return AtHome(self.port, keep_alive=50)
 
     def alive(self, issuer: str, user: str = "") -> dict[str, list[dict[str, str]]]:
-        """What of an issuer's could still be used, of one user's or all: lists of refresh and access tokens, grants."""
+        """Return what is still valid at an issuer, of one user or all: lists of refresh and access tokens, grants."""
         whole = self._asked("alive")[issuer]
         return {kind: [one for one in rows if user in ("", one["user"])] for kind, rows in whole.items()}
 
     def events(self) -> dict[str, int]:
-        """How often it has answered what, since it was started."""
+        """Return how often it has answered what, since it was started."""
         return self._asked("events")
 
     def logouts(self) -> list[dict[str, str]]:
-        """The requests by which it has told clients of sign-outs, since it was started."""
+        """Return the requests by which it has notified clients of sign-outs, since it was started."""
         return list(self._asked("logouts")["logouts"])
 
     def _asked(self, what: str) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class OidcProvider:
 
 
 class AtHome(httpx.AsyncBaseTransport):
-    """Sends what is for op.test to a port of this machine, as a proxy that ends TLS would."""
+    """A transport that sends requests for op.test to a port of this machine, as a TLS-terminating proxy would."""
 
     def __init__(self, port: int, *, keep_alive: int = 0) -> None:
         self._place = httpx.URL(f"http://127.0.0.1:{port}")
@@ -177,25 +177,25 @@ class AtHome(httpx.AsyncBaseTransport):
 
 
 class Person:
-    """Somebody with a browser, that remembers where they are signed in."""
+    """A person with a browser that remembers where they are signed in."""
 
     def __init__(self, server: OidcProvider, name: str) -> None:
         self.name = name
         self.browser = httpx.AsyncClient(transport=server.transport())
 
     async def visit(self, url: str) -> dict[str, str]:
-        """Follow the server's pages, signing in and saying yes; what comes back to our own pages."""
+        """Follow the server's pages, signing in and approving; return what comes back to our pages."""
         place = await self._follow(url, {"login": self.name, "password": "any"})
         assert place.startswith(PAGES), "the server's pages lead nowhere"
         return dict(httpx.URL(place).params)
 
     async def enter(self, url: str, code: str) -> None:
-        """Enter a device's code at the server, signing in and saying yes."""
+        """Enter a device code at the server, signing in and approving."""
         place = await self._follow(url, {"login": self.name, "password": "any", "user_code": code})
         assert not place.startswith(PAGES)
 
     async def _follow(self, url: str, knows: dict[str, str]) -> str:
-        """Fill in the server's forms with what is known; the first place that is ours, or has no form."""
+        """Fill in the server's forms with known values; return the first page that is ours, or has no form."""
         request = self.browser.build_request("GET", url)
         for _ in range(20):
             answer = await self.browser.send(request)
@@ -214,7 +214,7 @@ class Person:
         return str(request.url)
 
     async def consent(self, deputy: Deputy, consent: Consent) -> Consent:
-        """Walk a consent to its end; how it ended."""
+        """Walk a consent to its end; return how it ended."""
         started = await deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser())
         back = await self.visit(started.url)
         await deputy.consents.finish(consent.app, back, AnyLocalUser(), started.nonce.reveal())
@@ -223,14 +223,14 @@ class Person:
         return ended
 
     async def connect(self, deputy: Deputy, *scopes: str, app: str = "", **more: Any) -> None:
-        """Consent to all that is asked for these scopes; more of them each time is a step-up."""
+        """Consent to everything requested for these scopes; more of them each time is a step-up."""
         for one in await deputy.connect(self.name, "op", scopes=scopes, app=app, **more):
             ended = await self.consent(deputy, one)
             assert ended.status == "granted", (ended.status, ended.reason_code)
 
 
 def app_of(client: str, **more: Any) -> App:
-    """A client that the server knows."""
+    """Return a client that the server knows."""
     if client.endswith("signs"):
         return App("op", client, None, client, key=client_key(), **more)
     secret = None if client.endswith("native") else Secret(f"{client}-secret-{client}-secret-32")
@@ -247,8 +247,10 @@ async def deputy_for(
     sources: Mapping[str, Source] = MappingProxyType({}),
     **more: Any,
 ) -> AsyncIterator[Deputy]:
-    """A deputy whose apps are these clients of an issuer, on a vault in memory or at ``path``. ``sources``: where the
-    grants of some come from."""
+    """Build a deputy whose apps are these clients of an issuer, on a vault in memory or at ``path``.
+
+    ``sources``: grant sources of some apps.
+    """
     row = await found(server, issuer, dpop=issuer == "dpop")
     deputy = await build(
         vault=await new_vault(path, key or None),
@@ -267,7 +269,7 @@ async def deputy_for(
 
 
 async def found(server: OidcProvider, issuer: str, **more: Any) -> Provider:
-    """An issuer from its own metadata."""
+    """Return an issuer from its own metadata."""
     return await discover(
         f"https://{issuer}.op.test",
         name="op",

@@ -1,4 +1,4 @@
-"""An OpenID Connect server of a few hundred lines less than a real one, which a test can bend: in-process, no socket.
+"""An OpenID Connect server that a test can configure, shorter than a real one: in-process, no socket.
 
 It is strict where servers are: client authentication, PKCE, single-use codes and request URIs, a token that is bound
 to a resource opens nothing else. What it says of itself is `metadata`; what it asked for and got is in `forms`.
@@ -30,18 +30,18 @@ CLIENT = "a-client"
 
 @cache
 def ec_key() -> ECKey:
-    """The server's signing key."""
+    """Return the server's signing key."""
     return ECKey.generate_key("P-256", {"kid": "ec-1", "use": "sig"})
 
 
 @cache
 def rsa_key() -> RSAKey:
-    """Another one; it takes a moment to make."""
+    """Return another key; it takes a moment to create."""
     return RSAKey.generate_key(2048, {"kid": "rsa-1", "use": "sig"})
 
 
 class Refused(Exception):
-    """RFC 6749 5.2. ``error``: its name."""
+    """An error of RFC 6749 5.2. ``error``: its name."""
 
     def __init__(self, error: str, status: int = 400) -> None:
         super().__init__(error)
@@ -50,7 +50,7 @@ class Refused(Exception):
 
 @dataclass
 class Code:
-    """A code, and the request that it answers."""
+    """A code, and its authorization request."""
 
     params: dict[str, str]
 
@@ -86,7 +86,7 @@ class OidcServer(httpx.AsyncBaseTransport):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """OpenID Connect Discovery 3; ``said`` last."""
+        """Return the metadata of OpenID Connect Discovery 3; ``said`` overrides it."""
         method = "private_key_jwt" if self.client_key else "client_secret_post"
         return {
             "issuer": ISSUER,
@@ -109,7 +109,7 @@ class OidcServer(httpx.AsyncBaseTransport):
     # ------------------------------------------------------------- the browser
 
     def authorize(self, url: str) -> dict[str, str]:
-        """What the browser brings back from there: the person says yes to everything."""
+        """Return what the browser brings back: the person allows everything."""
         assert url.startswith(f"{ISSUER}/auth?")
         given = dict(parse_qsl(urlsplit(url).query, strict_parsing=True))
         params = self.pushed.pop(given.get("request_uri", ""), {} if self.par else given)
@@ -122,7 +122,7 @@ class OidcServer(httpx.AsyncBaseTransport):
     # ------------------------------------------------------------- requests
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """By the path."""
+        """Answer by path."""
         url = f"{request.url.scheme}://{request.url.host}{request.url.path}"
         self.asked.append(url)
         place = url.removeprefix(ISSUER)
@@ -222,5 +222,5 @@ class OidcServer(httpx.AsyncBaseTransport):
 
 
 def url_is_api(url: str) -> bool:
-    """Whether this is the resource server."""
+    """Return whether this is the resource server."""
     return url.startswith(API)

@@ -27,7 +27,7 @@ _threads: Final = itertools.count()
 
 @dataclass
 class Asking(Model):
-    """Asks for these calls once after each message of the user, then repeats the answers."""
+    """Requests these calls once after each user message, then repeats the answers."""
 
     calls: Sequence[Mapping[str, Any]]
     told: list[str] = field(default_factory=list)
@@ -69,21 +69,21 @@ class Asking(Model):
 def agent_of(
     deputy: Deputy, *calls: Mapping[str, Any], told: list[str] | None = None, kit: str = "gmail", **more: Any
 ) -> Agent[Any]:
-    """An agent over the tools of one toolkit that will make these calls."""
+    """Build an agent over the tools of one toolkit that will make these calls."""
     who: dict[str, Any] = {"user": lambda ctx: ctx.context["user"], "thread": lambda ctx: ctx.context["chat"]}
     model = Asking(calls, told if told is not None else [])
     return Agent(name="mail", model=model, tools=tools(deputy, kit, **{**who, **more}))
 
 
 async def turn_of(result: Any) -> Turn:
-    """How a run ended."""
+    """Return how a run ended."""
     state = result.to_state()
     asks = await requests_in(state) if result.interruptions else []
     return Turn("" if asks else str(result.final_output), asks, state.to_string())
 
 
 async def loaded(agent: Agent[Any], saved: str, user: str) -> RunState[Any, Any]:
-    """The state as a host loads it, for the user who asks for it."""
+    """Return the state as an application loads it, for the requesting user."""
     context = {**json.loads(saved)["context"]["context"], "user": user}
     return await RunState.from_string(agent, saved, context_override=RunContextWrapper(context))
 

@@ -1,4 +1,4 @@
-"""What OpenAI takes as the parameters of a function with ``strict: true`` (Structured Outputs, "Supported schemas")."""
+"""OpenAI's rules for the parameters of a function with ``strict: true`` (Structured Outputs, "Supported schemas")."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEEPEST, MAX_PROPERTIES, MAX_VALUES = 10, 5000, 1000
 
 
 def nodes(schema: Any, depth: int = 0) -> Iterator[tuple[Mapping[str, Any], int]]:
-    """Each schema in this one, and in how many objects it stands."""
+    """Yield each schema in this one, and in how many objects it is nested."""
     if not isinstance(schema, Mapping):
         return
     yield schema, depth
@@ -28,12 +28,12 @@ def nodes(schema: Any, depth: int = 0) -> Iterator[tuple[Mapping[str, Any], int]
 
 
 def objects_in(schema: Any) -> Iterator[Mapping[str, Any]]:
-    """Each object that a schema describes, itself among them."""
+    """Yield each object that a schema describes, including itself."""
     return (one for one, _ in nodes(schema) if one.get("type") == "object")
 
 
 def breaches(schema: Mapping[str, Any]) -> Iterator[str]:
-    """What of these parameters would be refused."""
+    """Yield what OpenAI would refuse in these parameters."""
     found = list(nodes(schema))
     if schema.get("type") != "object" or "anyOf" in schema:
         yield "the root is no object"

@@ -1,4 +1,4 @@
-"""GitHub's own descriptions of its REST and GraphQL APIs, as a check on what a toolkit sends and a stand-in answers.
+"""GitHub's own descriptions of its REST and GraphQL APIs, as a check of what a toolkit sends and a simulation answers.
 
 A path parameter that may hold slashes (a path, a ref) matches several segments. Unknown query parameters and unknown
 members of a body are refused, which the description alone would let pass.
@@ -58,16 +58,16 @@ class OpenApi:
     @classmethod
     @functools.cache
     def of_github(cls) -> Self:
-        """The installed description of api.github.com."""
+        """Return the installed description of api.github.com."""
         return cls(json.loads(require_openapi().read_text("utf-8")))
 
     @property
     def names(self) -> frozenset[str]:
-        """Every operation there is."""
+        """Return every operation."""
         return frozenset(one.name for _, _, one in self._routes)
 
     def operation(self, request: httpx.Request) -> Operation:
-        """The operation that a request calls."""
+        """Return the operation that a request calls."""
         path = re.sub(r"^/repositories/\d+", "/repos/x/y", raw_path(request))
         path = re.sub(r"(/repos/[^/]+/[^/]+/contents)$", r"\1/", path)  # the root of a repository
         for verb, pattern, operation in self._routes:
@@ -76,7 +76,7 @@ class OpenApi:
         raise NotAsDescribed(f"no operation is {request.method} {path}")
 
     def check(self, request: httpx.Request) -> Operation:
-        """The operation that a valid request calls; `NotAsDescribed` for an invalid one."""
+        """Return the operation that a valid request calls. Raises `NotAsDescribed` for an invalid one."""
         if request.url.host != "api.github.com" or request.url.scheme != "https":
             raise NotAsDescribed(f"no host of this API: {request.url.host}")
         operation = self.operation(request)
@@ -85,7 +85,7 @@ class OpenApi:
         return operation
 
     def check_answer(self, request: httpx.Request, answer: httpx.Response) -> None:
-        """What a stand-in answers: every member it has is one that GitHub has, and of its type.
+        """Check a simulated answer: every member it has is one that GitHub has, and of its type.
 
         A stand-in may leave members out. A status that is not described is a refusal, and its body is not looked at.
         """
@@ -160,7 +160,7 @@ class OpenApi:
 
 
 def _plainness(path: str) -> int:
-    """So that paths with more words of their own come first: a ref may hold slashes."""
+    """Return a sort key that puts paths with more literal words first: a ref may hold slashes."""
     return -sum(not part.startswith("{") for part in path.split("/"))
 
 
@@ -172,7 +172,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def _schema(spec: Any, *, closed: bool, required: bool = True) -> Any:
-    """A schema of OpenAPI 3.0 as JSON Schema: ``nullable`` is a type more. ``closed`` refuses unknown members."""
+    """Return a schema of OpenAPI 3.0 as JSON Schema: ``nullable`` adds a type. ``closed`` refuses unknown members."""
     if isinstance(spec, list):
         return [_schema(one, closed=closed, required=required) for one in spec]
     if not isinstance(spec, dict):
@@ -192,7 +192,7 @@ def _schema(spec: Any, *, closed: bool, required: bool = True) -> Any:
 
 
 def _there(value: Any) -> Any:
-    """The members that are there: null is none."""
+    """Return the members that are present; null counts as absent."""
     if isinstance(value, dict):
         return {name: _there(one) for name, one in value.items() if one is not None}
     return [_there(one) for one in value] if isinstance(value, list) else value
@@ -203,7 +203,7 @@ def _there(value: Any) -> Any:
 
 @functools.cache
 def graphql_schema() -> GraphQLSchema:
-    """GitHub's schema, as npm has it. It repeats some fields, so it is taken as it is."""
+    """Return GitHub's schema from npm. It repeats some fields, so it is not validated."""
     text = (require_description("@octokit/graphql-schema") / "schema.graphql").read_text("utf-8")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -211,7 +211,7 @@ def graphql_schema() -> GraphQLSchema:
 
 
 def check_graphql(content: Json) -> str:
-    """The name of a valid operation; `NotAsDescribed` for what GitHub's schema does not allow."""
+    """Return the name of a valid operation. Raises `NotAsDescribed` for what GitHub's schema does not allow."""
     document = parse(content["query"])
     if problems := validate(graphql_schema(), document):
         raise NotAsDescribed(problems[0].message)

@@ -1,4 +1,4 @@
-"""Another account of this machine, uid nobody, with all that it can see: run as a program of its own, by root.
+"""Another account of this machine, uid nobody, with everything that it can see: run as its own program, by root.
 
 It reads what all processes were started with and the environments that it may read, the files that it may read in
 /tmp and /dev/shm, and the port of the pages; then it tries every address it has found there, keeps cookies, follows
@@ -31,7 +31,7 @@ ALWAYS: Final = ("/", "/connections", "/health", "/callback/google", "/approve/x
 
 
 def as_nobody(port: int, *known: str) -> dict[str, Any]:
-    """What nobody is shown at this port: ``shown``, pages with their status; ``read``, what of ours it could read.
+    """Return what another account sees at this port: ``shown``, pages with their status; ``read``, files of ours.
 
     ``known``: paths that it has learned somewhere else. Skips where tests do not run as root, who alone can become
     another account; fails instead where counterparts are required.
@@ -69,7 +69,7 @@ def _read(path: Path) -> Iterator[str]:
 
 
 def _paths(texts: list[str]) -> set[str]:
-    """Every address of ours that stands in these, or in a file that they name."""
+    """Return every address of ours in these texts, or in a file that they name."""
     named = {urllib.parse.unquote(path) for text in texts for path in re.findall(r"file://(/[^\s\0\"'<>]+)", text)}
     texts = [*texts, *(text for path in named for text in _read(Path(path)))]
     found = (re.findall(r"/(?:connect|me|callback|approve)/[\w./?=&%-]+", html.unescape(text)) for text in texts)
@@ -77,7 +77,7 @@ def _paths(texts: list[str]) -> set[str]:
 
 
 def _tried(base: str, path: str) -> Iterator[dict[str, Any]]:
-    """This address in a new browser, and each form on its page."""
+    """Open this address in a new browser, and send each form on its page."""
     browser = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(CookieJar())
     )

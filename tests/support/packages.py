@@ -1,4 +1,4 @@
-"""Distributions of other people, really installed: a dist-info and its modules in a folder on ``sys.path``."""
+"""Distributions of third parties, really installed: a dist-info and its modules in a folder on ``sys.path``."""
 
 from __future__ import annotations
 
@@ -25,10 +25,8 @@ def put(
 def install(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, points: Mapping[str, Sequence[str]], **modules: str
 ) -> None:
-    """Put a distribution with entry points of several groups into a folder, and the folder on the path, for one test.
-
-    What was found before is to be forgotten by the caller: `deputize.core.plugins.Plugins.forget`.
-    """
+    """Install a distribution with entry points of several groups into a folder, and put the folder on the path for one
+    test. The caller clears what was found before: `deputize.core.plugins.Plugins.forget`."""
     monkeypatch.syspath_prepend(str(folder))
     for module in modules:
         monkeypatch.delitem(sys.modules, module, raising=False)

@@ -1,4 +1,4 @@
-"""What a test has done in the process where bytes of strangers are read. It imports nothing of ours."""
+"""Test actions inside the process that parses untrusted bytes. It imports nothing of ours."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _nested() -> int:
 
 
 def _tried(what: str) -> str:
-    """What a forbidden thing came to."""
+    """Return the result of a forbidden action."""
     try:
         exec(what, {"os": os})  # noqa: S102 - a test's own words
     except BaseException as e:

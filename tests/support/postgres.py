@@ -1,4 +1,4 @@
-"""A Postgres server of the test's own: a real one, in a temporary folder, reached by a socket in it, not by a port."""
+"""A real Postgres server for tests, in a temporary folder, reached by a socket in it, not by a port."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ QUICK: Final = ("-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buff
 
 
 def binary(name: str) -> str | None:
-    """A program of Postgres: on PATH, or where Debian keeps each version's."""
+    """Return a program of Postgres: on PATH, or where Debian puts each version's."""
     kept = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[4]))
     return str(kept[-1]) if kept else shutil.which(name)
 
 
 class Server:
-    """One that a test may stop, crash and start again. ``dsn``: how to connect; ``url``: the same as an address.
-    ``more``: settings of the next start."""
+    """A server that a test may stop, crash and restart.
+
+    ``dsn``: how to connect; ``url``: the same as an address. ``more``: settings of the next start.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._who = folder, _somebody()
@@ -48,7 +50,7 @@ class Server:
         self.more: tuple[str, ...] = ()
 
     def make(self) -> None:
-        """The files of an empty database."""
+        """Create the files of an empty database."""
         made_by = subprocess.run(
             [str(binary("initdb")), "-D", str(self._folder / "data"), *AS_TRUSTED],
             capture_output=True, check=False, cwd=self._folder, **self._who,
@@ -56,7 +58,7 @@ class Server:
         assert made_by.returncode == 0, made_by.stderr.decode()
 
     def start(self) -> None:
-        """Wait until it takes connections."""
+        """Start it, and wait until it accepts connections."""
         with open(self._folder / "log", "ab") as log:
             self._process = subprocess.Popen(
                 [str(binary("postgres")), "-D", str(self._folder / "data"), "-k", str(self._folder),
@@ -66,7 +68,7 @@ class Server:
         _answers(self._process, self._folder, self.dsn)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End it: SIGINT hangs up on everybody, SIGQUIT crashes."""
+        """End it: SIGINT disconnects everybody, SIGQUIT crashes."""
         if self._process:
             self._process.send_signal(how)
             self._process.wait(20)
@@ -74,7 +76,7 @@ class Server:
 
 @contextmanager
 def postgres_server() -> Iterator[Server]:
-    """A fresh server, gone afterwards. Skips the test where Postgres is not installed."""
+    """Start a fresh server, and remove it afterwards. Skips the test if Postgres is not installed."""
     require("Postgres", bool(binary("initdb") and binary("postgres")), "apt-get install postgresql")
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as made:
         server = Server(Path(made))
@@ -88,7 +90,7 @@ def postgres_server() -> Iterator[Server]:
 
 @contextmanager
 def prepared_server() -> Iterator[Server]:
-    """The same with our tables, and a role ``app`` that may do what programs may."""
+    """Start one with our tables, and a role ``app`` with a program's permissions."""
     from deputize.core.vault.stores.postgres.address import Address
     from deputize.core.vault.stores.postgres.schema import grant_to, migrate
 
@@ -104,13 +106,13 @@ def prepared_server() -> Iterator[Server]:
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """How to connect to a fresh server, gone afterwards. Skips the test where Postgres is not installed."""
+    """Yield how to connect to a fresh server, removed afterwards. Skips the test if Postgres is not installed."""
     with postgres_server() as server:
         yield server.dsn
 
 
 def _somebody() -> _Who:
-    """Postgres does not run as root: then it runs as the user that its package made."""
+    """Return the user for Postgres, which does not run as root: the one that its package created."""
     if os.geteuid() != 0:
         return {}
     known = pwd.getpwnam(USER)
@@ -118,7 +120,7 @@ def _somebody() -> _Who:
 
 
 def _answers(process: subprocess.Popen[bytes], folder: Path, dsn: str) -> None:
-    """Wait until the server takes connections."""
+    """Wait until the server accepts connections."""
     import psycopg
 
     for _ in range(300):

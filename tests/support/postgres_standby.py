@@ -18,7 +18,7 @@ from tests.support.postgres import USER, Server, binary, postgres_server
 
 
 class Standby(Server):
-    """Follows a server."""
+    """A standby of a server."""
 
     def __init__(self, folder: Path, primary: Server) -> None:
         super().__init__(folder)
@@ -34,7 +34,7 @@ class Standby(Server):
         assert made_by.returncode == 0, made_by.stderr.decode()
 
     def follows(self) -> str:
-        """Wait until it does; how: ``async`` or ``sync``."""
+        """Wait until it follows; how: ``async`` or ``sync``."""
         for _ in range(100):
             found = asked(self._primary, "SELECT sync_state FROM pg_stat_replication")
             if found:
@@ -43,7 +43,7 @@ class Standby(Server):
         raise AssertionError("It does not follow.")
 
     def cut_off(self) -> None:
-        """What the primary acknowledges from here on never comes."""
+        """Cut replication: what the primary acknowledges from now on never arrives."""
         asked(self, "ALTER SYSTEM SET primary_conninfo = ''")
         asked(self, "SELECT pg_reload_conf()")
         for _ in range(100):
@@ -53,7 +53,7 @@ class Standby(Server):
         raise AssertionError("It still follows.")
 
     def take_over(self) -> None:
-        """The primary is killed, and this is the primary."""
+        """Kill the primary, and promote this one."""
         self._primary.stop(signal.SIGKILL)
         assert asked(self, "SELECT pg_promote(true, 20)")
         asked(self, "ALTER SYSTEM SET synchronous_standby_names = ''")
@@ -61,7 +61,7 @@ class Standby(Server):
 
 
 def asked(server: Server, statement: str) -> object:
-    """The first value that a statement gives, or None."""
+    """Return the first value of a statement, or None."""
     with psycopg.connect(server.dsn, autocommit=True) as admin:
         cursor = admin.execute(statement.encode())
         row = cursor.fetchone() if cursor.description else None
@@ -70,7 +70,10 @@ def asked(server: Server, statement: str) -> object:
 
 @contextmanager
 def primary_and_standby() -> Iterator[tuple[Server, Standby, str]]:
-    """Both, and the address of a vault that finds whichever takes writes. Skips the test where Postgres is missing."""
+    """Start both, and return the address of a vault that finds the one accepting writes.
+
+    Skips the test if Postgres is missing.
+    """
     require("Postgres", bool(binary("pg_basebackup") and shutil.which("sh")), "apt-get install postgresql")
     with postgres_server() as primary, tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as made:
         standby = Standby(Path(made), primary)

@@ -1,4 +1,4 @@
-"""No word leaves that was not shown: what a tool's writes carry, compared with what its `Preview` said.
+"""Checks that nothing unpreviewed is sent: what a tool's writes contain, compared with what its `Preview` said.
 
 What is compared are the rendered rows and the pins, never the show's own data: people, who are compared there as
 addresses, could hide a row that is missing. Ids that this act's own earlier writes were answered count as known.
@@ -31,18 +31,18 @@ from tests.support.sandbox_deputy import Clock, build
 
 Arguments = Mapping[str, Any]
 Make = Arguments | Callable[["ShownWorld"], Any]
-"""The arguments of a call, or an async function of the world that finds them with the help of other tools."""
+"""The arguments of a call, or an async function of the world that finds them with other tools."""
 
 IDS: Final = frozenset(
     {"id", "ts", "sha", "node_id", "number", "file_id", "message_ts", "channel", "upload_url", "canvas_id"}
     | {"uploadUrl", "assetUrl"}
 )
-"""Names under which a provider answers a write with what the next write of the same act needs."""
+"""Names under which a provider's answer to a write gives what the next write of the same act needs."""
 
 
 @dataclass
 class _Watched(httpx.AsyncBaseTransport):
-    """What goes by, each write with its answer."""
+    """Records requests, each write with its answer."""
 
     inner: httpx.AsyncBaseTransport
     writes: list[tuple[httpx.Request, httpx.Response]] = field(default_factory=list)
@@ -58,9 +58,9 @@ class _Watched(httpx.AsyncBaseTransport):
 
 @dataclass
 class ShownWorld:
-    """A deputy over the sandbox, what its tools have shown, and what they wrote.
+    """A deputy over the sandbox, the previews of its tools, and what they wrote.
 
-    ``marks``: the ids that acts give to what they make, by which a second run finds it.
+    ``marks``: the ids that acts give to created objects, by which a second run finds them.
     """
 
     deputy: Deputy
@@ -71,12 +71,15 @@ class ShownWorld:
     calls: int = 0
 
     async def act(self, tool: str, **arguments: Any) -> Any:
-        """One call as Alice, which no other call is the same as."""
+        """Make one call as Alice that is equal to no other."""
         self.calls += 1
         return await self.deputy.act(tool, arguments, user="alice", call=Call("t", "m", str(self.calls)))
 
     async def unseen(self, tool: str, make: Make, *, formats: Iterable[str] = ()) -> list[str]:
-        """The words that left and were not shown, sorted. ``formats``: words of the provider's formats and paths."""
+        """Return the words that were sent but not previewed, sorted.
+
+        ``formats``: words of the provider's formats and paths.
+        """
         arguments = await made(make, self)
         self.shown.clear()
         self.wire.writes.clear()
@@ -91,7 +94,7 @@ class ShownWorld:
         return sorted(left)
 
     async def asked_over(self, tool: str, make: Make, clock: Clock) -> list[Preview]:
-        """What a call shows when the user is asked: at once, a minute later, and most of an hour later."""
+        """Return the previews of a call whose user is asked: immediately, a minute later, and most of an hour later."""
         arguments = await made(make, self)
         self.deputy.policy = self._ask
         self.shown.clear()
@@ -107,7 +110,7 @@ class ShownWorld:
 
 @asynccontextmanager
 async def shown_world(scopes: Mapping[str, Iterable[str]], **more: Any) -> AsyncIterator[ShownWorld]:
-    """A world in which Alice has granted these scopes, by provider. ``more``: for the deputy."""
+    """Build a world in which Alice has granted these scopes, by provider. ``more``: for the deputy."""
     sandbox = Sandbox(**({"clock": more["clock"]} if "clock" in more else {}))
     wire, shown, marks = _Watched(sandbox.transport()), list[Preview](), set[str]()
 
@@ -123,24 +126,24 @@ async def shown_world(scopes: Mapping[str, Iterable[str]], **more: Any) -> Async
 
 
 async def made(make: Make, world: ShownWorld) -> Arguments:
-    """The arguments of a row, found with the help of other tools where it says how."""
+    """Return the arguments of a row, found with other tools if it says how."""
     found: Any = make
     return await found(world) if callable(found) else found  # type: ignore[no-any-return]
 
 
 def words(text: str) -> set[str]:
-    """Letters and digits that stand together, in lower case."""
+    """Return adjacent letters and digits, in lower case."""
     return set(re.findall(r"[^\W_]+", text.casefold()))
 
 
 def shown_words(show: Preview) -> set[str]:
-    """What a person could read, and what pins it."""
+    """Return what a person could read, and its pins."""
     rows = show_rows(show)
     return words(" ".join(text for row in rows for text in row)) | words(json.dumps(show.pins, ensure_ascii=False))
 
 
 def texts_of(request: httpx.Request) -> Iterator[str]:
-    """Every text that a write carries: of its path, its query and its body, whatever they are wrapped in."""
+    """Yield every text that a write contains: in its path, its query and its body, however wrapped."""
     yield unquote(request.url.path)
     yield from (value for _, value in request.url.params.multi_items())
     kind, content = request.headers.get("content-type", ""), request.content
@@ -178,7 +181,7 @@ def _json_texts(value: Any, name: str = "") -> Iterator[str]:
 
 
 def _content(value: str) -> Iterator[str]:
-    """A file in base64, by its text, or by its digest; or a text."""
+    """Return a base64 file as its text or digest; or a text."""
     try:
         content = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
@@ -191,7 +194,7 @@ def _content(value: str) -> Iterator[str]:
 
 
 def _maybe_json(value: str) -> Iterator[str]:
-    """A field of a form, which may be JSON."""
+    """Return a form field, decoded if it is JSON."""
     if value[:1] in ("{", "["):
         try:
             yield from _json_texts(json.loads(value), "field")
@@ -202,7 +205,7 @@ def _maybe_json(value: str) -> Iterator[str]:
 
 
 def mail(raw: str) -> Iterator[str]:
-    """All that a receiver gets of a mail in base64url."""
+    """Return everything that a recipient gets of a mail in base64url."""
     message = message_from_bytes(base64.urlsafe_b64decode(raw + "=="), policy=default)
     assert isinstance(message, EmailMessage)
     yield from (str(message[name] or "") for name in ("From", "To", "Cc", "Bcc", "Reply-To", "Subject"))
@@ -215,7 +218,7 @@ def mail(raw: str) -> Iterator[str]:
 
 
 def _is_read(request: httpx.Request) -> bool:
-    """Whether this is a POST that only reads: a query in GraphQL, or a method of Slack's."""
+    """Return whether this is a POST that only reads: a GraphQL query, or a method of Slack's."""
     if request.url.host == "slack.com":
         return bool(_READS.search(request.url.path))
     if not request.url.path.endswith("/graphql"):

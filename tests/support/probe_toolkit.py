@@ -1,4 +1,4 @@
-"""A toolkit whose tools do whatever steps a test hands them, and what they were sent for each."""
+"""A toolkit whose tools perform any steps a test gives them, and the answers to each step."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def write(n: int = 0) -> Steps:
 
 
 class Probe:
-    """A deputy with these tools, the way to the provider, and what came back for each step."""
+    """A deputy with these tools, the transport to the provider, and the answer to each step."""
 
     def __init__(self, deputy: Deputy, line: Line) -> None:
         self.deputy, self.line, self.sent = deputy, line, list[Any]()
 
     async def run(self, *steps: Any, tool: str = "read", user: str = "alice", call: Call | None = None) -> Any:
-        """Act with these steps; what the last of them was sent."""
+        """Act with these steps; return the answer to the last."""
 
         def body() -> Steps:
             for step in steps:
@@ -48,7 +48,7 @@ class Probe:
     async def script(
         self, body: Callable[[], Steps], *, tool: str = "read", user: str = "alice", call: Call | None = None
     ) -> Any:
-        """Act with this generator as the tool's body; the act's result."""
+        """Act with this generator as the tool's body; return the act's result."""
         _steps.append(body)
         try:
             return await self.deputy.act(f"probe_{tool}", {}, user=user, call=call)
@@ -58,7 +58,7 @@ class Probe:
 
 @asynccontextmanager
 async def probing(kits: Sequence[Toolkit] = (), **more: Any) -> AsyncIterator[Probe]:
-    """A probe over the sandbox, Alice connected. ``kits``: toolkits beside it."""
+    """Build a probe over the sandbox, with Alice connected. ``kits``: more toolkits."""
     sandbox = Sandbox()
     line = Line(sandbox.transport())
     deputy = await build(sandbox, toolkits=[PROBE, *kits], transport=line, policy=allow_all, **more)

@@ -1,4 +1,4 @@
-"""Providers with other fields than they have, for tests: named alone, wherever in the provider they stand."""
+"""Providers with changed fields for tests: fields are named alone, wherever they are in the provider."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deputize.core.oauth.provider import ApiRules, OAuthEndpoints, Provider
 
 
 def with_fields(row: Provider, **changes: Any) -> Provider:
-    """Return the provider with these fields of its own, of its ``oauth`` or of its ``apis`` in place of what it has."""
+    """Return the provider with these fields replaced, its own or those of its ``oauth`` or ``apis``."""
     oauth, apis = (_among(kind, changes) for kind in (OAuthEndpoints, ApiRules))
     return replace(row, oauth=replace(row.oauth, **oauth), apis=replace(row.apis, **apis), **changes)
 
@@ -19,7 +19,7 @@ def _among(kind: type[OAuthEndpoints] | type[ApiRules], changes: dict[str, Any])
 
 
 def said_fields(row: Provider) -> dict[str, Any]:
-    """All fields that a row says, by their names alone; what it remembers is none of them."""
+    """Return all fields of a provider definition by name, except cached values."""
     own = {one.name: getattr(row, one.name) for one in fields(Provider) if one.init}
     parts = (own.pop("oauth"), own.pop("apis"))
     return own | {one.name: getattr(part, one.name) for part in parts for one in fields(part)}

@@ -1,4 +1,4 @@
-"""What the played providers keep, and in which places two of their worlds are not the same."""
+"""The stored data of the simulated providers, and the differences between two of their worlds."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Final
 from deputize.sandbox import Sandbox
 
 COUNTED: Final = frozenset("history history_id etag posted made updated last_id commits".split())
-"""What providers count or note by themselves."""
+"""Values that providers count or record by themselves."""
 UNORDERED: Final = frozenset({"labels", "members"})
 
 
 def everything(sandbox: Sandbox) -> Any:
-    """All that the providers keep, as it is now; of a branch its files, since commits stay."""
+    """Return all data of the providers as it is now; of a branch its files, since commits stay."""
     kept = sandbox._world._to_json()
     services = copy.deepcopy(kept["services"])
     for name, repo in services["github"]["repos"].items():
@@ -26,7 +26,7 @@ def everything(sandbox: Sandbox) -> Any:
 
 
 def _lean(value: Any, name: str = "") -> Any:
-    """Without what is counted, and what is empty: a list that was there once."""
+    """Drop counted and empty values, such as a list that existed once."""
     if isinstance(value, dict):
         found = {key: _lean(one, key) for key, one in value.items() if key not in COUNTED}
         return {key: one for key, one in found.items() if one not in (None, "", 0, [], {})}
@@ -36,7 +36,7 @@ def _lean(value: Any, name: str = "") -> Any:
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Each place where one world is not as the other."""
+    """Yield each place where two worlds differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in old.keys() | new.keys():
             yield from differences(old.get(key), new.get(key), f"{path}.{key}")

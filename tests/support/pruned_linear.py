@@ -1,4 +1,4 @@
-"""Linear's documents, cut down to what emulate's Linear knows.
+"""Linear's documents, reduced to what emulate's Linear supports.
 
 emulate has 22 of Linear's 164 queries and 19 of its 371 mutations, and of their types a part. This transport asks it
 for its schema, takes out of each request the fields, arguments, variables and input fields that are not there, and
@@ -39,7 +39,7 @@ _ADDRESS: Final = "https://api.linear.app/graphql"
 
 
 class PrunedLinear(httpx.AsyncBaseTransport):
-    """A transport in front of another that stands for Linear. ``dropped``: what was taken out, by operation."""
+    """A transport in front of another that simulates Linear. ``dropped``: what was removed, by operation."""
 
     def __init__(self, inner: Production) -> None:
         self._inner = inner
@@ -48,7 +48,7 @@ class PrunedLinear(httpx.AsyncBaseTransport):
         self.sent: list[str] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Linear's answer to what it knows of the request."""
+        """Return Linear's answer to the supported part of the request."""
         if str(request.url) == _ADDRESS:
             content = json.loads(await request.aread())
             if "operationName" in content:
@@ -103,7 +103,7 @@ class _Pruning(Visitor):
         )
 
     def value(self, value: Any, kind: Any) -> Any:
-        """An input without the fields that its type does not have."""
+        """Return an input without the fields that its type does not have."""
         named = get_named_type(kind) if kind else None
         if isinstance(value, list):
             return [self.value(one, kind) for one in value]
@@ -126,7 +126,7 @@ def _names(node: Any, kind: Any) -> set[str]:
 
 
 def _without_unused(document: DocumentNode) -> DocumentNode:
-    """Without fragments and variables that nothing uses any more."""
+    """Drop unused fragments and variables."""
     while True:
         used = _names(document, FragmentSpreadNode)
         kept = [

@@ -19,13 +19,13 @@ from tests.support.deferred_conversations import Turn
 
 @dataclass
 class Deps:
-    """What the host knows of a run."""
+    """The dependencies of a run."""
 
     user_id: str
 
 
 def model_of(calls: Sequence[Mapping[str, Any]], told: list[str] | None = None) -> FunctionModel:
-    """A model that asks for these calls once after each message of the user, then repeats the answers."""
+    """Return a model that requests these calls once after each user message, then repeats the answers."""
 
     def respond(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
         if told is not None:
@@ -44,7 +44,7 @@ def model_of(calls: Sequence[Mapping[str, Any]], told: list[str] | None = None) 
 def agent_of(
     deputy: Deputy, *calls: Mapping[str, Any], told: list[str] | None = None, kit: str = "gmail", **more: Any
 ) -> Any:
-    """An agent over the tools of one toolkit that will make these calls."""
+    """Build an agent over the tools of one toolkit that will make these calls."""
     toolset = DeputyToolset(deputy, kit, user=lambda ctx: ctx.deps.user_id, **more)
     return Agent(
         model_of(calls, told), deps_type=Deps, toolsets=[toolset], output_type=[str, DeferredToolRequests], retries=1
@@ -55,7 +55,7 @@ REQUESTS: Final = TypeAdapter(DeferredToolRequests)
 
 
 def turn_of(result: Any) -> Turn:
-    """How a run ended."""
+    """Return how a run ended."""
     waits = result.output if isinstance(result.output, DeferredToolRequests) else DeferredToolRequests()
     kept = {
         "history": ModelMessagesTypeAdapter.dump_json(result.all_messages()).decode(),
@@ -66,7 +66,7 @@ def turn_of(result: Any) -> Turn:
 
 
 def kept_of(saved: str) -> tuple[list[ModelMessage], DeferredToolRequests]:
-    """History and requests, as a host has stored them."""
+    """Return history and requests, as an application has stored them."""
     kept = json.loads(saved)
     return ModelMessagesTypeAdapter.validate_json(kept["history"]), REQUESTS.validate_json(kept["requests"])
 
@@ -92,7 +92,7 @@ class Runs:
     async def with_results(
         self, deputy: Deputy, saved: str, results: DeferredToolResults, user: str = "alice", **more: Any
     ) -> Turn:
-        """Go on with these results."""
+        """Continue with these results."""
         history, _ = kept_of(saved)
         given: dict[str, Any] = {"message_history": history, "deferred_tool_results": results}
         return turn_of(await agent_of(deputy, **more).run(deps=Deps(user), **given))

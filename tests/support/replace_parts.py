@@ -1,4 +1,4 @@
-"""What a test exchanges in a deputy that is made: its clock, its pages, its way out."""
+"""Parts of a built deputy that a test replaces: its clock, its pages, its transport."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from deputize.core import Deputy
 
 
 def exchange(deputy: Deputy, **parts: Any) -> None:
-    """Let the deputy's consents work with these parts of an `Engine` from now on."""
+    """Replace these parts of an `Engine` for the deputy's consents from now on."""
     repository = deputy.consents.repository
     repository.engine = replace(repository.engine, **parts)

@@ -1,7 +1,7 @@
-"""A small balancer on loopback, as an ASGI application: one request after another to the next server, never sticky.
+"""A small balancer on loopback, as an ASGI application: each request goes to the next server, never sticky.
 
-It looks at each server's /readyz, and passes over those that are not ready or not there. What it has sent it never
-sends again: a request whose server hangs up is answered 502.
+It checks each server's /readyz, and skips those that are not ready or unreachable. It never resends a request: one
+whose server disconnects is answered 502.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"te", b"upgra
 
 @dataclass
 class RoundRobin:
-    """``servers``: their addresses. ``led``: method, path and server of each request. ``failed``: those without an
-    answer. ``looks``: whether it looks at /readyz."""
+    """The balancer.
+
+    ``servers``: their addresses. ``led``: method, path and server of each request. ``failed``: those without an answer.
+    ``looks``: whether it checks /readyz.
+    """
 
     servers: list[str]
     looks: bool = True
@@ -81,7 +84,7 @@ class RoundRobin:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """While it looks after its servers."""
+        """Check its servers for the block."""
         none_kept = CookieJar(
             DefaultCookiePolicy(allowed_domains=[])
         )  # else one browser's would go with another's request

@@ -1,4 +1,4 @@
-"""A whole deputy over the sandbox, in memory or on disk, with everything a test wants to turn."""
+"""A complete deputy over the sandbox, in memory or on disk, with everything a test configures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KEY = base64.urlsafe_b64encode(bytes(range(7, 256, 8))).decode()
 
 @dataclass
 class Clock:
-    """Time that a test moves."""
+    """A clock that a test sets."""
 
     now: float
 
@@ -43,26 +43,26 @@ class Clock:
 
 
 async def public_names(host: str) -> list[str]:
-    """Every name leads to a public address: nothing is looked up, and nothing is connected to."""
+    """Resolve every name to a public address: nothing is looked up or connected."""
     return ["93.184.215.14"]
 
 
 async def no_sleep(seconds: float) -> None:
-    """Waits that take no time; what would have been waited is in the outcome."""
+    """Return immediately; the outcome records what would have been waited."""
 
 
 def google_app(name: str = "google") -> App:
-    """The sandbox's OAuth client."""
+    """Return the sandbox's OAuth client."""
     return App("google", GOOGLE_CLIENT_ID, Secret(GOOGLE_CLIENT_SECRET), name)
 
 
 def played() -> Origin:
-    """Where grants come from that a sandbox on loopback gave."""
+    """Return the origin of grants that a sandbox on loopback gave."""
     return origin_of(PROVIDERS["google"].moved_to("http://127.0.0.1:1"), google_app())
 
 
 async def new_vault(path: Path | None = None, key: bytes | None = None) -> Vault:
-    """A vault in memory, or in a file that may be there already."""
+    """Open a vault in memory, or in a file that may exist."""
     store = open_store(str(path) if path else "memory:", create=path is None or not path.exists())
     return await Vault.open(store, [key or secrets.token_bytes(32)])
 
@@ -84,7 +84,7 @@ async def build(
     trusted_authors: Mapping[str, str] | None = None,
     time_zone: Zone = UTC,
 ) -> Deputy:
-    """A deputy over the sandbox. Pages have an address but are not served: `consent` walks through them."""
+    """Build a deputy over the sandbox. Pages have an address but are not served: `consent` walks through them."""
     more: dict[str, Any] = {"clock": clock} if clock else {}
     return Deputy(
         vault or await new_vault(),
@@ -114,7 +114,7 @@ async def consent(
     untick: Iterable[str] = (),
     deny: bool = False,
 ) -> Consent:
-    """Walk one consent to its end, as a person at our page and then at the provider's; how it ended."""
+    """Walk one consent to its end, at our page and then at the provider's; return how it ended."""
     ticket = consent.link.rpartition("/")[2]
     started = await deputy.consents.start(ticket, AnyLocalUser())
     transport = sandbox.transport() if isinstance(sandbox, Sandbox) else sandbox
@@ -126,7 +126,7 @@ async def consent(
 
 
 class _Landed(httpx.AsyncBaseTransport):
-    """The provider, and the empty place where the browser lands with what the provider gave it."""
+    """A transport to the provider, and to the empty page where the browser lands with the provider's answer."""
 
     def __init__(self, provider: httpx.AsyncBaseTransport) -> None:
         self.provider = provider
@@ -142,7 +142,7 @@ class _Landed(httpx.AsyncBaseTransport):
 async def at_provider(
     transport: httpx.AsyncBaseTransport, url: str, *, as_: str, untick: Iterable[str] = (), deny: bool = False
 ) -> dict[str, str]:
-    """What the browser brings back from the provider's consent page."""
+    """Return what the browser brings back from the provider's consent page."""
     place = _Landed(transport)
     browser = Browser(place)
     await (browser.deny(url) if deny else browser.allow(url, as_=as_, untick=untick))
@@ -159,7 +159,7 @@ async def connect(
 
 @dataclass
 class Recorder(httpx.AsyncBaseTransport):
-    """A transport that remembers which requests went by, in front of another."""
+    """A transport that records requests, in front of another."""
 
     inner: httpx.AsyncBaseTransport
     seen: list[httpx.Request] = field(default_factory=list)
@@ -170,5 +170,5 @@ class Recorder(httpx.AsyncBaseTransport):
 
 
 def set_sleep(deputy: Deputy, sleep: Callable[[float], Awaitable[None]]) -> None:
-    """Let acts wait by this function from now on. Outside of tests nothing in an engine is replaced."""
+    """Let acts wait by this function from now on. Only tests replace anything in an engine."""
     object.__setattr__(deputy.engine, "sleep", sleep)

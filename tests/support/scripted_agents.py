@@ -39,11 +39,11 @@ MODES: Final[dict[str, dict[str, Any]]] = (
     if "interrupt_mode" in signature(HumanInTheLoopMiddleware).parameters
     else {"batched": {}}
 )
-"""How LangChain's own approval may ask, and what says so; before 1.5 it had one way."""
+"""The ways in which LangChain's own approval asks, with their options; before 1.5 it had one way."""
 
 
 def calling(*calls: dict[str, Any]) -> Scripted:
-    """A model that makes these calls once, then says how many answers it got."""
+    """Return a model that makes these calls once, then says how many answers it got."""
 
     def respond(messages: list[BaseMessage]) -> AIMessage:
         answers = [m for m in messages if m.type == "tool"]
@@ -53,7 +53,7 @@ def calling(*calls: dict[str, Any]) -> Scripted:
 
 
 def agent(deputy: Deputy, *calls: dict[str, Any], middleware: Sequence[Any] = (), saver: Any = None) -> Graph:
-    """An agent with our middleware, and these others before it."""
+    """Build an agent with our middleware, and these others before it."""
     made: Graph = create_agent(
         calling(*calls),
         middleware=[*middleware, DeputyMiddleware(deputy, "gmail")],
@@ -64,7 +64,7 @@ def agent(deputy: Deputy, *calls: dict[str, Any], middleware: Sequence[Any] = ()
 
 
 def begun(way: str, deputy: Deputy, *calls: dict[str, Any]) -> tuple[Graph, Any]:
-    """A graph of this kind, and what starts it."""
+    """Return a graph of this kind, and its input."""
     if way == "act_node":
         return plain(deputy), asking(*calls)
     middleware = [DeputyMiddleware(deputy, "gmail")]

@@ -1,6 +1,6 @@
-"""A small server that ends as `deputize serve` does: python -m tests.support.shutdown_child PORT DRAIN
+"""A small server that ends as `deputize serve` does: python -m tests.support.shutdown_child PORT DRAIN.
 
-POST /call answers after a moment, and says on stdout what it was asked, a line each.
+POST /call answers after a moment, and prints what it was asked, a line each.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deputize.cli.idle_timeout import BoundedConnection
 
 
 async def call(request: Request) -> Response:
-    """An act: it begins, and is done a moment later."""
+    """Start an act, and finish it a moment later."""
     asked = (await request.body()).decode()
     print(asked, flush=True)
     await asyncio.sleep(0.1)
@@ -27,7 +27,7 @@ async def call(request: Request) -> Response:
 
 
 def main(port: str, drain: str) -> None:
-    """See above."""
+    """Run as described at the top of this module."""
     leaving = Leaving(lambda: None, lambda: None)
     app = leaving.closing_streams(Starlette(routes=[Route("/call", call, methods=["POST"])]))
     config = uvicorn.Config(

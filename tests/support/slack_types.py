@@ -1,4 +1,4 @@
-"""Slack's own description of its Web API: the argument and answer types of npm @slack/web-api, asked of tsc.
+"""Slack's own description of its Web API: the argument and answer types of npm @slack/web-api, checked by tsc.
 
 The package describes every method but ``assistant.search.context``, whose interface stands here as the reference of
 the next version has it: docs.slack.dev/tools/node-slack-sdk/reference/web-api, AssistantSearchContextArguments.
@@ -37,7 +37,7 @@ interface AssistantSearchContextArguments extends S.AuthTestArgumentsLike {
 
 
 def typed(arguments: Mapping[str, str]) -> dict[str, Any]:
-    """A form's texts as what they stand for."""
+    """Return a form's strings as typed values."""
     return {name: _typed(name, value) for name, value in arguments.items()}
 
 
@@ -52,7 +52,10 @@ def _typed(name: str, value: str) -> Any:
 
 
 def complaints(calls: Sequence[tuple[str, Mapping[str, Any]]], suffix: str = "Arguments") -> list[str]:
-    """What tsc says of each call, "" where it fits; one run for all. ``suffix``: Arguments, or Response for answers."""
+    """Return tsc's complaints about each call, "" if it fits; one run for all.
+
+    ``suffix``: Arguments, or Response for answers.
+    """
     package, binary = require_description("@slack/web-api"), node()
     assert package.is_dir() and binary is not None
     lines = ["import type * as S from '@slack/web-api';", _SEARCH.replace("\n", " ")]

@@ -39,7 +39,7 @@ ROTATING: Final = {"github": ("ghu_", "ghr_", 28800), "slack": ("xoxe.xoxp-", "x
 
 Send = Callable[[], httpx.Response]
 Fault = Callable[[httpx.Request, Send], httpx.Response]
-"""What happens to one request instead: `send()` lets the service act and returns its answer."""
+"""A fault of one request: `send()` lets the service act and returns its answer."""
 
 
 class Entry(NamedTuple):
@@ -53,7 +53,7 @@ class Entry(NamedTuple):
 
 @dataclass
 class Asked:
-    """What one visit of a consent page asked for."""
+    """What one visit of a consent page requested."""
 
     redirect_uri: str
     code_challenge: str
@@ -61,7 +61,7 @@ class Asked:
 
 @dataclass
 class Grant:
-    """What one consent began: all its tokens end together, as at Google."""
+    """The tokens of one consent: all end together, as at Google."""
 
     ended: bool = False
 
@@ -77,7 +77,7 @@ class Issued:
 
     @property
     def lives(self) -> bool:
-        """Whether it would be accepted now."""
+        """Return whether it would be accepted now."""
         return not self.grant.ended and self.expires_at > time.monotonic()
 
 
@@ -119,12 +119,12 @@ class StrictTransport(Production):
         self._lock = threading.Lock()
 
     def inject(self, method: str, path: str, *faults: Fault) -> None:
-        """Let the next requests with this verb and path at the provider meet these faults, each one of them."""
+        """Apply one of these faults to each of the next requests with this verb and path at the provider."""
         with self._lock:
             self._faults[method, path] += faults
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer to one request, noted in the ledger whatever comes of it."""
+        """Return the answer to one request, and record it in the ledger whatever the result."""
         to = place(request)
         request.read()
         status: int | None = None
@@ -156,7 +156,7 @@ class StrictTransport(Production):
         return answer
 
     def _called_back(self, answer: httpx.Response) -> httpx.Response:
-        """A redirect to the client, with the port it asked for; the code in it is remembered."""
+        """Return a redirect to the client, with the port it requested; the code in it is recorded."""
         location = urlsplit(answer.headers["location"])
         query = dict(parse_qsl(location.query))
         asked = self._asked.get(query.get("state", ""))
@@ -166,7 +166,7 @@ class StrictTransport(Production):
         return answer
 
     def _learn(self, service: str, form: Mapping[str, str], answer: httpx.Response) -> httpx.Response:
-        """A token reply, remembered and with the lifetime that `access_ttl` says."""
+        """Record a token reply, with the lifetime of `access_ttl`."""
         reply: dict[str, Any] = answer.json()
         if self.rotating and service in ROTATING:
             _begin_rotation(service, reply)
@@ -187,7 +187,7 @@ class StrictTransport(Production):
         return _json(200, reply)
 
     def _own(self, to: Place, request: httpx.Request, form: Mapping[str, str]) -> httpx.Response | None:
-        """What the provider does and emulate does not: rotation, and ending grants."""
+        """Answer what the provider does and emulate does not: rotation, and ending grants."""
         if to.target in TOKEN and self.rotating and form.get("grant_type") == "refresh_token":
             return self._rotate(to.service, form) if to.service in ROTATING else None
         if to.target == "/api/auth.revoke":
@@ -198,7 +198,7 @@ class StrictTransport(Production):
         return None
 
     def _rotate(self, service: str, form: Mapping[str, str]) -> httpx.Response:
-        """A new pair for a refresh token, which dies with its access token. Slack's reply is flat here."""
+        """Return a new pair for a refresh token, which ends with its access token. Slack's reply is flat here."""
         with self._lock:
             old = self._rotated.pop(form["refresh_token"], None)
         if old is None or old.grant.ended:
@@ -210,7 +210,7 @@ class StrictTransport(Production):
         return self._learn(service, form, _json(200, reply))
 
     def _disconnect(self, to: Place, request: httpx.Request) -> httpx.Response:
-        """docs.github.com/en/rest/apps/oauth-applications: Basic with the app's id and secret."""
+        """Disconnect as in docs.github.com/en/rest/apps/oauth-applications: Basic with the app's id and secret."""
         client = oauth_client("github")
         basic = "Basic " + base64.b64encode(f"{client.id}:{client.secret}".encode()).decode()
         own, _, what = to.target.rpartition("/")
@@ -228,14 +228,14 @@ class StrictTransport(Production):
         return httpx.Response(204)
 
     def _as_emulate_knows_it(self, request: httpx.Request) -> httpx.Request:
-        """The request with the token that emulate gave, where ours stands for it."""
+        """Return the request with emulate's token in place of ours."""
         issued = self._access.get(request.headers.get("authorization", "").partition(" ")[2])
         if issued and issued.stands_for:
             request.headers["authorization"] = f"Bearer {issued.stands_for}"
         return request
 
     def _refusal(self, to: Place, request: httpx.Request, form: Mapping[str, str]) -> httpx.Response | None:
-        """What the provider answers without doing anything; None when it would act."""
+        """Return the provider's refusal, or None if it would act."""
         if to.target in TOKEN:
             return self._refused_exchange(to.service, form) or self._refused_refresh(form)
         if to.target in REVOKE:
@@ -265,7 +265,7 @@ class StrictTransport(Production):
         return _json(400, {"error": "invalid_grant"}) if grant and grant.ended else None
 
     def _refused_revocation(self, form: Mapping[str, str]) -> httpx.Response | None:
-        """None for a live token, whose grant ends here whatever emulate makes of the request."""
+        """Return None for a live token, whose grant ends here whatever emulate answers."""
         token = form.get("token", "")
         issued = self._access.get(token)
         grant = issued.grant if issued else self._refresh.get(token)
@@ -282,7 +282,7 @@ class StrictTransport(Production):
 
 
 def _begin_rotation(service: str, reply: dict[str, Any]) -> None:
-    """A lasting token of emulate's as an expiring one, under a name of its own, with a refresh token."""
+    """Replace a lasting token of emulate by an expiring one with another name and a refresh token."""
     access, refresh, seconds = ROTATING[service]
     part = reply.get("authed_user") or reply
     made = {"access_token": access + secrets.token_hex(20), "refresh_token": refresh + secrets.token_hex(20)}
@@ -306,12 +306,12 @@ def answered(status: int, body: Any = None, headers: Mapping[str, str] | None = 
 
 
 def lost_before_sending(request: httpx.Request, send: Send) -> httpx.Response:
-    """A fault: the connection is refused; the service has done nothing."""
+    """Return a fault: the connection is refused; the service has done nothing."""
     raise httpx.ConnectError("connection refused", request=request)
 
 
 def lost_after_acting(request: httpx.Request, send: Send) -> httpx.Response:
-    """A fault: the service has acted (a mail is sent, a refresh token rotated) and its answer is lost."""
+    """Return a fault: the service has acted (a mail is sent, a refresh token rotated) and its answer is lost."""
     send()
     raise httpx.ReadError("connection reset", request=request)
 
@@ -321,7 +321,7 @@ _ANY_PORT: Final = {"google", "github"}
 
 
 def _with_registered_port(to: Place, request: httpx.Request, form: Mapping[str, str]) -> httpx.Request:
-    """The request with the loopback port that the seed registers, where the provider takes any."""
+    """Return the request with the loopback port that the seed registers, if the provider accepts any."""
     if to.service not in _ANY_PORT or not (to.target in AUTHORIZE or to.target in TOKEN):
         return request
     registered = functools.partial(_LOOPBACK.sub, "http://127.0.0.1:8765")
@@ -383,7 +383,7 @@ _BAD_REDIRECT_URI: Final[dict[str, tuple[int, dict[str, Any]]]] = {
 
 @dataclass
 class Form:
-    """A form of a page: what a browser would submit, and the words a person reads on it."""
+    """A form of a page: what a browser would submit, and the text a person reads on it."""
 
     action: str
     fields: dict[str, str] = field(default_factory=dict)
@@ -415,7 +415,7 @@ class _Page(HTMLParser):
 
 
 def forms(page: str) -> list[Form]:
-    """Every form of an HTML page, in order."""
+    """Return every form of an HTML page, in order."""
     return _Page(page).forms
 
 

@@ -1,7 +1,7 @@
-"""Attacks on what a person says yes to: what somebody changes behind the user's back, and what hides in plain sight.
+"""Attacks on approvals: what somebody changes behind the user's back, and what is hidden in plain sight.
 
-Each has a call of an agent, the world in which it is made, what a person must be shown of it, and for a swap what
-somebody changes after the yes and what is then said to have changed.
+Each has a call of an agent, the world in which it is made, what a person must be shown of it, and for a swap what is
+changed after the approval and then reported as changed.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ MEETING: Final = {
 
 @dataclass(frozen=True)
 class Swap:
-    """One attack. ``shows``: parts of rows that a person must read before the yes; ``change``: what somebody does after
-    it; ``changed``: the names of what is not as it was then, and ``then`` parts of the rows of the new question."""
+    """One attack.
+
+    ``shows``: parts of rows that a person must read before the approval; ``change``: what somebody does after it;
+    ``changed``: the names of the changed fields, and ``then`` parts of the rows of the new request.
+    """
 
     name: str
     tool: str
@@ -49,7 +52,7 @@ class Swap:
 
 
 def given(**arguments: Any) -> Callable[[ShownWorld], Awaitable[Given]]:
-    """These arguments, in the world as it is."""
+    """Return these arguments, in the world as it is."""
 
     async def arguments_of(world: ShownWorld) -> Given:
         return arguments
@@ -76,7 +79,7 @@ async def a_draft_with_a_file(world: ShownWorld) -> Given:
 
 
 async def other_bytes(world: ShownWorld, call: Given) -> object:
-    """The draft is the same, but for the bytes of its file."""
+    """Change only the bytes of the draft's file."""
     box = world.sandbox._world.mailbox("alice@example.test")
     found = box.mails[box.drafts[call["draft_id"]]]
     ten, one = (base64.b64encode(content) for content in (b"ten", b"one"))
@@ -141,7 +144,7 @@ SWAPS: Final = (
     Swap("moved head", "github_merge_pull", a_merge, {"pull request": "#2 Be polite"}, moved_head,
          refused="has new commits since"),
 )  # fmt: skip
-"""What is changed after the yes."""
+"""Changes made after the approval."""
 
 HIDING: Final = (
     Swap("reply to another address", "gmail_reply_email", an_odd_reply, {"to": "bob@examp1e.test"}),
@@ -157,4 +160,4 @@ HIDING: Final = (
     Swap("look-alike domain", "slack_send_message", given(conversation="@bob", body=f"Sign in at https://{CYRILLIC}/x"),
          {"text": "xn--80ak6aa92e.com"}),
 )  # fmt: skip
-"""What is as it is from the beginning, and must be seen."""
+"""Content that is present from the beginning, and must be seen."""

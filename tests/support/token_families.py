@@ -1,4 +1,4 @@
-"""Token families alive at the sandbox, and which of them the vault does not know."""
+"""Live token families at the sandbox, and those of them that the vault does not know."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from deputize.sandbox.oauth import Token
 from deputize.sandbox.slack import SLACK_CLIENT_ID
 
 END_ALL_WITH_ONE: Final = frozenset({GOOGLE_CLIENT_ID, SLACK_CLIENT_ID})
-"""Apps at providers where ending any token of a person ends all: who has one of them knows all."""
+"""Apps at providers where ending any token of a person ends all: one known token covers all."""
 
 
 def ends_with(token: Token, sandbox: Sandbox) -> str:
-    """What ends together with this token: its family, or all families of the person."""
+    """Return what ends together with this token: its family, or all families of the person."""
     played = {one.app.client_id for one in sandbox.played.values() if one.row.oauth.revokes_all}
     return f"{token.app} {token.sub}" if token.app in END_ALL_WITH_ONE | played else token.family
 
 
 def alive(sandbox: Sandbox, clock: Callable[[], float]) -> set[str]:
-    """The families of which the provider would accept a token."""
+    """Return the families of which the provider would accept a token."""
     return {one.family for one in sandbox._world.authority.tokens.values() if one.lives(clock())}
 
 
 async def unknown(vault: Vault, sandbox: Sandbox, clock: Callable[[], float]) -> set[str]:
-    """The families that are alive there and that nobody could end: of what ends with them the vault has no token, not
-    even one that was used up."""
+    """Return the live families that nobody could end: the vault has no token, not even a used one, of what ends with
+    them."""
     known = {token for family in await families(vault) for token in family.tokens}
     issued = sandbox._world.authority.tokens  # by the same fingerprints
     within_reach = {ends_with(issued[token], sandbox) for token in known if token in issued}

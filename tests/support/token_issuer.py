@@ -1,4 +1,4 @@
-"""An issuer of access tokens of the tests' own: signs JWTs (RFC 9068), knows opaque tokens (RFC 7662), and can lie.
+"""An issuer of access tokens for tests: signs JWTs (RFC 9068), knows opaque tokens (RFC 7662), and can lie.
 
     issuer = TokenIssuer("https://login.example.test")
     token = issuer.token("alice", scope="agents")
@@ -29,25 +29,26 @@ CLIENT, SECRET = "resource-server", "secret-of-the-resource-server"
 
 
 def new_key(kid: str = "one") -> ECKey:
-    """A signing key."""
+    """Create a signing key."""
     return ECKey.generate_key("P-256", {"kid": kid})
 
 
 def compact(header: dict[str, Any], claims: dict[str, Any], key: ECKey) -> str:
-    """A signed token, whatever header and claims say."""
+    """Return a signed token with any header and claims."""
     text = unsigned(claims, header)[:-1]
     signature = jws.JWSRegistry.algorithms[header["alg"]].sign(text.encode(), key)
     return f"{text}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
 def unsigned(claims: dict[str, Any], header: dict[str, Any]) -> str:
-    """A token with no signature (RFC 7515 A.5)."""
+    """Return a token without a signature (RFC 7515 A.5)."""
     parts = (base64.urlsafe_b64encode(json.dumps(one).encode()).rstrip(b"=").decode() for one in (header, claims))
     return ".".join((*parts, ""))
 
 
 def signed_by_public_key(claims: dict[str, Any], header: dict[str, Any], key: RSAKey) -> str:
-    """HS256 with the public key as the secret: who mixes up kinds of keys takes it (RFC 8725 2.1)."""
+    """Return an HS256 token with the public key as its secret: a verifier that confuses key types accepts it (RFC 8725
+    2.1)."""
     text = unsigned(claims, {**header, "alg": "HS256"})[:-1]
     signature = hmac.digest(key.as_pem(private=False), text.encode(), "sha256")
     return f"{text}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
@@ -55,9 +56,11 @@ def signed_by_public_key(claims: dict[str, Any], header: dict[str, Any], key: RS
 
 @dataclass(repr=False)
 class TokenIssuer:
-    """One issuer. ``keys``: those it shows; the last one signs. ``said``: what its metadata says otherwise.
-    ``may_ask``: id and secret of the client that may introspect. ``instead``: what is in its place, such as a proxy's
-    page."""
+    """One issuer.
+
+    ``keys``: its published keys; the last one signs. ``said``: overrides of its metadata. ``may_ask``: id and secret of
+    the client that may introspect. ``instead``: what is served in its place, such as a proxy's page.
+    """
 
     url: str
     audience: str = AUDIENCE
@@ -71,7 +74,7 @@ class TokenIssuer:
     may_ask: tuple[str, str] = (CLIENT, SECRET)
 
     def claims(self, subject: str, **more: Any) -> dict[str, Any]:
-        """RFC 9068 2.2; what is None is left out."""
+        """Return the claims of RFC 9068 2.2; values that are None are left out."""
         now = int(self.now())
         usual = {
             "iss": self.url,
@@ -87,15 +90,15 @@ class TokenIssuer:
 
     @property
     def header(self) -> dict[str, Any]:
-        """RFC 9068 2.1."""
+        """Return the header of RFC 9068 2.1."""
         return {"alg": "ES256", "typ": "at+jwt", "kid": self.keys[-1].kid}
 
     def token(self, subject: str, **more: Any) -> str:
-        """A good token, but for what ``more`` says of its claims."""
+        """Return a valid token, except for the claims in ``more``."""
         return compact(self.header, self.claims(subject, **more), self.keys[-1])
 
     def opaque_token(self, subject: str, **more: Any) -> str:
-        """A token that only the issuer can read."""
+        """Return a token that only the issuer can read."""
         token = secrets.token_urlsafe(24)
         self.opaque[token] = {"active": True, **self.claims(subject, **more)}
         return token

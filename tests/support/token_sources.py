@@ -85,17 +85,17 @@ def ring_bell(*, run: Run) -> Steps:
 
 
 def part(claims: Mapping[str, Any]) -> str:
-    """As it stands in a JWT."""
+    """Return a part of a JWT."""
     return base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
 
 
 def forged(**claims: Any) -> str:
-    """A JWT that nobody has signed."""
+    """Return an unsigned JWT."""
     return f"{part({'alg': 'RS256'})}.{part(claims)}.{secrets.token_urlsafe(8)}"
 
 
 class Refused(Exception):
-    """RFC 6749 5.2."""
+    """An error of RFC 6749 5.2."""
 
     def __init__(self, error: str, status: int = 400) -> None:
         super().__init__(error)
@@ -104,9 +104,12 @@ class Refused(Exception):
 
 @dataclass(repr=False)
 class World(httpx.AsyncBaseTransport):
-    """All three. ``life``: seconds of an access token; ``refreshes``: a refresh token comes with it; ``narrower``: what
-    of the scopes is given at most; ``gives``: what is given, whatever was asked for. ``hold``: a token request waits
-    for it before it is answered."""
+    """All three servers.
+
+    ``life``: seconds of an access token; ``refreshes``: a refresh token is included; ``narrower``: the scopes granted
+    at most; ``gives``: the scopes granted, whatever was requested. ``hold``: a token request waits for it before it is
+    answered.
+    """
 
     clock: Callable[[], float]
     life: int = 300
@@ -133,25 +136,25 @@ class World(httpx.AsyncBaseTransport):
     bot_key: ECKey = field(default_factory=lambda: ECKey.generate_key("P-256", {"kid": "k"}, private=True))
 
     def session(self, subject: str, seconds: float = 3600, **more: Any) -> str:
-        """A session token of the company's, as the application has it of whoever is signed in."""
+        """Return a session token of the company, as the application has it for the signed-in user."""
         claims = {"iss": COMPANY, "aud": AGENT, "sub": subject, "exp": self.clock() + seconds} | more
         token = forged(**claims)
         self.sessions[token] = claims
         return token
 
     def tokens_of(self, subject: str, *scopes: str) -> tuple[str, str]:
-        """An access and a refresh token that some other program of ours has."""
+        """Return an access and a refresh token of another program of ours."""
         self.refreshes = True
         made = self._token(subject, " ".join(scopes))
         return made["access_token"], made["refresh_token"]
 
     @property
     def alive(self) -> list[str]:
-        """Whose access tokens can be used now."""
+        """Return the users whose access tokens are valid now."""
         return sorted(subject for subject, ends, _ in self.tokens.values() if ends > self.clock())
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """As the servers do."""
+        """Answer like the servers."""
         place = f"{request.url.host}{request.url.path}"
         self.asked[place] += 1
         if found := self.answers.get(place):
@@ -199,7 +202,7 @@ class World(httpx.AsyncBaseTransport):
         return form
 
     def _assert(self, form: dict[str, str]) -> dict[str, Any]:
-        """Leg 1 of an identity assertion."""
+        """Answer leg 1 of an identity assertion."""
         if form["grant_type"] != f"{GRANT}token-exchange" or form["requested_token_type"] != f"{TYPE_OF}id-jag":
             raise Refused("unsupported_grant_type")
         claims = self._session_of(form["subject_token"])
@@ -275,7 +278,7 @@ class World(httpx.AsyncBaseTransport):
 
 
 def provider(**more: Any) -> Provider:
-    """The API's server."""
+    """Return the API's provider."""
     row = Provider(
         name="api",
         label="The API",
@@ -296,7 +299,7 @@ def provider(**more: Any) -> Provider:
 
 
 def company() -> Provider:
-    """The company's sign-in, as far as a client needs it; what it always asks for is for its own tokens."""
+    """Return the company's sign-in, as far as a client needs it; its fixed scopes are for its own tokens."""
     return Provider(
         name="company",
         label="The company",
@@ -315,12 +318,12 @@ def company() -> Provider:
 
 
 def app(source: Source | None, name: str = "api") -> App:
-    """Our client at the API's server, with this source of grants."""
+    """Return our client at the API's server, with this grant source."""
     return App("api", AGENT, Secret("a-secret"), name, source=source)
 
 
 def bot_app(world: World, *, signs: bool = False, tenant: str = "", scopes: frozenset[str] | None = None) -> App:
-    """The organisation's account."""
+    """Return the organization's service account."""
     jwk = Secret(json.dumps(world.bot_key.as_dict(private=True)))
     key = ClientKey(jwk, "ES256", "k") if signs else None
     source = ServiceAccount("Acme Ltd", scopes or frozenset({READ, WRITE}), tenant, key)
@@ -344,7 +347,7 @@ async def deputy_with(
     line: httpx.AsyncBaseTransport | None = None,
     toolkits: Iterable[Toolkit] = (),
 ) -> Deputy:
-    """A deputy whose users have a session as long as ``world.sessions`` has one of theirs."""
+    """Build a deputy whose users have a session while ``world.sessions`` contains one of theirs."""
     deputy = await build(
         vault=vault,
         audit=audit,

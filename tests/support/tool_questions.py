@@ -1,4 +1,4 @@
-"""What people ask, and the tool that should be among the first that are found. By it the words were chosen."""
+"""Questions of people, and the tool that should be among the first found. The synonyms were chosen by them."""
 
 from __future__ import annotations
 
@@ -199,11 +199,11 @@ salesforce_list_org         who are the users in our salesforce org
 salesforce_get_record       details of the Initech opportunity
 contacts_search             look up a colleague in the company directory
 """
-"""Written with the others, before any word was chosen by them, and not looked at when it was."""
+"""Questions written with the others before any synonym was chosen, and not used for choosing."""
 
 
 def questions_of(table: str) -> list[tuple[str, str]]:
-    """Tool and question."""
+    """Return tool and question pairs."""
     return [
         (tool, question.strip()) for tool, _, question in (line.partition(" ") for line in table.split("\n") if line)
     ]

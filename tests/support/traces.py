@@ -32,7 +32,7 @@ from tests.support import scripted_agents
 
 @dataclass(frozen=True)
 class ToolRun:
-    """One run of a tool, as a tracer shows it. ``error``: what it calls the run's error, empty for none."""
+    """One run of a tool, as a tracer shows it. ``error``: the run's error, empty for none."""
 
     name: str
     inputs: str
@@ -44,19 +44,19 @@ class Trace(Protocol):
     """What a tracer would have sent."""
 
     callbacks: list[Any]
-    """What a run's configuration has to name; none for a tracer that patches the framework."""
+    """What a run's configuration has to include; none for a tracer that patches the framework."""
 
     def sent(self) -> bytes:
-        """Every byte of it."""
+        """Return every byte of it."""
         ...
 
     def tools(self) -> list[ToolRun]:
-        """The runs of tools in it."""
+        """Return its tool runs."""
         ...
 
 
 class Posted(requests.Session):
-    """A session that keeps what it is asked to send, and says that all went well."""
+    """A session that records requests, and answers that all succeeded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,12 +80,12 @@ _BATCHES: Final = {
         "size_limit_bytes": 20_000_000,
     }
 }
-"""What a server of LangSmith says about itself: it takes runs in batches of plain JSON."""
+"""What a LangSmith server says about itself: it accepts runs in batches of plain JSON."""
 
 
 @dataclass
 class LangSmithTrace:
-    """By LangSmith's own client."""
+    """A trace by LangSmith's own client."""
 
     client: Client
     session: Posted
@@ -97,7 +97,7 @@ class LangSmithTrace:
         return b"\n".join(self.session.kept)
 
     def runs(self) -> list[dict[str, Any]]:
-        """Every run as the server would put it together."""
+        """Return every run as the server would assemble it."""
         runs: dict[str, dict[str, Any]] = {}
         for body in map(json.loads, filter(None, self.sent().split(b"\n"))):
             for part in (*body.get("post", ()), *body.get("patch", ())):
@@ -115,7 +115,7 @@ class LangSmithTrace:
 
 @contextmanager
 def langsmith(**given: Any) -> Iterator[LangSmithTrace]:
-    """LangSmith, by a client that was given this."""
+    """Trace with LangSmith, by a client with these options."""
     session = Posted()
     client = Client("http://127.0.0.1:9", api_key="none", session=session, info=_BATCHES, **given)
     try:
@@ -126,7 +126,7 @@ def langsmith(**given: Any) -> Iterator[LangSmithTrace]:
 
 @dataclass
 class SpanTrace:
-    """By OpenTelemetry. ``kind``, ``inputs``, ``outputs``: the attributes that say what a span is and holds."""
+    """A trace by OpenTelemetry. ``kind``, ``inputs``, ``outputs``: the attributes for a span's type and content."""
 
     kind: tuple[str, str]
     name: str
@@ -167,7 +167,7 @@ _MADE_BY: Final = (
     "langgraph.prebuilt.create_react_agent",
     "langgraph.prebuilt.chat_agent_executor.create_react_agent",
 )
-"""All that the two patch. Traceloop's own ``uninstrument`` puts nothing of it back."""
+"""Everything that the two patch. Traceloop's own ``uninstrument`` restores none of it."""
 
 
 Around = Callable[[SpanExporter], SpanExporter]
@@ -194,7 +194,7 @@ def _instrumented(instrumentor: Any, trace: SpanTrace, around: Around) -> Iterat
 
 @contextmanager
 def openinference(around: Around = lambda exporter: exporter) -> Iterator[SpanTrace]:
-    """OpenInference's instrumentation of LangChain (Arize Phoenix and others)."""
+    """Trace with OpenInference's instrumentation of LangChain (Arize Phoenix and others)."""
     made = SpanTrace(("openinference.span.kind", "TOOL"), "tool.name", "input.value", "output.value")
     with _instrumented(OpenInference(), made, around) as trace:
         yield trace
@@ -202,7 +202,7 @@ def openinference(around: Around = lambda exporter: exporter) -> Iterator[SpanTr
 
 @contextmanager
 def traceloop(around: Around = lambda exporter: exporter) -> Iterator[SpanTrace]:
-    """Traceloop's (OpenLLMetry)."""
+    """Trace with Traceloop (OpenLLMetry)."""
     kind = ("traceloop.span.kind", "tool")
     made = SpanTrace(kind, "gen_ai.tool.name", "gen_ai.tool.call.arguments", "gen_ai.tool.call.result")
     with _instrumented(Traceloop(), made, around) as trace:

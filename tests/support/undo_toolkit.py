@@ -1,4 +1,4 @@
-"""A toolkit whose tools leave a way back, good and bad: one stars a mail."""
+"""A toolkit whose tools leave an undo, valid and invalid: one stars a mail."""
 
 from __future__ import annotations
 

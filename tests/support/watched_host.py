@@ -1,4 +1,4 @@
-"""A host program that is watched in every usual way while it acts for Alice; what the watchers wrote lies in a folder.
+"""An application that is watched in every usual way while it acts for Alice; what the watchers wrote is in a folder.
 
     python -m tests.support.watched_host FOLDER aiohttp|httpx
 
@@ -49,7 +49,7 @@ FAULTS: Final = [
 
 
 class Watchers:
-    """All of them, and where they write."""
+    """All watchers, and where they write."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -83,11 +83,11 @@ class Watchers:
         return api.get_tracer("host")
 
     def around(self, app: Any) -> Any:
-        """The host's application as its instrumentation has it."""
+        """Return the application as its instrumentation wraps it."""
         return import_module("opentelemetry.instrumentation.asgi").OpenTelemetryMiddleware(app)
 
     async def watch(self, what: str, work: Callable[[], Awaitable[Any]]) -> Any:
-        """Do it in a span; what it raises goes to every reporter."""
+        """Run it in a span; its exception goes to every reporter."""
         with self.tracer.start_as_current_span(what) as span:
             try:
                 return await work()
@@ -101,14 +101,14 @@ class Watchers:
                 return error
 
     def close(self) -> None:
-        """Write out what is still held."""
+        """Write out what is still buffered."""
         self.frames.close()
         sentry_sdk.flush()
         logging.shutdown()
 
 
 def wish(**what: Any) -> Awaitable[object]:
-    """Ask whoever started this program to do it, and wait until it is done."""
+    """Ask the starter of this program to do it, and wait until it is done."""
     print(json.dumps(what), flush=True)
     return asyncio.to_thread(sys.stdin.readline)
 
@@ -122,7 +122,7 @@ class Host:
         self.errors = 0
 
     async def lives(self) -> None:
-        """Consent, acts, an approval, a refresh, faults of providers and of the store, and the end."""
+        """Run consent, acts, an approval, a refresh, faults of providers and of the store, and the end."""
         deputy = self.deputy
         for consent in await deputy.connect("alice", "google", scopes=SCOPES):
             await wish(open=consent.link)
@@ -141,7 +141,7 @@ class Host:
         await self.watchers.watch("revoking", lambda: deputy.revoke("alice"))
 
     async def meets_faults(self) -> None:
-        """A store that fails at each step of each thing that may be done."""
+        """Let a store fail at each step of each operation."""
         await wish(lasting=True)
         [grant] = await self.deputy.vault.list_grants(User("alice"))
 
@@ -178,7 +178,7 @@ class Host:
 
 
 async def main(folder: Path, transport: str) -> None:
-    """Serve the pages, and live."""
+    """Serve the pages, and run."""
     asyncio.get_running_loop().set_debug(True)
     setattr(refresh, "SAVE_TRIES", 2)  # noqa: B010  # final for everybody else
     watchers = Watchers(folder)

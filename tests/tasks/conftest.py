@@ -1,4 +1,4 @@
-"""What fails in a task is shown as pytest shows it in a test."""
+"""Shows failures in a task as pytest shows them in a test."""
 
 import pytest
 

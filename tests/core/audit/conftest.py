@@ -1,4 +1,4 @@
-"""A folder, an audit on it and the disk beneath, for every test of the audit."""
+"""Fixtures of the audit: a folder, an audit on it and the disk beneath."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make(folder: Path) -> Iterator[Make]:
-    """An Audit on the folder, closed after the test."""
+    """Build an Audit on the folder, closed after the test."""
     made: list[Audit] = []
 
     def begin(key: bytes = KEY, **options: Any) -> Audit:

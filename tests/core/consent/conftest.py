@@ -1,4 +1,4 @@
-"""Fixtures of consents: a house where nobody is connected, and no blocking call in a coroutine of ours."""
+"""Fixtures of consents: a house without connections, and a check for blocking calls."""
 
 from collections.abc import AsyncIterator
 
@@ -12,7 +12,7 @@ __all__ = ["no_coroutine_of_ours_blocks"]
 
 @pytest.fixture
 async def house() -> AsyncIterator[House]:
-    """A house where nobody is connected."""
+    """A house without connections."""
     made = await House().begin()
     yield made
     await made.deputy.close()

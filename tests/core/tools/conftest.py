@@ -1,4 +1,4 @@
-"""No coroutine of ours makes a blocking call in a test of this folder."""
+"""Fails tests of this folder in which a coroutine of ours makes a blocking call."""
 
 from tests.support.blocking import no_coroutine_of_ours_blocks
 

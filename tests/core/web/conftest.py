@@ -1,4 +1,4 @@
-"""Fixtures of the pages: a web application, and no blocking call in a coroutine of ours."""
+"""Fixtures of the pages: a web application, and a check for blocking calls."""
 
 import pytest
 
@@ -10,5 +10,5 @@ __all__ = ["no_coroutine_of_ours_blocks"]
 
 @pytest.fixture
 async def world() -> World:
-    """A web application with the pages of a deputy to which nobody is connected."""
+    """A web application with the pages of a deputy without connections."""
     return await make()

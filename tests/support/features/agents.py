@@ -1,4 +1,4 @@
-"""Supervisors, swarms, and LangChain's own middleware around ours, before and after it in the list."""
+"""Supervisors, swarms, and LangChain's own middleware before and after ours in the list."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def clear_desk() -> str:
 
 
 def mailer(scene: Scene, *own: Any, state: type[Any] = MessagesState) -> Graph:
-    """An agent called so, that sends the mail."""
+    """Return an agent of this name that sends the mail."""
     if scene.way == "create_agent":
         return agent_of(scene.deputy, once(SEND), own=own, name="mailer")
     return by_hand(scene, once(SEND), "mailer", *own, state=state)
 
 
 def by_hand(scene: Scene, model: Scripted, name: str, *own: Any, state: type[Any] = MessagesState) -> Graph:
-    """model -> act node -> model."""
+    """Build model -> act node -> model."""
 
     def ask(state: Any) -> dict[str, Any]:
         return {"messages": [model.invoke(state["messages"])]}
@@ -66,7 +66,7 @@ def by_hand(scene: Scene, model: Scripted, name: str, *own: Any, state: type[Any
 
 
 def once(call: dict[str, Any]) -> Scripted:
-    """A model that makes this call once in a conversation, whatever else is in it."""
+    """Return a model that makes this call once in a conversation."""
 
     def respond(messages: list[BaseMessage]) -> AIMessage:
         done = any(isinstance(m, ToolMessage) and m.tool_call_id == call["id"] for m in messages)
@@ -89,13 +89,13 @@ async def swarming(scene: Scene) -> int:
 
 
 async def swarming_from_the_act_node(scene: Scene) -> int:
-    """The same, where the planner's tool to hand over is in an act node."""
+    """The planner's handover tool is in an act node."""
     to_mailer = create_handoff_tool(agent_name="mailer")
     return await swarm_of(scene, by_hand(scene, once(HAND_OVER), "planner", to_mailer, state=SwarmState))
 
 
 async def swarm_of(scene: Scene, planner: Graph) -> int:
-    """The mails of a swarm that begins with this planner."""
+    """Play a swarm that begins with this planner; return the number of mails."""
     to_planner = create_handoff_tool(agent_name="planner")
     agents: list[Any] = [planner, mailer(scene, to_planner, state=SwarmState)]
     made = create_swarm(agents, default_active_agent="planner", context_schema=Context)
@@ -106,7 +106,7 @@ async def swarm_of(scene: Scene, planner: Graph) -> int:
 
 
 async def never_mind(scene: Scene) -> int:
-    """At the pause for approval Alice writes something else instead: nothing is asked any more, and a late yes sends
+    """Alice writes another message at the pause for approval: nothing is asked any more, and a late approval sends
     nothing."""
 
     def respond(messages: list[BaseMessage]) -> AIMessage:
@@ -127,7 +127,7 @@ async def never_mind(scene: Scene) -> int:
 
 
 def five() -> list[Any]:
-    """Five of LangChain's middlewares, each of which has something to do here."""
+    """Five of LangChain's middlewares, each with something to do here."""
     return [
         SummarizationMiddleware(saying("a summary"), trigger=("messages", 3), keep=("messages", 2)),
         ToolRetryMiddleware(max_retries=2, initial_delay=0.01, jitter=False),
@@ -140,12 +140,12 @@ def five() -> list[Any]:
 
 
 def saying(words: str) -> Scripted:
-    """A model that says this."""
+    """Return a model that says this."""
     return Scripted(respond=lambda messages: AIMessage(words))
 
 
 def beside(feature: str, theirs: Callable[[], list[Any]], *calls: dict[str, Any]) -> list[Row]:
-    """These middlewares before ours in the list, and after it."""
+    """Place these middlewares before and after ours in the list."""
 
     def row(order: str) -> Row:
         async def played(scene: Scene) -> int:

@@ -1,4 +1,4 @@
-"""``Command``, and a host's own pauses beside ours."""
+"""``Command``, and interrupts of the application beside ours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORD: Final = {"name": "ask_for_a_word", "args": {}, "id": "word"}
 
 
 def with_every_resume(feature: str, **more: Any) -> Row:
-    """Alice's answers come with something else in the same ``Command``."""
+    """Alice's answers come with other values in the same ``Command``."""
 
     async def run(scene: Scene, graph: Graph, given: Any) -> None:
         if isinstance(given, Command):
@@ -31,7 +31,7 @@ def with_every_resume(feature: str, **more: Any) -> Row:
 
 
 def around(scene: Scene, *, beside: bool = False) -> Graph:
-    """The part, then another node. ``beside``: and one of the host's beside it, which pauses."""
+    """Build the part and another node after it. ``beside``: also a pausing node of the application in parallel."""
 
     def word(state: Any) -> dict[str, Any]:
         return {"messages": [HumanMessage(str(interrupt({"type": "word"})))]}
@@ -50,7 +50,7 @@ def around(scene: Scene, *, beside: bool = False) -> Graph:
 
 
 def left_by(where: str, mails: int) -> Row:
-    """``Command(goto=...)`` at the pause for approval, without an answer; then Alice's yes."""
+    """``Command(goto=...)`` at the pause for approval, without an answer; then Alice approves."""
 
     async def played(scene: Scene) -> int:
         graph = around(scene)
@@ -68,7 +68,7 @@ def left_by(where: str, mails: int) -> Row:
 
 
 def host_beside(order: str) -> Row:
-    """A node of the host's beside the part pauses, too; each is answered by its id, in this order."""
+    """A node of the application pauses in parallel; each pause is answered by its id, in this order."""
 
     async def run(scene: Scene, graph: Graph, given: Any) -> None:
         if not isinstance(given, Command) or not isinstance(given.resume, dict) or order == "together":
@@ -91,7 +91,7 @@ def host_beside(order: str) -> Row:
 
 
 async def host_tool_pauses(scene: Scene) -> int:
-    """A tool of the host's, called in the same message, pauses."""
+    """A tool of the application, called in the same message, pauses."""
     scene.host_answers["word"] = "lunch"
     calls = ({**SEND}, {**WORD})
     graph = wired(scene.part(*calls, own=[ask_for_a_word]), scene.saver)

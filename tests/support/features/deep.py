@@ -1,4 +1,4 @@
-"""Deep agents: ours on the agent itself, and on one of the agents it gives tasks to.
+"""Deep agents: our middleware on the agent itself, and on one of its subagents.
 
 In an environment of its own: ``python -m tests.support.features.deep`` prints each row, and ends with how many of them
 sent another number of mails than they should.
@@ -30,12 +30,12 @@ def clear_desk() -> str:
 
 
 def task(name: str, ident: str = "task") -> dict[str, Any]:
-    """A call that gives a task to another agent."""
+    """Return a call that gives a task to another agent."""
     return {"name": "task", "args": {"description": "Write to Bob.", "subagent_type": name}, "id": ident}
 
 
 def in_turn(*messages: list[dict[str, Any]]) -> Scripted:
-    """A model that makes these calls, message by message, each once."""
+    """Return a model that makes these calls once, one per message."""
 
     def respond(said: list[BaseMessage]) -> AIMessage:
         answered = {m.tool_call_id for m in said if isinstance(m, ToolMessage)}
@@ -46,12 +46,12 @@ def in_turn(*messages: list[dict[str, Any]]) -> Scripted:
 
 
 def deep(scene: Scene, model: Any, **more: Any) -> Any:
-    """A deep agent of ours."""
+    """Build a deep agent with our tools."""
     return create_deep_agent(model, context_schema=Context, checkpointer=scene.saver, **more)
 
 
 async def alone(scene: Scene) -> int:
-    """Ours is the deep agent's own middleware; it writes down what it has to do, and a file, first."""
+    """Our middleware is on the deep agent itself, which first writes a to-do list and a file."""
     todo = {"name": "write_todos", "args": {"todos": [{"content": "mail", "status": "pending"}]}, "id": "todo"}
     file = {"name": "write_file", "args": {"file_path": "/draft.txt", "content": "Yes, gladly."}, "id": "file"}
     model = in_turn([todo], [file], [SEND])
@@ -60,7 +60,7 @@ async def alone(scene: Scene) -> int:
 
 
 async def interrupting(scene: Scene) -> int:
-    """Beside ``interrupt_on`` for a tool of the host's."""
+    """Our middleware is used with ``interrupt_on`` for a tool of the application."""
     scene.host_answers["hitl"] = {"decisions": [{"type": "approve"}]}
     own = [clear_desk]
     more: dict[str, Any] = {"middleware": gates(scene.deputy), "interrupt_on": {"clear_desk": True}}
@@ -68,7 +68,7 @@ async def interrupting(scene: Scene) -> int:
 
 
 def mailer(scene: Scene, name: str, call: dict[str, Any]) -> dict[str, Any]:
-    """An agent that is given tasks, with our tools and our middleware."""
+    """Return a subagent with our tools and our middleware."""
     return {
         "name": name,
         "description": "Writes mails.",
@@ -79,13 +79,13 @@ def mailer(scene: Scene, name: str, call: dict[str, Any]) -> dict[str, Any]:
 
 
 async def given_a_task(scene: Scene) -> int:
-    """The mail is sent by an agent that is given the task."""
+    """A subagent that is given the task sends the mail."""
     graph = deep(scene, in_turn([task("mailer")]), subagents=[mailer(scene, "mailer", SEND)])
     return await scene.play(graph, GO_ON)
 
 
 async def two_tasks(scene: Scene) -> int:
-    """Two such agents at once: one link, one mail each."""
+    """Two such subagents run concurrently: one link, one mail each."""
     other = {**SEND, "args": {**SEND["args"], "to": ["carol@example.test"]}, "id": "send carol"}
     agents = [mailer(scene, "first", SEND), mailer(scene, "second", other)]
     graph = deep(scene, in_turn([task("first", "one"), task("second", "two")]), subagents=agents)
@@ -104,7 +104,7 @@ ROWS: Final = (
 
 
 async def main() -> int:
-    """Play and print each row; how many are wrong."""
+    """Play and print each row; return how many are wrong."""
     wrong = 0
     for row, (mode, stranger) in itertools.product(ROWS, (("async", ""), ("sync", ""), ("async", "bob"))):
         async with scene_of(row.ways[0], mode) as scene:

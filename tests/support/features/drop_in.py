@@ -1,4 +1,4 @@
-"""The act node where ``ToolNode`` stood: the host's tools, which know nothing of a deputy, in both.
+"""The act node in place of ``ToolNode``: the application's own tools, which know nothing of a deputy, in both.
 
 A case is a graph over a node, and what a model asks of the host's tools in it. `seen` has all that can be seen from
 outside: the state, what was raised, callbacks, and the events of each way to stream.
@@ -21,16 +21,16 @@ from langgraph.types import Command
 from tests.support.graphs import Context, Graph, config
 
 SIDE_BY_SIDE: Final = ("tools", "custom", "messages")
-"""What tools that run at the same time tell in any order."""
+"""Events of concurrent tools, whose order is arbitrary."""
 
 
 def both(old: str, new: str) -> str:
-    """Two notes in one."""
+    """Join two notes."""
     return f"{old} {new}".strip()
 
 
 class Noted(MessagesState, total=False):
-    """A state with something beside messages."""
+    """A state with another field beside messages."""
 
     note: Annotated[str, both]
     customer: str
@@ -38,12 +38,12 @@ class Noted(MessagesState, total=False):
 
 Tools = Sequence[Any]
 Made = tuple[Tools, dict[str, Any]]
-"""The host's tools, and what else its node is given; made anew for each node, since some count."""
+"""The application's tools and the other options of their node; created again for each node, since some count."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a model asks of the host's tools, and the graph in which it does."""
+    """What a model requests of the application's tools, and the graph in which it does."""
 
     name: str
     made: Callable[[], Made]
@@ -53,14 +53,14 @@ class Case:
     key: str = "messages"
 
     def given(self, *more: dict[str, Any]) -> dict[str, Any]:
-        """What the graph begins with; ``more``: calls of the same message, before the others."""
+        """Return the graph's input; ``more``: calls of the same message, before the others."""
         calls = [dict(call) for call in (*more, *self.calls)]
         messages = [HumanMessage("go on", id="human"), AIMessage("", id="wish", tool_calls=calls)]
         return {self.key: messages, "customer": "c1", **self.start}
 
 
 def around(node: Any, schema: type[Any] = Noted) -> Graph:
-    """START -> node -> after -> END; ``elsewhere`` is where a tool may go."""
+    """Build START -> node -> after -> END; ``elsewhere`` is where a tool may go."""
     builder = StateGraph(schema, context_schema=Context)
     builder.add_node("tools", node)
     builder.add_node("after", lambda state: {"note": "after"})
@@ -75,7 +75,7 @@ def around(node: Any, schema: type[Any] = Noted) -> Graph:
 
 
 class Heard(BaseCallbackHandler):
-    """All that callbacks are told of tools."""
+    """Records everything that callbacks receive about tools."""
 
     run_inline = True
 
@@ -83,20 +83,20 @@ class Heard(BaseCallbackHandler):
         self.events: list[Any] = []
 
     def on_tool_start(self, serialized: Any, input_str: str, *, inputs: Any = None, **more: Any) -> None:
-        """A tool starts."""
+        """Record a start."""
         self.events.append(("start", serialized["name"], input_str, more.get("tags"), more.get("tool_call_id")))
 
     def on_tool_end(self, output: Any, **more: Any) -> None:
-        """It has answered."""
+        """Record an answer."""
         self.events.append(("end", told(output)))
 
     def on_tool_error(self, error: BaseException, **more: Any) -> None:
-        """It has raised."""
+        """Record an error."""
         self.events.append(("error", type(error).__name__))
 
 
 def told(value: Any) -> Any:
-    """A value without what differs from run to run."""
+    """Return a value without the parts that differ between runs."""
     if isinstance(value, BaseMessage):
         told_id = value.id if value.id in ("human", "wish") else ""
         extra = {
@@ -113,7 +113,7 @@ def told(value: Any) -> Any:
 
 
 async def seen(case: Case, node: Any, mode: str, *more: dict[str, Any]) -> dict[str, Any]:
-    """What a run over this node shows: its state, what it raised, and what callbacks heard."""
+    """Return what a run over this node shows: its state, its exception, and what callbacks received."""
     graph, heard = case.build(node), Heard()
     raised = await run(graph, case.given(*more), heard, mode)
     values = (await graph.aget_state(config())).values
@@ -121,7 +121,7 @@ async def seen(case: Case, node: Any, mode: str, *more: dict[str, Any]) -> dict[
 
 
 async def run(graph: Any, given: Any, heard: Heard, mode: str) -> str:
-    """Run a graph; what it raised."""
+    """Run a graph; return its exception."""
     where: Any = {**config(), "callbacks": [heard], "tags": ["demo"]}
     try:
         if mode == "sync":
@@ -134,7 +134,7 @@ async def run(graph: Any, given: Any, heard: Heard, mode: str) -> str:
 
 
 async def streamed(case: Case, node: Any) -> dict[str, Any]:
-    """The parts and events of each way to stream."""
+    """Return the parts and events of each way to stream."""
     found: dict[str, Any] = {}
     for mode in ("updates", "values", "messages", "custom", "tools"):
         graph = case.build(node)
@@ -158,7 +158,7 @@ async def streamed(case: Case, node: Any) -> dict[str, Any]:
 
 
 def shown(part: Any) -> Any:
-    """A part of a stream without the ids of tasks, and of a message's metadata where it is from."""
+    """Return a part of a stream without task ids, and without a message's metadata about its origin."""
     spaces, mode, data = part
     places = [space.partition(":")[0] for space in spaces]
     if mode == "messages":

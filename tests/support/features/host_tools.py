@@ -1,4 +1,4 @@
-"""The cases in which an act node stands for a ``ToolNode``: what a host's tools can be, and what a node is given."""
+"""Cases in which an act node replaces a ``ToolNode``: the application's tools, and the options of a node."""
 
 from __future__ import annotations
 
@@ -103,17 +103,17 @@ def with_artifact() -> tuple[str, dict[str, int]]:
 
 
 def call(name: str, ident: str = "", **arguments: Any) -> dict[str, Any]:
-    """A call of a tool of the host's."""
+    """Return a call of one of the application's tools."""
     return {"name": name, "args": arguments, "id": ident or name}
 
 
 def tools(*given: BaseTool, **options: Any) -> Callable[[], Made]:
-    """These tools, and these options of the node."""
+    """Return these tools and these options of the node."""
     return lambda: (list(given), dict(options))
 
 
 def flaky_tools() -> Made:
-    """A tool that fails twice, and a wrapper that calls it again."""
+    """Return a tool that fails twice, and a wrapper that calls it again."""
     tries = list[int]()
 
     @tool
@@ -136,7 +136,7 @@ def flaky_tools() -> Made:
 
 
 def cached_tools() -> Made:
-    """A wrapper that knows an answer already."""
+    """Return a wrapper that already knows an answer."""
     known = {"second": "from the cache"}
 
     def cache(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Any]) -> Any:
@@ -147,7 +147,7 @@ def cached_tools() -> Made:
 
 
 def changed_tools() -> Made:
-    """A wrapper that changes the arguments."""
+    """Return a wrapper that changes the arguments."""
 
     def change(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Any]) -> Any:
         changed: Any = {**request.tool_call, "args": {**request.tool_call["args"], "text": "changed"}}
@@ -157,7 +157,7 @@ def changed_tools() -> Made:
 
 
 def awrapped_tools() -> Made:
-    """A wrapper of its own for async graphs."""
+    """Return a wrapper for async graphs."""
 
     async def awrap(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Awaitable[Any]]) -> Any:
         answer = await execute(request)
@@ -167,7 +167,7 @@ def awrapped_tools() -> Made:
 
 
 def nested(node: Any) -> Graph:
-    """A graph in a graph: a tool inside may go on outside."""
+    """Build a nested graph: a tool inside may continue outside."""
     inner = StateGraph(Noted, context_schema=Context)
     inner.add_node("inside", node)
     inner.add_edge(START, "inside")
@@ -184,7 +184,7 @@ class History(TypedDict, total=False):
 
 
 class Modeled(BaseModel):
-    """A state of pydantic's."""
+    """A pydantic state."""
 
     messages: Annotated[list[AnyMessage], add_messages]
     note: Annotated[str, both] = ""
@@ -193,7 +193,7 @@ class Modeled(BaseModel):
 
 @dataclass
 class Data:
-    """A dataclass as the state."""
+    """A dataclass state."""
 
     messages: Annotated[list[AnyMessage], add_messages] = field(default_factory=list)
     note: Annotated[str, both] = ""
@@ -201,17 +201,17 @@ class Data:
 
 
 def of_state(schema: type[Any]) -> Callable[[Any], Graph]:
-    """A graph with this state."""
+    """Build a graph with this state."""
     return lambda node: around(node, schema)
 
 
 def handling(name: str, how: Any) -> Case:
-    """A form of ``handle_tool_errors``, with a tool that fails."""
+    """Return a form of ``handle_tool_errors``, with a tool that fails."""
     return Case(f"handle_tool_errors={name}", tools(picky, handle_tool_errors=how), (call("picky", number=1),))
 
 
 def explained(error: ValueError) -> str:
-    """A host's words for an error."""
+    """Return the application's text for an error."""
     return f"Sorry: {error}"
 
 

@@ -1,4 +1,4 @@
-"""Graphs in graphs, several at once, and what a node can be given: retries, a cache, breakpoints."""
+"""Nested and parallel graphs, and options of a node: retries, a cache, breakpoints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAVERS: Final[dict[str, Callable[[], Any]]] = {"None": lambda: None, "True": lam
 
 
 def inside(part: Any, checkpointer: Any = None) -> Graph:
-    """A graph with this node alone, to be a node itself."""
+    """Build a graph with only this node, to be used as a node."""
     builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("acts", part)
     builder.add_edge(START, "acts")
@@ -31,7 +31,7 @@ def inside(part: Any, checkpointer: Any = None) -> Graph:
 
 
 def subgraph(saver: str, depth: int = 1) -> Row:
-    """The part in so many graphs, the innermost with this checkpointer."""
+    """Nest the part in this many graphs, the innermost with this checkpointer."""
 
     async def played(scene: Scene) -> int:
         made = inside(scene.part(), SAVERS[saver]())
@@ -43,7 +43,7 @@ def subgraph(saver: str, depth: int = 1) -> Row:
 
 
 async def without_memory(scene: Scene) -> int:
-    """``checkpointer=False``: no answer reaches a pause in there, says LangGraph; it is asked for again and again."""
+    """``checkpointer=False``: LangGraph delivers no answer to a pause inside; it is requested again and again."""
     graph = wired(inside(scene.part(), checkpointer=False), scene.saver)
     await invoked(scene, graph, scene.start())
     for _ in range(4):
@@ -53,7 +53,7 @@ async def without_memory(scene: Scene) -> int:
 
 
 async def without_memory_decided_elsewhere(scene: Scene) -> int:
-    """The same, and Alice decides on her page: the decision stands, and the next wake-up sends."""
+    """``checkpointer=False``, and Alice decides on her page: the decision counts, and the next resume sends."""
     graph = wired(inside(scene.part(), checkpointer=False), scene.saver)
     await connect(scene.deputy, scene.sandbox, "send")
     await invoked(scene, graph, scene.start())
@@ -65,7 +65,7 @@ async def without_memory_decided_elsewhere(scene: Scene) -> int:
 
 
 async def fan_out(scene: Scene) -> int:
-    """Three acts at once, by ``Send``: Alice is shown one link, and asked about each mail."""
+    """Three parallel acts by ``Send``: Alice is shown one link, and asked about each mail."""
     names, builder = ("bob", "carol", "dan"), StateGraph(MessagesState, context_schema=Context)
 
     def asks(messages: list[Any]) -> AIMessage:
@@ -88,7 +88,7 @@ async def fan_out(scene: Scene) -> int:
 
 
 def cached(scene: Scene) -> Graph:
-    """The part as a node with a cache."""
+    """Use the part as a node with a cache."""
     builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("acts", scene.part(), cache_policy=CachePolicy())
     builder.add_edge(START, "acts")
@@ -97,7 +97,7 @@ def cached(scene: Scene) -> Graph:
 
 
 async def once_cached(scene: Scene) -> int:
-    """A node with a cache, which does not know whose answer it keeps: refused, and nothing is sent."""
+    """A cached node, which does not know whose answer it stores, is refused, and nothing is sent."""
     with pytest.raises(SettingsError, match="cache_policy"):
         await scene.play(cached(scene))
     return scene.sent()

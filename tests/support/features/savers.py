@@ -1,4 +1,4 @@
-"""Where a conversation is kept and how soon, what its state is, and what else a run is given."""
+"""Conversation stores and durability modes, states, and other inputs of a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.postgres import postgres
 
 
 def durability(how: str) -> Row:
-    """Checkpoints written at each step, beside it, or at the end of a run."""
+    """Checkpoints are written at each step, beside it, or at the end of a run."""
 
     async def run(scene: Scene, graph: Graph, given: Any) -> None:
         more: Any = {"context": scene.context, "durability": how}
@@ -43,7 +43,7 @@ def durability(how: str) -> Row:
 
 
 async def sqlite(scene: Scene) -> int:
-    """A file of SQLite, which a new graph reads after each pause."""
+    """A SQLite file, which a new graph reads after each pause."""
     async with AsyncExitStack() as stack:
         path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "checkpoints"
         if scene.mode == "sync":
@@ -67,14 +67,14 @@ async def in_postgres(scene: Scene) -> int:
 
 
 class Typed(TypedDict):
-    """A state of one's own, a ``TypedDict``."""
+    """An application's own ``TypedDict`` state."""
 
     messages: Annotated[list[AnyMessage], add_messages]
     customer: str
 
 
 class Modeled(BaseModel):
-    """The same, pydantic's."""
+    """An application's own pydantic state."""
 
     messages: Annotated[list[AnyMessage], add_messages]
     customer: str = "c1"
@@ -82,14 +82,14 @@ class Modeled(BaseModel):
 
 @dataclass
 class Data:
-    """The same, a dataclass."""
+    """An application's own dataclass state."""
 
     messages: Annotated[list[AnyMessage], add_messages] = field(default_factory=list)
     customer: str = "c1"
 
 
 def state(schema: type[Any]) -> Row:
-    """A graph whose state is one's own."""
+    """A graph with the application's own state."""
 
     async def played(scene: Scene) -> int:
         builder = StateGraph(schema, context_schema=Context)
@@ -116,7 +116,7 @@ async def with_store(scene: Scene) -> int:
 
 
 def named_by(feature: str, give: Callable[[Scene], None]) -> Row:
-    """Who acts, named in another of the ways a run can be given something."""
+    """The user is named in another of the ways to give a run something."""
 
     async def played(scene: Scene) -> int:
         give(scene)
@@ -126,12 +126,12 @@ def named_by(feature: str, give: Callable[[Scene], None]) -> Row:
 
 
 def a_dict(scene: Scene) -> None:
-    """The context as a dict, which LangGraph turns into the graph's own schema."""
+    """The context is a dict, which LangGraph converts to the graph's own schema."""
     scene.context = {"user_id": "alice"}
 
 
 def more_in_configurable(scene: Scene) -> None:
-    """Other things in ``configurable``, tags and metadata beside the context."""
+    """``configurable`` has other values, with tags and metadata beside the context."""
     scene.config = {
         "configurable": {"thread_id": "1", "model": "small", "user_id": "alice"},
         "tags": ["demo"],

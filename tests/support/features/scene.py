@@ -1,4 +1,4 @@
-"""A conversation under one feature: Alice is asked, consents and approves, all is resumed again, mails are counted.
+"""A conversation under one feature: Alice consents and approves, everything is resumed again, mails are counted.
 
 A row of the table names a feature and how a conversation goes under it. It is played in each way our acts get into a
 graph; `Scene.part` is what differs, a node that answers what the model asks for.
@@ -30,23 +30,23 @@ from tests.support.sandbox_deputy import build, connect, consent
 from tests.support.scripted_agents import calling
 
 GATED: Final = ("act_node", "create_agent")
-"""The ways that ask Alice; a plain ``ToolNode`` has to be allowed everything beforehand."""
+"""The integrations that ask Alice; for a plain ``ToolNode`` everything has to be allowed in advance."""
 PLAIN: Final = "ToolNode"
 MAX_PAUSES: Final = 8
 
 
 def mail_to(who: str) -> dict[str, Any]:
-    """A call that sends a mail to somebody of this name."""
+    """Return a call that sends a mail to the person of this name."""
     return {**SEND, "args": {**SEND["args"], "to": [f"{who}@example.test"]}, "id": f"send {who}"}
 
 
 def gates(deputy: Deputy) -> list[Any]:
-    """What gives ``create_agent`` our tools, and makes it ask the user."""
+    """Return what gives ``create_agent`` our tools and makes it ask the user."""
     return [DeputyMiddleware(deputy, "gmail")]
 
 
 def agent_of(deputy: Deputy, model: Any, *, own: Sequence[Any] = (), gated: Sequence[Any] = (), **more: Any) -> Graph:
-    """An agent with our tools and the host's; ``gated``: the whole of its middleware, where ours is not alone."""
+    """Build an agent with our tools and the application's; ``gated``: its complete middleware, if ours is not alone."""
     made: Graph = create_agent(
         model,
         [*own],
@@ -58,11 +58,11 @@ def agent_of(deputy: Deputy, model: Any, *, own: Sequence[Any] = (), gated: Sequ
 
 
 Run = Callable[["Scene", Graph, Any], Awaitable[Any]]
-"""How a graph is run: with this input, or this ``Command``."""
+"""A way to run a graph with this input or ``Command``."""
 
 
 async def invoked(scene: Scene, graph: Graph, given: Any) -> Any:
-    """The usual way to run a graph."""
+    """Run a graph with ``ainvoke``."""
     if scene.mode == "sync":
         return await asyncio.to_thread(graph.invoke, given, scene.config, context=scene.context)
     return await graph.ainvoke(given, scene.config, context=scene.context)
@@ -70,7 +70,7 @@ async def invoked(scene: Scene, graph: Graph, given: Any) -> Any:
 
 @dataclass
 class Line(httpx.AsyncBaseTransport):
-    """The network, where something may happen when the mail leaves, and when it has arrived."""
+    """A transport on which something may happen when the mail leaves, and when it has arrived."""
 
     inner: httpx.AsyncBaseTransport
     leaving: Callable[[], Awaitable[None]] | None = None
@@ -89,7 +89,7 @@ class Line(httpx.AsyncBaseTransport):
 
 @dataclass
 class Scene:
-    """Where a conversation is played: a deputy, its sandbox, and what has been asked of Alice, by kind."""
+    """The place of a conversation: a deputy, its sandbox, and what Alice was asked, by kind."""
 
     way: str
     mode: str
@@ -102,12 +102,12 @@ class Scene:
     asked: dict[str, list[str]] = field(default_factory=lambda: {"consent": [], "approval": []})
     resumed: list[Command[Any]] = field(default_factory=list)
     stranger: str = ""
-    """Who tries to answer our pauses before Alice; nobody, if empty."""
+    """Who tries to answer our pauses before Alice; nobody if empty."""
     refused: frozenset[str] = frozenset()
     host_answers: dict[str, Any] = field(default_factory=dict)
 
     def part(self, *calls: dict[str, Any], own: Sequence[Any] = (), **more: Any) -> Any:
-        """The node that sends the mail: given a message that asks for it, or with a model that does."""
+        """Return the node that sends the mail: given a message that requests it, or with a model that does."""
         if self.way == "create_agent":
             return agent_of(self.deputy, calling(*(calls or (SEND,))), own=own, **more)
         if self.way == PLAIN:
@@ -115,21 +115,21 @@ class Scene:
         return act_node(self.deputy, "gmail", tools=own, **more)
 
     def start(self, *calls: dict[str, Any]) -> dict[str, Any]:
-        """What a graph over `part` begins with."""
+        """Return the input of a graph over `part`."""
         return {"messages": [HumanMessage("go on")]} if self.way == "create_agent" else asking(*(calls or (SEND,)))
 
     def graph(self, *calls: dict[str, Any], own: Sequence[Any] = ()) -> Graph:
-        """START -> part -> END."""
+        """Build START -> part -> END."""
         return wired(self.part(*calls, own=own), self.saver)
 
     async def state(self, graph: Graph) -> Any:
-        """The thread as a client sees it."""
+        """Return the thread as a client sees it."""
         if self.mode == "sync":
             return await asyncio.to_thread(graph.get_state, self.config)
         return await graph.aget_state(self.config)
 
     async def play(self, graph: Graph, start: Any = None, *, run: Run = invoked, again: Run | None = None) -> int:
-        """From the model's wish to the end, then every resume once more. The number of mails that Alice has sent.
+        """Play from the request to the end, then resume everything again. Return the number of mails that Alice sent.
 
         Args:
             run: how the graph is run, each time.
@@ -142,7 +142,7 @@ class Scene:
         return self.sent()
 
     async def to_the_end(self, graph: Graph, run: Run = invoked) -> None:
-        """Answer what is asked, and go on where a run stopped, until nothing is left to do."""
+        """Answer every request, and continue where a run stopped, until nothing is left to do."""
         for _ in range(MAX_PAUSES):
             state = await self.state(graph)
             if not state.interrupts and not state.next:
@@ -158,7 +158,7 @@ class Scene:
         raise AssertionError(f"no end after {MAX_PAUSES} pauses: {await self.state(graph)}")
 
     async def _as_stranger(self, graph: Graph, run: Run, pauses: Sequence[Interrupt]) -> None:
-        """Somebody else answers our pauses before Alice, once for each kind: refused, and nothing leaves.
+        """Answer our pauses as another user before Alice, once for each kind: refused, and nothing is sent.
 
         LangGraph hands what they said to Alice's resume, which so answers nothing; she looks, and is asked anew.
         """
@@ -177,11 +177,11 @@ class Scene:
         self.context, self.refused = alice, self.refused | kinds
 
     async def answers(self, pauses: Sequence[Interrupt]) -> dict[str, Any]:
-        """Return Alice's answers by the pauses' ids: she opens links, approves, and answers the host."""
+        """Return Alice's answers by interrupt id: she opens links, approves, and answers the application."""
         return {pause.id: await self.answer(pause) for pause in pauses}
 
     async def answer(self, pause: Interrupt, *, follow: bool = True) -> Any:
-        """Alice's answer to this pause. ``follow``: she goes to the links."""
+        """Return Alice's answer to this pause. ``follow``: she opens the links."""
         kind = "hitl" if "action_requests" in pause.value else str(pause.value.get("type"))
         if kind not in ("deputize.consent", "deputize.approval"):
             return self.host_answers[kind]
@@ -200,19 +200,19 @@ class Scene:
             assert (await consent(self.deputy, self.sandbox, found)).status == "granted"
 
     def sent(self) -> int:
-        """How many mails Alice has sent; nobody else has sent one."""
+        """Return how many mails Alice has sent; nobody else has sent one."""
         assert self.sandbox.sent("bob@example.test") == []
         return len(self.sandbox.sent("alice@example.test"))
 
     async def statuses(self, graph: Graph) -> list[str]:
-        """How our calls were answered, in the thread's messages."""
+        """Return how our calls were answered in the thread's messages."""
         messages = (await self.state(graph)).values["messages"]
         return [m.status for m in messages if isinstance(m, ToolMessage) and m.name == SEND["name"]]
 
 
 @asynccontextmanager
 async def scene_of(way: str, mode: str, policy: Policy | None = None) -> AsyncIterator[Scene]:
-    """A scene of its own; for a plain ``ToolNode`` Alice has consented, and the policy asks nothing."""
+    """Create a scene; for a plain ``ToolNode`` Alice has consented, and the policy asks nothing."""
     sandbox = Sandbox()
     asks = policy or (allow_all if way == PLAIN else ask_before_sending)
     line = Line(sandbox.transport())
@@ -225,7 +225,7 @@ async def scene_of(way: str, mode: str, policy: Policy | None = None) -> AsyncIt
 
 @dataclass(frozen=True)
 class Row:
-    """A feature, how a conversation goes under it, and how many mails leave."""
+    """A feature, the course of a conversation under it, and how many mails are sent."""
 
     feature: str
     play: Callable[[Scene], Awaitable[int]]
@@ -233,12 +233,12 @@ class Row:
     modes: tuple[str, ...] = ("async", "sync")
     mails: int = 1
     usual: bool = False
-    """Whether every run plays it, async and in the first of its ways."""
+    """Whether every run plays it, async and in the first of its integrations."""
     lane: str = "sweep"
     by_hand: bool = False
-    """Whether it answers step by step, and not in `Scene.to_the_end`, or is never asked."""
+    """Whether it answers step by step instead of in `Scene.to_the_end`, or is never asked."""
 
 
 def line_of(row: Row, way: str, mode: str, mails: int) -> str:
-    """A line of the table."""
+    """Return a line of the table."""
     return f"{row.feature:48} | {way:12} | {mode:5} | mails: {mails}"

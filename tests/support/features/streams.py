@@ -14,11 +14,11 @@ from tests.support.sandbox_deputy import connect
 
 MODES: Final = get_args(StreamMode)
 SHOWING: Final = {"values", "updates", "tasks", "debug"}
-"""The modes in which LangGraph shows a pause itself; in the others a client asks for the state."""
+"""The modes in which LangGraph itself shows a pause; in the others a client reads the state."""
 
 
 def streaming(shown: list[str], modes: tuple[str, ...], version: str, subgraphs: bool) -> Run:
-    """Run a graph by its stream; ``shown`` has all that came, as text."""
+    """Run a graph by its stream; ``shown`` collects everything as text."""
     how: dict[str, Any] = {"version": version, "subgraphs": subgraphs}
     how["stream_mode"] = modes[0] if len(modes) == 1 else list(modes)
 
@@ -35,7 +35,7 @@ def streaming(shown: list[str], modes: tuple[str, ...], version: str, subgraphs:
 
 
 def row(modes: tuple[str, ...]) -> Row:
-    """Four conversations of these modes, each in a thread of its own."""
+    """Play four conversations of these modes, each in its own thread."""
 
     async def played(scene: Scene) -> int:
         await connect(scene.deputy, scene.sandbox, "send")

@@ -1,4 +1,4 @@
-"""Time travel: replays, forks, and states that are edited, within what the ledger promises."""
+"""Time travel: replays, forks and edited states, within what the ledger guarantees."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from tests.support.features.scene import Row, Scene, invoked, mail_to
 from tests.support.graphs import Graph, config
 
 CAROL: Final = {**mail_to("carol"), "id": "send"}
-"""The mail that Alice's agent wants to send, to somebody else, under the same id."""
+"""The mail of Alice's agent to another recipient, under the same call id."""
 
 
 async def history(scene: Scene, graph: Graph) -> list[StateSnapshot]:
-    """All checkpoints, the newest first."""
+    """Return all checkpoints, newest first."""
     if scene.mode == "sync":
         return await asyncio.to_thread(lambda: list(graph.get_state_history(scene.config)))
     return [snapshot async for snapshot in graph.aget_state_history(scene.config)]
 
 
 async def update(scene: Scene, graph: Graph, where: Any, values: Any, **more: Any) -> Any:
-    """Edit the state at a checkpoint; the configuration of what it became."""
+    """Edit the state at a checkpoint; return the resulting configuration."""
     if scene.mode == "sync":
         return await asyncio.to_thread(lambda: graph.update_state(where, values, **more))
     return await graph.aupdate_state(where, values, **more)
 
 
 async def forked(scene: Scene, graph: Graph, at: StateSnapshot, wish: AIMessage) -> None:
-    """Another past of the thread, with this wish in it, runs to its first pause."""
+    """Fork the thread with this request in it, and run to its first pause."""
     scene.config = await update(scene, graph, at.config, {"messages": [wish]}, as_node="__start__")
     await invoked(scene, graph, None)
     scene.config = config()
 
 
 async def replayed(scene: Scene) -> int:
-    """After the end, every checkpoint runs on once more. A model that asks anew is asked about anew."""
+    """Continue from every checkpoint after the end. A model that requests again is asked again."""
     graph = scene.graph()
     await scene.play(graph)
     for snapshot in await history(scene, graph):
@@ -48,7 +48,7 @@ async def replayed(scene: Scene) -> int:
 
 
 async def answered_again(scene: Scene) -> int:
-    """After the end, Alice's answers are given again at the checkpoints where they had been given."""
+    """Repeat Alice's answers after the end at the checkpoints where they were given."""
     graph = scene.graph()
     await scene.play(graph)
     paused = [snapshot for snapshot in await history(scene, graph) if snapshot.next]
@@ -60,7 +60,7 @@ async def answered_again(scene: Scene) -> int:
 
 
 def recipient_edited(*, approved: bool) -> Row:
-    """After the end, the wish is edited to be for Carol, and runs again. Another mail is another act."""
+    """Edit the recipient to Carol after the end, and run again. Another mail is another act."""
 
     async def played(scene: Scene) -> int:
         graph = scene.graph()
@@ -80,7 +80,7 @@ def recipient_edited(*, approved: bool) -> Row:
 
 
 async def recipient_edited_at_the_pause(scene: Scene) -> int:
-    """While Alice is asked, the wish is edited to be for Carol: her yes to the old mail sends nothing."""
+    """Edit the recipient to Carol while Alice is asked: her approval of the old mail sends nothing."""
     graph = scene.graph()
     await invoked(scene, graph, scene.start())
     [consent] = (await scene.state(graph)).interrupts
@@ -100,7 +100,7 @@ async def recipient_edited_at_the_pause(scene: Scene) -> int:
 
 
 async def dropped(scene: Scene) -> int:
-    """While Alice is asked, the host goes on as if the node had run: nothing is sent, whatever comes later."""
+    """Continue as if the node had run while Alice is asked: nothing is sent, whatever happens later."""
     graph = scene.graph()
     await invoked(scene, graph, scene.start())
     [consent] = (await scene.state(graph)).interrupts
@@ -116,7 +116,7 @@ async def dropped(scene: Scene) -> int:
 
 
 async def copied(scene: Scene) -> int:
-    """The pause's state, copied into another thread, is another conversation: it asks for itself."""
+    """Copy the pause's state into another thread: it is another conversation with its own requests."""
     graph = scene.graph()
     await scene.play(graph)
     messages = scene.start()["messages"]

@@ -1,4 +1,4 @@
-"""What ends a run early: cancellation, timeouts, a stream that is closed, limits, a network that fails; and crowds."""
+"""Early ends of a run: cancellation, timeouts, closed streams, limits, a failing network; and many concurrent runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.sandbox_deputy import connect
 
 
 async def to_the_yes(scene: Scene, graph: Graph) -> Command[Any]:
-    """To the pause for approval; Alice's yes, not given yet."""
+    """Run to the pause for approval; return Alice's approval, not yet given."""
     await connect(scene.deputy, scene.sandbox, "send")
     await invoked(scene, graph, scene.start())
     [pause] = (await scene.state(graph)).interrupts
@@ -25,7 +25,7 @@ async def to_the_yes(scene: Scene, graph: Graph) -> Command[Any]:
 
 
 async def in_any_state(scene: Scene, graph: Graph, yes: Command[Any]) -> int:
-    """Whatever a run that was cut off left behind: go on from there, and give the yes again; the mails."""
+    """Continue from any state that an interrupted run left, and approve again; return the number of mails."""
     for given in (None, yes, None, yes):
         await invoked(scene, graph, given)
     assert (await scene.state(graph)).next == ()
@@ -33,7 +33,7 @@ async def in_any_state(scene: Scene, graph: Graph, yes: Command[Any]) -> int:
 
 
 def cancelled(when: str, durability: Any = "async") -> Row:
-    """The task that resumes is cancelled before the mail leaves, or when it has arrived and nobody has heard of it."""
+    """Cancel the resuming task before the mail is sent, or when it has arrived without an answer."""
 
     async def played(scene: Scene) -> int:
         graph, reached = scene.graph(), asyncio.Event()
@@ -58,7 +58,7 @@ def cancelled(when: str, durability: Any = "async") -> Row:
 
 
 async def waited_for(scene: Scene) -> int:
-    """``asyncio.wait_for`` gives up on a run whose mail has arrived."""
+    """Let ``asyncio.wait_for`` time out after the mail has arrived."""
     graph = scene.graph()
     yes = await to_the_yes(scene, graph)
 
@@ -73,7 +73,7 @@ async def waited_for(scene: Scene) -> int:
 
 
 async def step_timeout(scene: Scene) -> int:
-    """The graph's own timeout of a step ends one whose mail has arrived."""
+    """Let the graph's own step timeout expire after the mail has arrived."""
     graph = scene.graph()
     yes = await to_the_yes(scene, graph)
 
@@ -88,7 +88,7 @@ async def step_timeout(scene: Scene) -> int:
 
 
 async def closed_early(scene: Scene) -> int:
-    """A client reads one part of each stream and leaves, as long as it gets further."""
+    """Read one part of each stream and close it, as long as the run progresses."""
     graph = scene.graph()
     await connect(scene.deputy, scene.sandbox, "send")
     given: Any = scene.start()
@@ -104,7 +104,7 @@ async def closed_early(scene: Scene) -> int:
 
 
 async def recursion_limit(scene: Scene) -> int:
-    """The limit is hit at each step; the client raises it by one and goes on."""
+    """Hit the recursion limit at each step; the client raises it by one and continues."""
     graph = scene.graph()
     await connect(scene.deputy, scene.sandbox, "send")
     given: Any = scene.start()
@@ -120,7 +120,7 @@ async def recursion_limit(scene: Scene) -> int:
 
 
 def retried(status: str, error: type[httpx.TransportError], mails: int) -> Row:
-    """A node with a RetryPolicy, and a network that fails once: before the mail leaves, or after it has arrived."""
+    """Use a RetryPolicy with a network that fails once: before the mail is sent, or after it has arrived."""
 
     async def played(scene: Scene) -> int:
         builder = StateGraph(MessagesState, context_schema=Context)
@@ -142,7 +142,7 @@ def retried(status: str, error: type[httpx.TransportError], mails: int) -> Row:
 
 
 async def ten_threads(scene: Scene) -> int:
-    """Ten conversations at once, by ``batch``: one link for all, and a yes for each."""
+    """Run ten conversations at once by ``batch``: one link for all, and an approval for each."""
     graph, threads = scene.graph(), [config(str(number)) for number in range(10)]
     await batched(scene, graph, [scene.start() for _ in threads], threads)
     for _ in range(3):
@@ -155,7 +155,7 @@ async def ten_threads(scene: Scene) -> int:
 
 
 async def batched(scene: Scene, graph: Graph, given: list[Any], threads: list[Any]) -> None:
-    """Run each thread with what it is given."""
+    """Run each thread with its input."""
     if scene.mode == "sync":
         await asyncio.to_thread(lambda: graph.batch(given, threads, context=scene.context))
     else:

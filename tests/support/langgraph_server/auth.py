@@ -1,4 +1,4 @@
-"""A custom authentication for LangGraph's dev server: who sends ``Bearer alice/acme`` is alice, of acme."""
+"""A custom authentication for LangGraph's dev server: ``Bearer alice/acme`` is alice, of acme."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ auth = Auth()
 
 @auth.authenticate
 async def who(authorization: str | None) -> Any:
-    """The user of a request, and their tenant."""
+    """Return the user of a request, and their tenant."""
     name, _, org = (authorization or "").removeprefix("Bearer ").partition("/")
     if not name:
         raise Auth.exceptions.HTTPException(status_code=401, detail="no")

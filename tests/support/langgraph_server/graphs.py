@@ -1,4 +1,5 @@
-"""Graphs for LangGraph's dev server: it loads this file once for each, and so makes two local deputies of one vault."""
+"""Graphs for LangGraph's dev server: it loads this file once for each, and so creates two local deputies of one
+vault."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ def chatbot(*, user: UserSource = None, trust: bool = False, **more: Any) -> Gra
 
 
 def tell(run: RunInfo) -> User:
-    """Refuse the run, and say what a function would name its user by."""
+    """Refuse the run, and say by what a function would name its user."""
     raise PolicyDenied(f"cron {run.configurable.get('cron_id')} made by {run.server_id}")
 
 

@@ -1,4 +1,4 @@
-"""Our pages beside the API of LangGraph's server, as docs/langgraph-server.md mounts them. The session is a cookie."""
+"""Our pages beside the API of LangGraph's server, mounted as in docs/langgraph-server.md. The session is a cookie."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ deputy = Deputy.from_settings(settings)
 
 
 def signed_in(request: Request) -> User | None:
-    """Who is at this browser: the same names as `auth.who` gives."""
+    """Return the signed-in user: the same names as `auth.who` gives."""
     name = request.cookies.get("session")
     return User(name) if name else None
 
