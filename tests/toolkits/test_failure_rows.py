@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from deputize.core import DeputizeError, OrgBlocked, ProviderUnavailable, ReconsentRequired, User, allow_all
-from deputize.core.acts.response_errors import MAX_WAIT, TRIES
+from deputize.core.failures.retry_after import MAX_RETRY_WAIT_SECONDS, TRIES
 from deputize.core.tools.plugins import find_toolkits
 from deputize.core.vault.grant import Grant
 from deputize.sandbox import Sandbox
@@ -82,7 +82,7 @@ async def test_reading_tool_raises_the_error_of_the_rule(kit: str, row: dict[str
         assert grant.access_token.reveal() not in shown(refused.value)
         renewed = want["kind"] == "REFRESH_ONCE" and grant.refresh_token is not None
         assert line.count(place) == (2 if renewed else _tries(want))
-        assert all(seconds <= MAX_WAIT for seconds in waited) and len(waited) == _tries(want) - 1
+        assert all(seconds <= MAX_RETRY_WAIT_SECONDS for seconds in waited) and len(waited) == _tries(want) - 1
         if (wait := want.get("wait")) is not None and waited:
             assert waited == [wait] * len(waited)
         alive = [one.status for one in await deputy.vault.list_grants(User("alice"))] == ["active"]
@@ -102,4 +102,4 @@ def _kinds(want: dict[str, Any], grant: Grant) -> set[type[DeputizeError]]:
 def _tries(want: dict[str, Any]) -> int:
     wait = want.get("wait")
     limited = want["kind"] == "RATE_LIMITED" and (wait is not None or want.get("backoff"))
-    return TRIES if (want["kind"] == "TRANSIENT" or limited) and (wait is None or wait <= MAX_WAIT) else 1
+    return TRIES if (want["kind"] == "TRANSIENT" or limited) and (wait is None or wait <= MAX_RETRY_WAIT_SECONDS) else 1

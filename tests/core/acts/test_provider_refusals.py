@@ -34,7 +34,7 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from deputize.core.acts.response_errors import MAX_WAIT, TRIES
+from deputize.core.failures.retry_after import MAX_RETRY_WAIT_SECONDS, TRIES
 from deputize.core.vault.grant import Grant
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
@@ -150,7 +150,7 @@ def tries(row: dict[str, Any]) -> int:
     wait = want.get("wait")
     safe = want["kind"] == "TRANSIENT" and (want.get("safe") or row["call"] != "write")
     limited = want["kind"] == "RATE_LIMITED" and (wait is not None or want.get("backoff"))
-    return TRIES if (safe or limited) and (wait is None or wait <= MAX_WAIT) else 1
+    return TRIES if (safe or limited) and (wait is None or wait <= MAX_RETRY_WAIT_SECONDS) else 1
 
 
 SHOWN: Final = sample(

@@ -27,7 +27,6 @@ from deputize.core.acts.response_errors import (
     less_to_ask_for,
     lost_response,
     own_address,
-    retry_delay,
     scrub_token,
     whole,
 )
@@ -35,6 +34,7 @@ from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import STEP_UP, Kind, Outcome, RpcId, classify, is_refusal
 from deputize.core.failures.parse import provider_reason
+from deputize.core.failures.retry_after import retry_delay
 from deputize.core.grants.refresh import REJECTED, GrantLost, Refresher
 from deputize.core.grants.refresh_request import TOKEN_REFUSED, token_refused_error
 from deputize.core.http import LeanRequest

@@ -1,8 +1,7 @@
-"""Conversion of provider responses into tool results, retries and typed errors."""
+"""Conversion of provider responses into tool results and typed errors."""
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -26,8 +25,6 @@ from deputize.core.oauth.provider import Provider
 from deputize.core.tools.steps import Answer, Repeat, Request
 from deputize.core.vault.grant import Secret
 
-TRIES: Final = 3
-MAX_WAIT: Final = 30.0
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _KEPT_BACK: Final = frozenset(
     {
@@ -173,24 +170,6 @@ def less_to_ask_for(outcome: Outcome, request: Request, arguments: Mapping[str, 
     if limit <= 1:
         return "One row alone is too long, so a smaller limit does not help. Ask for less of it."
     return f"Call it again with limit={max(limit // _SHARE, 1)}, and with next as cursor for the rest."
-
-
-def retry_delay(outcome: Outcome, attempt: int) -> float | None:
-    """Return the seconds until the same request may be sent again, or None for never. ``attempt``: counts from 0."""
-    if attempt + 1 >= TRIES:
-        return None
-    if outcome.kind is Kind.RATE_LIMITED and (outcome.wait is not None or outcome.backoff):
-        pause = outcome.wait if outcome.wait is not None else _backoff(attempt)
-        return pause if pause <= MAX_WAIT else None
-    if outcome.kind is Kind.TRANSIENT and outcome.safe:
-        pause = outcome.wait if outcome.wait is not None else _backoff(attempt)
-        return pause if pause <= MAX_WAIT else None
-    return None
-
-
-def _backoff(attempt: int) -> float:
-    """Return 1, 2, 4 ... seconds, with jitter."""
-    return float(2**attempt * random.uniform(0.8, 1.2))  # noqa: S311
 
 
 def error_of(outcome: Outcome, label: str) -> DeputizeError:

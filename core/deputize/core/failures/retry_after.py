@@ -1,15 +1,21 @@
-"""The time of the next retry, from a response's headers and message."""
+"""When to retry: the wait that a response asks for, and the wait before the same request is sent again."""
 
 from __future__ import annotations
 
+import random
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Final
 
 from deputize.core.failures.outcome import Kind, Outcome
 from deputize.core.failures.rules import Budget, RefusedAnswer, Rules
 
+TRIES: Final = 3
+"""The number of times that an act sends the same request."""
+MAX_RETRY_WAIT_SECONDS: Final = 30.0
+"""The longest wait between two tries. If the provider asks for more, the act ends with `RateLimited` instead."""
 _SECONDS = r"[0-9]{1,9}(\.[0-9]{1,6})?"
 _EPOCH = r"[0-9]{9,14}(\.[0-9]{1,6})?"
 
@@ -59,3 +65,18 @@ def http_date(value: str) -> float | None:
 
 def _epoch(moment: datetime) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def retry_delay(outcome: Outcome, attempt: int) -> float | None:
+    """Return the seconds until the same request may be sent again, or None for never. ``attempt``: counts from 0."""
+    limited = outcome.kind is Kind.RATE_LIMITED and (outcome.wait is not None or outcome.backoff)
+    transient = outcome.kind is Kind.TRANSIENT and outcome.safe
+    if attempt + 1 >= TRIES or not (limited or transient):
+        return None
+    pause = outcome.wait if outcome.wait is not None else _backoff(attempt)
+    return pause if pause <= MAX_RETRY_WAIT_SECONDS else None
+
+
+def _backoff(attempt: int) -> float:
+    """Return 1, 2, 4 ... seconds, with jitter."""
+    return float(2**attempt * random.uniform(0.8, 1.2))  # noqa: S311
