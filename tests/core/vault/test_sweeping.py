@@ -21,7 +21,7 @@ from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.core.vault.stores.sqlite.writer import Writer
-from deputize.core.vault.sweeper import EVERY, Sweeper
+from deputize.core.vault.sweeper import SWEEP_INTERVAL_SECONDS, Sweeper
 from deputize.core.vault.vault import EXPIRING, PAGE, Record, Vault
 from tests.support.faults import FaultyStore
 from tests.support.sandbox_deputy import Clock, build, new_vault
@@ -36,7 +36,7 @@ async def no_file(record: Record) -> None:
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages follow each other at once."""
-    monkeypatch.setattr(sweeping, "PAUSE", 0)
+    monkeypatch.setattr(sweeping, "PAGE_PAUSE_SECONDS", 0)
 
 
 async def filled(number: int, store: Any = None) -> tuple[Vault, Clock, Sweeper]:
@@ -45,7 +45,7 @@ async def filled(number: int, store: Any = None) -> tuple[Vault, Clock, Sweeper]
     vault = await Vault.open(store or MemoryStore(), [b"k" * 32])
     for n in range(number):
         await vault.insert("act", f"a{n:05d}", {"state": "done", "expires": clock.now - 1})
-        await vault.insert("act", f"b{n:05d}", {"state": "done", "expires": clock.now + 10 * EVERY})
+        await vault.insert("act", f"b{n:05d}", {"state": "done", "expires": clock.now + 10 * SWEEP_INTERVAL_SECONDS})
     return vault, clock, Sweeper(vault, no_file, clock)
 
 
@@ -104,7 +104,7 @@ async def test_recently_swept_records_are_not_scanned_again() -> None:
     assert await sweeper.turn() == 3
     await vault.insert("act", "c", {"expires": clock.now})
     assert await Sweeper(vault, no_file, clock).turn() == 0
-    clock.now += EVERY
+    clock.now += SWEEP_INTERVAL_SECONDS
     assert await Sweeper(vault, no_file, clock).turn() == 1
 
 

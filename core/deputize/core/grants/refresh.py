@@ -70,6 +70,10 @@ REQUEST_TIMEOUT: Final = 60.0
 """Seconds that a token request may take. It runs alone in the background, and is not sent twice at a time."""
 CALLER_TIMEOUT: Final = 20.0
 """Seconds that a caller waits for it."""
+REFRESH_MARGIN_SECONDS: Final = 60.0
+"""A token is refreshed this long before it expires. `REFRESH_MARGIN_SHARE` applies if that is less."""
+REFRESH_MARGIN_SHARE: Final = 0.2
+"""The share of a token's lifetime, for tokens that live for less than five minutes."""
 SAVE_TRIES: Final = 86_400  # about a day: a token that is dropped takes its grant with it
 REJECTED: Final = "rejected"
 _REFUSED: Final = outcome_of(Kind.TRANSIENT)
@@ -100,10 +104,11 @@ class Refresher:
         self._refusals, self._circuits, self._id = Backoff(engine.clock), Circuits(engine.clock), secrets.token_hex(8)
 
     def is_valid(self, grant: Grant) -> bool:
-        """Return True if the token stays valid for at least a minute, or for a fifth of a short lifetime."""
+        """Return True if the token need not be refreshed yet: see `REFRESH_MARGIN_SECONDS`."""
         if not grant.expires_at:
             return True
-        margin = min(60.0, 0.2 * max(grant.expires_at - grant.obtained_at, 0.0))
+        lifetime = max(grant.expires_at - grant.obtained_at, 0.0)
+        margin = min(REFRESH_MARGIN_SECONDS, REFRESH_MARGIN_SHARE * lifetime)
         return self.clock() < grant.expires_at - margin
 
     async def get_live(self, grant: Grant, failed: Secret | None = None) -> Grant:

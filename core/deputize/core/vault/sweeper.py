@@ -17,12 +17,14 @@ from deputize.core.background_loop import portal
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.vault.vault import EXPIRING, Record, Vault
 
-EVERY: Final = 600.0
-"""Seconds between the end of one sweep and the next, among all processes."""
-PAUSE: Final = 0.01
-"""Seconds between two pages, which leaves the store to others."""
-MARKED: Final = 10
-"""Pages between two updates of the progress."""
+SWEEP_INTERVAL_SECONDS: Final = 600.0
+"""From the end of one sweep to the next, among all processes."""
+UPKEEP_INTERVAL_SECONDS: Final = 60.0
+"""Between two turns of each job in one process. A turn does nothing if no work is due."""
+PAGE_PAUSE_SECONDS: Final = 0.01
+"""Between two pages, which leaves the store to others."""
+PAGES_PER_MARK: Final = 10
+"""Between two updates of the progress."""
 KINDS: Final = (*EXPIRING, "file")
 
 log = logging.getLogger("deputize")
@@ -42,11 +44,10 @@ class Sweeper:
         vault: Vault,
         remove_file: Remove,
         clock: Callable[[], float] = time.time,
-        every: float = EVERY,
         recover: Callable[[], Awaitable[object]] | None = None,
         jobs: Sequence[Callable[[], Awaitable[object]]] = (),
     ) -> None:
-        self.vault, self.remove_file, self.clock, self.every = vault, remove_file, clock, every
+        self.vault, self.remove_file, self.clock = vault, remove_file, clock
         self.recover, self.jobs = recover, [*jobs]
         self._task: asyncio.Task[None] | None = None
 
@@ -82,7 +83,7 @@ class Sweeper:
                 log.debug("Upkeep of the vault was interrupted: %s", failure.code)
             except Exception as failure:  # such as a foreign record; the error's text may be secret
                 log.error("Upkeep of the vault failed: %s", type(failure).__name__)
-            await asyncio.sleep(self.every / 10)
+            await asyncio.sleep(UPKEEP_INTERVAL_SECONDS)
 
     async def turn(self) -> int:
         """Recover, and sweep once if that is due and no other process sweeps. Return how many records were removed."""
@@ -97,7 +98,7 @@ class Sweeper:
     async def _sweep(self) -> int:
         mark = await self.vault.get("meta", "sweep")
         came: dict[str, Any] = mark.json if mark else {}
-        if 0 <= self.clock() - came.get("done", -self.every) < self.every:
+        if 0 <= self.clock() - came.get("done", -SWEEP_INTERVAL_SECONDS) < SWEEP_INTERVAL_SECONDS:
             return 0
         gone, first = 0, came.get("kind", KINDS[0])
         for kind in KINDS[KINDS.index(first) if first in KINDS else 0 :]:
@@ -105,9 +106,9 @@ class Sweeper:
             async for records, _ in self.vault.pages(kind, after=after):
                 gone += sum(await asyncio.gather(*map(self._removed, records)))
                 pages += 1
-                if pages % MARKED == 0 and records:
+                if pages % PAGES_PER_MARK == 0 and records:
                     mark = await self._note(mark, {"kind": kind, "after": records[-1].key})
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(PAGE_PAUSE_SECONDS)
         await self._note(mark, {"done": self.clock()})
         return gone
 

@@ -32,6 +32,8 @@ from deputize.core.vault.stores.postgres.address import (
 
 T = TypeVar("T")
 Meets = Callable[[Connection], Awaitable[None]]
+MAX_CONNECTIONS: Final = 8
+"""Connections for records, of each process; one more holds its locks."""
 MEETING: Final = 60.0
 """Seconds for the check of a new connection before its first use: after a failover, many records are written again."""
 MAYBE: Final = "The write may have happened."

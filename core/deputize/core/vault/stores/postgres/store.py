@@ -25,7 +25,7 @@ from deputize.core.vault.stores.common import Names, opaque, place, span, wait_u
 from deputize.core.vault.stores.postgres.address import SET_UP, Address
 from deputize.core.vault.stores.postgres.audit import PostgresAudit
 from deputize.core.vault.stores.postgres.checks import check, risks
-from deputize.core.vault.stores.postgres.connections import statement_error
+from deputize.core.vault.stores.postgres.connections import MAX_CONNECTIONS, statement_error
 from deputize.core.vault.stores.postgres.failover import Failover, Looks
 from deputize.core.vault.stores.postgres.integrity import find_damage
 from deputize.core.vault.stores.postgres.locks import LockSession, PostgresLocks
@@ -35,8 +35,6 @@ from deputize.core.vault.stores.protocol import Store, StoreType
 
 T = TypeVar("T")
 
-MAX_CONNECTIONS: Final = 8
-"""Connections for records, of each process; one more holds its locks."""
 PAGE: Final = 1000
 _LOWEST: Final = "\1"  # sorts before every character of a key; Postgres' texts cannot hold NUL
 FINISH: Final = 10.0
