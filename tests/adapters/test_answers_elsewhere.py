@@ -112,7 +112,7 @@ async def test_waiting_mcp_call_receives_an_approval_from_elsewhere(
     """In the middle of the long poll, which does not look while it listens."""
     if not listens:
         monkeypatch.setattr("deputize.core.vault.notify.Watches", int)
-        monkeypatch.setattr("deputize.core.vault.notify.POLL_REMOTE", 0.2)
+        monkeypatch.setattr("deputize.core.vault.notify.REMOTE_POLL_INTERVAL_SECONDS", 0.2)
     sandbox, one, other = two
     await connect(other, sandbox, "readonly", "send")
     server = DeputyServer(other, tools=["gmail"])

@@ -74,7 +74,7 @@ def test_files_of_a_killed_command_are_removed_by_the_next(opened: list[str], tm
         folder.mkdir()
         (folder / "open.html").touch()
     (tmp_path / "deputize-link-aside").symlink_to(foreign)
-    before = time.time() - browser.FORGOTTEN - 10
+    before = time.time() - browser.ABANDONED_AFTER_SECONDS - 10
     for folder in (old, foreign):
         os.utime(folder, (before, before))
     os.utime(tmp_path / "deputize-link-aside", (before, before), follow_symlinks=False)

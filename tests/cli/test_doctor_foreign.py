@@ -111,7 +111,7 @@ def test_doctor_names_a_silent_server_in_time(added: Terminal, monkeypatch: pyte
         await asyncio.sleep(60)
 
     monkeypatch.setattr(found, "check", for_ever)
-    monkeypatch.setattr(doctor_foreign, "SECONDS", 0.05)
+    monkeypatch.setattr(doctor_foreign, "SERVER_TIMEOUT_SECONDS", 0.05)
     began = time.monotonic()
     assert "does not answer" in findings_about(added)[NAME][1] and time.monotonic() - began < 5
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.cli.import_tokens import import_tokens
-from deputize.cli.token_files import MAX_BYTES, parse_tokens
+from deputize.cli.token_files import MAX_TOKEN_FILE_BYTES, parse_tokens
 from deputize.core import Deputy, InvalidInput
 from deputize.core.settings import Settings
 from deputize.core.vault.opaque import SecretBytes
@@ -201,7 +201,7 @@ def test_world_readable_token_file_is_warned_about(
     link, pipe, huge = home / "link.json", home / "pipe", home / "huge"
     link.symlink_to(file)
     os.mkfifo(pipe)
-    huge.write_bytes(b"{" + b" " * MAX_BYTES)
+    huge.write_bytes(b"{" + b" " * MAX_TOKEN_FILE_BYTES)
     for path, says in (
         (link, f"is a link to a file.\nName the file itself: {file}"),
         (pipe, "is not a regular file"),
@@ -302,7 +302,7 @@ def test_token_formats_of_other_programs_are_recognized(name: str) -> None:
         (b'{"access_token": ["SECRET"]}', "an unknown form"),
         (b'{"bot_token": "xoxb-SECRET", "user_token": null}', "an unknown form"),
         (b'{"type": "service_account", "private_key": "SECRET"}', "an unknown form"),
-        (b"SECRET" * MAX_BYTES, "more than 64 KiB"),
+        (b"SECRET" * MAX_TOKEN_FILE_BYTES, "more than 64 KiB"),
     ],
 )
 def test_unrecognized_token_format_is_refused_without_its_content(content: bytes, says: str, tmp_path: Path) -> None:

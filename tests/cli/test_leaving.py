@@ -313,7 +313,7 @@ async def test_shutdown_finishes_calls_when_no_connection_can_be_accepted(
     def accepted(door: socket.socket) -> object:
         raise OSError(getattr(errno, fault), "nothing is left")
 
-    monkeypatch.setattr(leaving, "PATIENCE", 0.3)
+    monkeypatch.setattr(leaving, "DESCRIPTOR_TIMEOUT_SECONDS", 0.3)
     async with house(over=lambda: monkeypatch.setattr(socket.socket, "accept", accepted)) as one:
         call = asyncio.create_task(one.call(1.5))
         await asyncio.sleep(0.3)

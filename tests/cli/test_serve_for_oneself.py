@@ -138,8 +138,8 @@ def tabs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return watched
 
     monkeypatch.setattr(own_browser, "open_browser", opened)
-    monkeypatch.setattr(own_browser, "GATHERS", 0.05)
-    monkeypatch.setattr(own_browser, "EVERY", 0.3)
+    monkeypatch.setattr(own_browser, "GATHER_SECONDS", 0.05)
+    monkeypatch.setattr(own_browser, "TAB_INTERVAL_SECONDS", 0.3)
     return links
 
 
@@ -179,7 +179,7 @@ async def test_disconnecting_client_closes_no_tab_of_another_call(tabs: list[str
 async def test_foreground_browser_does_not_block_the_call(monkeypatch: pytest.MonkeyPatch, tabs: list[str]) -> None:
     closed = threading.Event()
     monkeypatch.setattr(own_browser, "open_browser", lambda link, watched: closed.wait(20))
-    monkeypatch.setattr(own_browser, "STARTS", 0.1)
+    monkeypatch.setattr(own_browser, "START_TIMEOUT_SECONDS", 0.1)
     async with await build(Sandbox()) as deputy:
         with pytest.raises(ConsentRequired) as asked:
             await deputy.act(TOOL, MAIL, user="alice")

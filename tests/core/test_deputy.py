@@ -414,7 +414,9 @@ async def test_wait_reports_each_consents_end_when_it_is_requested_again(house: 
 
 @pytest.mark.processes
 async def test_wait_for_a_removed_consent_returns_failed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deputize.core.vault.notify.POLL", 2.0)  # no look between its end and its removal
+    monkeypatch.setattr(
+        "deputize.core.vault.notify.POLL_INTERVAL_SECONDS", 2.0
+    )  # no look between its end and its removal
     asked = await house.ask("labels", user="carol")
     waiting = asyncio.create_task(house.deputy.wait_for_consents([asked], timeout=10))
     await asyncio.sleep(0.05)

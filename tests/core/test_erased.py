@@ -20,7 +20,7 @@ from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.token_reply_journal import Received, ReceivedReplies
 from deputize.core.oauth.token_reply import Tokens
-from deputize.core.vault.pseudonyms import FRESH, KIND, MARK, People, Pseudonyms, fallback_pseudonym
+from deputize.core.vault.pseudonyms import KIND, MARK, PSEUDONYM_TTL, People, Pseudonyms, fallback_pseudonym
 from deputize.core.vault.rollback import AuditedGenerations, find_rolled_back
 from deputize.core.vault.vault import KINDS, Vault
 from deputize.sandbox import Sandbox
@@ -195,7 +195,7 @@ async def test_process_with_a_cached_pseudonym_reads_it_again_within_a_minute() 
     assert there.user("acme", "carol") == first, "what is under way ends under the name it began with"
     await here.learn("acme", "carol")
     assert here.user("acme", "carol") == first and await vault.scan(KIND) == []
-    at = FRESH
+    at = PSEUDONYM_TTL
     await here.learn("acme", "carol")
     await there.learn("acme", "carol")
     assert here.user("acme", "carol") == there.user("acme", "carol") != first

@@ -646,7 +646,7 @@ async def test_peer_N61_token_that_could_not_be_refreshed_is_not_used(house: Dis
 async def test_peer_N40_slow_lock_holder_keeps_its_lock_and_frees_no_other(
     house: DiskHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refresh, "LOCK_WAIT", 0.1)
+    monkeypatch.setattr(refresh, "LOCK_TIMEOUT_SECONDS", 0.1)
     house.expire()
     vault = await new_vault(house.file, b"k" * 32)
     other = await build(house.sandbox, vault=vault, toolkits=[gmail], transport=house.line, clock=house.clock)

@@ -31,7 +31,7 @@ from deputize.core.tools.preview import Audience
 from deputize.core.tools.user_time import UTC_NAME
 from deputize.core.vault.record import Record
 from deputize.core.vault.vault import Vault
-from deputize.core.zones import KNOWN, MachineZone, Zones, zone_name
+from deputize.core.zones import ZONE_TTL, MachineZone, Zones, zone_name
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from tests.support.sandbox_deputy import Clock, build, new_vault
@@ -144,7 +144,7 @@ async def test_write_is_recorded_when_zones_cannot_be_read_afterwards(
     def star(id: str) -> Steps:
         """Star a mail."""
         yield Request("POST", "/users/me/messages/{id}/modify", at={"id": id}, json={"addLabelIds": ["STARRED"]})
-        clock.now += KNOWN
+        clock.now += ZONE_TTL
         monkeypatch.setattr(vault, "get", fail_for_zones)
         return {"starred": id}
 
@@ -195,7 +195,7 @@ async def test_other_process_learns_a_new_zone_within_a_minute(vault: Vault) -> 
     here, there = Zones(vault, clock=clock), Zones(vault, clock=clock)
     assert await there.of(ALICE) is UTC
     await here.learn(ALICE, "google", "Europe/Berlin")
-    clock.now += KNOWN
+    clock.now += ZONE_TTL
     assert await there.of(ALICE) == BERLIN
 
 

@@ -282,7 +282,7 @@ async def _told(work: Awaitable[object]) -> str:
 def run(place: Place, work: Work, answer: Connection) -> None:
     """The process. Answers with how many steps it took, and the names of the errors it met."""
     if place.database:  # whoever comes after it waits until no request of a killed process can be under way
-        refresh_module.REQUEST_TIMEOUT, intent.SPARE = LEASE, 1.0  # type: ignore[misc]
+        refresh_module.REQUEST_TIMEOUT_SECONDS, intent.LEASE_MARGIN_SECONDS = LEASE, 1.0  # type: ignore[misc]
     fate = Doom(work.at, work.when)
     fate.trace = place.trace
     with suppress(BrokenPipeError), killed_audit(fate):

@@ -76,7 +76,7 @@ class Machine:
 
 async def main(vault: str, providers: str, request_timeout: str = "") -> None:
     if request_timeout:
-        refresh.REQUEST_TIMEOUT, intent.SPARE = float(request_timeout), 1.0  # type: ignore[misc]
+        refresh.REQUEST_TIMEOUT_SECONDS, intent.LEASE_MARGIN_SECONDS = float(request_timeout), 1.0  # type: ignore[misc]
     machine = Machine()
     await machine.begin(vault, providers)
     app = pages_app(machine.deputy, verifier=lambda request: request.cookies.get(SIGNED_IN))

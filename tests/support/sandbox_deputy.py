@@ -17,7 +17,7 @@ from deputize.core import PROVIDERS, App, Consent, Deputy, Policy, Secret, Toolk
 from deputize.core.audit import Audit
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.http import Transport
-from deputize.core.idempotency.ledger import KEPT
+from deputize.core.idempotency.ledger import OUTCOME_TTL
 from deputize.core.oauth.discover import Resolve
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Origin
@@ -80,7 +80,7 @@ async def build(
     providers: Mapping[str, Any] = PROVIDERS,
     resolve: Resolve = public_names,
     requests_per_minute: float = math.inf,
-    outcome_retention_seconds: float = KEPT,
+    outcome_retention_seconds: float = OUTCOME_TTL,
     trusted_authors: Mapping[str, str] | None = None,
     time_zone: Zone = UTC,
 ) -> Deputy:

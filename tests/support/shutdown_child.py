@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from deputize.cli.graceful_shutdown import GRACE, Leaving, LeavingServer
+from deputize.cli.graceful_shutdown import CALLS_TIMEOUT_SECONDS, Leaving, LeavingServer
 from deputize.cli.idle_timeout import BoundedConnection
 
 
@@ -37,7 +37,7 @@ def main(port: str, drain: str) -> None:
         access_log=False,
         lifespan="off",
         http=BoundedConnection,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=CALLS_TIMEOUT_SECONDS,
     )
     LeavingServer(config, leaving, float(drain)).run()
 

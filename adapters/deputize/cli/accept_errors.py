@@ -12,7 +12,7 @@ import logging
 import time
 from typing import Any, Final
 
-PAUSE: Final = 10.0
+LOG_INTERVAL_SECONDS: Final = 10.0
 """Seconds between two log lines."""
 _LACKING: Final = "socket.accept() out of system resource"
 _TRIES_AGAIN: Final = "._start_serving("
@@ -28,7 +28,7 @@ def rate_limit_accept_errors(loop: asyncio.AbstractEventLoop) -> None:
         nonlocal said
         message, error = str(context.get("message")), context.get("exception")
         if message == _LACKING:
-            if time.monotonic() >= said + PAUSE:
+            if time.monotonic() >= said + LOG_INTERVAL_SECONDS:
                 said = time.monotonic()
                 log.error("New connections must wait, because no file descriptor is left: %s", error)
         elif isinstance(error, ValueError) and _TRIES_AGAIN in message:

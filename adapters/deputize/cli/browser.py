@@ -23,7 +23,7 @@ from deputize.core.vault.private_files import new_file
 
 LINK_FILE_TTL: Final = 120.0
 """Seconds that a browser has to start and read the file."""
-FORGOTTEN: Final = 3600.0
+ABANDONED_AFTER_SECONDS: Final = 3600.0
 """Seconds after which a folder counts as left by a killed command."""
 
 _PREFIX: Final = "deputize-link-"
@@ -80,5 +80,5 @@ def _stale_folders() -> Iterator[Path]:
     for folder in _place().glob(f"{_PREFIX}*"):
         status = folder.lstat()
         ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
-        if ours and not folder.is_symlink() and status.st_mtime < time.time() - FORGOTTEN:
+        if ours and not folder.is_symlink() and status.st_mtime < time.time() - ABANDONED_AFTER_SECONDS:
             yield folder

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from deputize.core.settings import Settings
     from deputize.core.vault.vault import Vault
 
-SECONDS: Final = 8.0
+SERVER_TIMEOUT_SECONDS: Final = 8.0
 """Seconds for a server to show its authorization server. All servers are asked at once."""
-SOON: Final = 7 * 86400.0
+EXPIRY_WARNING_SECONDS: Final = 7 * 86400.0
 """Seconds before a client secret's expiry from which on it is reported."""
 
 
@@ -62,7 +62,7 @@ async def _one_reached(server: McpServer, vault: Vault | None) -> Finding:
 
     what = f"MCP server {server.name}"
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(SERVER_TIMEOUT_SECONDS):
             before = await KnownServers(vault).read(server) if vault else None
             row = await check(server, before)
     except (TimeoutError, ProviderUnavailable):
@@ -84,7 +84,7 @@ def _left(one: Standing) -> Iterator[Finding]:
         yield Finding(f"definitions of {name}", "open", words + ", ".join(one.changed)[:300], todo)
     if not one.users:
         yield Finding(f"users of {name}", "open", "nobody is connected", f"deputize connect {name}")
-    if one.secret_ends and one.secret_ends < time.time() + SOON:
+    if one.secret_ends and one.secret_ends < time.time() + EXPIRY_WARNING_SECONDS:
         at = f"{datetime.fromtimestamp(one.secret_ends, UTC):%Y-%m-%d %H:%M}Z"
         over = "ended" if one.secret_ends <= time.time() else "ends"
         words = f"the one that {one.server.host} gave us {over} at {at}"

@@ -3,7 +3,7 @@
 SIGTERM   /readyz returns 503 for `drain` seconds, so that balancers notice; everything is still served
 then      no new connection is accepted; one that the system has accepted by then may send one request
 and       endless streams are closed, so that their clients reconnect elsewhere
-then      calls in progress are answered, within `GRACE` seconds; a write that has begun is always finished
+then      calls in progress are answered, within `CALLS_TIMEOUT_SECONDS`; a write that has begun is always finished
 SIGHUP    the same: the terminal was closed; under nohup it is ignored
 Ctrl-C    the same without the first step; a second one ends the process at once
 """
@@ -27,9 +27,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from deputize.cli.accept_errors import rate_limit_accept_errors
 from deputize.cli.idle_timeout import BoundedConnection
 
-GRACE: Final = 20
+CALLS_TIMEOUT_SECONDS: Final = 20
 """Seconds that calls in progress may take."""
-PATIENCE: Final = 3.0
+DESCRIPTOR_TIMEOUT_SECONDS: Final = 3.0
 """Seconds for which a process without file descriptors waits for some, to accept the connections that wait."""
 _MAX_CONNECTIONS: Final = 5000
 """Connections accepted at once; by default, the system queues no more."""
@@ -139,7 +139,7 @@ class LeavingServer(uvicorn.Server):
         call only once."""
         doors = [door for server in self.servers for door in server.sockets]
         await _remove_readers(doors)
-        late, until = list[socket.socket](), time.monotonic() + PATIENCE
+        late, until = list[socket.socket](), time.monotonic() + DESCRIPTOR_TIMEOUT_SECONDS
         while not all([_accept_waiting(door, late) for door in doors]):
             if self.force_exit or time.monotonic() > until:
                 log.warning(

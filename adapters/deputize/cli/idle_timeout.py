@@ -12,7 +12,7 @@ from typing import Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-FIRST: Final = 1.0
+FIRST_REQUEST_TIMEOUT_SECONDS: Final = 1.0
 """Seconds to wait for a first request at shutdown."""
 
 
@@ -40,7 +40,7 @@ class BoundedConnection(H11Protocol):
             self.timeout_keep_alive_task = waiting
 
     def shutdown(self) -> None:
-        """Give a new connection `FIRST` seconds for one request, at shutdown. Further calls change nothing."""
+        """Give a new connection `FIRST_REQUEST_TIMEOUT_SECONDS` for one request. Further calls change nothing."""
         if self.cycle is not None:
             super().shutdown()
             return
@@ -48,4 +48,6 @@ class BoundedConnection(H11Protocol):
             return
         self._last = True
         self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(FIRST, self.timeout_keep_alive_handler)
+        self.timeout_keep_alive_task = self.loop.call_later(
+            FIRST_REQUEST_TIMEOUT_SECONDS, self.timeout_keep_alive_handler
+        )

@@ -27,11 +27,11 @@ from deputize.core.web.pages.local_links import approval_link, connections_link,
 if TYPE_CHECKING:
     from deputize.core import Deputy, User
 
-GATHERS: Final = 0.3
+GATHER_SECONDS: Final = 0.3
 """Seconds for which further questions share a tab."""
-EVERY: Final = 5.0
+TAB_INTERVAL_SECONDS: Final = 5.0
 """Seconds between two tabs."""
-STARTS: Final = 5.0
+START_TIMEOUT_SECONDS: Final = 5.0
 """Seconds after which a running browser command counts as successful: some stay in the foreground."""
 _SAID: Final = ("DEPUTIZE_HOME", "DEPUTIZE_CONFIG")
 """Variables that the user's terminal needs to find the same vault."""
@@ -48,7 +48,7 @@ class OwnBrowser:
     _opened: dict[str, bool] = field(default_factory=dict)
     _gathered: list[Question] = field(default_factory=list)
     _opening: asyncio.Task[bool] | None = None
-    _last: float = -EVERY
+    _last: float = -TAB_INTERVAL_SECONDS
 
     async def __call__(self, user: User, question: Question) -> Guidance:
         """Open the question, unless that was tried before. Return what the model may tell the user."""
@@ -72,7 +72,7 @@ class OwnBrowser:
         return await asyncio.shield(self._opening)  # a client that hangs up does not close it for the others
 
     async def _open(self, user: User) -> bool:
-        await asyncio.sleep(max(GATHERS, self._last + EVERY - time.monotonic()))
+        await asyncio.sleep(max(GATHER_SECONDS, self._last + TAB_INTERVAL_SECONDS - time.monotonic()))
         asked, self._gathered, self._opening = self._gathered, [], None
         if not self.browser:
             return False
@@ -110,7 +110,7 @@ async def _started(link: str) -> bool:
 
     threading.Thread(target=start, daemon=True).start()
     try:
-        return await asyncio.wait_for(asyncio.shield(done), STARTS)
+        return await asyncio.wait_for(asyncio.shield(done), START_TIMEOUT_SECONDS)
     except TimeoutError:
         return True
 

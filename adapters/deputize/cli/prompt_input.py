@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Final
 
-EVERY: Final = 0.5
+POLL_INTERVAL_SECONDS: Final = 0.5
 """Seconds between two checks for an answer elsewhere."""
 
 
@@ -31,7 +31,7 @@ def _wait_for_line(elsewhere: Callable[[], bool]) -> None:
     import select
     import termios
 
-    while not select.select([sys.stdin], [], [], EVERY)[0]:
+    while not select.select([sys.stdin], [], [], POLL_INTERVAL_SECONDS)[0]:
         if elsewhere():
             termios.tcflush(sys.stdin, termios.TCIFLUSH)  # half a line must not answer the next question
             raise AnsweredElsewhere

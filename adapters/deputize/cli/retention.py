@@ -56,13 +56,13 @@ def retention_rows(settings: Settings) -> list[Kept]:
             f"{format_duration(approval.APPROVAL_TTL)}, or as long as the tool asks",
         ),
         Kept("mandates", ("mandate",), "until they end"),
-        Kept("consents", ("consent",), format_duration(record.KEPT)),
+        Kept("consents", ("consent",), format_duration(record.CONSENT_TTL)),
         Kept("links", ("asked", "ticket", "state", "browser"), f"{format_duration(local_links.BINDING_TTL)} at most"),
         Kept(
             "sign-in sessions",
             ("session", "session_names", "logged_out"),
-            f"{format_duration(sign_in_sessions.IDLE)} without a page, "
-            f"{format_duration(sign_in_sessions.LASTS)} at most",
+            f"{format_duration(sign_in_sessions.IDLE_SECONDS)} without a page, "
+            f"{format_duration(sign_in_sessions.MAX_SESSION_SECONDS)} at most",
         ),
         Kept("what others' texts named", ("outside",), format_duration(outside_record.CONVERSATION_TTL)),
         Kept("calls without an id", ("call",), format_duration(recognizing.CALL_TTL)),
@@ -73,7 +73,11 @@ def retention_rows(settings: Settings) -> list[Kept]:
         ),
         Kept("revocations to be sent", ("outbox",), "until the provider has taken them"),
         Kept("chosen accounts, time zones", ("chosen", "zone"), FORGOTTEN),
-        Kept("marks of forgotten users", ("erased",), f"{format_duration(erase.MARKED)} at most; in Postgres only"),
+        Kept(
+            "marks of forgotten users",
+            ("erased",),
+            f"{format_duration(erase.ERASURE_MARK_TTL)} at most; in Postgres only",
+        ),
         Kept("keys of pseudonyms", ("person",), FORGOTTEN),
         Kept("pins of MCP servers", ("mcp_pins",), "until the server is removed"),
         Kept("the vault's own records", ("meta",), "as long as the vault"),

@@ -44,7 +44,7 @@ FORMS: Final[Mapping[str, str]] = {
 }
 _WORDS: Final = frozenset(FORMS) - frozenset(list(FORMS)[:10])
 """Forms that are left out if a plain word causes the same need."""
-_AT_ONCE: Final = 3  # arguments
+_MAX_ARGUMENTS: Final = 3  # arguments
 
 Label = tuple[str, str]  # an argument and its form; "" for any
 Labels = tuple[Label, ...]
@@ -158,7 +158,7 @@ class _Search:
         self.choices, self.asked = choices, asked
         self.found: dict[Key, tuple[Need, list[Labels]]] = {_key(need): (need, [()]) for need in asked(())[0]}
         beginnings: list[Labels] = [()]
-        for _ in range(_AT_ONCE):
+        for _ in range(_MAX_ARGUMENTS):
             known, seen = frozenset(self.found), set[frozenset[Label]]()
             beginnings = [longer for labels in beginnings for longer in self._longer(labels, known, seen)]
 

@@ -96,7 +96,7 @@ def _http(settings: Settings, host: str, port: int) -> None:
         import uvicorn
 
         from deputize.cli.admin_port import serve_admin_port
-        from deputize.cli.graceful_shutdown import GRACE, LeavingServer
+        from deputize.cli.graceful_shutdown import CALLS_TIMEOUT_SECONDS, LeavingServer
         from deputize.cli.http_app import application, numbers
         from deputize.cli.idle_timeout import BoundedConnection
     except ImportError as missing:
@@ -116,7 +116,7 @@ def _http(settings: Settings, host: str, port: int) -> None:
         ws="none",
         h11_max_incomplete_event_size=_MAX_HEAD,
         timeout_keep_alive=_KEEP_ALIVE,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=CALLS_TIMEOUT_SECONDS,
     )
     server = LeavingServer(config, app.state.leaving, settings.serve.drain)
 

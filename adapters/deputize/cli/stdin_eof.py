@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
-_AT_ONCE: Final = 65536
+_CHUNK_BYTES: Final = 65536
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def _copy(client: int, to: int, wake: int, ended: threading.Event) -> None:
     with suppress(OSError):  # the server has stopped reading
         while True:
             ready, _, _ = select.select([client, wake], [], [])
-            data = os.read(client, _AT_ONCE) if wake not in ready else b""
+            data = os.read(client, _CHUNK_BYTES) if wake not in ready else b""
             if not data:
                 break
             while data:

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-UNREAD: Final = 5.0
+READ_TIMEOUT_SECONDS: Final = 5.0
 """Seconds within which a client must read something after its server's stdin has ended."""
-_AT_ONCE: Final = 65536
-_LOOK: Final = 0.2
+_CHUNK_BYTES: Final = 65536
+_POLL_INTERVAL_SECONDS: Final = 0.2
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def _copy(said: int, client: int, wake: int, ended: threading.Event) -> None:
     """Copy the server's output until ``wake`` is written to and all is copied, or the client has disconnected."""
     reads = True
     with suppress(OSError):
-        while said in select.select([said, wake], [], [])[0] and (data := os.read(said, _AT_ONCE)):
+        while said in select.select([said, wake], [], [])[0] and (data := os.read(said, _CHUNK_BYTES)):
             while reads and data:
                 if reads := _takes(client, ended):
                     data = data[os.write(client, data[: select.PIPE_BUF]) :]
@@ -59,9 +59,9 @@ def _copy(said: int, client: int, wake: int, ended: threading.Event) -> None:
 def _takes(client: int, ended: threading.Event) -> bool:
     """Wait until the client reads, without limit while the server runs. Return False after the timeout."""
     since = time.monotonic()
-    while not select.select([], [client], [], _LOOK)[1]:
+    while not select.select([], [client], [], _POLL_INTERVAL_SECONDS)[1]:
         if not ended.is_set():
             since = time.monotonic()
-        elif time.monotonic() - since > UNREAD:
+        elif time.monotonic() - since > READ_TIMEOUT_SECONDS:
             return False
     return True

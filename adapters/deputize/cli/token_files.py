@@ -25,7 +25,7 @@ from deputize.core import InvalidInput, Secret
 from deputize.core.paths import usable_path
 from deputize.core.vault.opaque import SecretBytes
 
-MAX_BYTES: Final = 64 * 1024
+MAX_TOKEN_FILE_BYTES: Final = 64 * 1024
 BEGINS: Final = {
     "google": r"ya29\.|1//",
     "github": r"gh[opusr]_|github_pat_",
@@ -58,7 +58,7 @@ def content_of(path: Path) -> tuple[SecretBytes, bool]:
     Raises `InvalidInput` for a link, for anything but a regular file, and above 64 KiB.
     """
     if str(path) == "-":
-        return _at_most(SecretBytes(sys.stdin.buffer.read(MAX_BYTES + 1)), "stdin"), False
+        return _at_most(SecretBytes(sys.stdin.buffer.read(MAX_TOKEN_FILE_BYTES + 1)), "stdin"), False
     usable_path(path)
     try:
         opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -71,7 +71,7 @@ def content_of(path: Path) -> tuple[SecretBytes, bool]:
         os.close(opened)
         raise _refused(f"{path} is not a regular file.")
     with os.fdopen(opened, "rb") as file:
-        content = _at_most(SecretBytes(file.read(MAX_BYTES + 1)), str(path))
+        content = _at_most(SecretBytes(file.read(MAX_TOKEN_FILE_BYTES + 1)), str(path))
         return content, bool(status.st_mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
@@ -88,8 +88,8 @@ def _refused(what: str, hint: str = HINT) -> InvalidInput:
 
 
 def _at_most(content: SecretBytes, where: str) -> SecretBytes:
-    if len(content.reveal()) > MAX_BYTES:
-        raise _refused(f"{where} has more than {MAX_BYTES // 1024} KiB, which no token has.")
+    if len(content.reveal()) > MAX_TOKEN_FILE_BYTES:
+        raise _refused(f"{where} has more than {MAX_TOKEN_FILE_BYTES // 1024} KiB, which no token has.")
     return content
 
 

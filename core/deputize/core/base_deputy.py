@@ -21,7 +21,7 @@ from deputize.core.idempotency.undo import Undoable
 from deputize.core.tools.act import Call, ToolCall
 from deputize.core.tools.app_binding import bind_to_app
 from deputize.core.tools.preview import Audience
-from deputize.core.tools.search import LIMIT, ToolIndex
+from deputize.core.tools.search import DEFAULT_RESULTS, ToolIndex
 from deputize.core.tools.steps import File
 from deputize.core.tools.tool import Tool
 from deputize.core.user_requests import Approval, Consent, id_of
@@ -275,7 +275,9 @@ class BaseDeputy(Components):
         provider."""
         return bind_to_app(self.catalog.tools(*names, read_only=read_only), self.registry, app)
 
-    def search_tools(self, query: str, *names: str, limit: int = LIMIT, read_only: bool = False) -> list[Tool]:
+    def search_tools(
+        self, query: str, *names: str, limit: int = DEFAULT_RESULTS, read_only: bool = False
+    ) -> list[Tool]:
         """Return the tools that match a query, best first; see `ToolIndex.search` and `Deputy.tools`."""
         return ToolIndex(self.tools(*names, read_only=read_only)).search(query, limit)
 

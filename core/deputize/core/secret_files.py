@@ -25,7 +25,7 @@ from deputize.core.errors import SettingsError
 from deputize.core.paths import usable_path
 
 CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
-MAX_BYTES: Final = 65536
+MAX_SECRET_BYTES: Final = 65536
 """Maximum size of a secret."""
 _MAX_STEPS: Final = 256
 """Path components on the way to a file, including those of links."""
@@ -65,7 +65,7 @@ def read_secret(path: Path, setting: str) -> str:
     try:
         _check(setting, path, os.fstat(descriptor))
         _check_folder(setting, place.parent)
-        content = os.read(descriptor, MAX_BYTES + 1)
+        content = os.read(descriptor, MAX_SECRET_BYTES + 1)
     finally:
         os.close(descriptor)
     try:
@@ -74,7 +74,7 @@ def read_secret(path: Path, setting: str) -> str:
         raise _unfit(setting, path, "holds something else than text") from None
     if not text.strip():
         raise _unfit(setting, path, "is empty")
-    if len(content) > MAX_BYTES or len(text.splitlines()) > 1:
+    if len(content) > MAX_SECRET_BYTES or len(text.splitlines()) > 1:
         raise _unfit(setting, path, "holds more than one line")
     if _CONTROL.search(text):
         raise _unfit(setting, path, "holds control characters")

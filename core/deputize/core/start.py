@@ -32,7 +32,7 @@ from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.policy.policy import Policy, find_policy
 from deputize.core.settings import AppSettings, Settings
 from deputize.core.tools.toolkit import Toolkit
-from deputize.core.vault.chain_heads import EVERY, ChainHeads
+from deputize.core.vault.chain_heads import ANCHOR_INTERVAL_SECONDS, ChainHeads
 from deputize.core.vault.failover import follow_failovers
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.missing_vault import refuse_new
@@ -176,7 +176,7 @@ def open_audit(settings: Settings, vault: Vault) -> Audit:
         old_keys=keys.old_audit,
         mode=settings.audit,
         anchor=anchor,
-        anchor_every=EVERY,
+        anchor_every=ANCHOR_INTERVAL_SECONDS,
     )
     atexit.register(_close_audit, weakref.ref(audit))  # before the portal, which writes its head to the vault
     return audit

@@ -20,7 +20,7 @@ from deputize.core.acts.missing_scopes import Asking
 from deputize.core.acts.preview import Previewer
 from deputize.core.acts.provider_requests import ProviderTransport
 from deputize.core.acts.public_requests import PublicSender
-from deputize.core.acts.rate_limit import DEFAULT, Budgets
+from deputize.core.acts.rate_limit import DEFAULT_REQUESTS_PER_MINUTE, Budgets
 from deputize.core.acts.resolve_call import CallResolver
 from deputize.core.acts.runner import Runner
 from deputize.core.acts.step_handlers import handlers_of
@@ -36,7 +36,7 @@ from deputize.core.grants.refresh import Refresher
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.revoke import Revoker
 from deputize.core.http import Http, Transport
-from deputize.core.idempotency.ledger import KEPT, Ledger
+from deputize.core.idempotency.ledger import OUTCOME_TTL, Ledger
 from deputize.core.idempotency.undo import Undoing
 from deputize.core.oauth.discover import Resolve, addresses_of
 from deputize.core.oauth.provider import App, Provider
@@ -91,8 +91,8 @@ class Components:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         resolve: Resolve = addresses_of,
-        requests_per_minute: float = DEFAULT,
-        outcome_retention_seconds: float = KEPT,
+        requests_per_minute: float = DEFAULT_REQUESTS_PER_MINUTE,
+        outcome_retention_seconds: float = OUTCOME_TTL,
         file_retention_seconds: float = FILE_TTL,
         time_zone: Zone = UTC,
         trusted_authors: Mapping[str, str] | None = None,

@@ -19,7 +19,7 @@ from deputize.core.vault.vault import Vault
 Zone: TypeAlias = tzinfo | Callable[[User], tzinfo | None] | None
 """The time zone of users: one for all, or a function of the user; None for the machine's."""
 
-KNOWN: Final = 60.0
+ZONE_TTL: Final = 60.0
 """Seconds for which this process caches a zone: another process may have learned a newer one."""
 MAX_CACHED_USERS: Final = 1024
 """Users whose zone this process caches."""
@@ -86,7 +86,7 @@ class Zones:
     def _remember(self, user: User, zone: tzinfo | None) -> None:
         whose = user.tenant, user.id
         self._known.pop(whose, None)
-        self._known[whose] = self.clock() + KNOWN, zone
+        self._known[whose] = self.clock() + ZONE_TTL, zone
         while len(self._known) > MAX_CACHED_USERS:
             self._known.pop(next(iter(self._known)), None)
 

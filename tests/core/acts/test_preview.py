@@ -42,7 +42,7 @@ from deputize.core import (
     ask_before_sending,
     shown_file,
 )
-from deputize.core.acts.preview import SECONDS, Plans
+from deputize.core.acts.preview import PLAN_TTL, Plans
 from deputize.core.audit import Audit
 from deputize.core.tools.preview import argument_rows, show_rows
 from deputize.core.user_requests import MAX_IN_PAYLOAD
@@ -965,7 +965,7 @@ def test_plans_are_limited_in_number_bytes_and_age(monkeypatch: pytest.MonkeyPat
     plan, act, closed = kept(plans, "full", 100)
     assert ends == [["0"], ["1"], ["2"]] and not closed
     now = __import__("time").monotonic()
-    monkeypatch.setattr("deputize.core.acts.preview.time.monotonic", lambda: now + SECONDS + 1)
+    monkeypatch.setattr("deputize.core.acts.preview.time.monotonic", lambda: now + PLAN_TTL + 1)
     assert plans.take(act, plan.grant) is None and closed == ["full"]
 
 

@@ -290,7 +290,7 @@ async def test_unresolvable_host_is_provider_unavailable(probe: Probe) -> None:
 
 
 async def test_hanging_dns_lookup_times_out(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unauthenticated, "LOOK_UP", 0.01)
+    monkeypatch.setattr(unauthenticated, "DNS_TIMEOUT_SECONDS", 0.01)
 
     async def hang(host: str) -> list[str]:
         await asyncio.sleep(60)
@@ -568,7 +568,7 @@ async def test_D6_compression_bomb_is_refused_before_it_fills_memory(http: Http,
 async def test_D6_slow_drip_response_times_out(
     http: Http, served_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unauthenticated, "SECONDS", 0.5)
+    monkeypatch.setattr(unauthenticated, "REQUEST_TIMEOUT_SECONDS", 0.5)
 
     class Drip(Listener):
         async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Approval, ApprovalRequired, Call, Deputy, RateLimited, User
-from deputize.core.approvals.pending import MAX_PENDING
+from deputize.core.approvals.pending import MAX_PENDING_APPROVALS
 from deputize.core.approvals.service import APPROVAL_TTL
 from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.core.vault.vault import Vault
@@ -36,7 +36,7 @@ async def asked(deputy: Deputy, number: int, user: str = "alice") -> Approval:
 
 
 async def test_approval_above_the_pending_limit_is_refused_and_lists_the_pending(deputy: Deputy) -> None:
-    before = [await asked(deputy, n) for n in range(MAX_PENDING)]
+    before = [await asked(deputy, n) for n in range(MAX_PENDING_APPROVALS)]
     for call in ("more", "more"):
         with pytest.raises(RateLimited, match="20 approvals are pending") as refused:
             await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", call))
@@ -51,10 +51,10 @@ async def test_approval_above_the_pending_limit_is_refused_and_lists_the_pending
 
 
 async def test_expired_approvals_do_not_count_towards_the_limit(deputy: Deputy) -> None:
-    for n in range(MAX_PENDING):
+    for n in range(MAX_PENDING_APPROVALS):
         await asked(deputy, n)
     deputy.clock.now += APPROVAL_TTL  # type: ignore[attr-defined]
-    for n in range(MAX_PENDING):
+    for n in range(MAX_PENDING_APPROVALS):
         await asked(deputy, n)
 
 
@@ -62,7 +62,7 @@ async def test_concurrent_requests_do_not_exceed_the_pending_limit(deputy: Deput
     calls = [deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", str(n))) for n in range(30)]
     ended = await asyncio.gather(*calls, return_exceptions=True)
     assert [sum(isinstance(one, kind) for one in ended) for kind in (ApprovalRequired, RateLimited)] == [20, 10]
-    assert len(await deputy.pending("alice")) == MAX_PENDING
+    assert len(await deputy.pending("alice")) == MAX_PENDING_APPROVALS
 
 
 @pytest.mark.parametrize("stores", [1, 2])
@@ -79,9 +79,9 @@ async def test_two_requesters_of_one_user_do_not_exceed_the_pending_limit(stores
         try:
             waiting.append(await asked(turns.choice(made), n))
         except RateLimited:
-            assert len(waiting) == MAX_PENDING
+            assert len(waiting) == MAX_PENDING_APPROVALS
             await made[0].decide(waiting.pop(), "reject", by="alice")
-        assert len(waiting) <= MAX_PENDING
+        assert len(waiting) <= MAX_PENDING_APPROVALS
         if turns.random() < 0.2:
             await turns.choice(made).decide(waiting.pop(0), "reject", by="alice")
     for store in opened:
@@ -91,7 +91,7 @@ async def test_two_requesters_of_one_user_do_not_exceed_the_pending_limit(stores
 async def test_past_decisions_are_not_decrypted_for_the_next_request(
     deputy: Deputy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for n in range(3 * MAX_PENDING):
+    for n in range(3 * MAX_PENDING_APPROVALS):
         await deputy.decide(await asked(deputy, n), "reject", by="alice")
     opened, unsealed = list[str](), deputy.vault.unsealed
 
@@ -100,10 +100,10 @@ async def test_past_decisions_are_not_decrypted_for_the_next_request(
         return unsealed(kind, key, sealed)
 
     monkeypatch.setattr(deputy.vault, "unsealed", noted)
-    for n in range(MAX_PENDING):
+    for n in range(MAX_PENDING_APPROVALS):
         await asked(deputy, 1000 + n)
     monkeypatch.undo()
-    assert opened.count("approval") <= MAX_PENDING, "what was not known yet, once in twenty"
+    assert opened.count("approval") <= MAX_PENDING_APPROVALS, "what was not known yet, once in twenty"
     with pytest.raises(RateLimited):
         await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", "more"))
 

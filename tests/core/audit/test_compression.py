@@ -269,13 +269,13 @@ def test_decompression_bomb_is_stopped(chain: Audit, folder: Path, monkeypatch: 
     bomb.write_bytes(b"".join(deflate.compress(zeros) for _ in range(50)) + deflate.flush())
     bomb.chmod(0o600)
     assert bomb.stat().st_size < 1 << 16
-    monkeypatch.setattr(format_, "MAX_SIZE", 2 << 20)
+    monkeypatch.setattr(format_, "MAX_FILE_BYTES", 2 << 20)
     read_so_far = 0
     with pytest.raises(DamagedFile, match="expands to more than 2 MiB"):
         for data in unpack(bomb.with_suffix(""), 0):
             read_so_far += len(data)
             assert len(data) <= format_.BLOCK
-    assert read_so_far <= format_.MAX_SIZE
+    assert read_so_far <= format_.MAX_FILE_BYTES
     assert [one.kind for one in verify(folder, [KEY]).findings if one.writer == "abcdef0123456789"] == ["damaged"]
     with pytest.raises(DamagedFile):
         list(read(folder))

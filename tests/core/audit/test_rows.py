@@ -132,7 +132,7 @@ def test_rows_without_a_folder_stay_in_memory_without_a_thread() -> None:
 
 
 def test_memory_keeps_only_the_latest_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sinks, "KEPT", 5)
+    monkeypatch.setattr(sinks, "MAX_ROWS", 5)
     audit = Audit(None, KEY)
     write(audit, 9)
     assert [row["n"] for row in audit.rows()] == [4, 5, 6, 7, 8]

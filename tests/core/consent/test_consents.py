@@ -33,7 +33,7 @@ from deputize.core import (
     VaultError,
     allow_all,
 )
-from deputize.core.consent.consents import MAX_PENDING, REDEEM_LIFE, TICKET_LIFE, AnyLocalUser, Started, Who
+from deputize.core.consent.consents import MAX_PENDING_CONSENTS, REDEEM_TTL, TICKET_TTL, AnyLocalUser, Started, Who
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.stores.memory import MemoryStore
@@ -249,7 +249,7 @@ async def test_granted_scope_is_not_requested_again(house: House) -> None:
 
 
 async def test_B11_twenty_first_pending_consent_is_refused(house: House) -> None:
-    labels = [f"scope{n}" for n in range(MAX_PENDING + 1)]
+    labels = [f"scope{n}" for n in range(MAX_PENDING_CONSENTS + 1)]
     for label in labels[:-1]:
         await house.ask(label)
     with pytest.raises(RateLimited) as caught:
@@ -257,7 +257,7 @@ async def test_B11_twenty_first_pending_consent_is_refused(house: House) -> None
     assert caught.value.retry_after
     assert (await house.ask(labels[3])).status == "pending"  # those that wait can be had again
     await house.ask("readonly", user="bob")  # another user's are not counted
-    house.clock.now += TICKET_LIFE + 1
+    house.clock.now += TICKET_TTL + 1
     assert (await house.ask(labels[-1])).status == "pending"
 
 
@@ -300,7 +300,7 @@ async def test_partial_consent_grants_the_ticked_scopes(house: House) -> None:
 
 async def test_expired_ticket_is_reissued_and_the_old_link_is_dead(house: House) -> None:
     old = await house.ask()
-    house.clock.now += TICKET_LIFE + 1
+    house.clock.now += TICKET_TTL + 1
     assert await house.status(old) == ("expired", "")
     assert await refused(house.start(old)) == "expired_ticket"
     new = await house.ask()
@@ -412,7 +412,7 @@ async def test_A4_expired_state_is_refused(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
-    house.clock.now += TICKET_LIFE + 1
+    house.clock.now += TICKET_TTL + 1
     assert await refused(house.finish(back, started)) in ("expired_state", "unknown_state")
     assert house.line.count(TOKEN) == 0 and await house.grant() is None
     assert any(event.startswith("connect.") for event in house.events())
@@ -567,7 +567,7 @@ async def test_equal_request_from_a_later_message_does_not_undo_the_consent(hous
 async def test_repeated_request_at_the_end_of_redemption_does_not_undo_the_consent(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
-    house.clock.now += TICKET_LIFE - 1
+    house.clock.now += TICKET_TTL - 1
     back = await house.allowed(started)
     house.line.held = TOKEN
     finishing = asyncio.create_task(house.finish(back, started))
@@ -772,7 +772,7 @@ async def test_W12_store_failure_for_the_new_grant_leaves_no_live_token_and_asks
     house.store.failing["insert", "grant"] = 1
     with suppress(DeputizeError):
         await house.finish(back, started)
-    house.clock.now += REDEEM_LIFE + 1
+    house.clock.now += REDEEM_TTL + 1
     granted = (await house.status(asked))[0] == "granted"
     assert granted == (await house.grant() is not None)
     if not granted:

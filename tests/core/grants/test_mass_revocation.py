@@ -14,10 +14,10 @@ import pytest
 
 from deputize.core import Consent, ConsentRequired, DeputizeError, Deputy, Secret, User, allow_all
 from deputize.core.consent.consents import AnyLocalUser
-from deputize.core.grants.mass_revocation import MARKED, EndProgress
+from deputize.core.grants.mass_revocation import PAGES_PER_MARK, EndProgress
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.grants.revocation_queue import RevocationQueue
-from deputize.core.vault.bulk_revocation import FRESH, PLACE, BulkRevocations, BulkRevocationState
+from deputize.core.vault.bulk_revocation import CACHE_TTL, PLACE, BulkRevocations, BulkRevocationState
 from deputize.core.vault.grant import Account, Grant, SecretBytes
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import PAGE, Vault
@@ -126,7 +126,7 @@ async def test_bulk_revocation_check_costs_one_read_per_half_second() -> None:
     for _ in range(20):
         await house.deputy.vault.find_grant(ALICE, "google", "google")
     assert reads.count(PLACE[1]) == 1
-    now[0] += FRESH
+    now[0] += CACHE_TTL
     await house.deputy.vault.find_grant(ALICE, "google", "google")
     assert reads.count(PLACE[1]) == 2
     await house.deputy.close()
@@ -310,14 +310,14 @@ async def test_bulk_revocation_killed_at_any_step_is_finished_by_the_next_proces
 
 async def test_interrupted_bulk_revocation_continues_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     vault, store = await new_vault(), list[str]()
-    await filled(vault, (MARKED + 2) * PAGE)
+    await filled(vault, (PAGES_PER_MARK + 2) * PAGE)
     deputy = await build(vault=vault)
     await deputy.revoker.many.begin(None, leaked=False)
     told = list[int]()
 
     def stop(progress: EndProgress) -> None:
         told.append(progress.stones)
-        if progress.stones == (MARKED + 1) * PAGE:
+        if progress.stones == (PAGES_PER_MARK + 1) * PAGE:
             raise Died
 
     with pytest.raises(Died):

@@ -413,7 +413,7 @@ def _state(pid: int) -> str:
 async def test_R3_timed_out_caller_gets_an_error_or_the_old_token(
     house: Refreshing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refresh, "LOCK_WAIT", 0.05)
+    monkeypatch.setattr(refresh, "LOCK_TIMEOUT_SECONDS", 0.05)
     key = house.deputy.vault.record_key(await house.now())
     async with house.store.lock(f"grant-{key}", 1):
         house.clock.now += HOUR - 30
@@ -621,7 +621,7 @@ async def test_grant_ends_before_its_refresh_intent_is_removed(house: Refreshing
 async def test_slow_token_endpoint_is_called_once_for_all_callers(
     house: Refreshing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refresh, "CALLER_TIMEOUT", 0.05)
+    monkeypatch.setattr(refresh, "CALLER_TIMEOUT_SECONDS", 0.05)
     house.expire()
     house.line.held = TOKEN
     for _ in range(3):
@@ -635,7 +635,7 @@ async def test_slow_token_endpoint_is_called_once_for_all_callers(
 
 
 async def test_live_token_is_used_during_a_slow_refresh(house: Refreshing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refresh, "CALLER_TIMEOUT", 0.05)
+    monkeypatch.setattr(refresh, "CALLER_TIMEOUT_SECONDS", 0.05)
     house.clock.now += HOUR - 30  # to be refreshed, and good for half a minute
     house.line.held = TOKEN
     assert await house.act()
@@ -644,7 +644,7 @@ async def test_live_token_is_used_during_a_slow_refresh(house: Refreshing, monke
 
 async def test_abandoned_token_request_is_not_resent(house: Refreshing, monkeypatch: pytest.MonkeyPatch) -> None:
     """The provider may still be at work on it: a second one would be a reuse."""
-    monkeypatch.setattr(refresh, "REQUEST_TIMEOUT", 0.1)
+    monkeypatch.setattr(refresh, "REQUEST_TIMEOUT_SECONDS", 0.1)
     house.expire()
     house.line.held, house.line.held_after = TOKEN, True
     with pytest.raises(ProviderUnavailable):
@@ -655,7 +655,7 @@ async def test_abandoned_token_request_is_not_resent(house: Refreshing, monkeypa
 
 
 def test_request_timeout_is_longer_than_the_caller_timeout() -> None:
-    assert refresh.REQUEST_TIMEOUT >= 60 > refresh.CALLER_TIMEOUT
+    assert refresh.REQUEST_TIMEOUT_SECONDS >= 60 > refresh.CALLER_TIMEOUT_SECONDS
 
 
 # ------------------------------------------------------------- R6, R7

@@ -96,7 +96,7 @@ class Two:
 
 
 async def test_lock_lost_at_any_point_of_a_refresh_sends_the_token_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intent, "LOOK", 0.01)
+    monkeypatch.setattr(intent, "POLL_INTERVAL_SECONDS", 0.01)
     here = asyncio.get_running_loop()  # a refresh runs on another one
     for at in range(1, 60):
         locks = CutLocksStore()
@@ -124,10 +124,10 @@ async def test_lock_lost_at_any_point_of_a_refresh_sends_the_token_once(monkeypa
 
 async def test_lease_of_a_dead_holder_is_taken_over_after_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed in the middle of its request: whoever comes waits until none can be under way any more, and no longer."""
-    monkeypatch.setattr(intent, "LOOK", 0.01)
-    monkeypatch.setattr(intent, "SPARE", 0.2)
-    monkeypatch.setattr(refresh, "REQUEST_TIMEOUT", 0.4)
-    monkeypatch.setattr(refresh, "LOCK_WAIT", 0.2)
+    monkeypatch.setattr(intent, "POLL_INTERVAL_SECONDS", 0.01)
+    monkeypatch.setattr(intent, "LEASE_MARGIN_SECONDS", 0.2)
+    monkeypatch.setattr(refresh, "REQUEST_TIMEOUT_SECONDS", 0.4)
+    monkeypatch.setattr(refresh, "LOCK_TIMEOUT_SECONDS", 0.2)
     store = CutLocksStore()
     two = await Two.on(store, store)
     key = two.one.vault.record_key(two.before)

@@ -167,12 +167,12 @@ async def test_api_outage_refreshes_one_token_at_a_time(world: World) -> None:
     world.line.status = 401
     for user in users:
         assert await world.told(user) == "provider_unavailable token_refused"
-    assert world.line.tokens() <= backoff.ENOUGH + 1
+    assert world.line.tokens() <= backoff.USERS_PER_OUTAGE + 1
     for _ in range(20):
         world.clock.now += 10
         await asyncio.gather(*map(world.told, users))
-    assert world.line.tokens() <= backoff.ENOUGH + 10
-    assert world.events["grant.suspected"] >= backoff.ENOUGH and world.events["provider.refuses_tokens"] == 1
+    assert world.line.tokens() <= backoff.USERS_PER_OUTAGE + 10
+    assert world.events["grant.suspected"] >= backoff.USERS_PER_OUTAGE and world.events["provider.refuses_tokens"] == 1
     world.line.status = 0
     assert await world.told(users[0]) == ""
     world.sandbox.expire_access_tokens()  # nothing is held back any more
@@ -211,7 +211,7 @@ async def test_concurrent_acts_share_one_refresh_and_one_pause(world: World) -> 
     await world.connect("alice")
     world.line.status = 401
     assert set(await asyncio.gather(*(world.told() for _ in range(50)))) == {"provider_unavailable token_refused"}
-    world.clock.now += backoff.FIRST_PAUSE * backoff.JITTER + 0.1
+    world.clock.now += backoff.FIRST_PAUSE_SECONDS * backoff.JITTER + 0.1
     await world.told()
     assert world.line.tokens() == 2
 

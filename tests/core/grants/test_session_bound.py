@@ -147,7 +147,7 @@ async def test_hanging_application_callback_times_out(world: World, monkeypatch:
         await asyncio.sleep(3600)
         return ""
 
-    monkeypatch.setattr(session, "SECONDS", 0.05)
+    monkeypatch.setattr(session, "SESSION_TOKEN_TIMEOUT_SECONDS", 0.05)
     async with await deputy_with(world, app(EXCHANGE)) as deputy:
         deputy.sources.token_for = never
         async with asyncio.timeout(20):

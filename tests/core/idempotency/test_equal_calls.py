@@ -289,10 +289,10 @@ async def test_record_with_other_arguments_is_a_conflict(house: House) -> None:
 
 
 async def test_outcome_retention_is_configurable() -> None:
-    house = await House().begin(outcome_retention_seconds=2 * ledger.KEPT)
+    house = await House().begin(outcome_retention_seconds=2 * ledger.OUTCOME_TTL)
     await house.connected(*ALL)
     first = await house.act("send", **MAIL)
-    house.clock.now += 2 * ledger.KEPT - 1
+    house.clock.now += 2 * ledger.OUTCOME_TTL - 1
     assert await house.act("send", **MAIL) == first
     house.clock.now += 2
     house.sandbox.expire_access_tokens()

@@ -92,7 +92,7 @@ async def test_same_call_of_another_user_is_another_act(house: House) -> None:
 
 async def test_acts_sharing_a_lock_stay_independent(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "STRIPES", 1)
-    monkeypatch.setattr(ledger, "WAIT", 0.05)
+    monkeypatch.setattr(ledger, "LOCK_TIMEOUT_SECONDS", 0.05)
     house.line.held = SENDING
     first = asyncio.create_task(house.act("send", **MAIL))
     await house.line.until_held()
@@ -365,7 +365,7 @@ async def test_W11_two_step_act_killed_before_its_note_is_unknown(tmp_path: Path
 
 async def test_recorded_outcome_expires_after_a_day(house: House) -> None:
     await house.act("send", **MAIL)
-    house.clock.now += ledger.KEPT - 1
+    house.clock.now += ledger.OUTCOME_TTL - 1
     await house.act("send", **MAIL)
     assert house.mails == 1
     house.clock.now += 2
@@ -376,7 +376,7 @@ async def test_recorded_outcome_expires_after_a_day(house: House) -> None:
 async def test_sweep_keeps_unexpired_outcomes(house: House) -> None:
     await house.act("send", **MAIL)
     assert await house.deputy.sweeper.turn() == 0 and await state(house) == ["done"]
-    house.clock.now += 2 * ledger.KEPT
+    house.clock.now += 2 * ledger.OUTCOME_TTL
     assert await house.deputy.sweeper.turn() > 0 and await state(house) == []
     assert (await house.deputy.vault.find_grant(User("alice"), "google", "google")) is not None
 
@@ -429,7 +429,7 @@ async def test_act_resumed_just_before_expiry_is_still_known_afterwards() -> Non
     async with await build(sandbox, toolkits=[kit], transport=line, policy=allow_all, clock=clock) as deputy:
         await connect(deputy, sandbox, "send")
         line.answers[SENDING] = [broken()] * 3
-        for later in (0, ledger.KEPT - 10, 20):
+        for later in (0, ledger.OUTCOME_TTL - 10, 20):
             clock.now += later
             with suppress(DeputizeError):
                 await deputy.act("notes_send", {}, user="alice", call=Call("t", "m", "c"))

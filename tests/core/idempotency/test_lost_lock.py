@@ -150,8 +150,8 @@ async def test_recovery_waits_for_a_request_in_flight(two: Two) -> None:
 
 @pytest.mark.processes
 async def test_recovery_continues_after_the_longest_request_time(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "SECONDS", 0.6)
-    monkeypatch.setattr(ledger, "SPARE", 0.2)
+    monkeypatch.setattr(exchange, "REQUEST_TIMEOUT_SECONDS", 0.6)
+    monkeypatch.setattr(ledger, "CLAIM_MARGIN_SECONDS", 0.2)
     first = two.begun(0, "noted", SENT)
     await two.lines[0].until_held()
     await two.cut()

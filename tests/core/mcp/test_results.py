@@ -12,7 +12,7 @@ import pytest
 
 from deputize.core import Act, Call, Deputy, InvalidInput, OutcomeUnknown, User, Verdict, allow_all
 from deputize.core.mcp import protocol
-from deputize.core.mcp.results import MAX_TEXT
+from deputize.core.mcp.results import MAX_TEXT_CHARACTERS
 from deputize.core.mcp.server import McpServer, ToolOverride
 from tests.support.foreign_mcp import TOKEN, URL, Foreign, definition, foreign_deputy, text
 
@@ -54,7 +54,7 @@ async def test_long_text_is_cut_and_stored_as_a_file() -> None:
     foreign = Foreign([definition("look")], reply=lambda params, request: text("word " * 10_000))
     async with foreign_deputy(foreign, server=READS) as deputy:
         got = await look(deputy)
-        assert len(got["text"]) == MAX_TEXT and got["cut"] == "30000 characters more"
+        assert len(got["text"]) == MAX_TEXT_CHARACTERS and got["cut"] == "30000 characters more"
         assert (await deputy.files.take(User("alice"), got["whole"]["file"])).content == b"word " * 10_000
 
 

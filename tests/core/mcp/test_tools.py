@@ -399,10 +399,10 @@ async def test_tool_call_may_take_longer_than_other_requests(monkeypatch: pytest
             await asyncio.sleep(0.5 if self.asked[-1][0] == "tools/call" else 0)
             return answer
 
-    monkeypatch.setattr(exchange, "SECONDS", 0.2)
+    monkeypatch.setattr(exchange, "REQUEST_TIMEOUT_SECONDS", 0.2)
     async with foreign_deputy(Slow([SEND]), policy=allow_all) as deputy:
         assert (await act(deputy))["text"] == "did send"
-        monkeypatch.setattr(exchange, "SECONDS_FOR_MUCH", 0.2)
+        monkeypatch.setattr(exchange, "SLOW_REQUEST_TIMEOUT_SECONDS", 0.2)
         with pytest.raises(OutcomeUnknown):
             await act(deputy, number=2)
 

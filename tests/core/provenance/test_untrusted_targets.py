@@ -398,7 +398,7 @@ async def test_untrusted_record_is_written_once_and_renewed_before_expiry(desk: 
     await desk.read(EVIL)
     [first] = await desk.deputy.vault.scan("outside")
     await desk.read(EVIL)
-    desk.clock.now += outside_record.KNOWN + 1
+    desk.clock.now += outside_record.CACHE_TTL + 1
     await desk.read(EVIL)
     assert [one.generation for one in await desk.deputy.vault.scan("outside")] == [first.generation]
     desk.clock.now += CONVERSATION_TTL / 2 + 1

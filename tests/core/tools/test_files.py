@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deputize.core import DeputizeError, File, InvalidInput, NotFound, StoreUnavailable, Take, User, UserRequired
-from deputize.core.tools.files import FILE_TTL, LONGEST_NAME, PIECE, Files, one_segment
+from deputize.core.tools.files import FILE_TTL, MAX_FILE_NAME_CHARACTERS, PIECE, Files, one_segment
 from deputize.core.tools.steps import MIB
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.sweeper import Sweeper
@@ -134,7 +134,11 @@ def test_file_name_becomes_one_plain_segment(name: str, kept: str) -> None:
 @given(st.text(st.sampled_from("./\\:~$ab \t\r\n\x00\x7f\x85\u202e\ufeff\ud800"), max_size=300))
 def test_file_name_has_no_folder_or_invisible_character(name: str) -> None:
     kept = one_segment(name)
-    assert 0 < len(kept) <= LONGEST_NAME and not kept.startswith(".") and not set(kept) & set("/\\\r\n\t\x00\x7f\u202e")
+    assert (
+        0 < len(kept) <= MAX_FILE_NAME_CHARACTERS
+        and not kept.startswith(".")
+        and not set(kept) & set("/\\\r\n\t\x00\x7f\u202e")
+    )
     kept.encode()
 
 

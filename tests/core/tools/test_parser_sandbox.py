@@ -36,7 +36,11 @@ async def test_parser_gets_only_the_question_and_bytes(monkeypatch: pytest.Monke
     finally:
         os.close(kept_open)
     assert told["size"] == 3_000_000 and told["question"]["words"] == "é \ud800"
-    assert set(told["environment"]) <= {"LC_CTYPE", *parsing.KEPT} and told["ours"] == [] and told["folder"] == "/"
+    assert (
+        set(told["environment"]) <= {"LC_CTYPE", *parsing.KEPT_VARIABLES}
+        and told["ours"] == []
+        and told["folder"] == "/"
+    )
     assert set(told["files"]) <= {"0", "1", "2", "3"}  # the last is the list of them itself
 
 
@@ -108,18 +112,18 @@ async def test_parser_has_ten_seconds_of_cpu() -> None:
     begun = time.monotonic()
     with pytest.raises(InvalidInput):
         await parse_in_sandbox(asked("loop"))
-    assert time.monotonic() - begun < parsing.SECONDS + 5
+    assert time.monotonic() - begun < parsing.PARSE_TIMEOUT_SECONDS + 5
 
 
 @pytest.mark.processes
 async def test_parser_has_a_wall_clock_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parsing, "SECONDS", 0.5)
+    monkeypatch.setattr(parsing, "PARSE_TIMEOUT_SECONDS", 0.5)
     with pytest.raises(InvalidInput):
         await parse_in_sandbox(asked("sleep", seconds=60))
 
 
 async def test_parser_answer_length_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parsing, "LONGEST", 5_000)
+    monkeypatch.setattr(parsing, "MAX_ANSWER_BYTES", 5_000)
     assert len(await parse_in_sandbox(asked("talk", size=4_000))) == 4_000
     with pytest.raises(InvalidInput):
         await parse_in_sandbox(asked("talk", size=5_000_000))
@@ -127,8 +131,8 @@ async def test_parser_answer_length_is_limited(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.processes
 async def test_concurrent_parsers_are_limited_and_the_loop_keeps_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parsing, "WAIT", 0.2)
-    monkeypatch.setattr(parsing, "AT_ONCE", 1)
+    monkeypatch.setattr(parsing, "QUEUE_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(parsing, "MAX_PROCESSES", 1)
     monkeypatch.setattr(parsing, "_turns", WeakKeyDictionary())
     reads = [asyncio.create_task(parse_in_sandbox(asked("sleep", seconds=2))) for _ in range(2)]
     ticks = 0

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from deputize.core import Audience, Continuation, Instant, Preview, UserTime
-from deputize.core.tools.postprocess import DEEPEST, TOO_DEEP, postprocess
+from deputize.core.tools.postprocess import MAX_RESULT_DEPTH, TOO_DEEP, postprocess
 from deputize.core.tools.preview import show_rows
 from deputize.core.tools.user_time import UTC_NAME
 
@@ -43,7 +43,7 @@ def test_times_and_continuations_are_found_in_tuples_keys_and_alone() -> None:
     assert handed(AT) == "2026-07-01 12:00" and handed(UTC_NAME) == "Europe/Berlin"
 
 
-@pytest.mark.parametrize("levels", [DEEPEST, 20_000])
+@pytest.mark.parametrize("levels", [MAX_RESULT_DEPTH, 20_000])
 def test_endlessly_nested_result_is_cut(levels: int) -> None:
     result: dict[str, Any] = {"text": "kept"}
     inner = result

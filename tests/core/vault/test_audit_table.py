@@ -159,7 +159,7 @@ def test_uncertain_rows_are_written_first(
     server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their commit came through and its answer did not, and the server was away for longer than anybody waits."""
-    monkeypatch.setattr("deputize.core.vault.stores.postgres.sync_connection.PATIENCE", 0.0)
+    monkeypatch.setattr("deputize.core.vault.stores.postgres.sync_connection.STATEMENT_SECONDS", 0.0)
     folder = Path(server.url.partition("host=")[2])
     made = Path(os.path.realpath(folder)) / "lossy"
     made.mkdir()
@@ -214,7 +214,7 @@ def test_foreign_row_at_a_chains_position_is_reported(server: Server, table: Pos
 
 
 def test_hanging_server_times_out(server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deputize.core.vault.stores.postgres.sync_connection.ANSWER", 0.5)
+    monkeypatch.setattr("deputize.core.vault.stores.postgres.sync_connection.ANSWER_SECONDS", 0.5)
     audit = Audit(table, KEY)
     some(audit, 1)
     audit.flush()

@@ -114,7 +114,7 @@ def test_overlong_lines_are_not_fetched(server: Server, table: PostgresAudit, mo
     attack(
         server,
         "INSERT INTO deputize_audit SELECT 'zz', n, 9, '', 'alice', 'x', repeat('x', %s) FROM generate_series(1, 8) n",
-        postgres_audit.LONGEST + 1,
+        postgres_audit.MAX_LINE_BYTES + 1,
     )
     asked, fetched = table._reading._decided, list[int]()
 
@@ -131,7 +131,7 @@ def test_overlong_lines_are_not_fetched(server: Server, table: PostgresAudit, mo
 
 
 def test_page_of_rows_is_limited_in_size(server: Server, table: PostgresAudit) -> None:
-    size = postgres_audit.LONGEST // 2
+    size = postgres_audit.MAX_LINE_BYTES // 2
     attack(
         server,
         "INSERT INTO deputize_audit SELECT 'zz', n, n, '', 'alice', 'x', repeat('x', %s) FROM generate_series(1, 12) n",

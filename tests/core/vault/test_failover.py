@@ -41,7 +41,7 @@ class Pair:
 
 @pytest.fixture
 def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    monkeypatch.setattr(failover, "OTHERS", 3.0)
+    monkeypatch.setattr(failover, "REWRITE_SECONDS", 3.0)
     with primary_and_standby() as (primary, standby, url):
         migrate(Address.of(url))
         yield Pair(primary, standby, url)
@@ -218,7 +218,7 @@ async def test_rows_lost_with_the_server_are_reported_as_truncated(world: World)
 
 
 async def test_start_after_a_failover_doubts_records_once(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failover, "OTHERS", 0.0)
+    monkeypatch.setattr(failover, "REWRITE_SECONDS", 0.0)
     sandbox = Sandbox()
     one = await machine(pair, sandbox)
     asked_for = await one.deputy.connect("alice", "google", scopes=[READ, SEND])
@@ -274,7 +274,7 @@ def _cancelled(server: Server) -> int:
 
 async def test_vault_is_unused_until_the_failover_check_finishes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     pair, _, one, other = world
-    monkeypatch.setattr("deputize.core.vault.stores.postgres.failover.PATIENCE", 0.3)
+    monkeypatch.setattr("deputize.core.vault.stores.postgres.failover.CALL_TIMEOUT_SECONDS", 0.3)
     looks, may = list[int](), asyncio.Event()
 
     async def looking(again: int) -> None:

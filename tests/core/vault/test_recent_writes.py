@@ -14,7 +14,12 @@ from deputize.core.vault.stores.postgres import timeline as postgres_timeline
 from deputize.core.vault.stores.postgres.address import Address, Connection
 from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.stores.postgres.store import PostgresStore
-from deputize.core.vault.stores.postgres.timeline import KEPT, MAX_RECORDS, STATES, RecentWrites
+from deputize.core.vault.stores.postgres.timeline import (
+    MAX_EARLIER_VALUES,
+    MAX_RECENT_RECORDS,
+    RECENT_WRITE_TTL,
+    RecentWrites,
+)
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.gmail_toolkit import READ, gmail
@@ -113,18 +118,18 @@ async def test_erased_user_is_rewritten_only_for_revocation(to: Connection) -> N
 def test_recent_writes_are_limited_by_number_size_and_age(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     kept = RecentWrites(lambda: now)
-    for number in range(MAX_RECORDS + 500):
+    for number in range(MAX_RECENT_RECORDS + 500):
         kept.add(f"act/{number}", None, b"x" * 20)
-    assert len(kept._places) == MAX_RECORDS and kept._size == MAX_RECORDS * 20
-    monkeypatch.setattr(postgres_timeline, "MAX_BYTES", 5000)
+    assert len(kept._places) == MAX_RECENT_RECORDS and kept._size == MAX_RECENT_RECORDS * 20
+    monkeypatch.setattr(postgres_timeline, "MAX_RECENT_BYTES", 5000)
     kept.add("act/large", None, b"x" * 4000)
     assert kept._size <= 5000 and "act/large" in kept._places
-    for number in range(5 * STATES):
+    for number in range(5 * MAX_EARLIER_VALUES):
         kept.add("meta/hot", b"%d" % number, b"%d" % (number + 1))
-    assert len(kept._places["meta/hot"].before) == STATES
+    assert len(kept._places["meta/hot"].before) == MAX_EARLIER_VALUES
     kept.add("act/large", b"x", None)
     assert kept._size == sum(len(one.newest or b"") for one in kept._places.values())
-    now = KEPT + 1
+    now = RECENT_WRITE_TTL + 1
     assert not kept and kept._size == 0 and not kept._places
 
 

@@ -20,7 +20,15 @@ from deputize.core import DeputizeError, InvalidInput, SettingsError, User, Vaul
 from deputize.core.audit import Audit
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.vault.grant import SecretBytes
-from deputize.core.vault.rotation import MARKED, RESEALING, Resealed, begin_reseal, continue_reseal, key_uses, reseal
+from deputize.core.vault.rotation import (
+    PAGES_PER_MARK,
+    RESEALING,
+    Resealed,
+    begin_reseal,
+    continue_reseal,
+    key_uses,
+    reseal,
+)
 from deputize.core.vault.seal import Sealer, id_of
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.sqlite.store import SqliteStore
@@ -293,12 +301,12 @@ asyncio.run(main())
 
 async def test_interrupted_rotation_is_finished_in_the_background(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vault, other = await opened(path, OLD), await opened(path, OLD, NEW)
-    number = (MARKED + 2) * PAGE
+    number = (PAGES_PER_MARK + 2) * PAGE
     await asyncio.gather(*(vault.insert("act", f"row{n:05d}", {"expires": 1e12}) for n in range(number)))
     vault.rekey([NEW, OLD])
 
     def die(anew: int) -> None:
-        if anew > (MARKED + 1) * PAGE - 1:
+        if anew > (PAGES_PER_MARK + 1) * PAGE - 1:
             raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError):

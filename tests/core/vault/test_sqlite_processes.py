@@ -422,7 +422,7 @@ wait()
         began = time.monotonic()
         with pytest.raises(StoreUnavailable, match="locked"):
             SqliteStore.open(path, create=False)
-        assert time.monotonic() - began < 2 * sqlite_file.BUSY_SECONDS + sqlite_table.PATIENCE
+        assert time.monotonic() - began < 2 * sqlite_file.BUSY_SECONDS + sqlite_table.WRITE_TIMEOUT_SECONDS
     store = SqliteStore.open(path, create=False)
     assert await store.insert("test", "a", b"1")
     await store.close()

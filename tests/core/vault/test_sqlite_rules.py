@@ -300,7 +300,7 @@ async def test_V30_hanging_disk_is_reported_in_time_and_nothing_is_written_later
         return commit(writer, writes)
 
     monkeypatch.setattr(Writer, "commit", stand)
-    monkeypatch.setattr(sqlite_table, "PATIENCE", 0.3)
+    monkeypatch.setattr(sqlite_table, "WRITE_TIMEOUT_SECONDS", 0.3)
     began = time.monotonic()
     with pytest.raises(StoreUnavailable) as caught:
         await store.insert("test", "first", b"1")
@@ -318,7 +318,7 @@ async def test_V30_vault_on_a_hanging_disk_is_abandoned_at_close(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = threading.Event()
-    monkeypatch.setattr(sqlite_table, "PATIENCE", 0.1)
+    monkeypatch.setattr(sqlite_table, "WRITE_TIMEOUT_SECONDS", 0.1)
     store._owner.submit(lambda: gate.wait(30))
     with pytest.raises(StoreUnavailable, match="does not answer"):
         await store.close()
@@ -329,7 +329,7 @@ async def test_V30_vault_on_a_hanging_disk_is_abandoned_at_close(
 async def test_V30_write_that_cannot_start_in_time_is_withdrawn(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_table, "PATIENCE", 0.2)
+    monkeypatch.setattr(sqlite_table, "WRITE_TIMEOUT_SECONDS", 0.2)
     gate = threading.Event()
     store._owner.submit(lambda: gate.wait(10))
     with pytest.raises(StoreUnavailable, match="overloaded"):

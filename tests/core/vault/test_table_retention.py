@@ -233,7 +233,7 @@ async def test_crash_while_dropping_leaves_a_verifiable_audit(rows: int, house: 
 
 
 async def test_programs_can_write_while_rows_are_dropped(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_audit, "BATCH", 7)
+    monkeypatch.setattr(postgres_audit, "ROWS_PER_DELETE", 7)
     for _ in range(3):
         await house.written(house.audit(LONG_AGO), 100, close=True)
     runs, over = house.audit(), threading.Event()

@@ -301,7 +301,7 @@ async def test_cache_blocks_nothing_and_ends_with_its_vault(
 
 
 async def test_cache_size_is_bounded(store: SqliteStore, asked: Counter[object]) -> None:
-    await store.insert("test", "large", bytes(sqlite_reader.MAX_BYTES))
-    for key in (keys := [*map(str, range(sqlite_reader.MAX_KNOWN + 10)), *["large"] * 3]):
+    await store.insert("test", "large", bytes(sqlite_reader.MAX_ENTRY_BYTES))
+    for key in (keys := [*map(str, range(sqlite_reader.MAX_CACHED_ENTRIES + 10)), *["large"] * 3]):
         await store.get("test", key)
     assert asked.total() == len(keys) and len(store._reader._known._records["test"]) < 20

@@ -13,7 +13,7 @@ from deputize.core import ApprovalRequired, Declined, InvalidInput, Secret, User
 from deputize.core.vault.grant import Account
 from deputize.core.web.local.pages import LocalPages
 from deputize.core.web.pages.local_links import (
-    ME_LIFE,
+    DASHBOARD_LINK_TTL,
     approval_link,
     connections_link,
     me_token,
@@ -433,7 +433,7 @@ async def test_local_link_names_its_user_only_to_this_vault_for_a_day() -> None:
     for deputy, odd in ((other.deputy, token), (world.deputy, token[:-2]), (world.deputy, "x"), (world.deputy, "é")):
         with pytest.raises(InvalidInput):
             user_of(deputy, odd)
-    world.clock.now += ME_LIFE
+    world.clock.now += DASHBOARD_LINK_TTL
     with pytest.raises(InvalidInput):
         user_of(world.deputy, token)
 

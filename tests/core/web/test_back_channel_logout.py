@@ -15,7 +15,7 @@ from joserfc.jwk import ECKey
 
 from deputize.core import User
 from deputize.core.web.signin.back_channel_logout import EVENT, LOGOUT_TOKEN_TTL
-from deputize.core.web.signin.sign_in_sessions import ON_THE_WAY
+from deputize.core.web.signin.sign_in_sessions import LOGOUT_TTL
 from tests.core.web.test_sign_in import Browser, Place, alice_at, place
 from tests.support.oidc_server import CLIENT, ISSUER, ec_key
 
@@ -260,6 +260,6 @@ async def test_logout_records_name_nobody_and_are_swept(here: Place) -> None:
         assert len(found) == rows
         told = "".join(record.key for record in found) + json.dumps([record.json for record in found])
         assert "secret-session" not in told and "alice" not in told
-    here.world.clock.now += max(ON_THE_WAY, 43200.0) + 1
+    here.world.clock.now += max(LOGOUT_TTL, 43200.0) + 1
     await here.world.deputy.sweeper.turn()
     assert [len(await here.vault.scan(kind)) for kind in ("session_names", "logged_out")] == [0, 0]

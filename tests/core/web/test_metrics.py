@@ -78,7 +78,7 @@ async def test_each_call_is_counted_once_by_its_outcome() -> None:
 async def test_pending_requests_are_counted_unless_the_vault_is_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(metrics, "FRESH", 0.0)
+    monkeypatch.setattr(metrics, "GAUGE_TTL", 0.0)
     async with watched() as (deputy, _, http):
         for user in ("alice", "bob"):
             with pytest.raises(ConsentRequired):

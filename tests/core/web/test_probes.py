@@ -57,7 +57,7 @@ async def probed(audit: Audit | None = None) -> AsyncIterator[Probed]:
 
 @pytest.fixture(autouse=True)
 def always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "FRESH", 0.0)
+    monkeypatch.setattr(probes, "ANSWER_TTL", 0.0)
 
 
 async def test_liveness_does_not_depend_on_the_store() -> None:
@@ -68,7 +68,7 @@ async def test_liveness_does_not_depend_on_the_store() -> None:
 
 
 async def test_readiness_follows_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "PATIENCE", 0.05)
+    monkeypatch.setattr(probes, "READ_TIMEOUT_SECONDS", 0.05)
     async with probed() as one:
         assert await one.ask() == (200, "ok")
         one.down = StoreUnavailable("connection to postgresql://deputize:hunter2@db failed")
@@ -112,7 +112,7 @@ async def test_process_told_to_stop_is_not_ready() -> None:
 
 
 async def test_concurrent_probes_read_the_store_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "FRESH", 60.0)
+    monkeypatch.setattr(probes, "ANSWER_TTL", 60.0)
     async with probed() as one:
         one.slow = 0.01
         assert set(await asyncio.gather(*(one.ask() for _ in range(50)))) == {(200, "ok")}

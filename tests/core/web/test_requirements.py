@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from deputize.core import RateLimited, SettingsError, User
-from deputize.core.consent.consents import MAX_PENDING
+from deputize.core.consent.consents import MAX_PENDING_CONSENTS
 from deputize.core.web.app import pages_app
 from tests.core.web.web_application import (
     LOCAL,
@@ -279,7 +279,7 @@ async def test_B10_repeated_request_gets_the_same_link(world: World) -> None:
 
 async def test_B11_twenty_first_pending_consent_of_a_user_is_refused(world: World) -> None:
     app = world.deputy.apps["google"]
-    for number in range(MAX_PENDING):
+    for number in range(MAX_PENDING_CONSENTS):
         await world.deputy.consents.require(User("alice"), app, [f"scope-{number}"])
     with pytest.raises(RateLimited):
         await world.deputy.consents.require(User("alice"), app, ["one-more"])

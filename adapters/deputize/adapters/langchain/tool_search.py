@@ -26,7 +26,7 @@ __all__ = ["SEARCH_TOOLS", "ToolSearch"]
 
 SEARCH_TOOLS: Final = "search_tools"
 MAX_RESULTS: Final = 20
-_LONGEST: Final = 300
+_MAX_DESCRIPTION_CHARACTERS: Final = 300
 _CALLED: Final = {"find": "people"}
 
 
@@ -116,7 +116,7 @@ class ToolSearch:
 
 
 def _summary(tool: Tool) -> dict[str, Any]:
-    return {"name": tool.name, "description": tool.description[:_LONGEST]}
+    return {"name": tool.name, "description": tool.description[:_MAX_DESCRIPTION_CHARACTERS]}
 
 
 def _read_names(content: Any) -> Iterator[str]:

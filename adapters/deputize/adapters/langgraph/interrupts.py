@@ -56,7 +56,7 @@ NOT_WAITING: Final = (
     "A resume value decides %r, but no approval with this id waits for this user, so this decision is ignored. "
     "The waiting ids are those of the current pause, see requests_in(pauses, 'approval')."
 )
-LONGEST: Final = 80
+MAX_LOGGED_ID_CHARACTERS: Final = 80
 """Characters of an id in the log: the caller may have made it up."""
 
 log = logging.getLogger("deputize")
@@ -211,8 +211,8 @@ def _unusable(value: Any, wrong: ValidationError | None) -> tuple[str, str]:
     first = wrong.errors(include_input=False)[0]
     about = getattr(first.get("ctx", {}).get("error"), "__cause__", None)  # the error of `read_hitl`
     if isinstance(about, InvalidInput):
-        return str(about)[:LONGEST], about.hint
-    where = ".".join(str(part) for part in first["loc"])[:LONGEST] or "value"
+        return str(about)[:MAX_LOGGED_ID_CHARACTERS], about.hint
+    where = ".".join(str(part) for part in first["loc"])[:MAX_LOGGED_ID_CHARACTERS] or "value"
     return f"Its {where!r} does not fit: {first['msg']}.", f"{BY_ID}{more}"
 
 
@@ -257,7 +257,7 @@ async def record(deputy: DeputyProtocol, given: Any, user: User | None) -> Recor
                 await deputy.decide(approval, what, by=user, reason=answers.reason, arguments=changed)
                 agreed |= {approval} if what != "reject" else set()
             except NotFound:  # expired, renewed after another user's answer, or a mistake
-                log.warning(NOT_WAITING, approval[:LONGEST])
+                log.warning(NOT_WAITING, approval[:MAX_LOGGED_ID_CHARACTERS])
             except InvalidInput as wrong:  # an exception would be raised again by every resume
                 faults[approval] = str(wrong)
     return Recorded(agreed, faults)

@@ -63,7 +63,7 @@ __all__ += ["EVENTS", "ApprovalRequest", "ApprovalResponse", "ConsentRequest", "
 __all__ += ["UserMiddleware", "UserSource", "served_user", "store_user"]
 __all__ += ["CalendarToolSpec", "ContactsToolSpec", "FilesToolSpec", "GitHubToolSpec", "GmailToolSpec"]
 __all__ += ["LinearToolSpec", "SalesforceToolSpec", "SlackToolSpec"]
-LOOK: Final = 0.3
+POLL_INTERVAL_SECONDS: Final = 0.3
 """Seconds between two checks of an approval, which another process may decide."""
 
 
@@ -179,7 +179,7 @@ async def resume_when_done(
         now = await deputy.get_approval(one, by=who)
         if now is None or now.status != "pending" or time.monotonic() >= deadline:
             return handler.ctx.send_event(ApprovalResponse(approval_id=one, by=who.id))
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
 
 def _asked_id(asked: ConsentRequest | ApprovalRequest | Consent | Approval | str) -> str:

@@ -22,10 +22,10 @@ Asked: TypeAlias = tuple[str, Mapping[str, Any], Call]
 Blocker: TypeAlias = DeputizeError | None
 Look: TypeAlias = Callable[[list[Asked]], Awaitable[list[Blocker]]]
 
-AT_ONCE: Final = 4
+CALLS_AT_ONCE: Final = 4
 """How many calls of a message LlamaIndex delivers at once, by default."""
 TURNS: Final = 25
-QUIET: Final = 0.01
+QUIET_SECONDS: Final = 0.01
 """Turns of the event loop, then seconds, without a further call: the rest are calls of your application's tools."""
 CALLS_OF_MESSAGE: Final = "num_tool_calls"
 """The store key of the number of calls in a message. Without it, each call asks for itself."""
@@ -47,7 +47,7 @@ class _Gathering:
         here = 0
         while here < len(self.calls) < expected:
             here = len(self.calls)
-            await asyncio.sleep(QUIET)
+            await asyncio.sleep(QUIET_SECONDS)
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Together:
         return await self._status(consent) == "pending"
 
     async def _gathered(self) -> Blocker:
-        expected = min(await self.delivery.ctx.store.get(CALLS_OF_MESSAGE, default=1), AT_ONCE)
+        expected = min(await self.delivery.ctx.store.get(CALLS_OF_MESSAGE, default=1), CALLS_AT_ONCE)
         if expected < 2:
             return await self._kept([self.asked], await self._look([self.asked]))
         open_ones, key = self.delivery.run.gathering, (id(self.deputy), self.delivery.user, self.agent, self.app)

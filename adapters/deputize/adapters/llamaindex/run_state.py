@@ -29,9 +29,9 @@ from deputize.core import Conflict, InvalidInput, PolicyDenied, User
 
 __all__ = ["resume", "save_paused"]
 
-DRAIN: Final = 10.0
-REGISTER: Final = 1.0
-TICK: Final = 0.01
+DRAIN_SECONDS: Final = 10.0
+REGISTER_SECONDS: Final = 1.0
+POLL_INTERVAL_SECONDS: Final = 0.01
 """Seconds: at most, for calls to end before a run is saved; at most, for restored calls to wait again; between checks.
 """
 
@@ -51,7 +51,7 @@ async def save_paused(handler: WorkflowHandler) -> str:
     Running calls get ten seconds to end; a call that is cut off is repeated after the resume. Raises `Conflict` if the
     run has ended, or none of its calls acts as a user.
     """
-    await _still(handler, DRAIN)
+    await _still(handler, DRAIN_SECONDS)
     store = handler.ctx.store
     if handler.is_done() or not await store.get(OWNER, default=None):
         raise Conflict("Nothing in this run waits for its user.", hint="Save a run that has asked for something.")
@@ -80,7 +80,7 @@ async def resume(agent: Any, blob: str, user: User, types: Iterable[type[Any]]) 
         raise PolicyDenied("This pause belongs to another user.", hint="Resume as the user who started it.")
     handler: WorkflowHandler = agent.run(ctx=ctx)
     await handler.ctx.store.set("memory", memory)  # before the run starts, this would be lost
-    await _still(handler, REGISTER)  # until restored calls wait again, any event would resume them
+    await _still(handler, REGISTER_SECONDS)  # until restored calls wait again, any event would resume them
     return handler
 
 
@@ -92,4 +92,4 @@ async def _still(handler: WorkflowHandler, seconds: float) -> None:
     while time.monotonic() < deadline:
         if not await handler.ctx.running_steps():
             return
-        await asyncio.sleep(TICK)
+        await asyncio.sleep(POLL_INTERVAL_SECONDS)

@@ -29,7 +29,7 @@ Context: TypeAlias = ServerRequestContext[Any, Any]
 
 KEY: Final = "deputize"
 DECISION: Final = "decision"
-LONGEST_FORM: Final = 8000
+MAX_FORM_CHARACTERS: Final = 8000
 """Characters of an approval that a form shows. A longer one is shown on the page."""
 URL_SINCE: Final = "2025-11-25"
 
@@ -133,7 +133,7 @@ class Ways:
         """Return the way in which this client can ask the question."""
         if self.url and question.link:
             return "page"
-        fits = question.forms and len(question.message) <= LONGEST_FORM
+        fits = question.forms and len(question.message) <= MAX_FORM_CHARACTERS
         return "form" if self.form and fits else "text"
 
 

@@ -27,10 +27,10 @@ from deputize.core import DeputizeError, DeputyProtocol, InvalidInput, Tool, Use
 __all__ = ["DeputyServer"]
 
 NAME: Final = "deputize"
-LISTED_FOR: Final = 60_000
+TOOL_LIST_TTL_MS: Final = 60_000
 """Milliseconds that a client may cache the list of tools, which changes only at a restart."""
 
-STATE_LIFE: Final = 3600.0
+STATE_TTL: Final = 3600.0
 """Seconds that a client may take to return a question's state: as long as an approval waits."""
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class DeputyServer:
 
         async def list_tools(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
             acting(ctx)
-            return types.ListToolsResult(tools=self._listed, ttl_ms=LISTED_FOR, cache_scope="private")
+            return types.ListToolsResult(tools=self._listed, ttl_ms=TOOL_LIST_TTL_MS, cache_scope="private")
 
         async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> Outcome:
             try:
@@ -140,7 +140,7 @@ class DeputyServer:
             return json.dumps([user.tenant, user.id])
 
         key = self.deputy.derive_key("mcp request state").reveal()
-        security = RequestStateSecurity(keys=[key], ttl=STATE_LIFE, bind_principal=principal)
+        security = RequestStateSecurity(keys=[key], ttl=STATE_TTL, bind_principal=principal)
         return RequestStateBoundary(security, default_audience=NAME)
 
     async def _called(self, ctx: Context, user: User, params: types.CallToolRequestParams) -> Outcome:

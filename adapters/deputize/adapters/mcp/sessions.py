@@ -32,11 +32,11 @@ __all__ = ["Sessions", "TakesAnswer"]
 TakesAnswer: TypeAlias = Callable[[bytes, User], Awaitable[bool]]
 """Records a body that is this user's answer to another worker's question, and returns whether it is; see `forms`."""
 
-MAX_OF_ONE: Final = 100
+MAX_SESSIONS_PER_USER: Final = 100
 """Sessions of one user that a process keeps: some clients open one for each call and never end it."""
-KEPT: Final = DEFAULT_SESSION_IDLE_TIMEOUT - 60.0
+SESSION_IDLE_SECONDS: Final = DEFAULT_SESSION_IDLE_TIMEOUT - 60.0
 """Seconds without a request after which a session is opened again, before the SDK ends it."""
-LONGEST_HANDSHAKE: Final = 2**16
+MAX_HANDSHAKE_BYTES: Final = 2**16
 
 NOT_RESUMED: Final = PlainTextResponse(
     "Streams cannot be resumed. Make the call again: it returns its outcome.", 405, {"Allow": "POST"}
@@ -66,7 +66,7 @@ class _Session:
     @property
     def lives(self) -> bool:
         """True if the SDK still has the session."""
-        return self.busy > 0 or self.used > time.monotonic() - KEPT
+        return self.busy > 0 or self.used > time.monotonic() - SESSION_IDLE_SECONDS
 
 
 @dataclass
@@ -149,7 +149,7 @@ class Sessions:
         """End this user's least recently used sessions above the limit. Their next use opens them again."""
         self._open = {name: one for name, one in self._open.items() if one.lives}
         theirs = [(one.used, name) for name, one in self._open.items() if one.user == user and not one.busy]
-        ended = [self._open.pop(name) for _, name in sorted(theirs)[: max(0, len(theirs) - MAX_OF_ONE + 1)]]
+        ended = [self._open.pop(name) for _, name in sorted(theirs)[: max(0, len(theirs) - MAX_SESSIONS_PER_USER + 1)]]
         for one in ended:
             await self._send_request(_with_id(scope, one.id), "DELETE", b"")
 
@@ -224,7 +224,7 @@ def _renaming(send: Send, name: bytes) -> Send:
 async def _read(receive: Receive) -> tuple[bytes, Receive]:
     """Return the first bytes of a body, enough for a handshake or an answer, and a ``receive`` that starts over."""
     body, read = b"", list[Message]()
-    while not read or (read[-1].get("more_body") and len(body) <= LONGEST_HANDSHAKE):
+    while not read or (read[-1].get("more_body") and len(body) <= MAX_HANDSHAKE_BYTES):
         read.append(await receive())
         body += read[-1].get("body", b"")
     left = iter(read)

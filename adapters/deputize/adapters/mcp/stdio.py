@@ -17,7 +17,7 @@ from mcp.shared.message import SessionMessage
 __all__ = ["serve_stdio"]
 
 MAX_UNREAD: Final = 100
-_LOOK: Final = 0.02
+_POLL_INTERVAL_SECONDS: Final = 0.02
 """Seconds between checks whether the client has read."""
 
 
@@ -38,7 +38,7 @@ async def _hear(
     async with read, asked:
         async for message in read:
             while say.statistics().tasks_waiting_send >= MAX_UNREAD:  # noqa: ASYNC110
-                await anyio.sleep(_LOOK)
+                await anyio.sleep(_POLL_INTERVAL_SECONDS)
             await asked.send(message)
 
 

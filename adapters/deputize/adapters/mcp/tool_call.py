@@ -54,9 +54,9 @@ T = TypeVar("T")
 Arguments: TypeAlias = Mapping[str, Any]
 Outcome: TypeAlias = types.CallToolResult | types.InputRequiredResult
 
-MAX_WAIT: Final = 25.0
+MAX_USER_WAIT_SECONDS: Final = 25.0
 """Seconds that one request waits for the user: some clients give up on a call after 60."""
-MAX_REMEMBERED: Final = 1000
+MAX_REMEMBERED_CALLS: Final = 1000
 CLOSED: Final = "The user closed the question without an answer."
 
 _OPEN: Final = (OutcomeUnknown, RateLimited, ProviderUnavailable, StoreUnavailable)
@@ -73,7 +73,7 @@ class Performing:
     agent: str = ""
     forms: bool = True
     open_page: OpenPage | None = None
-    longest_wait: float = MAX_WAIT
+    longest_wait: float = MAX_USER_WAIT_SECONDS
     app: str = ""
     asked_by_form: Forms = field(init=False)
     _acts: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -166,7 +166,7 @@ class Performing:
         """Return whether this process has asked the question before, so that a repeated call waits for the answer."""
         before = question.id in self._asked
         self._asked[question.id] = None
-        if len(self._asked) > MAX_REMEMBERED:
+        if len(self._asked) > MAX_REMEMBERED_CALLS:
             self._asked.popitem(last=False)
         return before
 

@@ -23,7 +23,7 @@ ALICE: Final = "alice@example.test"
 BOB: Final = "bob@example.test"
 READ: Final = "https://www.googleapis.com/auth/gmail.readonly"
 SEND: Final = "https://www.googleapis.com/auth/gmail.send"
-PATIENCE: Final = 20.0
+WAIT_TIMEOUT_SECONDS: Final = 20.0
 
 Detail = dict[str, Any]
 
@@ -94,7 +94,7 @@ class Harness:
 
     async def _all_clicked(self, links: list[str]) -> Turn:
         """Allow several links, one after the other, and return the turn."""
-        waiting = asyncio.create_task(self.chat.wait(PATIENCE))
+        waiting = asyncio.create_task(self.chat.wait(WAIT_TIMEOUT_SECONDS))
         try:
             async with httpx.AsyncHTTPTransport() as transport:
                 for link in links:
@@ -118,7 +118,7 @@ class Harness:
 
     async def _clicked(self, link: str, *, deny: bool = False) -> Turn:
         """Allow or reject a link while the chat waits, and return the turn."""
-        waiting = asyncio.create_task(self.chat.wait(PATIENCE))
+        waiting = asyncio.create_task(self.chat.wait(WAIT_TIMEOUT_SECONDS))
         try:
             async with httpx.AsyncHTTPTransport() as transport:
                 browser = Browser(transport)

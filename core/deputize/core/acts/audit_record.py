@@ -17,7 +17,7 @@ from deputize.core.tools.act import Act, Call
 from deputize.core.tools.needs import asks_of
 from deputize.core.vault.grant import AnyUser, Grant, User
 
-LONGEST_NAME: Final = 100
+MAX_TOOL_NAME_CHARACTERS: Final = 100
 CUT_OFF: Final = "interrupted"
 """The decision that is recorded if a call ends by anything except a `DeputizeError`: a cancellation or a bug."""
 
@@ -46,7 +46,7 @@ class CallRow:
             who = User.of(user)
         except UserRequired:
             who = User("")
-        return cls(str(tool)[:LONGEST_NAME], who, Call.of(call), agent)
+        return cls(str(tool)[:MAX_TOOL_NAME_CHARACTERS], who, Call.of(call), agent)
 
     def record_act(self, act: Act, called: str, act_id: str) -> None:
         """Record the act that the call resolved to. ``called``: the tool name in the call, which may be an alias."""

@@ -17,7 +17,7 @@ from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.stores import FailsOver
 from deputize.core.vault.vault import Record, Vault
 
-MARKED: Final = 600.0
+ERASURE_MARK_TTL: Final = 600.0
 """Seconds for which the erasure is remembered: longer than processes keep data that they would write again after a
 failover. The mark's key is a keyed digest, and it holds no other data."""
 KINDS: Final = ("act", "approval", "mandate", "consent", "chosen", "outside", "zone", "call", "session", "intent")
@@ -55,7 +55,7 @@ def _is_under_way(row: Record) -> bool:
 
 
 async def _mark_erased(user: User, vault: Vault) -> None:
-    key, mark = vault.key_prefix(user), {"expires": time.time() + MARKED}
+    key, mark = vault.key_prefix(user), {"expires": time.time() + ERASURE_MARK_TTL}
     while not await vault.insert("erased", key, mark):
         if (known := await vault.get("erased", key)) and await vault.swap(known, mark):
             return

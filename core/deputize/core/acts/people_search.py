@@ -219,8 +219,8 @@ def _collect_rows(result: Any, where: str, tool: Tool, grant: Grant, looked: Loo
     if not isinstance(told, list) or not isinstance(left_out, Mapping):
         looked.not_looked.append(NotLooked(where, "its toolkit returned an invalid list of people", failed=True))
         return
-    rows = [one for one in told if isinstance(one, Mapping)][: people.MAX_PEOPLE]
-    whole = said.get("whole") is not False and len(told) <= people.MAX_PEOPLE
+    rows = [one for one in told if isinstance(one, Mapping)][: people.MAX_PEOPLE_PER_ACCOUNT]
+    whole = said.get("whole") is not False and len(told) <= people.MAX_PEOPLE_PER_ACCOUNT
     looked.found.extend(Sighting(tool.toolkit, grant.account, one, whole) for one in rows)
     looked.not_looked.extend(NotLooked(f"{where}: {name}", str(why)) for name, why in left_out.items())
     if not whole:

@@ -1,7 +1,7 @@
 """Previews of authorized acts: making them, judging them by the policy, and submitting them for approval.
 
 If an act may continue, its run is paused at the preview, so that nothing is read twice. A paused run is kept in this
-process only, for `SECONDS`, for one use, and within the limits below. It is dropped as soon as the same user writes at
+process only, for `PLAN_TTL`, for one use, and within the limits below. It is dropped as soon as the same user writes at
 the same provider, which may change the data that was read. A run that needs an approval is dropped, because a user
 takes longer.
 """
@@ -29,9 +29,9 @@ from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Preview
 from deputize.core.vault.grant import Grant, User
 
-SECONDS: Final = 10.0
+PLAN_TTL: Final = 10.0
 MAX_PLANS: Final = 64
-MAX_BYTES: Final = 64 * 2**20
+MAX_PLAN_BYTES: Final = 64 * 2**20
 NONE: Final[Mapping[str, int]] = {}
 """No other acts in the same message."""
 
@@ -39,7 +39,7 @@ NONE: Final[Mapping[str, int]] = {}
 class Plans:
     """Paused runs that may continue. If a limit is exceeded, the oldest are dropped."""
 
-    def __init__(self, most: int = MAX_PLANS, most_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, most: int = MAX_PLANS, most_bytes: int = MAX_PLAN_BYTES) -> None:
         self.most, self.most_bytes = most, most_bytes
         self._kept = dict[str, tuple[float, Planned]]()
         self._wrote = dict[tuple[User, str], float]()
@@ -52,7 +52,7 @@ class Plans:
         if not plan.run.act.call.has_id or plan.run.exchange.held > self.most_bytes:
             plan.close()
             return
-        self._kept[key] = (time.monotonic() + SECONDS, plan)
+        self._kept[key] = (time.monotonic() + PLAN_TTL, plan)
         while len(self._kept) > self.most or self._bytes() > self.most_bytes:
             self._end(next(iter(self._kept)))
 
@@ -76,7 +76,7 @@ class Plans:
         whose = act.user, act.provider
         self._wrote.pop(whose, None)
         self._wrote[whose] = now  # added last, so that expired ones come first
-        while next(iter(self._wrote.values())) <= now - SECONDS:
+        while next(iter(self._wrote.values())) <= now - PLAN_TTL:
             del self._wrote[next(iter(self._wrote))]
         self._forget(lambda _, plan: (plan.run.act.user, plan.run.act.provider) == whose)
 
@@ -138,7 +138,7 @@ class Previewer:
     def _is_fresh(self, act: Act, standing: ApprovalRecord) -> bool:
         """Return True if the preview need not be made again: it was rejected, or its approval was just requested."""
         at, pending = standing.asked, standing.status is Status.PENDING
-        fresh = 0 <= self.clock() - at < SECONDS and not self.plans.has_written_since(act, at)
+        fresh = 0 <= self.clock() - at < PLAN_TTL and not self.plans.has_written_since(act, at)
         return standing.status is Status.REJECTED or (pending and act.asked is None and fresh)
 
     async def authorize(

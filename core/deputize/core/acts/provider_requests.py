@@ -44,13 +44,13 @@ from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.providers.origin import moved
 from deputize.core.tools.act import Act
 from deputize.core.tools.act_key import ActKey
-from deputize.core.tools.steps import MAX_BYTES, SECONDS_TO_RESUME, PublicRequest, Repeat, Request
+from deputize.core.tools.steps import MAX_RESPONSE_BYTES, SECONDS_TO_RESUME, PublicRequest, Repeat, Request
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Grant
 
-SECONDS: Final = 20.0
-SECONDS_FOR_MUCH: Final = 60.0
-MUCH: Final = 10 * 2**20
+REQUEST_TIMEOUT_SECONDS: Final = 20.0
+SLOW_REQUEST_TIMEOUT_SECONDS: Final = 60.0
+LARGE_RESPONSE_BYTES: Final = 10 * 2**20
 UNDONE: Final = "undone"
 """Detail of a response that redirects the same request (RFC 9110 15.4.8, 15.4.9), or of a JSON-RPC error that refuses
 it: nothing was done here."""
@@ -111,7 +111,7 @@ class Exchange:
             if wait := self._wait_for_budget(STRANGERS):
                 await self.transport.engine.sleep(wait)
             if request.call != "read":
-                await claim(SECONDS_FOR_MUCH)
+                await claim(SLOW_REQUEST_TIMEOUT_SECONDS)
             try:
                 outcome = await self.transport.public.fetch(request, self.provider)
             except Exception as failure:
@@ -213,8 +213,12 @@ class Exchange:
     async def _send_once(
         self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim
     ) -> httpx.Response:
-        seconds = SECONDS_FOR_MUCH if request.slow or request.max_bytes > MUCH else SECONDS
-        made, most = self._with_token(request, url, grant, parts), min(request.max_bytes, MAX_BYTES)
+        seconds = (
+            SLOW_REQUEST_TIMEOUT_SECONDS
+            if request.slow or request.max_bytes > LARGE_RESPONSE_BYTES
+            else REQUEST_TIMEOUT_SECONDS
+        )
+        made, most = self._with_token(request, url, grant, parts), min(request.max_bytes, MAX_RESPONSE_BYTES)
         if request.call == "read":
             async with self.transport.in_step:
                 return await self.transport.engine.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
@@ -231,7 +235,7 @@ class Exchange:
         async def fetch(last: str, seconds: float) -> httpx.Response:
             rest = Request("GET", "", headers=rest_headers(request.headers, last))
             made = self._with_token(rest, url, grant, headers_and_body(rest, self.provider.apis.request_headers))
-            most = min(request.max_bytes, MAX_BYTES)
+            most = min(request.max_bytes, MAX_RESPONSE_BYTES)
             enough = UntilResponse(asked)
             return await self.transport.engine.http.send(made, timeout=seconds, max_bytes=most, cut=True, enough=enough)
 

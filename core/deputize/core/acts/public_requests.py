@@ -24,11 +24,11 @@ from deputize.core.http import Http, LeanRequest
 from deputize.core.http.address_guard import is_public
 from deputize.core.oauth.discover import Resolve, addresses_of
 from deputize.core.oauth.provider import Provider
-from deputize.core.tools.steps import MAX_BYTES, PublicRequest
+from deputize.core.tools.steps import MAX_RESPONSE_BYTES, PublicRequest
 
-MAX_HOPS: Final = 3
-SECONDS: Final = 60.0
-LOOK_UP: Final = 5.0
+MAX_REDIRECTS: Final = 3
+REQUEST_TIMEOUT_SECONDS: Final = 60.0
+DNS_TIMEOUT_SECONDS: Final = 5.0
 _METHODS: Final = frozenset({"GET", "POST", "PUT"})
 _NAME: Final = (
     r"((?=[^:]{4,253}(?::|$))(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9]))(?::443)?"
@@ -53,14 +53,14 @@ class PublicSender:
         if request.method not in _METHODS:
             raise InvalidInput("A request without credentials is GET, POST or PUT.", fix_by="operator")
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
                 return await self._follow_redirects(request, provider)
         except TimeoutError:
             return outcome_without_answer(request.call, sent=True)
 
     async def _follow_redirects(self, request: PublicRequest, provider: Provider) -> Outcome:
         url = request.url
-        for _ in range(MAX_HOPS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             try:
                 answer = await self._send(request, url, provider)
             except ProviderUnavailable as failure:
@@ -83,7 +83,9 @@ class PublicSender:
         except InvalidInput:  # the address is untrusted content, so the tool has no bug
             raise _forbidden_address() from None
         address = "" if _is_stand_in(made, provider) else await self._address(made)
-        return await self.http.send(made, timeout=SECONDS, max_bytes=min(request.max_bytes, MAX_BYTES), address=address)
+        return await self.http.send(
+            made, timeout=REQUEST_TIMEOUT_SECONDS, max_bytes=min(request.max_bytes, MAX_RESPONSE_BYTES), address=address
+        )
 
     async def _address(self, made: LeanRequest) -> str:
         """Return the address to connect to. Raises `InvalidInput` unless all addresses of the host are public."""
@@ -91,7 +93,7 @@ class PublicSender:
         if made.scheme != "https" or name is None:
             raise _forbidden_address()
         try:
-            async with asyncio.timeout(LOOK_UP):
+            async with asyncio.timeout(DNS_TIMEOUT_SECONDS):
                 found = await self.resolve(name[1])
         except (OSError, TimeoutError):
             raise ProviderUnavailable(f"{name[1]} could not be resolved (DNS).") from None

@@ -15,9 +15,9 @@ from typing import Final
 from deputize.core.errors import RateLimited, SettingsError
 from deputize.core.vault.grant import User
 
-DEFAULT: Final = 300.0
-WINDOW: Final = 60.0
-MAX_WAIT: Final = 2.0
+DEFAULT_REQUESTS_PER_MINUTE: Final = 300.0
+WINDOW_SECONDS: Final = 60.0
+MAX_BUDGET_WAIT_SECONDS: Final = 2.0
 MAX_BUCKETS: Final = 4096
 STRANGERS: Final = ""
 
@@ -29,7 +29,7 @@ class Budgets:
 
     def __init__(
         self,
-        per_minute: float = DEFAULT,
+        per_minute: float = DEFAULT_REQUESTS_PER_MINUTE,
         clock: Callable[[], float] = time.time,
         full_at: dict[Whose, float] | None = None,
     ) -> None:
@@ -42,15 +42,16 @@ class Budgets:
     def take(self, user: User, provider: str, *, unavoidable: bool = False) -> float:
         """Take one request out of the user's bucket. Return the seconds to wait before sending it, mostly 0.
 
-        ``unavoidable``: True if the request is sent in any case. Raises `RateLimited` if the wait exceeds `MAX_WAIT`.
+        ``unavoidable``: True if the request is sent in any case. Raises `RateLimited` if the wait exceeds
+        `MAX_BUDGET_WAIT_SECONDS`.
         """
-        whose, now, step = (user.tenant, user.id, provider), self.clock(), WINDOW / self.per_minute
+        whose, now, step = (user.tenant, user.id, provider), self.clock(), WINDOW_SECONDS / self.per_minute
         with self._guard:
-            latest = now + WINDOW + MAX_WAIT  # a clock may be set back
+            latest = now + WINDOW_SECONDS + MAX_BUDGET_WAIT_SECONDS  # a clock may be set back
             full_at = min(max(self._full_at.get(whose, now), now), latest)
-            wait = full_at + step - WINDOW - now
+            wait = full_at + step - WINDOW_SECONDS - now
             self._full_at[whose] = full_at
-            if wait > MAX_WAIT and not unavoidable:
+            if wait > MAX_BUDGET_WAIT_SECONDS and not unavoidable:
                 raise RateLimited(
                     "This user's agents have sent too many requests.",
                     retry_after=wait,
@@ -59,7 +60,7 @@ class Budgets:
             self._full_at[whose] = full_at + step
             if len(self._full_at) > self._most:
                 self._forget_full(now)
-        return max(wait, 0.0) if wait <= MAX_WAIT else 0.0
+        return max(wait, 0.0) if wait <= MAX_BUDGET_WAIT_SECONDS else 0.0
 
     def _forget_full(self, now: float) -> None:
         """Forget full buckets. The next cleanup follows when there are twice as many buckets as now."""

@@ -41,7 +41,7 @@ from deputize.core.audit.events import (
 from deputize.core.audit.reader import read
 from deputize.core.audit.rows import Key, Row
 from deputize.core.audit.trail import Trail
-from deputize.core.consent.record import KEPT as CONSENT_KEPT
+from deputize.core.consent.record import CONSENT_TTL as CONSENT_KEPT
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.vault import Vault

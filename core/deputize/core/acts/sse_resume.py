@@ -18,13 +18,13 @@ import httpx
 
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures.json_rpc import EVENT_STREAM, RpcId, is_stream, response_to
-from deputize.core.tools.steps import SECONDS_TO_RESUME as SECONDS
+from deputize.core.tools.steps import SECONDS_TO_RESUME
 from deputize.core.value_object import ValueObject, frozen
 
 MAX_RESUMES: Final = 6
 """How often one response is resumed. Servers close streams every few seconds to save connections."""
-LONGEST_PAUSE: Final = 5.0
-PAUSE: Final = 0.5
+MAX_PAUSE_SECONDS: Final = 5.0
+DEFAULT_PAUSE_SECONDS: Final = 0.5
 """Seconds before the next try if the server names none."""
 _GAPS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
 """Ends of events."""
@@ -47,7 +47,7 @@ class Stopped(ValueObject):
 def find_stop(body: bytes) -> Stopped:
     """Return the end of a stream (WHATWG HTML 9.2.6). An incomplete event and its id are ignored."""
     text = body.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    last, pause = b"", PAUSE
+    last, pause = b"", DEFAULT_PAUSE_SECONDS
     for line in text[: text.rfind(b"\n\n") + 1].split(b"\n"):
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
@@ -55,14 +55,14 @@ def find_stop(body: bytes) -> Stopped:
             last = value
         elif name == b"retry" and re.fullmatch(_MS, value):
             pause = int(value) / 1000
-    return Stopped(last.decode() if re.fullmatch(_ID, last) else "", min(pause, LONGEST_PAUSE))
+    return Stopped(last.decode() if re.fullmatch(_ID, last) else "", min(pause, MAX_PAUSE_SECONDS))
 
 
 async def resume_stream(
     answer: httpx.Response, asked: RpcId, fetch: Fetch, sleep: Callable[[float], Awaitable[None]]
 ) -> httpx.Response:
     """Return the answer with the response to ``asked``, or the first answer if no response arrives."""
-    until, now = time.monotonic() + SECONDS, answer
+    until, now = time.monotonic() + SECONDS_TO_RESUME, answer
     last = ""
     for _ in range(MAX_RESUMES):
         if _is_whole(now, asked):

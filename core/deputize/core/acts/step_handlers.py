@@ -20,9 +20,9 @@ from deputize.core.tools.tool import Effect
 from deputize.core.tools.user_time import UserTime
 from deputize.core.zones import Zones, named_zone
 
-MAX_WAIT: Final = 10.0
-MAX_WAITING: Final = 30.0
-MAX_TRIED: Final = 10
+MAX_STEP_WAIT_SECONDS: Final = 10.0
+MAX_TOTAL_WAIT_SECONDS: Final = 30.0
+MAX_TRIED_REQUESTS: Final = 10
 
 
 def handlers_of(engine: Engine, files: Files) -> dict[type, Handler]:
@@ -58,8 +58,8 @@ async def send_all(run: ExecutionContext, requests: list[steps.Request]) -> list
 
 async def try_each(run: ExecutionContext, step: steps.Try) -> list[Any]:
     """Send reads concurrently. Return the response to each read, or None if it failed."""
-    if len(step.requests) > MAX_TRIED or any(one.call != "read" for one in step.requests):
-        raise run.fault(f"tries more than {MAX_TRIED} requests at once, or writes")
+    if len(step.requests) > MAX_TRIED_REQUESTS or any(one.call != "read" for one in step.requests):
+        raise run.fault(f"tries more than {MAX_TRIED_REQUESTS} requests at once, or writes")
     answers = await _gather(run, step.requests, DeputizeError, MissingScope)
     return [None if isinstance(one, BaseException) else one for one in answers]
 
@@ -148,6 +148,8 @@ async def find_zone(zones: Zones, run: ExecutionContext, step: steps.TimeZone) -
 async def wait_moment(engine: Engine, run: ExecutionContext, step: steps.Wait) -> None:
     """Wait for the seconds that the step names."""
     run.waited += step.seconds
-    if not 0 <= step.seconds <= MAX_WAIT or run.waited > MAX_WAITING:
-        raise run.fault(f"waits longer than {MAX_WAIT:g} seconds at once, or {MAX_WAITING:g} in all")
+    if not 0 <= step.seconds <= MAX_STEP_WAIT_SECONDS or run.waited > MAX_TOTAL_WAIT_SECONDS:
+        raise run.fault(
+            f"waits longer than {MAX_STEP_WAIT_SECONDS:g} seconds at once, or {MAX_TOTAL_WAIT_SECONDS:g} in all"
+        )
     await engine.sleep(step.seconds)

@@ -25,7 +25,7 @@ from deputize.core.vault.record import Record, StoredRecord
 
 MAX_ACTS: Final = 200
 MAX_TARGETS: Final = 100
-LONGEST: Final = 90 * 86400.0
+MAX_MANDATE_SECONDS: Final = 90 * 86400.0
 """Maximum lifetime of a mandate in seconds."""
 
 _DOMAIN: Final = r"@[^\s@]+\.[^\s@]+"
@@ -232,7 +232,7 @@ def checked_offer(offer: MandateOffer, now: float) -> MandateOffer:
     most, until = offer.max_acts, offer.expires_at
     if type(most) is not int or not 1 <= most <= MAX_ACTS:
         raise _invalid(f"A mandate is for 1 to {MAX_ACTS} acts, not {most!r}.")
-    if type(until) not in (int, float) or not now < until <= now + LONGEST:
+    if type(until) not in (int, float) or not now < until <= now + MAX_MANDATE_SECONDS:
         raise _invalid("A mandate must expire in the future, within 90 days.", "expires_at is in Unix seconds.")
     return MandateOffer(most, float(until))
 

@@ -15,14 +15,14 @@ from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import User
 from deputize.core.vault.stores import Store
 
-MAX_PENDING: Final = 20
+MAX_PENDING_APPROVALS: Final = 20
 """Pending approvals of one user. A user who has hundreds stops reading them. Further ones are refused, and none is
 dropped."""
 STRIPES: Final = 64
-MAX_WAIT: Final = 30.0
-MAX_REMEMBERED: Final = 40_000
+LOCK_TIMEOUT_SECONDS: Final = 30.0
+MAX_CACHED_DECISIONS: Final = 40_000
 """Decided approvals of the last hour, about 250 bytes each, that need not be opened again to count the pending ones."""
-MAX_USERS: Final = 4096
+MAX_CACHED_USERS: Final = 4096
 """Users whose number of pending approvals is cached."""
 _may_wait: WeakKeyDictionary[object, dict[str, int]] = WeakKeyDictionary()
 
@@ -55,17 +55,17 @@ class ApprovalLists:
         """
         stripe, home = int(self.vault.key_prefix(user)[:8], 16) % STRIPES, self.engine.home
         try:
-            async with self.vault.store.lock(f"approvals-{stripe:02d}", MAX_WAIT):
-                if await self._wait_already(user, MAX_PENDING):
+            async with self.vault.store.lock(f"approvals-{stripe:02d}", LOCK_TIMEOUT_SECONDS):
+                if await self._wait_already(user, MAX_PENDING_APPROVALS):
                     raise RateLimited(
-                        f"{MAX_PENDING} approvals are pending for this user, so no other can be requested.",
+                        f"{MAX_PENDING_APPROVALS} approvals are pending for this user, so no other can be requested.",
                         retry_after=life,
                         hint=f"Let the user decide the pending ones{f': {home}/connections' if home else ''}.",
                     )
                 yield
         except TimeoutError:
             raise StoreUnavailable(
-                f"Could not lock the user's pending approvals within {MAX_WAIT:g} s. Nothing was done.",
+                f"Could not lock the user's pending approvals within {LOCK_TIMEOUT_SECONDS:g} s. Nothing was done.",
                 hint="Try again.",
             ) from None
 
@@ -96,7 +96,7 @@ class ApprovalLists:
 
     def _remember(self, record: ApprovalRecord) -> None:
         """Remember a decided record by its stored bytes, so that it is not decrypted again."""
-        while len(self._answered) >= MAX_REMEMBERED:
+        while len(self._answered) >= MAX_CACHED_DECISIONS:
             del self._answered[next(iter(self._answered))]  # only the oldest, so that few records are opened again
         self._answered[record.place.key] = record.place.mark
 
@@ -105,6 +105,6 @@ def _may_wait_in(store: Store) -> dict[str, int]:
     """Return the cached upper bounds of pending approvals, by user. A write of another process empties the cache."""
     unshared = getattr(store, "unshared", lambda: None)()
     known = {} if unshared is None else _may_wait.setdefault(unshared, {})
-    if len(known) >= MAX_USERS:
+    if len(known) >= MAX_CACHED_USERS:
         known.clear()
     return known

@@ -18,11 +18,11 @@ from typing import Final
 from deputize.core.errors import StoreUnavailable, VaultError
 
 BLOCK: Final = 1 << 16
-MAX_SIZE: Final = 128 << 20
+MAX_FILE_BYTES: Final = 128 << 20
 """Bytes of a file before compression. Larger files stay as they are, and a ``.gz`` that expands to more is refused."""
 
 _FIELD: Final = b"dp"
-_LONGEST: Final = 0xFFFF - 4  # bytes of the extra field's content
+_MAX_CHECKPOINT_BYTES: Final = 0xFFFF - 4  # bytes of the extra field's content
 
 
 class DamagedFile(VaultError):
@@ -53,7 +53,7 @@ def pack(data: bytes, sign: Callable[[bytes], bytes]) -> bytes:
     body = deflate.compress(data) + deflate.flush()
     body += zlib.crc32(data).to_bytes(4, "little") + len(data).to_bytes(4, "little")
     note = sign(blake2b(body).digest())
-    if len(note) > _LONGEST:
+    if len(note) > _MAX_CHECKPOINT_BYTES:
         return b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + body
     extra = _FIELD + len(note).to_bytes(2, "little") + note
     return b"\x1f\x8b\x08\x04\0\0\0\0\0\xff" + len(extra).to_bytes(2, "little") + extra + body
@@ -99,8 +99,8 @@ def unpack(path: Path, at: int) -> Iterator[bytes]:
         except zlib.error as error:
             raise DamagedFile(packed, str(error).partition(": ")[2] or "it is not gzip") from None
         size += len(more)
-        if size > MAX_SIZE:
-            raise DamagedFile(packed, f"it expands to more than {MAX_SIZE >> 20} MiB")
+        if size > MAX_FILE_BYTES:
+            raise DamagedFile(packed, f"it expands to more than {MAX_FILE_BYTES >> 20} MiB")
         if size > at:
             yield more[max(0, at - size + len(more)) :]
     if inflate.unused_data or block(packed, position, 1):

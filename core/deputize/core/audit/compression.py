@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from deputize.core.audit.checkpoint import check_rows
-from deputize.core.audit.compressed_file import MAX_SIZE, compressed_path, pack
+from deputize.core.audit.compressed_file import MAX_FILE_BYTES, compressed_path, pack
 from deputize.core.audit.reader import files_of
 from deputize.core.audit.rows import Key
 
@@ -40,7 +40,7 @@ def closed_files(folder: Path, now: float) -> list[Path]:
             with contextlib.suppress(FileNotFoundError):  # compressed, or removed
                 status = path.lstat()
                 followed = path is not paths[-1] or status.st_mtime < now - QUIET
-                if followed and stat.S_ISREG(status.st_mode) and MIN_SIZE <= status.st_size <= MAX_SIZE:
+                if followed and stat.S_ISREG(status.st_mode) and MIN_SIZE <= status.st_size <= MAX_FILE_BYTES:
                     found.append(path)
     return found
 
@@ -58,7 +58,7 @@ def compress_file(path: Path, ring: Sequence[Key]) -> bool:
             return False
         if not _is_same(path, file):
             return False
-        data, status = file.read(MAX_SIZE + 1), os.fstat(file.fileno())
+        data, status = file.read(MAX_FILE_BYTES + 1), os.fstat(file.fileno())
         checked = check_rows(path.stem.rpartition(".")[0], _pace(io.BytesIO(data)), ring)
         if checked is None:
             return False

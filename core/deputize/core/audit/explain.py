@@ -20,7 +20,7 @@ SHORTEST: Final = 8
 """Minimum characters of a digest that identify it."""
 MAX_STORIES: Final = 20
 """Maximum number of stories for one word; the newest are kept."""
-KEPT: Final = frozenset({"done", "outcome_unknown", "interrupted"})
+STAYS_USED: Final = frozenset({"done", "outcome_unknown", "interrupted"})
 """Outcomes after which the approval stays used. Any other outcome releases it."""
 LATE: Final = 60 * 10**9
 """Nanoseconds after a mandate's expiry in which the row of a use may still be written."""
@@ -172,7 +172,7 @@ def _find_excess(rows: Sequence[Row], calls: Mapping[int, _Call]) -> frozenset[i
                     over.add((call, yes))
             case "act.result" if call in holds:
                 yes = holds.pop(call)
-                uses[yes] -= row.get("decision") not in KEPT
+                uses[yes] -= row.get("decision") not in STAYS_USED
             case "act.intent":
                 yes = str(row.get("answered_by", ""))
                 other = "-" in yes and first.setdefault(yes, call) != call

@@ -17,7 +17,7 @@ from deputize.core.errors import InvalidInput, SettingsError
 Fact: TypeAlias = str | int | float | bool | Sequence[str] | None
 Row: TypeAlias = dict[str, Any]
 
-LONGEST = 4096  # characters of one string
+MAX_STRING_CHARACTERS = 4096  # characters of one string
 ITEMS, ITEM = 100, 256  # strings of one list, and characters of each
 
 MAX_INTEGER = 2**63  # limit of a row's number and time: of a table's column, and of calendars
@@ -155,7 +155,7 @@ _FORMS: dict[type, Callable[[Any], str]] = {
 _names: dict[str, str] = {}
 
 
-def render(event: str, facts: Mapping[str, Fact], most: float = LONGEST) -> str:
+def render(event: str, facts: Mapping[str, Fact], most: float = MAX_STRING_CHARACTERS) -> str:
     """Return a row's own part, ``"event":...,facts``, without empty facts."""
     parts = ['"event":', _quote(event)]
     try:
@@ -203,7 +203,7 @@ def _plain(value: object) -> Fact:
     return f"<{type(value).__name__}>"
 
 
-def _cut(text: str, most: int = LONGEST) -> str:
+def _cut(text: str, most: int = MAX_STRING_CHARACTERS) -> str:
     text = str.__str__(text)
     mark = f"... {len(text)} characters"
     return text if len(text) <= most else text[: most - len(mark)] + mark

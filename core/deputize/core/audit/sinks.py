@@ -14,16 +14,16 @@ from deputize.core.errors import DeputizeError, SettingsError, StoreUnavailable
 
 _log = logging.getLogger("deputize.core.audit")
 
-KEPT = 100_000  # rows kept without a folder
+MAX_ROWS = 100_000  # rows kept without a folder
 
 
 class Memory:
-    """Sink of a process without files: keeps the latest `KEPT` rows."""
+    """Sink of a process without files: keeps the latest `MAX_ROWS` rows."""
 
     at_once, in_doubt = True, False
 
     def __init__(self) -> None:
-        self.lines: deque[bytes] = deque(maxlen=KEPT)
+        self.lines: deque[bytes] = deque(maxlen=MAX_ROWS)
 
     def turn(self) -> bool:
         """Return False, because there is no file to end."""

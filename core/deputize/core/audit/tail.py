@@ -11,7 +11,7 @@ from deputize.core.audit.reader import files_of, read_end, time_of
 from deputize.core.audit.rows import Key, Row, age_of, parse_row
 from deputize.core.audit.trail import Trail
 
-MAX_BYTES: Final = 2**25
+MAX_READ_BYTES: Final = 2**25
 """Bytes of a folder to read at once."""
 
 
@@ -22,7 +22,9 @@ class Newest(NamedTuple):
     whole: bool
 
 
-def read_newest(trail: Trail, users: Collection[str], ring: Sequence[Key], *, most_bytes: int = MAX_BYTES) -> Newest:
+def read_newest(
+    trail: Trail, users: Collection[str], ring: Sequence[Key], *, most_bytes: int = MAX_READ_BYTES
+) -> Newest:
     """Return the rows with one of these user names. Raises `StoreUnavailable`.
 
     ``ring``: the keys with which a row may have been made. Missing rows are not detected.

@@ -17,13 +17,13 @@ from deputize.core.consent.record import (
     OPENABLE,
     PENDING,
     REDEEMING,
-    TICKET_LIFE,
+    TICKET_TTL,
     ConsentRecord,
     Visit,
     Who,
     refuse_link,
 )
-from deputize.core.consent.redeem import LOCK_WAIT, Redeemer
+from deputize.core.consent.redeem import LOCK_TIMEOUT_SECONDS, Redeemer
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import outcome_of_callback_error
@@ -80,7 +80,7 @@ class AuthorizationFlow:
             await repository.check_origin(record.user, app)
             scopes = await repository.scopes_to_ask(record, provider)
             pkce, state, nonce = new_pkce(), new_state(), new_state()
-            visit = Visit(fingerprint(state), fingerprint(nonce), pkce.verifier, engine.clock() + TICKET_LIFE)
+            visit = Visit(fingerprint(state), fingerprint(nonce), pkce.verifier, engine.clock() + TICKET_TTL)
             opened = record.open(
                 visit,
                 redirect_uri=provider.redirect_uri(base, app),
@@ -175,10 +175,10 @@ class AuthorizationFlow:
         Raises `StoreUnavailable` if the store still refuses after 15 seconds."""
         for pause in STORE_PAUSES:
             try:
-                return await self.redeemer.resume(record, LOCK_WAIT)
+                return await self.redeemer.resume(record, LOCK_TIMEOUT_SECONDS)
             except StoreUnavailable:
                 await self.repository.engine.sleep(pause)
-        await self.redeemer.resume(record, LOCK_WAIT)
+        await self.redeemer.resume(record, LOCK_TIMEOUT_SECONDS)
 
     def _misfit(
         self, record: ConsentRecord, visit: Visit | None, app_name: str, back: flow.Callback, nonce: Secret

@@ -20,18 +20,18 @@ from deputize.core.consent.authorization_flow import AuthorizationFlow, Started
 from deputize.core.consent.device import Device, DeviceCode, Sleep
 from deputize.core.consent.grant_writer import GrantWriter
 from deputize.core.consent.record import (
-    FORMER,
-    KEPT,
+    CONSENT_TTL,
+    MAX_FORMER,
     PENDING,
-    REDEEM_LIFE,
+    REDEEM_TTL,
     REDEEMING,
-    TICKET_LIFE,
+    TICKET_TTL,
     AnyLocalUser,
     ConsentRecord,
     Other,
     Who,
 )
-from deputize.core.consent.redeem import LOCK_WAIT, Redeemer
+from deputize.core.consent.redeem import LOCK_TIMEOUT_SECONDS, Redeemer
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.engine import Engine
 from deputize.core.errors import RateLimited
@@ -45,8 +45,8 @@ from deputize.core.vault.bulk_revocation import BulkRevocation
 from deputize.core.vault.grant import Grant, User
 
 __all__ = [
-    "REDEEM_LIFE",
-    "TICKET_LIFE",
+    "REDEEM_TTL",
+    "TICKET_TTL",
     "AnyLocalUser",
     "Consents",
     "Details",
@@ -55,7 +55,7 @@ __all__ = [
     "Who",
 ]
 
-MAX_PENDING: Final = 20
+MAX_PENDING_CONSENTS: Final = 20
 
 
 @frozen
@@ -133,8 +133,8 @@ class Consents:
                     if kept := await self._keep(key, record, ask, why, groups, claims):
                         return await repository.to_public(kept, ask)
                     continue
-                if pending >= MAX_PENDING:
-                    raise RateLimited("Too many consents are waiting for this user.", retry_after=TICKET_LIFE)
+                if pending >= MAX_PENDING_CONSENTS:
+                    raise RateLimited("Too many consents are waiting for this user.", retry_after=TICKET_TTL)
                 new = ConsentRecord(
                     id=secrets.token_urlsafe(16),
                     user=user,
@@ -150,8 +150,8 @@ class Consents:
                     why=why,
                     claims=claims,
                     asks=(ask,) if ask else (),
-                    ticket_expires=now + TICKET_LIFE,
-                    expires=now + KEPT,
+                    ticket_expires=now + TICKET_TTL,
+                    expires=now + CONSENT_TTL,
                     epoch=epoch,
                 )
                 if stored := await self._take_place(key, new, record):
@@ -175,7 +175,7 @@ class Consents:
     async def _take_place(self, key: str, new: ConsentRecord, old: ConsentRecord | None) -> ConsentRecord | None:
         """Save a new consent in place of an ended one for the same need. Returns None if another process was faster."""
         if old:
-            new = new.copy_with(row=old.row, before=(*old.before[1 - FORMER :], old.to_former()))
+            new = new.copy_with(row=old.row, before=(*old.before[1 - MAX_FORMER :], old.to_former()))
         await self.repository.index(key, new)
         return await (self.repository.save(new) if old else self.repository.insert(key, new))
 
@@ -187,10 +187,12 @@ class Consents:
         known = (not ask or ask in record.asks) and (not why or why == record.why)
         known = known and record.has_enough_for(enough) and claims in ("", record.claims)
         late = record.is_late(now) and record.status not in REDEEMING
-        if known and not late and now < record.expires - KEPT / 2:
+        if known and not late and now < record.expires - CONSENT_TTL / 2:
             return record
         kept = record if known else record.add_request(ask, why, enough)
-        kept = (kept.renew_ticket(now) if late else kept).copy_with(expires=now + KEPT, claims=claims or kept.claims)
+        kept = (kept.renew_ticket(now) if late else kept).copy_with(
+            expires=now + CONSENT_TTL, claims=claims or kept.claims
+        )
         await self.repository.index(key, kept)
         return await self.repository.save(kept)
 
@@ -256,8 +258,10 @@ class Consents:
     async def settle(self, key: str = "", *, wait: bool = False) -> None:
         """Finish consents that dead processes left. ``key``: a user's key prefix, or empty for all users. Received
         tokens are stored if their consent still waits for them, and revoked otherwise. ``wait``: include consents that
-        another process is redeeming, and wait up to `LOCK_WAIT` seconds for them."""
-        await self.repository.engine.in_flight.run(partial(self._redeemer.settle, key, LOCK_WAIT if wait else 0.0))
+        another process is redeeming, and wait up to `LOCK_TIMEOUT_SECONDS` seconds for them."""
+        await self.repository.engine.in_flight.run(
+            partial(self._redeemer.settle, key, LOCK_TIMEOUT_SECONDS if wait else 0.0)
+        )
 
     async def list_pending(self, user: User) -> list[Consent]:
         """Return the pending consents of this user."""

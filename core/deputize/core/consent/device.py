@@ -33,10 +33,10 @@ from deputize.core.vault.grant import Secret, User
 Sleep = Callable[[float], Awaitable[None]]
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-SLOWER: Final = 5.0
+SLOW_DOWN_SECONDS: Final = 5.0
 """Seconds more between two questions, when we are told to slow down (RFC 8628 3.5)."""
-SLOWEST: Final = 60.0
-LONGEST: Final = 1800.0
+MAX_POLL_INTERVAL_SECONDS: Final = 60.0
+MAX_DEVICE_CODE_SECONDS: Final = 1800.0
 
 
 @frozen
@@ -90,7 +90,7 @@ class Device:
             await self.repository.check_origin(user, app)
             scopes = await self.repository.scopes_to_ask(record, provider)
             given = await self._codes(provider, app, scopes)
-            wait = DeviceWait(given.code, engine.clock() + min(given.lifetime, LONGEST))
+            wait = DeviceWait(given.code, engine.clock() + min(given.lifetime, MAX_DEVICE_CODE_SECONDS))
             asked = scopes | set(provider.oauth.always_scopes)
             opened = record.open_by_device(wait, asked=asked, origin=origin_of(provider, app))
             if stored := await self.repository.save(opened):
@@ -152,13 +152,13 @@ class Device:
             case "authorization_pending":
                 return interval
             case "slow_down":
-                return min(max(interval + SLOWER, _interval_of(outcome)), SLOWEST)
+                return min(max(interval + SLOW_DOWN_SECONDS, _interval_of(outcome)), MAX_POLL_INTERVAL_SECONDS)
             case "access_denied":
                 await repository.end(record, "denied", "consent_denied")
             case "expired_token":
                 await repository.end(record, "failed", "expired_code")
             case _ if outcome.kind in (Kind.TRANSIENT, Kind.RATE_LIMITED):
-                return min(max(2 * interval, outcome.wait or 0.0), SLOWEST)
+                return min(max(2 * interval, outcome.wait or 0.0), MAX_POLL_INTERVAL_SECONDS)
             case _ if await self._reload_opened(record):
                 await repository.end(record, "failed", reason_of(outcome))
         return None

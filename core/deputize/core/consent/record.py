@@ -23,15 +23,15 @@ from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Origin, Secret, User
 from deputize.core.vault.record import Record, StoredRecord
 
-TICKET_LIFE: Final = 600.0
+TICKET_TTL: Final = 600.0
 """Seconds for which a link can be opened, and seconds between a press of Connect and the callback."""
-REDEEM_LIFE: Final = 60.0
+REDEEM_TTL: Final = 60.0
 """Seconds after which an unredeemed code is abandoned: its process has died."""
-KEPT: Final = 86400.0
+CONSENT_TTL: Final = 86400.0
 """Seconds for which a consent is remembered after the last request for it."""
 MAX_VISITS: Final = 3
 """The number of latest presses of Connect that may come back."""
-FORMER: Final = 8
+MAX_FORMER: Final = 8
 """The number of earlier consents whose end a record remembers, for callers that still wait for one."""
 MAX_ASKS: Final = 32
 
@@ -184,7 +184,7 @@ class ConsentRecord(StoredRecord):
 
     def renew_ticket(self, now: float) -> Self:
         """Return the record with a new ticket. Earlier tickets become invalid, and no open browser may return."""
-        return self._without_secrets()._move("created", issue=self.issue + 1, ticket_expires=now + TICKET_LIFE)
+        return self._without_secrets()._move("created", issue=self.issue + 1, ticket_expires=now + TICKET_TTL)
 
     def end(self, status: EndStatus, reason: str, now: float, **facts: Any) -> Self:
         """Move to a final state, without any secrets. ``facts``: ``account``, ``missing``, ``family``."""
@@ -214,7 +214,7 @@ class ConsentRecord(StoredRecord):
 
     def is_live(self, now: float) -> bool:
         """Return True if the consent can still be completed. If its ticket has expired, a new one can be issued."""
-        return now < self.returned + REDEEM_LIFE if self.status in REDEEMING else self.status in OPENABLE
+        return now < self.returned + REDEEM_TTL if self.status in REDEEMING else self.status in OPENABLE
 
     def is_late(self, now: float) -> bool:
         """Return True if the link has expired and no browser can return from the provider any more."""

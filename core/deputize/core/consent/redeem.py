@@ -31,7 +31,7 @@ from deputize.core.providers.origin import MOVED, origin_of
 from deputize.core.vault.grant import Secret, User
 from deputize.core.vault.stores import HeldLock
 
-LOCK_WAIT: Final = 30.0
+LOCK_TIMEOUT_SECONDS: Final = 30.0
 """Seconds to wait until another consent of the user for the same app has been redeemed."""
 LEASE: Final = 60.0
 """Seconds in which a code is sent, twice at most, and its reply sealed."""
@@ -137,7 +137,7 @@ class Redeemer:
     ) -> None:
         """Store the tokens of an entered device code if the consent still waits for them."""
         await self._seal(record, endpoint, tokens, asked_at, code)
-        async with self._try_lock(record.user, record.provider, record.app, LOCK_WAIT) as turn:
+        async with self._try_lock(record.user, record.provider, record.app, LOCK_TIMEOUT_SECONDS) as turn:
             if turn:
                 await self._finish_received(record)
 

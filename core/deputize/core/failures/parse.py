@@ -19,11 +19,11 @@ from deputize.core.text import without_hidden
 ERROR_BODY = 1 << 18  # bytes: a longer refusal is not parsed
 MANY = 20  # errors read out of one answer
 MAX_CLAIMS = 2048  # characters of a claims challenge: a browser has to carry it in an address
-MAX_REASON: Final = 300
+MAX_REASON_CHARACTERS: Final = 300
 """Maximum length of the message, in characters."""
-MAX_FIELD: Final = 80
+MAX_FIELD_CHARACTERS: Final = 80
 """Maximum length of a field's name, in characters."""
-MAX_FIELDS: Final = 5
+MAX_REASON_FIELDS: Final = 5
 """Maximum number of fields, and of codes, of one refusal."""
 _NAME = r"[A-Za-z][\w .:-]{0,79}"
 
@@ -170,10 +170,14 @@ def provider_reason(rules: Rules, data: Any, without_token: Callable[[str], str]
         texts = (_clean(one, without_token, longest) for one in islice(values, 4 * MANY) if isinstance(one, str))
         return list(dict.fromkeys(filter(None, texts)))
 
-    messages = clean((one for path in rules.reason for one in values_at(path, data)), MAX_REASON)
-    fields = clean((one for path in rules.reason_fields for one in values_at(path, data)), MAX_FIELD)[:MAX_FIELDS]
-    codes = clean((name for name in error_names(rules, data) if name not in messages), MAX_FIELD)[:MAX_FIELDS]
-    row = {"message": _cut(" ".join(messages), MAX_REASON), "fields": fields, "codes": codes}
+    messages = clean((one for path in rules.reason for one in values_at(path, data)), MAX_REASON_CHARACTERS)
+    fields = clean((one for path in rules.reason_fields for one in values_at(path, data)), MAX_FIELD_CHARACTERS)[
+        :MAX_REASON_FIELDS
+    ]
+    codes = clean((name for name in error_names(rules, data) if name not in messages), MAX_FIELD_CHARACTERS)[
+        :MAX_REASON_FIELDS
+    ]
+    row = {"message": _cut(" ".join(messages), MAX_REASON_CHARACTERS), "fields": fields, "codes": codes}
     found = {name: value for name, value in row.items() if value}
     return {"untrusted": True, **found} if found else {}
 

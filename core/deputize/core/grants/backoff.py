@@ -11,13 +11,13 @@ from deputize.core.failures import Kind, Outcome, outcome_of
 from deputize.core.oauth.endpoint import LATE
 from deputize.core.value_object import Printed, frozen
 
-FIRST_PAUSE: Final = 1.0
-LONGEST_PAUSE: Final = 300.0
+FIRST_PAUSE_SECONDS: Final = 1.0
+MAX_PAUSE_SECONDS: Final = 300.0
 JITTER: Final = 1.2
 """The largest factor by which jitter makes a pause longer."""
-SECOND_TRY: Final = 0.1
+SECOND_TRY_SECONDS: Final = 0.1
 """Seconds before a second try, without jitter."""
-ENOUGH: Final = 5
+USERS_PER_OUTAGE: Final = 5
 """Users whose tokens an API refuses before it counts as an outage of the API."""
 UNSENT: Final = "unsent"  # `failures.lost`: the request cannot have left
 UNANSWERED: Final = "once"  # `failures.lost`: there was no answer, and it may be sent once more
@@ -25,7 +25,7 @@ UNANSWERED: Final = "once"  # `failures.lost`: there was no answer, and it may b
 
 def second_try_delay() -> float:
     """Return the seconds to wait before a second try."""
-    return SECOND_TRY * random.uniform(1.0, 2.0)  # noqa: S311
+    return SECOND_TRY_SECONDS * random.uniform(1.0, 2.0)  # noqa: S311
 
 
 @frozen
@@ -76,7 +76,7 @@ class Backoff:
     def record_failure(self, key: str, outcome: Outcome) -> Pause:
         """Start a pause. It lasts as long as the provider requests, else twice as long as the last one, with jitter."""
         before = self._pauses.get(key)
-        length = outcome.wait or min(2 * before.length if before else FIRST_PAUSE, LONGEST_PAUSE)
+        length = outcome.wait or min(2 * before.length if before else FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
         until = self.clock() + length * random.uniform(1.0, JITTER)  # noqa: S311
         self._pauses[key] = Pause(until, length, outcome)
         return self._pauses[key]
@@ -101,13 +101,13 @@ class Circuits:
         """Count a refusal for the grant with this key. Return True if it opens the provider's circuit."""
         refused = self._refused.setdefault(provider, set())
         before = len(refused)
-        if before < ENOUGH:
+        if before < USERS_PER_OUTAGE:
             refused.add(key)
-        return before < len(refused) == ENOUGH
+        return before < len(refused) == USERS_PER_OUTAGE
 
     def admits_refresh(self, provider: str) -> bool:
         """Return True if a refused token of this provider may be refreshed now."""
-        if len(self._refused.get(provider, ())) < ENOUGH:
+        if len(self._refused.get(provider, ())) < USERS_PER_OUTAGE:
             return True
         if self._probes.pause(provider):
             return False

@@ -3,7 +3,7 @@
     revocation epoch, durable -> mandates -> tombstones, each with an entry in the revocation queue
                               -> consents cancelled -> tombstones for late grants -> providers
 
-The first write ends all grants, in every process within `FRESH` seconds (`deputize.core.vault.bulk_revocation`). A
+The first write ends all grants, in every process within `CACHE_TTL` (`deputize.core.vault.bulk_revocation`). A
 follow-up does the rest: in the process that began, or, if that process died, in the background of any other one. The
 vault stores the progress, and every step may be repeated.
 """
@@ -29,9 +29,9 @@ from deputize.core.vault.grant import Grant, User, grant_fields
 from deputize.core.vault.record import PAGE, Record
 
 LOCK: Final = "ends of many"
-PATIENCE: Final = 600.0
+LOCK_TIMEOUT_SECONDS: Final = 600.0
 """Seconds to wait for a follow-up by another process."""
-MARKED: Final = 10
+PAGES_PER_MARK: Final = 10
 """Pages after which the progress of a follow-up is stored."""
 
 EndMandates: TypeAlias = Callable[[str | None], Awaitable[None]]
@@ -122,7 +122,7 @@ class MassRevocation:
         async with AsyncExitStack() as turn:
             alone = await self._try_lock(turn, 0.0)
             await self.begin(tenant, leaked=leaked)
-            if alone or await self._try_lock(turn, PATIENCE):
+            if alone or await self._try_lock(turn, LOCK_TIMEOUT_SECONDS):
                 await self._follow_all(progress)
 
     async def begin(self, tenant: str | None, *, leaked: bool) -> BulkRevocation:
@@ -166,7 +166,7 @@ class MassRevocation:
             async for last in stage(end, progress):
                 progress.page()
                 pages += 1
-                if pages % MARKED == 0:
+                if pages % PAGES_PER_MARK == 0:
                     end = await self.vault.ended.save_progress(end, number, last)
         await self.vault.ended.finish(end)
 

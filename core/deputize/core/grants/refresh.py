@@ -65,10 +65,10 @@ from deputize.core.vault.grant import Grant, Secret, grant_fields
 from deputize.core.vault.stores import HeldLock
 from deputize.core.vault.vault import Record
 
-LOCK_WAIT: Final = 30.0
-REQUEST_TIMEOUT: Final = 60.0
+LOCK_TIMEOUT_SECONDS: Final = 30.0
+REQUEST_TIMEOUT_SECONDS: Final = 60.0
 """Seconds that a token request may take. It runs alone in the background, and is not sent twice at a time."""
-CALLER_TIMEOUT: Final = 20.0
+CALLER_TIMEOUT_SECONDS: Final = 20.0
 """Seconds that a caller waits for it."""
 REFRESH_MARGIN_SECONDS: Final = 60.0
 """A token is refreshed this long before it expires. `REFRESH_MARGIN_SHARE` applies if that is less."""
@@ -148,7 +148,7 @@ class Refresher:
 
     async def _wait_for(self, task: asyncio.Task[Grant], key: str, failed: Secret | None) -> Grant:
         """Return the refreshed grant, or after some time the old one if usable. Raises the refresh's error."""
-        done, _ = await asyncio.wait((task,), timeout=CALLER_TIMEOUT)
+        done, _ = await asyncio.wait((task,), timeout=CALLER_TIMEOUT_SECONDS)
         if done:
             return task.result()
         grant = await self.vault.get_grant(key)
@@ -167,7 +167,7 @@ class Refresher:
 
     async def _refresh_locked(self, key: str, failed: Secret | None, again: Ask | None) -> Grant:
         try:
-            async with self.vault.store.lock(f"grant-{key}", LOCK_WAIT) as lock:
+            async with self.vault.store.lock(f"grant-{key}", LOCK_TIMEOUT_SECONDS) as lock:
                 return await self._refresh(key, failed, again, lock)
         except TimeoutError:
             grant = await self.vault.get_grant(key)
@@ -192,7 +192,7 @@ class Refresher:
         if pause := self._backoff.pause(key):
             return self._serve_meanwhile(grant, failed, pause)
         intent = self._intent(grant, lock)
-        await intent.write(self.clock(), LOCK_WAIT)
+        await intent.write(self.clock(), LOCK_TIMEOUT_SECONDS)
         if lock and not await self._holds_same(key, grant):  # the previous holder of the lease stored new tokens
             await intent.end()
             return await self._refresh(key, failed, again, lock)
@@ -242,7 +242,10 @@ class Refresher:
         """Return the intent to write before this grant is refreshed."""
         bound = grant.proof_key is not None or self._row(grant)[0].oauth.dpop  # it may be sent again with a nonce
         key, token = self.vault.record_key(grant), grant.refresh_token or grant.access_token
-        holder, seconds = f"{self._id}-{os.getpid()}", REQUEST_TIMEOUT * (1 + bound)  # a forked child is another holder
+        holder, seconds = (
+            f"{self._id}-{os.getpid()}",
+            REQUEST_TIMEOUT_SECONDS * (1 + bound),
+        )  # a forked child is another holder
         return Intent(self.vault, key, token, holder=holder, lock=lock, seconds=seconds)
 
     async def _unrenewable(self, grant: Grant, failed: Secret | None) -> Grant:
@@ -322,7 +325,7 @@ class Refresher:
 
     async def _ask(self, grant: Grant, ask: Ask, intent: Intent, *, urgent: bool) -> Tokens:
         """Send a token request, and a second one with the same token if `Backoff.allows_second_try` permits it."""
-        endpoint = Endpoint(self.http, *self._row(grant), self.clock, REQUEST_TIMEOUT)
+        endpoint = Endpoint(self.http, *self._row(grant), self.clock, REQUEST_TIMEOUT_SECONDS)
         try:
             return await ask(endpoint)
         except Refusal as refusal:

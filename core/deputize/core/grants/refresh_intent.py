@@ -20,10 +20,10 @@ from deputize.core.vault.record import Record
 from deputize.core.vault.stores import HeldLock
 from deputize.core.vault.vault import Vault
 
-SPARE: Final = 10.0
+LEASE_MARGIN_SECONDS: Final = 10.0
 """Seconds of a lease beside those that a request may take: for what happens before it leaves, and for a clock of a
 database that another server has taken over."""
-LOOK: Final = 0.2
+POLL_INTERVAL_SECONDS: Final = 0.2
 """Seconds between two checks of another holder's lease."""
 
 
@@ -55,7 +55,7 @@ class Intent:
             if left > 0:
                 if time.monotonic() >= deadline:
                     raise TimeoutError("Another process may still be sending this token.")
-                await asyncio.sleep(min(left, LOOK))
+                await asyncio.sleep(min(left, POLL_INTERVAL_SECONDS))
                 continue
             content = self._content(now, stored)
             self._record = await (
@@ -75,7 +75,7 @@ class Intent:
         mark: dict[str, Any] = {"token": self.token, "at": now}
         if self.lock is None:
             return mark
-        self._until = stored + self.seconds + SPARE
+        self._until = stored + self.seconds + LEASE_MARGIN_SECONDS
         return {**mark, "holder": self.holder, "until": self._until}
 
     async def allows_another(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Final
 
 from deputize.core.value_object import ValueObject, frozen
 
-MAX_CHARACTERS: Final = 8192
+MAX_HEADER_CHARACTERS: Final = 8192
 """Characters of a header that are read."""
 
 _WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -32,7 +32,7 @@ class Challenge(ValueObject):
 def challenges(header: str) -> list[Challenge]:
     """Return all challenges of a header, or of several headers joined by commas."""
     found: list[tuple[str, dict[str, str]]] = []
-    for element in _elements(header[:MAX_CHARACTERS]):
+    for element in _elements(header[:MAX_HEADER_CHARACTERS]):
         if parameter := re.fullmatch(_PARAMETER, element):
             _put(found, parameter)
         elif scheme := re.fullmatch(_SCHEME, element):

@@ -32,16 +32,16 @@ from deputize.core.vault.grant import User
 from deputize.core.vault.stores import HeldLock
 from deputize.core.vault.stores.protocol import Store
 
-KEPT: Final = 86400.0
+OUTCOME_TTL: Final = 86400.0
 """Default seconds for which a recorded outcome is stored."""
 STRIPES: Final = 1024
-WAIT: Final = 120.0
-LONGEST: Final = 20.0
+LOCK_TIMEOUT_SECONDS: Final = 120.0
+MAX_REQUEST_SECONDS: Final = 20.0
 """Default maximum seconds of one request."""
-SPARE: Final = 5.0
+CLAIM_MARGIN_SECONDS: Final = 5.0
 """Additional seconds for work before the request, and for requests that follow at once."""
-LOOK: Final = 0.5
-SETTLE_WAIT: Final = 20.0
+POLL_INTERVAL_SECONDS: Final = 0.5
+SETTLE_TIMEOUT_SECONDS: Final = 20.0
 """Seconds to wait for another run of the same act."""
 
 
@@ -78,7 +78,7 @@ class Entry:
         self._notes: dict[str, Any] = {}
         self._one = asyncio.Lock()
 
-    async def claim(self, seconds: float = LONGEST) -> None:
+    async def claim(self, seconds: float = MAX_REQUEST_SECONDS) -> None:
         """Make the claim durable before the first byte of a write, which takes at most ``seconds``, also when resumed.
         Raises `StoreUnavailable` if the lock is lost: nothing may be sent then."""
         async with self._one:
@@ -87,7 +87,7 @@ class Entry:
                     await self._save_claim()
                 return
             while (now := await self.lock.confirm()) + seconds > self._until or not self._ours:
-                self._until = now + seconds + SPARE
+                self._until = now + seconds + CLAIM_MARGIN_SECONDS
                 await self._save_claim()
 
     async def note(self, data: Mapping[str, Any]) -> None:
@@ -200,7 +200,7 @@ class Ledger:
         """
         async with AsyncExitStack() as held:
             try:
-                lock = await held.enter_async_context(self.vault.store.lock(_stripe(act), WAIT))
+                lock = await held.enter_async_context(self.vault.store.lock(_stripe(act), LOCK_TIMEOUT_SECONDS))
             except TimeoutError:
                 if await self._row(act):
                     raise OutcomeUnknown("Another run of this act is still in progress.") from None
@@ -213,7 +213,7 @@ class Ledger:
 
     async def _wait_for_requests(self, act: Act, lock: HeldLock | None) -> LedgerRecord | None:
         """Return the act's record after waiting until no request of a run that lost its lock can be in flight."""
-        deadline = time.monotonic() + WAIT
+        deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
         while True:
             record = await self._row(act)
             if lock is None or record is None or record.state is not State.CLAIMED or self._is_expired(record):
@@ -221,7 +221,7 @@ class Ledger:
             left = record.until - await lock.confirm()
             if left <= 0 or time.monotonic() > deadline:
                 return record
-            await asyncio.sleep(min(left, LOOK))
+            await asyncio.sleep(min(left, POLL_INTERVAL_SECONDS))
 
     async def _entry(self, record: LedgerRecord | None, act: Act, account: str, lock: HeldLock | None) -> Entry:
         if record is not None and self._is_expired(record):
@@ -296,7 +296,7 @@ class DeferredOutcomes:
             del self._endings[key]
             return
         with suppress(TimeoutError):  # a run in progress will find it
-            async with self._store.lock(waits.lock, SETTLE_WAIT):
+            async with self._store.lock(waits.lock, SETTLE_TIMEOUT_SECONDS):
                 await self._write(key)
 
     async def settle_all(self) -> None:

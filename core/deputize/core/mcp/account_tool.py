@@ -28,7 +28,7 @@ from deputize.core.oauth.provider import Provider
 from deputize.core.tools.steps import Request
 from deputize.core.vault.grant import Account, Secret
 
-MAX_BYTES: Final = 2**20
+MAX_ACCOUNT_BYTES: Final = 2**20
 
 
 async def account_of(
@@ -73,7 +73,7 @@ async def _send_request(
     made = httpx.Request(request.method, url, headers=[*bearer(access).items(), *own], content=content)
     if made.url.netloc.decode() not in row.apis.hosts:
         raise Refusal(outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody"))
-    answer = await http.send(made, max_bytes=MAX_BYTES)
+    answer = await http.send(made, max_bytes=MAX_ACCOUNT_BYTES)
     body = scrub_token(answer.content, access)
     outcome = classify(row.rules, "read", answer.status_code, answer.headers, body, now=clock(), rpc_id=rpc_id(request))
     good = outcome.kind is Kind.OK or is_refusal(outcome)

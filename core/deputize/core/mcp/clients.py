@@ -27,7 +27,7 @@ from deputize.core.mcp.discovery import unusable_server
 from deputize.core.mcp.server import McpServer
 from deputize.core.oauth.app import App, ClientAuth
 from deputize.core.oauth.client_auth import AGENT
-from deputize.core.oauth.discover import MAX_BYTES, SECONDS
+from deputize.core.oauth.discover import MAX_METADATA_BYTES, METADATA_TIMEOUT_SECONDS
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import scopes_of
@@ -40,8 +40,8 @@ log = logging.getLogger("deputize")
 DOCUMENT: Final = "/oauth/client.json"
 """Path of our client metadata document on our pages."""
 CLIENT_NAME: Final = "deputize"
-LOCK_WAIT: Final = 30.0
-AGAIN: Final = 60.0
+LOCK_TIMEOUT_SECONDS: Final = 30.0
+REGISTRATION_PAUSE_SECONDS: Final = 60.0
 """Seconds for which a new registration is trusted, whatever the server says, so that refusals cause no flood."""
 _METHODS: Final[Mapping[str, ClientAuth]] = {
     "none": "none",
@@ -64,7 +64,7 @@ async def client_of(server: McpServer, provider: Provider, *, vault: Vault, redi
         return app
     key = _record_key(provider, redirect)
     try:
-        async with vault.store.lock(f"client-{key}", LOCK_WAIT):
+        async with vault.store.lock(f"client-{key}", LOCK_TIMEOUT_SECONDS):
             kept = await vault.get("meta", key)
             if kept and _is_valid(kept):
                 return _app(server, kept)
@@ -90,13 +90,13 @@ async def client_again(
     if deputize did not register the app, or did so a moment ago. Raises the errors of `client_of`."""
     key = _record_key(provider, redirect)
     try:
-        async with vault.store.lock(f"client-{key}", LOCK_WAIT):
+        async with vault.store.lock(f"client-{key}", LOCK_TIMEOUT_SECONDS):
             kept = await vault.get("meta", key)
             if kept is None or server.client_id:
                 return None
             if kept.json["client_id"] != app.client_id:
                 return _app(server, kept)
-            if time.time() < kept.json["at"] + AGAIN:
+            if time.time() < kept.json["at"] + REGISTRATION_PAUSE_SECONDS:
                 return None
             return await _register(server, provider, vault, redirect, http, kept)
     except TimeoutError:
@@ -138,7 +138,7 @@ def _record_key(provider: Provider, redirect: str) -> str:
 
 def _is_valid(kept: Record) -> bool:
     """Return True if the registration's secret has not expired (RFC 7591 3.2.1)."""
-    return not kept.json["expires"] or time.time() < kept.json["expires"] - AGAIN
+    return not kept.json["expires"] or time.time() < kept.json["expires"] - REGISTRATION_PAUSE_SECONDS
 
 
 def _app(server: McpServer, kept: Record) -> App:
@@ -196,7 +196,7 @@ async def _registration_reply(server: McpServer, http: Http, key: str, asked: di
     """Return the reply to a registration (RFC 7591 3.2). An error contains its name; its description is only logged."""
     headers = {"accept": "application/json", "content-type": "application/json", "user-agent": AGENT}
     request = httpx.Request("POST", key, headers=headers, content=json.dumps(asked).encode())
-    answer = await http.send(request, timeout=SECONDS, max_bytes=MAX_BYTES)
+    answer = await http.send(request, timeout=METADATA_TIMEOUT_SECONDS, max_bytes=MAX_METADATA_BYTES)
     try:
         said = json.loads(answer.content)
     except (ValueError, RecursionError):

@@ -16,18 +16,18 @@ from typing import Any, Final
 
 from deputize.core.text import without_hidden
 
-LONGEST_SCHEMA: Final = 32_768
-DEEPEST: Final = 12
+MAX_SCHEMA_CHARACTERS: Final = 32_768
+MAX_SCHEMA_DEPTH: Final = 12
 MAX_NODES: Final = 500
 MAX_WRITTEN_OUT: Final = 2000
 """Parts of a schema with each reference replaced by its target."""
-LONGEST_NAME: Final = 64
+MAX_MODEL_NAME_CHARACTERS: Final = 64
 """Characters of a tool's name that models' APIs accept."""
-LONGEST_DESCRIPTION: Final = 600
-LONGEST_ARGUMENT: Final = 200
-LONGEST_OWN_NAME: Final = 128
+MAX_DESCRIPTION_CHARACTERS: Final = 600
+MAX_ARGUMENT_CHARACTERS: Final = 200
+MAX_SERVER_NAME_CHARACTERS: Final = 128
 """Characters of a tool's name at its server."""
-_NAME: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{LONGEST_OWN_NAME}}}")
+_NAME: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{MAX_SERVER_NAME_CHARACTERS}}}")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _SENTENCE: Final = re.compile(r"[.!?](?=\s)|\n\n")
 REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
@@ -72,8 +72,8 @@ def own_name(server: str, name: Any, taken: Container[str] = ()) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise LeftOut("its name has characters that no tool's name may have")
     made = f"{server}_{name.replace('.', '__')}"
-    if len(made) > LONGEST_NAME or made in taken:
-        made = f"{made[: LONGEST_NAME - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    if len(made) > MAX_MODEL_NAME_CHARACTERS or made in taken:
+        made = f"{made[: MAX_MODEL_NAME_CHARACTERS - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     if made in taken:
         raise LeftOut("another tool has its name")
     return made
@@ -87,12 +87,12 @@ def check_schema_shape(schema: Any) -> dict[str, Any]:
     if not isinstance(schema, dict) or schema.get("type", "object") != "object":
         raise LeftOut("its arguments are not an object")
     try:
-        if len(json.dumps(schema)) > LONGEST_SCHEMA:
+        if len(json.dumps(schema)) > MAX_SCHEMA_CHARACTERS:
             raise LeftOut("its schema is too long")
     except RecursionError:
         raise LeftOut("its schema is too deep") from None
     for number, (node, depth) in enumerate(_nodes(schema, 0)):
-        if depth > DEEPEST or number >= MAX_NODES:
+        if depth > MAX_SCHEMA_DEPTH or number >= MAX_NODES:
             raise LeftOut("its schema is too deep or has too many parts")
         _check_node(node)
     _Sizes(schema).of(schema, frozenset())
@@ -103,7 +103,7 @@ def check_schema_shape(schema: Any) -> dict[str, Any]:
 def _nodes(value: Any, depth: int) -> Iterator[tuple[Any, int]]:
     yield value, depth
     for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        if depth <= DEEPEST:
+        if depth <= MAX_SCHEMA_DEPTH:
             yield from _nodes(one, depth + 1)
 
 
@@ -200,7 +200,7 @@ def shown_schema(schema: Any, *, names: bool = False) -> Any:
         if key in _VALUES and key not in _DROPPED:
             shown[key] = value
         elif key == "description":
-            shown |= {key: words} if (words := clean_text(value, LONGEST_ARGUMENT)) else {}
+            shown |= {key: words} if (words := clean_text(value, MAX_ARGUMENT_CHARACTERS)) else {}
         elif key not in _DROPPED:
             shown[key] = shown_schema(value, names=key in ("properties", "$defs", "definitions"))
     return shown

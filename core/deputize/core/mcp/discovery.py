@@ -25,7 +25,7 @@ from deputize.core.http.challenges import bearer
 from deputize.core.mcp.authorization import Authorization, KnownServers, check_unchanged, provider_of, shown
 from deputize.core.mcp.server import McpServer
 from deputize.core.oauth.client_auth import AGENT
-from deputize.core.oauth.discover import MAX_BYTES, SECONDS, check_all, document, metadata_of
+from deputize.core.oauth.discover import MAX_METADATA_BYTES, METADATA_TIMEOUT_SECONDS, check_all, document, metadata_of
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import check_origins, origin_at, usable_scopes
 
@@ -138,7 +138,7 @@ async def _challenge(http: Http, server: McpServer) -> Mapping[str, str]:
         "user-agent": AGENT,
     }
     request = httpx.Request("POST", server.url, headers=headers, content=_PING)
-    answer = await http.send(request, timeout=SECONDS, max_bytes=MAX_BYTES)
+    answer = await http.send(request, timeout=METADATA_TIMEOUT_SECONDS, max_bytes=MAX_METADATA_BYTES)
     if answer.status_code >= 500 or answer.status_code == 429:
         raise ProviderUnavailable(f"{server.host} could not say now who authorizes for it.")
     refuses = answer.status_code in (401, 403)

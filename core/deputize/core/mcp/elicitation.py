@@ -31,13 +31,13 @@ from deputize.core.tools.preview import Audience, Preview
 from deputize.core.tools.steps import AskUser, Heard, Steps, UserSaid, Wait
 
 MAX_PARTS: Final = 3
-MAX_FIELDS: Final = 12
+MAX_FORM_FIELDS: Final = 12
 """Fields of a question that our form accepts, besides its own."""
-LONGEST_KEYS: Final = 1000
+MAX_KEYS_CHARACTERS: Final = 1000
 MAX_CHOICES: Final = 100
-LONGEST_MESSAGE: Final = 1000
-LONGEST_LABEL: Final = 200
-LONGEST_TEXT: Final = 1000
+MAX_MESSAGE_CHARACTERS: Final = 1000
+MAX_LABEL_CHARACTERS: Final = 200
+MAX_TEXT_CHARACTERS: Final = 1000
 _URL: Final = re.compile(r"https://[\x21-\x7e]{1,2000}")
 _ADDRESS: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://\S*", re.IGNORECASE)
 _NAME: Final = re.compile(r"[\x21-\x7e]{1,100}")
@@ -54,9 +54,9 @@ Part = dict[str, Any]
 """One request of a question, as stored: its ``key`` and ``message``, a ``url`` ("" for a form) or ``fields``."""
 
 MAX_ROUNDS: Final = 5
-STATE_LIVES: Final = 600.0
+STATE_TTL: Final = 600.0
 """Seconds for which servers keep their state: the default of MCP's SDK."""
-RETURN_WITHIN: Final = 3600.0
+RETURN_TTL: Final = 3600.0
 """Seconds for a user to return from a link whose server keeps no state and is called again."""
 LOST_STATE: Final = "invalid_request_state"
 
@@ -70,7 +70,7 @@ def parts_of(requests: Mapping[str, Any]) -> list[Part]:
     if len(requests) > MAX_PARTS:
         raise NotPassedOn("it asks for too much at once")
     found = [_part(str(key), request) for key, request in requests.items()]
-    if sum(len(part["fields"]) for part in found) > MAX_FIELDS or sum(map(len, requests)) > LONGEST_KEYS:
+    if sum(len(part["fields"]) for part in found) > MAX_FORM_FIELDS or sum(map(len, requests)) > MAX_KEYS_CHARACTERS:
         raise NotPassedOn("it asks for too much at once")
     return found
 
@@ -81,7 +81,12 @@ def _part(key: str, request: Any) -> Part:
     params = request.get("params")
     if not isinstance(params, Mapping):
         raise NotPassedOn("it says nothing of what it asks")
-    part: Part = {"key": key, "message": clean_text(params.get("message"), LONGEST_MESSAGE), "url": "", "fields": []}
+    part: Part = {
+        "key": key,
+        "message": clean_text(params.get("message"), MAX_MESSAGE_CHARACTERS),
+        "url": "",
+        "fields": [],
+    }
     match params.get("mode", "form"):
         case "url":
             return part | _link(params.get("url"))
@@ -112,7 +117,7 @@ def _fields(schema: Any) -> list[Part]:
     listed = schema.get("required")
     required = listed if isinstance(listed, list) else []
     found = schema["properties"]
-    if len(found) > MAX_FIELDS:
+    if len(found) > MAX_FORM_FIELDS:
         raise NotPassedOn("its form has too many fields")
     return [_field(str(name), field, name in required) for name, field in found.items()]
 
@@ -120,14 +125,14 @@ def _fields(schema: Any) -> list[Part]:
 def _field(name: str, schema: Any, required: bool) -> Part:
     if not _NAME.fullmatch(name) or not isinstance(schema, Mapping) or schema.get("type") not in _TYPES:
         raise NotPassedOn("its form has a field that is not a text, number, boolean or choice")
-    title = clean_text(schema.get("title"), LONGEST_LABEL) or name
-    words = clean_text(schema.get("description"), LONGEST_LABEL)
+    title = clean_text(schema.get("title"), MAX_LABEL_CHARACTERS) or name
+    words = clean_text(schema.get("description"), MAX_LABEL_CHARACTERS)
     if _smells(name, title, words) or schema.get("format") == "password":
         raise NotPassedOn(f"it asks for what looks like a secret ({clean_text(title, 40)})")
     rules = {rule: schema[rule] for rule in _RULES if rule in schema}
     options, rules = _options(schema, rules)
     default = schema.get("default")
-    plain = isinstance(default, str | int | float) and len(str(default)) <= LONGEST_TEXT
+    plain = isinstance(default, str | int | float) and len(str(default)) <= MAX_TEXT_CHARACTERS
     made = {"name": name, "title": title, "words": words, "required": required, "rules": rules, "options": options}
     return made | {"default": default if plain else ""}
 
@@ -151,7 +156,8 @@ def _options(schema: Mapping[str, Any], rules: Part) -> tuple[list[list[str]], P
     if not pairs or len(pairs) > MAX_CHOICES or not all(isinstance(value, str) for value, _ in pairs):
         raise NotPassedOn("its form has a choice that is not of texts")
     options = [
-        [str(value), clean_text(called, LONGEST_LABEL) or clean_text(value, LONGEST_LABEL)] for value, called in pairs
+        [str(value), clean_text(called, MAX_LABEL_CHARACTERS) or clean_text(value, MAX_LABEL_CHARACTERS)]
+        for value, called in pairs
     ]
     return options, {"type": "string", "enum": [value for value, _ in options]}
 
@@ -162,14 +168,14 @@ def read_form(part: Part, given: Mapping[str, str]) -> dict[str, Any]:
     content, faults = dict[str, Any](), list[str]()
     for key, field in enumerate(part["fields"]):
         try:
-            value = _value(field, given.get(str(key), "")[: LONGEST_TEXT + 1])
+            value = _value(field, given.get(str(key), "")[: MAX_TEXT_CHARACTERS + 1])
         except ValueError:
             faults.append(f"{field['title']}: not a number.")
             continue
         if value is None:
             faults += [f"{field['title']}: required."] if field["required"] else []
             continue
-        if len(str(value)) > LONGEST_TEXT or faults_of(field["rules"], value):
+        if len(str(value)) > MAX_TEXT_CHARACTERS or faults_of(field["rules"], value):
             faults.append(f"{field['title']}: not valid{_bounds(field['rules'])}.")
         content[field["name"]] = value
     if faults:
@@ -202,7 +208,7 @@ def _bounds(rules: Mapping[str, Any]) -> str:
         )
         if isinstance(rules.get(rule), str | int | float)
     ]
-    return f" ({clean_text(', '.join(said), LONGEST_LABEL)})" if said else ""
+    return f" ({clean_text(', '.join(said), MAX_LABEL_CHARACTERS)})" if said else ""
 
 
 # ----------------------------------------------------------------- preview and responses
@@ -313,7 +319,7 @@ def _question(asked: Asked, now: Sent, tool: str, server: McpServer, *, can_ask:
         "anew": now.anew,
         "again": asked.again,
     }
-    return AskUser(show_of(parts, tool, server.host), kept, RETURN_WITHIN if kept["again"] else STATE_LIVES)
+    return AskUser(show_of(parts, tool, server.host), kept, RETURN_TTL if kept["again"] else STATE_TTL)
 
 
 def _not_asked(asked: Asked, why: str, tool: str, host: str) -> InvalidInput | OutcomeUnknown:

@@ -32,9 +32,9 @@ KNOWN_LEGACY: Final = frozenset((LEGACY, "2025-06-18", "2025-03-26"))
 META: Final = "io.modelcontextprotocol/"
 MAX_TOOLS: Final = 1000
 MAX_PAGES: Final = 100
-MAX_LISTED: Final = 10 * 2**20
+MAX_LIST_CHARACTERS: Final = 10 * 2**20
 """Characters of all pages of a list; the ninety tools of GitHub's server have a fiftieth of that."""
-LONGEST_FRESH: Final = 3600.0
+MAX_TOOL_LIST_TTL: Final = 3600.0
 """Maximum seconds for which a list of tools is cached, whatever its server says."""
 CAPABILITIES: Final[Mapping[str, Any]] = {}
 """Our capabilities for a server: none, so it may not request sampling or roots."""
@@ -240,7 +240,7 @@ class Link:
     def tools(self) -> McpSteps:
         """Return all tools that the server lists for this grant, as a `ToolList`."""
         found: list[dict[str, Any]] = []
-        cursor, seen, fresh, size = None, set[str](), LONGEST_FRESH, 0
+        cursor, seen, fresh, size = None, set[str](), MAX_TOOL_LIST_TTL, 0
         for _ in range(MAX_PAGES):
             page = yield from self.ask("tools/list", {"cursor": cursor} if cursor else None)
             listed = page.get("tools")
@@ -248,7 +248,7 @@ class Link:
             fresh = min(fresh, _seconds(page.get("ttlMs")))
             size += len(json.dumps(page))
             cursor = page.get("nextCursor")
-            if not isinstance(cursor, str) or cursor in seen or len(found) >= MAX_TOOLS or size >= MAX_LISTED:
+            if not isinstance(cursor, str) or cursor in seen or len(found) >= MAX_TOOLS or size >= MAX_LIST_CHARACTERS:
                 break
             seen.add(cursor)
         return ToolList(found[:MAX_TOOLS], fresh)
@@ -291,4 +291,4 @@ class Link:
 def _seconds(ttl: Any) -> float:
     """Return ``ttlMs`` in seconds, or 0 if it is invalid."""
     good = isinstance(ttl, int | float) and not isinstance(ttl, bool) and ttl > 0
-    return min(ttl, 1000 * LONGEST_FRESH) / 1000 if good else 0.0
+    return min(ttl, 1000 * MAX_TOOL_LIST_TTL) / 1000 if good else 0.0

@@ -24,10 +24,10 @@ from deputize.core.mcp.definitions import clean_text
 from deputize.core.text import without_hidden
 from deputize.core.tools.steps import File, Keep
 
-MAX_TEXT: Final = 20_000
+MAX_TEXT_CHARACTERS: Final = 20_000
 """Characters of one result that a model gets."""
-MAX_FILES: Final = 10
-MAX_LINKS: Final = 50
+MAX_FILES_PER_RESULT: Final = 10
+MAX_LINKS_PER_RESULT: Final = 50
 _MIME: Final = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,100}")
 KeepSteps = Generator[Keep, Any, Any]
 
@@ -70,7 +70,7 @@ def outcome_of_call(result: Mapping[str, Any], tool: str, *, fits: bool) -> Keep
 def _short(structured: Any) -> Any:
     """Return a structure that a model may receive whole, or None if there is none, or it is too long or too deep."""
     try:
-        return _plain(structured) if 0 < len(_dump_json(structured)) <= MAX_TEXT else None
+        return _plain(structured) if 0 < len(_dump_json(structured)) <= MAX_TEXT_CHARACTERS else None
     except RecursionError:
         return None
 
@@ -105,10 +105,14 @@ def _plain(value: Any) -> Any:
 def _text(text: str, tool: str) -> KeepSteps:
     """Return a short text whole, else its beginning and a file with the whole text."""
     text = without_hidden(text)
-    if len(text) <= MAX_TEXT:
+    if len(text) <= MAX_TEXT_CHARACTERS:
         return {"text": text} if text else {}
     kept = yield Keep(File(f"{tool}.txt", "text/plain", text.encode(errors="replace")))
-    return {"text": text[:MAX_TEXT], "cut": f"{len(text) - MAX_TEXT} characters more", "whole": kept}
+    return {
+        "text": text[:MAX_TEXT_CHARACTERS],
+        "cut": f"{len(text) - MAX_TEXT_CHARACTERS} characters more",
+        "whole": kept,
+    }
 
 
 def _read(blocks: Any) -> _Content:
@@ -125,13 +129,13 @@ def _take(block: Mapping[str, Any], found: _Content) -> bool:
     if not isinstance(inner, Mapping):
         return False
     if block.get("type") == "resource_link":
-        if len(found.links) < MAX_LINKS:
+        if len(found.links) < MAX_LINKS_PER_RESULT:
             found.links.append({name: clean_text(block.get(name), 2000) for name in ("uri", "name") if block.get(name)})
         return True
     if isinstance(text := inner.get("text"), str):
         found.texts.append(text)
         return True
-    blobs = list(_blobs(inner)) if len(found.blobs) < MAX_FILES else []
+    blobs = list(_blobs(inner)) if len(found.blobs) < MAX_FILES_PER_RESULT else []
     found.blobs.extend(blobs)
     return bool(blobs)
 

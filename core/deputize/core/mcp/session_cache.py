@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from deputize.core.mcp.definitions import LONGEST_OWN_NAME, digest_of
+from deputize.core.mcp.definitions import MAX_SERVER_NAME_CHARACTERS, digest_of
 from deputize.core.mcp.pins import Pin
 from deputize.core.mcp.protocol import Link, ToolList
 from deputize.core.mcp.server import McpServer
 from deputize.core.tools.steps import ForOperator, Steps
 
-LEAST_FRESH: Final = 60.0
+MIN_TOOL_LIST_TTL: Final = 60.0
 """Seconds for which a list is cached if its server gives no time, as older ones never do."""
-MAX_LINKS: Final = 1000
+MAX_CACHED_LINKS: Final = 1000
 
 
 @dataclass(eq=False, repr=False)
@@ -66,7 +66,7 @@ class Links:
         if known.until <= self.clock() or known.digests.get(pinned.name) != pinned.digest:
             listed: ToolList = yield from known.link.tools()
             known.digests = {one["name"]: digest_of(one) for one in listed.tools if _may_be_pinned(one.get("name"))}
-            known.until = self.clock() + max(listed.fresh, LEAST_FRESH)
+            known.until = self.clock() + max(listed.fresh, MIN_TOOL_LIST_TTL)
             self._keep(known)
             yield from self._tell(changed_of(self.pinned, known.digests))
 
@@ -81,7 +81,7 @@ class Links:
         self._known.pop(known.grant, None)
         if known.grant:
             self._known[known.grant] = known.copy()
-        while len(self._known) > MAX_LINKS:
+        while len(self._known) > MAX_CACHED_LINKS:
             self._known.pop(next(iter(self._known)))
 
 
@@ -96,4 +96,4 @@ def changed_place(server: str) -> str:
 
 
 def _may_be_pinned(name: Any) -> bool:
-    return isinstance(name, str) and len(name) <= LONGEST_OWN_NAME
+    return isinstance(name, str) and len(name) <= MAX_SERVER_NAME_CHARACTERS

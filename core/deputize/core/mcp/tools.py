@@ -20,7 +20,7 @@ from deputize.core.acts.build_request import visible
 from deputize.core.errors import InvalidInput, NotFound, PolicyDenied
 from deputize.core.mcp.authorization import API
 from deputize.core.mcp.definitions import (
-    LONGEST_DESCRIPTION,
+    MAX_DESCRIPTION_CHARACTERS,
     LeftOut,
     check_schema_shape,
     clean_text,
@@ -230,7 +230,7 @@ def _tool(server: McpServer, pin: Pin, links: Links, taken: Mapping[str, Tool]) 
         raise LeftOut("it runs as a task only (taskSupport: required), which is not supported")
     word = effect_of(server, pin)
     effect, override = EFFECTS[word], server.tools.get(pin.name, ToolOverride())
-    words = clean_text(pin.definition.get("description"), LONGEST_DESCRIPTION)
+    words = clean_text(pin.definition.get("description"), MAX_DESCRIPTION_CHARACTERS)
     return ForeignTool(
         name=own_name(server.name, pin.definition["name"], taken),
         toolkit=server.name,

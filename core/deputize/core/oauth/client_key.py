@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ASSERTION_TTL: Final = 60
 """Seconds that an assertion is valid."""
-_MAX_BYTES: Final = 2**16
+_MAX_KEY_FILE_BYTES: Final = 2**16
 
 
 @frozen
@@ -44,7 +44,7 @@ class ClientKey(Frozen):
         ``alg``, ``kid``: override those of the key. ``app``: named in the `SettingsError` for a bad file.
         """
         try:
-            text = SecretBytes(read_private(path, _MAX_BYTES))
+            text = SecretBytes(read_private(path, _MAX_KEY_FILE_BYTES))
         except SettingsError as e:
             raise SettingsError(f"The private key of the app {app!r}: {e.message}", hint=e.hint) from None
         found = key_in(text, alg, kid)

@@ -30,9 +30,9 @@ from deputize.core.oauth.server_metadata import check_origins, provider_from_met
 from deputize.core.value_object import ValueObject
 from deputize.core.vault.vault import Vault
 
-MAX_BYTES: Final = 2**18
+MAX_METADATA_BYTES: Final = 2**18
 """Maximum size of a metadata document."""
-SECONDS: Final = 10.0
+METADATA_TIMEOUT_SECONDS: Final = 10.0
 """Timeout of a metadata request."""
 _NAME: Final = r"[A-Za-z0-9_-]{1,60}"
 
@@ -157,7 +157,7 @@ async def document(http: Http, url: str) -> dict[str, Any] | None:
     Raises `ProviderUnavailable` for a failure that may be temporary.
     """
     request = httpx.Request("GET", url, headers={"accept": "application/json"})
-    answer = await http.send(request, timeout=SECONDS, max_bytes=MAX_BYTES)
+    answer = await http.send(request, timeout=METADATA_TIMEOUT_SECONDS, max_bytes=MAX_METADATA_BYTES)
     if answer.status_code >= 500 or answer.status_code == 429:
         raise ProviderUnavailable(f"{urlsplit(url).netloc} could not show its metadata now.")
     return _object(answer.content) if answer.status_code == 200 else None

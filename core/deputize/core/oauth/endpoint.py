@@ -26,7 +26,7 @@ Make = Callable[[], httpx.Request]
 
 log = logging.getLogger("deputize")
 
-SECONDS: Final = 20.0
+TOKEN_REQUEST_TIMEOUT_SECONDS: Final = 20.0
 LATE: Final = "late"
 """Detail of a token request that the provider, or the gateway before it, did not answer in time."""
 GATEWAY_TIMEOUTS: Final = (504, 524)
@@ -66,7 +66,7 @@ class Endpoint:
         provider: Provider,
         app: App,
         clock: Callable[[], float] = time.time,
-        seconds: float = SECONDS,
+        seconds: float = TOKEN_REQUEST_TIMEOUT_SECONDS,
     ) -> None:
         self.http, self.provider, self.app, self.clock, self.seconds = http, provider, app, clock, seconds
 
@@ -155,7 +155,7 @@ class Endpoint:
         """Return the issuer's key set, or None if it has none."""
         try:
             request = flow.key_set(self.provider)
-            answer = await self.http.send(request, timeout=self.seconds, max_bytes=id_token.MAX_BYTES)
+            answer = await self.http.send(request, timeout=self.seconds, max_bytes=id_token.MAX_KEY_SET_BYTES)
         except ProviderUnavailable as e:
             too_long, outcome = e.reason == "too_long", outcome_without_answer("read", sent=e.sent)
         else:
@@ -273,7 +273,7 @@ async def _send(
     call: Call,
     request: Make,
     now: float,
-    timeout: float = SECONDS,
+    timeout: float = TOKEN_REQUEST_TIMEOUT_SECONDS,
     proof_key: Secret | None = None,
 ) -> Outcome:
     first, again = request(), False

@@ -18,7 +18,7 @@ from deputize.core.vault.grant import Secret
 
 SKEW: Final = 120.0
 """Seconds that the server's clock may differ from ours."""
-MAX_BYTES: Final = 2**18
+MAX_KEY_SET_BYTES: Final = 2**18
 """Maximum size of a key set."""
 MAX_KEYS: Final = 100
 UNKNOWN_KEY: Final = "is not signed by a key of the server's"
@@ -26,7 +26,7 @@ UNKNOWN_KEY: Final = "is not signed by a key of the server's"
 _MAX_TRIED: Final = 8
 _LATEST: Final = 2**53
 """Seconds. A greater number is not a time, and may be too large for arithmetic."""
-_MAX_CHARACTERS: Final = 2**14
+_MAX_TOKEN_CHARACTERS: Final = 2**14
 
 
 def claims_of(provider: Provider, app: App, token: Secret, nonce: str, keys: Any, at: float) -> dict[str, Any] | str:
@@ -65,7 +65,7 @@ def names_another_account(provider: Provider, token: Secret, subject: str) -> bo
 
 def _signed(token: Secret, algs: list[str], keys: Any) -> bytes | str:
     text = token.reveal()
-    if text.count(".") != 2 or len(text) > _MAX_CHARACTERS:
+    if text.count(".") != 2 or len(text) > _MAX_TOKEN_CHARACTERS:
         return "is encrypted" if text.count(".") == 4 else "is no signed token"
     header = header_of(text)
     alg = header.get("alg")

@@ -19,9 +19,9 @@ from deputize.core.text import LONGEST_HOST, as_read
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.preview_values import is_change, is_file
 
-LONGEST: Final = 300
+MAX_CHARACTERS: Final = 300
 """Characters of one value that are compared."""
-SHORT: Final = 200
+MAX_TARGET_CHARACTERS: Final = 200
 """Characters up to which a text may be a target as a whole. In a longer text only links, addresses and @handles are."""
 _FILE_ENDINGS: Final = frozenset(
     """7z bak bash bat bib bin bmp bz2 cfg class conf cpp cs css csv dbf deb diff dll dmg doc docx dot ejs eml
@@ -71,7 +71,7 @@ def named(text: str) -> set[str]:
     """Return all identifiers in a text."""
     plain = _signs(_readings(text))
     dotted = [one for one in set(_DOTTED.findall(plain)) if one.rpartition(".")[2][0].isalpha()]
-    names = {form[:LONGEST] for one in dotted for form in (_decode_host(one), _host(one))}
+    names = {form[:MAX_CHARACTERS] for one in dotted for form in (_decode_host(one), _host(one))}
     return {*_links(plain), *_signed_identifiers(plain, text), *names, *_repositories(plain)}
 
 
@@ -83,7 +83,7 @@ def linked_identifiers(text: str) -> set[str]:
 def reached_identifiers(text: str) -> set[str]:
     """Return the identifiers that a long text notifies or links to: links, addresses and mentions."""
     plain = _readings(text)
-    return {*_links(plain), *_addresses(plain), *(f"@{one}"[:LONGEST] for one in _HANDLE.findall(plain))}
+    return {*_links(plain), *_addresses(plain), *(f"@{one}"[:MAX_CHARACTERS] for one in _HANDLE.findall(plain))}
 
 
 def whole(text: str) -> set[str]:
@@ -95,7 +95,7 @@ def whole(text: str) -> set[str]:
     if _WORD.fullmatch(alone):
         found.add(f"@{alone}")
     elif _DOTTED.fullmatch(alone) or _REPO.fullmatch(alone):
-        found.add(_decode_host(alone)[:LONGEST])
+        found.add(_decode_host(alone)[:MAX_CHARACTERS])
     return found
 
 
@@ -140,7 +140,7 @@ def _links(plain: str) -> set[str]:
     for host, path in links:
         host = _host(host)
         shared = f".{host}".endswith(_SHARED)
-        found.add(f"//{host}{path.rstrip('/.,;:!?')}"[:LONGEST] if shared else host[:LONGEST])
+        found.add(f"//{host}{path.rstrip('/.,;:!?')}"[:MAX_CHARACTERS] if shared else host[:MAX_CHARACTERS])
         if path and host in _HOSTS:
             owner, name = [*path.strip("/").split("/"), "", ""][:2]
             found |= {_repository(f"{owner}/{name}")} if owner and name else set()
@@ -151,14 +151,14 @@ def _signed_identifiers(plain: str, text: str) -> set[str]:
     """Return the addresses, handles, channels and ids: a sign distinguishes them from words."""
     ids = {f"@{one.lower()}" for one in _ID.findall(text)}
     if "@" in plain:
-        ids |= _addresses(plain) | {f"@{one}"[:LONGEST] for one in _HANDLE.findall(plain)}
-    return ids | {f"#{one}"[:LONGEST] for one in _CHANNEL.findall(plain)} if "#" in plain else ids
+        ids |= _addresses(plain) | {f"@{one}"[:MAX_CHARACTERS] for one in _HANDLE.findall(plain)}
+    return ids | {f"#{one}"[:MAX_CHARACTERS] for one in _CHANNEL.findall(plain)} if "#" in plain else ids
 
 
 def _addresses(plain: str) -> set[str]:
     """Return the email addresses without signs at their ends, which may be markup or disguise the address."""
     found = _ADDRESS.findall(plain) if "@" in plain else ()
-    return {f"{local.strip(_ENDS) or local}@{_host(host)}"[:LONGEST] for local, host in found}
+    return {f"{local.strip(_ENDS) or local}@{_host(host)}"[:MAX_CHARACTERS] for local, host in found}
 
 
 def _repositories(plain: str) -> set[str]:
@@ -166,7 +166,7 @@ def _repositories(plain: str) -> set[str]:
 
 
 def _repository(found: str) -> str:
-    return found.rstrip(".,;:!?").removesuffix(".git")[:LONGEST]
+    return found.rstrip(".,;:!?").removesuffix(".git")[:MAX_CHARACTERS]
 
 
 def _is_host(found: str, path: str) -> bool:
@@ -224,7 +224,7 @@ def targets_of(arguments: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _field_identifiers(text: str, *, leaves: bool) -> dict[str, str]:
-    if len(text) <= SHORT and "\n" not in text:
+    if len(text) <= MAX_TARGET_CHARACTERS and "\n" not in text:
         return _with_words(text, whole(text))
     return _with_words("", reached_identifiers(text)) if leaves else {}
 

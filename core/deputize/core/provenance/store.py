@@ -27,9 +27,9 @@ CONVERSATION_TTL: Final = 7 * 86_400.0
 """Seconds for which a conversation's values are stored after its last new value."""
 MAX_VALUES: Final = 500
 """Values of one conversation."""
-SEEN: Final = 128
+MAX_CACHED_CONVERSATIONS: Final = 128
 """Conversations whose values this process caches."""
-KNOWN: Final = 60.0
+CACHE_TTL: Final = 60.0
 """Seconds of that cache."""
 
 UNTOLD: Final = "the call names no conversation, so that nobody knows what was read in it"
@@ -87,8 +87,8 @@ class UntrustedRecord:
 
     def _remember(self, place: str, now: float, content: Mapping[str, Any]) -> None:
         self._seen.pop(place, None)
-        self._seen[place] = now + KNOWN, {value: wrote for value, (_, wrote) in content["values"].items()}
-        while len(self._seen) > SEEN:
+        self._seen[place] = now + CACHE_TTL, {value: wrote for value, (_, wrote) in content["values"].items()}
+        while len(self._seen) > MAX_CACHED_CONVERSATIONS:
             self._seen.pop(next(iter(self._seen)), None)
 
     def forget(self, user: User) -> None:

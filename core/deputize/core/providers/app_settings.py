@@ -16,7 +16,7 @@ from deputize.core.secret_files import with_secret
 from deputize.core.vault.grant import Secret, SecretBytes
 from deputize.core.vault.private_files import read_private
 
-_MAX_BYTES: Final = 2**16
+_MAX_KEY_FILE_BYTES: Final = 2**16
 _CLAIM: Final = "Claim of the session token that must be the user's id; empty: trust your application."
 _KIND: Final = "Kind of the session token (RFC 8693 3)."
 _AUDIENCE: Final = "Name of the API at the server, if it requires one (RFC 8693 2.1)."
@@ -88,7 +88,7 @@ SourceSettings = Annotated[
 
 def _key_of_account(path: Path, app: str, client_id: str) -> ClientKey:
     try:
-        text = SecretBytes(read_private(path, _MAX_BYTES))
+        text = SecretBytes(read_private(path, _MAX_KEY_FILE_BYTES))
     except SettingsError as e:
         raise SettingsError(f"The key of the service account {app!r}: {e.message}", hint=e.hint) from None
     found = _key_for(text, client_id)

@@ -22,7 +22,7 @@ from deputize.core.tools.plugins import find_toolkits, toolkit_names
 from deputize.core.tools.tool import Effect, Tool
 from deputize.core.tools.toolkit import Toolkit
 
-LONGEST_NAME = 100
+MAX_NAME_CHARACTERS = 100
 ALL, CORE = "all", "core"
 FEW_TOOLSETS = 2
 
@@ -82,8 +82,8 @@ class Catalog:
         if isinstance(name, Collection) and not isinstance(name, str | bytes):
             hint = "Pass each name as its own argument: tools(*names)."
             raise InvalidInput("A toolkit's name must be a text, not a list.", hint=hint, fix_by="operator")
-        if not isinstance(name, str) or len(name) > LONGEST_NAME:
-            raise InvalidInput(f"A toolkit's name has at most {LONGEST_NAME} characters.", fix_by="operator")
+        if not isinstance(name, str) or len(name) > MAX_NAME_CHARACTERS:
+            raise InvalidInput(f"A toolkit's name has at most {MAX_NAME_CHARACTERS} characters.", fix_by="operator")
         kit, colon, toolset = name.partition(":")
         toolkit = self.toolkit(kit)
         if toolkit is None:
@@ -111,8 +111,8 @@ class Catalog:
 
     def tool(self, name: str) -> Tool:
         """Return the tool of this name or alias. Raises `InvalidInput` with similar names if there is none."""
-        if not isinstance(name, str) or len(name) > LONGEST_NAME:
-            raise InvalidInput(f"A tool's name must be a text of at most {LONGEST_NAME} characters.")
+        if not isinstance(name, str) or len(name) > MAX_NAME_CHARACTERS:
+            raise InvalidInput(f"A tool's name must be a text of at most {MAX_NAME_CHARACTERS} characters.")
         if name not in self._tools:
             if found := self._find_exact(name):
                 self._tools[name] = found

@@ -22,7 +22,7 @@ from deputize.core.vault.grant import User
 if TYPE_CHECKING:
     from deputize.core.tools.act import Act
 
-LONGEST: Final = 16_000
+MAX_REF_CHARACTERS: Final = 16_000
 """Characters of a reference: a GitHub path alone has up to 4,096 bytes, each up to three characters here."""
 _SEAL: Final = 10
 """Characters of the signature, 5 bits each."""
@@ -85,7 +85,7 @@ class References:
 
         Raises `InvalidInput` for a string that is not a reference from one of this user's results.
         """
-        text = ref.strip() if isinstance(ref, str) and len(ref) <= LONGEST else ""
+        text = ref.strip() if isinstance(ref, str) and len(ref) <= MAX_REF_CHARACTERS else ""
         if not self.is_sealed(user, text):
             raise InvalidInput("ref: not a reference from an earlier result of this user.", hint=_HINT)
         tool, _, query = text.rpartition(".")[0].partition("?")
@@ -98,7 +98,7 @@ class References:
     def is_sealed(self, user: User, text: str) -> bool:
         """Return True if the string is a reference from one of this user's results."""
         plain, _, seal = text.rpartition(".")
-        if len(text) > LONGEST:
+        if len(text) > MAX_REF_CHARACTERS:
             return False
         return hmac.compare_digest(seal.encode(errors="replace"), self._seal(user, plain).encode())
 

@@ -22,13 +22,13 @@ from deputize.core.vault.grant import User
 from deputize.core.vault.vault import Record, Vault
 
 FILE_TTL: Final = 86400.0
-LARGEST: Final = 25 * MIB
-QUOTA: Final = 100 * MIB
+MAX_FILE_BYTES: Final = 25 * MIB
+MAX_USER_BYTES: Final = 100 * MIB
 MAX_FILES: Final = 1000
 PIECE: Final = MIB
 STRIPES: Final = 64
-WAIT: Final = 30.0
-LONGEST_NAME: Final = 120
+LOCK_TIMEOUT_SECONDS: Final = 30.0
+MAX_FILE_NAME_CHARACTERS: Final = 120
 _HANDLE: Final = r"file_([a-z2-7]{10})"
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _MIME: Final = r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}"
@@ -46,8 +46,8 @@ class Files:
         self,
         vault: Vault,
         clock: Callable[[], float] = time.time,
-        largest: int = LARGEST,
-        quota: int = QUOTA,
+        largest: int = MAX_FILE_BYTES,
+        quota: int = MAX_USER_BYTES,
         most: int = MAX_FILES,
         life: float = FILE_TTL,
     ) -> None:
@@ -87,7 +87,7 @@ class Files:
             "expires": self.clock() + self.life,
         }
         try:
-            async with self.vault.store.lock(f"files-{int(key[:8], 16) % STRIPES:02d}", WAIT):
+            async with self.vault.store.lock(f"files-{int(key[:8], 16) % STRIPES:02d}", LOCK_TIMEOUT_SECONDS):
                 sizes = await self._sizes(user)
                 hint = "A file is removed a day after it was stored."
                 if sum(sizes) + len(file.content) > self.quota:
@@ -151,11 +151,11 @@ class Files:
 def one_segment(name: str) -> str:
     """Return a file's base name without invisible characters, cut to 120 characters but with its extension."""
     last = re.split(r"[/\\]", re.sub(_UNSEEN, "", str(name)))[-1].strip().lstrip(".") or "file"
-    if len(last) <= LONGEST_NAME:
+    if len(last) <= MAX_FILE_NAME_CHARACTERS:
         return last
     stem, dot, ending = last.rpartition(".")
     ending = dot + ending if stem and len(ending) <= 16 else ""
-    return last[: LONGEST_NAME - len(ending)] + ending
+    return last[: MAX_FILE_NAME_CHARACTERS - len(ending)] + ending
 
 
 def _metadata(row: Record) -> dict[str, Any]:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from deputize.core.tools.people import Looked, Someone
     from deputize.core.tools.tool import Tool
 
-MAX_PEOPLE: Final = 10
-_LONGEST: Final = 120
-_NAME: Final = 80
+MAX_PEOPLE_LISTED: Final = 10
+_MAX_REASON_CHARACTERS: Final = 120
+_MAX_NAME_CHARACTERS: Final = 80
 
 FIND_PEOPLE: Final = "find_people"
 
@@ -30,12 +30,12 @@ def find_people() -> Tool:
 
 def found_people(found: Sequence[Someone], looked: Looked) -> dict[str, Any]:
     """Return the tool's result: the people found, similar names, and the accounts that were not searched."""
-    result: dict[str, Any] = {"people": [_describe_person(one) for one in found[:MAX_PEOPLE]]}
-    if len(found) > MAX_PEOPLE:
+    result: dict[str, Any] = {"people": [_describe_person(one) for one in found[:MAX_PEOPLE_LISTED]]}
+    if len(found) > MAX_PEOPLE_LISTED:
         result["truncated"] = True
     if looked.not_looked:
         result["not_looked_at"] = [
-            visible(f"{one.where}: {one.why.rstrip('.')}")[:_LONGEST] for one in looked.not_looked
+            visible(f"{one.where}: {one.why.rstrip('.')}")[:_MAX_REASON_CHARACTERS] for one in looked.not_looked
         ]
     return result
 
@@ -63,4 +63,4 @@ def _describe_person(person: Someone) -> dict[str, Any]:
 
 def _line(text: object) -> str:
     """Return a text on one line without hidden characters, or ""."""
-    return " ".join(without_hidden(text).split())[:_NAME] if isinstance(text, str) else ""
+    return " ".join(without_hidden(text).split())[:_MAX_NAME_CHARACTERS] if isinstance(text, str) else ""

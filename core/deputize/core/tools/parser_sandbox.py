@@ -26,15 +26,15 @@ from deputize.core.errors import InvalidInput, ProviderUnavailable, RateLimited
 from deputize.core.tools import parser_sandbox_child as child
 from deputize.core.tools.steps import MIB, ParseFile
 
-AT_ONCE: Final = 3
+MAX_PROCESSES: Final = 3
 """Processes that parse at the same time."""
-WAIT: Final = 30.0
+QUEUE_TIMEOUT_SECONDS: Final = 30.0
 """Seconds that a call waits for a free process."""
-SECONDS: Final = 20.0
+PARSE_TIMEOUT_SECONDS: Final = 20.0
 """Maximum seconds of one process."""
-LONGEST: Final = 8 * MIB
+MAX_ANSWER_BYTES: Final = 8 * MIB
 """Maximum bytes of an answer."""
-KEPT: Final = ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+KEPT_VARIABLES: Final = ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """Variables without which some Pythons do not start."""
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
@@ -50,11 +50,11 @@ async def parse_in_sandbox(step: ParseFile) -> Any:
 
 
 async def _run_in_turn(step: ParseFile) -> Any:
-    turns = _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
+    turns = _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_PROCESSES))
     try:
-        await asyncio.wait_for(turns.acquire(), WAIT)
+        await asyncio.wait_for(turns.acquire(), QUEUE_TIMEOUT_SECONDS)
     except TimeoutError:
-        raise RateLimited("Too many files are being read at once.", retry_after=WAIT) from None
+        raise RateLimited("Too many files are being read at once.", retry_after=QUEUE_TIMEOUT_SECONDS) from None
     try:
         return await asyncio.to_thread(_run, step)
     finally:
@@ -69,13 +69,13 @@ def _run(step: ParseFile) -> Any:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={name: os.environ[name] for name in KEPT if name in os.environ},
+            env={name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
             cwd=os.path.abspath(os.sep),
             start_new_session=True,
         )
     except (OSError, ValueError):
         raise ProviderUnavailable("The process that parses the file could not be started.") from None
-    clock = threading.Timer(SECONDS, process.kill)
+    clock = threading.Timer(PARSE_TIMEOUT_SECONDS, process.kill)
     clock.daemon = True
     clock.start()
     try:
@@ -91,7 +91,7 @@ def _talk(process: subprocess.Popen[bytes], step: ParseFile) -> bytes:
     given, said = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
     question = {"path": [one for one in sys.path if os.path.isabs(one)], "question": dict(step.question)}
     _hand(given, json.dumps(question).encode() + b"\n", step.content)
-    return said.read(LONGEST + 1)
+    return said.read(MAX_ANSWER_BYTES + 1)
 
 
 def _hand(given: IO[bytes], *pieces: bytes) -> None:
@@ -103,7 +103,7 @@ def _hand(given: IO[bytes], *pieces: bytes) -> None:
 
 
 def _result(said: bytes) -> Any:
-    if len(said) <= LONGEST:
+    if len(said) <= MAX_ANSWER_BYTES:
         with suppress(ValueError, RecursionError):
             answer = json.loads(said)
             if isinstance(answer, dict) and "answer" in answer:

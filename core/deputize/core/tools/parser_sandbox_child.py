@@ -20,9 +20,9 @@ import sys
 from functools import cache
 from typing import Any, Final
 
-MEMORY: Final = 512 * 2**20
+MAX_MEMORY_BYTES: Final = 512 * 2**20
 """Bytes of address space beyond those that Python takes itself."""
-CPU: Final = 10
+MAX_CPU_SECONDS: Final = 10
 """Seconds of processor time."""
 _FORBIDDEN: Final = (
     *("socket.", "subprocess.", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"),
@@ -60,8 +60,8 @@ def _limit() -> None:
     except ImportError:  # Windows
         return
     wanted = {
-        resource.RLIMIT_AS: _used_address_space() + MEMORY,
-        resource.RLIMIT_CPU: CPU,
+        resource.RLIMIT_AS: _used_address_space() + MAX_MEMORY_BYTES,
+        resource.RLIMIT_CPU: MAX_CPU_SECONDS,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NOFILE: 64,

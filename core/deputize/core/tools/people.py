@@ -19,9 +19,9 @@ from deputize.core.text import as_read, visible, without_hidden
 from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import Account
 
-MAX_PEOPLE: Final = 20
+MAX_PEOPLE_PER_ACCOUNT: Final = 20
 """People that one account may return for one search; the rest is reported as not searched."""
-_LONGEST: Final = 200
+_MAX_TEXT_CHARACTERS: Final = 200
 _ADDRESS: Final = r"[^@\s,;<>\"]+@[^@\s,;<>\"]+"
 
 
@@ -160,7 +160,7 @@ def plain(who: str) -> str:
 
 def is_address(text: str) -> bool:
     """Return True if the string is exactly one email address without hidden characters."""
-    return len(text) <= _LONGEST and bool(re.fullmatch(_ADDRESS, text)) and without_hidden(text) == text
+    return len(text) <= _MAX_TEXT_CHARACTERS and bool(re.fullmatch(_ADDRESS, text)) and without_hidden(text) == text
 
 
 def merge_rows(found: Iterable[Sighting]) -> list[Someone]:
@@ -214,7 +214,7 @@ def nearest(people: Sequence[Someone], first: Sequence[Someone]) -> list[str]:
 
 
 def _single_blanks(text: str) -> str:
-    return " ".join(text.split())[:_LONGEST]
+    return " ".join(text.split())[:_MAX_TEXT_CHARACTERS]
 
 
 def _normalize(text: str) -> str:
@@ -223,8 +223,8 @@ def _normalize(text: str) -> str:
 
 
 def _text(value: Any) -> str:
-    return value.strip()[:_LONGEST] if isinstance(value, str) else ""
+    return value.strip()[:_MAX_TEXT_CHARACTERS] if isinstance(value, str) else ""
 
 
 def _texts(value: Any) -> list[str]:
-    return [_text(one) for one in value[:MAX_PEOPLE]] if isinstance(value, list) else []
+    return [_text(one) for one in value[:MAX_PEOPLE_PER_ACCOUNT]] if isinstance(value, list) else []

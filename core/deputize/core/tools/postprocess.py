@@ -13,7 +13,7 @@ from deputize.core.tools.continuation import Continuation
 from deputize.core.tools.user_time import UTC_NAME, UserTime, ZoneName
 from deputize.core.zones import zone_name
 
-DEEPEST: Final = 60
+MAX_RESULT_DEPTH: Final = 60
 """Maximum nesting of a result. Deeper data is of no use to a model and would overflow the stack."""
 PLAIN: Final = frozenset((str, int, float, bool, type(None)))
 """Types that are copied as they are: nearly all of a result."""
@@ -47,7 +47,7 @@ class _Postprocessing:
     def value(self, value: Any, depth: int = 0) -> Any:
         if not isinstance(value, _HOLDS):
             return self._text(value)
-        if depth >= DEEPEST:
+        if depth >= MAX_RESULT_DEPTH:
             return TOO_DEEP
         depth += 1
         if not isinstance(value, dict):

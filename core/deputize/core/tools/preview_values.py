@@ -18,7 +18,7 @@ from deputize.core.tools.user_time import on_clock
 EMPTIED: Final = "(emptied)"
 NOTHING: Final = "(nothing)"
 BETWEEN: Final = "[...]"
-LONG: Final = 300
+MAX_COMPARABLE_CHARACTERS: Final = 300
 """Characters above which a text cannot be compared by eye."""
 MANY_LINES: Final = 4
 MAX_LINES: Final = 2000
@@ -129,4 +129,4 @@ def _changes(before: Any, after: Any) -> str:
 
 
 def _is_long(one: str) -> bool:
-    return len(one) > LONG or one.count("\n") >= MANY_LINES
+    return len(one) > MAX_COMPARABLE_CHARACTERS or one.count("\n") >= MANY_LINES

@@ -22,9 +22,9 @@ from deputize.core.errors import InvalidInput
 from deputize.core.tools.synonyms import MEANT, SIGNS, STOP
 from deputize.core.tools.tool import Tool
 
-LIMIT: Final = 5
+DEFAULT_RESULTS: Final = 5
 MAX_RESULTS: Final = 20
-LONGEST_QUERY: Final = 500
+MAX_QUERY_CHARACTERS: Final = 500
 
 _NAME, _DESCRIPTION, _WORDS, _PARAMETERS, _SAID = 3.0, 2.0, 1.5, 0.8, 0.2
 """Weights by part of a tool. Parameters are their names and values; `_SAID` is for their descriptions."""
@@ -40,15 +40,15 @@ class ToolIndex:
     def __init__(self, tools: Iterable[Tool]) -> None:
         self.tools: Sequence[Tool] = [tool for tool in tools if not tool.follows]
 
-    def search(self, query: str, limit: int = LIMIT) -> list[Tool]:
+    def search(self, query: str, limit: int = DEFAULT_RESULTS) -> list[Tool]:
         """Return the best matching tools, best first; [] if none match. Equal queries give equal results.
 
         Raises `InvalidInput` for a query that is not a string or has over 500 characters, and for a limit below one.
         """
-        if not isinstance(query, str) or len(query) > LONGEST_QUERY:
-            raise InvalidInput(f"query: a text of at most {LONGEST_QUERY} characters.", hint="Use a few words.")
+        if not isinstance(query, str) or len(query) > MAX_QUERY_CHARACTERS:
+            raise InvalidInput(f"query: a text of at most {MAX_QUERY_CHARACTERS} characters.", hint="Use a few words.")
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise InvalidInput("limit: must be an integer of at least 1.", hint=f"The default is {LIMIT}.")
+            raise InvalidInput("limit: must be an integer of at least 1.", hint=f"The default is {DEFAULT_RESULTS}.")
         asked = _meanings(query)
         scored = [(self._score(place, asked), place) for place in range(len(self.tools))]
         best = sorted((-score, self.tools[place].name, place) for score, place in scored if score > 0)

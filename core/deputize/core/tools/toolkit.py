@@ -34,7 +34,7 @@ from deputize.core.tools.needs import Need, any_of, asks_of, wanted_of
 from deputize.core.tools.schema import signature
 from deputize.core.tools.steps import (
     HEADERS,
-    MAX_BYTES,
+    MAX_RESPONSE_BYTES,
     MIB,
     Answer,
     File,
@@ -58,7 +58,7 @@ from deputize.core.tools.user_time import UserTime
 
 __all__ = [
     "HEADERS",
-    "MAX_BYTES",
+    "MAX_RESPONSE_BYTES",
     "MIB",
     "ActKey",
     "Alias",

@@ -21,7 +21,7 @@ from deputize.core.vault.records import Records
 
 PLACE: Final = ("meta", "ended")
 """Kind and key of the record."""
-FRESH: Final = 0.5
+CACHE_TTL: Final = 0.5
 """Seconds after which the record is read again, so that a bulk revocation by another process is noticed."""
 
 
@@ -93,7 +93,7 @@ class BulkRevocations(ValueObject):
 
 
 class BulkRevocationState:
-    """The bulk revocations of one vault in this process's cache, at most `FRESH` seconds old after `refresh`."""
+    """The bulk revocations of one vault in this process's cache, at most `CACHE_TTL` seconds old after `refresh`."""
 
     def __init__(self, records: Records, clock: Callable[[], float] = time.monotonic) -> None:
         self._records, self._clock, self._due = records, clock, 0.0
@@ -104,9 +104,9 @@ class BulkRevocationState:
         return epoch < self.ends.epoch and self.ends.over(tenant, epoch)
 
     async def refresh(self, *, fresh: bool = False) -> BulkRevocations:
-        """Read the record again if the cache is older than `FRESH` seconds, or if ``fresh``."""
+        """Read the record again if the cache is older than `CACHE_TTL` seconds, or if ``fresh``."""
         if fresh or self._clock() >= self._due:
-            due = self._clock() + FRESH
+            due = self._clock() + CACHE_TTL
             self._know(BulkRevocations.of(await self._records.get(*PLACE)))
             self._due = due
         return self.ends

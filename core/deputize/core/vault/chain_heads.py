@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 KEY: Final = "chains"
 DROPPED: Final = ("meta", "dropped")
 """Kind and key of the record of dropped audit rows: see `deputize.core.vault.retention`."""
-EVERY: Final = 60.0
+ANCHOR_INTERVAL_SECONDS: Final = 60.0
 """Seconds between two anchors of a process that writes."""
 MAX_HEADS: Final = 64
 """Heads in the record before those of ended chains are moved out of it."""
-ABANDONED: Final = 86400.0
+ABANDONED_AFTER_SECONDS: Final = 86400.0
 """Seconds after which a silent chain counts as ended too: its process was killed."""
 
 log = logging.getLogger("deputize")
@@ -85,7 +85,7 @@ class ChainHeads:
         heads = await self.load() or []
         if len(heads) <= MAX_HEADS:
             return
-        ended = [head for head in heads if head.ended or head.ts / 1e9 < now - ABANDONED]
+        ended = [head for head in heads if head.ended or head.ts / 1e9 < now - ABANDONED_AFTER_SECONDS]
         for old in ended:
             audit.write(ChainClosed(old.writer, old.seq, old.mac))
         await audit.settle()

@@ -22,9 +22,9 @@ from deputize.core.vault.stores import FailsOver
 from deputize.core.vault.vault import Vault
 
 TIMELINE: Final = ("meta", "timeline")
-OTHERS: Final = 5.0
+REWRITE_SECONDS: Final = 5.0
 """Seconds for other processes to write again what they wrote: a few times what they need to notice."""
-_PATIENCE: Final = 300.0
+_LOCK_TIMEOUT_SECONDS: Final = 300.0
 
 
 async def follow_failovers(vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue) -> None:
@@ -45,12 +45,12 @@ async def _look(store: FailsOver, vault: Vault, audit: Audit, trail: Trail, enqu
     now = {"timeline": await store.timeline()}
     if not now["timeline"]:
         return
-    async with vault.store.lock("timeline", _PATIENCE):
+    async with vault.store.lock("timeline", _LOCK_TIMEOUT_SECONDS):
         record = await vault.get(*TIMELINE)
         if record is not None and record.json == now:
             return
         if record is not None:
-            await asyncio.sleep(OTHERS)
+            await asyncio.sleep(REWRITE_SECONDS)
             doubted = await distrust(vault, await AuditedGenerations.read(trail, vault), enqueue)
             await record_generations(vault, audit, time.time(), doubted)
             await audit.settle()

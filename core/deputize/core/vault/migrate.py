@@ -14,7 +14,7 @@ from deputize.core.errors import Conflict, SettingsError
 from deputize.core.vault.record import FIRST, KINDS
 from deputize.core.vault.stores import Store
 
-PAGE: Final = 200
+RECORDS_PER_BATCH: Final = 200
 
 
 async def copy_records(start: Store, to: Store) -> int:
@@ -43,7 +43,7 @@ async def copy_records(start: Store, to: Store) -> int:
 async def _rows(store: Store, kind: str) -> AsyncIterator[tuple[str, bytes]]:
     """Yield all records of a kind except the first record."""
     after = ""
-    while page := await store.scan(kind, after=after, most=PAGE):
+    while page := await store.scan(kind, after=after, most=RECORDS_PER_BATCH):
         for key, value in page:
             if (kind, key) != FIRST:
                 yield key, value

@@ -10,25 +10,25 @@ from typing import Final
 
 from deputize.core.vault.stores import Store, Watch, Watches
 
-POLL: Final = 0.15
+POLL_INTERVAL_SECONDS: Final = 0.15
 """Seconds between two polls if the store does not notify."""
-POLL_REMOTE: Final = 1.0
+REMOTE_POLL_INTERVAL_SECONDS: Final = 1.0
 """The same if each poll goes over the network (`deputize.core.vault.stores.Store.local_reads`)."""
 
-LONGEST: Final = 365 * 86400.0
+MAX_TIMEOUT_SECONDS: Final = 365 * 86400.0
 """Seconds that a wait takes at most: a larger number, even one beyond every float, is as long."""
 
 
 def deadline(timeout: float) -> float:
     """Return the `time.monotonic` at which a wait of ``timeout`` seconds ends. A wait of NaN seconds ends at once."""
-    return time.monotonic() + min(LONGEST, max(0.0, timeout))
+    return time.monotonic() + min(MAX_TIMEOUT_SECONDS, max(0.0, timeout))
 
 
 @asynccontextmanager
 async def watch_records(store: Store, *prefixes: tuple[str, str]) -> AsyncIterator[Watch]:
     """Watch records, each by kind and key prefix: see `Watches`."""
     if not isinstance(store, Watches):
-        yield _Sleep(POLL if store.local_reads else POLL_REMOTE)
+        yield _Sleep(POLL_INTERVAL_SECONDS if store.local_reads else REMOTE_POLL_INTERVAL_SECONDS)
         return
     async with store.watch(*prefixes) as watch:
         yield watch

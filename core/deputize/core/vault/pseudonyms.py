@@ -25,9 +25,9 @@ from deputize.core.vault.vault import Vault
 KIND: Final = "person"
 MARK: Final = "p-"
 """Prefix of a pseudonym."""
-FRESH: Final = 60.0
+PSEUDONYM_TTL: Final = 60.0
 """Seconds after which another process's erasure is noticed."""
-ACCOUNTS: Final = 100
+MAX_CACHED_ACCOUNTS: Final = 100
 """Accounts of one user whose pseudonyms are cached."""
 MAX_CACHED_USERS: Final = 20_000
 """Users whose pseudonyms are cached."""
@@ -46,7 +46,7 @@ class Pseudonym:
     def account(self, subject: str) -> str:
         """Return the pseudonym of an account. It is cached: each act's row names one, and few users have many."""
         if subject not in self._accounts:
-            if len(self._accounts) >= ACCOUNTS:
+            if len(self._accounts) >= MAX_CACHED_ACCOUNTS:
                 self._accounts.clear()
             self._accounts[subject] = self._mac("account", subject)
         return self._accounts[subject]
@@ -91,7 +91,7 @@ class Pseudonyms:
             return
         while len(self._known) >= MAX_CACHED_USERS:
             del self._known[next(iter(self._known))]
-        self._known[tenant, user] = Pseudonym(key, User(user, tenant), self._clock() + FRESH)
+        self._known[tenant, user] = Pseudonym(key, User(user, tenant), self._clock() + PSEUDONYM_TTL)
 
     def user(self, tenant: str, user: str) -> str:
         """Return the user's name in audit rows."""

@@ -49,7 +49,7 @@ class Enqueue(Protocol):
 _LONG_AGO = 1.0
 CONSENTS: Final = ("consent", "asked", "ticket", "state", "browser")
 """Kinds of records that lead to a consent, which users may be answering at a provider during the restore."""
-KEPT: Final = ("act", "outbox", "received", "intent", "person", "erased", *CONSENTS)
+KEPT_KINDS: Final = ("act", "outbox", "received", "intent", "person", "erased", *CONSENTS)
 """Kinds whose records in the replaced vault are newer than the backup's, and stay."""
 
 
@@ -161,7 +161,7 @@ class Replaced:
     def records_to_keep(self) -> dict[str, Keep]:
         """Return which records of the replaced vault stay. Of the grants, these are the ones that have changed since
         they were read: refreshed, revoked or consented to."""
-        kept: dict[str, Keep] = dict.fromkeys(KEPT, lambda key, sealed: True)
+        kept: dict[str, Keep] = dict.fromkeys(KEPT_KINDS, lambda key, sealed: True)
         if not self._damaged:
             kept["grant"] = lambda key, sealed: generation_of(sealed) > self._seen.get(key, 0)
         return kept

@@ -18,9 +18,9 @@ from deputize.core.vault.vault import Vault
 
 RESEALING: Final = ("meta", "resealing")
 """Kind and key of the marker: which key all records are being encrypted with, and how far that got."""
-MARKED: Final = 10
+PAGES_PER_MARK: Final = 10
 """Pages between two updates of the marker."""
-PAUSE: Final = 0.01
+PAGE_PAUSE_SECONDS: Final = 0.01
 """Seconds between two pages in the background, which leaves the store to others."""
 
 
@@ -61,7 +61,7 @@ async def continue_reseal(vault: Vault, audit: Audit) -> None:
         return
     with suppress(TimeoutError):
         async with vault.store.lock("resealing", 0.0):
-            done = await _through(vault, mark, pause=PAUSE)
+            done = await _through(vault, mark, pause=PAGE_PAUSE_SECONDS)
             if await _finish(vault, mark.json["key"]):
                 audit.write(KeyResealed(mark.json["key"], records=done.anew, shut=done.shut))
 
@@ -85,7 +85,7 @@ async def _through(
         shut += sum(isinstance(result, VaultError) for result in results)
         anew += results.count(True)
         pages += 1
-        if pages % MARKED == 0 and mark:
+        if pages % PAGES_PER_MARK == 0 and mark:
             mark = await _note(vault, mark, {**came, "kind": kind, "after": page[-1][0]})
         if progress:
             progress(anew)

@@ -16,9 +16,9 @@ from deputize.core.value_object import ValueObject, frozen
 from deputize.core.web.signing_key import sign
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-FORM_LIFE: Final = 3600
+FORM_TTL: Final = 3600
 """Seconds for which a page with a form works: as long as an approval waits."""
-NONCE_LIFE: Final = 600
+NONCE_TTL: Final = 600
 
 _RANDOM = re.compile(r"[A-Za-z0-9_-]{43}")
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from deputize.core import Answer, Continuation, Need, PublicRequest, Run, Steps
 from deputize.core.errors import InvalidInput
-from deputize.core.tools.steps import MAX_BYTES
+from deputize.core.tools.steps import MAX_RESPONSE_BYTES
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.line_ends import line_ends
@@ -124,7 +124,7 @@ def _file(row: Mapping[str, Any], name: str, offset: int, raw: bool) -> Asks[Jso
         return outer({"gist_id": row.get("id")} | about, outside)
     one = _file_named(row, name)
     if one.get("truncated") and one.get("raw_url"):
-        answer: Answer = yield PublicRequest(str(one["raw_url"]), max_bytes=MAX_BYTES)
+        answer: Answer = yield PublicRequest(str(one["raw_url"]), max_bytes=MAX_RESPONSE_BYTES)
         one = {**one, "content": answer.data.decode(errors="replace"), "truncated": False}
     told = {"gist_id": row.get("id"), "name": outside.line(name, 120)} | _part(row, one, PART, offset, raw=raw)
     return outer(told, outside)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from deputize.core import Answer, Continuation, PublicRequest, Request
 from deputize.core.errors import DeputizeError, InvalidInput
-from deputize.core.tools.steps import MAX_BYTES
+from deputize.core.tools.steps import MAX_RESPONSE_BYTES
 from deputize.toolkits._shared.long_text import ALONE
 from deputize.toolkits._shared.page import room_for, text_tokens
 from deputize.toolkits._shared.text import window
@@ -79,7 +79,7 @@ def _read_call(repo: str, run: int, job: int) -> Continuation:
 
 def _log(repo: str, job: int) -> Asks[str]:
     data = yield from fetch_signed(
-        rest("GET R/actions/jobs/{job_id}/logs", repo, at={"job_id": job}, raw=True), MAX_BYTES
+        rest("GET R/actions/jobs/{job_id}/logs", repo, at={"job_id": job}, raw=True), MAX_RESPONSE_BYTES
     )
     return data.decode(errors="replace")
 

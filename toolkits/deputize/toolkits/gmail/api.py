@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from deputize.core import Request, Run
 from deputize.core.errors import DeputizeError
-from deputize.core.tools.steps import MAX_BYTES, Try
+from deputize.core.tools.steps import MAX_RESPONSE_BYTES, Try
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.steps import AT_ONCE as AT_ONCE
 from deputize.toolkits._shared.steps import Asks as Asks
@@ -23,12 +23,12 @@ def get_message(message_id: str, form: str = "full", headers: Sequence[str] = HE
     if form == "metadata":
         params["metadataHeaders"] = list(headers)
     made = Request("GET", "/users/me/messages/{id}", at={"id": message_id}, params=params)
-    return replace(made, max_bytes=MAX_BYTES) if form == "raw" else made
+    return replace(made, max_bytes=MAX_RESPONSE_BYTES) if form == "raw" else made
 
 
 def get_draft(draft_id: str, form: str = "full") -> Request:
     path = "/users/me/drafts/{id}"
-    return Request("GET", path, at={"id": draft_id}, params={"format": form}, max_bytes=MAX_BYTES)
+    return Request("GET", path, at={"id": draft_id}, params={"format": form}, max_bytes=MAX_RESPONSE_BYTES)
 
 
 def get_thread(thread_id: str, form: str = "full") -> Request:
@@ -45,7 +45,7 @@ def get_attachment(message_id: str, attachment_id: str) -> Request:
         "GET",
         "/users/me/messages/{message}/attachments/{id}",
         at={"message": message_id, "id": attachment_id},
-        max_bytes=MAX_BYTES,
+        max_bytes=MAX_RESPONSE_BYTES,
     )
 
 

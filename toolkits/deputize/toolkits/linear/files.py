@@ -11,7 +11,7 @@ from pydantic import Field
 
 from deputize.core import Answer, Continuation, File, Keep, PublicRequest, Request, Steps
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.core.tools.files import LARGEST
+from deputize.core.tools.files import MAX_FILE_BYTES
 from deputize.toolkits._shared.arguments import Offset
 from deputize.toolkits._shared.file_text import file_text
 from deputize.toolkits._shared.long_text import PART, Form, part
@@ -57,14 +57,14 @@ def _request(url: str) -> Request:
         raise InvalidInput("url: not the address of a file that was uploaded to Linear.", hint=f"{UPLOADS}...")
     at = {f"s{number}": one for number, one in enumerate(segments)}
     path = "".join(f"/{{{name}}}" for name in at)
-    return Request("GET", path, at=at, api="uploads", raw=True, whole=True, max_bytes=LARGEST)
+    return Request("GET", path, at=at, api="uploads", raw=True, whole=True, max_bytes=MAX_FILE_BYTES)
 
 
 def _fetch(request: Request) -> Asks[Answer]:
     """Return the file. A redirect to another address is followed without the token."""
     answer: Answer = yield request
     if answer.status in _REDIRECTS:
-        answer = yield PublicRequest(str(answer.headers.get("location") or ""), max_bytes=LARGEST)
+        answer = yield PublicRequest(str(answer.headers.get("location") or ""), max_bytes=MAX_FILE_BYTES)
     if answer.status >= 300 or not isinstance(answer.data, bytes):
         raise NotFound("url: no file is there, or it is not visible to this user.", hint="Read the text with its link.")
     return answer

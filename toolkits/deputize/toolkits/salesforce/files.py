@@ -16,7 +16,7 @@ from pydantic import Field
 
 from deputize.core import Audience, Continuation, Effect, File, Keep, Preview, Request, Run, Steps, Take, shown_file
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
-from deputize.core.tools.files import LARGEST
+from deputize.core.tools.files import MAX_FILE_BYTES
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.file_text import file_text
 from deputize.toolkits._shared.long_text import PART, part
@@ -76,15 +76,15 @@ def get_file(
     mime = mimetypes.guess_type(name)[0] or "application/octet-stream"
     size = int(version.get("ContentSize") or 0)
     told: Json = {"name": outside.line(name, 255), "mime": mime, "size": size}
-    if size > LARGEST:
+    if size > MAX_FILE_BYTES:
         outside.mark(told)
-        return told | {"summary": f"Too large to be fetched: at most {LARGEST} bytes."}
+        return told | {"summary": f"Too large to be fetched: at most {MAX_FILE_BYTES} bytes."}
     content: bytes = yield Request(
         "GET",
         f"{DATA}/sobjects/ContentVersion/{{id}}/VersionData",
         at={"id": str(version["Id"])},
         raw=True,
-        max_bytes=LARGEST,
+        max_bytes=MAX_FILE_BYTES,
     )
     if not offset:
         kept = yield Keep(File(name, mime, content))

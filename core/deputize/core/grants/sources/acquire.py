@@ -54,10 +54,10 @@ if TYPE_CHECKING:
 EndGrant: TypeAlias = Callable[..., Awaitable[object]]
 """Ends a grant for a reason, here and at its provider."""
 
-LOCK_WAIT: Final = 30.0
-SECONDS: Final = 60.0
+LOCK_TIMEOUT_SECONDS: Final = 30.0
+TOKEN_REQUEST_TIMEOUT_SECONDS: Final = 60.0
 """Seconds to wait for the reply of the server."""
-AS_IT_WAS: Final = 60.0
+FEWER_SCOPES_TTL: Final = 60.0
 """Seconds for which a service account that got fewer scopes than it may have is not asked for again."""
 
 
@@ -183,7 +183,7 @@ class GrantSources:
         if service_account.has_more(source, row, held):
             return False
         brought = self._brought.get(self.vault.key_prefix(owner, app.provider, app.name), float("-inf"))
-        lately = self.engine.clock() < brought + AS_IT_WAS
+        lately = self.engine.clock() < brought + FEWER_SCOPES_TTL
         return not missing or lately or service_account.has_all(source, row, held)
 
     async def _ask(self, owner: User, app: App, scopes: frozenset[str]) -> tuple[Ask, str]:
@@ -202,7 +202,7 @@ class GrantSources:
 
     def _endpoint(self, app: App) -> Endpoint:
         engine = self.engine
-        return Endpoint(engine.http, engine.providers[app.provider], app, engine.clock, SECONDS)
+        return Endpoint(engine.http, engine.providers[app.provider], app, engine.clock, TOKEN_REQUEST_TIMEOUT_SECONDS)
 
     async def _obtain(
         self, owner: User, app: App, ask: Ask, session: str, scopes: frozenset[str], held: Grant | None
@@ -230,7 +230,7 @@ class GrantSources:
         async with AsyncExitStack() as lock:
             try:
                 name = f"consent-{self.vault.key_prefix(owner, app.provider, app.name)}"
-                await lock.enter_async_context(self.vault.store.lock(name, LOCK_WAIT))
+                await lock.enter_async_context(self.vault.store.lock(name, LOCK_TIMEOUT_SECONDS))
             except TimeoutError:
                 raise ProviderUnavailable("Another process is still asking for this grant.") from None
             yield

@@ -21,7 +21,7 @@ Token: TypeAlias = Secret | str | None
 TokenFor: TypeAlias = Callable[[User], Token | Awaitable[Token]]
 """Returns the session token of a user, or None if the user has no session. Sync or async; runs where the act does."""
 
-SECONDS: Final = 30.0
+SESSION_TOKEN_TIMEOUT_SECONDS: Final = 30.0
 """Seconds that an act waits for the application's function, if it is async."""
 SESSION_NEEDED: Final = "session_needed"
 SESSION_EXPIRED: Final = "session_expired"
@@ -88,7 +88,7 @@ async def _read_token(token_for: TokenFor, user: User) -> Secret | None:
 async def _call_token_for(token_for: TokenFor, user: User) -> Secret | str | None:
     """Return the token or, because an exception would keep it in its frame, the end of an error message."""
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(SESSION_TOKEN_TIMEOUT_SECONDS):
             found = token_for(user)
             given = await found if inspect.isawaitable(found) else found
     except DeputizeError:

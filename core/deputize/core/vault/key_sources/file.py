@@ -14,8 +14,8 @@ from deputize.core.vault.private_files import new_file, private_folder, publish,
 from deputize.core.vault.root_keys import key_text, new_key, parse_keys
 from deputize.core.vault.seal import id_of
 
-_MAX_BYTES: Final = 65536  # of a key file
-_PATIENCE: Final = 5.0  # seconds another change of it may take
+_MAX_KEY_FILE_BYTES: Final = 65536  # of a key file
+_LOCK_TIMEOUT_SECONDS: Final = 5.0  # seconds another change of it may take
 
 
 @frozen
@@ -36,7 +36,7 @@ class KeyFile(Printed):
     def read_keys(self) -> list[bytes]:
         """Return the keys. Raises `SettingsError` unless the file is this account's, with mode 0600 or less."""
         try:
-            return parse_keys(read_private(self.path, _MAX_BYTES).decode("ascii"))
+            return parse_keys(read_private(self.path, _MAX_KEY_FILE_BYTES).decode("ascii"))
         except UnicodeDecodeError:
             raise SettingsError("The key file is not a list of keys.", hint=str(self.path)) from None
 
@@ -93,7 +93,7 @@ class KeyFile(Printed):
         real = self.path.resolve()
         lock = FileLock(real.with_name(f".{real.name}.lock"), thread_local=False, fallback_to_soft=False, mode=0o600)
         try:
-            lock.acquire(timeout=_PATIENCE)
+            lock.acquire(timeout=_LOCK_TIMEOUT_SECONDS)
         except Timeout:
             message = "Another command is changing the keys."
             raise StoreUnavailable(message, hint="Try again when it has ended.") from None

@@ -47,13 +47,13 @@ from deputize.core.vault.vault import Record, Vault
 
 OTHER: Final = "other"
 """The label for unknown names: one that a model made up, or a provider that was removed."""
-FRESH: Final = 60.0
+GAUGE_TTL: Final = 60.0
 """Seconds for which the gauges of the vault are cached."""
-MAX_RECORDS: Final = 10_000
+MAX_COUNTED_RECORDS: Final = 10_000
 """The number of records of a kind that are counted at most."""
 APPROVALS: Final = (ApprovalRequested, ApprovalApproved, ApprovalRejected, ApprovalEdited)
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+DURATION_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the buckets of durations, in seconds."""
 
 Values = tuple[str, ...]
@@ -163,8 +163,8 @@ class Histogram:
     def took(self, seconds: float, *values: str) -> None:
         """Add one duration."""
         with self._turn:
-            counts, total = self._found.get(values) or ([0] * (len(SECONDS) + 1), 0.0)
-            counts[bisect_left(SECONDS, seconds)] += 1
+            counts, total = self._found.get(values) or ([0] * (len(DURATION_BUCKETS) + 1), 0.0)
+            counts[bisect_left(DURATION_BUCKETS, seconds)] += 1
             self._found[values] = counts, total + seconds
 
     def lines(self) -> Iterator[str]:
@@ -173,7 +173,7 @@ class Histogram:
         with self._turn:
             found = sorted((values, list(accumulate(counts)), total) for values, (counts, total) in self._found.items())
         for values, counts, total in found:
-            for bound, count in zip([*(f"{one:g}" for one in SECONDS), "+Inf"], counts, strict=True):
+            for bound, count in zip([*(f"{one:g}" for one in DURATION_BUCKETS), "+Inf"], counts, strict=True):
                 yield f"{self.name}_bucket{_labels((*self.labels, 'le'), (*values, bound))} {count}"
             yield f"{self.name}_sum{_labels(self.labels, values)} {_number(total)}"
             yield f"{self.name}_count{_labels(self.labels, values)} {counts[-1]}"
@@ -243,7 +243,7 @@ class Metrics:
         """Return the current metrics."""
         self.failing.put(to=float(self.deputy.audit.failing))
         if time.monotonic() >= self._until:
-            self._until = time.monotonic() + FRESH
+            self._until = time.monotonic() + GAUGE_TTL
             await self._read_gauges()
         said = [one for one in vars(self).values() if isinstance(one, Metric | Histogram)]
         return Response(render_metrics(said), media_type=CONTENT_TYPE)
@@ -279,7 +279,7 @@ class Metrics:
         try:
             for kind, waits in WAITS.items():
                 self.waiting.put(kind, to=await _count_waiting(vault, kind, waits, now))
-            self.due.put(to=len(await vault.store.scan("outbox", most=MAX_RECORDS)))
+            self.due.put(to=len(await vault.store.scan("outbox", most=MAX_COUNTED_RECORDS)))
         except DeputizeError:
             self.waiting.clear()
             self.due.clear()
@@ -302,7 +302,7 @@ async def _count_waiting(vault: Vault, kind: str, waits: Callable[[Record, float
     async for records, _ in vault.pages(kind):
         found += sum(waits(record, now) for record in records)
         looked += len(records)
-        if looked >= MAX_RECORDS:
+        if looked >= MAX_COUNTED_RECORDS:
             break
     return found
 

@@ -22,9 +22,9 @@ from deputize.core.base_deputy import BaseDeputy
 from deputize.core.errors import DeputizeError, StoreUnavailable
 from deputize.core.vault.record import FIRST
 
-PATIENCE: Final = 2.0
+READ_TIMEOUT_SECONDS: Final = 2.0
 """Seconds that a read of the store may take: load balancers wait little longer."""
-FRESH: Final = 0.5
+ANSWER_TTL: Final = 0.5
 """Seconds for which an answer is cached."""
 LEAVING: Final = "leaving"
 AUDIT: Final = "audit_unavailable"
@@ -61,12 +61,12 @@ class Probes:
         async with self._looking:  # concurrent callers get the same answer
             if time.monotonic() >= self._until:
                 self._found = await self._look()
-                self._until = time.monotonic() + FRESH
+                self._until = time.monotonic() + ANSWER_TTL
             return self._found
 
     async def _look(self) -> str:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(READ_TIMEOUT_SECONDS):
                 await self.deputy.vault.get(*FIRST)  # read, and opened with our keys
         except TimeoutError:
             return StoreUnavailable.code
@@ -74,6 +74,6 @@ class Probes:
             return error.code
         if self.deputy.audit.failing:  # retried here: a process without requests has no other rows to write
             with suppress(StoreUnavailable, TimeoutError):
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(READ_TIMEOUT_SECONDS):
                     await self.deputy.audit.settle()
         return AUDIT if self.deputy.audit.failing else READY

@@ -33,8 +33,8 @@ from deputize.core.web.pages.reading_order import arrange_rows
 from deputize.core.web.pages.rendering import see_other
 from deputize.core.web.pages.site import Page, Site, current_path, note
 
-MAX_QUERY: Final = 100
-PAGE: Final = 50
+MAX_QUERY_CHARACTERS: Final = 100
+ACTS_PER_PAGE: Final = 50
 """The number of acts on one page."""
 ASKED: Final = frozenset({"consent_required", "approval_required", "reconsent_required"})
 """Outcomes of calls that only asked the user."""
@@ -80,7 +80,7 @@ class Use(ValueObject):
 
 
 async def history_of(
-    deputy: BaseDeputy, user: User, *, before: int = 0, query: str = "", reads: bool = False, most: int = PAGE
+    deputy: BaseDeputy, user: User, *, before: int = 0, query: str = "", reads: bool = False, most: int = ACTS_PER_PAGE
 ) -> History:
     """Return the acts of this user's agents before a row's time (nanoseconds) that contain all words of ``query``.
 
@@ -201,7 +201,7 @@ async def activity(site: Site, request: Request) -> Response:
     if user is None:
         return site.redirect_to_sign_in(request, "/activity")
     asked, path = request.query_params, current_path(request)
-    query, reads = asked.get("q", "")[:MAX_QUERY], asked.get("reads") == "1"
+    query, reads = asked.get("q", "")[:MAX_QUERY_CHARACTERS], asked.get("reads") == "1"
     before = asked.get("before", "")
     found = await history_of(
         site.deputy,

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from deputize.core.errors import InvalidInput
 from deputize.core.oauth.provider import Provider
 from deputize.core.user_requests import Consent
-from deputize.core.web.cookies import NONCE_LIFE
+from deputize.core.web.cookies import NONCE_TTL
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.rendering import root_of, see_other
 from deputize.core.web.pages.request_summary import Step, step_of
@@ -55,7 +55,7 @@ async def start(site: Site, request: Request) -> Response:
         return see_other(current_path(request) + _query(return_to))
     started = await site.deputy.consents.start(ticket, who, return_to)
     cookies, response = await site.cookies(), see_other(started.url)
-    cookies.put(response, cookies.nonce(started.state.reveal()), started.nonce.reveal(), NONCE_LIFE)
+    cookies.put(response, cookies.nonce(started.state.reveal()), started.nonce.reveal(), NONCE_TTL)
     return response
 
 

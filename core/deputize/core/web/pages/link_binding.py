@@ -16,7 +16,7 @@ from starlette.responses import Response
 from deputize.core.audit.events import BrowserMismatch
 from deputize.core.errors import InvalidInput
 from deputize.core.web.pages import texts
-from deputize.core.web.pages.local_links import ME_LIFE, bind, is_bound
+from deputize.core.web.pages.local_links import DASHBOARD_LINK_TTL, bind, is_bound
 from deputize.core.web.pages.rendering import see_other
 from deputize.core.web.pages.site import Page, Site, current_path
 
@@ -47,5 +47,7 @@ async def bind_to_browser(site: Site, page: Page, request: Request) -> Response:
         return site.message_page(request, 400, texts.NO_COOKIES)
     back = see_other(f"{current_path(request)}?{request.url.query}{'&' if request.url.query else ''}{RETURNED}=1")
     path = current_path(request)
-    cookies.put(back, cookies.link, secrets.token_urlsafe(32), int(ME_LIFE), path[: path.index(token) + len(token)])
+    cookies.put(
+        back, cookies.link, secrets.token_urlsafe(32), int(DASHBOARD_LINK_TTL), path[: path.index(token) + len(token)]
+    )
     return back

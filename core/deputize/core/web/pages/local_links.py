@@ -20,7 +20,7 @@ from deputize.core.vault.grant import SecretBytes, User
 if TYPE_CHECKING:
     from deputize.core.base_deputy import BaseDeputy
 
-ME_LIFE: Final = 86400.0
+DASHBOARD_LINK_TTL: Final = 86400.0
 """Seconds for which a link to a local user's own pages works."""
 
 BINDING_TTL: Final = 2 * 86400.0
@@ -68,7 +68,7 @@ def _is_local(deputy: BaseDeputy) -> bool:
 
 def me_token(deputy: BaseDeputy, user: User) -> str:
     """Return the token of this user for local addresses. It is opaque, and only this vault can make it."""
-    note = SecretBytes(json.dumps([user.tenant, user.id, deputy.clock() + ME_LIFE]).encode())
+    note = SecretBytes(json.dumps([user.tenant, user.id, deputy.clock() + DASHBOARD_LINK_TTL]).encode())
     return base64.urlsafe_b64encode(deputy.vault.sealer.seal(*_PLACE, 0, note)).rstrip(b"=").decode()
 
 

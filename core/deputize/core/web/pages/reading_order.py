@@ -19,10 +19,10 @@ WARNINGS: Final = ("warning", "comes from")
 PLACES: Final = ("where", "seen by")
 NAMED: Final = {"audience": "seen by", "people": "who is reached", "destroys": "warning", "what": "what is done"}
 """Names of changed parts of a `Preview` that have no row of their own."""
-LONG: Final = 400
+SCROLLING_CHARACTERS: Final = 400
 """Characters from which on a text scrolls, like one with more lines than `MAX_LINES`."""
 MAX_LINES: Final = 8
-MAX_LISTED: Final = 120
+MAX_LISTED_CHARACTERS: Final = 120
 """Characters of a text in a list of acts; the page of the act shows all of it."""
 
 
@@ -65,11 +65,11 @@ def first_line(preview: Mapping[str, str]) -> str:
 
 
 def _begins(line: str) -> str:
-    return line if len(line) <= MAX_LISTED else f"{line[: MAX_LISTED - 1]}…"
+    return line if len(line) <= MAX_LISTED_CHARACTERS else f"{line[: MAX_LISTED_CHARACTERS - 1]}…"
 
 
 def _row(name: str, text: str, changed: list[str]) -> Row:
-    return Row(name, text, name in changed, len(text) > LONG or text.count("\n") >= MAX_LINES)
+    return Row(name, text, name in changed, len(text) > SCROLLING_CHARACTERS or text.count("\n") >= MAX_LINES)
 
 
 def _place(row: Row) -> int:

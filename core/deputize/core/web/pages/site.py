@@ -20,7 +20,7 @@ from deputize.core.consent.consents import AnyLocalUser, Who
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import AnyUser, User
-from deputize.core.web.cookies import FORM_LIFE, Cookies, cookies_for
+from deputize.core.web.cookies import FORM_TTL, Cookies, cookies_for
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.brand import Brand
 from deputize.core.web.pages.local_links import user_of
@@ -124,7 +124,7 @@ class Site:
         facts = {"whom": who.id if isinstance(who, User) else ""} | facts
         # making all characters of a megabyte visible takes seconds: never in the event loop
         response = await asyncio.to_thread(self.page, request, name, forms_to=forms_to, token=token, **facts)
-        cookies.put(response, cookies.name, cookie, FORM_LIFE)
+        cookies.put(response, cookies.name, cookie, FORM_TTL)
         return response
 
     async def form(self, request: Request, who: Who) -> dict[str, str]:

@@ -25,10 +25,10 @@ from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret, User
 from deputize.core.web.signin.issuer import Issuer, user_at
 
-LOOKED_UP: Final = 10.0
+INTROSPECTION_TTL: Final = 10.0
 """Seconds for which an introspection is cached: a revoked token works that much longer."""
-MAX_LOOKED_UP: Final = 1000
-MAX_CHARACTERS: Final = 2**14
+MAX_CACHED_INTROSPECTIONS: Final = 1000
+MAX_TOKEN_CHARACTERS: Final = 2**14
 
 _ALGS: Final = frozenset(ALGS)
 _SIGNED_TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})  # RFC 9068 2.1
@@ -81,7 +81,7 @@ class AccessTokens:
 
         Raises `ProviderUnavailable` while the issuer cannot be reached, `SettingsError` if its metadata is unusable.
         """
-        if len(token.reveal()) > MAX_CHARACTERS:
+        if len(token.reveal()) > MAX_TOKEN_CHARACTERS:
             return "is too long"
         found = await (self._verify_signed(token) if token.reveal().count(".") == 2 else self._verify_opaque(token))
         if isinstance(found, str):
@@ -119,10 +119,10 @@ class AccessTokens:
         return validity_fault({"iat": now, **claims}, now) or claims
 
     async def _introspect(self, app: App, token: Secret) -> dict[str, Any] | None:
-        """Introspect the token (RFC 7662 2). The reply is cached by a digest of the token, for `LOOKED_UP` seconds."""
+        """Introspect the token (RFC 7662 2). The reply is cached by a digest of the token, for `INTROSPECTION_TTL`."""
         now, key = self.issuer.clock(), hashlib.sha256(token.reveal().encode()).digest()
         at, known = self._looked_up.get(key, (float("-inf"), None))
-        if at > now - LOOKED_UP:
+        if at > now - INTROSPECTION_TTL:
             return known
         record_key = self.issuer.endpoint(await self.issuer.metadata(), "introspection_endpoint")
         if not record_key:
@@ -140,7 +140,7 @@ class AccessTokens:
                 hint="Give it a client id and secret that may introspect (RFC 7662).",
             )
         self._looked_up[key] = now, answer
-        while len(self._looked_up) > MAX_LOOKED_UP:
+        while len(self._looked_up) > MAX_CACHED_INTROSPECTIONS:
             self._looked_up.popitem(last=False)
         return answer
 

@@ -22,19 +22,19 @@ import httpx
 
 from deputize.core.errors import ProviderUnavailable, SettingsError
 from deputize.core.http import Http
-from deputize.core.oauth.id_token import MAX_BYTES, UNKNOWN_KEY, signed_claims
+from deputize.core.oauth.id_token import MAX_KEY_SET_BYTES, UNKNOWN_KEY, signed_claims
 from deputize.core.oauth.identity import MAX_OF_SUBJECT
 from deputize.core.vault.grant import Secret, User
 
-METADATA_LIFE: Final = 3600.0
+METADATA_TTL: Final = 3600.0
 """Seconds for which metadata is cached, and a key set that cannot be fetched again."""
-KEYS_LIFE: Final = 600.0
+KEY_SET_TTL: Final = 600.0
 """Seconds for which a key set is cached."""
-KEYS_PAUSE: Final = 60.0
+KEY_SET_PAUSE_SECONDS: Final = 60.0
 """Seconds between two fetches of the key set for unknown keys, which forged tokens can name at any rate."""
-MAX_BELIEVED: Final = 1000
+MAX_VERIFIED_TOKENS: Final = 1000
 """The number of tokens whose signatures are cached as verified."""
-SECONDS: Final = 10.0
+ISSUER_TIMEOUT_SECONDS: Final = 10.0
 """Limit of an answer of the issuer."""
 
 _ADDRESS: Final = re.compile(
@@ -81,7 +81,7 @@ class Issuer:
     async def keys(self) -> Any:
         """Return the issuer's key set as received, or None if it serves none."""
         self._expire_future()
-        return await self._key_set(self.clock() - KEYS_LIFE)
+        return await self._key_set(self.clock() - KEY_SET_TTL)
 
     def _expire_future(self) -> None:
         """Expire cached values with a future time, which exist after the clock was set back."""
@@ -94,24 +94,24 @@ class Issuer:
         """Return the claims that the issuer signed with one of these algorithms, or the end of a sentence that says why
         they are refused.
 
-        An unknown key causes a new request for the key set, at most every `KEYS_PAUSE` seconds. Verified tokens are
+        An unknown key causes a new request for the key set, at most every `KEY_SET_PAUSE_SECONDS`. Verified tokens are
         cached by their digests, because a client sends the same token with every call.
         """
         keys, name = await self.keys(), (hashlib.sha256(token.reveal().encode()).digest(), algs)
         if known := self._believed.get(name):
             return known
         found = signed_claims(token, algs, keys)
-        if found == UNKNOWN_KEY and self._asked_at <= self.clock() - KEYS_PAUSE:
-            found = signed_claims(token, algs, await self._key_set(self.clock() - KEYS_PAUSE))
+        if found == UNKNOWN_KEY and self._asked_at <= self.clock() - KEY_SET_PAUSE_SECONDS:
+            found = signed_claims(token, algs, await self._key_set(self.clock() - KEY_SET_PAUSE_SECONDS))
         if isinstance(found, dict):
             self._believed[name] = found
-            while len(self._believed) > MAX_BELIEVED:
+            while len(self._believed) > MAX_VERIFIED_TOKENS:
                 self._believed.popitem(last=False)
         return found
 
     async def _cached_metadata(self) -> Mapping[str, Any]:
         """Return the metadata, or the earlier one if the issuer serves nothing usable now, as during maintenance."""
-        if self._metadata is None or self._metadata_at <= self.clock() - METADATA_LIFE:
+        if self._metadata is None or self._metadata_at <= self.clock() - METADATA_TTL:
             try:
                 found = await self._fetch_metadata()
             except ProviderUnavailable:
@@ -145,7 +145,7 @@ class Issuer:
 
     async def json(self, request: httpx.Request) -> dict[str, Any] | None:
         """Return the JSON object in the issuer's response, or None. Raises `ProviderUnavailable` in an outage."""
-        answer = await self.http.send(request, timeout=SECONDS, max_bytes=MAX_BYTES)
+        answer = await self.http.send(request, timeout=ISSUER_TIMEOUT_SECONDS, max_bytes=MAX_KEY_SET_BYTES)
         if answer.status_code >= 500 or answer.status_code == 429:
             raise ProviderUnavailable(f"{request.url.host} cannot answer now.")
         try:
@@ -166,7 +166,7 @@ class Issuer:
         return url
 
     async def _key_set(self, no_older_than: float) -> Any:
-        """Return the keys, fetched after ``no_older_than`` if possible, else cached for `METADATA_LIFE`; or None."""
+        """Return the keys, fetched after ``no_older_than`` if possible, else cached for `METADATA_TTL`; or None."""
         async with self._lock:  # waiting callers use what the first one fetched
             if self._asked_at > no_older_than:
                 return self._keys
@@ -179,7 +179,7 @@ class Issuer:
                 self._keys, self._keys_at = found, self.clock()
                 self._believed.clear()
             except ProviderUnavailable:
-                if self._keys is None or self._keys_at <= self.clock() - METADATA_LIFE:
+                if self._keys is None or self._keys_at <= self.clock() - METADATA_TTL:
                     self._asked_at = float("-inf")
                     raise
             except BaseException:  # cancelled: the next caller fetches

@@ -47,7 +47,7 @@ from deputize.core.web.pages.return_to import ReturnTo
 from deputize.core.web.pages.site import SIGN_OUT, Page, Site, current_path, fields_of
 from deputize.core.web.signin.back_channel_logout import Logout, read_logout
 from deputize.core.web.signin.issuer import Issuer, user_at
-from deputize.core.web.signin.sign_in_sessions import IDLE, LASTS, Sessions
+from deputize.core.web.signin.sign_in_sessions import IDLE_SECONDS, MAX_SESSION_SECONDS, Sessions
 from deputize.core.web.signing_key import sign
 
 log = logging.getLogger("deputize.web")
@@ -139,8 +139,8 @@ class SignIn:
         client_id: str,
         client_secret: Secret | None = None,
         subject: str = "sub",
-        idle: float = IDLE,
-        lasts: float = LASTS,
+        idle: float = IDLE_SECONDS,
+        lasts: float = MAX_SESSION_SECONDS,
     ) -> None:
         if not isinstance(deputy.pages, FixedPages):
             raise SettingsError(

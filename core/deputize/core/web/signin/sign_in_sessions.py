@@ -21,14 +21,14 @@ from deputize.core.vault.vault import Vault
 from deputize.core.web.signin.back_channel_logout import Logout
 from deputize.core.web.signing_key import sign
 
-IDLE: Final = 1800.0
+IDLE_SECONDS: Final = 1800.0
 """Seconds without a page after which a session ends."""
-LASTS: Final = 43200.0
+MAX_SESSION_SECONDS: Final = 43200.0
 """Seconds after which a session ends in any case."""
-TOUCHED: Final = 60.0
+TOUCH_INTERVAL_SECONDS: Final = 60.0
 """Seconds between two updates of the last page's time: one for each page would be too many writes."""
 
-ON_THE_WAY: Final = 900.0
+LOGOUT_TTL: Final = 900.0
 """Seconds for which a logout is remembered: longer than a sign-in takes from its id_token on."""
 NAMES: Final = ("sid", "sub")
 """Claims that name a session, or all of a user's (OpenID Connect Back-Channel Logout 1.0, 2.4)."""
@@ -43,8 +43,8 @@ class Sessions(ValueObject):
     vault: Vault
     issuer: str
     clock: Callable[[], float]
-    idle: float = IDLE
-    lasts: float = LASTS
+    idle: float = IDLE_SECONDS
+    lasts: float = MAX_SESSION_SECONDS
 
     async def begin(self, user: User, id_token: Secret | None) -> str:
         """Start a session and return its cookie value. ``id_token``: for the sign-out (RP-Initiated Logout 1.0)."""
@@ -67,7 +67,7 @@ class Sessions(ValueObject):
         if record is None:
             return None
         content = record.json
-        if content["seen"] <= self.clock() - TOUCHED:
+        if content["seen"] <= self.clock() - TOUCH_INTERVAL_SECONDS:
             await self.vault.swap(record, content | self._touch(content["ends"]))  # or another page updated it
         return _user(content)
 
@@ -93,7 +93,7 @@ class Sessions(ValueObject):
         If a session begins in between by an earlier id_token, it ends at once: it reads the record written here first.
         """
         name = self._name("sid", logout.session) if logout.session else self._name("sub", logout.subject)
-        await self._write(name, {"at": logout.issued, "expires": self.clock() + ON_THE_WAY})
+        await self._write(name, {"at": logout.issued, "expires": self.clock() + LOGOUT_TTL})
         whose = list[User]()
         for found in (await self.vault.scan_openable("session_names", name))[0]:
             if (user := await self._end_by_logout(found.json["place"], logout)) and user not in whose:

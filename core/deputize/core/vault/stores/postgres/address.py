@@ -35,9 +35,9 @@ class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
         self.unreplicated = self.unreplicated or notice.sqlstate == UNREPLICATED
 
 
-CONNECT: Final = 4
+CONNECT_SECONDS: Final = 4
 """Seconds that making one connection may take."""
-ANSWER: Final = 6.0
+ANSWER_SECONDS: Final = 6.0
 """Seconds without an answer after which a connection is closed; the server aborts a statement before that."""
 _EXAMPLE: Final = (
     "Write postgresql://deputize_app@db.example.com/deputize, the password in a file that PGPASSFILE names."
@@ -45,7 +45,7 @@ _EXAMPLE: Final = (
 _LOCKED: Final = "Another transaction holds the lock: if it does not end, pg_stat_activity shows which."
 _HALF: Final = ("allow", "prefer")
 _DEFAULTS: Final = {
-    "connect_timeout": CONNECT,
+    "connect_timeout": CONNECT_SECONDS,
     "application_name": "deputize",
     "target_session_attrs": "read-write",  # the primary of several hosts
     "keepalives_idle": 5,

@@ -25,11 +25,11 @@ from deputize.core.errors import SettingsError, VaultError
 from deputize.core.vault.stores.postgres.address import Address
 from deputize.core.vault.stores.postgres.connections import statement_error
 from deputize.core.vault.stores.postgres.sync_connection import AlreadyThere, InDoubt, KeptConnection
-from deputize.core.vault.stores.postgres.timeline import KEPT, MAX_BYTES
+from deputize.core.vault.stores.postgres.timeline import MAX_RECENT_BYTES, RECENT_WRITE_TTL
 
-PAGE: Final = 500
+ROWS_PER_QUERY: Final = 500
 """Rows in one answer."""
-LONGEST: Final = 4 << 20
+MAX_LINE_BYTES: Final = 4 << 20
 """Characters of a line. Genuine ones are shorter; anyone who may add rows may add huge ones."""
 MAX_AT_ONCE: Final = 8 << 20
 """Characters of lines in one answer, plus one more line."""
@@ -39,9 +39,9 @@ INSERT: Final = """
 """
 """All of these rows, or none if one exists."""
 _INSERT_LACKING: Final = f"{INSERT} ON CONFLICT DO NOTHING"
-_LENGTH: Final = f"least(octet_length(line), {LONGEST})"
-_LINE: Final = f"CASE WHEN octet_length(line) < {LONGEST} THEN line ELSE 'too long' END"
-BATCH: Final = 5000
+_LENGTH: Final = f"least(octet_length(line), {MAX_LINE_BYTES})"
+_LINE: Final = f"CASE WHEN octet_length(line) < {MAX_LINE_BYTES} THEN line ELSE 'too long' END"
+ROWS_PER_DELETE: Final = 5000
 """Numbers of rows that one transaction removes, so that others can write meanwhile."""
 _MAY: Final = "SELECT has_table_privilege('deputize_audit', 'DELETE')"
 _OLDER: Final = "SELECT count(*) FROM deputize_audit WHERE ts < %s"
@@ -98,7 +98,7 @@ class PostgresAudit:
     def newest(self, users: Collection[str], most_bytes: int) -> tuple[list[bytes], bool]:
         lines, size = list[bytes](), 0
         who = [_escaped(user) for user in users]
-        while rows := self._reading.rows(_NEWEST, who, len(lines), PAGE):
+        while rows := self._reading.rows(_NEWEST, who, len(lines), ROWS_PER_QUERY):
             for (line,) in rows:
                 size += len(line)
                 if size > most_bytes:
@@ -121,7 +121,7 @@ class PostgresChain:
     writer: str
 
     def lines(self, at: int = 0) -> Iterator[tuple[int, bytes]]:
-        while rows := self.reading.rows(_LINES, self.writer, at, 0, PAGE):
+        while rows := self.reading.rows(_LINES, self.writer, at, 0, ROWS_PER_QUERY):
             for seq, line in rows:
                 at = seq + 1
                 yield at, _bytes(line)
@@ -203,7 +203,7 @@ class AuditSink:
         now = time.monotonic()
         self._recent += [(now, line) for line in lines]
         self._size += sum(map(len, lines))
-        while self._recent and (self._recent[0][0] < now - KEPT or self._size > MAX_BYTES):
+        while self._recent and (self._recent[0][0] < now - RECENT_WRITE_TTL or self._size > MAX_RECENT_BYTES):
             self._size -= len(self._recent.popleft()[1])
 
     def take_back(self) -> bool:
@@ -221,7 +221,7 @@ class AuditSink:
 
 
 def _pages(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    return (lines[at : at + PAGE] for at in range(0, len(lines), PAGE))
+    return (lines[at : at + ROWS_PER_QUERY] for at in range(0, len(lines), ROWS_PER_QUERY))
 
 
 def _columns(lines: Iterable[bytes]) -> tuple[list[Any], ...]:
@@ -291,7 +291,9 @@ class OwnedAudit:
         rows = 0
         with self._refusing():
             first = self._one(_FIRST, writer)
-            for end in range((last if first is None else first) + BATCH - 1, last + BATCH, BATCH):
+            for end in range(
+                (last if first is None else first) + ROWS_PER_DELETE - 1, last + ROWS_PER_DELETE, ROWS_PER_DELETE
+            ):
                 rows += self._connection.execute(_REMOVE, (writer, min(end, last))).rowcount
         return rows
 

@@ -18,9 +18,9 @@ from psycopg import errors
 
 from deputize.core.errors import StoreUnavailable, VaultError
 from deputize.core.vault.stores.postgres.address import (
-    ANSWER,
+    ANSWER_SECONDS,
     AWAY,
-    CONNECT,
+    CONNECT_SECONDS,
     CROWDED,
     CROWDED_WORDS,
     READ_ONLY,
@@ -34,7 +34,7 @@ T = TypeVar("T")
 Meets = Callable[[Connection], Awaitable[None]]
 MAX_CONNECTIONS: Final = 8
 """Connections for records, of each process; one more holds its locks."""
-MEETING: Final = 60.0
+CHECK_TIMEOUT_SECONDS: Final = 60.0
 """Seconds for the check of a new connection before its first use: after a failover, many records are written again."""
 MAYBE: Final = "The write may have happened."
 _FULL: Final = ("The disk of the vault's database is full.", "Make room on it. No restart is needed.")
@@ -124,7 +124,7 @@ class Connections:
                 return kept
         made = await open_connection(self._address)
         try:
-            async with asyncio.timeout(MEETING):
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
                 await self._meet(made)
         except (psycopg.Error, OSError, TimeoutError):
             await made.close()
@@ -147,17 +147,17 @@ async def open_connection(address: Address) -> Connection:
     Raises `VaultError` for causes that another attempt cannot fix: a password, a role, a missing database.
     """
     try:
-        async with asyncio.timeout(2 * CONNECT):
+        async with asyncio.timeout(2 * CONNECT_SECONDS):
             return await address.connect()
     except (psycopg.OperationalError, OSError, TimeoutError) as error:
         raise Lost(sent=False, fault=find_fault(error)) from None
 
 
 async def await_answer(connection: Connection, work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of a statement. After `ANSWER` seconds, closes the connection and raises `Lost`."""
+    """Return the result of a statement. After `ANSWER_SECONDS`, closes the connection and raises `Lost`."""
     task = asyncio.ensure_future(work)
     try:
-        done, _ = await asyncio.wait((task,), timeout=ANSWER)
+        done, _ = await asyncio.wait((task,), timeout=ANSWER_SECONDS)
     except BaseException:
         await _abandon(connection, task)
         raise

@@ -15,13 +15,13 @@ import psycopg
 from deputize.core.errors import DeputizeError, StoreUnavailable
 from deputize.core.vault.stores.postgres.address import Address, Connection
 from deputize.core.vault.stores.postgres.connections import Lost
-from deputize.core.vault.stores.postgres.statements import PATIENCE, Statements
+from deputize.core.vault.stores.postgres.statements import CALL_TIMEOUT_SECONDS, Statements
 from deputize.core.vault.stores.postgres.timeline import Past, RecentWrites
 
 Looks = Callable[[int], Awaitable[None]]
 PULSE: Final = 2.0
 """Seconds between two checks of the server's identity, while there are recent writes that another might lack."""
-_PAUSE: Final = 1.0
+_RETRY_PAUSE_SECONDS: Final = 1.0
 FOLLOWS: Final = 3.0
 """Seconds in which other processes may write again the values that this process's writes followed."""
 _BETWEEN: Final = 0.3
@@ -56,7 +56,7 @@ class Failover:
         if self._through is None or _looking.get():
             return
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
                 await self._through.wait()
         except TimeoutError:
             raise StoreUnavailable(
@@ -86,7 +86,7 @@ class Failover:
             except Exception as error:  # any error: nobody may use the vault before it is checked
                 reason = error.code if isinstance(error, DeputizeError) else type(error).__name__
                 log.error("The vault could not be checked after a failover: %s", reason)
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(_RETRY_PAUSE_SECONDS)
 
     async def _follow_others(self) -> None:
         """Repeat writes that followed those of another process, after that process has repeated its own."""

@@ -40,9 +40,9 @@ SCAN: Final = "SELECT place, value FROM deputize_record WHERE place >= %s AND pl
 
 _TOLD: Final = {sql: with_notify(sql) for sql in (INSERT, SWAP, DELETE)}
 
-PATIENCE: Final = 8.0
+CALL_TIMEOUT_SECONDS: Final = 8.0
 """Seconds that one call may take while the server is away."""
-_PAUSE: Final = 0.1
+_RETRY_PAUSE_SECONDS: Final = 0.1
 Rows = Sequence[tuple[Any, ...]]
 Passed = Callable[[], Awaitable[None]]
 
@@ -87,7 +87,7 @@ class Statements:
 
     async def _decided(self, sql: str, values: Sequence[object]) -> tuple[tuple[Rows, int], bool]:
         """Return rows and row count of the first answered attempt, and whether an earlier attempt was sent."""
-        deadline, sent = time.monotonic() + PATIENCE, False
+        deadline, sent = time.monotonic() + CALL_TIMEOUT_SECONDS, False
         while True:
             try:
                 return await self._once(sql, values, deadline), sent
@@ -95,9 +95,9 @@ class Statements:
                 raise add_doubt(error) if sent else error from None
             except Lost as lost:
                 sent = sent or (lost.sent and sql not in (GET, SCAN, TAILS))
-                if time.monotonic() + _PAUSE >= deadline:
+                if time.monotonic() + _RETRY_PAUSE_SECONDS >= deadline:
                     raise no_answer_error(sent, lost.fault) from None
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(_RETRY_PAUSE_SECONDS)
                 await self._passed()
 
     async def _once(self, sql: str, values: Sequence[object], deadline: float) -> tuple[Rows, int]:

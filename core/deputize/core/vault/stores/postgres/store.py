@@ -35,9 +35,9 @@ from deputize.core.vault.stores.protocol import Store, StoreType
 
 T = TypeVar("T")
 
-PAGE: Final = 1000
+RECORDS_PER_QUERY: Final = 1000
 _LOWEST: Final = "\1"  # sorts before every character of a key; Postgres' texts cannot hold NUL
-FINISH: Final = 10.0
+CLOSE_TIMEOUT_SECONDS: Final = 10.0
 """Seconds that closing waits for pending calls."""
 
 
@@ -81,7 +81,7 @@ class PostgresStore:
         begin, end = begin.replace("\0", _LOWEST), end.replace("\0", _LOWEST)
         found: list[tuple[str, bytes]] = []
         while True:
-            size = PAGE if most is None else min(PAGE, most - len(found))
+            size = RECORDS_PER_QUERY if most is None else min(RECORDS_PER_QUERY, most - len(found))
             rows = await self._rows(statement, begin, end, size)
             found += [(at.partition("/")[2], bytes(value)) for at, value in rows]
             if len(rows) < size or len(found) == most:
@@ -252,7 +252,7 @@ class _Inside:
     async def end(self) -> None:
         """Finish pending calls, then close all connections."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(FINISH):
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                 for ended in list(self._asked):
                     await ended.wait()
         await self._failover.end()

@@ -18,14 +18,14 @@ import psycopg
 from psycopg.abc import PQGen
 
 from deputize.core.errors import StoreUnavailable, VaultError
-from deputize.core.vault.stores.postgres.address import ANSWER, AWAY, SET_UP, UNREPLICATED, Address, explain
+from deputize.core.vault.stores.postgres.address import ANSWER_SECONDS, AWAY, SET_UP, UNREPLICATED, Address, explain
 from deputize.core.vault.stores.postgres.connections import statement_error
 from deputize.core.vault.stores.postgres.timeline import NOT_SAID, TIMELINE
 
 T = TypeVar("T")
-PATIENCE: Final = 8.0
+STATEMENT_SECONDS: Final = 8.0
 """Seconds that one statement may take while the server is away."""
-_PAUSE: Final = 0.1
+_RETRY_PAUSE_SECONDS: Final = 0.1
 
 
 class InDoubt(StoreUnavailable):
@@ -41,7 +41,7 @@ class _NoAnswer(Exception):
 
 
 class _Bounded(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that waits at most `ANSWER` seconds for an answer. ``unreplicated``: see `address.Connection`."""
+    """A connection that waits `ANSWER_SECONDS` for an answer. ``unreplicated``: see `address.Connection`."""
 
     unreplicated = False
 
@@ -49,7 +49,7 @@ class _Bounded(psycopg.Connection[tuple[Any, ...]]):
         self.unreplicated = self.unreplicated or notice.sqlstate == UNREPLICATED
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
-        return super().wait(_limit_wait(gen, time.monotonic() + ANSWER), interval)
+        return super().wait(_limit_wait(gen, time.monotonic() + ANSWER_SECONDS), interval)
 
 
 _inherited = list[_Bounded]()
@@ -103,7 +103,7 @@ class KeptConnection:
             _hang_up(self._open, self._pid)
 
     def _decided(self, sql: str, values: Sequence[object]) -> tuple[Sequence[tuple[Any, ...]], int]:
-        deadline, sent = time.monotonic() + PATIENCE, False
+        deadline, sent = time.monotonic() + STATEMENT_SECONDS, False
         failure: psycopg.Error | _NoAnswer
         while True:
             with self._lock_of_this_process():
@@ -122,9 +122,9 @@ class KeptConnection:
                         raise _no_answer_error(None, sent=True)
                     except (psycopg.Error, _NoAnswer) as error:
                         failure = self._lost(connection, error)
-            if time.monotonic() + _PAUSE >= deadline:
+            if time.monotonic() + _RETRY_PAUSE_SECONDS >= deadline:
                 raise _no_answer_error(failure, sent=sent)
-            time.sleep(_PAUSE)
+            time.sleep(_RETRY_PAUSE_SECONDS)
 
     def _lock_of_this_process(self) -> threading.Lock:
         """Return the lock. After a fork, creates a new one and drops the parent's connection."""

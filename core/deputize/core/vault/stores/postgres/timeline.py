@@ -21,11 +21,11 @@ import psycopg
 
 from deputize.core.vault.stores.postgres.address import Connection
 
-KEPT: Final = 300.0
+RECENT_WRITE_TTL: Final = 300.0
 """Seconds that a write is kept: longer than the lag of a standby that an operator would promote."""
-MAX_RECORDS: Final = 20_000
-MAX_BYTES: Final = 32 << 20
-STATES: Final = 1000
+MAX_RECENT_RECORDS: Final = 20_000
+MAX_RECENT_BYTES: Final = 32 << 20
+MAX_EARLIER_VALUES: Final = 1000
 """Earlier values that are known of one place."""
 PUT_AGAIN: Final = frozenset({"act", "grant", "outbox", "received", "intent", "chosen", "person", "meta", "erased"})
 """Kinds of which a lost record would lead to a second effect, or to unknown live tokens."""
@@ -71,7 +71,7 @@ class _Written:
         for state in map(_digest, states):
             self.before.pop(state, None)
             self.before[state] = None
-        while len(self.before) > STATES:
+        while len(self.before) > MAX_EARLIER_VALUES:
             del self.before[next(iter(self.before))]
 
 
@@ -101,8 +101,8 @@ class RecentWrites:
     def _drop_old(self) -> None:
         while self._places:
             key = next(iter(self._places))
-            old = self._places[key].at < self._clock() - KEPT
-            if not (old or len(self._places) > MAX_RECORDS or self._size > MAX_BYTES):
+            old = self._places[key].at < self._clock() - RECENT_WRITE_TTL
+            if not (old or len(self._places) > MAX_RECENT_RECORDS or self._size > MAX_RECENT_BYTES):
                 return
             self._size -= len(self._places.pop(key).newest or b"")
 

@@ -26,8 +26,8 @@ Asked = tuple[str, tuple[str | int, ...]]
 
 Kept: TypeAlias = dict[Asked, Rows]
 
-MAX_KNOWN: Final = 1024
-MAX_BYTES: Final = 4 * 1024
+MAX_CACHED_ENTRIES: Final = 1024
+MAX_ENTRY_BYTES: Final = 4 * 1024
 """Limits of the cache: records and ranges of each kind, and bytes of each entry."""
 _WAITS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -51,10 +51,10 @@ class Known:
     def keep(self, asked: Asked, rows: Rows) -> None:
         """Cache rows if they are few. Drops all other rows of the kind if there are too many."""
         alike = self._alike(asked)
-        if _weight(rows) > MAX_BYTES:
+        if _weight(rows) > MAX_ENTRY_BYTES:
             alike.pop(asked, None)
             return
-        if len(alike) >= MAX_KNOWN:
+        if len(alike) >= MAX_CACHED_ENTRIES:
             alike.clear()
         alike[asked] = rows
 
@@ -202,7 +202,7 @@ def _weight(rows: Rows) -> int:
     found = 0
     for row in rows:
         found += sum(len(cell) for cell in row if isinstance(cell, bytes | str))
-        if found > MAX_BYTES:
+        if found > MAX_ENTRY_BYTES:
             break
     return found
 

@@ -49,7 +49,7 @@ log = logging.getLogger("deputize")
 
 T = TypeVar("T")
 
-PAGE = 200  # records read at a time, so that a long scan yields the event loop
+RECORDS_PER_QUERY = 200  # records read at a time, so that a long scan yields the event loop
 _HINT: Final = "Write memory:, sqlite:///absolute/path or a plain path."
 
 
@@ -93,7 +93,7 @@ class SqliteStore:
             log.warning("The vault is on %s: locks and durability are not guaranteed on a network file system.", kind)
         store = cls(path)
         try:
-            store._owner.submit(store._first_opened).result(2 * sqlite_table.PATIENCE)
+            store._owner.submit(store._first_opened).result(2 * sqlite_table.WRITE_TIMEOUT_SECONDS)
             store._reader.begin()
         except BaseException as error:
             store._owner.close(store._end)
@@ -127,7 +127,7 @@ class SqliteStore:
     async def _rows(self, statement: str, begin: str, end: str, most: int | None) -> Rows:
         found: Rows = []
         while True:
-            size = PAGE if most is None else min(PAGE, most - len(found))
+            size = RECORDS_PER_QUERY if most is None else min(RECORDS_PER_QUERY, most - len(found))
             page = await self._reader.read(statement, begin, end, size)
             if page is None:
                 page = await self._done(partial(self._reader.rows_patiently, statement, begin, end, size))
@@ -152,7 +152,7 @@ class SqliteStore:
         return await self._write(DELETE, place(kind, key), pack(old))
 
     async def _write(self, statement: str, *values: object) -> bool:
-        return await self._owner.write(sqlite_table.PATIENCE, statement, *values)
+        return await self._owner.write(sqlite_table.WRITE_TIMEOUT_SECONDS, statement, *values)
 
     async def find_damage(self) -> list[tuple[str, str]]:
         """Implement `Inspects.find_damage`."""
@@ -163,7 +163,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         try:
-            async with asyncio.timeout(2 * sqlite_table.PATIENCE):
+            async with asyncio.timeout(2 * sqlite_table.WRITE_TIMEOUT_SECONDS):
                 await asyncio.shield(asyncio.wrap_future(self._owner.close(self._end)))
         except TimeoutError:
             raise StoreUnavailable("The vault does not answer.", hint=LATE) from None
@@ -173,7 +173,7 @@ class SqliteStore:
         asked = self._owner.submit(step)
         outcome = asyncio.wrap_future(asked)
         try:
-            async with asyncio.timeout(sqlite_table.PATIENCE):
+            async with asyncio.timeout(sqlite_table.WRITE_TIMEOUT_SECONDS):
                 return await asyncio.shield(outcome)
         except TimeoutError:
             if asked.cancel():
@@ -242,7 +242,7 @@ class SqliteStore:
     # connection opened in a child beside an inherited one would hold no lock at all, so all are closed before.
 
     def _before_fork(self) -> None:
-        self._owner.pause(self._drop, sqlite_table.PATIENCE)
+        self._owner.pause(self._drop, sqlite_table.WRITE_TIMEOUT_SECONDS)
         self._reader.pause()
 
     def _after_fork_in_parent(self) -> None:

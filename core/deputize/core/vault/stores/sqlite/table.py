@@ -26,7 +26,7 @@ from deputize.core.vault.stores.sqlite.wal_index import CountedConnection
 
 logging.getLogger("sqlitedict").setLevel(logging.CRITICAL + 1)  # its tracebacks repeat deputize's errors
 
-PATIENCE = 4.0  # seconds a write may wait to begin, and again until it is done
+WRITE_TIMEOUT_SECONDS = 4.0  # seconds a write may wait to begin, and again until it is done
 
 _VALUE = "CASE typeof(value) WHEN 'blob' THEN value END"  # text is read as NULL, which is refused
 GET = f'SELECT {_VALUE} FROM "{TABLE}" WHERE key = ?'  # noqa: S608
@@ -84,7 +84,7 @@ def _check_as_sqlitedict(path: Path) -> None:
     try:
         answers: Queue[Any] = Queue()
         connection.execute(GET, MARK[:1], answers)
-        deadline, rows = time.monotonic() + PATIENCE, list[Any]()
+        deadline, rows = time.monotonic() + WRITE_TIMEOUT_SECONDS, list[Any]()
         while (row := _next(connection, answers, deadline)) != _NO_MORE:
             rows.append(row)
         connection.check_raise_error()
