@@ -38,9 +38,11 @@ try:
     )
 except ImportError as missing:
     raise SettingsError.without(missing, "settings", "web") from None
+from deputize.core.acts.rate_limit import DEFAULT_REQUESTS_PER_MINUTE
 from deputize.core.audit import Mode
 from deputize.core.audit.trail import Trail
 from deputize.core.configfile import NAME, config_file, find_unread_file, read_config, tell_unread
+from deputize.core.idempotency.ledger import OUTCOME_TTL
 from deputize.core.mcp.mcp_settings import McpSettings
 from deputize.core.mcp.server import McpServer
 from deputize.core.oauth.provider import App, Provider
@@ -49,6 +51,7 @@ from deputize.core.paths import usable_path
 from deputize.core.providers.app_settings import AppSettings as AppSettings
 from deputize.core.providers.from_settings import ProviderSettings, with_settings
 from deputize.core.secret_files import with_secret
+from deputize.core.tools.files import FILE_TTL
 from deputize.core.vault.key_source import ChangeableKeySource, KeySource, read_keys
 from deputize.core.vault.key_sources.file import KeyFile
 from deputize.core.vault.key_sources.given import GivenKeys
@@ -180,14 +183,19 @@ class Settings(BaseSettings):
         "In a database, the default of deputize store prune-audit, which deletes them.",
     )
     requests_per_minute: float = Field(
-        300, ge=1, description="Requests per minute that one user's agents may send to one provider."
+        DEFAULT_REQUESTS_PER_MINUTE,
+        ge=1,
+        description="Requests per minute that one user's agents may send to one provider.",
     )
     outcome_retention_seconds: float = Field(
-        86400,
+        OUTCOME_TTL,
         ge=3600,
-        description="Seconds that an act's outcome is stored. In this time a repeated call does not run again.",
+        description="Seconds that an act's outcome is stored. In this time a repeated call does not run again, "
+        "and the act can be undone.",
     )
-    file_retention_seconds: float = Field(86400, ge=3600, description="Seconds that a file is stored for later acts.")
+    file_retention_seconds: float = Field(
+        FILE_TTL, ge=3600, description="Seconds that a file is stored for later acts."
+    )
     brand_name: str = Field("", description="Local mode: your application's name, on every page.")
     brand_logo: _UsablePath | None = Field(None, description="Its logo: a PNG, JPEG or WebP.")
     brand_colour: str = Field("", description="Its colour, as #0a5; refused if its contrast is too low.")

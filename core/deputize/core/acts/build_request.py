@@ -12,11 +12,11 @@ from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
 from deputize.core.errors import InvalidInput
+from deputize.core.http.request import USER_AGENT
 from deputize.core.tools.steps import HEADERS, Request
 
 LONGEST_URL: Final = 16384
-AGENT: Final = ("user-agent", "deputize/0.1")
-_PLAIN: Final = (("accept", "application/json"), AGENT)
+_PLAIN: Final = (("accept", "application/json"), ("user-agent", USER_AGENT))
 _PLACE = re.compile(r"\{(\w+)\}")
 _TEMPLATE = re.compile(r"(?:/(?!\.{1,2}(?:/|$))(?:[\w.~:@!$&'()*+,;=-]|\{\w+\})+)+/?", re.ASCII)
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\%]")

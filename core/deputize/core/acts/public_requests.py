@@ -15,13 +15,14 @@ from urllib.parse import urljoin
 
 import httpx
 
-from deputize.core.acts.build_request import AGENT, LONGEST_URL, visible
+from deputize.core.acts.build_request import LONGEST_URL, visible
 from deputize.core.acts.response_errors import REDIRECTS, lost_response, whole
 from deputize.core.errors import InvalidInput, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, classify, outcome_of, outcome_without_answer
 from deputize.core.failures.standard import GENERIC
 from deputize.core.http import Http, LeanRequest
 from deputize.core.http.address_guard import is_public
+from deputize.core.http.request import USER_AGENT
 from deputize.core.oauth.discover import Resolve, addresses_of
 from deputize.core.oauth.provider import Provider
 from deputize.core.tools.steps import MAX_RESPONSE_BYTES, PublicRequest
@@ -72,7 +73,8 @@ class PublicSender:
         return outcome_of(Kind.INVALID_INPUT, "too_many_redirects")
 
     async def _send(self, request: PublicRequest, url: str, provider: Provider) -> httpx.Response:
-        headers = [("accept", "*/*"), AGENT, ("connection", "close")]  # the connection is not reused
+        # the connection is not reused
+        headers = [("accept", "*/*"), ("user-agent", USER_AGENT), ("connection", "close")]
         headers += _signed_headers(request)
         if request.content_type:
             headers.append(("content-type", visible("content-type", request.content_type)))

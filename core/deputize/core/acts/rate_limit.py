@@ -15,7 +15,7 @@ from typing import Final
 from deputize.core.errors import RateLimited, SettingsError
 from deputize.core.vault.grant import User
 
-DEFAULT_REQUESTS_PER_MINUTE: Final = 300.0
+DEFAULT_REQUESTS_PER_MINUTE: Final = 300
 WINDOW_SECONDS: Final = 60.0
 MAX_BUDGET_WAIT_SECONDS: Final = 2.0
 MAX_BUCKETS: Final = 4096

@@ -5,11 +5,16 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
 import httpx
 
 from deputize.core.errors import InvalidInput
+
+USER_AGENT: Final = "deputize/0.1"
+"""Of all requests: to providers, to authorization servers and to public addresses."""
+JSON_HEADERS: Final = {"accept": "application/json", "user-agent": USER_AGENT}
+"""Of all requests to authorization servers, besides authentication."""
 
 
 class LeanRequest(httpx.Request):

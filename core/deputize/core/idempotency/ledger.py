@@ -32,8 +32,8 @@ from deputize.core.vault.grant import User
 from deputize.core.vault.stores import HeldLock
 from deputize.core.vault.stores.protocol import Store
 
-OUTCOME_TTL: Final = 86400.0
-"""Default seconds for which a recorded outcome is stored."""
+OUTCOME_TTL: Final = 86400
+"""Default of the setting ``outcome_retention_seconds``: how long an outcome is stored, and can be undone."""
 STRIPES: Final = 1024
 LOCK_TIMEOUT_SECONDS: Final = 120.0
 MAX_REQUEST_SECONDS: Final = 20.0

@@ -22,11 +22,11 @@ import httpx
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures.redaction import redact
 from deputize.core.http import Http
+from deputize.core.http.request import JSON_HEADERS
 from deputize.core.mcp.authorization import KnownServers, shown
 from deputize.core.mcp.discovery import unusable_server
 from deputize.core.mcp.server import McpServer
 from deputize.core.oauth.app import App, ClientAuth
-from deputize.core.oauth.client_auth import AGENT
 from deputize.core.oauth.discover import MAX_METADATA_BYTES, METADATA_TIMEOUT_SECONDS
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import Provider
@@ -194,7 +194,7 @@ def _request(metadata: Mapping[str, Any], redirect: str, offered: tuple[str, ...
 
 async def _registration_reply(server: McpServer, http: Http, key: str, asked: dict[str, Any]) -> Mapping[str, Any]:
     """Return the reply to a registration (RFC 7591 3.2). An error contains its name; its description is only logged."""
-    headers = {"accept": "application/json", "content-type": "application/json", "user-agent": AGENT}
+    headers = {"content-type": "application/json", **JSON_HEADERS}
     request = httpx.Request("POST", key, headers=headers, content=json.dumps(asked).encode())
     answer = await http.send(request, timeout=METADATA_TIMEOUT_SECONDS, max_bytes=MAX_METADATA_BYTES)
     try:

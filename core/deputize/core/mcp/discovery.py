@@ -22,9 +22,9 @@ from deputize.core.errors import ProviderUnavailable, SettingsError
 from deputize.core.http import Http, Transport
 from deputize.core.http.address_guard import AddressGuard, Resolve, addresses_of
 from deputize.core.http.challenges import bearer
+from deputize.core.http.request import USER_AGENT
 from deputize.core.mcp.authorization import Authorization, KnownServers, check_unchanged, provider_of, shown
 from deputize.core.mcp.server import McpServer
-from deputize.core.oauth.client_auth import AGENT
 from deputize.core.oauth.discover import MAX_METADATA_BYTES, METADATA_TIMEOUT_SECONDS, check_all, document, metadata_of
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import check_origins, origin_at, usable_scopes
@@ -135,7 +135,7 @@ async def _challenge(http: Http, server: McpServer) -> Mapping[str, str]:
     headers = {
         "accept": "application/json, text/event-stream",
         "content-type": "application/json",
-        "user-agent": AGENT,
+        "user-agent": USER_AGENT,
     }
     request = httpx.Request("POST", server.url, headers=headers, content=_PING)
     answer = await http.send(request, timeout=METADATA_TIMEOUT_SECONDS, max_bytes=MAX_METADATA_BYTES)

@@ -9,17 +9,17 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from deputize.core.errors import SettingsError
+from deputize.core.http.request import JSON_HEADERS
 from deputize.core.oauth.app import ServiceAccount
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.vault.grant import Secret
 
-AGENT: Final = "deputize/0.1"
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def bearer(token: Secret) -> dict[str, str]:
     """Return headers with an access token (RFC 6750 2.1)."""
-    return {"authorization": f"Bearer {token.reveal()}", "accept": "application/json", "user-agent": AGENT}
+    return {"authorization": f"Bearer {token.reveal()}", **JSON_HEADERS}
 
 
 def form_request(url: str, provider: Provider, app: App, body: str, *, names_client: bool = False) -> httpx.Request:
@@ -29,7 +29,7 @@ def form_request(url: str, provider: Provider, app: App, body: str, *, names_cli
     assigned Basic, it is always included (RFC 6749 3.2.1), because servers built with MCP's SDK look only there.
     """
     kind = "application/x-www-form-urlencoded"
-    headers = {"content-type": kind, "accept": "application/json", "user-agent": AGENT}
+    headers = {"content-type": kind, **JSON_HEADERS}
     way = app.client_auth or provider.oauth.client_auth
     secret = secret_of(app) if way != "none" else ""
     if app.key:

@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import httpx
 
 from deputize.core.errors import ProviderUnavailable
-from deputize.core.oauth.client_auth import AGENT, basic, bearer, form_request, secret_of
+from deputize.core.http.request import JSON_HEADERS
+from deputize.core.oauth.client_auth import basic, bearer, form_request, secret_of
 from deputize.core.oauth.provider import App, OAuthEndpoints, Permissions, Provider
 from deputize.core.oauth.token_reply import Tokens as Tokens
 from deputize.core.oauth.token_reply import parse_tokens as parse_tokens
@@ -134,7 +135,7 @@ def revoke(provider: Provider, app: App, *, token: Secret, alone: bool = False) 
     named = token.reveal()
     if oauth.revoke_by == "app":
         shown = basic(app.client_id, secret_of(app))
-        headers = {"authorization": shown, "accept": "application/json", "user-agent": AGENT}
+        headers = {"authorization": shown, **JSON_HEADERS}
         return httpx.Request("DELETE", url, headers=headers, json={"access_token": named})
     return form_request(url, provider, app, f"token={quote(named, safe='')}")
 
@@ -146,15 +147,14 @@ def is_of_app(provider: Provider, app: App, *, token: Secret) -> httpx.Request |
     if oauth.revoke_by != "app":
         return None
     url = (oauth.revoke_one_url or oauth.revoke_url).replace("{client_id}", quote(app.client_id, safe=""))
-    headers = {"authorization": basic(app.client_id, secret_of(app)), "accept": "application/json", "user-agent": AGENT}
+    headers = {"authorization": basic(app.client_id, secret_of(app)), **JSON_HEADERS}
     return httpx.Request("POST", url, headers=headers, json={"access_token": token.reveal()})
 
 
 def revoke_leaked(provider: Provider, tokens: Iterable[Secret]) -> httpx.Request:
     """Return the request that revokes leaked tokens at ``revoke_leaked_url``. It names neither app nor user."""
-    headers = {"accept": "application/json", "user-agent": AGENT}
     content = {"credentials": [token.reveal() for token in tokens]}
-    return httpx.Request("POST", provider.oauth.revoke_leaked_url, headers=headers, json=content)
+    return httpx.Request("POST", provider.oauth.revoke_leaked_url, headers=JSON_HEADERS, json=content)
 
 
 def identity(provider: Provider, *, access_token: Secret) -> httpx.Request:
@@ -167,7 +167,7 @@ def identity(provider: Provider, *, access_token: Secret) -> httpx.Request:
 
 def key_set(provider: Provider) -> httpx.Request:
     """Return the request for the keys that sign id_tokens (OpenID Connect Discovery 3, RFC 7517 5)."""
-    return httpx.Request("GET", provider.oauth.jwks_url, headers={"accept": "application/json", "user-agent": AGENT})
+    return httpx.Request("GET", provider.oauth.jwks_url, headers=JSON_HEADERS)
 
 
 def permissions(shown: Permissions, page: int, *, access_token: Secret) -> httpx.Request:

@@ -21,7 +21,7 @@ from deputize.core.tools.steps import MIB, File
 from deputize.core.vault.grant import User
 from deputize.core.vault.vault import Record, Vault
 
-FILE_TTL: Final = 86400.0
+FILE_TTL: Final = 86400
 MAX_FILE_BYTES: Final = 25 * MIB
 MAX_USER_BYTES: Final = 100 * MIB
 MAX_FILES: Final = 1000
