@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import os
 import secrets
 import stat
@@ -22,8 +20,9 @@ import pytest
 from deputize.core.errors import SettingsError
 from deputize.core.vault.key_sources.file import KeyFile
 from deputize.core.vault.key_sources.keyring import KeyringEntry
-from deputize.core.vault.root_keys import derive, new_key, parse_keys
+from deputize.core.vault.root_keys import new_key, parse_keys
 from deputize.core.vault.seal import id_of
+from deputize.core.vault.vault_keys import VaultKeys
 
 
 def text_of(key: bytes) -> str:
@@ -232,13 +231,10 @@ def test_importing_keys_imports_no_keyring() -> None:
     assert subprocess.run([sys.executable, "-c", script], timeout=30).returncode == 0
 
 
-def test_V8_derived_key_is_hkdf_sha256_per_label_and_root() -> None:
-    root = os.urandom(32)
-    extracted = hmac.digest(bytes(32), root, hashlib.sha256)  # RFC 5869, 2.2 and 2.3
-    assert derive(root, "index") == hmac.digest(extracted, b"deputize index\x01", hashlib.sha256)
-    derived = {derive(key, label) for key in (root, os.urandom(32)) for label in ("index", "seal", "audit", "cookie")}
-    assert len(derived) == 8
-    assert all(len(key) == 32 for key in derived)
+def test_V8_new_vault_has_random_key_for_each_purpose() -> None:
+    made = [VaultKeys.new("a"), VaultKeys.new("b")]
+    keys = {key for one in made for key in (one.index, one.ticket, one.web, one.audit)}
+    assert len(keys) == 8 and {len(key) for key in keys} == {32}
 
 
 def test_weak_keys_are_never_generated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Root keys as text, and keys derived from them. `key_sources` provide the root keys."""
+"""Root keys as text. `key_sources` provide the root keys."""
 
 from __future__ import annotations
 
@@ -66,11 +66,3 @@ def _weakness(key: bytes) -> str:
     if all(0x20 <= byte < 0x7F for byte in key):
         return "typed text, not random"
     return ""
-
-
-def derive(root: bytes, label: str) -> bytes:
-    """Return a key for one purpose, derived from a root key by HKDF-SHA256 (RFC 5869). It reveals no other key."""
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
-    return HKDF(SHA256(), length=KEY_BYTES, salt=None, info=b"deputize " + label.encode()).derive(root)
