@@ -9,13 +9,18 @@ from deputize.core.engine import Engine
 from deputize.core.grants.refresh import Refresher
 from deputize.core.grants.sources.service_account import owner_of
 from deputize.core.grants.sources.session import NotObtained
+from deputize.core.oauth.identity import NAMELESS
+from deputize.core.oauth.provider import ApiRules, OAuthEndpoints, Provider
 from deputize.core.providers.origin import MOVED, moved, origin_change
 from deputize.core.tools.act import Act
-from deputize.core.tools.local_provider import no_grant
 from deputize.core.tools.needs import asks_of
 from deputize.core.tools.tool import Effect
-from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.grant import Account, Grant, Secret, User
 
+NO_PROVIDER: Final = Provider("", "deputize", OAuthEndpoints("", ""), ApiRules({}, frozenset(), NAMELESS))
+"""Null provider for tools without a provider, which work on the user's data here, such as stored files. Policy, ledger,
+approval and audit treat their acts like any other. These acts have no token, and no approval lets them send requests.
+Facts that only a provider knows about the user are missing."""
 RESTRICTED: Final = "restricted scope in grant"
 
 Known: TypeAlias = dict[tuple[User, str, str, str | None], Grant | None]
@@ -31,7 +36,7 @@ class GrantFinder:
     async def find(self, act: Act, known: Known | None = None) -> Grant:
         """Return the user's grant if it has every scope that these arguments need. Raises `MissingScopes` otherwise."""
         if not act.provider:
-            return no_grant(act.user)
+            return Grant(act.user, "", "", Account("", ""), frozenset(), Secret(""))
         grant = await self._load_grant(act, known)
         if grant is None or grant.status != "active":
             raise MissingScopes(act, asks_of(act.needs), grant, grant.reason if grant else "")

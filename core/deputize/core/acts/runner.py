@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 
 from deputize.core.acts.audit_record import CallRow
 from deputize.core.acts.execution_context import ExecutionContext, Handler
+from deputize.core.acts.find_grant import NO_PROVIDER
 from deputize.core.acts.provider_requests import Exchange, ProviderTransport
 from deputize.core.acts.response_errors import MissingScope, scrub_token
 from deputize.core.errors import ApprovalRequired, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
@@ -27,7 +28,6 @@ from deputize.core.idempotency.ledger import Entry
 from deputize.core.providers.origin import restrict_to_origin
 from deputize.core.tools.act import Act
 from deputize.core.tools.continuation import References
-from deputize.core.tools.local_provider import NO_PROVIDER
 from deputize.core.tools.postprocess import postprocess
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.steps import PublicRequest, Request, Step, Steps, Try
