@@ -22,7 +22,7 @@ from deputize.core.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from deputize.toolkits._shared.mail.dates import format_date
+from deputize.toolkits._shared.mail.compose import format_date
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT, deliver
 from tests.toolkits.mailbox import COMPOSE, MAIL, MODIFY, READONLY, SEND, SETTINGS, Mailbox, container, leaf, message

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from deputize.core import Run
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._shared.mail.compose import Text, quote_text
-from deputize.toolkits._shared.mail.dates import format_date
+from deputize.toolkits._shared.mail.compose import Text, format_date, quote_text
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.mail.languages import reply_subject

@@ -18,11 +18,11 @@ from deputize.toolkits._shared.mail.compose import (
     Recipients,
     Text,
     deduplicate,
+    format_date,
     forward_original,
     recipients,
     render_body,
 )
-from deputize.toolkits._shared.mail.dates import format_date
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.mail.languages import forward_subject

@@ -7,6 +7,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from typing import Any, Final, Literal, NamedTuple
@@ -23,6 +24,8 @@ BodyFormat = Literal["auto", "plain", "html"]
 _BODY: Final = 500_000  # characters of a body that a model writes
 _QUOTE: Final = 50_000  # characters of a quoted original
 _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,60}/[a-z0-9][a-z0-9!#$&^_.+-]{0,100}")
+_DAYS: Final = "Mon Tue Wed Thu Fri Sat Sun".split()
+_MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _LOADING = frozenset({"src", "srcset", "background", "poster", "data", "style"})
 _ELSEWHERE = re.compile(r"(?:^|[,('\"])(?:https?:)?//|https?:|url\(['\"]?(?!data:|cid:)|@import", re.IGNORECASE)
 
@@ -244,6 +247,16 @@ def _refuse_loading(body: str) -> None:
         for value in [*values, *([element.text()] if element.tag == "style" else [])]:
             if _ELSEWHERE.search("".join(value.split()).replace("\\", "/")):
                 raise InvalidInput("body: HTML may not load pictures or styles from elsewhere.", hint="Use a link.")
+
+
+def format_date(milliseconds: str | int, zone: tzinfo = UTC) -> str:
+    """Return a date such as ``Tue, 24 Nov 2026 at 15:00``, with its zone only if that is UTC; "" if invalid."""
+    try:
+        at = datetime.fromtimestamp(int(milliseconds) // 1000, zone)
+    except (ValueError, OverflowError, OSError):
+        return ""
+    named = " UTC" if zone is UTC else ""
+    return f"{_DAYS[at.weekday()]}, {at.day} {_MONTHS[at.month - 1]} {at.year} at {at:%H:%M}{named}"
 
 
 def quote_text(attribution: str, original: str, markup: str = "") -> Text:
