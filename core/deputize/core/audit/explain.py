@@ -3,7 +3,7 @@
 Three rows have the digest of the preview: the request, the user's decision and the intent. If they are equal, the act
 is the one that was approved. After an edit, the intent's digest must equal that of the row in which the approval was
 used. An approval is valid for one act, a mandate for a number of acts until a time: an act beyond that is not proved.
-The proof is only as good as the rows' chains, which `deputize.core.vault.chain_heads.prove` verifies.
+The proof is only as good as the rows' chains, which `deputize.core.vault.chain_heads.verify_audit` verifies.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ SECOND_TRY_SECONDS: Final = 0.1
 """Seconds before a second try, without jitter."""
 USERS_PER_OUTAGE: Final = 5
 """Users whose tokens an API refuses before it counts as an outage of the API."""
-UNSENT: Final = "unsent"  # `failures.lost`: the request cannot have left
-UNANSWERED: Final = "once"  # `failures.lost`: there was no answer, and it may be sent once more
+UNSENT: Final = "unsent"  # `outcome_without_answer`: the request cannot have left
+UNANSWERED: Final = "once"  # `outcome_without_answer`: there was no answer, and it may be sent once more
 
 
 def second_try_delay() -> float:

@@ -174,7 +174,7 @@ class ApiRules(ValueObject):
     ``oauth.jwks_url`` is set. ``permissions``: where permissions are read if they are not scopes. ``imports``: how
     imported tokens are recognized. ``kept_fields``: fields of a token reply that are stored with the grant, each with
     its required pattern. ``request_headers``: further headers that tools may set, in lower case, besides those of
-    `deputize.core.acts.build_request.HEADERS`; ``mcp-param-*`` stands for all with this prefix. ``shared_hosts``: hosts
+    `deputize.core.tools.steps.HEADERS`; ``mcp-param-*`` stands for all with this prefix. ``shared_hosts``: hosts
     where anybody can have pages. The whole URL identifies such a page, not the host. ``incompatible_scopes``: scopes
     that are never requested, each with the API that rejects a token with that scope, whatever other scopes it has.
     """

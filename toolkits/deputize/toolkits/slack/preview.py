@@ -32,7 +32,7 @@ _KINDS: Final = {
 
 
 def find(conversation: str, caller: Caller, *, sends: bool = False) -> Asks[Spot]:
-    """Find the conversation like `places.find`, with all details that may be read without asking."""
+    """Find the conversation like `conversations.find`, with all details that may be read without asking."""
     return (yield from describe((yield from places.find(conversation, caller, sends=sends)), caller))
 
 
