@@ -265,6 +265,21 @@ def chat_call(name: str, **arguments: Any) -> dict[str, Any]:
     return {"id": "c1", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
 
 
+def test_named_places_exist() -> None:
+    section = text("CONTRIBUTING.md").split("## Where things are changed\n")[1].split("\n## ")[0]
+    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| ")][1:]
+    assert rows
+    for _, files, names in rows:
+        code = []
+        for path in re.findall("`(.+?)`", files):
+            file = ROOT / path if path.startswith("adapters/") else ROOT / "core/deputize/core" / path
+            code.append(file.read_text())
+        for name in re.findall("`(.+?)`", names):
+            *_, last = name.split(".")
+            declared = re.compile(rf"^ *(?:(?:async )?def {last}\(|{last}: )", re.MULTILINE)
+            assert any(map(declared.search, code)), f"{files}: {name}"
+
+
 async def test_contributed_adapter_describes_asks_answers_and_writes_once() -> None:
     sandbox, names = Sandbox(), await run(ADAPTER, {})
     answer, where = names["answer"], Call(thread="t1", message="m1", id="c1")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from deputize.core.audit import Audit
-from deputize.core.audit.anchors import AnchorFile
+from deputize.core.audit.anchors import ANCHOR_INTERVAL_SECONDS, AnchorFile
 from deputize.core.audit.trail import is_there
 from deputize.core.background_loop import portal
 from deputize.core.base_deputy import BaseDeputy
@@ -32,7 +32,7 @@ from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.policy.policy import Policy, find_policy
 from deputize.core.settings import AppSettings, Settings
 from deputize.core.tools.toolkit import Toolkit
-from deputize.core.vault.chain_heads import ANCHOR_INTERVAL_SECONDS, ChainHeads
+from deputize.core.vault.chain_heads import ChainHeads
 from deputize.core.vault.failover import follow_failovers
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.missing_vault import refuse_new

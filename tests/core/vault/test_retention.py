@@ -19,7 +19,7 @@ from deputize.core.settings import Settings
 from deputize.core.vault import retention
 from deputize.core.vault.audit_pruning import DAY
 from deputize.core.vault.chain_heads import ChainHeads, verify_audit
-from deputize.core.vault.retention import COMPRESS_EVERY, Retention
+from deputize.core.vault.retention import COMPRESSION_INTERVAL_SECONDS, Retention
 from deputize.core.vault.rollback import GenerationMismatch, find_rolled_back
 from tests.core.vault.test_chain_heads import home, run_of_a_program
 from tests.core.vault.test_rollback import ALICE, Place
@@ -205,7 +205,7 @@ def test_closed_files_are_compressed_then_dropped_when_old(home: Path) -> None:
         ended.close()
         keep = Retention(deputy.vault, deputy.audit, folder, 30)
         assert deputy.run(keep.compress()) == 0 and not list(folder.glob("*.gz"))
-        keep.clock = lambda: time.time() + COMPRESS_EVERY + 1
+        keep.clock = lambda: time.time() + COMPRESSION_INTERVAL_SECONDS + 1
         number = len(list(folder.glob(f"{ended.writer}.*"))) - 1
         assert deputy.run(keep.compress()) in (number, number + 1) and number > 2
         assert deputy.run(keep.compress()) == 0

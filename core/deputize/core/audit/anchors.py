@@ -14,6 +14,8 @@ from deputize.core.audit.rows import parse_row
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.value_object import ValueObject, frozen
 
+ANCHOR_INTERVAL_SECONDS: Final = 60.0
+"""Between two anchors of a process that writes."""
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _log = logging.getLogger("deputize.core.audit")
 _FIRST: Final = 4096  # bytes: longer is no anchor

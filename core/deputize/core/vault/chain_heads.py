@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 KEY: Final = "chains"
 DROPPED: Final = ("meta", "dropped")
 """Kind and key of the record of dropped audit rows: see `deputize.core.vault.retention`."""
-ANCHOR_INTERVAL_SECONDS: Final = 60.0
-"""Seconds between two anchors of a process that writes."""
 MAX_HEADS: Final = 64
 """Heads in the record before those of ended chains are moved out of it."""
 ABANDONED_AFTER_SECONDS: Final = 86400.0

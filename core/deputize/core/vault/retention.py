@@ -26,7 +26,7 @@ from deputize.core.vault.audit_pruning import DAY, Cut, carry, is_over, is_whole
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.vault import Vault
 
-COMPRESS_EVERY: Final = 600.0
+COMPRESSION_INTERVAL_SECONDS: Final = 600.0
 """Seconds between two searches for closed files. The first is that long after the start: no short program does it."""
 
 log = logging.getLogger("deputize")
@@ -52,13 +52,13 @@ class Retention:
     _next_compression: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._next_compression = self.clock() + COMPRESS_EVERY
+        self._next_compression = self.clock() + COMPRESSION_INTERVAL_SECONDS
 
     async def compress(self) -> int:
         """Compress closed files, one process at a time, and return how many were compressed."""
         if self.clock() < self._next_compression or not await asyncio.to_thread(self.folder.is_dir):
             return 0
-        self._next_compression = self.clock() + COMPRESS_EVERY
+        self._next_compression = self.clock() + COMPRESSION_INTERVAL_SECONDS
         ring, count = [Key(key) for key in self.vault.keys.audits], 0
         try:
             async with self.vault.store.lock("audit compression", 0.0):
