@@ -333,10 +333,7 @@ async def test_escaped_echo_of_a_token_is_masked(probe: Probe) -> None:
         assert await probe.run(Request("GET", PATH)) == {"echo": "***"}, one
 
 
-@pytest.mark.parametrize(
-    ("limit", "says"), [(40, "limit=10,"), (3, "limit=1,"), (1, "does not help"), (0, "100 bytes")]
-)
-async def test_too_long_answer_error_hints_at_a_smaller_request(limit: int, says: str) -> None:
+async def test_too_long_answer_error_hints_at_a_smaller_request(subtests: pytest.Subtests) -> None:
     kit = Toolkit("lists", provider="google", api="gmail")
 
     @kit.tool(needs=[any_of(READ)])
@@ -344,11 +341,22 @@ async def test_too_long_answer_error_hints_at_a_smaller_request(limit: int, says
         """Rows."""
         yield Request("GET", PATH, max_bytes=100, raw=not limit)
 
+    @kit.tool(needs=[any_of(READ)])
+    def row() -> Steps:
+        """A row."""
+        yield Request("GET", PATH, max_bytes=100)
+
     async with probing(kits=[kit]) as probe:
-        probe.line.answers[GMAIL_API] = [said(200, b"x" * 101)]
-        with pytest.raises(InvalidInput, match="answer_too_long") as refused:
-            await probe.deputy.act("lists_rows", {"limit": limit}, user="alice")
-        assert says in refused.value.hint
+        for limit, says in ((40, "limit=10,"), (3, "limit=1,"), (1, "does not help"), (0, "100 bytes"), (None, "100")):
+            tool, arguments = ("lists_row", {}) if limit is None else ("lists_rows", {"limit": limit})
+            with subtests.test(limit=limit):
+                probe.line.answers[GMAIL_API] = [said(200, b"x" * 101), answer(400)]
+                with pytest.raises(InvalidInput, match="answer_too_long") as refused:
+                    await probe.deputy.act(tool, arguments, user="alice")
+                assert says in refused.value.hint
+                with pytest.raises(InvalidInput, match="refused the request") as refused:
+                    await probe.deputy.act(tool, arguments, user="alice")
+                assert refused.value.hint == ""
 
 
 async def test_stored_file_expiry_is_in_the_users_time_zone() -> None:

@@ -163,7 +163,7 @@ def lost_response(call: Repeat, failure: ProviderUnavailable) -> Outcome:
 def less_to_ask_for(outcome: Outcome, request: Request, arguments: Mapping[str, Any]) -> str:
     """Return a hint for a response that is too long: a smaller ``limit`` if the tool has this argument, else ""."""
     limit = arguments.get("limit")
-    if outcome.detail != TOO_LONG or outcome.kind is not Kind.INVALID_INPUT:
+    if outcome.detail != TOO_LONG:
         return ""
     if request.raw or not isinstance(limit, int):
         return f"It has more than {request.max_bytes:,} bytes. Ask for less of it, or open it at the provider."
