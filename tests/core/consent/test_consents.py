@@ -308,6 +308,8 @@ async def test_expired_ticket_is_reissued_and_the_old_link_is_dead(house: House)
     assert await refused(house.start(old)) == "expired_ticket"
     assert await refused(house.deputy.consents.open(ticket_of(old), LOCAL)) == "expired_ticket"
     assert (await consent(house.deputy, house.sandbox, new)).status == "granted"
+    details = await house.deputy.consents.get_details(new.id)
+    assert details and details.return_to == ""
 
 
 async def test_reissued_consent_keeps_its_id_for_days(house: House) -> None:

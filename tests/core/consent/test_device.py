@@ -299,6 +299,32 @@ async def test_consent_already_finished_by_its_link_is_left_unchanged(house: Hou
     assert (ended.status, len(house.line.forms)) == ("granted", 2)  # one poll, one code
 
 
+async def test_device_code_is_not_polled_while_the_link_is_redeemed(house: House) -> None:
+    asked, held, go_on = await house.ask(), asyncio.Event(), asyncio.Event()
+    linked: list[asyncio.Task[Consent]] = []
+
+    async def hold_the_tokens() -> None:
+        held.set()
+        await go_on.wait()
+
+    async def by_link() -> None:
+        house.line.before = hold_the_tokens
+        linked.append(asyncio.create_task(consent(house.deputy, house.sandbox, asked)))
+        await held.wait()
+
+    house.then[2] = by_link
+    assert (await house.run(asked)).status == "pending"
+    assert ["device_code" in form for form in house.line.forms] == [True, False]
+    go_on.set()
+    assert (await linked[0]).status == "granted"
+
+
+async def test_erasure_of_the_user_ends_the_wait_for_the_code(house: House) -> None:
+    house.then[2] = lambda: house.deputy.erase("alice")
+    await house.run(await house.ask())
+    assert len(house.line.forms) == 1 and await house.deputy.vault.scan("consent") == []
+
+
 async def test_link_press_does_not_stop_the_device_code(house: House) -> None:
     asked = await house.ask()
 
@@ -310,16 +336,26 @@ async def test_link_press_does_not_stop_the_device_code(house: House) -> None:
 
 
 async def test_newer_device_code_replaces_an_older_one(house: House) -> None:
-    asked = await house.ask()
-    ended: list[Consent] = []
+    asked, newer = await house.ask(), list[asyncio.Task[Consent]]()
+    told, entered = asyncio.Event(), asyncio.Event()
+
+    def tell(code: DeviceCode) -> None:
+        house.shown.append(code)
+        told.set()
+
+    async def sleep(seconds: float) -> None:
+        await entered.wait()
 
     async def again() -> None:
-        house.then[2] = house.enter
-        ended.append(await house.run(asked))
+        running = house.deputy.consents.connect_by_device_code(asked.id, User("alice"), tell, sleep)
+        newer.append(asyncio.create_task(running))
+        await told.wait()
 
     house.then[1] = again
-    ended.append(await house.run(asked))
-    assert [one.status for one in ended] == ["granted", "granted"] and len(house.shown) == 2
+    assert (await house.run(asked)).status == "pending" and house.line.forms == []
+    await house.enter()
+    entered.set()
+    assert (await newer[0]).status == "granted" and len(house.shown) == 2
     assert len(await house.deputy.vault.list_grants(User("alice"))) == 1
 
 

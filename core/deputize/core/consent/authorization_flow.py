@@ -63,7 +63,7 @@ class AuthorizationFlow:
         """
         return await self.repository.to_public(await self.repository.find_by_ticket(ticket, who))
 
-    async def start(self, ticket: str, who: Who, return_to: str = "") -> Started:
+    async def start(self, ticket: str, who: Who, return_to: str) -> Started:
         """Bind this browser to the consent after a press of Connect, and return its next address.
 
         The last three presses stay valid. ``return_to``: an address of your application, checked by the caller, to

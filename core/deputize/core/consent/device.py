@@ -125,9 +125,7 @@ class Device:
     async def _reload_opened(self, record: ConsentRecord) -> ConsentRecord | None:
         """Return the consent if it still waits for this code, or None."""
         now = await self.repository.reload(record)
-        if now is None or (now.id, now.status) != (record.id, "opened"):
-            return None
-        if now.device is None or now.device != record.device:
+        if now is None or now.status != "opened" or now.device is None or now.device != record.device:
             return None
         if self.repository.engine.clock() < now.device.expires:
             return now
