@@ -13,6 +13,7 @@ from deputize.core import PROVIDERS, Deputy, Secret, User
 from deputize.core.audit import Audit
 from deputize.core.grants.families import families
 from deputize.core.grants.refresh import GrantLost
+from deputize.core.grants.revocation_queue import ABANDON_AFTER
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.vault.backup import back_up, restore
 from deputize.core.vault.custody import EndedByProvider
@@ -22,7 +23,7 @@ from tests.core.oauth.test_custody import ALICE, LINEAR, LINEAR_REVOKE, Home
 from tests.support.faults import answer
 from tests.support.kill_points import Died, Fate, MortalStore
 from tests.support.provider_fields import with_fields
-from tests.support.sandbox_deputy import build, consent, new_vault
+from tests.support.sandbox_deputy import Clock, build, consent, new_vault
 from tests.support.token_families import unknown
 
 
@@ -117,14 +118,20 @@ async def test_lost_rotation_is_reported_for_revocation() -> None:
 
 async def test_rejected_tokens_do_not_end_the_accounts_other_grant() -> None:
     """At a server that may take both for one grant they wait for its disconnect (RFC 7009 2.1)."""
-    home = await Home(LINEAR).begin()
+    home, clock = await Home(LINEAR).begin(), Clock(time.time())
     row = with_fields(PROVIDERS["linear"], ends_replaced="with_grant")
-    one = await build(vault=home.deputy.vault, transport=home.line, apps=[LINEAR], providers={"linear": row})
+    one = await build(
+        vault=home.deputy.vault, transport=home.line, apps=[LINEAR], providers={"linear": row}, clock=clock
+    )
     assert await home.allow("read", "write", deputy=one) == "granted"
     [asked] = await one.connect("alice", "linear", scopes=["read"], add_account=True)
     assert (await consent(one, home.sandbox, asked)).reason_code == "same_account"
     assert home.line.count(LINEAR_REVOKE) == 0 and await unknown(one.vault, home.sandbox, time.time) == set()
-    await one.revoke("alice")
+    clock.now += 2 * ABANDON_AFTER
+    home.line.answers[LINEAR_REVOKE] = [answer(503)] * 4
+    assert [told.upstream for told in await one.revoke("alice")] == ["queued"]
+    assert await one.revoker.retry() == ["queued", "queued"]  # the time that they waited does not count
+    assert await one.revoker.retry() == ["done", "done"]
     assert home.families == 0 and await families(one.vault) == []
     await home.deputy.close()
 

@@ -14,7 +14,7 @@ import pytest
 
 from deputize.core import Consent, ConsentRequired, DeputizeError, Deputy, Secret, User, allow_all
 from deputize.core.consent.consents import AnyLocalUser
-from deputize.core.grants.mass_revocation import PAGES_PER_MARK, EndProgress
+from deputize.core.grants.mass_revocation import LOCK, PAGES_PER_MARK, EndProgress
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.vault.bulk_revocation import CACHE_TTL, PLACE, BulkRevocations, BulkRevocationState
@@ -350,6 +350,16 @@ async def test_running_process_continues_a_bulk_revocation() -> None:
         if house.live():
             await asyncio.sleep(0.02)
     await other.sweeper.stop()
+    await over(house, other)
+
+
+async def test_follow_up_waits_while_another_process_is_doing_it() -> None:
+    house, other = await pair()
+    await house.deputy.revoker.many.begin(None, leaked=False)
+    async with house.store.lock(LOCK, 1.0):
+        await other.revoker.many.follow()
+        [end] = (await other.vault.ended.refresh(fresh=True)).open
+        assert end.stage == 0 and house.live() > 0
     await over(house, other)
 
 

@@ -768,7 +768,8 @@ async def test_R9_R10_refused_refresh_ends_the_grant_which_then_causes_no_traffi
     assert {e.consent.id for e in errors if isinstance(e, ConsentRequired)} == {caught.value.consent.id}
 
 
-async def test_R9_losing_refresh_with_invalid_grant_adopts_the_winners_token(house: Refreshing) -> None:
+@pytest.mark.parametrize("before", [[], [answer(500)]], ids=["once", "after a second try"])
+async def test_R9_losing_refresh_with_invalid_grant_adopts_the_winners_token(house: Refreshing, before: list[Any]) -> None:
     house.expire()
     old = await house.now()
     house.line.held = TOKEN
@@ -776,10 +777,10 @@ async def test_R9_losing_refresh_with_invalid_grant_adopts_the_winners_token(hou
     await house.line.until_held()
     winner = replace(old, access_token=Secret("won"), expires_at=house.clock.now + HOUR, obtained_at=house.clock.now)
     assert await house.deputy.vault.replace(old, winner)
-    house.line.answers[TOKEN] = [answer(400, {"error": "invalid_grant"})]
+    house.line.answers[TOKEN] = [*before, answer(400, {"error": "invalid_grant"})]
     house.line.answers[GMAIL_API] = [answer(200, {"messages": [{"id": "1"}]})]
     house.line.release()
-    assert await losing == ["1"]
+    assert await losing == ["1"] and await house.deputy.vault.scan("outbox") == []
     assert (await house.now()).status == "active" and house.line.sent[-1].headers["authorization"] == "Bearer won"
 
 

@@ -119,9 +119,12 @@ async def test_older_tokens_are_kept_until_disconnect_if_revocation_may_end_the_
     assert await linear.allow("write", deputy=one) == "granted"
     assert await one.revoker.retry() == ["queued"] and linear.line.count(LINEAR_REVOKE) == 0 and linear.families == 2
     clock.now += 2 * ABANDON_AFTER
-    linear.line.answers[LINEAR_REVOKE] = [answer(503), answer(503)]
+    linear.line.answers[LINEAR_REVOKE] = [answer(503)] * 6
     assert [told.upstream for told in await one.revoke("alice")] == ["queued"]
-    assert await one.revoker.retry() == ["done", "done"]  # none was given up for the time that it was held
+    assert await one.revoker.retry() == ["queued", "queued"]  # the time that it was held does not count
+    clock.now += ABANDON_AFTER
+    assert await one.revoker.retry() == ["abandoned", "abandoned"]
+    assert await one.revoker.retry() == ["done", "done"]
     assert linear.families == 0 and await linear.debts() == []
 
 
@@ -277,6 +280,29 @@ async def test_queued_revocation_does_not_end_a_newer_grant(house: House) -> Non
     assert await house.act() is not None and house.live() > 0
     await house.deputy.revoke("alice", "google")
     assert house.live() == 0 and await house.deputy.vault.scan("outbox") == []
+
+
+async def test_queued_revocation_ends_one_token_alone_beside_a_newer_grant() -> None:
+    home = await Home(GITHUB).begin()
+    await home.allow("gist")
+    home.line.answers["api.github.com", "/applications/"] = [answer(503)]
+    assert [one.upstream for one in await home.deputy.revoke("alice")] == ["queued"]
+    assert await home.allow("repo") == "granted" and home.families == 2
+    assert await home.deputy.revoker.retry() == ["done"] and home.families == 1
+    await home.deputy.revoke("alice")
+    assert home.families == 0
+    await home.deputy.close()
+
+
+async def test_rejected_token_ends_alone_at_an_account_that_another_user_has_connected() -> None:
+    home, bob = await Home(GITHUB).begin(), "bob@example.test"
+    assert await home.allow("gist") == "granted"
+    for user in ("bob", "alice"):
+        [asked] = await home.deputy.connect(user, "github", scopes=["repo"])
+        ended = await consent(home.deputy, home.sandbox, asked, as_=bob)
+    assert ended.reason_code == "account_mismatch" and await home.debts() == []
+    assert home.sandbox.live_tokens()[bob] == 1, "only the token that was rejected has ended"
+    await home.deputy.close()
 
 
 async def test_queued_revocation_is_kept_while_its_app_is_not_configured(house: House) -> None:
