@@ -59,11 +59,11 @@ async def test_approval_by_another_user_never_counts_for_the_owner(
     assert len(sandbox.sent("alice@example.test")) == (answer != "reject")
 
 
-@pytest.mark.parametrize("first", ["bare", "map"])
-@pytest.mark.parametrize("way", ["act_node", "create_agent"])
+@pytest.mark.parametrize("first", ["map", "bare"])
+@pytest.mark.parametrize("way", ["create_agent", "act_node"])
 @pytest.mark.parametrize("calls", [(SEND,), (SEND, OTHER)], ids=["one call", "two calls"])
-@pytest.mark.parametrize("saver", ["kept", "failing", "dropping"])
-@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.parametrize("saver", ["kept", "dropping", "failing"])
+@pytest.mark.parametrize("durability", ["exit", "async", "sync"])
 async def test_owners_approval_counts_after_another_users_which_is_ignored(
     durability: Any,
     saver: str,

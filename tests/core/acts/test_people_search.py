@@ -241,10 +241,11 @@ async def test_aliases_of_one_address_are_one_person(office: Office) -> None:
 
 
 async def test_two_people_of_one_name_are_both_listed(office: Office) -> None:
-    ROWS["cards"] = [card("Bob", BOB)]
+    ROWS["cards"] = [card("Bob", BOB, where="")]
     ROWS["chat"] = [member("U1", "Bob", "bob.miller@acme.example")]
     refused = await office.refused(to="Bob")
-    assert BOB in refused.hint and "bob.miller@acme.example" in refused.hint and "Ask the user" in refused.hint
+    assert f"Bob <{BOB}> (cards)" in refused.hint and "Bob <bob.miller@acme.example> (member)" in refused.hint
+    assert "Ask the user" in refused.hint
 
 
 async def test_same_person_in_two_products_is_merged(office: Office) -> None:
@@ -255,8 +256,10 @@ async def test_same_person_in_two_products_is_merged(office: Office) -> None:
 
 async def test_partial_name_matches_nobody(office: Office) -> None:
     ROWS["cards"] = [card("Bobby Brown", BOB), card("Rob", "rob@acme.example")]
+    ROWS["chat"] = [member("U1", "Bobby", BOB)]
     refused = await office.refused(to="Bob")
-    assert "nobody whom the user or the organisation knows" in refused.message and BOB in refused.hint
+    assert "nobody whom the user or the organisation knows" in refused.message
+    assert f"Bobby <{BOB}> (member, contact)" in refused.hint
 
 
 # ----------------------------------------------------------------- who must not be meant
@@ -266,7 +269,7 @@ async def test_self_chosen_name_matches_nobody_and_hides_nobody(office: Office) 
     ROWS["cards"] = [stranger("Bob", ACME)]
     ROWS["chat"] = [member("U9", "Bob", ACME, known=False)]
     refused = await office.refused(to="Bob")
-    assert ACME in refused.hint and "their own word" in refused.hint
+    assert f"Bob <{ACME}> (member; the name may be their own word)" in refused.hint
     ROWS["tracker"] = [member("L1", "Bob", BOB)]
     assert await office.act("post_send", to="Bob") == {"to": BOB}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import httpx
@@ -64,11 +64,20 @@ async def test_interrupted_answer_is_resumed_in_its_session_and_the_call_is_done
     assert get.headers["mcp-protocol-version"] == LEGACY and len(server.foreign.calls) == 1
 
 
+class BrokenStream(httpx.AsyncByteStream):
+    """An event, and then a lost connection."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield event("e5").encode()
+        raise httpx.ReadError("lost")
+
+
 async def test_each_resume_continues_after_the_last_event() -> None:
-    answers = iter([stream(event("e2")), stream("id: e3\ndata: half"), stream(event("e4")), None])
-    server = Streams(lambda asked: next(answers) or stream(event("e5", done(asked))))
+    broken = httpx.Response(200, headers=STREAM, stream=BrokenStream())
+    answers = iter([stream(event("e2")), stream("id: e3\ndata: half"), stream(event("e4")), broken, None])
+    server = Streams(lambda asked: next(answers) or stream(event("e6", done(asked))))
     await sending(server)
-    assert [get.headers["last-event-id"] for get in server.gets] == ["e1", "e2", "e2", "e4"]
+    assert [get.headers["last-event-id"] for get in server.gets] == ["e1", "e2", "e2", "e4", "e5"]
 
 
 @pytest.mark.parametrize(

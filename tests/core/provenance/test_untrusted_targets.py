@@ -253,6 +253,14 @@ async def test_every_field_of_an_untrusted_item_counts(desk: Desk, result: Any) 
     assert [one.value for one in await desk.outside(people=["bob@evil.test"])] == ["bob@evil.test"]
 
 
+async def test_person_in_a_marked_row_is_an_untrusted_target_without_an_at_sign(desk: Desk) -> None:
+    people = "from author creator organizer people assignee assignees reviewers login user members".split()
+    RESULT[:] = [{name: f"octo{name}" for name in people} | {"text": "octotext", "untrusted": True}]
+    await desk.act("strange_read_email")
+    told = await desk.outside(people=[*(f"octo{name}" for name in people), "octotext"])
+    assert {one.value for one in told} == {f"octo{name}" for name in people}
+
+
 @pytest.mark.parametrize("name", WRITERS)
 async def test_author_field_set_by_other_people_does_not_make_an_author(desk: Desk, name: str) -> None:
     await desk.read({"author": "Eve <eve@evil.test>", "fields": {name: "bob@evil.test"}, "untrusted": True})
