@@ -201,6 +201,8 @@ async def test_tool_description_names_the_service_account_and_other_apps_are_ref
             ) as refused:
                 shown(deputy, wrong)
             assert "bot" in refused.value.hint
+        with pytest.raises(InvalidInput, match="none"):
+            deputy.tools("find_people", app="none")
         with pytest.raises(InvalidInput, match="find_people searches the user's own accounts"):
             deputy.tools("find_people", app="bot")
         with pytest.raises(InvalidInput, match="find_people searches the user's own accounts"):

@@ -37,6 +37,7 @@ from deputize.core.http import FastTransport, Http
 from deputize.core.http.address_guard import is_public
 from tests.support.faults import answer, broken
 from tests.support.probe_toolkit import Probe, probing
+from tests.support.sandbox_deputy import set_sleep
 
 HOST = "logs.example.test"
 URL = f"https://{HOST}/a/b%2Fc?sig=x%3D1&y=2"
@@ -355,8 +356,15 @@ async def test_public_request_refusal_is_typed_and_does_not_touch_the_grant(
 
 
 async def test_lost_public_read_is_retried_and_write_is_not(probe: Probe) -> None:
+    waits = list[float]()
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+
+    set_sleep(probe.deputy, wait)
     probe.line.answers[AT] = [broken(), said(500), said(200, b"end")]
     assert (await probe.run(PublicRequest(URL))).data == b"end"
+    assert len(waits) == 2 and min(waits) > 0
     probe.line.sent.clear()
     for fault in (broken(), said(500), said(503), broken(httpx.ReadTimeout)):
         probe.line.answers[AT] = [fault, said(200)]

@@ -74,6 +74,14 @@ async def test_persistent_429_raises_rate_limited_and_allows_a_later_call(house:
     assert (await house.act("send", **MAIL))["id"] and house.mails == 1
 
 
+async def test_daily_limit_is_not_retried(house: House) -> None:
+    reason = {"error": {"code": 403, "errors": [{"domain": "usageLimits", "reason": "dailyLimitExceeded"}]}}
+    house.line.answers[GMAIL_API] = [answer(403, reason)] * 2
+    with pytest.raises(RateLimited):
+        await house.act("search")
+    assert house.line.count(GMAIL_API) == 1
+
+
 @pytest.mark.parametrize("fault", [answer(503), answer(500), broken(), broken(httpx.ReadTimeout)])
 async def test_failed_read_is_tried_three_times(house: House, fault: Any) -> None:
     house.line.answers[GMAIL_API] = [fault] * 2

@@ -32,7 +32,7 @@ from deputize.core import (
     Wait,
     any_of,
 )
-from deputize.core.tools.steps import HEADERS, MIB, Step
+from deputize.core.tools.steps import HEADERS, MIB, Step, Try
 from tests.support.faults import GMAIL_API, answer, broken
 from tests.support.gmail_toolkit import READ
 from tests.support.probe_toolkit import Probe, probing
@@ -244,6 +244,16 @@ async def test_wait_step_lasts_as_requested_up_to_its_limit(probe: Probe) -> Non
         with pytest.raises(InvalidInput) as caught:
             await probe.run(*steps)
         assert caught.value.fix_by == "operator" and sum(waited) <= 30
+
+
+async def test_at_most_ten_reads_are_tried_at_once_and_no_write(probe: Probe) -> None:
+    read, write = Request("GET", PATH), Request("POST", PATH, json={})
+    assert len(await probe.run(Try([read] * 10))) == 10
+    for tried in ([read] * 11, [read, write]):
+        probe.line.sent.clear()
+        with pytest.raises(InvalidInput, match="more than 10 requests at once, or writes"):
+            await probe.run(Try(tried), tool="write")
+        assert probe.line.sent == []
 
 
 async def test_step_of_a_derived_class_uses_its_base_handler(probe: Probe) -> None:

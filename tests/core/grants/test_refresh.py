@@ -28,6 +28,7 @@ from deputize.core import (
     ProviderUnavailable,
     RateLimited,
     ReconsentRequired,
+    StoreUnavailable,
     User,
 )
 from deputize.core.grants import refresh
@@ -455,6 +456,23 @@ async def test_R4_unsaved_token_is_never_used(house: Refreshing) -> None:
     house.store._before = before  # type: ignore[method-assign]
     await asyncio.gather(*(house.act() for _ in range(5)))
     assert len(saved) == 21 and set(saved) == {0}
+
+
+async def test_R4_callers_hear_that_the_new_token_cannot_be_saved(
+    house: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.expire()
+    house.store.failing["swap", "grant"] = 10**6
+    acting = asyncio.create_task(house.act())
+    while "token.save_failed" not in house.events():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    with monkeypatch.context() as patches:
+        patches.setattr(refresh, "CALLER_TIMEOUT", 0.05)
+        with pytest.raises(StoreUnavailable, match="cannot keep the new token") as caught:
+            await house.act()
+    assert "leave this program running" in caught.value.hint
+    house.store.failing.clear()
+    assert await acting and house.posts == 1
 
 
 async def test_W2_refresh_is_not_sent_when_its_intent_cannot_be_stored(house: Refreshing) -> None:

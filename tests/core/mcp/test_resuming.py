@@ -74,10 +74,13 @@ class BrokenStream(httpx.AsyncByteStream):
 
 async def test_each_resume_continues_after_the_last_event() -> None:
     broken = httpx.Response(200, headers=STREAM, stream=BrokenStream())
-    answers = iter([stream(event("e2")), stream("id: e3\ndata: half"), stream(event("e4")), broken, None])
-    server = Streams(lambda asked: next(answers) or stream(event("e6", done(asked))))
-    await sending(server)
-    assert [get.headers["last-event-id"] for get in server.gets] == ["e1", "e2", "e2", "e4", "e5"]
+    answers = iter(
+        [stream(event("e2")), stream("id: e3\ndata: half"), stream(event("e4")), broken, stream(event("e6"))]
+    )
+    server = Streams(lambda asked: next(answers, None) or stream(event("e7", done(asked))))
+    assert (await sending(server))["text"] == "did it", "the last try counts"
+    assert [get.headers["last-event-id"] for get in server.gets] == ["e1", "e2", "e2", "e4", "e5", "e6"]
+    assert len(server.gets) == resuming.MAX_RESUMES
 
 
 @pytest.mark.parametrize(

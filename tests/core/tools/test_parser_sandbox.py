@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -98,6 +99,27 @@ def test_kernel_refuses_what_python_does_not_check(do: str) -> None:
         f"try:\n    {do}\nexcept PermissionError:\n    print('refused')"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "refused\n"
+
+
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the numbers of this machine type"
+)
+def test_the_kernel_refuses_each_call_of_its_list() -> None:
+    numbers = (
+        *(41, 42, 44, 49, 50, 53),  # socket connect sendto bind listen socketpair
+        *(56, 57, 58, 59, 322, 435),  # clone fork vfork execve execveat clone3
+        *(62, 234, 101, 310, 311, 434, 438),  # kill tgkill ptrace process_vm_readv process_vm_writev pidfd_open _getfd
+        *(76, 77, 82, 83, 84, 86, 87, 88),  # truncate ftruncate rename mkdir rmdir link unlink symlink
+        *(258, 263, 264, 265, 266, 316),  # mkdirat unlinkat renameat linkat symlinkat renameat2
+        *(90, 91, 92, 93, 268, 165, 272, 308),  # chmod fchmod chown fchown fchmodat mount unshare setns
+        *(425, 426, 427),  # io_uring_setup io_uring_enter io_uring_register
+    )
+    code = (
+        "import ctypes, errno\nfrom deputize.core.tools.parser_sandbox_child import _deny_in_kernel\n"
+        "_deny_in_kernel()\ncall = ctypes.CDLL(None, use_errno=True).syscall\n"
+        f"print([one for one in {(39, *numbers)} if call(one, *[-1] * 6) != -1 or ctypes.get_errno() != errno.EPERM])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[39]\n"  # getpid
 
 
 @pytest.mark.parametrize("do", ["memory", "end", "raise", "nest"])
