@@ -170,6 +170,8 @@ async def test_resumes_are_limited_in_number_with_pauses() -> None:
     assert can_resume(first, 1) and await resume_stream(first, 1, fetch, sleep) is first
     assert asked == ["7"] * resuming.MAX_RESUMES and pauses == [2.0] * resuming.MAX_RESUMES
     assert not can_resume(stream(event(7, done(1))), 1)
+    for status, headers in ((500, STREAM), (200, {"content-type": "text/plain"})):
+        assert not can_resume(httpx.Response(status, headers=headers, content=event(7).encode()), 1)
 
 
 async def test_resumes_are_limited_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

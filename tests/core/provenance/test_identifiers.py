@@ -32,10 +32,10 @@ from deputize.core.provenance.identifiers import named, part_of, targets
         ("https://github.com/evil/payload.git", {"evil/payload", "//github.com/evil/payload.git"}),
         ("https://docs.google.com/forms/d/x/", {"//docs.google.com/forms/d/x"}),
         ("https://notgoogle.com/forms", {"notgoogle.com"}),
-        ("@eve, please join #payroll", {"@eve", "#payroll"}),
         ("<@U0EVE00001> in C0EVIL0001", {"@u0eve00001", "@c0evil0001"}),
         ("put it into notes.md", {"notes.md"}),
         ("UNDERSTAND, e-mail me at 12:30 on 1.2.", set()),
+        ("@eve, please join #payroll", {"@eve", "#payroll"}),
     ],
 )
 def test_identifiers_in_a_text_are_found(text: str, found: set[str]) -> None:

@@ -17,6 +17,7 @@ import pytest
 from deputize.core import InvalidInput, ParseFile, ProviderUnavailable, RateLimited
 from deputize.core.tools import parser_sandbox as parsing
 from deputize.core.tools.parser_sandbox import parse_in_sandbox
+from deputize.core.tools.parser_sandbox_child import _audit
 
 PROBE = "tests.support.parse_probe"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part of it")
@@ -71,6 +72,12 @@ async def test_parser_cannot_change_files(do: str, tmp_path: Path) -> None:
     assert there.read_bytes() == b"kept"
 
 
+def test_python_files_are_not_written_by_c_code_that_tells_no_flags() -> None:
+    _audit("open", (os.__file__, "rb", 0))
+    with pytest.raises(PermissionError, match="cannot be written"):
+        _audit("open", (os.__file__, "wb", 0))
+
+
 @pytest.mark.parametrize(
     "do",
     [
@@ -89,6 +96,9 @@ async def test_parser_reads_only_its_modules(do: str, tmp_path_factory: pytest.T
     there.write_bytes(b"a key")
     assert await parse_in_sandbox(asked(do.format(str(there)))) == "PermissionError"
     assert await parse_in_sandbox(asked("import colorsys, wave, json.tool")) == "done"
+    assert (
+        await parse_in_sandbox(asked("open('/dev/null', 'rb').close(), open('/dev/urandom', 'rb').close()")) == "done"
+    )
 
 
 @LINUX
