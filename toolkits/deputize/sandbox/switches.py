@@ -20,10 +20,10 @@ class Switches:
     """
 
     access_ttl: float | None = None
-    """Seconds an access token lives; None for what the provider gives (Google 3599, Salesforce 7200, ...)."""
+    """Lifetime of an access token in seconds; None for the provider's own (Google 3599, Salesforce 7200, ...)."""
     rotate: bool = False
-    """A refresh gives a new refresh token and retires the old one. At Slack and GitHub tokens expire then, as in apps
-    that have that turned on. Linear and GitHub Apps rotate whatever this says."""
+    """A refresh returns a new refresh token and retires the old one. Slack and GitHub tokens then also expire, as in apps
+    with token rotation enabled. Linear and GitHub Apps always rotate."""
     grace: float = 0
     """Seconds a retired refresh token still works."""
     reuse_kills_family: bool = False
@@ -31,20 +31,20 @@ class Switches:
     token_delay: float = 0
     """Seconds the token endpoint waits after it has committed."""
     lose_token_reply: int = 0
-    """The next so many replies of the token endpoint are committed and then lost."""
+    """How many of the next token endpoint replies are lost after the request was committed."""
     down: bool = False
-    """503 everywhere."""
+    """Every request is answered with 503."""
     iss: str = ""
-    """``iss`` in callbacks (RFC 9207): none, ``right``, or this very value."""
+    """``iss`` in callbacks (RFC 9207): empty for none, ``right`` for the correct one, otherwise this value."""
     omit_refresh_token: bool = False
     omit_scope: bool = False
     omit_expires_in: bool = False
     deny: bool = False
-    """Every authorization request is denied without a page."""
+    """Deny every authorization request without showing a page."""
     swap_account: str = ""
-    """The address of the person who consents, whoever was chosen on the page."""
+    """The email address of the account that consents, instead of the one chosen on the page."""
     strict_pkce: bool = True
-    """No code without an S256 challenge."""
+    """Refuse authorization requests without an S256 code challenge."""
     faults: dict[tuple[str, str], list[Fault]] = field(default_factory=dict)
     """(method, path prefix) to answers given instead of acting, one use each: (status, headers, JSON body).
     A body of type bytes is sent as it is."""

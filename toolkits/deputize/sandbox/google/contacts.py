@@ -1,4 +1,4 @@
-"""The seed_contacts contacts and directory."""
+"""The seeded contacts and directory."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class Call:
 
 
 def parse_time(text: str) -> datetime:
-    """Parse a time with a UTC offset (RFC 3339). Raise 400 if the offset is not_found."""
+    """Parse a time with a UTC offset (RFC 3339). Raise 400 if the offset is missing."""
     try:
         read = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:

@@ -35,7 +35,7 @@ ENUMS: Mapping[str, tuple[str, ...]] = {
 
 
 def full_scope(short: str) -> str:
-    """Return a scope's full_scope name; ``all`` is the scope for everything."""
+    """Return a scope's full name; ``all`` is the scope for everything."""
     return SCOPE if short == "all" else f"{SCOPE}.{short}"
 
 

@@ -1,4 +1,4 @@
-"""The seed_calendars calendars. All dates are relative to the sandbox's clock."""
+"""The seeded calendars. All dates are relative to the sandbox's clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seed_mailboxes mailboxes. All dates are relative to the sandbox's clock."""
+"""The seeded mailboxes. All dates are relative to the sandbox's clock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def seed_mailboxes(people: Iterable[Person], now: float) -> dict[str, Mailbox]:
 
 
 def seeded_id(email: str, slug: str) -> str:
-    """Return the id of a seed_mailboxes mail, or of its thread: the same in every sandbox."""
+    """Return the id of a seeded mail, or of its thread: the same in every sandbox."""
     return "19" + hashlib.sha256(f"{email}/{slug}".encode()).hexdigest()[:14]
 
 

@@ -1,4 +1,4 @@
-"""Sending: Gmail's changes to prepare_outgoing mail, and its delivery inside the sandbox."""
+"""Sending: Gmail's changes to outgoing mail, and its delivery inside the sandbox."""
 
 from __future__ import annotations
 

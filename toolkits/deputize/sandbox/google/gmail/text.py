@@ -57,13 +57,13 @@ def snippet(message: Message) -> str:
 
 
 def header(message: Message, name: str) -> str:
-    """Return one header, decode_text and unfolded, or "" if it is absent."""
+    """Return one header, decoded and unfolded, or "" if it is absent."""
     wanted = name.lower()
     return next((_value(key, raw) for key, raw in message.raw_items() if key.lower() == wanted), "")
 
 
 def headers(message: Message) -> Iterator[tuple[str, str]]:
-    """Return all headers, decode_text and unfolded."""
+    """Return all headers, decoded and unfolded."""
     return ((name, _value(name, raw)) for name, raw in message.raw_items())
 
 
