@@ -86,7 +86,7 @@ class Moment:
 
     @property
     def resource(self) -> dict[str, Any]:
-        """Google's form of the time."""
+        """The time in Google's form."""
         if not isinstance(self.local, datetime):
             return {"date": self.local.isoformat()}
         stamp = self.local.replace(tzinfo=self.zone)
@@ -96,7 +96,7 @@ class Moment:
         return {"dateTime": shown.isoformat(timespec="seconds"), "timeZone": self.zone.key}
 
     def plus(self, days: int, rest: timedelta = timedelta()) -> Moment:
-        """Return the moment ``days`` calendar days and then ``rest`` of elapsed time later."""
+        """Return the moment that is ``days`` calendar days and then ``rest`` of elapsed time later."""
         if not isinstance(self.local, datetime) or self.zone is None:
             return Moment(self.local + timedelta(days=days))
         wall = self.local + timedelta(days=days) if days else self.local  # addition resets fold
@@ -105,7 +105,7 @@ class Moment:
 
     @classmethod
     def of(cls, at: datetime, zone: tzinfo) -> Moment:
-        """Return this moment as local time of a zone."""
+        """Return a moment as local time of a zone."""
         return cls(at.astimezone(zone).replace(tzinfo=None), zone)
 
 
@@ -114,7 +114,7 @@ def _offset(local: datetime, fold: int, zone: tzinfo | None) -> timedelta | None
 
 
 def needs_zone(text: str | None) -> bool:
-    """True if a time has no offset and so needs a zone."""
+    """True if the text is a time without an offset, which needs a zone."""
     read = _parse(text or "")
     return isinstance(read, datetime) and read.tzinfo is None
 
@@ -131,7 +131,7 @@ def _parse(text: str) -> date | datetime | None:
 
 
 def read_moment(text: str, zone: tzinfo | None, field: str) -> Moment:
-    """Return the day or moment in ``text``. ``zone``: for a time without offset, and to display others in.
+    """Return the day or moment in ``text``. ``zone``: for a time without offset, and for the display of other times.
 
     Raises `InvalidInput` for other text, and for a time that a clock change skips.
     """
@@ -165,7 +165,7 @@ def _wall_moment(local: datetime, zone: tzinfo, field: str) -> Moment:
 
 
 def duration(text: str) -> tuple[int, timedelta] | None:
-    """Return days and the rest of a duration such as ``1h30m``, ``2d`` or ``PT30M``, or None."""
+    """Return the days and the other time of a duration such as ``1h30m``, ``2d`` or ``PT30M``, or None."""
     words = text.strip().lower()
     if _ISO_DURATION.fullmatch(words):
         words = words[1:].replace("t", "")
@@ -184,7 +184,7 @@ def _example(start: Moment) -> str:
 def read_end(text: str, start: Moment, zone: tzinfo | None) -> Moment:
     """Return the end as Google counts it: for an all-day event the first day after it.
 
-    Raises `InvalidInput` for an end before the start, and for a day instead of a time or the opposite.
+    Raises `InvalidInput` for an end before the start, and for a day instead of a time or the reverse.
     """
     try:
         if (length := duration(text)) is not None:
@@ -217,7 +217,7 @@ def read_end(text: str, start: Moment, zone: tzinfo | None) -> Moment:
 
 
 def moment_of(resource: Mapping[str, Any] | None, zone: tzinfo) -> Moment | None:
-    """Return an API time in its own zone, else in ``zone``; None if there is none."""
+    """Return an API time in its own zone, else in ``zone``, or None without a time."""
     resource = resource or {}
     read = _parse(str(resource.get("dateTime") or resource.get("date") or "").replace("Z", "+00:00"))
     if read is None:
@@ -242,19 +242,19 @@ def known_zone(name: Any) -> ZoneInfo | None:
 
 
 def named_zone(zone: tzinfo) -> ZoneInfo | None:
-    """Return the user's zone if events can have it: not UTC, which stands for unknown, nor a machine's own."""
+    """Return the user's zone if an event can have it: not UTC, which stands for unknown, nor the machine's own zone."""
     return zone if isinstance(zone, ZoneInfo) and zone.key != "UTC" else None
 
 
 def short(moment: Moment | None, zone: tzinfo) -> str:
-    """Return a row's time in ``zone``: ``YYYY-MM-DD HH:MM``, or the day."""
+    """Return the time for a row, in ``zone``: ``YYYY-MM-DD HH:MM``, or the day."""
     if moment is None:
         return ""
     return moment.local.isoformat() if moment.all_day else f"{moment.at.astimezone(zone):%Y-%m-%d %H:%M}"
 
 
 def full(moment: Moment | None) -> str:
-    """Return a detail's time: ISO 8601 with offset, or the day."""
+    """Return the time for a detail: ISO 8601 with offset, or the day."""
     if moment is None or not isinstance(moment.local, datetime):
         return moment.local.isoformat() if moment else ""
     return moment.local.replace(tzinfo=moment.zone).isoformat(timespec="minutes")

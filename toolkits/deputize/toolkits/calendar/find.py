@@ -120,7 +120,7 @@ def _no_event_summary(params: Mapping[str, Any], zone: tzinfo) -> str:
 def _window(
     after: str | None, before: str | None, updated: str | None, since: int, zone: tzinfo | None, *, bounded: bool
 ) -> dict[str, Any]:
-    """Return parameters of events that overlap [after, before): Google's timeMin bounds the end, timeMax the start."""
+    """Return parameters for events that overlap [after, before): Google's timeMin bounds the end, timeMax the start."""
     here = zone or UTC
     start = times.moment(after, since, "after", here) if after else datetime.fromtimestamp(since, UTC)
     end = times.moment(before, since, "before", here) if before else None
@@ -135,9 +135,9 @@ def _window(
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A position in a list: for each calendar a page token and how many of its rows were returned.
+    """A position in a list: for each calendar a page token, and the number of rows already returned.
 
-    ``since``: the time that relative times count from, equal on all pages. ``size``: rows of Google's pages.
+    ``since``: the time from which relative times count, the same on all pages. ``size``: rows of Google's pages.
     """
 
     bound_to: tuple[Any, ...]
@@ -160,7 +160,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows of one calendar that were not returned yet. ``token``: of this page; ``skip``: its rows returned before."""
+    """Rows of one calendar that were not returned yet. ``token``: of this page; ``skip``: rows returned before."""
 
     items: Sequence[Mapping[str, Any]]
     token: str
@@ -169,7 +169,7 @@ class Page:
     zone: ZoneInfo | None
 
     def position_after(self, place: Position, at: int, taken: int) -> tuple[str, int]:
-        """Return where this calendar continues after ``taken`` rows."""
+        """Return the position at which this calendar continues after ``taken`` rows."""
         if taken < len(self.items):
             return self.token, self.skip + taken
         return (self.following, 0) if self.following else (_DONE, 0)

@@ -119,7 +119,7 @@ _UNSEEN: Final = "Who is unknown was not looked at and may be busy: ask them."
 
 
 def _result(rows: Iterable[Json], result: Json, nothing: str) -> Json:
-    """Return the days that fit, and the day to continue with."""
+    """Return the days that fit into a result, and the day to continue with."""
     kept, further = Rows(), None
     for row in rows:
         if not kept.add(row):
@@ -166,7 +166,7 @@ def _length(text: str | None, field: str) -> timedelta | None:
 
 
 def _offset_of(after: str | None) -> tzinfo:
-    """Return the offset in ``after`` if no zone is known; a zone is never guessed."""
+    """Return the offset in ``after`` if no zone is known, because a zone is never guessed."""
     try:
         zone = datetime.fromisoformat((after or "").strip()).tzinfo
     except ValueError:
@@ -192,7 +192,7 @@ def _window(after: str | None, before: str | None, now: float, zone: tzinfo) -> 
 
 
 def _query_busy(calendars: Sequence[str], window: Span) -> Asks[tuple[dict[str, list[Span]], list[str]]]:
-    """Return when each calendar is busy, and calendars that cannot be seen (freebusy.query, at most 60 days each)."""
+    """Return each calendar's busy times, and the unreadable calendars (freebusy.query, at most 60 days each)."""
     requests, start = [], window[0]
     while start < window[1]:
         end = min(start + _LONGEST, window[1])

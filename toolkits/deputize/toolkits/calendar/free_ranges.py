@@ -21,7 +21,7 @@ Span = tuple[datetime, datetime]
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """The meeting hours of a day in a zone; they may pass midnight."""
+    """The meeting hours of a day in a zone. They may pass midnight."""
 
     start: time
     length: timedelta
@@ -55,7 +55,7 @@ class Hours:
 
 
 def union(spans: Iterable[Span], pause: timedelta = timedelta()) -> list[Span]:
-    """Join spans that touch, sorted, with a pause around each. Empty spans are dropped."""
+    """Return the spans sorted, with touching ones joined, and a pause around each. Empty spans are dropped."""
     joined: list[Span] = []
     for start, end in sorted((start - pause, end + pause) for start, end in spans):
         if joined and start <= joined[-1][1]:
@@ -66,7 +66,7 @@ def union(spans: Iterable[Span], pause: timedelta = timedelta()) -> list[Span]:
 
 
 def intersect(one: Sequence[Span], other: Sequence[Span]) -> list[Span]:
-    """Return the time that is in both."""
+    """Return the time that is in both lists."""
     shared = ((max(a[0], b[0]), min(a[1], b[1])) for a in one for b in other if a[0] < b[1] and b[0] < a[1])
     return union(shared)
 
@@ -101,7 +101,7 @@ def day_rows(
 ) -> Iterator[Json]:
     """Yield one row per day with its ranges in ``field``, by name if they have names.
 
-    ``zones``: the first is the zone of the days; the others are shown too. ``lasting``: include the length of each
+    ``zones``: the first is the zone of the days; times in the others are added. ``lasting``: include the length of each
     range.
     """
     named = sorted((span, name) for name, found in spans.items() for span in found)
@@ -126,12 +126,12 @@ def _clocks(span: Span, zone: tzinfo) -> str:
 
 
 def _clock(at: datetime) -> str:
-    """Return the local time, with its offset if a clock change repeats it that day."""
+    """Return the local time, with its offset if a clock change repeats the time that day."""
     twice = at.utcoffset() != at.replace(fold=1 - at.fold).utcoffset()
     return f"{at:%H:%M%z}" if twice else f"{at:%H:%M}"
 
 
 def format_length(length: timedelta) -> str:
-    """Return a length as arguments take it, such as 1h30m."""
+    """Return a length in the form of arguments, such as 1h30m."""
     hours, minutes = divmod(int(length.total_seconds()) // 60, 60)
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes or not hours else "")

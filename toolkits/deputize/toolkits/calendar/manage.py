@@ -126,7 +126,7 @@ def manage_calendar(
 
 
 def _update(calendar: str, found: str, words: Json, look: Json, if_text: str | None) -> Asks[Json]:
-    """Change a calendar for everybody, unless it changed since it was read, and its entry in the user's own list."""
+    """Change a calendar for everybody, if it is unchanged since it was read, and its entry in the user's own list."""
     now: Json = dict((yield Request("GET", "/calendars/{id}", at={"id": found}))) if words else {}
     words = {name: value for name, value in words.items() if value != str(now.get(name) or "")}
     if not words and not look:
@@ -197,7 +197,7 @@ def _patch_list_entry(calendar: str, look: Json) -> Asks[Json]:
 
 
 def _create(words: Json, look: Json, granted: frozenset[str], noted: Noted) -> Asks[Json]:
-    """Create a calendar, or return the user's own of this name: calendars have no other key."""
+    """Create a calendar, or return the user's own calendar of this name, because calendars have no other key."""
     there = (yield from _find_own(words["summary"])) if granted & KNOWS_LIST else None
     if there:
         return lean({"id": there["id"], **calendar_name(there), "summary": "There is such a calendar already."})
@@ -223,7 +223,7 @@ def _create(words: Json, look: Json, granted: frozenset[str], noted: Noted) -> A
 
 
 def _unsubscribe_undo(calendar: str, name: str) -> Undo:
-    """Return the call that unsubscribes as long as the calendar keeps this name."""
+    """Return the call that unsubscribes, which works only while the calendar has this name."""
     return Undo("calendar_manage_calendar", {"action": "unsubscribe", "calendar": calendar}, {"name": name})
 
 

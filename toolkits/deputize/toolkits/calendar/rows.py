@@ -1,4 +1,4 @@
-"""Rows of events. Text that others wrote is cleaned and marked; empty fields are left out."""
+"""Rows of events. Text that others wrote is cleaned and marked, and empty fields are left out."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def is_written_by_user(event: Event) -> bool:
 
 
 def mark_row(row: Json, outside: Outside, event: Event) -> Json:
-    """Return the row without empty fields, marked if somebody else can have written in it."""
+    """Return the row without empty fields, marked as untrusted if somebody else may have written a part of it."""
     if not is_written_by_user(event) or outside.hidden or outside.doubts:
         outside.mark(row)
     return lean(row)
 
 
 def title(event: Event, outside: Outside, limit: int = 80) -> str:
-    """Return an event's title; events that others keep private are "busy"."""
+    """Return an event's title. Events that others keep private are "busy"."""
     return outside.line(str(event.get("summary") or ""), limit) or ("busy" if not event.get("summary") else "")
 
 
@@ -49,13 +49,13 @@ def guests(event: Event) -> list[Json]:
 
 
 def has_hidden_guests(event: Event) -> bool:
-    """True if Google may not show all guests: it cut a long list, or the organizer hides it."""
+    """True if Google may not return all guests: it cut a long list, or the organizer hides the guests."""
     organizes = (event.get("organizer") or {}).get("self")
     return bool(event.get("attendeesOmitted") or (event.get("guestsCanSeeOtherGuests") is False and not organizes))
 
 
 def shows_others_words(people: Sequence[Json]) -> bool:
-    """True if guests besides the user have names or comments that they wrote."""
+    """True if guests other than the user have names or comments, which they wrote themselves."""
     return any(not one.get("self") and (one.get("displayName") or one.get("comment")) for one in people)
 
 
@@ -65,18 +65,18 @@ def own_guest(event: Event) -> Json | None:
 
 
 def address(guest: Mapping[str, Any], outside: Outside) -> str:
-    """Return a guest's address, whole or not at all: a part could be another's address."""
+    """Return a guest's address, whole or not at all, because a part could be another person's address."""
     line = outside.line(str(guest.get("email") or ""))
     return line if len(line.encode()) <= _ADDRESS else MORE
 
 
 def guest_name(guest: Mapping[str, Any], outside: Outside) -> str:
-    """Return a guest's name and address."""
+    """Return the name and the address of a guest."""
     return str(Person(outside.line(str(guest.get("displayName") or ""), 40), address(guest, outside)))
 
 
 def other_guests(event: Event, outside: Outside, most: int) -> list[str]:
-    """Return the first ``most`` addresses of guests besides the user, and how many more there are."""
+    """Return the first ``most`` addresses of guests other than the user, and the number of further ones."""
     found = [address(one, outside) for one in guests(event) if not one.get("self")]
     more = [f"and {len(found) - most} more"] if len(found) > most else []
     return found[:most] + more + (["and others who are not shown"] if has_hidden_guests(event) else [])
@@ -106,13 +106,13 @@ def start_of(event: Event, zone: tzinfo) -> Moment | None:
 
 
 def end_of(event: Event, zone: tzinfo) -> Moment | None:
-    """Return the end; for an all-day event its last day."""
+    """Return the end of an event; for an all-day event its last day."""
     end = moment_of(event.get("end"), zone)
     return end.plus(-1) if end and end.all_day else end
 
 
 def place(event: Event, outside: Outside, limit: int, link: int = 0) -> str:
-    """Return the location in ``limit`` bytes. A link is kept whole, in at most ``link`` more bytes, or left out."""
+    """Return the location in ``limit`` bytes. A link is whole, in at most ``link`` more bytes, or left out."""
     line = outside.line(str(event.get("location") or ""))
     if len(line.encode()) <= limit or "://" not in line:
         return clip(line, limit)

@@ -23,7 +23,7 @@ _STAMP: Final = re.compile(r"[0-9]{8}(?:T[0-9]{6}Z?)?")
 
 @dataclass(frozen=True)
 class Rule:
-    """One RRULE. ``until``: the last moment in UTC, or the last day; ``by_day``: (position or 0 for each, weekday)."""
+    """One RRULE. ``until``: the last moment in UTC, or the last day. ``by_day``: (position or 0 for each, weekday)."""
 
     freq: Freq
     interval: int = 1
@@ -67,7 +67,7 @@ class Recurrence:
 
 
 def format_stamp(at: date | datetime) -> str:
-    """Return a date, or a moment in UTC, as rules write it."""
+    """Return a date, or a moment in UTC, in the form of rules."""
     return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}" if isinstance(at, datetime) else f"{at:%Y%m%d}"
 
 

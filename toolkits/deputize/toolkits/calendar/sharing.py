@@ -93,7 +93,7 @@ ACCESS: Final[Mapping[str, str]] = {
 
 
 def _audience(scope: Mapping[str, str], home: str) -> Audience:
-    """Return the audience of a scope. ``home``: the user's own domain; members of others are unknown."""
+    """Return the audience of a scope. ``home``: the user's own domain; the audience of other domains is unknown."""
     if scope["type"] == "domain":
         return Audience.ORGANISATION if scope["value"] == home else Audience.UNKNOWN
     return Audience.PUBLIC if scope["type"] == "default" else Audience.PEOPLE
@@ -139,7 +139,7 @@ def _rule_id(scope: Mapping[str, str]) -> str:
 
 
 def _find_rule(calendar: str, scope: Mapping[str, str]) -> Asks[Mapping[str, Any] | None]:
-    """Find the rule of this scope; groups have addresses like people."""
+    """Find the rule of this scope. Groups have addresses like people."""
     token = ""
     for _ in range(8):
         page = yield list_rules(calendar, token)

@@ -29,7 +29,7 @@ KNOWN_BY: Final = ("title", "guests", "begins", "ends")
 
 
 def moment_in_words(moment: Moment | None) -> str | None:
-    """Return a time with weekday and zone, and with its offset if a clock change repeats it."""
+    """Return a time with weekday and zone, and with its offset if a clock change repeats the time."""
     if moment is None:
         return None
     day = f"{_DAYS[moment.day.weekday()]} {moment.day.day} {_MONTHS[moment.day.month - 1]} {moment.day.year}"
@@ -44,7 +44,7 @@ def moment_in_words(moment: Moment | None) -> str | None:
 
 
 def event_fields(event: Event) -> dict[str, Any]:
-    """Return the preview fields of an event, those that guests see first. Missing ones are None."""
+    """Return the preview fields of an event, in the order in which guests see them. Missing ones are None."""
     zone, reminders = offset_of(event), event.get("reminders") or {}
     start = start_of(event, zone)
     return {
@@ -66,14 +66,14 @@ def event_fields(event: Event) -> dict[str, Any]:
 
 
 def guest_in_words(guest: Mapping[str, Any]) -> str:
-    """Return a guest's name and address, and whether they are optional or a room."""
+    """Return a guest's name and address, with "optional" or "room" if that applies."""
     marks = [word for word, on in (("optional", guest.get("optional")), ("room", guest.get("resource"))) if on]
     more = f" ({', '.join(marks)})" if marks else ""
     return f"{Person(str(guest.get('displayName') or ''), str(guest.get('email') or ''))}{more}"
 
 
 def repeats_in_words(lines: Sequence[str], start: Moment | None) -> list[str]:
-    """Return the recurrence rule of a series in words, then its iCalendar lines; only these for an unsupported rule."""
+    """Return the rule of a series in words, then its iCalendar lines; only the lines for an unsupported rule."""
     try:
         return [recurrence_text(read_recurrence(lines, start)), *lines] if lines and start else list(lines)
     except InvalidInput:
@@ -100,7 +100,7 @@ def _reminders(reminders: Mapping[str, Any]) -> list[str]:
 
 
 def apply_body(event: Event, body: Mapping[str, Any]) -> Json:
-    """Return the event after this body is written over it."""
+    """Return the event as it is after this body is written over it."""
     times = {name: _without_none(body[name]) for name in ("start", "end") if name in body}
     whole: Json = {**event, **body, **times}
     if "conferenceData" in body:
@@ -139,7 +139,7 @@ def _new_value(before: Any, after: Any) -> Any:
 
 
 class CalendarRef(NamedTuple):
-    """The calendar of an event: its id and the name that the caller gave; and who gets mail."""
+    """The calendar of an event: its id and the name that the caller gave; and the recipients of Google's mail."""
 
     calendar: str
     name: str
@@ -155,7 +155,7 @@ def other_addresses(*events: Event) -> list[str]:
 
 
 def audience_of(calendar: str, others: Iterable[str], *events: Event) -> Audience:
-    """Return the audience. Scopes for events do not show with whom a calendar is shared; the main one counts as
+    """Return the audience. Scopes for events do not reveal with whom a calendar is shared; the main calendar counts as
     unshared."""
     public = any(event.get("visibility") == "public" for event in events)
     rest = Audience.UNKNOWN if calendar != PRIMARY else Audience.PEOPLE if list(others) else Audience.SELF

@@ -1,4 +1,4 @@
-"""Split of a series. Google's API has no call for it: the series is shortened, and its rest is created as another."""
+"""Split of a series. Google's API has no call for this: the series is shortened, and its later part created anew."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _READ: Final = ("id", "attendees", "organizer", "start", "end", "recurrence", *_
 class Split:
     """A series, split before one of its occurrences.
 
-    ``ended``: the recurrence that stays; ``rest``: the new event as a body for Google, without id and recurrence;
-    ``lines``: its recurrence. ``has_call``: True if the series has a video call, which cannot be copied.
+    ``ended``: the recurrence that stays. ``rest``: the later part as a new event's body for Google, without id and
+    recurrence; ``lines``: its recurrence. ``has_call``: True if the series has a video call, which cannot be copied.
     """
 
     series: Json
@@ -66,7 +66,7 @@ def find_split(calendar: str, event_id: str, noted: Noted) -> Asks[Split | None]
 
 
 def _cut(recurrence: Recurrence, start: Moment, at: Moment) -> tuple[Recurrence, Recurrence]:
-    """Return the recurrence before a moment and from it on. COUNT is divided."""
+    """Return the recurrence before a moment, and the recurrence from it on. COUNT is divided between them."""
     gone = replace(recurrence, rules=tuple(_end_rule(rule, at) for rule in recurrence.rules))
     gone = replace(gone, added=tuple(one for one in recurrence.added if one.at < at.at))
     gone = replace(gone, left_out=tuple(one for one in recurrence.left_out if one.at < at.at))
@@ -109,7 +109,7 @@ def _rest_of_rule(rule: Rule, start: Moment, at: Moment) -> Rule | None:
 
 
 def rest_start(start: Moment, at: Moment) -> Moment:
-    """Return the start of the rest: that day, at the series' local time."""
+    """Return the start of the later part: that day, at the series' local time."""
     return Moment(at.day) if start.all_day else Moment(datetime.combine(at.day, start.time), start.zone)
 
 
@@ -132,7 +132,7 @@ def _reinvite(guest: Mapping[str, Any]) -> Json:
 def cut_off(
     calendar: str, split: Split, body: Json | None, key: ActKey | None, notify: str, noted: Noted
 ) -> Asks[Json]:
-    """Create the rest, unless ``body`` is None, then end the series. If that fails, delete the rest again."""
+    """Create the later part, unless ``body`` is None, then end the series. If that fails, delete the part again."""
     if not noted:
         yield SaveNote(
             {
@@ -161,8 +161,8 @@ def cut_off(
 
 
 def _is_shortened(calendar: str, split: Split) -> Asks[bool]:
-    """True if the series was cut although the answer was lost. Raises `OutcomeUnknown` if this cannot be read: then the
-    rest stays, because its removal could lose events."""
+    """True if the series was cut although the response was lost. Raises `OutcomeUnknown` if this cannot be read: then
+    the later part stays, because deleting it could lose events."""
     try:
         series = yield api.get_event(calendar, str(split.series["id"]))
     except DeputizeError:
@@ -181,8 +181,8 @@ def _is_as_read(series: Json, read: Json) -> bool:
 
 
 def _shorten_series(calendar: str, split: Split, params: Mapping[str, str]) -> Asks[None]:
-    """End the series that was shown, unless it has ended already. Raises `Conflict` if the series changed: its rest
-    would be lost or duplicated."""
+    """End the previewed series, unless it has ended already. Raises `Conflict` if the series has changed: its later
+    part would be lost or duplicated."""
     for again in (True, False):
         series = dict((yield api.get_event(calendar, str(split.series["id"]))))
         if list(series.get("recurrence") or ()) == split.ended:

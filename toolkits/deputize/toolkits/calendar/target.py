@@ -1,4 +1,4 @@
-"""The event that a write changes, and the write itself, which requires that the event did not change in between."""
+"""The event that a write changes, and the write itself, which fails if the event changed in between."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def write_changes(
     notify: str,
     add: Sequence[Json] = (),
 ) -> Asks[Json]:
-    """Write the changes over the event as it was read; if it changed, read and try once more.
+    """Write the changes over the event as it was read. If it has changed, read and try once more.
 
-    ``is_as_shown``: True if the preview would be the same, because a guest's answer changes an event too. Raises
-    `Conflict` if it is not, or if the event keeps changing.
+    ``is_as_shown``: returns True if the preview would be the same, because a guest's answer changes an event too.
+    Raises `Conflict` if it is not the same, or if the event keeps changing.
     """
     for again in (True, False):
         body = changes(event)

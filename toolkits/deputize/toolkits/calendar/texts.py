@@ -1,8 +1,8 @@
 """Texts of events: displayed, read in parts or as stored, and edited.
 
-A description may contain HTML, which Google renders with its line breaks. So it is rendered as a whole and then split:
-markup that hides words may begin in another part. Offsets count characters of the text that is read: the displayed
-text, or with ``raw`` the stored one.
+A description may contain HTML, which Google renders with its line breaks. It is rendered as a whole and then split,
+because markup that hides words may begin in another part. Offsets count characters of the text that is read: the
+displayed text, or with ``raw`` the stored one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LINK: Final = re.compile(r"https?://[^\s<>\"]{1,2000}")
 
 
 def _visible_text(outside: Outside, text: str) -> str:
-    """Return the visible text of HTML, or plain text as it is."""
+    """Return the visible text of HTML, or plain text unchanged."""
     if not _MARKUP.search(text):
         return outside.text(text)
     page = read_html(newlined(text).replace("\n", "<br>"))
@@ -70,7 +70,7 @@ def read_field(event: Event, name: str, outside: Outside, more: Continuation, of
 
 
 def rest_call(event: Event, calendar: str, **where: str | bool) -> Continuation:
-    """Return the call that reads more of this event. ``where``: its part, and whether as stored."""
+    """Return the call that reads more of this event. ``where``: the part to read, and whether as stored."""
     of: dict[str, str | bool] = {"event_id": str(event.get("id")), **where}
     return Continuation("calendar_get_event", **of | ({} if calendar == PRIMARY else {"calendar": calendar}))
 
@@ -87,9 +87,9 @@ def rows_from(rows: list[Json], offset: int, name: str, more: Continuation) -> J
 
 
 def edit_description(event: Event, edit: Edit, new: str, limit: int, noted: Noted) -> str:
-    """Return the whole new description. ``limit``: bytes of the old one that its detail shows.
+    """Return the whole new description. ``limit``: bytes of the old one that its detail contains.
 
-    Raises what `Edit.of` raises.
+    Raises the errors of `Edit.of`.
     """
     old = str(event.get("description") or "")
     if written_before(noted, "description", old):

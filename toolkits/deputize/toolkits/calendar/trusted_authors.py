@@ -1,9 +1,9 @@
 """``trusted_authors = domain``: events that the user, or a member of the user's domain, created and organizes.
 
-``self`` is not used: Google sets it for the calendar that has the event, which may be a subscribed one. An invitation
-by mail names its organizer itself; Google stores it under an id that begins with an underscore. It is withheld, and so
-are events that Google extracted from mail. An event that its guests may change counts as theirs too. Names and comments
-of guests from other domains are left out. gmail.com does not count as a shared domain.
+``self`` is not used: Google sets it for the calendar with the event, which may be a subscribed one. An invitation by
+mail names its organizer itself; Google stores it under an id that begins with an underscore. It is withheld, and so are
+events that Google extracted from mail. An event that its guests may change counts as theirs too. Names and comments of
+guests from other domains are left out. gmail.com does not count as a shared domain.
 developers.google.com/workspace/calendar/api/v3/reference/events
 """
 
@@ -38,7 +38,7 @@ class Domain:
         self.own, self.domain = run.account.name.lower(), own_domain(run.account.name)
 
     def __call__(self, step: Step, answer: Any) -> Asks[Any]:
-        """Return the answer without the texts of untrusted authors."""
+        """Return the response without the texts of untrusted authors."""
         if isinstance(step, list):
             return [self._screen(request, part) for request, part in zip(step, answer, strict=True)]
         return self._screen(step, answer) if isinstance(step, Request) else answer
@@ -73,7 +73,7 @@ class Domain:
         return one == self.own or (bool(self.domain) and domain_of(one) == self.domain)
 
     def _reason_to_withhold(self, event: Mapping[str, Any]) -> str:
-        """Return why an event's texts are withheld, or ""."""
+        """Return the reason why an event's texts are withheld, or ""."""
         organizer, creator = ((event.get(name) or {}).get("email") for name in ("organizer", "creator"))
         if str(event.get("id", "")).startswith("_") or event.get("eventType") == "fromGmail":
             return BY_MAIL
@@ -96,7 +96,7 @@ class Domain:
         ]
 
     def _entry_row(self, entry: Json) -> Json:
-        """Return an entry of the calendar list; the owner's name for it is withheld unless trusted."""
+        """Return an entry of the calendar list. The owner's name for the calendar is withheld unless trusted."""
         if entry.get("accessRole") == "owner" or self._is_own(entry.get("id")):
             return entry
         bare = self._redact(entry, OUTSIDE)
@@ -112,7 +112,7 @@ class Domain:
 
 
 def _nameless(person: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield a person's fields without the texts that they wrote."""
+    """Yield a person's fields without the texts that the person wrote."""
     return ((name, value) for name, value in person.items() if name not in ("displayName", "comment"))
 
 

@@ -66,7 +66,7 @@ def _search(source: Source, query: str) -> Request:
 
 
 def search_lists(query: str, sources: Collection[Source]) -> Asks[tuple[dict[str, list[Row]], bool]]:
-    """Return the people that match, by list, and whether those are all.
+    """Return the matching people by list, and whether the result is complete.
 
     Left out are a missing directory, and other contacts whose addresses a contact or colleague has.
     """

@@ -64,7 +64,7 @@ def source_types(person: Row) -> set[str]:
 
 
 def detail(person: Row, offset: int = 0) -> Json:
-    """Return all fields of one person; of long notes the part from ``offset``, with the name.
+    """Return all fields of one person. Of long notes, it is the part from ``offset``, with the name.
 
     A profile's owner may have written its fields. Raises `InvalidInput` for an offset beyond the notes.
     """

@@ -1,9 +1,9 @@
 """``trusted_authors = own``: values of the user's own cards. ``domain``: also the organisation's directory.
 
 Google names the source of each value (``metadata.source.type``). A CONTACT is the user's; DOMAIN_PROFILE and
-DOMAIN_CONTACT are the organisation's. All else is withheld: a PROFILE, which its owner writes and Google also shows on
-the user's card, and other contacts, whose names come from mail that they sent. Addresses and numbers stay, because they
-identify the person. developers.google.com/people/api/rest/v1/people#source
+DOMAIN_CONTACT are the organisation's. All other values are withheld: those of a PROFILE, which its owner writes and
+Google also displays on the user's card, and of other contacts, whose names come from mail that they sent. Addresses and
+numbers stay, because they identify the person. developers.google.com/people/api/rest/v1/people#source
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Cards:
         self.known, self.why, self.withheld = known, why, withheld
 
     def __call__(self, step: Step, answer: Any) -> Asks[Any]:
-        """Return the answer without values of other sources."""
+        """Return the response without values of other sources."""
         if isinstance(step, list):
             return [self._screen(one) for one in answer]
         return self._screen(answer)

@@ -1,4 +1,4 @@
-"""Files: read a file from a place, in parts of a few thousand tokens, as its readers see it."""
+"""Files: read a file from a position, in parts of a few thousand tokens, as its readers see it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _facts(found: Json, outside: Outside) -> Json:
 
 
 def _members(found: Json, start: int, outside: Outside) -> Json:
-    """Return the files in it, from number ``start``."""
+    """Return the files inside the file, from number ``start``."""
     rows, members = Rows(PART), found["members"]
     alone = found["kind"] == "zip"  # the members of a mail come with its text
     start = start if alone else 0
@@ -104,7 +104,7 @@ def _members(found: Json, start: int, outside: Outside) -> Json:
 
 
 def _text(found: Json, outside: Outside) -> Json:
-    """Return as many parts as one result holds, each after its label if there are several."""
+    """Return as many parts as one result can contain, each after its label if there are several."""
     parts: Sequence[Json] = found["parts"]
     said: list[str] = []
     left, after = PART, ""
@@ -128,9 +128,9 @@ def _text(found: Json, outside: Outside) -> Json:
 
 
 def _fit_part(found: Json, part: Json, left: int, *, first: bool) -> tuple[str, str, int]:
-    """Return a part's label, its text up to ``left`` tokens, and the character where that ends.
+    """Return a part's label, its text up to ``left`` tokens, and the character where that text ends.
 
-    The first part of a result is never empty; another one is whole, or cut if it is long.
+    The first part of a result is never empty. Any other part is whole, or cut if it is long.
     """
     label, text, offset = _label(found, part), part["text"], part["offset"]
     if tokens(label + text) <= left:

@@ -87,7 +87,7 @@ _EVENTS: Final = frozenset(
 
 
 def _check_event(event: str | None) -> None:
-    """Raise `InvalidInput` for an event that starts no workflow, which GitHub answers with an empty list."""
+    """Raise `InvalidInput` for an event that starts no workflow: GitHub would return an empty list for it."""
     if event and event not in _EVENTS:
         near = near_names(event, _EVENTS) or ["push", "pull_request", "workflow_dispatch", "schedule"]
         raise InvalidInput("event: no workflow is started by this.", hint=f"There are {', '.join(near)}, and others.")
@@ -202,7 +202,7 @@ def get_run(
 
 
 def _some(name: str, all_: Sequence[Json], budget: int = 1_200) -> Json:
-    """Return the rows that fit the budget, with a note of how many there are."""
+    """Return the rows that fit the budget, with a note of the total number."""
     rows = Rows(budget)
     for row in all_:
         if not rows.add(row):

@@ -1,8 +1,8 @@
 """Requests to GitHub, moved repositories, and pages.
 
-A renamed repository answers 301, 307 or 308. A read follows: only the path of the address is used, checked and put
-below the configured root, so that no answer can choose a host. A write does not follow, because the user approved
-another place. Of a ``Link`` header too, only the page's name is used.
+A renamed repository answers 301, 307 or 308. A read follows the redirect: only the path of the address is used, checked
+and put below the configured root, so that no response can choose a host. A write does not follow, because the user
+approved another place. Of a ``Link`` header too, only the page's name is used.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def rest(
     raw: bool = False,
     max_bytes: int = 10 * MIB,
 ) -> Request:
-    """Create a request such as ``GET R/issues/{n}``. ``at``: single segments; ``wide``: values with slashes."""
+    """Return a request such as ``GET R/issues/{n}``. ``at``: single segments; ``wide``: values with slashes."""
     verb, _, path = route(method).partition(" ")
     owner, _, name = repo.partition("/")
     places = {"owner": owner, "repo": name} if repo else {}
@@ -66,7 +66,7 @@ def rest(
 
 
 def send(request: Request) -> Asks[Answer]:
-    """Send a request and return the answer, from the repository's current place."""
+    """Send a request and return the response, from the repository's current location."""
     for _ in range(3):
         answer: Answer = yield request
         if answer.status < 300 or answer.status == 304:
@@ -76,7 +76,7 @@ def send(request: Request) -> Asks[Answer]:
 
 
 def write(request: Request) -> Asks[Json]:
-    """Send a write and return the object in its answer, empty if there is none."""
+    """Send a write and return the object in its response, empty if there is none."""
     return dict((yield from send(request)).data or {})
 
 
@@ -86,7 +86,7 @@ def get(method: str, repo: str = "", **more: Any) -> Asks[Any]:
 
 
 def gather(requests: Sequence[Request]) -> Asks[list[Any]]:
-    """Return the data of reads, five at a time, with a failed read's error in its place."""
+    """Return the data of reads, sent five at a time, with a failed read's error in its place."""
     found: list[Any] = []
     for start in range(0, len(requests), AT_ONCE):
         batch = list(requests[start : start + AT_ONCE])
@@ -124,7 +124,7 @@ def follow_move(request: Request, answer: Answer) -> Request:
 
 
 def attempt(asks: Asks[Any], what: str, done: list[str], warnings: list[str]) -> Asks[None]:
-    """Make one change of several. Its failure is raised if nothing was done before, and else added to the warnings."""
+    """Make one change of several. A failure is raised if no change was made before, else added to the warnings."""
     try:
         yield from asks
     except OutcomeUnknown:
@@ -142,7 +142,7 @@ def attempt(asks: Asks[Any], what: str, done: list[str], warnings: list[str]) ->
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of GitHub's. ``following``: the name of the next one, "" at the end."""
+    """A page of a GitHub list. ``following``: the name of the next page, "" at the end."""
 
     rows: Sequence[Any]
     following: str = ""
@@ -152,7 +152,7 @@ class Page:
 
 @dataclass(frozen=True)
 class List:
-    """A list that a tool shows. ``bound_to``: tool, account and filters; ``shape``: a row, or None to leave it out.
+    """A list that a tool returns. ``bound_to``: tool, account and filters; ``shape``: a row, or None to omit it.
 
     ``page``: the path of a row's page for people, from its other fields.
     """
@@ -165,7 +165,7 @@ class List:
     page: str = ""
 
     def show(self, limit: int, cursor: str | None) -> Asks[Json]:
-        """Return the rows behind the cursor, as many as are requested and fit, and the next cursor."""
+        """Return the rows after the cursor, as many as are requested and fit, and the next cursor."""
         token, skip, size = read_cursor(self.bound_to, cursor, (str, int, int)) if cursor else ("", 0, min(limit, 100))
         size = min(max(size, 1), 100)
         rows, total, incomplete, cut, home = Rows(self.budget), None, False, False, ""
@@ -192,7 +192,7 @@ class List:
         }
 
     def _take(self, rows: Rows, page: Page, skip: int, limit: int) -> tuple[int | None, bool]:
-        """Add a page's rows; return the position of a stop, and whether room ran out."""
+        """Add a page's rows. Return the position of a stop, and whether the budget was used up."""
         for n, raw in enumerate(page.rows[skip:], skip):
             row = self.shape(raw)
             if row is None:
@@ -214,7 +214,7 @@ def _site(rows: Sequence[Any]) -> str:
 def pages(
     method: str, repo: str = "", *, rows: str = "", by: str = "page", accept: str = JSON, **more: Any
 ) -> Callable[[str, int], Asks[Page]]:
-    """Return a reader of a list's pages. ``rows``: the field of rows in an object; ``by``: the page parameter."""
+    """Return a reader of a list's pages. ``rows``: the field of rows in an object. ``by``: the page parameter."""
 
     def read(token: str, size: int) -> Asks[Page]:
         params = {**(more.get("params") or {}), "per_page": size, by: token or None}

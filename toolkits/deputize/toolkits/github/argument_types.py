@@ -1,4 +1,4 @@
-"""Types of arguments that become part of a path: only names that GitHub allows and that cannot leave their place.
+"""Types of arguments that become part of a path: only names that GitHub allows and that cannot change other parts.
 
 Each is checked when the arguments are validated, before any request; the engine checks and encodes every segment again.
 Each part of a path or branch with slashes becomes one segment. The rules are git-check-ref-format(1)'s and GitHub's.
@@ -39,7 +39,7 @@ def _person(text: str) -> str:
 
 
 def is_login(text: str) -> bool:
-    """Return whether a text is a login, ``@me`` or a team; else it is a person's name or address."""
+    """Return whether a text is a login, ``@me`` or a team; otherwise it is a person's name or address."""
     return "/" in text or text == "@me" or re.fullmatch(_OWNER, text) is not None
 
 
@@ -48,7 +48,7 @@ def _assignee(text: str) -> str:
 
 
 def _name_of_a_person(text: str) -> str:
-    """Return a name with blanks, or an address; "" for anything else."""
+    """Return a name with blanks, or an address, or "" for any other text."""
     name = text.strip().removeprefix("@")
     return name if ("@" in name or " " in name) and not _CONTROL.search(name) and len(name) <= 200 else ""
 
@@ -63,7 +63,7 @@ def _reviewer(text: str) -> str:
 
 
 def ref_of(text: str) -> str:
-    """Return a branch, tag or sha. Raises ValueError if git does not allow it."""
+    """Return a branch, tag or sha. Raises `ValueError` if git does not allow it."""
     parts = text.split("/")
     wrong = not _REF.fullmatch(text) or len(text.encode()) > 255 or ".." in text or "@{" in text
     wrong = wrong or text.startswith("-") or text.endswith(".") or text == "@"
@@ -102,7 +102,7 @@ def _new_path(text: str) -> str:
 
 
 def label_of(text: str) -> str:
-    """Return a label's name. Raises ValueError if it is not one."""
+    """Return a label's name. Raises `ValueError` for an invalid name."""
     text = text.strip()
     if not text or text in (".", "..") or _CONTROL.search(text) or len(text) > 100:
         raise ValueError("not a label")
@@ -110,7 +110,7 @@ def label_of(text: str) -> str:
 
 
 def is_awkward(label: str) -> bool:
-    """Return whether a path segment cannot contain this name; GraphQL takes its id instead."""
+    """Return whether a path segment cannot contain this name, so that GraphQL is used with its id."""
     return bool(set(label) & set("/\\%"))
 
 
@@ -122,7 +122,7 @@ def _plain(text: str) -> str:
 
 
 def inline_schema(model: type[BaseModel]) -> WithJsonSchema:
-    """Return a model's schema inline: some models' APIs refuse references."""
+    """Return a model's schema without references, which some models' APIs refuse."""
     return WithJsonSchema(model.model_json_schema())
 
 

@@ -1,4 +1,4 @@
-"""GitHub Actions: artifacts of a run, as files of the user's."""
+"""GitHub Actions: artifacts of a run, stored as files of the user."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def get_artifact(repo: Repo, artifact_id: Number) -> Steps:
 
 
 def _list_archive(data: bytes) -> Json:
-    """List an archive's files without unpacking them."""
+    """Return the list of an archive's files without unpacking them."""
     outside = Prose()
     try:
         inside = [one for one in zipfile.ZipFile(io.BytesIO(data)).infolist() if not one.is_dir()]

@@ -1,9 +1,9 @@
 """The GitHub toolkit, and the scopes or permissions that a method accepts.
 
 API: docs.github.com/en/rest (version 2022-11-28) and docs.github.com/en/graphql. An OAuth App's scopes and a GitHub
-App's permissions are two vocabularies: a need names both. Public data needs no scope of an OAuth App, and a repository
-tells only on request whether it is private. So a read is tried with the granted scopes (`Tried`), and GitHub's answer
-says if more are needed.
+App's permissions are two vocabularies: a need names both. Public data needs no scope of an OAuth App, and only a
+request reveals whether a repository is private. So a read is tried with the granted scopes (`Tried`), and GitHub's
+response says if more are needed.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ PULL: Final = "R/pulls/{pull_number}"
 
 @dataclass(frozen=True, slots=True)
 class Tried(Need):
-    """A scope that only private data needs: any grant may try."""
+    """A scope that only private data needs, so that a call may be tried with any grant."""
 
     def is_met_by(self, granted: frozenset[str]) -> bool:
-        """Return True, at an OAuth App. At a GitHub App `of` makes it a plain need."""
+        """Return True for an OAuth App. For a GitHub App, `of` makes this a plain need."""
         return True
 
 

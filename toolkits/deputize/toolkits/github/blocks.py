@@ -18,9 +18,9 @@ beside it."""
 
 
 def blocks(wanted: Mapping[str, Block], cursor: str | None) -> Asks[Json]:
-    """Return the blocks by name. ``next``: the cursor of the one block, or cursors by block name.
+    """Return the blocks by name. ``next``: the cursor of a single block, or cursors by block name.
 
-    Raises `InvalidInput` for a cursor if it may belong to several blocks.
+    Raises `InvalidInput` for a cursor that may belong to several blocks.
     """
     if cursor and len(wanted) != 1:
         raise InvalidInput("cursor: only together with the one block it belongs to.", hint="Name it alone in include.")

@@ -1,6 +1,6 @@
 """GitHub: CI results of a commit: its check runs, and statuses of the older kind.
 
-The result is green only if all checks were read: an unread one could be the one that failed.
+The result is green only if all checks were read, because an unread one could have failed.
 """
 
 from __future__ import annotations
@@ -107,9 +107,9 @@ def _place(annotation: Mapping[str, Any]) -> str:
 
 
 def verdict(repo: str, sha: str) -> Asks[Json]:
-    """Count a commit's good, failed and pending checks; ``not_all_read`` names the kinds not counted in full.
+    """Return counts of a commit's good, failed and pending checks; ``not_all_read`` names incompletely read kinds.
 
-    Returns an empty result if there is no commit.
+    The result is empty if there is no commit.
     """
     if not sha:
         return {}
@@ -135,7 +135,7 @@ class _Found:
 
 
 def _load_checks(repo: str, ref: str) -> Asks[_Found]:
-    """Return every check of a commit. Later pages are of the same commit, even if the branch moves."""
+    """Return every check of a commit. Later pages belong to the same commit, even if the branch moves."""
     first = [rest(f"GET {method}", repo, wide={"ref": ref}, params={"per_page": _SIZE}) for method in _KINDS]
     runs, status = yield from api.gather(first)
     if isinstance(runs, DeputizeError) and isinstance(status, DeputizeError):
@@ -153,7 +153,7 @@ def _load_checks(repo: str, ref: str) -> Asks[_Found]:
 
 
 def _pages(method: str, repo: str, ref: str, rows: str, answer: Any) -> Asks[tuple[list[Json], bool]]:
-    """Return the rows of all pages, the first of which is ``answer``, and whether GitHub counts no more."""
+    """Return the rows of all pages after ``answer``, the first page, and whether they are all that GitHub counts."""
     if isinstance(answer, DeputizeError):
         return [], False
     found: dict[tuple[Any, Any], Json] = {}
@@ -171,7 +171,7 @@ def _pages(method: str, repo: str, ref: str, rows: str, answer: Any) -> Asks[tup
 
 
 def count(rows: Iterable[Mapping[str, Any]]) -> Json:
-    """Count the ok, failed and pending checks."""
+    """Return the counts of ok, failed and pending checks."""
     results = [str(row["result"]) for row in rows]
     ok, pending = sum(one in _GOOD for one in results), sum(one in _OPEN for one in results)
     return {"ok": ok, "failed": len(results) - ok - pending, "pending": pending}

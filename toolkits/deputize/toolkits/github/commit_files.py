@@ -141,14 +141,14 @@ class Blob:
     content: bytes | None = None
 
     def to_show(self, path: str) -> Any:
-        """Return its text, or else its digest."""
+        """Return the file's text for a preview, or else its digest."""
         if self.content is None:
             return shown_file(path, "application/octet-stream", size=self.size, pin=self.sha)
         return file_shown(path, self.content)
 
 
 def _load_blobs(repo: str, head: str, written: Sequence[str], deleted: Sequence[str]) -> Asks[dict[str, Blob]]:
-    """Return the files that the commit contains; large files, and many deletions, are not read."""
+    """Return the files that the commit changes. Large files, and many deletions, are not read."""
     paths = [*written, *deleted]
     tree = yield from api.get("R/git/trees/{tree_sha}", repo, wide={"tree_sha": head}, params={"recursive": 1})
     listed = {str(one.get("path")): one for one in tree.get("tree") or ()}
@@ -178,7 +178,7 @@ def _stored_bytes(file: NewFile, old: Blob | None) -> bytes:
 
 
 def _check_read(written: Sequence[NewFile], new: Mapping[str, bytes], there: Mapping[str, Blob]) -> None:
-    """Raise `InvalidInput` for a file that would be replaced unread, and `Conflict` for one that changed."""
+    """Raise `InvalidInput` for a file that would be replaced unread, and `Conflict` for a file that has changed."""
     for one in written:
         old = there.get(one.path)
         if one.sha and one.sha != (old.sha if old else ""):
@@ -191,8 +191,8 @@ def _check_read(written: Sequence[NewFile], new: Mapping[str, bytes], there: Map
 
 
 def _refuse_odd(path: str, listed: Mapping[str, Any]) -> None:
-    """Raise `InvalidInput` for a symbolic link, a submodule, or a path below one: GitHub answers for a link with its
-    target, so the preview would lack the loss, and a submodule would vanish unannounced."""
+    """Raise `InvalidInput` for a symbolic link, a submodule, or a path below one of them. For a link, GitHub returns
+    its target, so the preview would lack the loss; a submodule would vanish unnoticed."""
     parts = path.split("/")
     for above in ("/".join(parts[:n]) for n in range(1, len(parts) + 1)):
         if odd := _ODD.get(str((listed.get(above) or {}).get("mode"))):

@@ -202,7 +202,7 @@ def compare(
 
 
 def _comparison(request: Request, found: Mapping[str, Any]) -> Asks[Json]:
-    """Return the relation of two commits, with the last commits: GitHub lists the oldest first, in pages."""
+    """Return the relation of two commits, with the last commits. GitHub lists the oldest first, in pages."""
     total, commits = int(found.get("total_commits") or 0), list(found.get("commits") or ())
     if total > len(commits):
         pages_ = [n for n in (total // 100, total // 100 + 1) if n]

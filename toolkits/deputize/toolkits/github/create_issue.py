@@ -101,7 +101,7 @@ def create_issue(
 
 
 def _show(home: Home, given: Json, due: Mapping[str, Any] | None, above: Json | None, board: Board | None) -> Preview:
-    """Preview the issue with all its fields. ``given``: as sent, its body without the mark."""
+    """Preview the issue with all its fields. ``given``: the fields as sent, the body without the mark."""
     return home.shows(
         "Open this issue",
         title=given["title"],
@@ -128,7 +128,7 @@ def find_marked(repo: str, key: ActKey, account: Account) -> Asks[Json | None]:
 
 
 def _dropped_fields(issue: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Return warnings for fields that GitHub left out silently, as it does for users who may not push."""
+    """Return warnings for fields that GitHub dropped silently, as it does for users who may not push."""
     here = {str(one.get("name")) for one in issue.get("labels") or ()}
     there = set(logins(issue.get("assignees")))
     lost = [f"label {name}" for name in given.get("labels") or () if name not in here]

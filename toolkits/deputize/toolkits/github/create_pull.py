@@ -80,7 +80,7 @@ def create_pull(
 
 
 def _show(home: Home, given: Json, reviewers: Sequence[str], there: Json | None, issue: Json | None) -> Preview:
-    """Preview the new pull request, or the request for reviews. ``there``: it is open already."""
+    """Preview the new pull request, or the request for reviews. ``there``: the pull request that is open already."""
     if there:
         pins = {"pull_request": there.get("node_id"), "number": there.get("number")}
         asked = sorted(set(reviewers))
@@ -100,7 +100,7 @@ def _show(home: Home, given: Json, reviewers: Sequence[str], there: Json | None,
 
 
 def _open(repo: str, head: str, base: str, given: Json) -> Asks[tuple[Json, bool]]:
-    """Open the pull request; return it and whether it existed. Head and base are GitHub's own key."""
+    """Open the pull request. Return it and whether it existed. Head and base are GitHub's own key."""
     try:
         return (yield from api.write(rest("POST R/pulls", repo, json=given))), False
     except LOST as lost:

@@ -30,7 +30,7 @@ def _create_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _create_effect(arguments: Arguments) -> Effect:
-    """Return the effect: SENDS if public, a fork (as public as its source), or visible to an organization."""
+    """Return the effect: SENDS if the repository is public, a fork (as public as its source), or in an organization."""
     forks = arguments["source"] and arguments["source_kind"] == "fork"
     shown = not arguments["private"] or forks or arguments["org"]
     return SENDS if shown else Effect.WRITES
@@ -114,7 +114,7 @@ def _show(name: str, org: str | None, body: Json, source: Home | None, *, forks:
 
 
 def _find_created(repo: str, lost: DeputizeError, since: float | None) -> Asks[Json]:
-    """Return the repository after a lost answer; raise the loss if there is none, or an older one."""
+    """Return the repository after a lost response. Raises ``lost`` if there is none, or an older one."""
     yield Wait(2)
     try:
         found = dict((yield from api.get("R", repo)))
@@ -127,7 +127,7 @@ def _find_created(repo: str, lost: DeputizeError, since: float | None) -> Asks[J
 
 
 def _explain_refusal(repo: str, refused: DeputizeError) -> Asks[DeputizeError]:
-    """Return the error that a refusal means: the name is taken, or the refusal itself."""
+    """Return the error for a refusal: the name is taken, or the refusal itself."""
     try:
         yield from api.get("R", repo)
     except NotFound:

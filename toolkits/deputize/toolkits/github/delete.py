@@ -75,7 +75,7 @@ def _check_id(check: Any, text: str) -> str:
 
 
 def _delete(kind: str, id: str, request: Request) -> Asks[Json]:
-    """Delete an item that was seen before. If it is missing now, an answer was lost, and it is deleted."""
+    """Delete an item that existed before. If it is missing now, a lost response had deleted it."""
     try:
         yield from api.send(request)
     except NotFound as missing:
@@ -88,7 +88,7 @@ def _delete(kind: str, id: str, request: Request) -> Asks[Json]:
 
 
 def _still_exists(request: Request) -> Asks[bool]:
-    """Return whether a branch or tag exists: GitHub's refusal is the same for a missing and a protected one."""
+    """Return whether a branch or tag exists, because GitHub refuses a missing and a protected one in the same way."""
     path = request.path.replace("/git/refs/", "/git/ref/", 1)
     try:
         yield from api.send(replace(request, method="GET", path=path, repeat=None))
@@ -108,7 +108,7 @@ def _gist(id: str) -> Asks[Json]:
 
 
 def _ref(home: Home, kind: str, name: str) -> Asks[Json]:
-    """Delete a branch or a tag, never the default or a protected branch. ``sha`` restores it."""
+    """Delete a branch or a tag, never the default or a protected branch. The result's ``sha`` restores it."""
     repo = home.name
     if name.startswith("refs/"):
         raise InvalidInput("id: must be the short name, without refs/.")

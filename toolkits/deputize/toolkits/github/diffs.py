@@ -1,6 +1,6 @@
 """Diffs within a budget: file by file, whole hunks, continued by a cursor.
 
-A diff consists of the ``patch`` of each file in GitHub's JSON; the diff media type is never requested.
+A diff consists of the ``patch`` of each file in GitHub's JSON. The diff media type is never requested.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def file_row(file: Mapping[str, Any]) -> Json:
 
 
 def filter_files(files: Sequence[Any], path: str) -> list[Any]:
-    """Return the files of this path, or in the folder of this name; source before generated files."""
+    """Return the files at this path, or in the folder of this name; source files before generated ones."""
     kept = [f for f in files if not path or f["filename"] == path or str(f["filename"]).startswith(f"{path}/")]
     return sorted(kept, key=lambda file: bool(_MADE.search(str(file["filename"]))))
 
@@ -67,7 +67,7 @@ def diff(bound_to: tuple[Any, ...], read: Read, path: str) -> Block:
 
 
 def _diff(bound_to: tuple[Any, ...], read: Read, path: str, left: int, cursor: str | None) -> Asks[Json]:
-    """Return the diff from the cursor's position: a page, a file of it, a character of its patch."""
+    """Return the diff from the cursor's position: a page, a file on it, a character of the file's patch."""
     token, skip, place = read_cursor(bound_to, cursor, (str, int, int)) if cursor else ("", 0, 0)
     shown: list[Json] = []
     hidden = 0
@@ -95,7 +95,7 @@ def _result(files: list[Json], hidden: int, following: str | None) -> Json:
 def _piece(file: Mapping[str, Any], start: int, left: int, *, first: bool) -> tuple[Json | None, int, int]:
     """Return a file's patch from a character on, the next character (0 at the end), and the count of hidden ones.
 
-    The row is None if there is no room; the first file of a result always gets some.
+    The row is None if the budget has no room. The first file of a result always gets some.
     """
     row = file_row(file)
     patch = file.get("patch")
@@ -127,6 +127,6 @@ def _end(patch: str, start: int, budget: int) -> int:
 
 
 def fitting_length(text: str, start: int, budget: int) -> int:
-    """Return how many characters from ``start`` on cost about this many tokens; at least one."""
+    """Return how many characters from ``start`` cost about ``budget`` tokens; at least one."""
     piece = text[start : start + 6 * budget].encode(errors="replace")[: room_for(text, start, budget)]
     return len(piece.decode(errors="ignore")) or 1

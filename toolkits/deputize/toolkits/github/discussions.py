@@ -188,7 +188,7 @@ _REPLY: Final = 200  # bytes of a reply below a comment in a list
 def _comment_alone(
     repo: str, number: int | None, id: str, offset: int, cursor: str | None, account: Account, *, raw: bool
 ) -> Asks[Json]:
-    """Return a comment whole with its replies; a later part of it, or its raw text, comes without them."""
+    """Return a comment whole with its replies. A later part of it, or its raw text, comes without replies."""
     if offset or raw:
         node = yield from load_comment(repo, number, id, "comment_id")
         return with_full_body(_comment_row(repo, 500, node), node, offset, _read_call(repo, comment_id=id), raw=raw)
@@ -209,7 +209,7 @@ def _comment_alone(
 def load_comment(
     repo: str, number: int | None, comment: str, field: str, replies: int = 1, after: str = ""
 ) -> Asks[Json]:
-    """Return the comment if it is in this repository: an id alone could name any that the user may write to."""
+    """Return the comment if it is in this repository: its id alone could name any that the user may write to."""
     document = documents.DISCUSSION_COMMENT
     data = yield from documents.query(document, id=comment, first=replies, after=after or None)
     node = data.get("node") or {}

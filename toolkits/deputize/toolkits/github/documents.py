@@ -1,7 +1,7 @@
 """GraphQL documents that the tools send: constants, because all arguments are variables.
 
-GraphQL serves only for things that REST lacks: threads and their state, drafts, auto-merge, signed commits of many
-files, discussions, branches by recency, and labels whose names have a slash. docs.github.com/en/graphql/reference
+GraphQL is only used for what REST lacks: threads and their state, drafts, auto-merge, signed commits of many files,
+discussions, branches by recency, and labels whose names have a slash. docs.github.com/en/graphql/reference
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ DELETE_LABEL: Final = "mutation DeleteLabel($id: ID!) { deleteLabel(input: {id: 
 
 
 def graphql(document: str, repeat: Repeat = "read", **variables: Any) -> Request:
-    """Create a request that sends a document. ``repeat``: the effect of sending it again."""
+    """Return a request that sends a document. ``repeat``: the effect of sending it again."""
     name = document.partition("(")[0].split()[1]
     given = {key: value for key, value in variables.items() if value is not None}
     body = {"query": document, "operationName": name, "variables": given}
@@ -131,7 +131,7 @@ def graphql(document: str, repeat: Repeat = "read", **variables: Any) -> Request
 
 
 def query(document: str, repeat: Repeat = "read", **variables: Any) -> Asks[dict[str, Any]]:
-    """Send a document and return the data of its answer."""
+    """Send a document and return the data of its response."""
     answer = yield graphql(document, repeat, **variables)
     return dict(answer.get("data") or {})
 
@@ -143,7 +143,7 @@ def repo_variables(repo: str) -> dict[str, str]:
 
 
 def query_repo(document: str, repo: str, **variables: Any) -> Asks[dict[str, Any]]:
-    """Query a repository. Raises `NotFound` if GitHub shows none."""
+    """Query a repository. Raises `NotFound` if GitHub returns none."""
     data = yield from query(document, "read", **repo_variables(repo), **variables)
     if not data.get("repository"):
         raise NotFound("GitHub: not found, or not visible to this user.")

@@ -107,7 +107,7 @@ def _part(text: str, more: Continuation, start: int | None, end: int | None, off
 
 
 def _file(repo: str, found: Mapping[str, Any], ref: str | None, part: Part) -> Asks[Json]:
-    """Return a part of a text file; other files are stored for the user."""
+    """Return a part of a text file. Other files are stored for the user."""
     path = code(str(found.get("path", "")))[0]
     shown: Json = {"repo": repo, "path": path, "ref": ref, "sha": found.get("sha"), "size": found.get("size")}
     shown = {name: value for name, value in shown.items() if value is not None} | {"untrusted": True}
@@ -127,7 +127,7 @@ def read_call(repo: str, path: str, ref: str | None) -> Continuation:
 
 
 def bytes_of(repo: str, found: Mapping[str, Any], ref: str | None) -> Asks[bytes]:
-    """Return a file's bytes: from the answer up to a megabyte, else downloaded raw."""
+    """Return a file's bytes: from the response up to a megabyte, else downloaded raw."""
     if found.get("encoding") == "base64" and (found.get("content") or not found.get("size")):
         try:
             return base64.b64decode(str(found.get("content") or ""))
@@ -160,7 +160,7 @@ def _text(data: bytes) -> str | None:
 
 
 def _lines(text: str, more: Continuation, start: int | None, end: int | None) -> Json:
-    """Return the lines of a file that fit. A line that does not fit alone is read by character offset."""
+    """Return the lines of a file that fit. A line that is too long by itself is read by character offset."""
     text = mask_secrets(text)  # before it is split: half a key would not be recognized
     lines, ended = text.split("\n"), text.endswith("\n")
     if lines[-1:] == [""]:

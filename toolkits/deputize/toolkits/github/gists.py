@@ -115,8 +115,8 @@ def _file_call(row: Mapping[str, Any], file: Mapping[str, Any], **how: bool) -> 
 
 
 def _file(row: Mapping[str, Any], name: str, offset: int, raw: bool) -> Asks[Json]:
-    """Return a part of one file. One of more than a megabyte is fetched from its own address without the token: anyone
-    with that address may read it."""
+    """Return a part of one file. A file of more than a megabyte is fetched from its own address without the token,
+    because anyone with that address may read it."""
     outside = Prose()
     if not name:
         more = _description_call(row, **({"raw": True} if raw else {}))
@@ -142,7 +142,7 @@ def _file_named(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _part(
     row: Mapping[str, Any], file: Mapping[str, Any], limit: int | None, offset: int = 0, *, raw: bool = False
 ) -> Json:
-    """Return a part of a file. GitHub cuts a file after a megabyte: then there is no digest."""
+    """Return a part of a file. GitHub cuts a file after a megabyte; then there is no digest."""
     more = _file_call(row, file, **({"raw": True} if raw else {}))
     text = str(file.get("content") or "")
     told = part(CODE, Prose(), text, limit, offset, raw=raw, more=more)

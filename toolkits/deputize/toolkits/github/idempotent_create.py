@@ -1,7 +1,7 @@
-"""Writing at most once, because GitHub has no idempotency key: after a lost answer, look, and never write again.
+"""Writing at most once, because GitHub has no idempotency key: after a lost response, look, and never write again.
 
-A found item proves that the write happened. A missing one proves nothing, because GitHub's lists lag: the outcome stays
-unknown, a note is saved, and a later run of the same act looks again and writes nothing.
+A found item proves that the write happened. A missing item proves nothing, because GitHub's lists lag: the outcome
+stays unknown, a note is saved, and a later run of the same act looks again and writes nothing.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Noted = Mapping[str, Any] | None
 
 
 def raise_if_unsent(lost: DeputizeError) -> None:
-    """Raise the error if the request never left."""
+    """Raise the error if the request was never sent."""
     if isinstance(lost, ProviderUnavailable) and not lost.sent:
         raise lost
 
 
 def write_once(noted: Noted, write: Asks[T], look: Callable[[], Asks[T | None]], what: str, **pins: Any) -> Asks[T]:
-    """Return the result of ``write``, from its answer or found by ``look``.
+    """Return the result of ``write``, from its response or found by ``look``.
 
-    Raises `OutcomeUnknown` if the write may have happened and nothing is found. ``what``: the item's name. ``pins``:
-    previewed values that a later run needs.
+    Raises `OutcomeUnknown` if the write may have happened and ``look`` finds no item. ``what``: the item's name.
+    ``pins``: previewed values that a later run needs.
     """
     if noted:
         write.close()
@@ -44,7 +44,7 @@ def write_once(noted: Noted, write: Asks[T], look: Callable[[], Asks[T | None]],
 
 
 def find_written(look: Callable[[], Asks[T | None]], what: str) -> Asks[T]:
-    """Return the item of a write whose answer was lost. Raises `OutcomeUnknown` if it cannot be found."""
+    """Return the item of a write whose response was lost. Raises `OutcomeUnknown` if it cannot be found."""
     for pause in PAUSES:
         yield Wait(pause)
         try:
@@ -60,7 +60,7 @@ def find_written(look: Callable[[], Asks[T | None]], what: str) -> Asks[T]:
 
 
 def retry_once(write: Callable[[], Asks[T]], look: Callable[[], Asks[T | None]]) -> Asks[T]:
-    """Write under a precondition: after a lost answer look, and try once more if nothing was written."""
+    """Write under a precondition. After a lost response, look, and try once more if nothing was written."""
     try:
         return (yield from write())
     except LOST as lost:

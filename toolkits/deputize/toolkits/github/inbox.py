@@ -144,7 +144,7 @@ def _thread_title(row: Mapping[str, Any]) -> str:
 
 
 def _change_all(action: Action, threads: Sequence[str]) -> Asks[Json]:
-    """Change each thread; return those that succeeded and those that failed."""
+    """Change each thread. Return those that succeeded and those that failed."""
     done: list[str] = []
     failed: list[Json] = []
     for thread in threads:

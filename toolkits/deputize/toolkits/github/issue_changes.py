@@ -14,10 +14,10 @@ from deputize.toolkits.github.show_fields import change_of, title_of
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The changes of an issue, whose current row is ``row``. None, or an empty list, leaves a field alone.
+    """The changes of an issue, whose current row is ``row``. None, or an empty list, leaves a field unchanged.
 
-    ``milestone``: an empty row removes it; ``taken_off``: labels' rows. ``above``: the current parent issue, if looked
-    up; ``beneath``: the new one, an empty row for none.
+    ``milestone``: an empty row removes it. ``taken_off``: rows of labels to remove. ``above``: the current parent
+    issue, if looked up. ``beneath``: the new parent, an empty row for none.
     """
 
     row: Mapping[str, Any]
@@ -82,7 +82,7 @@ class Wanted:
 
     @property
     def sent(self) -> Json:
-        """The fields of the patch that change anything."""
+        """The fields of the patch that change something."""
         shown = self.fields
         names = {name: name for name in ("title", "state", "milestone", "type")}
         names |= {"body": "text", "state_reason": "state"}
@@ -103,6 +103,6 @@ _LOCKED = {True: "locked", False: "open"}
 
 
 def _state(row: Mapping[str, Any]) -> str:
-    """Return open, or closed with the reason; a pull request has no reason."""
+    """Return open, or closed with the reason. A pull request has no reason."""
     told = row.get("state") == "closed" and not row.get("pull_request") and row.get("state_reason")
     return f"closed ({str(told).replace('_', ' ')})" if told else str(row.get("state"))

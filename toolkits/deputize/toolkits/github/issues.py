@@ -44,7 +44,7 @@ State = Literal["open", "closed", "all"]
 
 
 def moment(text: str | None, now: float, field: str, zone: tzinfo = UTC) -> str | None:
-    """Return a time as GitHub takes it, to the minute, so that all pages share it. ``zone``: the user's."""
+    """Return a time in GitHub's form, to the minute, so that all pages share it. ``zone``: the user's."""
     return times.moment(text, now - now % 60, field, zone).strftime("%Y-%m-%dT%H:%M:%SZ") if text else None
 
 
@@ -121,7 +121,7 @@ def list_issues(
 def _check_filters(
     shown: Json, repo: str | None, account: Account, labels: list[str] | None, assignee: str | None, author: str | None
 ) -> Asks[Json]:
-    """Return an empty list only if its filters name existing things: else a typo would look like "none"."""
+    """Return an empty list only if its filters name existing things: otherwise a typo would look like "none"."""
     if not shown["items"]:
         if repo:
             yield from names.check_issue_filters(repo, account, labels or (), assignee)
@@ -130,7 +130,7 @@ def _check_filters(
 
 
 def search_issues(bound: tuple[Any, ...], q: str, sort: str | None, repo: str | None, org: str | None) -> List:
-    """Return a search for issues or pull requests; rows of other places are left out."""
+    """Return a search for issues or pull requests. Rows of other places are left out."""
     params = {"q": q, "sort": sort, "order": "desc"}
 
     def shape(row: Mapping[str, Any]) -> Json | None:

@@ -85,7 +85,7 @@ def _log(repo: str, job: int) -> Asks[str]:
 
 
 def fetch_signed(request: Request, most: int) -> Asks[bytes]:
-    """Fetch data from the signed address that GitHub names, without the user's token."""
+    """Fetch data from the signed address that GitHub returns, without the user's token."""
     answer: Answer = yield request
     if answer.status in (301, 307, 308):  # the repository was renamed; a 302 leads to the log
         answer = yield api.follow_move(request, answer)
@@ -98,13 +98,13 @@ _STAMP: Final = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ?", re
 
 
 def _shown_log(log: str) -> str:
-    """Return a log without timestamps, colours and other control characters. Offsets count what is left."""
+    """Return a log without timestamps, colours and other control characters. Offsets count the remaining text."""
     return plain_log(_STAMP.sub("", log)).rstrip("\n")
 
 
 def _end(log: str, more: Continuation, tail: int, logs: int) -> Json:
-    """Return a log's last lines, those around its first error, and their offsets. ``more`` reads the log; ``logs``: how
-    many logs share the budget."""
+    """Return a log's last lines, those around its first error, and their offsets. ``more`` reads the log. ``logs``:
+    number of logs that share the budget."""
     text = _shown_log(log)
     lines = text.split("\n")
     kept, room = list[str](), _LOGS // logs

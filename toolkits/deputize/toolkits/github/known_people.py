@@ -1,7 +1,7 @@
 """People of the user's organizations, for searches across all accounts.
 
 Anybody can take any name at GitHub, and display any address. So only members of the user's organizations are read, and
-only their addresses in domains that the organization has verified.
+only those of their addresses that are in domains verified by the organization.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def people(who: str, *, run: Run) -> Steps:
 
 
 def _members(org: str) -> Asks[tuple[list[Json], bool]]:
-    """Return members of an organization, and whether those are all."""
+    """Return members of an organization, and whether they are all."""
     rows: list[Json] = []
     after: str | None = None
     for _ in range(_PAGES):

@@ -70,7 +70,7 @@ def _label(row: Mapping[str, Any]) -> Json:
 
 
 def with_body(row: Mapping[str, Any]) -> Json:
-    """Return a milestone with its description as ``body``, so that it is read and changed like one."""
+    """Return a milestone with its description as ``body``, so that it is read and changed like a body."""
     return {**row, "body": row.get("description")}
 
 

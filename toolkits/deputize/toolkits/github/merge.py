@@ -65,7 +65,7 @@ def merge_pull(
 def _show(
     home: Home, row: Json, method: str, title: str | None, message: str | None, *, deletes: bool, later: bool
 ) -> Preview:
-    """Preview the merge. ``deletes``: the head branch too; ``later``: once nothing blocks it."""
+    """Preview the merge. ``deletes``: the head branch too. ``later``: the merge happens once nothing blocks it."""
     head, base = row["head"], str(row["base"]["ref"])
     from_ = str(head.get("label") or head["ref"])
     return home.shows(
@@ -93,7 +93,7 @@ _HOW = {
 
 
 def _keep_reason(row: Mapping[str, Any]) -> str:
-    """Return why the head branch cannot be deleted; "" if it can."""
+    """Return the reason why the head branch cannot be deleted, or ""."""
     head, base = row["head"], row["base"]
     if (head.get("repo") or {}).get("id") != (base.get("repo") or {}).get("id"):
         return "The branch belongs to another repository and was left alone."
@@ -136,7 +136,7 @@ def _receipt(row: Mapping[str, Any], sha: str, *, existed: bool) -> Json:
 
 
 def _delete_branch(repo: str, row: Mapping[str, Any]) -> Asks[Json]:
-    """Delete the head branch, if it still ends where it was merged."""
+    """Delete the head branch, if it still ends at the merged commit."""
     head = row["head"]
     ref = {"ref": f"heads/{head['ref']}"}
     try:

@@ -115,13 +115,13 @@ def assignees(repo: str, asked: Sequence[str], field: str, account: Account) -> 
 
 
 def reviewers(asked: Sequence[str], account: Account) -> tuple[list[str], list[str]]:
-    """Return the logins, and the slugs of teams written ``org/slug``."""
+    """Return the logins, and the slugs of the teams written as ``org/slug``."""
     people = [resolve_me(one, account) for one in dict.fromkeys(asked) if "/" not in one]
     return people, [one.partition("/")[2] for one in dict.fromkeys(asked) if "/" in one]
 
 
 def check_people(account: Account, **filters: str | None) -> Asks[None]:
-    """Raise `InvalidInput` for a filter that names nobody, which GitHub answers with an empty list."""
+    """Raise `InvalidInput` for a filter that names nobody: GitHub would return an empty list for it."""
     for field, person in filters.items():
         if person in (None, "none", "@me"):
             continue

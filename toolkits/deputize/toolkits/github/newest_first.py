@@ -1,4 +1,4 @@
-"""Reading lists backwards that GitHub offers oldest first only: events, reviews."""
+"""Reading lists backwards that GitHub only offers oldest first: events, reviews."""
 
 from __future__ import annotations
 

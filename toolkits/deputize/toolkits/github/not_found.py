@@ -1,4 +1,4 @@
-"""Missing and hidden repositories, both of which GitHub answers with 404."""
+"""Missing and hidden repositories, for both of which GitHub answers 404."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SWITCHED_OFF: Final = "what was asked for: it is empty, or switched off"
 
 
 def in_repo(what: str = "") -> Callable[[Callable[P, Steps]], Callable[P, Steps]]:
-    """Wrap a tool: resolve its repository's name, and tell missing from hidden items.
+    """Wrap a tool: resolve its repository's name, and distinguish missing from hidden items.
 
     ``what``: the item that a call names beside the repository, as in "this issue".
     """
@@ -43,7 +43,7 @@ def in_repo(what: str = "") -> Callable[[Callable[P, Steps]], Callable[P, Steps]
 
 
 def _check_visible(repo: str) -> Asks[None]:
-    """Raise `NotFound` unless the repository is visible. If only a scope is missing, the engine asks for it."""
+    """Raise `NotFound` unless the repository is visible. If only a scope is missing, the engine requests it."""
     try:
         yield from get("R", repo)
     except NotFound:

@@ -120,8 +120,8 @@ def _load_item(board: Board, id: int, known: Sequence[Mapping[str, Any]]) -> Ask
 def _check_read(
     item: Mapping[str, Any], set: Mapping[str, str], known: Sequence[Mapping[str, Any]], read: Mapping[str, str]
 ) -> None:
-    """Raise `InvalidInput` for a text that a row had cut, and `Conflict` for one that changed since. ``read``: digests
-    of texts by field."""
+    """Raise `InvalidInput` for a text that a row had cut, and `Conflict` for a text that changed since. ``read``:
+    digests of texts by field."""
     old = _values(item)
     for name, value in set.items():
         field = _field(name, known)
@@ -137,7 +137,7 @@ _HOW: Final = (
 
 
 def _unshown_losses(item: Mapping[str, Any], set: Mapping[str, str], known: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the fields of an already added item that contain other values: the preview did not display them."""
+    """Return the fields of an already added item with other values, which the preview did not display."""
     old = _values(item)
     fields = {name: str(_field(name, known)["name"]) for name in set}
     return [name for name, field in fields.items() if old.get(field, "") not in ("", _spelling(name, set[name], known))]
@@ -209,7 +209,7 @@ def _undo(board: Board, row: Json, set: Mapping[str, str], known: Sequence[Mappi
 
 
 def item_request(home: str, at: Json, repo: str, issue: Mapping[str, Any]) -> Request:
-    """Create the request that adds an issue or pull request; one that is there already is returned."""
+    """Return the request that adds an issue or pull request. GitHub returns an item that the project has already."""
     owner, _, name = repo.partition("/")
     body = {"type": _kind(issue), "owner": owner, "repo": name, "number": issue["number"]}
     return rest(f"POST {home}/{PROJECT}/items", at=at, json=body, repeat="idem")
@@ -231,7 +231,7 @@ def _options(field: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _value(name: str, value: str, known: Sequence[Mapping[str, Any]]) -> Json:
-    """Return a field's new value: an option by its name, a number as such; an empty text clears it."""
+    """Return a field's new value: an option by its name, a number as such. An empty text clears the field."""
     field = _field(name, known)
     told: Json = {"id": field["id"]}
     if not value:

@@ -61,7 +61,7 @@ def _number(owner: str, project: str) -> Asks[tuple[str, Json]]:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A project: ``home`` is an organization's path or a person's, ``at`` its segments, ``row`` GitHub's row."""
+    """A project. ``home``: the path of an organization or a person. ``at``: its segments. ``row``: GitHub's row."""
 
     home: str
     at: Json
@@ -69,12 +69,12 @@ class Board:
 
     @property
     def path(self) -> str:
-        """The path above its parts."""
+        """The path of the project, above its parts."""
         return f"{self.home}/{PROJECT}"
 
     @property
     def audience(self) -> Audience:
-        """The people who see it. Items of private repositories are hidden from others."""
+        """The people who see the project. Items of private repositories are hidden from others."""
         if self.row.get("public") is not False:
             return Audience.PUBLIC if self.row.get("public") else Audience.UNKNOWN
         return Audience.ORGANISATION if self.home == "O" else Audience.PEOPLE
@@ -225,7 +225,7 @@ def _field_row(outside: Prose, field: Mapping[str, Any], item: Continuation) -> 
 
 
 def _field_alone(row: Mapping[str, Any], *, raw: bool) -> Json:
-    """Return the requested field whole: GitHub takes 1,024 characters."""
+    """Return the requested field whole: GitHub stores at most 1,024 characters."""
     outside = Prose()
     told = {
         outside.line(str(one.get("name", "")), 40): part(WORDS, outside, value_text(one.get("value")), PART, raw=raw)

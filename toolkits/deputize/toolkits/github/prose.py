@@ -48,7 +48,7 @@ def mask_secrets(text: str) -> str:
 
 
 class Prose(Outside):
-    """A cleaner of other people's texts. ``hidden``: how much it removed."""
+    """A cleaner of other people's texts. ``hidden``: number of removed characters."""
 
     def text(self, text: str) -> str:
         """Return a text cleaned, with its lines."""
@@ -59,7 +59,7 @@ class Prose(Outside):
         return self.piece(text).strip()
 
     def piece(self, text: Any) -> str:
-        """Return prose with the blanks at its ends."""
+        """Return Markdown like `prose`, with the blanks at its ends."""
         shown = _MARK.sub("", self.text(str(text or "")[:LONGEST]))
         for _ in range(3):  # a removal may have uncovered more
             kept = _HIDDEN.sub("", shown)
@@ -76,7 +76,7 @@ class Prose(Outside):
         return self.line(str(text or ""), 120)
 
     def whole_title(self, text: Any) -> str:
-        """Return a whole title: GitHub takes 256 characters."""
+        """Return a whole title. GitHub allows 256 characters."""
         return self.line(str(text or ""), 1_100)
 
     def short(self, text: Any, limit: int = 160) -> str:
@@ -160,7 +160,7 @@ def check_edit(edit: Edit, body: str | None) -> None:
 
 
 def new_body(row: Mapping[str, Any], body: str, edit: Edit, key: ActKey, limit: int = BODY) -> dict[str, str]:
-    """Return the body to write, or nothing if it has this act's mark: an earlier run appended it."""
+    """Return the body to write, or {} if it has this act's mark, because an earlier run appended it."""
     old = str(row.get("body") or "")
     if edit.append and mark(key) in old:
         return {}
@@ -197,7 +197,7 @@ Title = Annotated[str, AfterValidator(_one_line)]
 
 
 def mark(key: ActKey) -> str:
-    """Return the mark by which a written text is found. GitHub does not display comments."""
+    """Return the mark by which a written text is found again. GitHub does not display comments."""
     return f"<!-- deputize:{key.hex[:16]} -->"
 
 
@@ -207,12 +207,12 @@ def add_mark(body: str | None, key: ActKey) -> str:
 
 
 def is_marked(row: Mapping[str, Any], key: ActKey, account: Account) -> bool:
-    """Return whether a text has this act's mark and is the account's own: anybody may copy a mark."""
+    """Return whether a text has this act's mark and is the account's own, because anybody may copy a mark."""
     return mark(key) in str(row.get("body") or "") and is_own(row, account)
 
 
 def is_own(row: Mapping[str, Any], account: Account) -> bool:
-    """Return whether the account wrote a row. GraphQL names people by login alone, which is unique at any time."""
+    """Return whether the account wrote a row. GraphQL only names people by login, which is unique at any time."""
     who = row.get("user") or row.get("author") or {}
     return str(who["id"]) == account.subject if "id" in who else _is_same_login(who.get("login"), account.name)
 

@@ -43,7 +43,7 @@ Sort = Literal["created", "updated", "popularity", "long-running"]
 
 
 def _is_plain_list(arguments: Arguments) -> bool:
-    """Return whether the repository's list suffices, without a search."""
+    """Return whether the repository's list is enough, without a search."""
     searched = any(arguments[one] for one in ("query", "org", "author", "reviewer"))
     return bool(arguments["repo"]) and not searched and arguments["draft"] is None and arguments["state"] != "merged"
 
@@ -239,7 +239,7 @@ def readiness(repo: str, number: int, row: Mapping[str, Any]) -> Asks[Json]:
 
 
 def _merge_state(repo: str, number: int) -> Asks[Json]:
-    """Return the state that only GraphQL knows; empty on a host without it."""
+    """Return the merge state, which only GraphQL has; empty on a host without it."""
     try:
         data = yield from documents.query_repo(documents.MERGE_STATE, repo, number=number)
     except DeputizeError:

@@ -63,7 +63,7 @@ def list_releases(
 
 
 def release_of(repo: str, tag: str) -> Asks[Json | None]:
-    """Return the release of a tag, or None; only the list contains drafts."""
+    """Return the release of a tag, or None. Drafts are only found in the list."""
     try:
         return dict((yield from api.get("R/releases/tags/{tag}", repo, wide={"tag": tag})))
     except NotFound:

@@ -66,7 +66,7 @@ def search_repos(
 
 
 def _kind(scope: str, kind: str) -> str | None:
-    """Return the kind as this list knows it, or None for all."""
+    """Return the kind as this list names it, or None for all."""
     known = ("public", "private", "member") if scope == "mine" else ("public", "private", "forks", "sources", "member")
     return kind if kind in known else None
 
@@ -149,7 +149,7 @@ def _facts(row: Mapping[str, Any]) -> Json:
 
 
 def _readme(repo: str, facts: Json) -> Asks[Json]:
-    """Return the beginning of the README; its hidden characters add to those of ``facts``."""
+    """Return the beginning of the README. Its hidden characters are added to those in ``facts``."""
     try:
         file = yield from api.get("R/readme", repo)
     except NotFound:
@@ -164,7 +164,7 @@ def _readme(repo: str, facts: Json) -> Asks[Json]:
 
 
 def branch_row(node: Mapping[str, Any]) -> Json:
-    """Return a row for a branch of GraphQL's."""
+    """Return a row for a branch from GraphQL."""
     target = node.get("target") or {}
     shown: Json = {
         "name": code(str(node.get("name", "")))[0],

@@ -26,7 +26,7 @@ Event = Literal["APPROVE", "REQUEST_CHANGES", "COMMENT"]
 
 
 class LineComment(BaseModel):
-    """A comment on a line; on the whole file without one."""
+    """A comment on a line, or on the whole file without a line."""
 
     model_config = {"extra": "forbid", "hide_input_in_errors": True}
     path: NewPath
@@ -37,14 +37,14 @@ class LineComment(BaseModel):
 
     @property
     def place(self) -> str:
-        """Its position in words."""
+        """The position of the comment in words."""
         if not self.line:
             return self.path
         first = f"{self.start_line}-" if self.start_line and self.start_line < self.line else ""
         return f"{self.path}, line {first}{self.line}{' before the change' if self.side == 'LEFT' else ''}"
 
     def on_line(self) -> Json:
-        """Return the fields that a review takes."""
+        """Return the fields of a review's comment."""
         told: Json = {"path": self.path, "body": self.body, "line": self.line, "side": self.side}
         if self.start_line and self.line and self.start_line < self.line:
             told |= {"start_line": self.start_line, "start_side": self.side}
@@ -162,9 +162,9 @@ def _find_review(
 def _comment_on_files(
     repo: str, number: int, sha: str, comments: Sequence[LineComment], key: ActKey, account: Account, noted: Noted
 ) -> Asks[list[str]]:
-    """Comment on whole files, each found again by its mark; return warnings for those that failed.
+    """Comment on whole files, each comment found again by its mark. Return warnings for those that failed.
 
-    A run that continues another writes none, because it does not know how far that one came.
+    A run that continues another writes none, because it does not know how far that run came.
     """
     warnings: list[str] = []
     for n, one in enumerate(comments):

@@ -1,4 +1,4 @@
-"""Rows for issues, pull requests, people and commits. Only named fields of an answer are used."""
+"""Rows for issues, pull requests, people and commits. Only named fields of a response are used."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Json = dict[str, Any]
 
 
 def short(time: Any) -> str:
-    """Return a row's time, to the minute; empty for an invalid time."""
+    """Return the time for a row, to the minute; "" for an invalid time."""
     return times.short(_milliseconds(time))
 
 
 def full(time: Any) -> str:
-    """Return a detail's time, with its offset; empty for an invalid time."""
+    """Return the time for a detail, with its offset; "" for an invalid time."""
     return times.full(_milliseconds(time))
 
 
 def _milliseconds(time: Any) -> str | int:
-    """Convert GitHub's ISO 8601 to milliseconds since 1970; "" for an invalid time."""
+    """Return GitHub's ISO 8601 time as milliseconds since 1970; "" for an invalid time."""
     try:
         read = datetime.fromisoformat(str(time or ""))
     except ValueError:
@@ -63,7 +63,7 @@ def outer(row: Json, outside: Prose) -> Json:
 
 
 def issue_row(row: Mapping[str, Any], *, repo: bool) -> Json:
-    """Return a row for an issue or pull request. ``repo``: whether to name its repository."""
+    """Return a row for an issue or pull request. ``repo``: True to name its repository."""
     outside = Prose()
     shown: Json = {
         "repo": repo_of(row) if repo else None,
@@ -124,7 +124,7 @@ def repo_row(row: Mapping[str, Any]) -> Json:
 
 
 def committer(row: Mapping[str, Any], outside: Prose, limit: int) -> str:
-    """Return a commit's author: an account, or the unproven name in git, which is labelled so."""
+    """Return a commit's author: an account, or the name in git, labelled as unproven."""
     name = outside.line(str(((row.get("commit") or {}).get("author") or {}).get("name") or ""), limit)
     return login(row.get("author")) or (f"{name} (a name in git)" if name else "")
 

@@ -48,7 +48,7 @@ def _save_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _save_effect(arguments: Arguments) -> Effect:
-    """Return the effect: anyone with the address reads even a secret gist; a file without text is deleted."""
+    """Return the effect. Anyone with the address reads even a secret gist. A file without text is deleted."""
     return SENDS if all((arguments["files"] or {}).values()) else SENDS | Effect.DESTRUCTIVE
 
 

@@ -68,7 +68,7 @@ def save_milestone(
 
 
 def _create(home: Home, given: Json) -> Asks[Json]:
-    """Create a milestone. Its title is GitHub's own key, so a second try finds the milestone of the first."""
+    """Create a milestone. Its title is GitHub's own key, so a second attempt finds the milestone of the first."""
     if there := (yield from _find_by_title(home.name, given["title"])):
         raise Conflict(
             "title: conflict (exists): there is a milestone of this title.",
@@ -99,7 +99,7 @@ def _create(home: Home, given: Json) -> Asks[Json]:
 
 
 def _value(row: Mapping[str, Any], field: str) -> str:
-    """Return a field's text; for a time its day."""
+    """Return the text of a field; for a time, its day."""
     return due(row) if field == "due_on" else str(row.get(field) or "")
 
 
@@ -132,7 +132,7 @@ def _change(home: Home, there: Mapping[str, Any], given: Json) -> Asks[Json]:
 
 
 def _undo(repo: str, there: Mapping[str, Any], sent: Mapping[str, Any]) -> Undo | None:
-    """Return the call that restores the milestone; None if GitHub or a tool cannot write an old value."""
+    """Return the call that restores the milestone, or None if GitHub or a tool cannot write an old value."""
     old = {name: _value(there, name) for name in sent}
     if ("due_on" in sent and not old["due_on"]) or any(restorable_text(value) is None for value in old.values()):
         return None

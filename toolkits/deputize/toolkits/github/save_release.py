@@ -116,7 +116,7 @@ _LATEST: Final = {"true": "yes", "false": "no", "legacy": "if it is the newest b
 
 
 def _change(home: Home, there: Json, given: Json) -> Asks[Json]:
-    """Write the fields that differ; undo restores them unless the release was published."""
+    """Write the fields that differ. An undo restores them unless the release was published."""
     fields = _fields(there, given)
     names = {field: name for name, field in _NAMES.items()} | {"prerelease": "kind"}
     sent = {field: value for field, value in given.items() if field not in names or fields[names[field]] is not None}
@@ -159,7 +159,7 @@ def _show(home: Home, there: Json, given: Json, fields: Mapping[str, Change | No
 
 
 def _undo(repo: str, there: Json, given: Json, fields: Mapping[str, Change | None]) -> Undo | None:
-    """Return the call that restores the release; None if it was published, or no tool may write its text."""
+    """Return the call that restores the release, or None if it was published, or no tool may write its text."""
     name, body = restorable_text(there.get("name")), restorable_text(there.get("body"))
     if fields["state"] or "make_latest" in given or body is None or (fields["name"] and not name):
         return None
@@ -172,7 +172,7 @@ def _undo(repo: str, there: Json, given: Json, fields: Mapping[str, Change | Non
 
 
 def _send_create(repo: str, tag: str, given: Json) -> Asks[tuple[Json, bool]]:
-    """Create the release, or return the existing one; the tag is GitHub's own key."""
+    """Create the release, or return the existing one. The tag is GitHub's own key."""
     try:
         return (yield from api.write(rest("POST R/releases", repo, json=given))), True
     except LOST as lost:

@@ -35,7 +35,7 @@ def check_query(query: str, *, fixed: bool) -> str:
 
 
 def add_qualifiers(query: str, qualifiers: Mapping[str, str | bool | Sequence[str] | None]) -> str:
-    """Return a query with its qualifiers; a list gives one each, and those without a value are left out."""
+    """Return a query with its qualifiers. A list gives one qualifier per item; those without a value are left out."""
     parts = [query] if query else []
     for name, value in qualifiers.items():
         for one in [value] if isinstance(value, str) else value if isinstance(value, Sequence) else ():
@@ -51,7 +51,7 @@ def _value(text: str) -> str:
 
 
 def is_elsewhere(repo: str | None, org: str | None, name: str) -> bool:
-    """Return whether a row belongs to another place than the requested one."""
+    """Return whether a row is outside the requested repository or organization."""
     if repo:
         return name.lower() != repo.lower()
     return bool(org) and name.partition("/")[0].lower() != str(org).lower()

@@ -1,4 +1,4 @@
-"""Fields of a preview of a change at GitHub: place, audience, and texts as they are.
+"""Fields of a preview of a change at GitHub: place, audience, and texts without changes.
 
 A repository is looked up once before the preview, and called by that name from then on. So a later rename is refused
 (`deputize.toolkits.github.api.follow_move`), and a repository that became public, or was recreated under the same name,
@@ -33,13 +33,13 @@ INVITED: Final = "its owner and whom they have invited"
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A repository. ``row``: GitHub's own."""
+    """A repository. ``row``: GitHub's row for it."""
 
     row: Mapping[str, Any]
 
     @classmethod
     def from_node(cls, node: Mapping[str, Any]) -> Self:
-        """Create a repository from GraphQL's node."""
+        """Return the repository of a GraphQL node."""
         visibility = str(node.get("visibility") or "").lower()
         owner = {"type": (node.get("owner") or {}).get("__typename")}
         return cls(
@@ -58,12 +58,12 @@ class Home:
 
     @property
     def default_branch(self) -> str:
-        """The branch that a call means if it names none."""
+        """The branch for calls that name none."""
         return str(self.row.get("default_branch") or "")
 
     @property
     def visibility(self) -> str:
-        """public, internal or private; "" if GitHub does not say."""
+        """public, internal or private; "" if GitHub reports none."""
         word = {True: "private", False: "public"}.get(self.row.get("private"), "")  # type: ignore[arg-type]
         return str(self.row.get("visibility") or word)
 
@@ -80,25 +80,25 @@ class Home:
         return known.get(self.visibility, Audience.UNKNOWN)
 
     def where(self, branch: str = "") -> str:
-        """Return the place in words."""
+        """Return the place of a change in words."""
         seen = self.visibility or "visibility not known"
         if self.audience is Audience.PEOPLE:
             seen = f"{seen}: {INVITED}"
         return f"{self.name} ({seen})" + (f", branch {branch}" if branch else "")
 
     def shows(self, what: str, /, *, branch: str = "", pins: Mapping[str, Any] | None = None, **more: Any) -> Preview:
-        """Return the preview of a change in it. ``more``: fields of `Preview`."""
+        """Return the preview of a change in the repository. ``more``: fields of `Preview`."""
         given = {"audience": self.audience, "where": self.where(branch), **more}
         return Preview(what, pins={"repository": self.row.get("id"), **(pins or {})}, **given)
 
 
 def home_of(repo: str) -> Asks[Home]:
-    """Return the repository of this name, old names included."""
+    """Return the repository of this name. Old names of a renamed repository are accepted."""
     return Home((yield from api.get("R", repo)))
 
 
 def issue_of(home: Home, number: int) -> Asks[dict[str, Any]]:
-    """Return an issue or pull request of this repository. Raises `NotFound` for one that was moved to another."""
+    """Return an issue or pull request of this repository. Raises `NotFound` if it was moved to another."""
     row = dict((yield from api.get("R/issues/{issue_number}", home.name, at={"issue_number": number})))
     there = repo_of(row)
     if there and there.lower() != home.name.lower():
@@ -119,13 +119,13 @@ def subject_of(home: Home, comment: Mapping[str, Any]) -> Asks[str | None]:
 
 
 def file_shown(path: str, data: bytes) -> Any:
-    """Return a file's whole text; the digest of a binary, or of more than a megabyte."""
+    """Return a file's whole text, or the digest of a binary file or of more than a megabyte."""
     text = None if len(data) > MIB or b"\x00" in data else text_of(data)
     return shown_file(path, "application/octet-stream", data) if text is None else text
 
 
 def text_of(data: bytes) -> str | None:
-    """Return the bytes as text if it encodes to the same bytes, or None."""
+    """Return the bytes as text if the text encodes to the same bytes, or None."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -139,7 +139,7 @@ def writable(data: bytes) -> str | None:
 
 
 def restorable_text(text: Any) -> str | None:
-    """Return a text that a tool could write again, or None."""
+    """Return the text if a tool could write it again, or None."""
     told = str(text or "")
     return told if len(told) <= LONGEST_BODY and mask_secrets(told) == told else None
 
@@ -150,7 +150,7 @@ def change_of(before: Any, after: Any) -> Change | None:
 
 
 def loses(before: Any, after: str | None) -> bool:
-    """Return whether existing text will be gone. ``after``: None leaves the text alone."""
+    """Return whether existing text would be lost. ``after``: None leaves the text unchanged."""
     return after is not None and str(before or "").strip() not in after
 
 

@@ -1,11 +1,11 @@
 """``trusted_authors = push``: texts of people who may push to their repository, and of the user.
 
-GitHub tells who may push, for each author once a call
-(docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user), to users who may push.
-``author_association`` is not used: it does not give the permission. Names in commits do not count, because anybody can
-write them: outside a repository's branches, a commit counts as its author's only if GitHub has verified it. Code counts
-as trusted if a branch or tag of the repository contains it; a fork's does not, although it is readable there. A
-repository that a search has found counts only if the user may push too, because anybody can create one.
+GitHub reports for each author whether they may push, to users who may push themselves; each author is looked up once a
+call (docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user). ``author_association``
+is not used, because it does not contain the permission. Names in commits do not count, because anybody can write them:
+outside a repository's branches, a commit counts as its author's only if GitHub has verified it. Code counts as trusted
+if a branch or tag of the repository contains it; a fork's does not, although it is readable there. A repository that a
+search has found counts only if the user may push too, because anybody can create one.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _MINE = re.compile(r"/user(?:/.*)?|/orgs/\{org\}(?:/(?:teams|members))?")
 
 
 class Push:
-    """The screen of one call. ``known``: whether somebody may push, None where GitHub does not say; ``mine``: whether
-    the user may; ``commits``: which the repository's own branches and tags were seen to have."""
+    """The screen of one call. ``known``: by person, whether they may push, None if GitHub does not say. ``mine``: by
+    repository, whether the user may. ``commits``: those seen in the repository's own branches and tags."""
 
     def __init__(self, run: Run, withheld: Withheld) -> None:
         self.account, self.withheld = run.account, withheld
@@ -71,7 +71,7 @@ class Push:
         self.asked = 0
 
     def __call__(self, step: Step, answer: Any) -> Asks[Any]:
-        """Return the answer without the texts of others."""
+        """Return the response without the texts of others."""
         if isinstance(step, Request):
             return (yield from self._screen([step], [answer]))[0]
         if isinstance(step, list):
@@ -85,7 +85,7 @@ class Push:
         return [with_data(answer, page.filtered()) for page, answer in zip(pages, answers, strict=True)]
 
     def _load_pull_authors(self, pages: list[_Page]) -> Asks[None]:
-        """Load the authors of pull requests whose files are read: the file rows do not name them."""
+        """Load the authors of pull requests whose files are read, because the file rows do not name them."""
         for page in pages:
             if page.path == _PULL_FILES:
                 at = {"pull_number": page.request.at["pull_number"]}
@@ -94,7 +94,7 @@ class Push:
                 page.author = found.get("user") if isinstance(found, dict) else None
 
     def _look_up(self, wanted: Iterable[tuple[str, str]]) -> Asks[None]:
-        """Ask who may push; for a repository alone, whether the user may."""
+        """Look up who may push. For a repository without a login: whether the user may."""
         new = [one for one in dict.fromkeys(wanted) if (one not in self.known if one[1] else one[0] not in self.mine)]
         new = new[: max(MAX_LOOKUPS - self.asked, 0)]
         self.asked += len(new)
@@ -108,7 +108,7 @@ class Push:
                     self.mine[repo] = bool((found.get("permissions") or {}).get("push")) if found else None
 
     def is_user(self, person: Mapping[str, Any]) -> bool:
-        """Return whether this is the user: by number, which is unique forever, if GitHub tells it."""
+        """Return whether this is the user: by number, which is unique forever, if GitHub returns it."""
         number, own = person.get("id"), self.account.subject.rpartition(":")[2]
         if isinstance(number, int) and own.isdecimal():
             return str(number) == own
@@ -125,7 +125,7 @@ class Push:
 
 
 class _Page:
-    """An answer. ``named``: the repository that the request names; ``searched``: it may be of any repository."""
+    """A response. ``named``: the repository in the request. ``searched``: it may contain any repository's rows."""
 
     def __init__(self, push: Push, request: Request, data: Any) -> None:
         self.push, self.request, self.data, self.path = push, request, data, request.path
@@ -136,7 +136,7 @@ class _Page:
         self.default = self._default()
 
     def _default(self) -> str:
-        """Return why a text without an author is withheld, "" if only people who may push can write it."""
+        """Return why a text without an author is withheld, or "" if only people who may push can write it."""
         if _OF_THE_REPO.fullmatch(self.path) or _MINE.fullmatch(self.path):
             return ""
         if not _CODE.fullmatch(self.path):
@@ -153,7 +153,7 @@ class _Page:
         return ""
 
     def lookups(self) -> Iterator[tuple[str, str]]:
-        """Yield repository and login of each author whose push access must be known; "" for the user's own."""
+        """Yield repository and login of each author whose push access must be known. A login "" means the user."""
         for repo, person in ((self.named, self.author or {}), *self._authors(self.data, self.named)):
             if repo and not self.named:
                 yield repo, ""
@@ -174,7 +174,7 @@ class _Page:
                 yield from self._authors(one, repo) if isinstance(one, dict | list) else ()
 
     def filtered(self) -> Any:
-        """Return the filtered answer."""
+        """Return the filtered response."""
         if _OF_THE_REPO.fullmatch(self.path) or _MINE.fullmatch(self.path):
             return self.data
         why = self.push.withhold_reason(self.named, self.author) if self.path == _PULL_FILES else self.default
@@ -212,7 +212,7 @@ class _Page:
         return self._rewrite(value, repo, why)
 
     def _remove_quotes(self, body: str) -> str:
-        """Remove quotes from a comment, because they may be of anybody."""
+        """Return a comment without quotes, because anybody may have written the quoted text."""
         if not _QUOTES.search(body):
             return body
         return _QUOTES.sub(f"> {self.push.withheld.mark_for(QUOTED)}", body)
@@ -252,7 +252,7 @@ def _repo_of(node: Mapping[str, Any]) -> str:
 
 
 def _shas(node: Any) -> Iterator[str]:
-    """Yield the commits, trees and blobs in an answer."""
+    """Yield the commits, trees and blobs in a response."""
     for one in node if isinstance(node, list) else ():
         yield from _shas(one)
     if isinstance(node, dict):

@@ -194,7 +194,7 @@ def _move_issue(repo: str, wanted: Wanted) -> Asks[None]:
 
 
 def _unlabel(repo: str, issue: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Asks[None]:
-    """Remove labels one by one; a missing one counts as removed. Names that no path can contain go through GraphQL."""
+    """Remove labels one by one; a missing one counts as removed. GraphQL removes names that no path can contain."""
     for row in rows:
         if is_awkward(str(row["name"])):
             continue
@@ -208,7 +208,7 @@ def _unlabel(repo: str, issue: Mapping[str, Any], rows: Sequence[Mapping[str, An
 
 
 def _undo(repo: str, number: int, wanted: Wanted, warnings: Sequence[str]) -> Undo | None:
-    """Return the call that restores the issue; None if a write failed, or no tool may write an old text."""
+    """Return the call that restores the issue, or None if a write failed, or no tool may write an old text."""
     row, shown = wanted.row, {name: one for name, one in wanted.fields.items() if one is not None}
     title, body = restorable_text(row.get("title")), restorable_text(row.get("body"))
     if warnings or title is None or body is None:

@@ -79,7 +79,7 @@ class Wanted:
 
     @property
     def sent(self) -> Json:
-        """The fields of the patch that change anything."""
+        """The fields of the patch that change something."""
         shown, names = self.fields, {"body": "text", "base": "into"}
         return {name: value for name, value in self.patch.items() if shown[names.get(name, name)] is not None}
 
@@ -189,7 +189,7 @@ def _reviewers(who: Sequence[str]) -> Json:
 
 
 def _undo(repo: str, wanted: Wanted, warnings: Sequence[str]) -> Undo | None:
-    """Return the call that restores the pull request; None if a write failed, or an old value cannot be restored."""
+    """Return the call that restores the pull request, or None if a write failed or an old value cannot be restored."""
     row, shown = wanted.row, {name: one for name, one in wanted.fields.items() if one is not None}
     title, body = restorable_text(row.get("title")), restorable_text(row.get("body"))
     if warnings or wanted.update_branch or title is None or body is None:

@@ -127,7 +127,7 @@ _NEWEST = {"sort": "created", "direction": "desc", "per_page": 100}
 
 
 def _edit_comment(repo: str, id: int, kind: Kind, body: str, edit: Edit, run: Run) -> Asks[Json]:
-    """Edit the user's own comment; whoever may push could also change those of others."""
+    """Edit the user's own comment. With push access, the user could also change comments of others."""
     home = yield from home_of(repo)
     path, at = place_of(kind), {"comment_id": id}
     row = yield from api.get(path, home.name, at=at)

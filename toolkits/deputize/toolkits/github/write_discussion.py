@@ -65,7 +65,7 @@ def write_discussion(
 
 
 def _find_earlier(repo: str, number: int | None, title: str, run: Run) -> Asks[Json]:
-    """Return the item that an earlier run may have written, whose answer was lost."""
+    """Return the item that an earlier run, whose response was lost, may have written."""
     if number:
         in_one = lambda: _find_marked(repo, number, run.key, run.account)  # noqa: E731
         return _receipt(number, (yield from find_written(in_one, "comment")), "Written.")

@@ -40,7 +40,7 @@ Old = tuple[str, bytes] | None
 
 
 def workflow_need(method: str, paths: Sequence[str | None]) -> list[Need]:
-    """Return the additional need of files of GitHub Actions."""
+    """Return the additional need for files of GitHub Actions."""
     if any(path and path.lower().startswith(".github/workflows") for path in paths):
         return [needs(method, "workflow", app=("workflows:write",))]
     return []
@@ -116,7 +116,7 @@ def write_file(
 
 
 def unread_error(field: str, path: str, sha: str) -> InvalidInput:
-    """Return the error for replacing a file that was not read whole. ``sha``: the argument that proves it was."""
+    """Return the error for replacing a file that was not read whole. ``sha``: the argument that proves the reading."""
     return InvalidInput(
         f"{field}: this would replace all of {path}, and nothing says that it was read.",
         reason="unread",
@@ -126,9 +126,9 @@ def unread_error(field: str, path: str, sha: str) -> InvalidInput:
 
 
 def check_stand_ins(field: str, path: str, old: bytes, new: str, *, exact: bool) -> None:
-    """Raise `InvalidInput` for text with a stand-in of a secret or an invisible character.
+    """Raise `InvalidInput` for text with a placeholder for a secret or an invisible character.
 
-    ``exact``: the replaced text displayed no line end so. Undo restores a file that spells one out.
+    ``exact``: allow placeholders at line ends, for the undo of a file whose text really contains them.
     """
     was = with_lf(old).decode(errors="replace")
     if not exact and len(_RETURN.findall(new)) > len(_RETURN.findall(was)):
@@ -152,7 +152,7 @@ _RETURN: Final = re.compile(r"\\u\{000D\}(?=\r?$)", re.MULTILINE)
 def _show(
     home: Home, branch: str, path: str, message: str, old: Old, data: bytes, *, lines: str | None, added: str
 ) -> Preview:
-    """Preview the whole file before and after; only the new text if that is not displayed."""
+    """Preview the whole file before and after, or only the new text if the old one cannot be displayed."""
     after = file_shown(path, data)
     return home.shows(
         "Change this file" if old else "Create this file",
@@ -174,7 +174,7 @@ def line_ends_shown(old: bytes | None, new: bytes) -> Any:
 
 
 def _undo(repo: str, branch: str, path: str, message: str, old: Old, sha: str) -> Undo | None:
-    """Return the call that restores the file; None if no argument can contain it."""
+    """Return the call that restores the file, or None if no argument can contain it."""
     about = {"repo": repo, "branch": branch, "message": undo_message(message)}
     if old is None:
         return Undo("github_commit_files", about | {"delete_paths": [path]}, holds={"files": {path: sha}})
@@ -216,7 +216,7 @@ def _load_file(repo: str, path: str, branch: str) -> Asks[Old]:
 
 
 def _edit_bytes(data: bytes, content: str, mode: Mode, start: int | None, end: int | None, *, exact: bool) -> bytes:
-    """Return the bytes with lines replaced or added, in the file's form; all other bytes stay."""
+    """Return the bytes with lines replaced or added, in the file's form. All other bytes stay."""
     new = content.encode()
     if mode in ("create", "overwrite"):
         return new if exact else replace_all(data, new)

@@ -58,7 +58,7 @@ def fill(
     request: Callable[[str], Request],
     row: Callable[[Any], dict[str, Any]],
 ) -> Asks[int]:
-    """Fetch these ids, ten at a time, until the rows are full. Return how many ids were processed."""
+    """Fetch these ids, ten at a time, until the rows are full. Return the number of processed ids."""
     done = 0
     for start in range(0, len(ids), AT_ONCE):
         for answer in (yield from many([request(one) for one in ids[start : start + AT_ONCE]])):
@@ -73,8 +73,8 @@ def fill(
 
 @dataclass(frozen=True, slots=True)
 class ListPosition:
-    """A position in one of Gmail's lists: page size ``size``, ``skip`` rows into the page. ``since``: the time that
-    relative times count from, equal on all pages."""
+    """A position in one of Gmail's lists: page size ``size``, ``skip`` rows into the page. ``since``: the time from
+    which relative times count, the same on all pages."""
 
     bound_to: tuple[Any, ...]
     token: str
@@ -96,14 +96,14 @@ class ListPosition:
         return {"maxResults": self.size} | ({"pageToken": self.token} if self.token else {})
 
     def next_cursor(self, done: int, page: int, following: object, limit: int) -> str | None:
-        """Return the cursor after ``done`` rows. ``page``: rows in this page; ``following``: token of the next one."""
+        """Return the cursor after ``done`` rows. ``page``: rows in this page. ``following``: token of the next page."""
         if self.skip + done < page:
             return write_cursor(self.bound_to, [self.token, self.skip + done, self.size, self.since])
         return write_cursor(self.bound_to, [str(following), 0, limit, self.since]) if following else None
 
 
 def list_aliases() -> Request:
-    """Request settings.sendAs.list: the addresses the user may write from."""
+    """Return a settings.sendAs.list request, for the addresses from which the user may write."""
     return Request("GET", "/users/me/settings/sendAs")
 
 

@@ -65,11 +65,11 @@ def knows_settings(method: str) -> Need:
 
 
 def knows_to_set(method: str) -> Need:
-    """Return the need of a read before a change, which asks for the scope of the change."""
+    """Return the need of a read before a change, which requests the scope of the change."""
     return replace(knows_settings(method), ask=SETTINGS)
 
 
 def sets(method: str) -> Need:
-    """Return the need of a method that changes settings. gmail.settings.sharing is never asked for."""
+    """Return the need of a method that changes settings. gmail.settings.sharing is never requested."""
     broader = (SHARING,) if method == "sendAs.patch" else ()
     return any_of(SETTINGS, *broader, method=f"gmail.users.settings.{method}")

@@ -57,7 +57,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _effect(arguments: Arguments) -> Effect:
-    """Return DESTRUCTIVE for trash and spam, and to hide (archive, read, not important) the results of a query."""
+    """Return DESTRUCTIVE for trash and spam, and for hiding (archive, read, not important) the results of a query."""
     if arguments["dry_run"]:
         return Effect.READS
     grave = arguments["action"] in _LOSES or (arguments["query"] and arguments["action"] in _HIDES)
@@ -118,8 +118,8 @@ def update_emails(
 
 
 def _make_preview(plan: Plan, *, hides: bool) -> Preview:
-    """Return the preview: the emails by name and their change. ``hides``: the user may not notice them any more, which
-    counts as a loss."""
+    """Return the preview: the emails by name and their change. ``hides``: True if the user may not notice them any
+    more, which counts as a loss."""
     return Preview(
         "Change these emails" if plan.kind == "messages" else "Change these conversations",
         audience=Audience.SELF,

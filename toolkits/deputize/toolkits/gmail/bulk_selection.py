@@ -1,4 +1,4 @@
-"""Selection of the emails that a change applies to, before anything is changed."""
+"""Selection of the emails to which a change applies, before anything is changed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Change:
         return not set(self.add) <= set(labels) or bool(set(self.remove) & set(labels))
 
     def is_whole(self, labels: Collection[str]) -> bool:
-        """True if every part of the change is new to such an email, so that the opposite restores it."""
+        """True if every part of the change is new to such an email, so that the opposite change restores it."""
         return not set(self.add) & set(labels) and set(self.remove) <= set(labels)
 
 
@@ -72,7 +72,7 @@ class Change:
 class Plan:
     """The change and its emails, serializable so that a later run can continue it.
 
-    ``shown``: one line per email for the preview; ``messages``: the ids of all messages of the conversations.
+    ``shown``: one line per email for the preview. ``messages``: the ids of all messages of the conversations.
     """
 
     kind: str
@@ -117,7 +117,7 @@ def _names(labels: Sequence[Label]) -> list[str]:
 
 
 def make_plan(kind: str, given: Sequence[str], query: str, limit: int, change: Change, zone: tzinfo) -> Asks[Plan]:
-    """Return a plan of the emails that would really change: only those can be undone.
+    """Return a plan of the emails that would really change, because only those can be undone.
 
     ``zone``: the user's, for the preview.
     """
@@ -146,7 +146,7 @@ def make_plan(kind: str, given: Sequence[str], query: str, limit: int, change: C
 
 
 def _describe(answer: Mapping[str, Any], zone: tzinfo) -> str:
-    """Describe an email, or the newest of a conversation: date in ``zone``, sender, subject."""
+    """Return a description of an email, or of a conversation's newest: date in ``zone``, sender, subject."""
     parts = answer.get("messages", [answer])
     mail = Mail(parts[-1])
     more = f" ({len(parts)} emails)" if len(parts) > 1 else ""

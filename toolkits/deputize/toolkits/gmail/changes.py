@@ -1,4 +1,4 @@
-"""Gmail: what changed in the mailbox since the last look."""
+"""Gmail: changes in the mailbox since the last look."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _current_history_id() -> Asks[str]:
 
 
 def _history(start: str, token: str, kinds: Sequence[str] | None, label: str, limit: int) -> Asks[Mapping[str, Any]]:
-    """Load a page of history. Raises `InvalidInput` for an id that Gmail forgot: after about a week, or sooner."""
+    """Load a page of history. Raises `InvalidInput` for an id that Gmail forgot, after about a week or sooner."""
     params: dict[str, Any] = {"startHistoryId": start, "maxResults": limit}
     if kinds:
         params["historyTypes"] = [one for kind in dict.fromkeys(kinds) for one in _TYPES[kind]]
@@ -127,7 +127,7 @@ def _changes(page: Mapping[str, Any]) -> Iterator[Change]:
 
 
 def _rows(rows: Rows, changes: Sequence[Change], names: Mapping[str, str]) -> Asks[int]:
-    """Add rows for these changes until the budget is spent. Return how many changes were processed."""
+    """Add rows for these changes until the budget is spent. Return the number of processed changes."""
     done = 0
     for start in range(0, len(changes), api.AT_ONCE):
         some = changes[start : start + api.AT_ONCE]

@@ -1,13 +1,13 @@
 """Sending at most once. Gmail has no idempotency key, so there are two ways.
 
 With a scope for drafts, a mail is sent in two steps: create a draft and note its id, then send it, which consumes the
-draft. After a lost answer or a crash, a missing draft means sent and a present one means not sent. The request always
+draft. After a lost response or a crash, a missing draft means sent and a present one means not sent. The request always
 carries the mail itself, whatever the draft contains by then. A later run does not send if somebody has overwritten the
-draft, which the id of its message shows.
+draft, which the id of its message reveals.
 
-With gmail.send alone there is one step. After a lost answer deputize searches for the mail by a header of its own if it
-may read mail; otherwise the outcome stays unknown. A failed search proves nothing: Gmail may drop such headers, and it
-replaces our Message-ID.
+With gmail.send alone there is one step. After a lost response, deputize searches for the mail by a header of its own if
+it may read mail; otherwise the outcome stays unknown. A failed search proves nothing: Gmail may drop such headers, and
+it replaces deputize's Message-ID.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Noted = Mapping[str, Any] | None
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A mail ready to be sent. ``thread``: the conversation it joins, "" for a new one."""
+    """A mail ready to be sent. ``thread``: the conversation that it joins, "" for a new one."""
 
     content: bytes
     key: ActKey
@@ -92,7 +92,7 @@ def key_header(key: ActKey) -> tuple[tuple[str, str], ...]:
 
 
 def deliver(mail: Outgoing, run: Run) -> Asks[dict[str, Any]]:
-    """Send a mail. The answer has ``threadId``, and ``id`` unless Gmail cannot say which message it became.
+    """Send a mail. The response has ``threadId``, and ``id`` unless Gmail cannot say which message it became.
 
     Raises `OutcomeUnknown` if it may have been sent and this cannot be determined.
     """
@@ -116,7 +116,7 @@ def make_note(draft: Mapping[str, Any], now: float) -> dict[str, Any]:
 def commit(noted: Mapping[str, Any], granted: frozenset[str], content: bytes | None = None) -> Asks[dict[str, Any]]:
     """Send the mail of a noted draft. ``content``: its bytes if no attempt was made yet.
 
-    After a lost answer, and in a later run, the mail is sent again only if the draft still exists and is unchanged.
+    After a lost response, and in a later run, the mail is sent again only if the draft still exists and is unchanged.
     Raises `OutcomeUnknown` if the draft was changed.
     """
     fresh = content is not None
@@ -168,7 +168,7 @@ def _raise_if_other(message: Mapping[str, Any], noted: Mapping[str, Any]) -> Non
 
 
 def _find_sent(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[str, Any] | None]:
-    """Return the message the draft became, or None if it still exists. Gmail may return a sent draft for a moment."""
+    """Return the message that the draft became, or None if it still exists. Gmail may lag for a moment."""
     message: Mapping[str, Any] = {}
     try:
         for look in range(2):
@@ -187,7 +187,7 @@ def _find_sent(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[s
 
 
 def _guess_sent(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[str, Any]]:
-    """Return the newest message that was sent in the conversation since, or only its ``threadId``."""
+    """Return the newest message sent in the conversation since the note, or only its ``threadId``."""
     thread = str(noted.get("thread", ""))
     if thread and granted & READING:
         try:
@@ -232,7 +232,7 @@ def _has_mark(message: Mapping[str, Any], key: ActKey) -> bool:
 
 
 def _prepare_draft(mail: Outgoing) -> Asks[dict[str, Any]]:
-    """Create a draft of the mail, retrying once: an extra draft is harmless because nothing is sent yet."""
+    """Create a draft of the mail, with one retry: an extra draft is harmless because nothing is sent yet."""
     try:
         return (yield from create_draft(mail, prepares=True))
     except OutcomeUnknown:
@@ -244,9 +244,9 @@ def _prepare_draft(mail: Outgoing) -> Asks[dict[str, Any]]:
 
 
 def create_draft(mail: Outgoing, *, prepares: bool = False) -> Asks[dict[str, Any]]:
-    """Create a draft. After a lost answer, search for it; raises `OutcomeUnknown` if it is not found.
+    """Create a draft. After a lost response, search for it. Raises `OutcomeUnknown` if it is not found.
 
-    ``prepares``: the draft is only a step towards sending.
+    ``prepares``: True if the draft is only a step towards sending.
     """
     try:
         return dict((yield replace(mail.request_to("/users/me/drafts", draft=True), prepares=prepares)))

@@ -140,7 +140,7 @@ def save_draft(
 
 
 def _letter(frame: ReplyFrame | None, people: Recipients, subject: str | None, text: Text, key: ActKey) -> Letter:
-    """Return the draft as a letter. A reply goes to the original's sender unless other recipients are given."""
+    """Return the draft as a letter. A reply is addressed to the original's sender unless other recipients are given."""
     if frame is None:
         return Letter(subject or "", text, people, extra=key_header(key))
     people = deduplicate(people.to or frame.to, [*frame.cc, *people.cc], people.bcc)
@@ -185,7 +185,7 @@ def _above_quote(text: Text, draft: RawMail) -> Text:
 
 
 def _own_text(draft: RawMail) -> Text:
-    """Return the text that a new body replaces: all but the quote that `_above_quote` keeps."""
+    """Return the text that a new body replaces: all except the quote that `_above_quote` keeps."""
     plain = newlined(draft.plain).rstrip()
     quote = history_of(plain)
     return Text(plain.removesuffix(quote), _QUOTE.sub("", draft.html)) if quote else Text(plain, draft.html)
@@ -273,7 +273,7 @@ def send_draft(draft_id: str, *, run: Run) -> Steps:
 
 
 def _header_fields(mail: RawMail) -> dict[str, Any]:
-    """Return recipients and subject, one line each and cleaned for models."""
+    """Return recipients and subject, each on one line and cleaned for models."""
     outside = Outside()
     people = {
         name.lower(): [Person(outside.line(one.name), outside.line(one.address)) for one in mail.people[name]]

@@ -32,7 +32,7 @@ def piece(text: str, offset: int, room: int) -> tuple[str, int | None]:
 
 
 def fair_share(costs: Sequence[int], budget: int) -> int:
-    """Return the most that each item may cost so that all fit; items that need less leave the rest to the others."""
+    """Return the most that each item may cost so that all fit. Items that need less leave the rest to the others."""
     for at, cost in enumerate(sorted(costs)):
         share = budget // (len(costs) - at)
         if cost > share:

@@ -27,7 +27,7 @@ Handles = Annotated[list[str] | None, Field(description="file handles (file_...)
 
 
 def take_files(handles: Sequence[str] | None) -> Asks[list[File]]:
-    """Load the user's files behind these handles. Raises `NotFound` for a handle that is not the user's own."""
+    """Load the user's files with these handles. Raises `NotFound` for a handle that is not the user's own."""
     files: list[File] = []
     for handle in dict.fromkeys(handles or ()):
         found = yield Take(handle)
@@ -38,7 +38,7 @@ def take_files(handles: Sequence[str] | None) -> Asks[list[File]]:
 
 
 def check_size(size: int, hint: str) -> None:
-    """Raise `InvalidInput` for more than can be sent along."""
+    """Raise `InvalidInput` if the files are too large to be sent."""
     if size > MAX_BYTES:
         raise InvalidInput(
             f"The files are too large: {size} bytes in all, and at most {MAX_BYTES} can be sent.", hint=hint
@@ -46,7 +46,7 @@ def check_size(size: int, hint: str) -> None:
 
 
 def size_of(part: Part) -> int:
-    """Return the bytes of a file in a mail, as far as known before it is fetched."""
+    """Return the bytes of a file in a mail, as far as they are known before it is fetched."""
     return max(part.size, len(part.data) * 3 // 4)
 
 
@@ -62,7 +62,7 @@ def fetch_texts(mail: Mail) -> Asks[dict[str, str]]:
 
 
 def fetch_files(mail: Mail, parts: Sequence[Part]) -> Asks[list[File]]:
-    """Fetch these parts of a mail. Raises `InvalidInput` for more than can be sent along."""
+    """Fetch these parts of a mail. Raises `InvalidInput` if they are too large to be sent."""
     check_size(sum(map(size_of, parts)), WITHOUT_FILES)
     apart = [part for part in parts if part.attachment and not part.data]
     answers = yield from api.many([api.get_attachment(mail.id, part.attachment) for part in apart])
@@ -97,12 +97,12 @@ class Enclosed:
     files: Sequence[Part] = ()
 
     def preview_rows(self) -> list[dict[str, Any]]:
-        """Return its pictures and files for the preview."""
+        """Return the pictures and files for the preview."""
         parts = [*self.original.pictures.values(), *self.files]
         return [shown_file(self.mail.file_name(one), one.type, size=size_of(one), pin=one.id) for one in parts]
 
     def attach_to(self, letter: Letter) -> Asks[Letter]:
-        """Return the letter with these pictures and files. Raises `InvalidInput` for more than can be sent."""
+        """Return the letter with these pictures and files. Raises `InvalidInput` if they are too large to be sent."""
         pictures = self.original.pictures if letter.text.html else {}
         parts = [*pictures.values(), *self.files]
         found = (yield from fetch_files(self.mail, parts)) if parts else []

@@ -32,7 +32,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _effect(arguments: Arguments) -> Effect:
-    """Return DESTRUCTIVE to delete a filter, and for one that hides mail or lets spam through."""
+    """Return DESTRUCTIVE to delete a filter, and for a filter that hides mail or lets spam through."""
     labels = [one.strip().casefold() for one in arguments["add_labels"] or ()]
     moves = any(one in ("trash", "spam") or one.startswith("category_") for one in labels)
     hides = moves or arguments["archive"] or arguments["mark_read"] or arguments["never_spam"]
@@ -87,9 +87,9 @@ def _criteria(
 
 
 def _create(wanted: dict[str, Any], names: Mapping[str, str], hides: bool) -> Asks[dict[str, Any]]:
-    """Create the filter, or return an existing one that does exactly the same: filters have no other key.
+    """Create the filter, or return an existing one with the same effect, because filters have no other key.
 
-    ``hides``: the user may not notice matching emails, which counts as a loss.
+    ``hides``: True if the user may not notice matching emails, which counts as a loss.
     """
     if there := _find_same(wanted, (yield LIST_FILTERS)):
         return filter_row(there, names) | {"summary": "There is such a filter already."}

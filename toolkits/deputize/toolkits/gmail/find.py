@@ -120,7 +120,7 @@ def search_emails(
 
 
 def _params(q: str, label: str, *, everywhere: bool) -> dict[str, Any]:
-    """Return list parameters without empty ones: an empty ``q`` is not the same as none."""
+    """Return list parameters without empty ones, because an empty ``q`` differs from a missing one."""
     params: dict[str, Any] = {"q": q} if q else {}
     if label:
         params["labelIds"] = [label]
@@ -134,7 +134,7 @@ def _list_request(kind: str, params: Mapping[str, Any]) -> Request:
 
 
 def _with_labels(request: Request, labels: Sequence[Label]) -> Asks[tuple[Any, Sequence[Label]]]:
-    """Return an answer and the labels, which are fetched at the same time if not known."""
+    """Return a response and the labels, which are fetched at the same time if they are not known."""
     if labels:
         return (yield request), labels
     answer, listing = yield [request, api.LIST_LABELS]
@@ -142,7 +142,7 @@ def _with_labels(request: Request, labels: Sequence[Label]) -> Asks[tuple[Any, S
 
 
 def _estimate(page: Mapping[str, Any], kind: str) -> int:
-    """Return the number of results: exact if one page holds all, else Gmail's estimate."""
+    """Return the number of results: exact if one page has all of them, else Gmail's estimate."""
     here = len(page.get(kind) or ())
     return max(int(page.get("resultSizeEstimate") or 0), here) if page.get("nextPageToken") else here
 
@@ -151,7 +151,7 @@ Shapes = tuple[Callable[[str], Request], Callable[[Any], dict[str, Any]]]
 
 
 def _shapes(group: Group, detail: Detail, names: Mapping[str, str]) -> Shapes:
-    """Return a function that requests a row and one that builds it."""
+    """Return a function that requests a row and a function that builds it."""
     form = "full" if detail == "full" else "metadata"
     if group == "thread":
         return lambda one: api.get_thread(one, form), lambda thread: _thread_row(thread, detail)

@@ -1,6 +1,6 @@
 """Texts that Gmail stores as HTML: signatures, the automatic reply, bodies of drafts.
 
-They are read as plain text, or as stored (``raw``). Plain text written back would lose layout, links and pictures, so a
+They are read as plain text, or as stored (``raw``). Plain text written back would lose layout, links and pictures. So a
 text with more than plain text is replaced only if the caller passes its digest. Offsets count characters of the text
 that is read.
 """
@@ -60,15 +60,15 @@ def is_plain_text(stored: str) -> bool:
 
 
 def check_replacement(name: str, stored: str, if_text: str | None, reads: str, shown: int | None = None) -> None:
-    """Check with `check_read` before all of a text is replaced. ``shown``: bytes of its text that a row shows; None if
-    it is read alone."""
+    """Check with `check_read`, before all of a text is replaced. ``shown``: bytes of its text in a row; None if it is
+    read alone."""
     words = _visible_text(stored, Outside()) if _MARKUP.search(stored) else stored
     cut = bool(stored.strip()) and (_is_long(words, shown) or not is_plain_text(stored))
     check_read(name, stored, if_text, _HOW.format(reads), cut=cut)
 
 
 def check_draft(mail: RawMail, own: Text, if_text: str | None) -> None:
-    """Check with `check_read` before the body of a draft is replaced. ``own``: the body above its quote. HTML that
+    """Check with `check_read`, before the body of a draft is replaced. ``own``: the body above its quote. HTML that
     deputize generated from Markdown counts as plain text."""
     ours = own.html and _is_same(own.html, as_stored(own.plain).html if not has_tags(own.plain) else "")
     free = is_plain_text(own.html) if own.html else Outside().text(own.plain).split() == own.plain.split()
@@ -93,7 +93,7 @@ _HOW: Final = "Read it with {}, on from more to its end, and pass text_digest as
 
 
 def as_stored(body: str) -> Text:
-    """Return a body as Gmail stores it: HTML as given, all else converted from Markdown.
+    """Return a body as Gmail stores it: HTML unchanged, other text converted from Markdown.
 
     Raises `InvalidInput` for HTML that would load remote content.
     """

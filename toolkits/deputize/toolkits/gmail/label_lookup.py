@@ -13,7 +13,7 @@ Label = Mapping[str, Any]
 
 
 def parse_labels(answer: Any) -> list[Label]:
-    """Return the labels in an answer of labels.list."""
+    """Return the labels in a response of labels.list."""
     return list((answer or {}).get("labels") or ())
 
 

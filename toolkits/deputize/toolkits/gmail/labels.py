@@ -98,7 +98,7 @@ def _name(name: str, field: str) -> str:
 
 
 def _create(listed: Sequence[Label], name: str) -> Asks[dict[str, Any]]:
-    """Create a label or return the existing one: Gmail's label names are unique, case-insensitively."""
+    """Create a label or return the existing one, because Gmail's label names are unique, case-insensitively."""
     if label := find_label(listed, name):
         return {"id": label["id"], "name": label["name"], "summary": "There is such a label already."}
     yield Preview("Create this label", audience=Audience.SELF, name=name)
@@ -131,7 +131,7 @@ def _rename(listed: Sequence[Label], name: str, new_name: str) -> Asks[dict[str,
 
 
 def _delete(listed: Sequence[Label], name: str, noted: Noted) -> Asks[dict[str, Any]]:
-    """Delete a label; its emails stay. ``affected``: how many had it."""
+    """Delete a label. Its emails stay. ``affected``: the number of emails that had it."""
     if noted:
         label = next((one for one in listed if one.get("id") == noted["id"]), None)
         if label is None:

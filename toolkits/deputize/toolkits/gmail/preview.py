@@ -16,8 +16,8 @@ Fields = dict[str, Any]
 
 
 def letter_fields(letter: Letter, *, html: bool, later: Sequence[Mapping[str, Any]] = ()) -> Fields:
-    """Return the preview fields of a new letter. ``html``: the caller supplied its markup, so the source is shown.
-    ``later``: preview rows of files that are fetched after the approval."""
+    """Return the preview fields of a new letter. ``html``: True if the caller supplied its markup, whose source is
+    displayed. ``later``: preview values of files that are fetched after the approval."""
     people = letter.people
     return {
         "from_": str(letter.sender) if letter.sender else None,
