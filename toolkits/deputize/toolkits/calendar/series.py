@@ -55,7 +55,7 @@ def check_start(recurrence: Recurrence, start: Moment) -> Recurrence:
 
 
 def _rule_occurrences(rule: Rule, start: Moment) -> Iterator[Moment]:
-    """Yield the occurrences of one rule. A local time skipped by a clock change moves by that change (RFC 5545 3.3.5)."""
+    """Yield the occurrences of one rule. A local time that a clock change skips is moved by it (RFC 5545 3.3.5)."""
     for counted, day in enumerate(_days(rule, start.day)):
         if rule.count is not None and counted >= rule.count:
             return

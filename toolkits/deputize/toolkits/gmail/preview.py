@@ -79,7 +79,7 @@ def file_preview(file: File) -> dict[str, Any]:
 
 
 def undo_call(undo: Undo | None) -> dict[str, Any] | None:
-    """Return the undo call for the model's result, or None."""
+    """Return the undo call for the model's result, or None without an undo."""
     return {"tool": undo.tool, "args": dict(undo.arguments)} if undo else None
 
 

@@ -1,4 +1,4 @@
-"""Conversion of search arguments to Gmail's ``q`` (support.google.com/mail/answer/7190)."""
+"""Converts search arguments to Gmail's ``q`` (support.google.com/mail/answer/7190)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def build_query(
     unread: bool | None = None,
     skip_automated: bool = False,
 ) -> str:
-    """Return one ``q`` of all arguments, or "". No value can become an operator."""
+    """Return one ``q`` of all arguments, or "". No argument's value can act as an operator."""
     terms = [
         _people("from", sender),
         _people("to", to),
@@ -56,7 +56,7 @@ def _visible(text: str) -> str:
 
 
 def _value(text: str) -> str:
-    """Return a value for an operator, quoted if it has characters that Gmail interprets."""
+    """Return a value for an operator, in quotes if the value has characters that Gmail interprets."""
     text = " ".join(_visible(text).replace('"', " ").split())
     return f'"{text}"' if re.search(r"[\s(){}:]", text) or text.startswith("-") else text
 
@@ -68,7 +68,7 @@ def _people(operator: str, people: Sequence[str]) -> str:
 
 
 def _subject(subject: str) -> str:
-    """Return words in any order, or an exact phrase if quoted."""
+    """Return a condition on the subject: words in any order, or an exact phrase if quoted."""
     words = _words(subject)
     if not words:
         return ""
@@ -76,7 +76,7 @@ def _subject(subject: str) -> str:
 
 
 def _words(text: str) -> str:
-    """Return the words without operators; a quoted phrase stays one."""
+    """Return the words without operators. A quoted phrase stays a phrase."""
     pieces: list[str] = []
     for at, piece in enumerate(_visible(text).split('"')):
         words = re.sub(r"[(){}:]", " ", piece).split()

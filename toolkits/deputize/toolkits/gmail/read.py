@@ -1,4 +1,4 @@
-"""Gmail: who is connected, one email, one conversation."""
+"""Gmail: the connected account, one email, one conversation."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def get_email(
 
 
 def _is_own(label: str) -> bool:
-    """True if a label id may be the user's own; Gmail's are upper case."""
+    """True if a label id may be the user's own. Ids of Gmail's own labels are upper case."""
     return not label.isupper()
 
 
@@ -144,7 +144,7 @@ def _file(mail: Mail, part: Part, longest: int) -> dict[str, Any]:
 def _text_fields(
     mail: Mail, draft_id: str | None, part: str, fetched: Mapping[str, str], offset: int, room: int
 ) -> dict[str, Any]:
-    """Return the text from ``offset`` as far as ``room`` allows, and how to continue it."""
+    """Return as much of the text from ``offset`` as ``room`` tokens allow, and the call that continues it."""
     said: dict[str, Any] = {}
     if part == "headers":
         lines = (f"{one.get('name')}: {decode_words(str(one.get('value', '')))}" for one in mail.headers)
@@ -219,8 +219,8 @@ def _load_thread(thread_id: str) -> Asks[Mapping[str, Any]]:
 
 
 def _items(mails: Sequence[Mail], budget: int) -> list[dict[str, Any]]:
-    """Return rows of as many mails as fit. Long ones share the room that short ones leave. Stops reading when not even
-    shortened rows fit."""
+    """Return rows of as many mails as fit. Long mails share the room that short mails leave. Reading stops when even
+    shortened rows no longer fit."""
     room = least = room_of_rows(budget)
     whole: list[dict[str, Any]] = []
     for mail in mails:
@@ -237,7 +237,7 @@ def _items(mails: Sequence[Mail], budget: int) -> list[dict[str, Any]]:
 
 
 def _item(mail: Mail, most: int) -> dict[str, Any]:
-    """Return a mail of a conversation in about ``most`` tokens at most."""
+    """Return a mail of a conversation, in about ``most`` tokens at most."""
     files = [mail.file_name(part) for part in mail.files()]
     row = {"id": mail.id, "from": person_text(mail.sender), "date": times.short(mail.date), "files": files[:_FILES]}
     return row | row_body(mail, most - tokens(row) - _AROUND)

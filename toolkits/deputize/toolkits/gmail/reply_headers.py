@@ -22,9 +22,9 @@ from deputize.toolkits.gmail.senders import Sender, find_sender, list_senders, r
 class ReplyFrame:
     """The frame of a reply. ``to``: recipients, without the user unless nobody else is left.
 
-    ``sender``: the original's sender if replies go to another address; ``answers``: Message-ID and References;
-    ``enclosed``: what the quote shows; ``known``: addresses the user may write from; ``sent_from``: the alias that
-    received the mail, if any.
+    ``sender``: the original's sender if replies go to another address. ``answers``: Message-ID and References.
+    ``enclosed``: what the quote displays. ``known``: the addresses from which the user may write. ``sent_from``: the
+    alias that received the mail, if any.
     """
 
     to: Sequence[Person]
@@ -39,11 +39,11 @@ class ReplyFrame:
     sent_from: Sender | None
 
     def writer(self, send_as: str | None = None) -> Sender | None:
-        """Return ``send_as``, or the alias that received the mail; None for the account's own address."""
+        """Return the sender ``send_as``, or the alias that received the mail. None: the account's own address."""
         return find_sender(self.known, send_as) if send_as else self.sent_from
 
     def signer(self, send_as: str | None = None) -> Sender | None:
-        """Return the sender whose signature the reply may have."""
+        """Return the sender whose signature may be added to the reply."""
         return self.writer(send_as) or next((one for one in self.known if one.primary), None)
 
 

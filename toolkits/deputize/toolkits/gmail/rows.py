@@ -1,4 +1,4 @@
-"""Rows of mails and conversations, and texts of people."""
+"""Rows of mails and conversations, and people as text."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ SUBJECT = 120
 
 
 def thread_url(account: Account, thread: str) -> str:
-    """Return the Gmail page of a thread."""
+    """Return the address of a conversation's page in Gmail."""
     return f"https://mail.google.com/mail/?authuser={quote(account.name, safe='@')}#all/{quote(thread, safe='')}"
 
 
 def person_text(one: Person, limit: int = 60) -> str:
-    """Return name and address. A long name or address is cut, but the address is always there."""
+    """Return name and address. Long names and addresses are cut, but the address is always included."""
     return str(Person(clip(one.name, max(limit - len(one.address), 20)), clip(one.address, 80)))
 
 
 def people_text(people: Sequence[Person], most: int = 10) -> list[str]:
-    """Return the first ``most`` people and how many more there are."""
+    """Return the first ``most`` people, and the number of the others."""
     rest = [f"and {len(people) - most} more"] if len(people) > most else []
     return [person_text(one) for one in people[:most]] + rest
 
 
 def row_labels(mail: Mail, names: Mapping[str, str], limit: int = 24) -> list[str]:
-    """Return the labels worth showing: the user's own, and states such as SENT or TRASH."""
+    """Return at most three labels: the user's own, and states such as SENT or TRASH."""
     states = {"STARRED", "SENT", "DRAFT", "SPAM", "TRASH"}
     return [clip(names.get(label, label), limit) for label in mail.labels if label in states or label in names][:3]
 
@@ -61,7 +61,7 @@ def writers_of(mails: Sequence[Mail], most: int = 5) -> list[str]:
 
 
 def row_body(mail: Mail, room: int = IN_ROW) -> dict[str, Any]:
-    """Return a mail's own text in at most ``room`` tokens, and how to continue it."""
+    """Return a mail's own text in at most ``room`` tokens, and the call that continues it."""
     body = mail.body()
     own, cut = body.own_text()
     shown_part, following = piece(own, 0, room)

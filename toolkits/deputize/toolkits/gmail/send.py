@@ -82,7 +82,7 @@ def send_email(
 def resolve_recipients(
     to: Addresses | None, cc: Addresses | None, bcc: Addresses | None, me: Account, *, least: int = 1
 ) -> Asks[Recipients]:
-    """Resolve names and ``me``. Raises `InvalidInput` for fewer than ``least``, or a name that is not one person."""
+    """Resolve names and ``me``. Raises `InvalidInput` for fewer than ``least`` people or an ambiguous name."""
     to = yield from addresses_of(to, "to", me)
     cc = yield from addresses_of(cc, "cc", me)
     bcc = yield from addresses_of(bcc, "bcc", me)
@@ -119,7 +119,7 @@ def receipt(sent: Mapping[str, Any], people: Recipients, subject: str, account: 
 
 
 def reply_needs() -> Sequence[Need]:
-    """Return the needs of reading a mail to reply to."""
+    """Return the scopes that a tool needs to read a mail to which it replies."""
     return [GETS, reads("messages.attachments.get"), KNOWS_ALIASES]
 
 
@@ -172,7 +172,7 @@ def reply_email(
 
 
 def reply_warning(frame: ReplyFrame) -> str | None:
-    """Return a warning if replies go to another address than the sender's, else None."""
+    """Return a warning if replies go to another address than the sender's, or None."""
     return f"The email is from {frame.sender}, but its answers go to another address." if frame.sender else None
 
 

@@ -1,7 +1,7 @@
-"""The addresses that the user may write from, the choice of one, and their signatures.
+"""The addresses from which the user may write, and their signatures.
 
-Gmail documents that a signature is "added to new emails only", and only in its own pages (sendAs). deputize adds one
-only if a call asks for it: a model that writes for the user has mostly signed already.
+Gmail documents that a signature is "added to new emails only", and only in its own pages (sendAs). deputize adds a
+signature only if a call asks for it: a model that writes for the user has mostly signed the text already.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RECEIVED_AT: Final = ("To", "Cc", "X-Original-To", "Delivered-To")
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """An address to write from. ``primary``: the account's own; ``default``: Gmail's default."""
+    """An address from which the user may write. ``primary``: the account's own. ``default``: Gmail's default."""
 
     person: Person
     signature: str = ""
@@ -38,7 +38,7 @@ class Sender:
 
 
 def list_senders() -> Asks[list[Sender]]:
-    """List the addresses that the user may write from: the account's own and verified aliases."""
+    """List the addresses from which the user may write: the account's own and verified aliases."""
     answer = yield api.list_aliases()
     return [
         Sender(
@@ -53,7 +53,7 @@ def list_senders() -> Asks[list[Sender]]:
 
 
 def find_sender(known: Sequence[Sender], send_as: str) -> Sender:
-    """Return the sender with this address, under the given name if any. Raises `InvalidInput` if there is none."""
+    """Return the sender with this address, under the given name if any. Raises `InvalidInput` for another address."""
     wanted = person(send_as, "send_as")
     for one in known:
         if one.person.key == wanted.key:
@@ -63,7 +63,7 @@ def find_sender(known: Sequence[Sender], send_as: str) -> Sender:
 
 
 def choose_sender(send_as: str | None, granted: Collection[str], *, signature: bool) -> Asks[Sender | None]:
-    """Return the sender of new mail, or None for Gmail's default. Gmail checks an alias that may not be read."""
+    """Return the sender of a new mail, or None for Gmail's default. Gmail checks an alias that may not be read."""
     if not (send_as or signature):
         return None
     if not signature and KNOWS_ALIASES.accepts.isdisjoint(granted):
@@ -72,12 +72,12 @@ def choose_sender(send_as: str | None, granted: Collection[str], *, signature: b
 
 
 def default_sender(known: Sequence[Sender]) -> Sender | None:
-    """Return Gmail's default sender, else the primary one."""
+    """Return Gmail's default sender, or else the primary sender."""
     return next((one for test in ("default", "primary") for one in known if getattr(one, test)), None)
 
 
 def reply_sender(mail: Mail, known: Sequence[Sender]) -> Sender | None:
-    """Return the alias that received or wrote a mail, or None for the account's own address."""
+    """Return the alias that received or wrote a mail. None: the account's own address."""
     fields = ("From",) if "SENT" in mail.labels else _RECEIVED_AT
     reached = [one.key for name in fields for one in parse_people(mail.header(name))]
     mine = [one for key in reached for one in known if one.person.key == key]
@@ -85,7 +85,7 @@ def reply_sender(mail: Mail, known: Sequence[Sender]) -> Sender | None:
 
 
 def add_signature(text: Text, sender: Sender | None) -> Text:
-    """Return the text with its sender's signature below. Raises `InvalidInput` if none is set."""
+    """Return the text with the sender's signature below. Raises `InvalidInput` if the sender has no signature."""
     markup = sender.signature if sender else ""
     words = read_html(markup, whole_links=True).text
     if not words.strip():

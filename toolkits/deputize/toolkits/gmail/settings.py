@@ -1,4 +1,4 @@
-"""Gmail: read settings, set signatures. Forwarding cannot be changed, on purpose."""
+"""Gmail: read settings, set signatures. Forwarding deliberately cannot be changed."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _read_forwarding() -> Asks[dict[str, Any]]:
 def _alias_row(
     one: Mapping[str, Any], limit: int | None = _IN_ROW, offset: int = 0, *, raw: bool = False
 ) -> dict[str, Any]:
-    """Return an address with its signature. ``limit``, ``offset``, ``raw`` apply to the signature."""
+    """Return an address with its signature. ``limit``, ``offset`` and ``raw`` apply to the signature."""
     outside, email = Outside(), str(one.get("sendAsEmail") or "")
     more = Continuation("gmail_get_settings", section="aliases", send_as=email)
     text = stored_part(str(one.get("signature") or ""), outside, limit, more, offset, raw=raw, name="signature")
@@ -119,7 +119,7 @@ def _alias_row(
 
 
 def _find_alias(known: Sequence[Mapping[str, Any]], send_as: str | None) -> Mapping[str, Any]:
-    """Return the alias with this address, or the main one. Raises `InvalidInput` that lists the addresses."""
+    """Return the alias with this address, or the main alias. Raises `InvalidInput` with all addresses if unknown."""
     wanted = person(send_as, "send_as").key if send_as else ""
     named = [one for one in known if str(one.get("sendAsEmail", "")).lower() == wanted]
     found = next(iter(named if wanted else [one for one in known if one.get("isPrimary")]), None)
@@ -178,7 +178,7 @@ def _is_reproducible(signature: str) -> bool:
 
 
 def _markup(body: str) -> str:
-    """Return a signature as Gmail stores it. Raises `InvalidInput` for one that would load remote content."""
+    """Return a signature as Gmail stores it. Raises `InvalidInput` if the signature would load remote content."""
     if not body.strip():
         return ""
     if "<" in body and ">" in body:

@@ -1,10 +1,10 @@
 """``trusted_authors = domain``: mail that the user or a member of the user's domain sent. ``contacts``: also mail from
 the user's contacts, if the grant allows their lookup.
 
-Google, not the mail, says who sent it: the topmost ``Authentication-Results`` of mx.google.com must have passed DMARC,
-or DKIM by the sender's domain (RFC 8601). A list that forwards in its own name, as Google Groups does, puts its domain
-on others' words, so such mail is withheld. Quotes and forwarded mail inside a readable mail are left out, and so is the
-subject of a reply to a withheld mail. gmail.com does not count as a shared domain.
+Google, not the mail, says who sent the mail: the topmost ``Authentication-Results`` of mx.google.com must have passed
+DMARC, or DKIM by the sender's domain (RFC 8601). Some lists, such as Google Groups, forward in their own name and so
+put their domain on others' words: such mail is withheld. Quotes and forwarded mail inside a readable mail are left out,
+and so is the subject of a reply to a withheld mail. gmail.com does not count as a shared domain.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ ANSWERED: Final = "its subject may be of somebody else"
 
 
 class Screen:
-    """The screen of one call. ``seen``: by mail id, why it is withheld, or ""."""
+    """The screen of one call. ``seen``: the reason why a mail is withheld, by mail id, or ""."""
 
     def __init__(self, run: Run, withheld: Withheld) -> None:
         self.run, self.withheld, self.word = run, withheld, run.trusted_authors
@@ -56,7 +56,7 @@ class Screen:
         self.asked = 0
 
     def __call__(self, step: Step, answer: Any) -> Asks[Any]:
-        """Return the answer without the texts of untrusted authors."""
+        """Return the response without the texts of untrusted authors."""
         if isinstance(step, list):
             yield from self._prepare([one for part in answer for one in _mails(part)])
             found = []
@@ -81,7 +81,7 @@ class Screen:
     # ------------------------------------------------------------- who wrote a mail
 
     def _prepare(self, mails: Iterable[Json]) -> Asks[None]:
-        """Find out who wrote these mails, fetching headers that the answer leaves out."""
+        """Find out who wrote these mails. Fetches headers that the response leaves out."""
         unknown: list[str] = []
         for mail in mails:
             headers = (mail.get("payload") or {}).get("headers") or ()
@@ -131,7 +131,7 @@ class Screen:
         return bool(_ANSWER.match(subject)) and not self.seen.get(str(mail.get("id")), UNPROVEN)
 
     def _reason_to_withhold(self, mail: Json) -> Asks[str]:
-        """Return why a mail is withheld, or ""."""
+        """Return the reason why a mail is withheld, or ""."""
         if _is_by_user(mail):
             return ""
         sender, headers = _sender(mail), mail["payload"]["headers"]
@@ -189,11 +189,11 @@ class Screen:
         return self._without_quotes(mail) if "body" in payload or "parts" in payload else self._without_snippet(mail)
 
     def _without_snippet(self, mail: Json) -> Json:
-        """Replace the snippet of a reply without body: its first words may be quoted."""
+        """Return the mail. The snippet of a reply without body is replaced, because its first words may be quoted."""
         return {**mail, "snippet": self.withheld.mark_for(FORWARDED)} if self._is_answer(mail) else mail
 
     def _without_quotes(self, mail: Json) -> Json:
-        """Return the mail as plain text of its own words if it contains others' words."""
+        """Return the mail as plain text of the sender's own words if it also contains others' words."""
         own, cut = without_quotes(Mail(mail).body().lines)
         payload = mail["payload"]
         inner = any(one.get("mimeType") == "message/rfc822" for one in _leaves(payload))
@@ -206,7 +206,7 @@ class Screen:
         return {**mail, "payload": mixed, "snippet": own[:160]}
 
     def _envelope_only(self, mail: Json, mark: str) -> Json:
-        """Keep date, sender and recipients only: the sender chose all else."""
+        """Return only date, sender and recipients, because the sender chose everything else."""
         shown = {name: value for name, value in mail.items() if name not in ("raw", "payload")} | {"snippet": mark}
         if "raw" in mail:
             shown["raw"] = base64url(mark.encode())
@@ -231,7 +231,7 @@ def _plain_part(text: str, part: str) -> Json:
 
 
 def _leaves(payload: Mapping[str, Any]) -> Iterator[Json]:
-    """Yield parts without children, and attached mails whole."""
+    """Yield parts without children. Attached mails are yielded whole."""
     parts = payload.get("parts") or ()
     if payload.get("mimeType") == "message/rfc822" or not parts:
         yield dict(payload)
@@ -251,13 +251,13 @@ def _mails(node: Any) -> list[Json]:
 
 
 def _is_by_user(mail: Mapping[str, Any]) -> bool:
-    """True if the user wrote it: only Gmail sets these labels, and never on received mail."""
+    """True if the user wrote the mail. Only Gmail sets these labels, and never on received mail."""
     labels = set(mail.get("labelIds") or ())
     return bool(labels & _NO_LETTER) and not header((mail.get("payload") or {}).get("headers") or (), "Delivered-To")
 
 
 def _sender(mail: Mapping[str, Any]) -> str:
-    """Return its only From address in lower case, or "" if it has none or several."""
+    """Return the mail's only From address in lower case, or "" if the mail has none or several."""
     headers = (mail.get("payload") or {}).get("headers") or ()
     named = [str(one.get("value", "")) for one in headers if str(one.get("name", "")).lower() == "from"]
     people = parse_people(named[0]) if len(named) == 1 else []
@@ -265,7 +265,7 @@ def _sender(mail: Mapping[str, Any]) -> str:
 
 
 def _is_authentic(mail: Json, domain: str) -> bool:
-    """True if Google authenticated the mail as from this domain."""
+    """True if Google authenticated this domain as the mail's sender."""
     said = Mail(mail).auth()
     if said.get("dmarc") == "pass":
         return True

@@ -1,7 +1,7 @@
-"""Gmail: leave a mailing list as its mail describes (RFC 2369, RFC 8058).
+"""Gmail: leave a mailing list in the way that its mail offers (RFC 2369, RFC 8058).
 
-One click is used only if the list offers it over https in a mail that Google authenticated. The sender chose the
-address, so the request carries nothing of the user's, and its answer's content is ignored.
+One-click unsubscription is used only if the list offers it over https in a mail that Google authenticated. The sender
+chose the address, so the request carries none of the user's data, and the content of the response is ignored.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Way(NamedTuple):
 
     @property
     def host(self) -> str:
-        """The host of the URL, or the domain of the address."""
+        """The host of the URL, or the domain of the mail address."""
         if self.how == "mailto":
             return unquote(urlsplit(self.url).path).rpartition("@")[2]
         return urlsplit(self.url).hostname or ""
@@ -104,7 +104,7 @@ _BY_HAND: Final = {
 
 
 def _find_way(mail: Mail) -> Way:
-    """Return the way to leave this mail's list. Raises `InvalidInput` if the mail names none."""
+    """Return the way to leave this mail's list. Raises `InvalidInput` if the mail offers none."""
     urls = [one.strip() for one in re.findall(r"<([^<>]*)>", mail.header("List-Unsubscribe")[:LONGEST])]
     how = mail.unsubscribe_way()
     start = {"one_click": "https:", "mailto": "mailto:", "link": "http"}.get(how)
@@ -122,9 +122,9 @@ def _is_address(url: str) -> bool:
 
 
 def _send_one_click(url: str) -> Asks[str]:
-    """Send the request. Return why it was refused, or "". A redirect counts as a refusal (RFC 8058 3.1).
+    """Send the request. Return the reason of a refusal, or "". A redirect counts as a refusal (RFC 8058 3.1).
 
-    Raises `OutcomeUnknown` if the answer was lost.
+    Raises `OutcomeUnknown` if the response was lost.
     """
     try:
         answer = yield PublicRequest(
@@ -155,7 +155,7 @@ def _make_preview(mail: Mail, people: list[str], message_id: str, **fields: Any)
 
 
 def _letter(url: str, key: ActKey) -> Letter:
-    """Return the mail that the list asks for: only address, subject and text are taken from the link."""
+    """Return the mail that leaves the list. Only address, subject and text are taken from the link."""
     parts = urlsplit(url)
     named = [address for _, address in getaddresses([unquote(parts.path)]) if address]
     if len(named) != 1:
@@ -171,7 +171,7 @@ def _letter(url: str, key: ActKey) -> Letter:
 
 
 def _fields(query: str) -> dict[str, str]:
-    """Return the fields of a mailto URL, the first of each name. A plus stays a plus (RFC 6068 5)."""
+    """Return the fields of a mailto URL, the first of each name. A plus sign stays a plus sign (RFC 6068 5)."""
     try:
         return dict(reversed([(k.lower(), v) for k, v in parse_qsl(query.replace("+", "%2B"), max_num_fields=20)]))
     except ValueError:
@@ -181,7 +181,7 @@ def _fields(query: str) -> dict[str, str]:
 
 
 def _trash(message_id: str) -> Asks[str]:
-    """Move the message to the bin and return a sentence on it. It comes last: its failure undoes nothing."""
+    """Move the message to the bin and return a sentence about it. This step comes last: its failure undoes nothing."""
     try:
         yield Request("POST", "/users/me/messages/{id}/trash", at={"id": message_id}, repeat="idem")
     except DeputizeError:

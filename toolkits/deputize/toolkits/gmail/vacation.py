@@ -28,7 +28,7 @@ _UNDO: Final = 1_000  # characters of a text that an undo carries
 
 
 def vacation_row(settings: Mapping[str, Any], offset: int = 0, *, raw: bool = False) -> dict[str, Any]:
-    """Return the out-of-office reply as a row. ``offset``, ``raw`` apply to its text."""
+    """Return the out-of-office reply as a row. ``offset`` and ``raw`` apply to the text."""
     outside = Outside()
     shown: dict[str, Any] = {
         "enabled": bool(settings.get("enableAutoReply")),
@@ -109,12 +109,12 @@ _ANSWERED: Final = {
 
 
 def _preview_audience(settings: Mapping[str, Any]) -> Audience:
-    """Return the audience. The number of contacts cannot be read."""
+    """Return the audience of the reply. The number of contacts cannot be read."""
     return _SEEN_BY[_audience(settings)] if settings.get("enableAutoReply") else Audience.SELF
 
 
 def _make_preview(now: Mapping[str, Any], new: Mapping[str, Any]) -> Preview:
-    """Return the preview: the reply after the change beside the current one. People who no longer get one count too."""
+    """Return the preview: the new reply beside the current one. People who no longer get a reply count as audience."""
     before, after = _reply_fields(now), _reply_fields(new)
     return Preview(
         "Turn the automatic reply on" if new["enableAutoReply"] else "Turn the automatic reply off",
@@ -155,7 +155,7 @@ def _is_unchanged(now: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 def _undo(old: Mapping[str, Any], saved: Mapping[str, Any]) -> Undo | None:
-    """Return the call that restores the earlier reply, or None if its text would differ."""
+    """Return the call that restores the earlier reply, or None if the restored text would differ."""
     text = str(old.get("responseBodyPlainText") or "")
     if len(text) > _UNDO or (old.get("responseBodyHtml") and not text) or has_tags(text):
         return None

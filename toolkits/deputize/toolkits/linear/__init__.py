@@ -1,9 +1,9 @@
 """Linear: finding and writing issues, projects and documents, and organizing a team's work.
 
-Each module covers one subject and declares its tools on import. Linear has one address, which takes GraphQL: the
+Each module covers one subject and declares its tools on import. Linear has one address, which takes GraphQL. The
 documents are constants (`documents.graphql`), and arguments are sent as variables, never inside a document.
 
-A created object gets an id derived from the act's key, so that a second try finds the first one's work.
+A created object gets an id derived from the act's key, so that a retry finds the object of the first attempt.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def save_label(
 
 
 def _change_label(kind: str, operation: str, found: Json, wanted: Json, above: Json | None) -> Asks[Json]:
-    """Change a label. A new name applies to everything with the label."""
+    """Change a label. A new name applies to everything that has the label."""
     after = {field: value for field, value in wanted.items() if field in ("name", "color", "description")}
     after |= {"group": above["name"]} if above else {}
     after |= {"use": _USE[bool(wanted["retiredAt"])]} if "retiredAt" in wanted else {}
@@ -115,7 +115,7 @@ def _current(label: Json) -> Json:
 
 
 def _find_label(listed: str, label: str, team: str | None) -> Asks[Json]:
-    """Return the label of this name; of several, the one of the named team ("": the workspace)."""
+    """Return the label of this name. Of several labels, the one of the named team is returned ("": the workspace)."""
     rows = yield from matching.rows_named(listed, label)
     if team is not None:
         rows = [row for row in rows if ((row.get("team") or {}).get("key") or "") == team]
@@ -133,7 +133,7 @@ def _team(team: str | None, kind: str) -> Asks[Json | None]:
 
 
 def _find_same(rows: list[Json], name: str, team: str) -> Json | None:
-    """Return the label of this name in the same team, or in the workspace."""
+    """Return the label of this name in the same team, or in the workspace, or None."""
     same = [
         row
         for row in rows

@@ -1,7 +1,7 @@
-"""Requests to Linear's one address, creation under a derived id, and pages of its lists.
+"""Requests to Linear's one address, creation of objects under a derived id, and pages of lists.
 
-Complexity (linear.app/developers/rate-limiting): no document comes near the 10,000 points of a query at the 100 rows
-that a tool may request; a test counts them.
+Complexity (linear.app/developers/rate-limiting): at the 100 rows that a tool may request, no document comes near the
+limit of 10,000 points per query. A test counts the points.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_PAGES: Final = 5  # of a list that is filtered here
 
 
 def request(operation: str, variables: Mapping[str, Any], repeat: Repeat = "idem") -> Request:
-    """Create the request of an operation. Variables that are None are left out: Linear reads null as "clear"."""
+    """Return the request of an operation. Variables that are None are left out, as Linear reads null as "clear"."""
     given = {name: value for name, value in variables.items() if value is not None}
     content = {"operationName": operation, "query": document(operation), "variables": given}
     return Request("POST", "/graphql", json=content, repeat=repeat if changes(operation) else "read")
@@ -40,7 +40,7 @@ def get(operation: str, **variables: Any) -> Asks[Any]:
 
 
 def single_value(answer: Any, operation: str) -> Any:
-    """Return the value of an answer's one field. Raises `NotFound` for null."""
+    """Return the value of the response's only field. Raises `NotFound` for null."""
     data = answer.get("data") if isinstance(answer, dict) else None
     value = next(iter(data.values()), None) if isinstance(data, dict) else None
     if value is None:
@@ -49,7 +49,7 @@ def single_value(answer: Any, operation: str) -> Any:
 
 
 def change(operation: str, **variables: Any) -> Asks[Json]:
-    """Return a mutation's answer. Raises `InvalidInput` if it did not succeed. It may be sent twice."""
+    """Return a mutation's response. Raises `InvalidInput` if it did not succeed. The request may be sent twice."""
     answer = yield request(operation, variables)
     payload: Json = single_value(answer, operation)
     if not payload.get("success"):
@@ -58,15 +58,15 @@ def change(operation: str, **variables: Any) -> Asks[Json]:
 
 
 def entity(payload: Json) -> Json:
-    """Return the object in a mutation's answer."""
+    """Return the object in a mutation's response."""
     return next((value for value in payload.values() if isinstance(value, dict)), {})
 
 
 def make(
     operation: str, given: Json, look: Look, shows: Preview, noted: Noted, pins: Json | None = None
 ) -> Asks[tuple[Json, bool]]:
-    """Preview an object, note its id, and create it under ``given["id"]`` with `create_once`. A run that continues
-    another looks first. ``pins``: more fields of the note."""
+    """Preview an object, save its id in a note, and create the object under ``given["id"]`` with `create_once`. A run
+    that continues another run looks for the object first. ``pins``: more fields of the note."""
     if noted and (there := (yield from look(str(given["id"])))):
         return there, True
     yield shows
@@ -76,10 +76,10 @@ def make(
 
 
 def create_once(operation: str, given: Json, look: Look) -> Asks[tuple[Json, bool]]:
-    """Create an object under ``given["id"]``; return it, and whether an earlier try had created it.
+    """Create an object under ``given["id"]``. Return the object, and True if an earlier attempt had created it.
 
-    The id is derived from the act, so an object with it is this act's work. ``look`` finds it. Raises `OutcomeUnknown`
-    if no answer came and looking fails too.
+    The id is derived from the act, so an object with this id was created by this act. ``look`` finds the object. Raises
+    `OutcomeUnknown` if the response was lost and ``look`` fails too.
     """
     try:
         return entity((yield from change(operation, input=given))), False
@@ -91,7 +91,7 @@ def create_once(operation: str, given: Json, look: Look) -> Asks[tuple[Json, boo
 
 
 def look_after(look: Asks[Json | None], refused: DeputizeError) -> Asks[Json | None]:
-    """Return the result of looking. A refusal stays one if looking fails; a second silence is an unknown outcome."""
+    """Return the result of ``look``. If it fails: None after a refusal, `OutcomeUnknown` after a lost response."""
     try:
         return (yield from look)
     except DeputizeError:
@@ -103,7 +103,7 @@ def look_after(look: Asks[Json | None], refused: DeputizeError) -> Asks[Json | N
 
 
 def look_by_id(operation: str, **variables: Any) -> Look:
-    """Return a look with a query by id."""
+    """Return a function that looks up an object with a query by id."""
 
     def look(id: str) -> Asks[Json | None]:
         try:
@@ -116,7 +116,7 @@ def look_by_id(operation: str, **variables: Any) -> Look:
 
 
 def look_by_filter(operation: str) -> Look:
-    """Return a look in a list that can be filtered by id."""
+    """Return a function that looks up an object in a list filtered by id."""
 
     def look(id: str) -> Asks[Json | None]:
         rows = yield from nodes(operation, first=1, filter={"id": {"eq": id}})
@@ -127,7 +127,7 @@ def look_by_filter(operation: str) -> Look:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A text that replaces another. ``done``: an earlier run of the same act has written it."""
+    """A text that replaces another. ``done``: an earlier run of the same act has written the text."""
 
     field: str
     old: str
@@ -135,7 +135,7 @@ class Written:
     done: bool
 
     def note(self) -> SaveNote:
-        """Return the note to save before writing: a run that continues finds its own work, and adds nothing twice."""
+        """Return the note to save before writing. With it a continued run finds its own work and adds nothing twice."""
         return SaveNote(note_of({self.field: (self.old, self.new)}))
 
 
@@ -160,7 +160,7 @@ def nodes(operation: str, **variables: Any) -> Asks[list[Json]]:
 
 
 def ignore_missing(asks: Asks[Json]) -> Asks[Json | None]:
-    """Return the result of a removal, or None if the object was missing already."""
+    """Return the result of a removal, or None if the object was already missing."""
     try:
         return (yield from asks)
     except NotFound:
@@ -169,9 +169,9 @@ def ignore_missing(asks: Asks[Json]) -> Asks[Json | None]:
 
 @dataclass
 class Listing:
-    """A list's result: rows of some pages, and the cursor after the last.
+    """A list's result: rows of some pages, and the cursor after the last row.
 
-    ``tool``, ``filters``: bound to the cursor. ``row``: converts a node. ``keep``: filters nodes, if Linear cannot.
+    ``tool``, ``filters``: bound to the cursor. ``row``: converts a node. ``keep``: filters nodes if Linear cannot.
     """
 
     tool: str
@@ -183,7 +183,7 @@ class Listing:
     keep: Callable[[Json], bool] = field(default=lambda node: True)
 
     def of(self, operation: str, inside: Callable[[Any], Any] = lambda value: value, **variables: Any) -> Asks[Json]:
-        """Return the rows that are requested and fit. ``inside``: from the query's value to its connection."""
+        """Return as many of the requested rows as fit. ``inside``: returns the connection in the query's value."""
         bound = (self.tool, self.account.subject, *self.filters)
         after, skip = read_cursor(bound, self.cursor, (str, int)) if self.cursor else ("", 0)
         rows, following = Rows(), None
@@ -201,7 +201,7 @@ class Listing:
         return self._result(rows, write_cursor(bound, [str(following), 0]) if following else None)
 
     def _take(self, rows: Rows, found: list[Json], skip: int) -> tuple[int, bool]:
-        """Return how many nodes of a page were handled, and whether the result is full."""
+        """Return the number of nodes of a page that were handled, and True if the result is full."""
         for number, node in enumerate(found[skip:], skip):
             if not self.keep(node):
                 continue

@@ -79,7 +79,7 @@ def archive(kind: Kind, id: str, action: Action = "archive") -> Steps:
 
 
 def _show(kind: Kind, operation: str, found: Existing, *, final: bool) -> Preview:
-    """Preview the action, and the losses."""
+    """Return the preview of the action, with what is lost."""
     what = {"Unarchive": "Bring this {} back", "Archive": "Put this {} into the archive"}
     says = next((text for part, text in what.items() if operation.endswith(part)), "Delete this {}")
     says = "Move this {} to the trash" if operation in _TRASHED else says

@@ -1,7 +1,7 @@
 """The Linear toolkit, and its scopes.
 
-API: linear.app/developers/graphql. Scopes: linear.app/developers/oauth-2-0-authentication; the provider's row tells
-which scope includes which, so a need names the narrowest scope only.
+API: linear.app/developers/graphql. Scopes: linear.app/developers/oauth-2-0-authentication. The provider's definition
+says which scope includes which, so a need names only the narrowest scope.
 """
 
 from __future__ import annotations

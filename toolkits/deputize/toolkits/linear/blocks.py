@@ -1,4 +1,4 @@
-"""Linear: lists inside a detail, each cut to its budget, with notes on those that are cut."""
+"""Linear: lists inside a detail. Each is cut to its budget, and notes name the lists that are cut."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ Blocks = Iterable[tuple[str, Sequence[Any], bool]]
 
 
 def is_cut(connection: Any) -> bool:
-    """Return whether a connection has more rows than were requested."""
+    """True if a connection has more rows than were requested."""
     return bool(((connection or {}).get("pageInfo") or {}).get("hasNextPage"))
 
 
 def text_room(detail: Json) -> int:
-    """Return the tokens left for the text of a detail without blocks."""
+    """Return the number of tokens left for the text of a detail without blocks."""
     return max(PIECE, min(ALONE, DETAIL - _AROUND - tokens(detail)))
 
 
 def with_blocks(detail: Json, blocks: Blocks) -> Json:
-    """Return a detail with its blocks, each cut to its budget; ``cut`` names those that are cut."""
+    """Return a detail with its blocks, each cut to its budget. ``cut`` names the blocks that are cut."""
     cut_short = []
     for name, every, rest in blocks:
         left = min(BLOCK, DETAIL - tokens(detail))

@@ -66,7 +66,7 @@ def list_comments(
 
 
 def _filter_for(target: str, kind: Target) -> Asks[Json]:
-    """Return the filter for an object's comments. Comments in a project's text belong to that text."""
+    """Return the filter for an object's comments. Comments inside a project's text belong to that text."""
     if kind == "project":
         id = (yield from names.project(target, "target"))["id"]
         here = {"project": {"id": {"eq": id}}}

@@ -122,7 +122,7 @@ def create_issue(
 
 
 def https(url: str, field: str) -> str:
-    """Return an https address. Raises `InvalidInput` for any other, and for one with a name or password in it."""
+    """Return an https address. Raises `InvalidInput` for other schemes, and for a name or password in the address."""
     if not _ADDRESS.fullmatch(url.strip()):
         raise InvalidInput(f"{field}: must be an https address.")
     return url.strip()
@@ -136,7 +136,7 @@ def _team(wanted: str) -> Asks[Json]:
 
 
 def project_and_milestone(project: str | None, milestone: str | None) -> Asks[tuple[Json | None, Json | None]]:
-    """Return a project, and a milestone in it."""
+    """Return a project, and a milestone of this project."""
     if not project:
         return None, None
     found = yield from names.project(project)
@@ -149,7 +149,7 @@ def _template(wanted: str) -> Asks[Json]:
 
 
 def _add_link(issue_id: str, url: str, title: str | None, id: str) -> Asks[Json]:
-    """Link the address to the new issue. A refused link is a warning, because the issue exists."""
+    """Link the address to the new issue. A refused link is only a warning, because the issue exists already."""
     try:
         made = yield from change("AttachmentLinkUrl", id=id, issueId=issue_id, url=url, title=title)
     except ProviderUnavailable:

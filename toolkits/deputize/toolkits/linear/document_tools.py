@@ -124,7 +124,7 @@ def _places(project: str | None, initiative: str | None, team: str | None, issue
 def _change_document(
     document: str, wanted: dict[str, Any], to: Json, edit: Edit, unmodified_since: str | None, noted: Noted
 ) -> Asks[Json]:
-    """Change a document. A text may replace all of it only if the present text was read."""
+    """Change a document. A new text may replace the whole text only if the current text was read."""
     if not wanted:
         raise InvalidInput("Nothing to change: give at least one field.")
     found = yield from names.document(document)
@@ -158,7 +158,7 @@ def _change_document(
 
 
 def _is_written(found: Json, wanted: Json, to: Json, edit: Edit, noted: Mapping[str, Any]) -> bool:
-    """Return whether an earlier run has written the document, with all fields of that write."""
+    """True if an earlier run has written the document, with all fields of that write."""
     if "content" in wanted:
         whole = edit == Edit() and found.get("content") == wanted["content"]
         return written_before(noted, "content", found.get("content")) or whole
@@ -167,7 +167,7 @@ def _is_written(found: Json, wanted: Json, to: Json, edit: Edit, noted: Mapping[
 
 
 def _move_place(found: Json, to: Json) -> Asks[Place]:
-    """Return the place of a document, with its new one."""
+    """Return the place of a document before and after a move."""
     here = yield from holder(found)
     return here.to((yield from holder(to))) if to else here
 
@@ -187,7 +187,7 @@ def _after(wanted: Json, to: Json) -> Json:
 
 
 def _undo(found: Json, made: Json, wanted: Json, to: Json) -> Undo | None:
-    """Return the call that restores the document; None if it left its only place."""
+    """Return the call that restores the document. None: the document left its only place."""
     if any(not found.get(kind) for kind in to):
         return None
     args: Json = {kind: found[kind].get("identifier") or found[kind]["id"] for kind in to}

@@ -1,6 +1,6 @@
 """GraphQL documents, read from `documents.graphql`: each operation with exactly the fragments that it uses.
 
-The file is read when this module is imported, off the event loop, on which tools run.
+The file is read when this module is imported, because tools run on the event loop, which must not wait for a file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def operations() -> list[str]:
 
 @cache
 def document(operation: str) -> str:
-    """Return the document of an operation. Raises KeyError for an unknown one."""
+    """Return the document of an operation. Raises KeyError for an unknown operation."""
     texts = [_DEFINITIONS[operation]]
     for text in texts:
         texts += [one for name in dict.fromkeys(_USED.findall(text)) if (one := _DEFINITIONS[name]) not in texts]

@@ -47,7 +47,7 @@ def get_file(
 
 
 def _request(url: str) -> Request:
-    """Create the request for an upload. Raises `InvalidInput` for any other host, because the token is sent along."""
+    """Return the request for an upload. Raises `InvalidInput` for any other host, because the token is sent along."""
     try:
         parts = urlsplit(url.strip())
         segments = [unquote(one, errors="strict") for one in parts.path.split("/") if one]
@@ -71,7 +71,7 @@ def _fetch(request: Request) -> Asks[Answer]:
 
 
 def _name(answer: Answer, request: Request, mime: str) -> str:
-    """Return the file's name: as Linear gives it, else from its address and type."""
+    """Return the file's name: Linear's, or else a name made from its address and type."""
     header: Message[Any, Any] = Message()
     header["content-disposition"] = str(answer.headers.get("content-disposition") or "")
     if said := header.get_filename():

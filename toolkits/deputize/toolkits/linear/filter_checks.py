@@ -1,4 +1,4 @@
-"""Checks of a list's filters, made if the list is empty, so that no typo looks like "none"."""
+"""Checks of a list's filters. They run only if the list is empty, so that a typo does not look like "none"."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def state(wanted: str | None, team: str | None) -> Asks[None]:
 
 
 def labels(wanted: Iterable[str] | None) -> Asks[None]:
-    """Raise `InvalidInput` for a name that no label has, and for a group, which no issue has."""
+    """Raise `InvalidInput` for the name of no label, and for a group, which no issue can have."""
     for one in wanted or ():
         last = one.rpartition("/")[2].strip()
         rows = yield from nodes("LookupIssueLabels", first=_MANY, filter=matching.name_filter(last, "name"))
@@ -62,7 +62,7 @@ def category(wanted: str | None) -> Asks[None]:
 
 
 def person(wanted: str | None, field: str) -> Asks[None]:
-    """Raise `InvalidInput` for a name or address that nobody has."""
+    """Raise `InvalidInput` for a name or address that belongs to nobody."""
     if not wanted:
         return
     narrow = names.person_filter(wanted)
@@ -82,7 +82,7 @@ def status(wanted: str | None) -> Asks[None]:
 
 
 def when_empty(result: Json, cursor: str | None, *checks: Asks[Any]) -> Asks[Json]:
-    """Return a list's result. Raises `InvalidInput` if it is empty because of an unknown name."""
+    """Return a list's result. If the list is empty, run the checks, which raise `InvalidInput` for an unknown name."""
     for check in checks:
         if result["items"] or cursor:
             check.close()
@@ -97,5 +97,5 @@ def _has(rows: Iterable[Json], wanted: str, key: str = "name") -> bool:
 
 
 def _unique_names(rows: Iterable[Json]) -> list[Json]:
-    """Return one row per name: teams share names of states."""
+    """Return one row per name, because several teams have states of the same name."""
     return list({str(row.get("name")).casefold(): row for row in rows}.values())

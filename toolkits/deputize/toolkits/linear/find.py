@@ -145,7 +145,7 @@ def lookup(
 def _check_filters(
     kind: Kind, team: str | None, type: str | None, period: Period, created_after: str | None, archived: bool
 ) -> None:
-    """Raise `InvalidInput` for a filter that this kind lacks: without it the answer would be to another question."""
+    """Raise `InvalidInput` for a filter that this kind lacks, because results without it would be wrong."""
     for argument, given, kinds in (
         ("team", team, _TEAM_OWNS),
         ("type", type, ("states", "project_statuses")),
@@ -162,7 +162,7 @@ def _check_filters(
 
 
 def _templates(query: str | None, limit: int, cursor: str | None, account: Account) -> Asks[Json]:
-    """Return a page of templates, which Linear returns in one list, filtered here."""
+    """Return a page of templates. Linear returns all templates in one list, which is filtered here."""
     bound = ("linear_lookup", account.subject, "templates", query)
     (start,) = read_cursor(bound, cursor, (int,)) if cursor else (0,)
     found = yield from get("LookupTemplates")
@@ -174,7 +174,7 @@ def _templates(query: str | None, limit: int, cursor: str | None, account: Accou
 
 
 def _named_row(node: Json) -> Json:
-    """Return a row for a named object."""
+    """Return the row of an object that has a name."""
     if "startsAt" in node:
         return cycle_row(node)
     outside = Outside()

@@ -64,7 +64,7 @@ def _row(node: Json) -> Json:
 
 
 def _text_in_it(node: Json, outside: Outside) -> Json:
-    """Return the beginning of the notification's comment or update, and the id that reads it whole."""
+    """Return the beginning of the notification's comment or update, with the id that a call needs to read it whole."""
     update = node.get("projectUpdate") or node.get("initiativeUpdate")
     what, called = (node["comment"], "comment_id") if node.get("comment") else (update, "update_id")
     if not what:
@@ -135,12 +135,12 @@ _TURNED: Final[dict[str, Action]] = {"read": "unread", "unread": "read"}
 
 
 def _ids(ids: Sequence[str]) -> Json:
-    """Return a filter for these ids, without invalid ones."""
+    """Return a filter for the valid ones of these ids."""
     return {"id": {"in": [id for id in ids if is_id(id)]}}
 
 
 def _title(notification: Json | None) -> str:
-    """Return a notification in words."""
+    """Return a notification's title in words."""
     if notification is None:
         return "one that is not there"
     who = name(notification.get("actor"))

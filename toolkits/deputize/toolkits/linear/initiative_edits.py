@@ -1,4 +1,4 @@
-"""Linear: creating and changing initiatives, and the projects in them."""
+"""Linear: creating and changing initiatives and their lists of projects."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from deputize.toolkits.linear.texts import read_whole
 
 @dataclass
 class Projects:
-    """The projects that join an initiative, with their numbers, those that leave, with their links, and the results."""
+    """The projects that join an initiative, with positions, those that leave, with links, and the results."""
 
     coming: list[tuple[int, Json]] = field(default_factory=list)
     leaving: list[tuple[Json, str]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Projects:
 
     @property
     def pins(self) -> Json:
-        """The ids of the joining projects, and of the links that end."""
+        """The ids of the projects that join, and of the links that are removed."""
         return scalars.present(
             {
                 "joins": sorted(one["id"] for _, one in self.coming) or None,
@@ -64,7 +64,7 @@ class Projects:
         )
 
     def check_note(self, noted: Noted) -> None:
-        """Raise `OutcomeUnknown` if the act's earlier run, which left this note, had other projects."""
+        """Raise `OutcomeUnknown` if the note of the act's earlier run names other projects."""
         known = noted or {}
         if any(set(ids) - set(known.get(what) or ()) for what, ids in self.pins.items()):
             raise OutcomeUnknown(
@@ -157,7 +157,7 @@ def _create(wanted: Json, words: Json, projects: Projects, run: Run) -> Asks[Jso
 
 
 def _change(now: Json, wanted: Json, words: Json, projects: Projects, text: Written | None, run: Run) -> Asks[Json]:
-    """Change an initiative, then its projects."""
+    """Change an initiative, then its list of projects."""
     done = text is not None and text.done  # by an earlier run of this act
     if not wanted and not projects.coming and not projects.leaving:
         return _result(now)
@@ -208,7 +208,7 @@ def _values(node: Json) -> Json:
 
 
 def _undo(now: Json, one: Json, words: Json, projects: Projects) -> Undo | None:
-    """Return the call that restores the initiative; None if it would say nothing."""
+    """Return the call that restores the initiative, or None if the call would have no changes."""
     before, after = _values(now), _values(one)
     args = {"content" if field == "text" else field: before[field] for field in words}
     if "owner" in args:
@@ -232,7 +232,7 @@ def _result(one: Json) -> Json:
 
 
 def _pending_links(id: str, added: Sequence[Json], removed: Sequence[Json]) -> Asks[Projects]:
-    """Return the remaining links: members do not join again, and others cannot leave."""
+    """Return the links that are still to change: members do not join again, and non-members cannot leave."""
     projects = Projects()
     for number, project in enumerate(added, 1):
         if (yield from _link(id, project)) is None:
@@ -244,7 +244,7 @@ def _pending_links(id: str, added: Sequence[Json], removed: Sequence[Json]) -> A
 
 
 def _join(id: str, projects: Projects, key: ActKey) -> Asks[None]:
-    """Add projects to the initiative. A refusal is a warning, because the rest is done."""
+    """Add projects to the initiative. A refusal is only a warning, because everything else is done already."""
     for number, project in projects.coming:
         wanted = {"id": key.nth(number).uuid, "initiativeId": id, "projectId": project["id"]}
         try:
@@ -269,7 +269,7 @@ def _look_for_link(initiative: str, project: Json, _id: str) -> Asks[Json | None
 
 
 def _link(id: str, project: Json) -> Asks[Json | None]:
-    """Return the link between a project and the initiative, whoever made it."""
+    """Return the link between a project and the initiative, regardless of who created it."""
     node = yield from get("InitiativeLinks", id=project["id"], first=50)
     links = [one for one in nodes(node.get("initiativeToProjects")) if (one.get("initiative") or {}).get("id") == id]
     return links[0] if links else None

@@ -61,7 +61,7 @@ _HOW: Final = {"blocks": "blocks", "duplicate": "is a duplicate of", "related": 
 
 
 def _preview(what: str, left: Json, right: Json, kind: str, pins: Json) -> Asks[Preview]:
-    """Preview a change of a relation."""
+    """Return the preview of a change of a relation."""
     stands = yield from issue_place([left, right])
     closes = kind == "duplicate" and not pins
     return stands.show(
@@ -75,7 +75,7 @@ def _preview(what: str, left: Json, right: Json, kind: str, pins: Json) -> Asks[
 
 
 def _relation(left: Json, right: Json, kind: str) -> Asks[str | None]:
-    """Return the id of an existing relation; "related" may have been made from either side."""
+    """Return the id of an existing relation. A "related" relation may have been created from either issue."""
     blocks = {"comments": False, "attachments": False, "relations": True, "children": False}
     node = yield from get("Issue", id=left["id"], **blocks)
     for one in nodes(node.get("relations")):
@@ -117,7 +117,7 @@ def link_url(issue: str, url: str, title: str | None = None, remove: bool = Fals
 
 
 def _attach(found: Json, address: str, title: str | None, there: Json | None, run: Run) -> Asks[tuple[Json, bool]]:
-    """Put the link on the issue; return whether an earlier try did. A link to the same address gets the title."""
+    """Add the link to the issue. True: an earlier attempt added it. A link to the same address gets the title."""
     kind = _GITHUB.fullmatch(address)
     stands = (yield from issue_place([found])).synced(["GitHub"] if kind else [])
     titled: Json = {"title": title} if there is None else as_changes({"title": there.get("title")}, {"title": title})
@@ -143,7 +143,7 @@ def _attach(found: Json, address: str, title: str | None, there: Json | None, ru
 
 
 def _link(github: str, wanted: Json) -> Asks[Json]:
-    """Create the link. Linear keeps one link per address and issue, however often it is created."""
+    """Create the link. Linear stores one link per address and issue, however often it is created."""
     if github:
         try:
             return dict((yield from change(f"AttachmentLinkGitHub{github}", **wanted))["attachment"])
@@ -154,7 +154,7 @@ def _link(github: str, wanted: Json) -> Asks[Json]:
 
 
 def _find_link(found: Json, address: str) -> Asks[Json | None]:
-    """Return the link on an issue that leads to this address."""
+    """Return the issue's link to this address, or None."""
     blocks = {"comments": False, "attachments": True, "relations": False, "children": False}
     node = yield from get("Issue", id=found["id"], **blocks)
     same = [one for one in nodes(node.get("attachments")) if str(one.get("url")).rstrip("/") == address.rstrip("/")]
@@ -178,7 +178,7 @@ def _unlink(found: Json, there: Json | None) -> Asks[Json]:
 
 
 def _subscription_effect(arguments: Arguments) -> Effect:
-    """Return the effect: SENDS if another person starts or stops getting mail of the issue."""
+    """Return the effect: SENDS if another person starts or stops getting mail about the issue."""
     own = arguments["person"].strip().lower() == "me"
     return Effect.WRITES if own else Effect.WRITES | Effect.SENDS
 

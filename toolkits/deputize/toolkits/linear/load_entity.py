@@ -1,4 +1,4 @@
-"""Objects of any kind by id: their place, name and text."""
+"""Objects of any kind by id, with place, name and text."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _INITIATIVE: Final = {"content": True, "projects": False, "updates": False}
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """An existing object. ``words``: its name; ``by``: its author, if any; ``away``: archived, or in the trash."""
+    """An existing object. ``words``: its name. ``by``: its author, if any. ``away``: archived, or in the trash."""
 
     id: str
     words: str
@@ -54,12 +54,12 @@ class Existing:
 
     @property
     def version(self) -> str:
-        """The digest of its text."""
+        """The digest of the object's text."""
         return version_of(self.text)
 
 
 def load_existing(kind: Kind, id: str) -> Asks[Existing]:
-    """Load the object of this kind and id. Raises `NotFound` if missing or hidden from the user."""
+    """Load the object of this kind and id. Raises `NotFound` if the object is missing or the user may not see it."""
     return matching.look_up(_READ[kind](id.strip()), "id", kind, id)
 
 
@@ -94,7 +94,7 @@ def _document(id: str) -> Asks[Existing]:
 
 
 def holder(node: Json) -> Asks[Place]:
-    """Return the place of a document, or of an object that belongs to one of several kinds."""
+    """Return the place of a document, or of another object that can belong to several kinds of objects."""
     if issue := node.get("issue"):
         found = yield from issue_place([issue])
         return found.inside(f"issue {issue_words(issue)}")
@@ -132,7 +132,7 @@ def _subject_name(update: Json) -> str:
 
 
 def comment_place(node: Json) -> Asks[Place]:
-    """Return the place of a comment, with the services to which its thread is copied."""
+    """Return the place of a comment, with the services that get a copy of its thread."""
     found = yield from _subject_place(node)
     threads = [thread for one in (node, node.get("parent") or {}) if (thread := one.get("externalThread"))]
     words = {f"{one.get('name')} ({one.get('displayName')})" for one in threads if one.get("isConnected") is not False}
@@ -186,7 +186,7 @@ def _away(node: Json) -> bool:
 
 
 def whole_text(*parts: Any) -> str:
-    """Return an object's texts as one."""
+    """Return an object's texts as one text."""
     return "\n\n".join(str(part) for part in parts if part)
 
 

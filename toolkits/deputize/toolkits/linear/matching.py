@@ -1,4 +1,4 @@
-"""Lookup of rows by id or name, exact or without regard to case. An error names near matches."""
+"""Lookup of rows by id or name, exact or without regard to case. The error for an unknown name lists near matches."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def is_id(text: str) -> bool:
 
 
 def choose(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] = ("name",)) -> Json:
-    """Return the one row of this id or name, exact or without regard to case. Raises `InvalidInput` otherwise."""
+    """Return the only row with this id or name, exact or without regard to case. Raises `InvalidInput` otherwise."""
     word = wanted.strip()
     for form in (str, str.casefold):
         found = [row for row in rows if any(form(str(row.get(key) or "")) == form(word) for key in ("id", *keys))]
@@ -75,7 +75,7 @@ def choose(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] = 
 
 
 def missing_error(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] = ("name",)) -> InvalidInput:
-    """Return the error for an unknown name: near names, all names if few, and the tool that lists them."""
+    """Return the error for an unknown name, with near names (all names if few) and the tool that lists the names."""
     names = [line(row.get(key), 60) for row in rows for key in keys if row.get(key)]
     word = wanted.strip().casefold()
     holding = [one for one in names if word and one and (word in one.casefold() or one.casefold() in word)]
@@ -97,12 +97,12 @@ def _list_matches(rows: Sequence[Json], keys: Sequence[str]) -> str:
 
 
 def name_filter(wanted: str, *fields: str) -> Json:
-    """Return a filter: one of these fields equals the text, without regard to case."""
+    """Return a filter: any of these fields equals the text, without regard to case."""
     return {"or": [{field: {"eqIgnoreCase": wanted.strip()}} for field in fields]}
 
 
 def part_filter(wanted: str, *fields: str) -> Json:
-    """Return a filter: one of these fields contains the text."""
+    """Return a filter: any of these fields contains the text, without regard to case."""
     return {"or": [{field: {"containsIgnoreCase": wanted.strip()}} for field in fields]}
 
 
@@ -114,7 +114,7 @@ def rows_named(operation: str, wanted: str) -> Asks[list[Json]]:
 
 
 def find_one(operation: str, wanted: str, field: str, keys: Sequence[str], **asks: Any) -> Asks[Json]:
-    """Return a list's one row of this name, found by Linear's own filter."""
+    """Return a list's only row with this name, found by Linear's own filter."""
     word = wanted.strip()
     if not word:
         raise InvalidInput(f"{field}: empty.")

@@ -1,4 +1,4 @@
-"""Lookup of Linear's ids by names, keys and addresses. A write never guesses: an error names near matches."""
+"""Lookup of Linear's ids by names, keys and addresses. A write never guesses: an error lists near matches."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MANY: Final = 100
 
 
 def own_id(account: Account) -> str:
-    """Return the user's own id: the second half of the account's subject."""
+    """Return the user's own id, which is the second half of the account's subject."""
     return account.subject.rpartition(":")[2]
 
 
@@ -48,7 +48,7 @@ def teams(wanted: Iterable[str], field: str) -> Asks[list[Json]]:
 
 
 def state_in(states: Sequence[Json], wanted: str) -> Json:
-    """Return a state by name, or the first of a type. ``states``: those of the issue's team."""
+    """Return a state by name, or the first state of a type. ``states``: the states of the issue's team."""
     word = wanted.strip()
     if word.lower() in STATE_TYPES and not any(str(row.get("name")).casefold() == word.casefold() for row in states):
         found = sorted(
@@ -60,7 +60,7 @@ def state_in(states: Sequence[Json], wanted: str) -> Json:
 
 
 def cycle(team_id: str, wanted: str) -> Asks[Json]:
-    """Return a team's cycle by number, ``active`` (or ``current``), ``next``, ``previous`` or id."""
+    """Return a team's cycle by number, id, ``active`` (or ``current``), ``next`` or ``previous``."""
     word = wanted.strip().lower()
     words = {"active": "isActive", "current": "isActive", "next": "isNext", "previous": "isPrevious"}
     if word in words:
@@ -83,9 +83,9 @@ def cycle(team_id: str, wanted: str) -> Asks[Json]:
 
 
 def labels(wanted: Iterable[str], field: str, teams: Collection[Any]) -> Asks[list[Json]]:
-    """Return issue labels by name or ``group/name``. A group is not a label.
+    """Return issue labels by name or ``group/name``. A group itself is not a label.
 
-    ``teams``: keys of the issues' teams. If several labels share a name, the team's or the workspace's is used.
+    ``teams``: keys of the issues' teams. Of several labels with the same name, the team's or the workspace's is used.
     """
     names = list(wanted)
     if not names:
@@ -108,7 +108,7 @@ def labels(wanted: Iterable[str], field: str, teams: Collection[Any]) -> Asks[li
 
 
 def _usable_labels(rows: Sequence[Json], wanted: str, teams: Collection[Any]) -> Sequence[Json]:
-    """Return the usable of equally named labels: the team's and the workspace's; for several teams the latter."""
+    """Return the rows without the labels that share a name and belong to other teams, or to any of several teams."""
     word = wanted.strip().casefold()
     alike = [row for row in rows if word in (str(row["name"]).casefold(), str(row.get("path", "")).casefold())]
     if len(alike) < 2:
@@ -126,7 +126,7 @@ def _with_path(row: Json) -> Json:
 
 
 def user(wanted: str, account: Account, field: str) -> Asks[Json]:
-    """Return a person by id, address, name or ``me``; one of another product if that certainly is the same person."""
+    """Return a person by id, address, name, ``me``, or another product's id if it certainly is the same person."""
     if wanted.strip().lower() in ("me", "@me"):
         return {"id": own_id(account), "displayName": "you", "email": account.name}
     keys = ("email", "displayName", "name")
@@ -140,7 +140,7 @@ def user(wanted: str, account: Account, field: str) -> Asks[Json]:
 
 
 def person_filter(wanted: str) -> Json:
-    """Return a filter on a person, for lists: ``me``, ``none``, or part of a name."""
+    """Return a list's filter on a person: ``me``, ``none``, an id, an address, or part of a name."""
     word = wanted.strip()
     if word.lower() in ("me", "@me"):
         return {"isMe": {"eq": True}}
@@ -157,7 +157,7 @@ def person_filter(wanted: str) -> Json:
 
 
 def parse_address(wanted: str, kind: str) -> tuple[str, str]:
-    """Return the id, key or slug in a reference, "" for a name, and the workspace of an address."""
+    """Return the id, key or slug in a reference ("" for a name), and the workspace in an address."""
     word = wanted.strip()
     match = _ADDRESS.fullmatch(word)
     if match is None:
@@ -171,7 +171,7 @@ def parse_address(wanted: str, kind: str) -> tuple[str, str]:
 
 
 def check_workspace(found: Json, workspace: str, field: str) -> Json:
-    """Return the object if the address was in this workspace. Raises `InvalidInput` otherwise."""
+    """Return the object if the address names its workspace. Raises `InvalidInput` otherwise."""
     if workspace and workspace_of(found.get("url")) != workspace:
         raise InvalidInput(
             f"{field}: this address is in another workspace.", hint="Use one of the connected workspace."
@@ -189,7 +189,7 @@ def issue(wanted: str, field: str = "issue", operation: str = "IssueId", **more:
 
 
 def issues(wanted: Sequence[str]) -> Asks[list[Json]]:
-    """Return several issues with their values, by one request, in the given order."""
+    """Return several issues with their values in the given order, with a single request."""
     if len(wanted) == 1:
         return [(yield from issue(wanted[0], "issues", "IssueValues"))]
     keys = []

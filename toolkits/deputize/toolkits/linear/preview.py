@@ -1,7 +1,7 @@
-"""Preview of a change at Linear: its place, its audience, and old values beside new ones.
+"""Preview of a change at Linear: its place, its audience, and the old values beside the new ones.
 
-An object's teams tell who sees it: all of the organization, or a private team's members, who are then named. A
-restricted team is inside a private one, whose members cannot be read, so it counts as the wider one.
+An object's teams decide who sees the object: the whole organization, or a private team's members, who are then named. A
+restricted team is inside a private team. Its members cannot be read, so it counts as the private team.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _WORDS = {"public": "", "private": ", a private team", "restricted": ", a restri
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The place of an object. ``members``: names of the private teams' members who alone see it; ``shared``: people
-    outside its team with access."""
+    """The place of an object. ``members``: names of the private teams' members, who alone see it. ``shared``: people
+    outside the team who have access."""
 
     where: str
     audience: Audience
@@ -40,11 +40,11 @@ class Place:
         return replace(self, where=f"{self.where}, copied to {', '.join(services)}", audience=Audience.UNKNOWN)
 
     def inside(self, what: str) -> Place:
-        """Return the place inside an object here."""
+        """Return the place of something inside an object at this place."""
         return replace(self, where=f"{what}, {self.where}" if self.where else what)
 
     def to(self, other: Place) -> Place:
-        """Return the place of a move: the people of both places see it."""
+        """Return the place of a move: the people of both places see the object."""
         wider = max(self.audience, other.audience)
         members = sorted({*(self.members or ()), *(other.members or ())}) if wider is Audience.PEOPLE else None
         where = self.where if other.where in self.where else f"{self.where}; {other.where}"
@@ -60,7 +60,7 @@ class Place:
         destroys: bool = False,
         **fields: Any,
     ) -> Preview:
-        """Return the preview of a change here."""
+        """Return the preview of a change at this place."""
         return Preview(
             what,
             audience=self.audience,
@@ -80,7 +80,7 @@ def workspace(where: str = WORKSPACE) -> Place:
 
 
 def place(teams: Iterable[Any], where: str = "") -> Asks[Place]:
-    """Return the place of these teams' objects; ``where``: text in front of the teams' names."""
+    """Return the place of these teams' objects. ``where``: text in front of the teams' names."""
     known = {str(one["id"]): one for one in teams if isinstance(one, dict)}
     rows = sorted(known.values(), key=lambda one: str(one.get("key")))
     text = ", ".join([where] * bool(where) + [f"team {team_words(one)}" for one in rows])
@@ -95,9 +95,9 @@ def place(teams: Iterable[Any], where: str = "") -> Asks[Place]:
 
 
 def issue_place(issues: Sequence[Json], to: Json | None = None) -> Asks[Place]:
-    """Return the place of issues, with the services that copy them and the people with access.
+    """Return the place of issues, with the services that copy the issues and the people who have access.
 
-    ``to``: the team to which they are moved.
+    ``to``: the team to which the issues are moved.
     """
     found = yield from place([*(one.get("team") for one in issues), to])
     services = {str(one.get("service")) for issue in issues for one in issue.get("syncedWith") or ()}
@@ -127,7 +127,7 @@ def person(user: Json) -> str:
 
 
 def as_changes(now: Mapping[str, Any], after: Mapping[str, Any]) -> Json:
-    """Return the new values, as a `Change` if the old one differs."""
+    """Return the new values. A value that differs from the old one is a `Change`."""
     return {
         field: value if now.get(field) == value else Change("" if now.get(field) is None else now[field], value)
         for field, value in after.items()
@@ -136,16 +136,16 @@ def as_changes(now: Mapping[str, Any], after: Mapping[str, Any]) -> Json:
 
 
 def loses(fields: Mapping[str, Any], *texts: str) -> bool:
-    """Return whether any of these texts is lost: not part of the new one."""
+    """True if any of these texts is lost: the old text is not part of the new one."""
     changes = [one for one in (fields.get(text) for text in texts) if isinstance(one, Change)]
     return any(one.before and str(one.before) not in str(one.after) for one in changes)
 
 
 def undo(call: Json, **holds: Any) -> Undo:
-    """Return a result's ``undo`` as the step. ``holds``: see `Undo`; None is not compared."""
+    """Return a result's ``undo`` as a step. ``holds``: see `Undo`. A value of None is not compared."""
     return Undo(call["tool"], call["args"], {what: value for what, value in holds.items() if value is not None})
 
 
 def version_of(text: Any) -> str:
-    """Return the digest of a text that is not displayed, so that only the version that was read is archived."""
+    """Return the digest of a text that is not displayed. With it only the version that was read is archived."""
     return digest(str(text or ""))

@@ -108,7 +108,7 @@ def _pins(wanted: Json) -> Json:
 def _change(
     now: Json, wanted: dict[str, Any], words: Json, lists: Sequence[Several], edit: Edit, noted: Noted
 ) -> Asks[Json]:
-    """Change a project; an undo restores it if arguments can express the old state."""
+    """Change a project. An undo is offered if arguments can express the old state."""
     wanted |= {TO[one.argument]: one.ids for one in lists}
     words |= {one.argument: one.words for one in lists}
     result = {"changed": sorted("content" if word == "text" else word for word in words)}
@@ -151,7 +151,7 @@ def _values(node: Json) -> Json:
 
 
 def _same_lead(words: Json, wanted: Json, now: Json) -> Json:
-    """Return an unchanged lead under the present name, so that the preview does not replace them with themselves."""
+    """Return an unchanged lead under the current name, so that the preview does not display a change of the lead."""
     lead = now.get("lead") or {}
     return {"lead": name_of(lead)} if "lead" in words and lead.get("id") == wanted.get("leadId") else {}
 
@@ -160,7 +160,7 @@ _ARGUMENTS = {"text": "content"}
 
 
 def _undo(now: Json, made: Json, words: Json, lists: Sequence[Several]) -> Undo | None:
-    """Return the call that restores the project; None if it would say nothing."""
+    """Return the call that restores the project, or None if the call would have no changes."""
     before, after = _values(now), _values(made)
     args = {_ARGUMENTS.get(field, field): before[field] for field in words if field not in TO}
     for field, ids in (("status", "status"), ("lead", "lead")):

@@ -1,6 +1,6 @@
-"""Linear: a project's teams, members and labels, added and removed one by one.
+"""Linear: a project's teams, members and labels, which are added and removed one by one.
 
-Linear takes each list as a whole, so the present one is read first: rows that are not named stay.
+Linear replaces a list as a whole, so the current list is read first, and rows that the call does not name stay.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _AS_IT_IS: Final[Mapping[str, Callable[[Json], str]]] = {"teams": team_words, "m
 
 @dataclass(frozen=True, slots=True)
 class Several:
-    """One of these lists: present rows, new ones and removed ones."""
+    """One of these lists: current rows, added rows and removed rows."""
 
     argument: str
     now: Sequence[Json] = ()
@@ -36,18 +36,18 @@ class Several:
 
     @property
     def changes(self) -> bool:
-        """True if the list will differ."""
+        """True if the list changes."""
         return bool(self.coming or self.leaving)
 
     @property
     def ids(self) -> list[str]:
-        """The new list's ids."""
+        """The ids of the new list."""
         gone = {one["id"] for one in self.leaving}
         return [str(one["id"]) for one in [*self.now, *self.coming] if one["id"] not in gone]
 
     @property
     def words(self) -> list[str]:
-        """The new list in words; members who stay keep their present names."""
+        """The new list in words. Members who stay are listed under their current names."""
         gone = {one["id"] for one in self.leaving}
         stay = [_AS_IT_IS[self.argument](one) for one in self.now if one["id"] not in gone]
         return sorted([*stay, *map(_CALLED[self.argument], self.coming)])
@@ -69,7 +69,7 @@ Named = Mapping[str, Sequence[str] | None]
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """The rows named for each list. ``teams``: those of a new project."""
+    """The rows that the call names for each list. ``teams``: the teams of a new project."""
 
     teams: Sequence[str] | None
     add: Named
@@ -90,7 +90,7 @@ class Lists:
         return found
 
     def of(self, project: Json) -> Asks[list[Several]]:
-        """Return a project's lists that will differ. Raises `InvalidInput` if one would be replaced."""
+        """Return the project's lists that change. Raises `InvalidInput` if a list would be replaced."""
         if self.teams:
             raise InvalidInput(
                 "teams: only for a new project, since it would replace the teams of this one.",
@@ -136,7 +136,7 @@ def _plan(argument: str, now: Sequence[Json], coming: Sequence[Json], leaving: S
 
 
 def _label(wanted: str, field: str) -> Asks[Json]:
-    """Return a project label by id or name. A group is not a label."""
+    """Return a project label by id or name. A group itself is not a label."""
     rows = yield from nodes("LookupProjectLabels", first=_MAX_ROWS["labels"])
     usable = [one for one in rows if not one.get("isGroup") and not one.get("retiredAt")]
     return matching.choose(usable, wanted, field)

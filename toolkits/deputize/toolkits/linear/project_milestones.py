@@ -63,7 +63,7 @@ def save_milestone(
 
 
 def _words(wanted: Json, *, new: bool) -> Json:
-    """Return the given values as the preview displays them."""
+    """Return the given values under the names that the preview displays."""
     named = {"name": "name", "description": "text", "targetDate": "target_date"}
     return {named[field]: value for field, value in wanted.items() if not new or value != ""}
 
@@ -109,7 +109,7 @@ def _result(made: Json) -> Json:
 
 
 def _milestone(project_id: str, wanted: str | None) -> Asks[Json | None]:
-    """Return the milestone of this name, or None. Raises `InvalidInput` for several."""
+    """Return the milestone of this name, or None. Raises `InvalidInput` for several milestones."""
     rows = yield from nodes("ProjectMilestones", first=250, filter={"project": {"id": {"eq": project_id}}})
     word = (wanted or "").strip().casefold()
     same = [row for row in rows if word and word in (str(row["id"]).casefold(), str(row.get("name") or "").casefold())]

@@ -1,4 +1,4 @@
-"""Rows and details of Linear's objects. Text of other people is cleaned and marked; empty fields are left out."""
+"""Rows and details of Linear's objects. Text by other people is cleaned and marked. Empty fields are left out."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ MILESTONE: Final = 160  # bytes of a milestone's description in a row
 
 
 def name(one: Any) -> str:
-    """Return the name of a person or an object; "" for none."""
+    """Return the name of a person or an object, or ""."""
     return str(one.get("displayName") or one.get("name") or one.get("key") or "") if isinstance(one, dict) else ""
 
 
 def nodes(connection: Any) -> list[Json]:
-    """Return the rows of a connection that may be missing."""
+    """Return the rows of a connection, or nothing if the connection is missing."""
     return list(connection.get("nodes") or ()) if isinstance(connection, dict) else []
 
 
 def line(text: Any, limit: int = 120) -> str:
-    """Return a name or title, cleaned, on one line: for the results of writes."""
+    """Return a name or title for the result of a write, cleaned and on one line."""
     return Outside().line(str(text or ""), limit)
 
 
@@ -45,18 +45,18 @@ def mark(row: Json, outside: Outside) -> Json:
 
 
 def labels(node: Json, outside: Outside) -> list[str]:
-    """Return the names of an object's labels: at most seven of the eight that are read, then an ellipsis."""
+    """Return the names of an object's labels: at most seven, and an ellipsis if there is an eighth."""
     names = [outside.line(name(one), 40) for one in nodes(node.get("labels"))]
     return names[:7] + (["\u2026"] if len(names) > 7 else [])
 
 
 def workspace_of(url: Any) -> str:
-    """Return ``https://linear.app/acme`` of any address in that workspace."""
+    """Return ``https://linear.app/acme`` for any address in that workspace."""
     return "/".join(str(url or "").split("/")[:4])
 
 
 def issue_row(node: Json) -> Json:
-    """Return a row for an issue; its address follows from the list's ``url_template``."""
+    """Return a row for an issue. The issue's address follows from the list's ``url_template``."""
     outside = Outside()
     priority = node.get("priority")
     return mark(
@@ -90,7 +90,7 @@ def issue_ref(node: Any) -> Json:
 
 
 def issue_list(result: Json, urls: Iterable[Any]) -> Json:
-    """Return a list of issues, with the pattern of their addresses."""
+    """Return a list of issues, with a template for the issues' addresses."""
     workspace = next((workspace_of(url) for url in urls if url), "")
     return result | ({"url_template": f"{workspace}/issue/{{identifier}}"} if workspace else {})
 
@@ -135,7 +135,7 @@ def issue_detail(node: Json) -> Json:
 
 
 def relations(node: Json) -> list[Json]:
-    """Return an issue's relations in both directions, as seen from it."""
+    """Return an issue's relations in both directions, named from the issue's side."""
     ours = [(one, one.get("type"), one.get("relatedIssue")) for one in nodes(node.get("relations"))]
     turned = {"blocks": "blocked_by", "duplicate": "duplicated_by"}
     theirs = [
@@ -157,7 +157,7 @@ def attachment(node: Json) -> Json:
 
 
 def comment_row(node: Json, quoted: int = 120) -> Json:
-    """Return a row for a comment. ``quoted``: bytes of its quote."""
+    """Return a row for a comment. ``quoted``: maximum bytes of the quoted text."""
     outside = Outside()
     more = Continuation("linear_list_comments", comment_id=str(node.get("id")))
     return mark(

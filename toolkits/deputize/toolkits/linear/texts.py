@@ -1,4 +1,4 @@
-"""Linear: display of long texts, in part, alone and in rows."""
+"""Linear: display of long texts, in parts, alone and in rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _COMMENT: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 
 
 def prose(outside: Outside, text: Any) -> str:
-    """Return Markdown, cleaned, without its hidden parts, images as words."""
+    """Return Markdown, cleaned, without hidden parts, and with images as words."""
     return _piece(outside, str(text or "")).strip()
 
 
@@ -70,7 +70,7 @@ def piece(
 
 
 def read_whole(text: Any) -> int:
-    """Return how many bytes of a text every read displays."""
+    """Return the number of bytes of a text that every read displays."""
     return room_for(str(text or ""), 0, _text_budget(files(Outside(), text), PIECE))
 
 
@@ -79,7 +79,7 @@ def _text_budget(found: list[Json], budget: int) -> int:
 
 
 def files(outside: Outside, text: Any) -> list[Json]:
-    """Return the files uploaded to Linear that a text embeds or links to."""
+    """Return the files at Linear that a text embeds or links to."""
     found = {match[2]: match[1] for match in _UPLOADED.finditer(str(text or "")[:LONGEST])}
     return [
         {"name": outside.line(re.sub(r"\\(.)", r"\1", name), 80), "url": url}
@@ -88,7 +88,7 @@ def files(outside: Outside, text: Any) -> list[Json]:
 
 
 def read_alone(text: Any, offset: int, *, raw: bool, name: str, more: Continuation) -> Json:
-    """Return a part of a text by itself."""
+    """Return a part of a text, as the only content of a result."""
     outside = Outside()
     told = piece(outside, text, ALONE, offset, raw=raw, name=name, more=more)
     outside.mark(told)
@@ -96,7 +96,7 @@ def read_alone(text: Any, offset: int, *, raw: bool, name: str, more: Continuati
 
 
 def whole_row(row: Json, node: Json, offset: int, *, raw: bool, more: Continuation) -> Json:
-    """Return a row with its body read by itself."""
+    """Return a row with a part of its body, as the only content of a result."""
     return {name: value for name, value in row.items() if name not in ("cut", "more")} | read_alone(
         node.get("body"), offset, raw=raw, name="body", more=more
     )
@@ -105,7 +105,7 @@ def whole_row(row: Json, node: Json, offset: int, *, raw: bool, more: Continuati
 def cut(
     outside: Outside, text: Any, limit: int = ROW_BODY, name: str = "body", *, more: Continuation | None = None
 ) -> Json:
-    """Return the beginning of a text in a row, as ``name``, with ``cut`` if there is more, and its ``files``."""
+    """Return the beginning of a text for a row under ``name``, with its ``files``, and ``cut`` if the text goes on."""
     found = files(outside, text)
     told = shortened(FORM, outside, text, limit, name, more=more)
     return told | ({"files": found[:_FEW]} if found else {})

@@ -122,7 +122,7 @@ def _project(wanted: Wanted, project: str | None, milestone: str | None) -> Asks
 def _set_team_values(
     wanted: Wanted, found: Sequence[Json], team: str | None, state: str | None, cycle: str | None
 ) -> Asks[Json | None]:
-    """Set the values that depend on the issues' team; return the new team, if they are moved."""
+    """Set the values that depend on the issues' team. Return the new team if the issues are moved, else None."""
     ids = list(dict.fromkeys(str((one.get("team") or {}).get("id")) for one in found))
     moved = None
     if team:
@@ -147,7 +147,7 @@ def _set_team_values(
 
 
 def _send(found: Sequence[Json], wanted: dict[str, Any]) -> Asks[list[Json]]:
-    """Send the change for one issue, or for several at once. It may be repeated."""
+    """Send the change of one issue, or of several at once. The request may be repeated."""
     if len(found) == 1:
         return [(yield from change("IssueUpdate", id=found[0]["id"], input=wanted))["issue"]]
     payload = yield from change("IssueBatchUpdate", ids=[one["id"] for one in found], input=wanted)

@@ -79,7 +79,7 @@ def list_updates(
 
 
 def _update(id: str) -> Asks[Json]:
-    """Return an update of a project or an initiative: its id does not tell the kind."""
+    """Return a status update. Its id does not say whether it belongs to a project or to an initiative."""
     for kind in ("Project", "Initiative"):
         if rows := (yield from nodes(f"{kind}Updates", first=1, filter={"id": {"eq": id}})):
             return rows[0]

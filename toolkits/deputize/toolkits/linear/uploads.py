@@ -1,6 +1,6 @@
-"""Linear: uploading files and linking them on an issue (linear.app/developers/how-to-upload-a-file-to-linear).
+"""Linear: uploading files and linking them to an issue (linear.app/developers/how-to-upload-a-file-to-linear).
 
-An upload takes three steps: ask for an address, send the bytes there without a token, and link the file. Nobody sees
+An upload takes three steps: request an address, send the bytes there without a token, and link the file. Nobody sees
 the file before the last step.
 """
 
@@ -76,7 +76,7 @@ _SHOWN: Mapping[Where, str] = {
 
 
 def _take_files(handles: Sequence[str]) -> Asks[list[File]]:
-    """Return the user's files behind these handles. Raises `InvalidInput` for an empty one."""
+    """Return the user's files with these handles. Raises `InvalidInput` for an empty file."""
     found: list[File] = []
     for handle in handles:
         file: File = yield Take(handle)
@@ -87,7 +87,7 @@ def _take_files(handles: Sequence[str]) -> Asks[list[File]]:
 
 
 def _store_files(files: Sequence[File]) -> Asks[list[Json]]:
-    """Send the files to Linear, still unlinked. Both steps may be repeated."""
+    """Send the files to Linear without linking them. Both steps may be repeated."""
     found: list[Json] = []
     for file in files:
         asked = {"contentType": file.mime, "filename": file.name, "size": len(file.content)}
@@ -105,7 +105,7 @@ def _store_files(files: Sequence[File]) -> Asks[list[Json]]:
 
 
 def _put(told: Json, file: File) -> PublicRequest:
-    """Create the request with the bytes for the upload address, with the headers signed into it."""
+    """Return the request that sends the bytes to the upload address, with the headers that its signature covers."""
     given = {str(one.get("key")).lower(): str(one.get("value")) for one in told.get("headers") or ()}
     headers = _CACHED | {name: value for name, value in given.items() if name != "content-type"}
     url, mime = str(told.get("uploadUrl") or ""), given.get("content-type") or file.mime
@@ -121,7 +121,7 @@ def _markdown(uploads: Sequence[Json]) -> str:
 
 
 def _attach(found: Json, uploads: Sequence[Json], _body: str, run: Run) -> Asks[Json]:
-    """Link each file on the issue. Linear keeps one link per address and issue, so a repetition adds nothing."""
+    """Link each file to the issue. Linear stores one link per address and issue, so a repetition adds nothing."""
     ids: list[Any] = []
     warnings: list[str] = []
     for number, one in enumerate(uploads, 1):
@@ -139,7 +139,7 @@ def _attach(found: Json, uploads: Sequence[Json], _body: str, run: Run) -> Asks[
 
 
 def _append_links(found: Json, uploads: Sequence[Json], _body: str, run: Run) -> Asks[Json]:
-    """Append the links to the description."""
+    """Append the links to the issue's description."""
     links = _markdown(uploads)
     text = new_text(Edit(append=True), "description", found.get("description"), links, BODY, run.noted)
     if not text.done:
@@ -152,7 +152,7 @@ def _append_links(found: Json, uploads: Sequence[Json], _body: str, run: Run) ->
 
 
 def _write_comment(found: Json, uploads: Sequence[Json], body: str, run: Run) -> Asks[Json]:
-    """Write a comment with the links, under the act's own id."""
+    """Write a comment with the links, under an id derived from the act."""
     text = "\n\n".join(part for part in (body, _markdown(uploads)) if part)
     given = {"id": run.key.uuid, "body": text, "issueId": found["id"]}
     comment, existed = yield from create_once("CommentCreate", given, look_by_filter("Comments"))

@@ -1,4 +1,4 @@
-"""Linear: an issue's values, before and after a change, and their undo."""
+"""Linear: an issue's values before and after a change, and the undo."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ _CLEARED: Final = ("assignee", "project", "cycle", "parent", "due_date")  # by t
 
 @dataclass
 class Wanted:
-    """The changes of an issue: for Linear, and in words by argument. ``labels``: those added or removed."""
+    """The changes of an issue: for Linear, and in words by argument. ``labels``: labels that are added or removed."""
 
     given: dict[str, Any] = field(default_factory=dict)
     words: dict[str, Any] = field(default_factory=dict)
     labels: dict[str, list[Json]] = field(default_factory=dict)
 
     def set(self, argument: str, to: str, value: Any, words: Any = None) -> None:
-        """Set one value; None clears it."""
+        """Set one value. None clears the field."""
         self.given[to] = value
         self.words[argument] = ("" if value is None else value) if words is None else words
 
@@ -66,7 +66,7 @@ class Wanted:
 
 
 def show(stands: Place, found: Sequence[Json], wanted: Wanted) -> Preview:
-    """Preview the change: of one issue beside each present value; of several with the values after each."""
+    """Return the preview: of one issue beside each current value; of several the new values and a line per issue."""
     pins = wanted.pins | {"issue_ids": [one["id"] for one in found]}
     moved = "A moved issue gets another number, and its state, cycle and labels may change with its team."
     note = moved if "team" in wanted.words else None
@@ -90,7 +90,7 @@ def _names(wanted: Wanted) -> set[str]:
 
 
 def _after(one: Json, wanted: Wanted) -> Json:
-    """Return each new value; an unchanged one in its present words."""
+    """Return the new values. An unchanged value keeps its current words."""
     after = dict(wanted.words)
     if who := one.get("assignee"):
         after |= {"assignee": name(who)} if wanted.given.get("assigneeId") == who.get("id") else {}
@@ -104,7 +104,7 @@ def _after(one: Json, wanted: Wanted) -> Json:
 
 
 def _namesakes(one: Json, wanted: Wanted, after: Json) -> list[str]:
-    """Return the values that differ from the present ones under the same name."""
+    """Return the changed values that have the same name before and after."""
     found = [argument for argument in ("assignee", "project", "milestone") if after.get(argument)]
     return [
         argument
@@ -115,14 +115,14 @@ def _namesakes(one: Json, wanted: Wanted, after: Json) -> list[str]:
 
 
 def _line(one: Json, wanted: Wanted) -> str:
-    """Return one of several issues, with the present values that are replaced."""
+    """Return a line for one of several issues, with the current values that are replaced."""
     now = [f"{argument.replace('_', ' ')} {value or '-'}" for argument, value in _current(one, wanted).items()]
     now = [text for text in now if not text.startswith("labels ")]
     return f"{issue_words(one)} (now: {', '.join(now)})" if now else issue_words(one)
 
 
 def undo(found: Sequence[Json], done: Sequence[Json], wanted: Wanted) -> Undo | None:
-    """Return the call that restores the values, or None: no call can undo a move to another team, clear a value that
+    """Return the call that restores the values, or None. No call can undo a move to another team, clear a value that
     cannot be cleared, or restore different values of several issues."""
     if "team" in wanted.words or len(done) != len(found):
         return None
@@ -140,7 +140,7 @@ def undo(found: Sequence[Json], done: Sequence[Json], wanted: Wanted) -> Undo | 
 
 
 def _restore_arguments(one: Json, wanted: Wanted) -> Json | None:
-    """Return an issue's present values as arguments."""
+    """Return an issue's current values as arguments."""
     back: Json = {}
     arguments = _names(wanted) | ({"milestone"} if "project" in wanted.words else set())  # it changes with its project
     for argument in [one for one in NOW if one in arguments and one != "labels"]:
@@ -156,7 +156,7 @@ def _restore_arguments(one: Json, wanted: Wanted) -> Json | None:
 
 
 def _argument(one: Json, argument: str) -> Any:
-    """Return a value of an issue as an argument; None for an empty one that no word clears."""
+    """Return a value of an issue as an argument. None: the value is empty, and no word clears the field."""
     value = NOW[argument](one)
     if argument in _THINGS:
         thing = one.get(_THINGS[argument]) or {}

@@ -1,10 +1,10 @@
 """Salesforce: finding, reading and changing records, logging activities, running reports.
 
-Checked against its documentation and deputize's own sandbox only: no live org and no counterpart was available. The
-tools live in `deputize.toolkits.salesforce`. Queries are built from parts that are checked one by one, never from text;
-objects of setup and identity are out of reach, in queries of the model's own too.
+Checked only against Salesforce's documentation and deputize's own sandbox, because no live org was available. Queries
+are built from parts that are checked one by one, never from text. Objects of setup and identity are out of reach, also
+in queries that the model writes.
 
-Leads are not converted: there is no REST call for it, and the SOAP call requires the user's token in its body.
+Leads are not converted: there is no REST call for it, and the SOAP call requires the user's token in the request body.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ _LINKS: Final[Sequence[str]] = ("WhoId", "WhatId", "OwnerId", "LinkedEntityId")
 
 
 def _show(kind: Kind, given: Json, account: Account) -> Asks[Preview]:
-    """Preview the activity with the names of its people and records. Only the user sees their own on no record."""
+    """Return the preview with names of people and records. Only the user sees an own activity on no record."""
     links: Json = {name: given[name] for name in _LINKS if name in given}
     names = yield from preview.load_names(links.values())
     owner = links.get("OwnerId")
@@ -129,7 +129,7 @@ def _show(kind: Kind, given: Json, account: Account) -> Asks[Preview]:
 
 
 def _places(links: Mapping[str, str], names: Mapping[str, str]) -> list[str]:
-    """Return the records of the activity."""
+    """Return the records to which the activity is attached."""
     ids = [id for name, id in links.items() if name != "OwnerId"]
     return [preview.record_text(preview.kind_of(id), id, names.get(id)) for id in ids]
 
@@ -161,7 +161,7 @@ def _alike(given: Json) -> list[str]:
 
 
 def _write_note(title: str, body: str, parent: str, account: Account, noted: Noted, now: float) -> Asks[Json]:
-    """Write a note, and the link that puts it on a record; a plain one if the org has no enhanced notes."""
+    """Write a note, and the link to its record. If the org has no enhanced notes, write a plain note."""
     begun = bool(noted and (noted.get("sent") or noted.get("note")))
     if not begun:
         yield (yield from _show("note", {"Subject": title, "Description": body, "LinkedEntityId": parent}, account))
@@ -194,7 +194,7 @@ def _plain(title: str, body: str, parent: str, account: Account, noted: Noted, n
 
 
 def _link_note(note: str, parent: str) -> Asks[None]:
-    """Link a note to a record; a repeated link is the same. A note that cannot be linked is deleted."""
+    """Link a note to a record. Repeating the link changes nothing. A note that cannot be linked is deleted."""
     link = {"ContentDocumentId": note, "LinkedEntityId": parent, "ShareType": "V"}
     path, at = f"{DATA}/sobjects/{{object}}", {"object": "ContentDocumentLink"}
     try:
@@ -214,7 +214,7 @@ def _link_note(note: str, parent: str) -> Asks[None]:
 
 
 def _is_linked(note: str, parent: str) -> Asks[bool | None]:
-    """Return whether a note is linked to a record; None if unknown."""
+    """True if a note is linked to a record, None if unknown."""
     where = [f"ContentDocumentId = {text(note)}", f"LinkedEntityId = {text(parent)}"]
     try:
         return bool((yield from rows_of(select(("Id",), "ContentDocumentLink", where, limit=1))))
@@ -223,7 +223,7 @@ def _is_linked(note: str, parent: str) -> Asks[bool | None]:
 
 
 def _delete_note(note: str) -> Asks[None]:
-    """Delete a note that only the user has seen; a note that stays does no harm."""
+    """Delete a note that only the user has seen. A failed deletion does no harm."""
     at = {"object": "ContentNote", "id": note}
     try:
         yield Request("DELETE", f"{DATA}/sobjects/{{object}}/{{id}}", at=at, repeat="idem", prepares=True)

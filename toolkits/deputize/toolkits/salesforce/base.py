@@ -1,7 +1,7 @@
 """The Salesforce toolkit, its one scope, the objects in reach, and requests.
 
-API: developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest. Every org answers every version for years, so one
-that is tested serves them all.
+API: developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest. Every org supports an API version for years, so
+one tested version serves all orgs.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 
 def object_name(wanted: str, *, write: bool = False) -> str:
-    """Return an object's API name in its own spelling. Raises `InvalidInput` for one that no tool may touch."""
+    """Return an object's API name in its own spelling. Raises `InvalidInput` for an object that no tool may touch."""
     said = wanted.strip()
     allowed = WRITABLE if write else OBJECTS
     known = {one.lower(): one for one in allowed}
@@ -66,7 +66,7 @@ def object_name(wanted: str, *, write: bool = False) -> str:
 
 
 def record_id(wanted: str, field: str = "id") -> str:
-    """Return a record's id. Raises `InvalidInput` for anything else, a wrong checksum included."""
+    """Return a record's id. Raises `InvalidInput` for anything else, and for a wrong checksum."""
     said = wanted.strip()
     if not is_id(said):
         raise InvalidInput(
@@ -76,19 +76,19 @@ def record_id(wanted: str, field: str = "id") -> str:
 
 
 def is_id(text: str) -> bool:
-    """Return whether this is a record's id, and not a name of 15 letters: every id has digits."""
+    """True if this is a record's id and not a name of 15 letters. Every id has digits."""
     if not _ID.fullmatch(text) or not any(c.isdecimal() for c in text[:15]):
         return False
     return len(text) == 15 or text[15:] == checksum(text[:15])
 
 
 def the_day(text: str, run: Run, field: str) -> str:
-    """Return the day of a text (ISO date, today, a distance) in the user's zone. Raises `InvalidInput`."""
+    """Return the day of a text (ISO date, today, a distance) in the user's time zone. Raises `InvalidInput`."""
     return times.day(text, run.now, field, run.zone)
 
 
 def ask_zone(run: Run) -> Asks[object]:
-    """Return Salesforce's name of the user's zone (TimeZoneSidKey), if the grant allows."""
+    """Return Salesforce's name of the user's time zone (TimeZoneSidKey), if the grant allows reading it."""
     if not run.granted & KNOWN_BY.accepts:
         return None
     [told] = yield Try([Request("GET", "/oauth2/userinfo")])
@@ -113,39 +113,39 @@ def no_record(field: str, kind: str, wanted: str, reason: str = "") -> NotFound:
 
 
 def own_id(account: Account) -> str:
-    """Return the user's own id: the second half of the account's subject."""
+    """Return the user's own id, which is the second half of the account's subject."""
     return account.subject.rpartition(":")[2]
 
 
 def checksum(id: str) -> str:
-    """Return the three characters that make a 15-character id safe regardless of case: one bit for each capital."""
+    """Return the three characters that make a 15-character id unique regardless of case: one bit for each capital."""
     parts = (id[start : start + 5] for start in (0, 5, 10))
     return "".join(_SUFFIX[sum(1 << n for n, c in enumerate(part) if c.isupper())] for part in parts)
 
 
 def get(path: str, at: Mapping[str, str] | None = None, params: Mapping[str, Any] | None = None) -> Request:
-    """Create a read below the data API."""
+    """Return a read request for a path of the data API."""
     return Request("GET", DATA + path, at=at or {}, params=params)
 
 
 def soql(query: str) -> Request:
-    """Create the request of a query."""
+    """Return the request that runs a query."""
     return get("/query", params={"q": query})
 
 
 def send(request: Request) -> Asks[Any]:
-    """Send a request and return its answer."""
+    """Send a request and return the response."""
     return (yield request)
 
 
 def rows_of(query: str) -> Asks[list[Json]]:
-    """Return the records of a query, without descriptions."""
+    """Return the records that a query finds, without descriptions."""
     answer = yield soql(query)
     return [flat(record) for record in answer.get("records") or ()]
 
 
 def flat(record: Json) -> Json:
-    """Return a record without ``attributes``; related fields as ``Owner.Name``."""
+    """Return a record without ``attributes``. Related fields have names such as ``Owner.Name``."""
     row: Json = {}
     for name, value in record.items():
         if name == "attributes":

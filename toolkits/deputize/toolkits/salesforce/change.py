@@ -96,7 +96,7 @@ def show_changes(
     account: Account,
     since: str | None = None,
 ) -> Preview:
-    """Preview the changes. The record's version is not part of them: the write itself is refused for another one."""
+    """Return the preview of the changes, without the record's version: the write is refused after another change."""
     kind = place["object"]
     return Preview(
         "Change this record",
@@ -110,7 +110,7 @@ def show_changes(
 
 
 def patch(place: Mapping[str, str], values: Json, since: str | None) -> Asks[None]:
-    """Write values into a record, unless somebody else has changed it since. Raises `Conflict` then."""
+    """Write values into a record. Raises `Conflict` if somebody else has changed the record since ``since``."""
     headers = {"if-unmodified-since": _http_date(since)} if since else {}
     path = f"{DATA}/sobjects/{{object}}/{{id}}"
     try:
@@ -124,7 +124,7 @@ def patch(place: Mapping[str, str], values: Json, since: str | None) -> Asks[Non
 def _undo_arguments(
     known: Described, place: Mapping[str, str], before: Json, now: Json, names: preview.Names
 ) -> tuple[Json, Json]:
-    """Return the arguments that restore the old values, and the values that must still be there."""
+    """Return the arguments that restore the old values, and the values that the record must still have."""
     texts = [name for name, value in now.items() if known[name.lower()].get("type") == "textarea" and value]
     back: Json = {**place, "fields": {name: as_text(before.get(name)) for name in now}}
     if texts:
@@ -133,7 +133,7 @@ def _undo_arguments(
 
 
 def _load_values(place: Mapping[str, str], values: Iterable[str]) -> Asks[Json]:
-    """Return the record's present values in these fields, which a change does not return."""
+    """Return the record's current values of these fields, because the response to a change has none."""
     values = list(values)
     names = ",".join(field_name(one) for one in values)
     node = yield get("/sobjects/{object}/{id}", place, {"fields": names})
@@ -150,7 +150,7 @@ def _result(id: str, kind: str, values: Json, now: Json) -> Json:
 
 
 def _is_same(there: Any, wanted: Any) -> bool:
-    """Return whether a field has a value, in whichever form Salesforce writes it."""
+    """True if two values are equal, in whichever form Salesforce writes them."""
     if there in (None, "") or wanted in (None, ""):
         return there in (None, "") and wanted in (None, "")
     if isinstance(there, str) and isinstance(wanted, str):
@@ -169,7 +169,7 @@ def _moment(said: str) -> datetime:
 
 
 def _earlier(since: str | None, read: str | None) -> str | None:
-    """Return the time since which nobody may have changed a record: at the latest the time of the previewed version."""
+    """Return the time since which nobody may have changed a record. It is never later than the previewed version's."""
     if since is None or read is None:
         return since or read
     return read if _read_time(since) > _read_time(read) else since

@@ -1,7 +1,7 @@
 """Salesforce: creating records.
 
-Without an external id of the org's own a new record has no key: `deputize.toolkits.salesforce.idempotent_create`
-creates it.
+A new record has no key unless the org defines an external id. `deputize.toolkits.salesforce.idempotent_create` creates
+such records.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _OWN: Final[Mapping[str, frozenset[str]]] = {  # fields of a user's own note or 
 
 
 def _create_effect(arguments: Arguments) -> Effect:
-    """Return the effect: SENDS for all but the user's own note or task on no record, because others read it."""
+    """Return the effect. Without SENDS: the user's own note or task on no record. Others read everything else."""
     quiet = _is_own(str(arguments["object"]), arguments["fields"] or ()) and not arguments["external_id"]
     return Effect.WRITES if quiet else Effect.WRITES | Effect.SENDS
 
 
 def _is_own(kind: str, fields: Iterable[str]) -> bool:
-    """Return whether these are only fields of the user's own note or task on no record."""
+    """True if the fields are only those of the user's own note or task on no record."""
     own = _OWN.get(kind.strip().lower())
     return own is not None and {str(name).strip().lower() for name in fields} <= own
 
@@ -109,7 +109,7 @@ def _show(
 
 
 def _alike(known: Described, values: Json) -> list[str]:
-    """Return conditions that a record with these values meets, as far as short values can be compared."""
+    """Return conditions that a record with these values meets, as far as the values are short enough to compare."""
     where = []
     for name, value in values.items():
         type, said = str(known[name.lower()].get("type") or "string"), str(value)
@@ -120,8 +120,8 @@ def _alike(known: Described, values: Json) -> list[str]:
 
 
 def _upsert(kind: str, known: Described, external_id: str, values: Json, run: Run) -> Asks[Json]:
-    """Create or change the record with this external id. An existing record is changed by its id, as previewed; a new
-    one is created only if the key is free, so that nothing is overwritten."""
+    """Create or change the record with this external id. An existing record is changed by its id, as previewed. A new
+    record is created only if the external id is free, so that nothing is overwritten."""
     name, _, value = external_id.partition("=")
     field = field_in(known, name, "external_id")
     value = value.strip()

@@ -1,4 +1,4 @@
-"""Salesforce: deleting records, with a preview of those deleted along."""
+"""Salesforce: deleting records, with a preview of the other records that the deletion removes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _TEXTS: Final = ("Description", "Body", "CommentBody")
 
 
 def _show(kind: str, id: str, node: Json, gone: Json) -> Preview:
-    """Preview the losses: the record's name, list fields and text, and the records deleted along."""
+    """Return the preview of the losses: the record's name, list fields and text, and the records deleted with it."""
     kept = {name: node.get(name) for name in (*DETAIL.get(kind, ()), *_TEXTS)}
     return Preview(
         "Delete this record",
@@ -70,13 +70,13 @@ def _show(kind: str, id: str, node: Json, gone: Json) -> Preview:
 
 
 def _last_change(node: Json) -> str | None:
-    """Return whether somebody has changed a record since its creation; None if unknown."""
+    """Return in words whether the record has changed since its creation, or None if unknown."""
     created, changed = node.get("CreatedDate"), node.get("LastModifiedDate")
     return ("none" if created == changed else "after it was made") if created and changed else None
 
 
 def _count_cascade(kind: str, id: str) -> Asks[Json]:
-    """Return how many records are deleted along, as far as this user sees them."""
+    """Return the number of records that are deleted with this record, as far as the user sees them."""
     parts = _CASCADES.get(kind, ())
     try:
         answers = yield [soql(count(source, [f"{field} = {text(id)}"])) for source, field in parts]

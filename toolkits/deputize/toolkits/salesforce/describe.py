@@ -107,7 +107,7 @@ def _field(one: Json) -> Json:
 
 
 def is_required(field: Json) -> bool:
-    """Return whether a new record must have a value."""
+    """True if a new record must have a value for this field."""
     return bool(field.get("createable") and not field.get("nillable") and not field.get("defaultedOnCreate"))
 
 

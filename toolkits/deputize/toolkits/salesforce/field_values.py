@@ -16,7 +16,7 @@ _NUMBERS: Final = {"double", "currency", "percent"}
 
 
 def values_of(known: Described, given: Mapping[str, str], run: Run, *, creating: bool) -> Asks[Json]:
-    """Return values in the form of their fields' types. Every name and every picklist value must exist."""
+    """Return values in the form of their fields' types. Unknown fields and unknown picklist values are refused."""
     run = yield from _with_zone(known, given, run)
     values: Json = {}
     for name, value in given.items():
@@ -36,14 +36,14 @@ def values_of(known: Described, given: Mapping[str, str], run: Run, *, creating:
 
 
 def _with_zone(known: Described, given: Mapping[str, str], run: Run) -> Asks[Run]:
-    """Return the run with the time zone of the days and times among these values."""
+    """Return the run with the time zone that the days and times among these values need."""
     kinds = {name: str(field_in(known, name, "fields").get("type")) for name in given}
     run = yield from in_zone(run, ask_zone, **{name: given[name] for name in given if kinds[name] == "datetime"})
     return (yield from days_in_zone(run, ask_zone, **{name: given[name] for name in given if kinds[name] == "date"}))
 
 
 def cast(field: Json, value: str, run: Run) -> Any:
-    """Return a value in the form of its field's type; None for an empty one. Raises `InvalidInput`."""
+    """Return a value in the form of its field's type, or None for an empty value. Raises `InvalidInput`."""
     name, kind = str(field["name"]), str(field.get("type") or "string")
     if value == "":
         return None

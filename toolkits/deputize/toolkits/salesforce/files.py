@@ -1,7 +1,7 @@
 """Salesforce: listing, fetching and uploading files on records (ContentVersion).
 
-A file is a document (069...) with versions (068...); a link puts it on a record. A file for a record is linked in the
-same request, so nothing is left half done.
+A file is a document (069...) with versions (068...), and a link attaches it to a record. An upload creates file and
+link in the same request, so nothing is left half done.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def get_file(
 
 
 def _version(id: str) -> Asks[Json]:
-    """Return the version of this id, or the latest of the document of this id. Raises `NotFound`."""
+    """Return the version of this id, or the latest version of the document of this id. Raises `NotFound`."""
     where = [f"Id = {text(id)}"] if id.startswith("068") else [f"ContentDocumentId = {text(id)}", "IsLatest = TRUE"]
     fields = ("Id", "Title", "FileExtension", "ContentSize")
     rows = yield from rows_of(select(fields, "ContentVersion", where, (), 1))
@@ -109,7 +109,7 @@ def _version(id: str) -> Asks[Json]:
 
 
 def _document(version: str) -> Asks[str]:
-    """Return the document of a version, by which lists name a file; the version if it is unreadable."""
+    """Return the id of a version's document, by which lists name a file, or the version's id if it cannot be read."""
     try:
         rows = yield from rows_of(select(("ContentDocumentId",), "ContentVersion", [f"Id = {text(version)}"], (), 1))
     except DeputizeError:  # the file exists in any case

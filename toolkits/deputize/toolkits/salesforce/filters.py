@@ -1,7 +1,7 @@
-"""Filters as models write them: numbers as numbers, days as days, dates relative to today.
+"""Filters in the form that models write: numbers, days, and dates relative to today.
 
-Salesforce has words for such dates, which it reads in the user's own time zone (SOQL Reference, "Date Literals"). A day
-that a time is compared with stands for all of its hours.
+Salesforce has words for relative dates, which it reads in the user's own time zone (SOQL Reference, "Date Literals").
+In a comparison with a time, a day means all of its hours.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from deputize.toolkits.salesforce.texts import Value
 
 
 class Comparison(BaseModel):
-    """One comparison of a field."""
+    """One comparison of a field with a value."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -36,14 +36,14 @@ class Comparison(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _several(cls, given: Any) -> Any:
-        """Move a list to ``values``, wherever it was written."""
+        """Move a list to ``values``, whichever field it was written in."""
         if isinstance(given, dict) and isinstance(given.get("value"), list) and given.get("values") is None:
             return {**given, "value": "", "values": given["value"]}
         return given
 
 
 def inline_schema(model: type[BaseModel]) -> WithJsonSchema:
-    """Return a model's schema inline, because some models' APIs refuse ``$ref``."""
+    """Return a model's schema inline, because the APIs of some language models refuse ``$ref``."""
     return WithJsonSchema({name: part for name, part in model.model_json_schema().items() if name != "description"})
 
 
@@ -53,7 +53,7 @@ _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def with_zone(known: Described, given: Sequence[Comparison], run: Run) -> Asks[Run]:
-    """Return the run with the time zone of these comparisons' days and times."""
+    """Return the run with the time zone that the comparisons' days and times need."""
     for one in given:
         kind = "" if "." in one.field else str(field_in(known, one.field, "filters").get("type"))
         if kind not in ("date", "datetime") or one.op in ("is_null", "contains"):
@@ -65,7 +65,7 @@ def with_zone(known: Described, given: Sequence[Comparison], run: Run) -> Asks[R
 
 
 def condition_of(known: Described, one: Comparison, run: Run) -> str:
-    """Return the condition of a query. Raises `InvalidInput` for an unknown field, or an impossible value."""
+    """Return the condition of a query. Raises `InvalidInput` for an unknown field or an impossible value."""
     said = _values(one)
     if "." in one.field:
         return condition(one.field, one.op, said, "string")
@@ -83,7 +83,7 @@ def condition_of(known: Described, one: Comparison, run: Run) -> str:
 
 
 def _values(one: Comparison) -> list[str]:
-    """Return the values to compare with. Without ``values``, commas separate those of ``in``."""
+    """Return the values to compare with. If ``values`` is empty, commas separate the values of ``in``."""
     if one.values is not None:
         if one.op != "in":
             raise InvalidInput("filters: values is only for op=in.", hint="Give value.")
@@ -92,7 +92,7 @@ def _values(one: Comparison) -> list[str]:
 
 
 def _option(field: Json, value: str) -> str:
-    """Return a picklist's value in its own spelling. Raises `InvalidInput` with the known ones."""
+    """Return a picklist's value in its own spelling. Raises `InvalidInput` with the known values."""
     options = [str(one["value"]) for one in field.get("picklistValues") or ()]
     if field.get("type") != "picklist" or not field.get("restrictedPicklist") or not options or not value:
         return value
@@ -105,7 +105,7 @@ def _option(field: Json, value: str) -> str:
 
 
 def _time_condition(name: str, op: str, said: Sequence[str], run: Run) -> str:
-    """Return a condition on times. A day stands for all its hours."""
+    """Return a condition on times. A day means all of its hours."""
     if op == "in":
         return f"({' OR '.join(_time_condition(name, 'eq', [one], run) for one in said)})"
     [value] = said

@@ -159,7 +159,7 @@ def _sort_field(known: Described, wanted: str) -> tuple[str, str]:
 
 
 def _relation_condition(kind: str, known: Described, id: str) -> str:
-    """Return the condition that leads from this object to the record."""
+    """Return the condition that selects this object's records related to the record."""
     if kind in ("Task", "Event"):
         return f"{'WhoId' if id.startswith(('003', '00Q')) else 'WhatId'} = {text(id)}"
     name = _PARENTS.get(id[:3], "")
@@ -177,7 +177,7 @@ def _overdue(kind: str) -> list[str]:
 
 
 def find_by_name(kind: str, wanted: str) -> Asks[list[Json]]:
-    """Return the records of exactly this name; else those that contain it."""
+    """Return the records with exactly this name, or else the records whose names contain it."""
     name = NAME.get(kind, "Name")
     if name == "Id":
         raise InvalidInput(f"record: a {kind} has no name to find it by.", hint="Use its id.")

@@ -1,7 +1,7 @@
-"""Creating a record at most once, although it has no key of its own.
+"""Creates a record at most once, although the record has no key of its own.
 
-The equal records are noted before. After a lost answer, one more of them is the created one. A missing one proves
-nothing: the outcome stays unknown, and a later run of the same act looks again and creates nothing.
+The ids of equal records are noted first. If the response is lost, one more equal record is the created one. If there is
+none, the outcome stays unknown, and a later run of the same act looks again and creates nothing.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Noted = Mapping[str, Any] | None
 def make_once(
     request: Request, alike: Sequence[str], account: Account, noted: Noted, now: float
 ) -> Asks[tuple[str, bool]]:
-    """Return the id of the record that ``request`` creates, and whether an earlier try had created it.
+    """Return the id of the record that ``request`` creates, and True if an earlier attempt had created it.
 
-    ``alike``: conditions that it will meet. Raises `OutcomeUnknown` if it may exist and is not found.
+    ``alike``: conditions that the record meets. Raises `OutcomeUnknown` if the record may exist but is not found.
     """
     kind = request.at["object"]
     if noted and noted.get("sent"):
@@ -48,7 +48,7 @@ def make_once(
 
 
 def creation(kind: str, values: Json, *, headers: Mapping[str, str] | None = None, prepares: bool = False) -> Request:
-    """Create the request for a record. An enhanced note's text is converted to HTML in base64."""
+    """Return the request that creates a record. An enhanced note's text is converted to HTML in base64."""
     if kind == "ContentNote" and isinstance(said := values.get("Content"), str):
         said = html.escape(said).replace("\n", "<br>")
         values = values | {"Content": base64.b64encode(said.encode()).decode()}
@@ -57,7 +57,7 @@ def creation(kind: str, values: Json, *, headers: Mapping[str, str] | None = Non
 
 
 def _find_new(kind: str, alike: Sequence[str], account: Account, note: Mapping[str, Any]) -> Asks[str]:
-    """Return the one record that is new."""
+    """Return the id of the one record that is not in the note, or raise `OutcomeUnknown`."""
     before: Sequence[str] | None = note["before"]
     for pause in _PAUSES if before is not None else ():
         yield Wait(pause)
@@ -72,7 +72,7 @@ def _find_new(kind: str, alike: Sequence[str], account: Account, note: Mapping[s
 
 
 def _alike(kind: str, alike: Sequence[str], account: Account, since: float) -> Asks[list[str] | None]:
-    """Return the records that this user has created since and that meet the conditions; None if unknown."""
+    """Return the records that this user has created since then and that meet the conditions, or None if unknown."""
     stamp = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     mine = [f"CreatedById = {text(own_id(account))}", f"CreatedDate >= {stamp}", *alike]
     try:

@@ -1,4 +1,4 @@
-"""The org's people, for searches across all accounts: users, and contacts at customers."""
+"""The org's people for searches across all accounts: users, and contacts at customers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists by key: a cursor contains the last row's value and id, and the next query asks for the rows after them.
+"""Lists by key: a cursor contains the last row's value and id, and the next query requests the rows after them.
 
 SOQL's OFFSET ends at 2,000, and new or deleted rows would shift it.
 """
@@ -20,17 +20,17 @@ _TYPES: Final = frozenset("id string double currency percent int long date datet
 
 
 def sorts(type: str) -> bool:
-    """Return whether a type is compared as it is sorted: not picklists, which have their own order, and booleans."""
+    """True if values of this type compare in the order in which they are sorted. Picklists and booleans do not."""
     return type in _TYPES
 
 
 def order(by: str, way: str) -> tuple[str, ...]:
-    """Return the order of a list: by a field, empty values last, and by id for equal values."""
+    """Return the order of a list: by a field with empty values last, then by id."""
     return (f"Id {way}",) if by == "Id" else (f"{by} {way} NULLS LAST", f"Id {way}")
 
 
 def page_of(records: list[Json], limit: int, bound: tuple[Any, ...], by: str, row: Callable[[Json], Json]) -> Json:
-    """Return a page of a list that was read with one more record than it displays."""
+    """Return a page of a list. The list was read with one record more than the page has."""
     rows = Rows()
     taken = list(takewhile(lambda one: rows.add(row(one), whole=True), records[:limit]))
     cut = len(taken) < len(records)
@@ -46,7 +46,7 @@ def _cursor(bound: Sequence[Any], row: Json, by: str) -> str:
 
 
 def after_cursor(bound: Sequence[Any], cursor: str, kind: str, by: str, type: str, way: str) -> Asks[str]:
-    """Return the condition of the rows after the cursor. Raises `InvalidInput` for a cursor of another list."""
+    """Return the condition for the rows after the cursor. Raises `InvalidInput` for another list's cursor."""
     said, id = read_cursor(bound, cursor, (str, str))
     last, sign = text(record_id(id, "cursor")), "<" if way == "DESC" else ">"
     if by == "Id":

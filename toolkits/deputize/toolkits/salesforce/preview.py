@@ -1,7 +1,7 @@
-"""Preview of a record before it is created, changed or deleted: labels, names for ids, old values beside new ones.
+"""Preview of a record before it is created, changed or deleted, with field labels, names for ids, and old values.
 
-An org decides who sees a record by rules that cannot be read. So everybody in it may, except for the user's own task or
-note on no record. The audience of a record that customers see is unknown.
+An org decides by unreadable rules who sees a record. The preview therefore assumes everybody in the org, except for the
+user's own task or note on no record. The audience of a record that customers see is unknown.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Names = Mapping[str, str]
 
 
 def load_names(ids: Iterable[Any]) -> Asks[dict[str, str]]:
-    """Return names of records by id, as far as this user sees them."""
+    """Return names of records by id, as far as the user sees the records."""
     wanted = sorted({one for one in ids if isinstance(one, str) and is_id(one) and one[:3] in _OBJECTS})
     places = [{"object": _OBJECTS[one[:3]], "id": one} for one in wanted]
     fields = [NAME.get(place["object"], "Name") for place in places]
@@ -50,20 +50,20 @@ def names_of(known: Described, *values: Mapping[str, Any]) -> Asks[dict[str, str
 
 
 def label(known: Described, name: str) -> str:
-    """Return a field's label, with its API name if the label is ambiguous."""
+    """Return a field's label, with the API name if the label is ambiguous."""
     said = str(known[name.lower()].get("label") or name)
     same = sum(1 for one in known.values() if one.get("label") == said) > 1
     return f"{said} ({name})" if said != name and (same or said.lower() in _OURS) else said
 
 
 def by_labels(known: Described, values: Mapping[str, Any], names: Names) -> Json:
-    """Return values by the labels of their fields, with names for ids; "" for none."""
+    """Return values by the labels of their fields, with names for ids and "" for empty values."""
     leads = references(known, values)
     return {label(known, name): _word(value, names if name in leads else {}) for name, value in values.items()}
 
 
 def changes(known: Described, before: Mapping[str, Any], after: Mapping[str, Any], names: Names) -> Json:
-    """Return the values of `by_labels` beside the present ones."""
+    """Return the values of `by_labels` beside the current ones."""
     old, new = by_labels(known, {name: before.get(name) for name in after}, names), by_labels(known, after, names)
     return {name: Change(old[name], value) for name, value in new.items()}
 
@@ -75,7 +75,7 @@ def _word(value: Any, names: Names) -> Any:
 
 
 def loses(known: Described, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Return whether a text, or a whole value, is lost."""
+    """True if a text or a whole value is lost."""
     for name, value in after.items():
         old = before.get(name)
         text = known[name.lower()].get("type") in _TEXTS
@@ -85,7 +85,7 @@ def loses(known: Described, before: Mapping[str, Any], after: Mapping[str, Any])
 
 
 def audience_of(values: Mapping[str, Any], account: Account, *, own: bool) -> Audience:
-    """Return who may see a record with these values. ``own``: it is the user's own task or note."""
+    """Return who may see a record with these values. ``own``: the record is the user's own task or note."""
     on_a_record = any(values.get(name) for name in _ON) or values.get("OwnerId") not in (None, own_id(account))
     return max(to_customers(values), Audience.SELF if own and not on_a_record else Audience.ORGANISATION)
 
@@ -96,16 +96,16 @@ def to_customers(values: Mapping[str, Any]) -> Audience:
 
 
 def new_owners(values: Mapping[str, Any], account: Account) -> list[str]:
-    """Return the new owner of a record, unless it is the user."""
+    """Return the new owner of a record unless the user is the owner."""
     owner = values.get("OwnerId")
     return [str(owner)] if owner and owner != own_id(account) else []
 
 
 def kind_of(id: str) -> str:
-    """Return the object of an id, if known."""
+    """Return the object type that an id's prefix means, or "record"."""
     return _OBJECTS.get(id[:3], "record")
 
 
 def record_text(kind: str, id: str, name: object) -> str:
-    """Return a record in words, with its id, because another one may have the name."""
+    """Return a record in words, with its id because several records may have the same name."""
     return f"{name} ({kind} {id})" if name else f"{kind} {id}"

@@ -1,4 +1,4 @@
-"""Salesforce: queries of the model's own."""
+"""Salesforce: queries that the model writes."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def query(
 
 
 def _next_batch(answer: Json) -> list[str | int] | None:
-    """Return the position of the next batch, whose size Salesforce chooses."""
+    """Return the position of the next batch. Salesforce chooses the size of batches."""
     found = _BATCH.search(str(answer.get("nextRecordsUrl") or ""))
     return [found[1], 0] if found else None
 
 
 def _row(record: Json) -> Json:
-    """Return a record, with the calls that continue its texts if the answer names the record."""
+    """Return a record, with the calls that continue its texts if the response names the record."""
     outside = Outside()
     source = _RECORD.search(str((record.get("attributes") or {}).get("url") or ""))
     kind, id = (source[1], source[2]) if source else ("", "")

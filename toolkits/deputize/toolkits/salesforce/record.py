@@ -130,14 +130,14 @@ def get_record(
 
 
 def _content(note: str) -> Asks[str]:
-    """Return an enhanced note's HTML, of which a record has only the address."""
+    """Return an enhanced note's HTML. The record itself has only the address of the HTML."""
     content: bytes = yield Request("GET", f"{DATA}/sobjects/ContentNote/{{id}}/Content", at={"id": note}, raw=True)
     text = content.decode(errors="replace")
     return text if is_html(text) else f"<p>{text}</p>"
 
 
 def _one_text(outside: Outside, name: str, stored: str, offset: int, *, raw: bool, more: Continuation) -> Json:
-    """Return one text, as far as it fits, and its continuation. Text of HTML cannot be written back."""
+    """Return as much of one text as fits, and the call that continues it. Words of HTML cannot be written back."""
     html = is_html(stored)
     text = words(outside, stored) if html and not raw else stored
     told = part(PLAIN, outside, text, PART, offset, raw=raw, more=more)
@@ -147,7 +147,7 @@ def _one_text(outside: Outside, name: str, stored: str, offset: int, *, raw: boo
 
 
 def _load_related(kind: str, id: str, limit: int) -> Asks[Json]:
-    """Return everything related to a record, in one batch. A part that the user may not see is a warning."""
+    """Return everything related to a record, in one batch. A part that the user may not see becomes a warning."""
     sets = _OF[kind]
     queries = [
         select(("Id", *shown), source, [f"{field} = {text(id)}", *more], ("CreatedDate DESC",), limit)

@@ -79,7 +79,7 @@ def run_report(
 
 
 def _reports(every: list[Json], limit: int, cursor: str | None, account: Account) -> Json:
-    """Return the reports from the cursor's position."""
+    """Return the reports from the cursor's position on."""
     bound = ("salesforce_run_report", account.subject)
     (start,) = read_cursor(bound, cursor, (int,)) if cursor else (0,)
     rows = Rows()
@@ -118,7 +118,7 @@ def _filter(one: ReportFilter) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A report's columns and rows, because names in every row would double its size."""
+    """A report's columns and rows. Column names in every row would double the size."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -127,7 +127,7 @@ class Table:
 
     @classmethod
     def of(cls, answer: Json) -> Table:
-        """Read the table from an answer. ``whole``: Salesforce has returned all rows, at most 2,000."""
+        """Read the table from a response. ``whole``: Salesforce has returned all rows (at most 2,000)."""
         told = (answer.get("reportExtendedMetadata") or {}).get("detailColumnInfo") or {}
         names = (answer.get("reportMetadata") or {}).get("detailColumns") or list(told)
         facts = answer.get("factMap") or {}
@@ -141,10 +141,10 @@ class Table:
         )
 
     def page(self, start: int, limit: int, report: str) -> tuple[Json, int | None]:
-        """Return the rows from ``start`` on, as many as are requested and fit, and the next start.
+        """Return as many of the requested rows from ``start`` on as fit, and the next start.
 
-        ``cut`` names the cut cells by row and column number, with the calls that continue them if the report had no
-        filters: ``report`` is then its id.
+        ``cut`` names the cut cells by row and column number. If the report had no filters, ``report`` is its id, and
+        ``cut`` also has the calls that continue the cells.
         """
         outside = Outside()
         totals = [outside.line(one, 60) for one in self.totals]
@@ -172,7 +172,7 @@ class Table:
         return result, end if end < len(self.rows) else None
 
     def cell(self, row: int, column: str, offset: int, more: Continuation | None) -> Json:
-        """Return one cell, from ``offset`` on. Raises `InvalidInput` with the existing columns or rows."""
+        """Return one cell from ``offset`` on. Raises `InvalidInput` with the existing columns or rows."""
         if column.strip() not in self.columns:
             names = ", ".join(self.columns[:20])
             raise InvalidInput("column: the report has no such column.", hint=f"There are: {names}.")

@@ -1,7 +1,7 @@
 """Salesforce: texts that are stored as HTML: rich text fields, enhanced notes, emails.
 
-They are displayed as people see them, in words. Writing those back would lose the rest, so such a text counts as not
-read whole: only its HTML (``raw``) comes with the digest.
+They are displayed in words, as people see them. Writing the words back would lose the markup, so the digest that allows
+a replacement comes only with the HTML (``raw``).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _HTML: Final = re.compile(
 
 
 def is_html(text: str) -> bool:
-    """Return whether a text is HTML: a rich text editor's output begins with a tag, or has none."""
+    """True if a text is HTML. The output of a rich text editor begins with a tag, or has no tags."""
     return bool(_HTML.match(text))
 
 
 def words(outside: Outside, text: str) -> str:
-    """Return the words that a person sees of HTML."""
+    """Return the words of HTML that a person sees."""
     page = read_html(text)
     outside.hidden += page.hidden
     outside.doubts |= page.doubts

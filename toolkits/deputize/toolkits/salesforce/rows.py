@@ -1,4 +1,4 @@
-"""Rows for records. Field values are untrusted: cleaned and marked."""
+"""Rows for records. Field values are untrusted, so they are cleaned and marked."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ASKED: Final = 2_000  # tokens of fields that were requested by name
 
 
 class Shown(NamedTuple):
-    """A displayed value; whether it is whole; the call that continues a cut text."""
+    """A displayed value, a flag that the value is whole, and the call that continues a cut text."""
 
     value: Any
     whole: bool = True
@@ -57,8 +57,8 @@ class Shown(NamedTuple):
 
 
 def show_value(outside: Outside, value: Any, limit: int, more: Continuation | None = None) -> Shown:
-    """Return a field's value, its texts cleaned and cut, in lists of records too. ``more``: the call that reads it
-    alone."""
+    """Return a field's value. Texts are cleaned and cut, in lists of records too. ``more``: the call that reads the
+    value alone."""
     if isinstance(value, list):
         parts = [show_value(outside, one, _SHORT) for one in value[:_INNER]]
         return Shown([one.value for one in parts], len(parts) == len(value) and all(one.whole for one in parts))
@@ -74,14 +74,14 @@ def show_value(outside: Outside, value: Any, limit: int, more: Continuation | No
 
 
 def reads(kind: str, id: Any, field: str) -> Continuation | None:
-    """Return the call that reads a field of a record alone; None for a field of a related record."""
+    """Return the call that reads a field of a record alone, or None for a field of a related record."""
     if not (kind and id) or "." in field:
         return None
     return Continuation("salesforce_get_record", object=kind, record=str(id), fields=field)
 
 
 def record_row(kind: str, record: Json, fields: Sequence[str]) -> Json:
-    """Return a row for a record, without empty fields. The first field is its name.
+    """Return a row for a record, without empty fields. The first field is the name.
 
     ``cut`` has the fields that are cut, ``more`` the calls that continue them.
     """
@@ -103,10 +103,10 @@ def record_row(kind: str, record: Json, fields: Sequence[str]) -> Json:
 
 
 def record_fields(kind: str, id: Any, record: Json, outside: Outside, budget: int) -> Json:
-    """Return a record's nonempty fields. Those over the budget are named in ``left_out``.
+    """Return a record's nonempty fields. ``left_out`` names the fields over the budget.
 
-    ``cut`` has the number of characters, or of list items, of each value that is cut; ``more`` the calls that continue
-    texts.
+    ``cut`` has the number of characters, or of list items, of each value that is cut. ``more`` has the calls that
+    continue texts.
     """
     fields: Json = {}
     left_out: list[str] = []

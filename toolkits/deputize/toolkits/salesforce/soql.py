@@ -1,4 +1,4 @@
-"""SOQL from checked parts, and the checks of a query that a model wrote.
+"""Builds SOQL from checked parts, and checks queries that a model wrote.
 
 developer.salesforce.com/docs/atlas.en-us.soql_sosl.meta/soql_sosl. A name is a name, a value becomes one literal.
 """
@@ -44,12 +44,12 @@ _RELATIONS: Final = frozenset(
 
 
 def is_relation(name: str) -> bool:
-    """Return whether a relation leads to an object that tools may touch."""
+    """True if a relation leads to an object that tools may touch."""
     return name.lower() in _RELATIONS or name.lower().endswith("__r")
 
 
 def field_name(wanted: str) -> str:
-    """Return the name of a field, or an allowed path to one. Raises `InvalidInput` for anything else."""
+    """Return the name of a field, or an allowed path to a field. Raises `InvalidInput` for anything else."""
     if not _FIELD.fullmatch(wanted) or not all(is_relation(one) for one in wanted.split(".")[:-1]):
         raise InvalidInput("fields: not a field name.", hint="API names, such as Name or Owner.Name.")
     return wanted
@@ -63,13 +63,13 @@ def text(value: str) -> str:
 
 
 def like(value: str) -> str:
-    """Return a pattern that matches texts that contain exactly this text."""
+    """Return a pattern that matches every text that contains exactly this text."""
     inner = text(value)[1:-1].replace("%", "\\%").replace("_", "\\_")
     return f"'%{inner}%'"
 
 
 def literal(value: str, kind: str, field: str) -> str:
-    """Return a value as a literal for a field of this type (of describe)."""
+    """Return a value as a literal for a field of this type. ``kind``: the type that describe reports."""
     said = value.strip()
     try:
         if kind in _NUMBERS:
@@ -107,7 +107,7 @@ _COUNTED: Final = re.compile(rf"(LAST|NEXT)_([1-9][0-9]{{0,3}})_({_UNITS})")
 
 
 def relative(said: str) -> str:
-    """Return a relative date literal in Salesforce's spelling; "" for anything else. It may contain numbers."""
+    """Return a relative date literal (which may contain numbers) in Salesforce's spelling, or "" for anything else."""
     word = re.sub(r"[\s_-]+", "_", said.strip().upper()) if len(said) <= 60 else ""
     word = word if _RELATIVE.fullmatch(word) else _COUNTED.sub(r"\1_N_\3:\2", word)
     return word if _RELATIVE.fullmatch(word) else ""
@@ -120,7 +120,7 @@ def _moment(said: str) -> str:
 
 
 def condition(field: str, op: str, values: Sequence[str], kind: str) -> str:
-    """Return a comparison of a field of this type, with one value, or with several for ``in``."""
+    """Return a comparison of a field of this type with one value, or with several values for ``in``."""
     name = field_name(field)
     if op == "in":
         if not 0 < len(values) <= _MAX_VALUES:
@@ -141,7 +141,7 @@ def select(
     order: Sequence[str] = (),
     limit: int = MAX_ROWS,
 ) -> str:
-    """Return a query of checked parts."""
+    """Return a query made of checked parts."""
     names = ", ".join(dict.fromkeys(field_name(one) for one in fields))
     conditions = f" WHERE {' AND '.join(where)}" if where else ""
     sorting = f" ORDER BY {', '.join(order)}" if order else ""
@@ -149,7 +149,7 @@ def select(
 
 
 def count(kind: str, where: Sequence[str]) -> str:
-    """Return a query that counts."""
+    """Return a query that counts records."""
     return f"SELECT COUNT() FROM {kind} WHERE {' AND '.join(where)}"  # noqa: S608 - every part was checked
 
 
@@ -174,7 +174,7 @@ _ALIAS: Final = re.compile(r"[a-z]{1,3}")
 
 
 def check_query(query: str) -> tuple[str, int]:
-    """Return a query with a LIMIT, and that limit. Raises `InvalidInput` unless it reads known objects, once."""
+    """Return a query with a LIMIT, and the limit. Raises `InvalidInput` unless the query reads only known objects."""
     words = _TOKEN.findall(query)
     lower = [word.lower() for word in words]
     _check_syntax(words, lower)
@@ -198,7 +198,7 @@ def check_query(query: str) -> tuple[str, int]:
 def _check_syntax(words: Sequence[str], lower: Sequence[str]) -> None:
     """Raise `InvalidInput` for signs SOQL lacks (comments, second statements), and clauses that lock or reach out.
 
-    Escapes by code point are refused too: an early decoding parser would see quotes where this one sees text.
+    Escapes by code point are refused too: an early decoding parser would see quotes where this parser sees text.
     """
     texts = [word for word in words if word.startswith("'") and len(word) > 1]
     if not words or any(word in _SIGNS or not word.isascii() for word in words if word not in texts):
@@ -212,7 +212,7 @@ def _check_syntax(words: Sequence[str], lower: Sequence[str]) -> None:
 
 
 def _check_object(lower: Sequence[str], at: int) -> str:
-    """Return the alias of the object after FROM, "" for none. Raises `InvalidInput` for an object out of reach.
+    """Return the alias of the object after FROM, or "". Raises `InvalidInput` for an object out of reach.
 
     A subquery of SELECT may also name a known relation. A word after a comma is a second object.
     """
@@ -231,7 +231,7 @@ def _check_object(lower: Sequence[str], at: int) -> str:
 
 
 def _check_path(path: str, aliases: set[str]) -> None:
-    """Raise `InvalidInput` for a path that leads out of the allowed objects: ``Owner.Profile.Name``."""
+    """Raise `InvalidInput` for a path that leads out of the allowed objects, such as ``Owner.Profile.Name``."""
     first, *rest = path.lower().split(".")[:-1]
     if first not in aliases and first not in _ALLOWED:
         rest.insert(0, first)

@@ -1,4 +1,4 @@
-"""Salesforce: values as models write them, and edits of long texts."""
+"""Salesforce: values in the forms that models write, and edits of long texts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deputize.toolkits.salesforce.describe import Described, field_in
 
 
 def as_text(value: Any) -> Any:
-    """Return a value as text, in whichever form a model writes numbers, booleans and nothing."""
+    """Return a value as text. Models write numbers, booleans and null in several forms."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
@@ -30,7 +30,7 @@ _TEXTS: Final = ("string", "textarea")
 def text_edits(
     known: Described, values: Json, append: Sequence[str], replaces: Mapping[str, str], digests: Mapping[str, str]
 ) -> dict[str, Edit]:
-    """Return the edit of each text of several lines, which no read displays whole, and of each that is not replaced."""
+    """Return the edits of multi-line texts, which no read displays whole, and of texts that are not replaced."""
     behind = {str(field_in(known, one, "append")["name"]) for one in append}
     olds = {str(field_in(known, name, "replaces")["name"]): old for name, old in replaces.items()}
     read = {str(field_in(known, name, "if_text")["name"]): one for name, one in digests.items()}

@@ -1,7 +1,7 @@
 """Slack: read and search, send and schedule messages, channels and people, files and canvases, the user's status.
 
 Each module covers one subject and declares its tools on import. Text of other people is cleaned, marked ``untrusted``
-and never interpreted. Names are looked up; only an exact match counts. Nothing is posted twice: see
+and never interpreted. Names are looked up, and only an exact match counts. Nothing is posted twice: see
 `deputize.toolkits.slack.idempotent_post`.
 """
 

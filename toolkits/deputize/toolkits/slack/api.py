@@ -1,4 +1,4 @@
-"""Requests for Slack's methods, several at a time, and pages of its lists.
+"""Requests for Slack's methods, several at a time, and pages of lists.
 
 Every method is a POST of a form. A structured value is sent as JSON in a form field.
 """
@@ -25,7 +25,7 @@ MAX_PAGES: Final = 5
 
 
 def call(method: str, arguments: Mapping[str, Any], *, repeat: Repeat = "read", prepares: bool = False) -> Request:
-    """Create a request; arguments that are None are left out. Raises `InvalidInput` for a lone surrogate."""
+    """Return a request. Arguments that are None are left out. Raises `InvalidInput` for a lone surrogate."""
     form = {name: _plain(value) for name, value in arguments.items() if value is not None}
     try:
         content = urlencode(form).encode()
@@ -41,7 +41,7 @@ def _plain(value: Any) -> str:
 
 
 def optional(request: Request) -> Asks[Any]:
-    """Return the answer, or None if Slack refuses: for details that the result can lack."""
+    """Return the response, or None if Slack refuses. For details that a result can lack."""
     try:
         return (yield request)
     except DeputizeError:
@@ -49,9 +49,9 @@ def optional(request: Request) -> Asks[Any]:
 
 
 def run_each(requests: Mapping[str, Request]) -> Asks[tuple[list[str], list[Json]]]:
-    """Send several changes one after the other; return the names of those that succeeded, and the failures.
+    """Send several changes one after the other. Return the names of the successful changes, and the failures.
 
-    A change that was made before counts as a success. No request may have an effect when repeated.
+    A change that was made before counts as a success. Every request must be one that can be repeated without effect.
     """
     done: list[str] = []
     failed: list[Json] = []
@@ -70,7 +70,7 @@ def run_each(requests: Mapping[str, Request]) -> Asks[tuple[list[str], list[Json
 
 
 def run_all(requests: Mapping[str, Request]) -> Asks[tuple[list[str], list[Json]]]:
-    """Send several changes like `run_each`, but raise the refusal of the first: nothing has been done by then."""
+    """Send several changes like `run_each`, but raise a refusal of the first, before which nothing was changed."""
     first = next(iter(requests))
     try:
         yield requests[first]
@@ -82,13 +82,13 @@ def run_all(requests: Mapping[str, Request]) -> Asks[tuple[list[str], list[Json]
 
 
 def next_cursor(answer: Mapping[str, Any]) -> str:
-    """Return Slack's cursor for the next page, "" at the end."""
+    """Return Slack's cursor for the next page, or "" at the end."""
     return str((answer.get("response_metadata") or {}).get("next_cursor") or "")
 
 
 @dataclass(slots=True)
 class Listed:
-    """Rows of several pages. ``whole``: there were no more."""
+    """Rows of several pages. ``whole``: there were no more rows."""
 
     rows: list[Json]
     whole: bool
@@ -98,7 +98,7 @@ Enough = Callable[[Sequence[Json]], bool]
 
 
 def list_pages(ask: Callable[[str | None], Request], key: str, enough: Enough = lambda rows: False) -> Asks[Listed]:
-    """Return up to five pages of a list, until ``enough`` accepts the rows. ``key``: the field of the rows."""
+    """Return up to five pages of a list, until ``enough`` returns True. ``key``: the response's field with the rows."""
     rows: list[Json] = []
     cursor: str | None = None
     for _ in range(MAX_PAGES):
@@ -113,7 +113,7 @@ def list_pages(ask: Callable[[str | None], Request], key: str, enough: Enough = 
 def conversations_page(
     caller: Caller, kinds: Sequence[str], cursor: str | None, limit: int, *, joined: bool, archived: bool
 ) -> Request:
-    """Create the request for users.conversations, or for conversations.list, which lists all that exist."""
+    """Return the request for users.conversations, or for conversations.list, which lists all existing conversations."""
     return call(
         "users.conversations" if joined else "conversations.list",
         {
@@ -131,7 +131,7 @@ def conversations_page(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The position where a result starts in a list: ``skip`` rows into the page of ``size`` rows behind ``token``.
+    """The position in a list where a result starts: ``skip`` rows into the page of ``size`` rows with cursor ``token``.
 
     ``since``: the time from which relative times are counted, the same on all pages.
     """
@@ -144,7 +144,7 @@ class Place:
 
     @classmethod
     def of(cls, bound_to: tuple[Any, ...], cursor: str | None, limit: int, now: float) -> Place:
-        """Read the position from a cursor, or return the start. Raises `InvalidInput` for a cursor of another list."""
+        """Return the position in a cursor, or the start. Raises `InvalidInput` for another list's cursor."""
         if not cursor:
             return cls(bound_to, "", 0, min(limit, PAGE), int(now))
         token, skip, size, since = read_cursor(bound_to, cursor, (str, int, int, int))
@@ -156,7 +156,7 @@ class Place:
         return int(self.token) if self.token.isdigit() and len(self.token) < 6 else 1
 
     def after(self, done: int, rows: int, token: str, limit: int) -> str | None:
-        """Return the cursor after ``done`` of this page's ``rows``. ``token``: of the next page, "" for none."""
+        """Return the cursor after ``done`` of this page's ``rows``. ``token``: the next page's cursor, "" for none."""
         if self.skip + done < rows:
             return write_cursor(self.bound_to, [self.token, self.skip + done, self.size, self.since])
         return write_cursor(self.bound_to, [token, 0, limit, self.since]) if token else None

@@ -1,8 +1,8 @@
 """The Slack toolkit, the kinds of conversations, and the user scopes that a method accepts.
 
-API: docs.slack.dev/reference/methods, May 2026. Most rights exist once per kind of conversation: reading history in a
-private channel takes groups:history. An id does not tell the kind of its conversation, so a need names all possible
-kinds, and Slack tells which one it is.
+API: docs.slack.dev/reference/methods, May 2026. Most scopes exist once per kind of conversation: reading history in a
+private channel takes groups:history. A conversation's id does not reveal its kind, so a need names all possible kinds,
+and Slack reports the actual one.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _NAME = re.compile(r"(?![CDGUW][A-Z0-9]{7,20}$)[^@#<,]+")
 
 
 def join_people(value: Any) -> Any:
-    """Return several people as one text, because other toolkits take lists. A bare name in a list is a person's."""
+    """Return several people as one text, because other toolkits take lists. A bare name in a list means a person."""
     if not isinstance(value, list | tuple):
         return value
     return ",".join(f"@{one.strip()}" if _NAME.fullmatch(one.strip()) else one for one in map(str, value))
@@ -96,12 +96,12 @@ class Caller:
 
     @property
     def team(self) -> str | None:
-        """The workspace's id, which a token of an organization must name; None if unknown."""
+        """The workspace's id, which requests with an organization's token must name. None if unknown."""
         team = self.account.subject.partition(":")[0]
         return team if team.startswith("T") else None
 
     def may(self, right: str, *kinds: str) -> bool:
-        """Return whether a right is granted for all of these kinds, so that it can be used without asking."""
+        """True if a right is granted for all of these kinds, so that its use needs no new consent."""
         return bool(kinds) and all(f"{FAMILIES[kind]}:{right}" in self.granted for kind in kinds)
 
     def kinds_with(self, right: str, *among: Kind) -> list[Kind]:
@@ -116,7 +116,7 @@ def need_for(method: str, right: str, *kinds: str) -> Need:
 
 
 def narrow_need(method: str, right: str, *kinds: str) -> Need:
-    """Return the need of a method that takes X:write, or for channels the narrower X:``right``."""
+    """Return the need of a method that takes X:write. For channels the narrower X:``right`` is enough."""
     asked = [f"{FAMILIES[kind]}:{right}" if kind in CHANNELS else f"{FAMILIES[kind]}:write" for kind in kinds]
     broader = [f"{FAMILIES[kind]}:write" for kind in kinds if kind in CHANNELS]
     return any_of(*asked, *broader, method=method)

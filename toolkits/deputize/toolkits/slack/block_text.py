@@ -1,7 +1,7 @@
-"""Text of blocks as Slack displays it: lines in Slack's notation with all words that a person sees, once, in order.
+"""Text of blocks as Slack displays it: lines in Slack's notation with every word that a person sees, in order.
 
-docs.slack.dev/reference/block-kit/blocks, August 2026. An unknown block type yields all words in it. Words of plain
-texts are escaped, so that nobody can type what looks like a token.
+docs.slack.dev/reference/block-kit/blocks, August 2026. An unknown block type yields all its words. Words of plain texts
+are escaped, so that nobody can type text that looks like a token.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def as_plain(text: object) -> str:
 
 
 def format_date(timestamp: object, form: object) -> str:
-    """Format a date as people see it, but in UTC: by its form, whatever its fallback says; "" if it is not a date."""
+    """Format a date as people see it, but in UTC. The form decides, not the fallback text. "" if it is not a date."""
     seconds = str(timestamp)
     at = times.short(int(seconds) * 1000) if seconds.isdecimal() and len(seconds) < 13 else ""
     if not at:
@@ -65,7 +65,7 @@ def _lines_of(block: Block, depth: int) -> Lines:
 
 
 def _text(said: Any) -> str:
-    """Return a text object, or a bare text."""
+    """Return the text of a text object, or a bare text."""
     if isinstance(said, str):
         return as_plain(said)
     if not isinstance(said, dict):
@@ -80,7 +80,7 @@ def _texts(block: Block, *names: str) -> Lines:
 
 
 def _element(element: Any) -> str:
-    """Return an element of a row: words, a picture, a button or a menu."""
+    """Return a row's element as text: words, a picture, a button or a menu."""
     if not isinstance(element, dict):
         return ""
     match str(element.get("type")):
@@ -237,7 +237,7 @@ def _spans(elements: Iterable[Any]) -> str:
 
 
 def _style_span(element: Block) -> str:
-    """Wrap a span in the marks of its styles; blanks at its ends stay outside."""
+    """Wrap a span in the marks of its styles. Blanks at its ends stay outside."""
     said, styles = _unstyled_span(element), element.get("style")
     words = said.strip()
     if not words or not isinstance(styles, dict):
@@ -248,7 +248,7 @@ def _style_span(element: Block) -> str:
 
 
 def _unstyled_span(element: Any) -> str:
-    """Return a span without its styles."""
+    """Return the text of a span without its styles."""
     if not isinstance(element, dict):
         return ""
     match str(element.get("type")):

@@ -1,7 +1,7 @@
 """Blocks that a message may have: text and structure, without buttons and without images of other sites.
 
-docs.slack.dev/reference/block-kit/blocks. Nobody would answer a button. Slack fetches a picture's address, which the
-model would choose. ``<!channel>`` notifies everybody.
+docs.slack.dev/reference/block-kit/blocks. Nobody would handle a click on a button. An image makes Slack fetch an
+address that the model chose. ``<!channel>`` notifies everybody.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _HINT: Final = "Use section, header, divider, context, rich_text, markdown, or i
 
 
 def check_blocks(blocks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the blocks as Slack shall take them. Raises `InvalidInput` for blocks that may not be sent."""
+    """Return the blocks in the form to send. Raises `InvalidInput` for blocks that may not be sent."""
     if len(blocks) > MAX_BLOCKS or len(json.dumps(blocks)) > LONGEST:
         raise InvalidInput(f"blocks: at most {MAX_BLOCKS} blocks, with {LONGEST} characters in all.")
     for block in blocks:

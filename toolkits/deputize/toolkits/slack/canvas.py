@@ -1,4 +1,4 @@
-"""Slack: canvases. Slack parses their Markdown itself."""
+"""Slack: canvases. Slack itself parses their Markdown."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _effect(arguments: Arguments) -> Effect:
-    """Return the effect: a user is asked if a canvas that others may read is changed, or a canvas is shared."""
+    """Return the effect. Changing a canvas that others may read and sharing a canvas need the user's approval."""
     if not arguments["canvas_id"] and not arguments["conversation"]:
         return Effect.WRITES
     replaced = arguments["canvas_id"] and arguments["mode"] == "replace"
@@ -109,7 +109,7 @@ _WHAT: Final[Mapping[Mode, str]] = {
 def _show(
     body: str, title: str | None, mode: Mode | None, now: Json, spot: Spot | None, caller: Caller, canvas: str
 ) -> Preview:
-    """Preview the change. A new canvas is private until it is shared; Slack does not say who reads an existing one."""
+    """Return the preview. A new canvas is private until it is shared. An existing canvas's readers are unknown."""
     place: Json = preview.location(spot, caller) if spot else {"audience": Audience.SELF, "where": "your own canvases"}
     if mode is None:
         return Preview("Create this canvas", **place, title=title, text=body)
@@ -121,7 +121,7 @@ def _show(
 
 
 def _load_current(canvas: str, mode: Mode, caller: Caller) -> Asks[Json]:
-    """Return the canvas's title, and the text that a replacement loses, if both may be read without asking."""
+    """Return the canvas's title, and the text that a replacement loses, if the grant allows reading both."""
     if "files:read" not in caller.granted:
         return {}
     file = ((yield from api.optional(api.call("files.info", {"file": canvas}))) or {}).get("file")
@@ -135,7 +135,7 @@ def _load_current(canvas: str, mode: Mode, caller: Caller) -> Asks[Json]:
 
 
 def _content(body: str) -> Json:
-    """Return the canvas as Slack takes it. Raises `InvalidInput` for an empty or too long text."""
+    """Return the content in the form that Slack takes. Raises `InvalidInput` for an empty or too long text."""
     text = body.replace("\r\n", "\n").replace("\x00", "")
     if not text.strip() or len(text) > LONGEST:
         raise InvalidInput(f"body: must have 1 to {LONGEST} characters, not {len(text.strip())}.")
@@ -143,7 +143,7 @@ def _content(body: str) -> Json:
 
 
 def _change_canvas(canvas: str, mode: Mode, content: Json, spot: Spot | None, run: Run) -> Asks[bool]:
-    """Edit the canvas. Replacing may be repeated; a repeated addition would appear twice."""
+    """Edit the canvas. Replacing may be repeated, but a repeated addition would appear twice."""
     asked = {"canvas_id": canvas, "changes": [{"operation": _OPERATIONS[mode], "document_content": content}]}
     note = {"canvas": canvas, "place": spot.noted if spot else None}
     if mode == "replace":
@@ -159,13 +159,13 @@ def _edit_canvas(asked: Json) -> Asks[bool]:
 
 
 def _find_nothing() -> Asks[bool | None]:
-    """Find nothing: an addition cannot be recognized."""
+    """Return None, because an addition cannot be recognized later."""
     return None
     yield
 
 
 def _create_canvas(title: str | None, content: Json, spot: Spot | None, run: Run) -> Asks[tuple[str, bool]]:
-    """Create a canvas, the conversation's own if it has none; return its id and whether it is that."""
+    """Create a canvas. Return its id, and True if it became the conversation's own canvas, which was missing."""
     asked = {"title": title, "document_content": content}
     note = {"title": title, "place": spot.noted if spot else None}
     return (yield from write_once(run, note, lambda: _send_create(asked, spot), lambda: _find_created(title, run)))
@@ -183,7 +183,7 @@ def _send_create(asked: Json, spot: Spot | None) -> Asks[tuple[str, bool]]:
 
 
 def _find_created(title: str | None, run: Run) -> Asks[tuple[str, bool] | None]:
-    """Return the one canvas with this title that the user created since, or None if unknown."""
+    """Return the one canvas with this title that the user has created since the act began, or None if unknown."""
     if not title or "files:read" not in Caller.of(run).granted:
         return None
     since = str(int(start_time(run)) - _SKEW)
@@ -193,7 +193,7 @@ def _find_created(title: str | None, run: Run) -> Asks[tuple[str, bool] | None]:
 
 
 def _share_request(canvas: str, spot: Spot) -> Request:
-    """Create the request that lets the conversation's members read the canvas."""
+    """Return the request that lets the conversation's members read the canvas."""
     asked = {"canvas_id": canvas, "access_level": "read", "channel_ids": [spot.id]}
     return api.call("canvases.access.set", asked, repeat="idem")
 

@@ -103,7 +103,7 @@ _WHAT: Final[Mapping[Action, str]] = {
 
 
 def _show(action: Action, spot: places.Spot, users: Sequence[Row], caller: Caller) -> Preview:
-    """Preview the change. Slack tells everybody in a channel who joins and who leaves."""
+    """Return the preview. Slack reports to everybody in a channel who joins and who leaves."""
     ids = [str(user["id"]) for user in users]
     place = preview.location(spot, caller, pins={"users": sorted(ids) or None})
     place["people"] = [*place["people"], *ids, *([spot.id] if ids else [])]  # these people in this channel only
@@ -116,7 +116,7 @@ _CLOSED: Final = "you can come back only if somebody in it invites you"
 
 
 def _inverse(action: Action, spot: places.Spot) -> Action | None:
-    """Return the action that undoes one, or None: nobody can rejoin a private channel without an invitation."""
+    """Return the inverse action, or None: nobody can rejoin a private channel without an invitation."""
     if action == "leave":
         return "join" if spot.kinds == ("public",) else None
     inverse: dict[Action, Action] = {"invite": "remove", "remove": "invite", "join": "leave"}
@@ -124,21 +124,21 @@ def _inverse(action: Action, spot: places.Spot) -> Action | None:
 
 
 class Outcome(NamedTuple):
-    """The users who are done (members from before too), the failures, and the users who joined or left."""
+    """The users who are done (with earlier members), the failures, and the users who joined or left."""
 
     done: list[str]
     failed: list[Json]
     changed: list[str]
 
     def with_user(self, user: str) -> Outcome:
-        """Return the outcome with one more user who was changed."""
+        """Return the outcome with one more changed user."""
         return Outcome([*self.done, user], self.failed, [*self.changed, user])
 
 
 def invite_users(conversation: str, users: Sequence[Row], caller: Caller) -> Asks[Outcome]:
-    """Invite these people. Members count as done.
+    """Invite these people. Earlier members count as done.
 
-    One request for all gives one notice; after a refusal one request per person tells whom it concerns.
+    One request for all causes one notice. After a refusal, one request per person finds out whom the refusal concerns.
     """
     ids = [str(user["id"]) for user in users if user["id"] != caller.user]
     if not ids:
@@ -156,7 +156,7 @@ def invite_users(conversation: str, users: Sequence[Row], caller: Caller) -> Ask
 
 
 def _split_errors(answer: Row) -> tuple[list[Json], list[str]]:
-    """Return the failures that an answer lists, and the ids of users who were members already."""
+    """Return the failures in a response, and the ids of users who were already members."""
     errors = [one for one in answer.get("errors") or () if isinstance(one, dict)]
     refused = [one for one in errors if one.get("error") != _THERE]
     told = [{"user": str(e.get("user", "")), "error": Reader().line(str(e.get("error", "")), 60)} for e in refused]
@@ -164,8 +164,8 @@ def _split_errors(answer: Row) -> tuple[list[Json], list[str]]:
 
 
 def _refusal_outcome(user: str, refused: DeputizeError, *, begun: bool = False) -> tuple[list[str], list[Json]]:
-    """Return whom a refusal leaves done, and the failure. Raises a refusal that does not concern the user, unless the
-    act has ``begun``: the result must then list the users who are done."""
+    """Return the users who are done despite a refusal, and the failure. Raises a refusal that does not concern the
+    user, unless the act has ``begun``: the result must then list the users who are done."""
     if isinstance(refused, Conflict) and refused.reason == "already_done":
         return [user], []
     about = isinstance(refused, Conflict | NotFound | InvalidInput) and refused.reason not in _OF_THE_PLACE
@@ -203,7 +203,7 @@ def _remove_users(spot: places.Spot, users: Sequence[Row], caller: Caller) -> As
 def _removal_outcome(
     spot: places.Spot, user: str, caller: Caller, refused: DeputizeError, *, begun: bool
 ) -> Asks[tuple[list[str], list[Json]]]:
-    """Handle a refused removal: only the list of members tells whose absence Slack's not_in_channel means."""
+    """Handle a refused removal. Slack's not_in_channel may mean either user, so the list of members is read."""
     lacks = isinstance(refused, NotFound) and refused.reason == "user_lacks_rights"
     if lacks and caller.may("read", *(kind for kind in spot.kinds if kind in CHANNELS)):
         answer = yield from api.optional(places.members(spot.id, None, api.PAGE))

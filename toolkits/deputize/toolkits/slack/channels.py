@@ -39,7 +39,7 @@ _BARE_LINK = re.compile(r"<(https?://[^\s<>|]+)>")
 
 
 def _unwrap_links(text: str | None) -> str | None:
-    """Remove the brackets of links: Slack links addresses in a topic itself."""
+    """Remove the brackets around links, because Slack itself links addresses in a topic."""
     return text and _BARE_LINK.sub(r"\1", text)
 
 
@@ -47,20 +47,20 @@ About = Annotated[str | None, Field(max_length=_ABOUT), AfterValidator(_unwrap_l
 
 
 def check_about(topic: str | None, purpose: str | None) -> None:
-    """Raise `InvalidInput` for Slack's own notation: everybody in the channel is told of a topic."""
+    """Raise `InvalidInput` for Slack's own notation, because Slack reports a new topic to everybody in the channel."""
     for field, value in (("topic", topic), ("purpose", purpose)):
         if value and _NOTATION.search(value):
             raise InvalidInput(f"{field}: must be plain text.", hint="Leave out <!channel>, <@...> and <link|text>.")
 
 
 def set_about(method: str, conversation: str, value: str) -> Request:
-    """Create the request that sets one of them. ``method``: `setTopic` or `setPurpose`."""
+    """Return the request that sets topic or purpose. ``method``: `setTopic` or `setPurpose`."""
     field = "topic" if method == "setTopic" else "purpose"
     return api.call(f"conversations.{method}", {"channel": conversation, field: value}, repeat="idem")
 
 
 def channel_name(name: str, field: str = "name") -> str:
-    """Return the name as Slack takes it: lower case, hyphens. Raises `InvalidInput` if no letter or digit is left."""
+    """Return the name in Slack's form: lower case, hyphens. Raises `InvalidInput` if no letter or digit is left."""
     made = _UNFIT.sub("-", name.strip().removeprefix("#").lower()).strip("-")[:_NAME].strip("-")
     if not re.search(r"\w", made.replace("_", "")):
         raise InvalidInput(f"{field}: a channel's name needs letters or digits.")
@@ -128,7 +128,7 @@ def create_channel(
 
 
 def _audience(users: Sequence[Row], *, private: bool) -> Audience:
-    """Return who sees a new channel: only its members, if it is private."""
+    """Return who sees a new channel. A private channel is seen only by its members."""
     if not private:
         return Audience.ORGANISATION
     return Audience.PEOPLE if users else Audience.SELF
@@ -144,7 +144,7 @@ def _invite_to_new(identity: str, users: Sequence[Row], caller: Caller) -> Asks[
 
 
 def _create(name: str, private: bool, caller: Caller, now: float) -> Asks[Row]:
-    """Create the channel; its name is its key at Slack. Raises `Conflict` if another channel has the name."""
+    """Create the channel, whose name is unique at Slack. Raises `Conflict` if another channel has the name."""
     asked = {"name": name, "is_private": private, "team_id": caller.team}
     request = api.call("conversations.create", asked, repeat="idem")
     try:
@@ -165,9 +165,9 @@ def _create(name: str, private: bool, caller: Caller, now: float) -> Asks[Row]:
 
 
 def _find_own(name: str, private: bool, caller: Caller, now: float) -> Asks[Row | None]:
-    """Return the channel of this name if an earlier try of this act made it, whose answer was lost.
+    """Return the channel of this name if an earlier attempt of this act created it and the response was lost.
 
-    The user made it since the act began, and its topic and purpose are empty.
+    Conditions: the user created it after the act began, and its topic and purpose are empty.
     """
     kinds: list[Kind] = caller.kinds_with("read", "private" if private else "public")
     if not kinds:
@@ -206,7 +206,7 @@ def _update_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _update_effect(arguments: Arguments) -> Effect:
-    """Return the effect: Slack tells everybody in the channel, and an archived channel takes no messages."""
+    """Return the effect: Slack reports a change to everybody there, and an archived channel takes no messages."""
     return Effect.SENDS | (Effect.DESTRUCTIVE if arguments["archived"] else Effect.WRITES)
 
 
@@ -296,7 +296,7 @@ def _changes(
 
 
 def _current_fields(spot: places.Spot) -> Json:
-    """Return a channel's fields before a change, as written, so that undo can restore them."""
+    """Return a channel's fields before a change, in the form in which undo can write them back."""
     channel = spot.row
     if not channel or not set(spot.kinds) & set(CHANNELS):
         return {}

@@ -1,4 +1,4 @@
-"""Conversations: which one a reference means, and how it is displayed. Only an exact name matches."""
+"""Conversations: lookup by a reference, and display. Only an exact name matches."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _LOOKED_THROUGH: Final = 50  # group DMs
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A conversation that was found. ``kinds``: its possible kinds, one if known; ``name``: as displayed.
+    """A conversation that was found. ``kinds``: its possible kinds (one if known). ``name``: as displayed.
 
-    ``people``: the others in a direct message, ids with names; ``opens``: it has no id yet, see `open_direct_message`;
-    ``row``: Slack's description, if read.
+    ``people``: ids and names of the others in a direct message. ``opens``: the conversation has no id yet, see
+    `open_direct_message`. ``row``: Slack's description, if read.
     """
 
     id: str
@@ -42,7 +42,7 @@ class Spot:
 
     @property
     def shown(self) -> Json:
-        """The fields of a result that describe it."""
+        """The fields that describe the conversation in a result."""
         kind = self.kinds[0] if len(self.kinds) == 1 else None
         said = {"conversation": self.id, "name": self.name, "type": kind, "members": self.members}
         return {name: value for name, value in (said | {"external": self.external}).items() if value}
@@ -59,7 +59,7 @@ class Spot:
 
 
 def kind_of(channel: Row) -> Kind:
-    """Return the kind of a conversation that Slack describes."""
+    """Return the kind of a conversation, from Slack's description."""
     if channel.get("is_im"):
         return "dm"
     if channel.get("is_mpim"):
@@ -73,7 +73,7 @@ def url_of(caller: Caller, conversation: str) -> str:
 
 
 def row(channel: Row, names: dict[str, str]) -> Json:
-    """Return a list item for a conversation; a DM is named after the person."""
+    """Return a list item for a conversation. A DM is named after the person."""
     reader = Reader()
     topic = channel.get("topic")
     person = str(channel.get("user") or "")
@@ -93,7 +93,7 @@ def row(channel: Row, names: dict[str, str]) -> Json:
 
 
 def _is_external(channel: Row) -> bool:
-    """Return whether people of other workspaces are in it, or are invited."""
+    """True if people of other workspaces are members or are invited."""
     return bool(channel.get("is_ext_shared") or channel.get("is_pending_ext_shared"))
 
 
@@ -101,9 +101,9 @@ def _is_external(channel: Row) -> bool:
 
 
 def find(conversation: str, caller: Caller, *, sends: bool = False) -> Asks[Spot]:
-    """Find the conversation that a reference means. ``sends``: a DM may be opened for it.
+    """Find the conversation that a reference means. ``sends``: a missing DM may be opened.
 
-    Raises `InvalidInput` if it is not a reference, `NotFound` with near names unless exactly one has the name.
+    Raises `InvalidInput` if it is no reference, and `NotFound` with near names unless exactly one name matches.
     """
     ref = refs.read(conversation)
     if ref.how == "id":
@@ -115,7 +115,7 @@ def find(conversation: str, caller: Caller, *, sends: bool = False) -> Asks[Spot
 
 
 def _find_by_name(ref: Ref, caller: Caller, *, sends: bool) -> Asks[Spot]:
-    """Find the one channel, or the one person, of exactly this name."""
+    """Find the only channel, or the only person, with exactly this name."""
     wanted = refs.channel_name(ref.name)
     channels = yield from _channels(wanted, caller)
     hits = [spot_of(one) for one in _match_name(channels, wanted)]
@@ -143,18 +143,18 @@ def _list_people(ref: Ref, caller: Caller) -> Asks[api.Listed]:
 
 
 def _may_be_somebody(ref: Ref, everybody: api.Listed, caller: Caller) -> bool:
-    """Return whether a word may mean a person who was not read: anybody can make a public channel of that name.
+    """True if a word may also mean a person who was not read: anybody can make a public channel of that name.
 
-    If nobody may be read, a word that is spelled like a channel means the channel.
+    If people may not be read at all, a word that is spelled like a channel means the channel.
     """
     unseen = ref.how == "word" and not everybody.whole
     return unseen and ("users:read" in caller.granted or ref.name != refs.channel_name(ref.name))
 
 
 def _match_name(channels: Sequence[Json], wanted: str) -> list[Json]:
-    """Return the channels of this name, which is unique at Slack; else those with another spelling of it.
+    """Return the channels with this name, which is unique at Slack, or else those with another spelling of it.
 
-    Open channels come before archived ones. A name with non-ASCII letters also matches look-alikes, which may deceive.
+    Archived channels count only if no open one matches. A non-ASCII name also matches look-alikes, which may deceive.
     """
     for spelling in ("name", "name_normalized"):
         if hits := [one for one in channels if str(one.get(spelling) or "").lower() == wanted]:
@@ -175,7 +175,7 @@ def spot_of(channel: Row) -> Spot:
 
 
 def _channels(wanted: str, caller: Caller) -> Asks[list[Json]]:
-    """Return the user's channels and, if none has the name, all public ones."""
+    """Return the user's channels and, if none of them has the name, all public channels."""
     if not wanted:
         raise InvalidInput("conversation: not a conversation.", hint="Use an id, #channel, @user, email or link.")
     kinds = caller.kinds_with("read", *CHANNELS)
@@ -223,7 +223,7 @@ def _not_found(
     everybody: Iterable[Row],
     unseen: str,
 ) -> NotFound:
-    """Return the error for a name that is not exactly one conversation's, with near names."""
+    """Return the error for a name that does not belong to exactly one conversation, with near names."""
     if hits or persons:
         several = [*(f"{spot.name} = {spot.id}" for spot in hits), *(f"{people.with_id(one)}" for one in persons)]
         return NotFound("conversation: several have this name.", hint=f"Name one by its id: {', '.join(several[:5])}.")
@@ -243,7 +243,7 @@ def _near_names(channels: Sequence[Row], wanted: str) -> list[str]:
 
 
 def _direct_message(users: Sequence[Row], caller: Caller, *, sends: bool) -> Asks[Spot]:
-    """Return the DM or group DM with these people; `open_direct_message` creates it if it is missing and ``sends``."""
+    """Return the DM or group DM with these people. If it is missing and ``sends``, `open_direct_message` creates it."""
     users = [user for user in users if user["id"] != caller.user] or users[:1]  # the user is a member anyway
     ids = list(dict.fromkeys(str(user["id"]) for user in users))
     kind: Kind = "group_dm" if len(ids) > 1 else "dm"
@@ -262,7 +262,7 @@ def _direct_message(users: Sequence[Row], caller: Caller, *, sends: bool) -> Ask
 
 
 def open_direct_message(spot: Spot) -> Asks[Spot]:
-    """Open the conversation, only after its people were displayed to the user."""
+    """Open the conversation. Called only after its people were displayed to the user."""
     if not spot.opens:
         return spot
     users = ",".join(dict.fromkeys(user for user, _ in spot.people))
@@ -271,7 +271,7 @@ def open_direct_message(spot: Spot) -> Asks[Spot]:
 
 
 def _find_existing(users: Sequence[Row], kind: Kind, caller: Caller) -> Asks[str]:
-    """Return the id of the conversation with exactly these people, "" for none."""
+    """Return the id of the conversation with exactly these people, or ""."""
     ids = [str(user["id"]) for user in users]
     if not caller.may("read", kind):
         return ""
@@ -286,7 +286,7 @@ def _find_existing(users: Sequence[Row], kind: Kind, caller: Caller) -> Asks[str
 
 
 def _may_have_members(channel: Row, users: Sequence[Row]) -> bool:
-    """Return whether a group DM may be with these people: its name consists of their handles."""
+    """True if a group DM may be with these people, because its name consists of the members' handles."""
     name = str(channel.get("name") or "")
     return not name or all(str(user.get("name") or "") in name for user in users)
 

@@ -1,4 +1,4 @@
-"""Long Slack texts: their beginnings in rows, and one text read in parts.
+"""Long Slack texts: their beginnings in rows, and single texts read in parts.
 
 Offsets count characters in Slack's notation, which does not depend on anybody's name.
 """
@@ -23,7 +23,7 @@ _PLAIN: Final = Form(Outside, lambda outside, piece: str(outside.text(piece)))
 
 
 def byte_limit(text: str, characters: int) -> int:
-    """Return the size in bytes of a text's first ``characters``; a wide character counts as two."""
+    """Return the size in bytes of a text's first ``characters``. A wide character counts as two."""
     width = 0
     for at, character in enumerate(text):
         width += 2 if east_asian_width(character) in "WF" else 1
@@ -33,7 +33,7 @@ def byte_limit(text: str, characters: int) -> int:
 
 
 def excerpt(reader: Reader, notation: str, characters: int, more: Continuation | None = None) -> Json:
-    """Return the beginning of a text as ``text``; if cut, also ``cut`` and ``more``, the call that reads the rest."""
+    """Return the beginning of a text as ``text``. If cut, also ``cut`` and ``more``, the call that reads the rest."""
     text = notation.strip()
     if not is_cut(reader, text, characters):
         return {"text": reader.mrkdwn(text).strip()}
@@ -42,15 +42,15 @@ def excerpt(reader: Reader, notation: str, characters: int, more: Continuation |
 
 
 def is_cut(reader: Reader, notation: str, characters: int) -> bool:
-    """Return whether a row contains only the beginning of a text."""
+    """True if a row contains only the beginning of a text."""
     whole = Reader(reader.names).mrkdwn(notation).strip()
     return byte_limit(whole, characters) < len(whole.encode(errors="replace"))
 
 
 def read_part(reader: Reader, notation: str, offset: int, more: Continuation, row: int | None = None) -> Json:
-    """Return one part of a text; the last has the digest if a row of ``row`` characters cuts the text.
+    """Return one part of a text. The last part has the digest if a row of ``row`` characters cuts the text.
 
-    Raises `InvalidInput` for an offset beyond its end.
+    Raises `InvalidInput` for an offset beyond the end.
     """
     text = notation.strip()
     told = part(_form(reader), reader, text, PART, offset, more=more)
@@ -58,26 +58,26 @@ def read_part(reader: Reader, notation: str, offset: int, more: Continuation, ro
 
 
 def plain_part(outside: Outside, text: str, offset: int, more: Continuation, *, edited: bool = False) -> Json:
-    """Return one part of a text without notation, such as a file's. ``edited``: add the digest if it takes several
-    parts."""
+    """Return one part of a text without notation, such as a file's. ``edited``: add the digest if the text takes
+    several parts."""
     told = part(_PLAIN, outside, text, PART, offset, more=more)
     return _with_digest(told, text, needed=edited and needs_parts(text))
 
 
 def needs_parts(text: str) -> bool:
-    """Return whether a text is longer than one result."""
+    """True if a text is longer than one result."""
     return text_tokens(text) > ALONE
 
 
 def read_call(conversation: object, ts: object) -> Continuation | None:
-    """Return the call that reads a message whole, or None if the message is not known."""
+    """Return the call that reads a whole message, or None if the message is not known."""
     return (
         Continuation("slack_get_messages", conversation=str(conversation), ts=str(ts)) if conversation and ts else None
     )
 
 
 def one_line(reader: Reader, limit: int, conversation: object, **texts: object) -> Json:
-    """Return topics and the like on one line each, in ``limit`` bytes; ``more`` reads them whole if one is cut."""
+    """Return topics and similar texts on one line each, in ``limit`` bytes. ``more`` reads them whole if one is cut."""
     whole = {name: " ".join(reader.mrkdwn(str(text or ""), marks=False).split()) for name, text in texts.items()}
     told: Json = {name: clip(text, limit) for name, text in whole.items()}
     return told | (
@@ -92,6 +92,6 @@ def _form(reader: Reader) -> Form:
 
 
 def _with_digest(told: Json, text: str, *, needed: bool) -> Json:
-    """Add the digest of the whole displayed text to its last part."""
+    """Add the digest of the whole displayed text to the last part."""
     told = {name: value for name, value in told.items() if name != "text_digest"}
     return told | ({"text_digest": digest(text)} if needed and "next_offset" not in told else {})

@@ -1,4 +1,4 @@
-"""Slack: listing and reading files. A model never receives bytes: deputize keeps them and returns a handle."""
+"""Slack: listing and reading files. A model never receives bytes: deputize stores the file and returns a handle."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def get_file(file_id: str, offset: Offset = 0, *, run: Run) -> Steps:
 
 
 def _content(file: Row) -> Asks[bytes | None]:
-    """Return the bytes of a file, or None if Slack does not store them. Raises `NotFound` for a sign-in page."""
+    """Return the bytes of a file, or None if Slack does not store the file. Raises `NotFound` for a sign-in page."""
     request = _download(str(file.get("url_private") or ""))
     if request is None:
         return None
@@ -129,7 +129,7 @@ def _content(file: Row) -> Asks[bytes | None]:
 
 
 def _download(url: str) -> Request | None:
-    """Create the request for a file's address, or None for any host except Slack's file host."""
+    """Return the request for a file's address, or None for any host except Slack's file host."""
     try:
         parts = urlsplit(url)
         segments = [unquote(part, errors="strict") for part in parts.path.split("/") if part]
@@ -148,7 +148,7 @@ def _is_canvas(file: Row) -> bool:
 
 
 def _text(file: Row, content: bytes, reader: Reader) -> str | None:
-    """Return a file's text, or None if it is not a text."""
+    """Return a file's text, or None if the file is not text."""
     mime = str(file.get("mimetype") or "").lower()
     if not mime.startswith(_READABLE) and not _is_canvas(file):
         return None
@@ -163,7 +163,7 @@ def _text(file: Row, content: bytes, reader: Reader) -> str | None:
 
 
 def load_text(file: Row) -> Asks[str | None]:
-    """Return the whole current text of a file, or None if it cannot be read."""
+    """Return the whole current text of a file, or None if the file cannot be read."""
     try:
         content = yield from _content(file)
     except DeputizeError:

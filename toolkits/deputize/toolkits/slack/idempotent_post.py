@@ -1,8 +1,8 @@
-"""Posting at most once. Slack has no idempotency key, so deputize looks after a lost answer and never tries twice.
+"""Posting at most once. Slack has no idempotency key: after a lost response, deputize looks and never sends again.
 
-A message carries deputize's key as metadata, and is found by it, or by writer, text and conversation. A missing message
-proves nothing: the outcome stays unknown, a note is saved, and a later run of the same act looks again and posts
-nothing.
+A message carries deputize's key as metadata, and is found by the key, or by writer, text and conversation. A missing
+message proves nothing: the outcome stays unknown, a note is saved, and a later run of the same act looks again and
+posts nothing.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _NO_METADATA: Final = "metadata_must_be_sent_from_app"
 
 
 def start_time(run: Run) -> float:
-    """Return the time of the act's first try."""
+    """Return the time of the act's first attempt."""
     return float((run.noted or {}).get("at", run.now))
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message that is ready to be sent. ``nobody``: names in it that stay text."""
+    """A message that is ready to be sent. ``nobody``: names in the message that stay text."""
 
     spot: Spot
     text: str
@@ -72,9 +72,9 @@ class Draft:
 def write_once(
     run: Run, note: Mapping[str, Any], write: Callable[[], Asks[T]], look: Callable[[], Asks[T | None]]
 ) -> Asks[T]:
-    """Return the result of ``write``, from its answer or found by ``look``. ``note``: the fields for a later look.
+    """Return the result of ``write``, or of ``look`` after a lost response. ``note``: the fields for a later look.
 
-    Raises `OutcomeUnknown` if the write may have happened and nothing is found.
+    Raises `OutcomeUnknown` if the write may have happened and ``look`` finds nothing.
     """
     if not run.noted:
         try:
@@ -98,7 +98,7 @@ def write_once(
 
 
 def post(draft: Draft, run: Run) -> Asks[Row]:
-    """Send a message; return it, with its ``ts``."""
+    """Send a message. Return the message, with its ``ts``."""
     return (
         yield from write_once(run, draft.noted, lambda: _send_post(draft, run.key), lambda: _find_posted(draft, run))
     )
@@ -119,10 +119,10 @@ def _mark(key: ActKey) -> str:
 
 
 def _find_posted(draft: Draft, run: Run) -> Asks[Row | None]:
-    """Return the message among the newest of its conversation, or None if missing or not readable.
+    """Return the message among the newest of its conversation, or None if missing or unreadable.
 
-    Right after a loss, a right for one of the kinds is worth a try. A later run tries only if nothing can be refused,
-    because it would ask the user for consent to read.
+    Right after a loss, the right to read one of the possible kinds is enough to look. A later run looks only with the
+    right to read all of them, because a refusal would ask the user for consent to read.
     """
     caller, kinds = Caller.of(run), draft.spot.kinds
     if not (caller.may("history", *kinds) or (not run.noted and caller.kinds_with("history", *kinds))):
@@ -159,12 +159,12 @@ def _is_since(ts: object, began: float) -> bool:
 
 
 def same_text(one: object, other: str) -> bool:
-    """Return whether two texts are equal, however Slack has spaced and escaped them."""
+    """True if two texts are equal except for Slack's spaces and escapes."""
     return "".join(unescape(str(one or "")).split()) == "".join(unescape(other).split())
 
 
 def schedule(draft: Draft, at: int, run: Run) -> Asks[Row]:
-    """Schedule a message; return the entry, with its ``scheduled_message_id`` or ``id``."""
+    """Schedule a message. Return the entry, with its ``scheduled_message_id`` or ``id``."""
     arguments = {**draft.arguments, "post_at": at}
     return (
         yield from write_once(
@@ -181,7 +181,7 @@ def _send_schedule(request: Request) -> Asks[Row]:
 
 
 def _find_scheduled(draft: Draft, at: int, run: Run) -> Asks[Row | None]:
-    """Return the scheduled entry; one that was scheduled before this act began belongs to another act."""
+    """Return the scheduled entry. An entry from before this act began belongs to another act."""
     asked = {"channel": draft.spot.id, "oldest": str(at - 1), "latest": str(at + 1), "limit": 100}
     answer = yield api.call("chat.scheduledMessages.list", asked)
     since = start_time(run) - _SKEW

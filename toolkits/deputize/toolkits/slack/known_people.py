@@ -47,7 +47,7 @@ def _comes_near(user: Row, wanted: str) -> bool:
 
 
 def _as_found(user: Row) -> Json:
-    """Return a person's fields. Guests and external people choose their names; an external address is unverified."""
+    """Return a person's fields. Guests and external people choose their names. External addresses are unverified."""
     handle, display, real = users.names_of(user)
     address = str(users.profile_of(user).get("email") or "")
     external = users.is_external(user)

@@ -1,7 +1,7 @@
-"""Mentions in a text: people, user groups, everybody of a conversation, and channels. Only an exact match is linked.
+"""Mentions in a text: people, user groups, everybody in a conversation, and channels. Only an exact match is linked.
 
-A name that is not linked stays text and notifies nobody; the preview and the result list it. A mention of many is part
-of what the user approves: approval for a channel does not include notifying everybody in it.
+A name that is not linked stays text and notifies nobody, and the preview and the result list it. The user approves
+mentions of many people separately: approval for a channel does not include notifying everybody in the channel.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _ALL: Final[Mapping[str, str]] = {
 class Mentions:
     """The mentions found in a text.
 
-    ``tokens``: Slack's tokens by the words that they replace. ``told``: whom they mean. ``many``: the mentions of many,
-    ``sizes``: how many people each reaches, if known. ``nobody``: names that stay text.
+    ``tokens``: Slack's tokens by the words that they replace. ``told``: whom the tokens mean. ``many``: mentions of
+    many people. ``sizes``: how many people each reaches, if known. ``nobody``: names that stay text.
     """
 
     tokens: dict[str, str] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Mentions:
 
 
 def mentions(body: str, spot: Spot, caller: Caller) -> Asks[Mentions]:
-    """Return the exact mentions in a text, as far as they may be looked up without asking."""
+    """Return the exact mentions in a text, as far as the grant allows looking them up."""
     found = Mentions()
     yield from _link_shown_people(body, caller, found)
     wanted = sorted(names_in(body, found.tokens))
@@ -82,7 +82,7 @@ def mentions(body: str, spot: Spot, caller: Caller) -> Asks[Mentions]:
 
 
 def _link_shown_people(body: str, caller: Caller, found: Mentions) -> Asks[None]:
-    """Link people as results display them, ``@Bob Brown (U0BOB000000)``, if the id's user has that name."""
+    """Link people in the form of results, ``@Bob Brown (U0BOB000000)``, if the user with this id has this name."""
     shown = dict(list(shown_mentions(body).items())[:_LOOKED_UP])
     if not shown or "users:read" not in caller.granted:
         return
@@ -95,7 +95,7 @@ def _link_shown_people(body: str, caller: Caller, found: Mentions) -> Asks[None]
 
 
 def _size(spot: Spot, caller: Caller) -> Asks[int | None]:
-    """Return the number of members of the conversation, if it may be read."""
+    """Return the number of the conversation's members, if it may be read."""
     if spot.members is not None or spot.opens or not caller.may("read", *spot.kinds):
         return spot.members
     answer = yield from api.optional(api.call("conversations.info", {"channel": spot.id, "include_num_members": True}))
@@ -130,7 +130,7 @@ def _handle(user: Row) -> str:
 
 
 def _find_by_id(name: str, caller: Caller) -> Asks[list[Json]]:
-    """Return the person of this id: names in texts have lost their case."""
+    """Return the person with this id. The id is in lower case, because names in texts are read without case."""
     user = refs.user_id(name.upper()) if any(one.isdigit() for one in name) else ""
     if not user or "users:read" not in caller.granted:
         return []
@@ -189,7 +189,7 @@ def _public(caller: Caller, cursor: str | None) -> Request:
 
 
 def block_mentions(blocks: Sequence[Json], caller: Caller) -> Asks[Mentions]:
-    """Return the mentions in blocks, which contain ids of people."""
+    """Return the mentions in blocks, which name people by id."""
     ids = sorted(set(mentioned_ids(lines(list(blocks)))))
     if "users:read" not in caller.granted:
         return Mentions(told=ids)

@@ -29,12 +29,12 @@ def full_text(message: Json) -> str:
 
 
 def own_text(message: Json) -> str:
-    """Return a message's text without attachments: the part that an edit replaces."""
+    """Return a message's text without attachments, which is the part that an edit replaces."""
     return "\n".join(lines(message.get("blocks"))) or str(message.get("text") or "")
 
 
 def is_plain_text(message: Json) -> bool:
-    """Return whether a message has only the structure of its notation, so that an edit can restore it."""
+    """True if a message has no other structure than its notation, so that an edit can restore it."""
     return all(block.get("type") == "rich_text" for block in _dicts(message.get("blocks")))
 
 
@@ -60,7 +60,7 @@ def has_block_words(message: Json) -> bool:
 
 
 def count_unseen(message: Json) -> int:
-    """Count the letters of a message's text that are not displayed, because it has blocks with words."""
+    """Count the letters of a message's text that are not displayed because the message has blocks with words."""
     if not message.get("text") or not has_block_words(message):
         return 0
     seen = set(_WORD.findall(unescape(full_text(message)).casefold()))
@@ -68,7 +68,7 @@ def count_unseen(message: Json) -> int:
 
 
 def _words(text: str) -> list[str]:
-    """Return the words of a text without names, links and emoji, which blocks write otherwise."""
+    """Return the words of a text without names, links and emoji, which blocks write differently."""
     return _WORD.findall(unescape(_EMOJI.sub(" ", TOKEN.sub(" ", text))).casefold())
 
 
@@ -76,7 +76,7 @@ def _words(text: str) -> list[str]:
 
 
 def _attachment_lines(attachment: Json, depth: int) -> Iterator[str]:
-    """Yield the lines of an attachment, or of its fallback if it has none."""
+    """Yield the lines of an attachment, or of its fallback text if it has no lines."""
     if found := [line for part in _parts(attachment, depth) if part for line in part.split("\n")]:
         yield from found
     elif fallback := as_plain(attachment.get("fallback")):
@@ -103,12 +103,12 @@ def _parts(attachment: Json, depth: int) -> Iterator[str]:
 
 
 def _is_message(attachment: Json) -> bool:
-    """Return whether the attachment is another Slack message, forwarded or linked."""
+    """True if the attachment is another Slack message, forwarded or linked."""
     return bool(attachment.get("is_share") or attachment.get("is_msg_unfurl"))
 
 
 def _source(attachment: Json) -> str:
-    """Return the author and place of an attachment; for a message also its address."""
+    """Return the author and place of an attachment, and the address if it is a message."""
     names = (attachment.get("service_name"), attachment.get("author_name"), attachment.get("author_subname"))
     who = ", ".join(dict.fromkeys(as_plain(name) for name in names if name))
     if not _is_message(attachment):
@@ -124,7 +124,7 @@ def _source(attachment: Json) -> str:
 
 
 def _body(attachment: Json, depth: int) -> str:
-    """Return the text of an attachment, or of the message in it."""
+    """Return the text of an attachment, or of the message that it contains."""
     inner = [one.get("message") for one in _dicts(attachment.get("message_blocks"))]
     if depth < _DEEPEST and (said := [_full_text(one, depth + 1) for one in inner if isinstance(one, dict)]):
         if any(said):

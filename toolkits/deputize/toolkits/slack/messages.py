@@ -102,7 +102,7 @@ def get_messages(
 
 
 def _one_message(answer: Row, ts: str, offset: int, spot: Spot, caller: Caller) -> Asks[Json]:
-    """Return one message, whole or a part of it. Raises `NotFound`."""
+    """Return one message, whole or in part. Raises `NotFound`."""
     found = [one for one in answer.get("messages") or () if isinstance(one, dict) and one.get("ts") == ts]
     if not found:
         raise _no_such_message(NotFound("", reason="message_not_found"), ts)
@@ -112,7 +112,7 @@ def _one_message(answer: Row, ts: str, offset: int, spot: Spot, caller: Caller) 
 
 
 def _no_such_message(missed: NotFound, ts: str | None) -> NotFound:
-    """Return the error for a missing message; the same error if the conversation is missing."""
+    """Return the error for a missing message, or ``missed`` itself if the conversation is missing."""
     if missed.reason not in NO_MESSAGE:
         return missed
     return NotFound(
@@ -127,7 +127,7 @@ def _as_ts(seconds: int | None) -> str | None:
 
 
 def one_message(conversation: str, ts: str) -> Request:
-    """Create the request for one message; unlike history, conversations.replies also finds answers in threads."""
+    """Return the request for one message. Unlike history, conversations.replies also finds replies in threads."""
     point = {"oldest": ts, "latest": ts, "inclusive": True, "limit": 1}
     return api.call("conversations.replies", {"channel": conversation, "ts": ts, **point})
 
@@ -138,13 +138,13 @@ def _with_hint(limited: RateLimited) -> RateLimited:
 
 
 def _filter_window(answer: Row, oldest: int | None, latest: int | None) -> list[Row]:
-    """Return the messages inside the window: Slack adds the first message of a thread."""
+    """Return the messages inside the window, because Slack adds the first message of a thread."""
     found = [one for one in answer.get("messages") or () if isinstance(one, dict)]
     return [one for one in found if _is_within(one, oldest, latest)]
 
 
 def _is_within(message: Row, oldest: int | None, latest: int | None) -> bool:
-    """Return whether a message is in [oldest, latest), by its whole seconds: no ``ts`` becomes a float."""
+    """True if a message's whole seconds are in [oldest, latest). A ``ts`` is never converted to a float."""
     seconds = str(message.get("ts", "")).partition(".")[0]
     at = int(seconds) if seconds.isdigit() else 0
     return (oldest is None or at >= oldest) and (latest is None or at < latest)
@@ -153,7 +153,7 @@ def _is_within(message: Row, oldest: int | None, latest: int | None) -> bool:
 def _result(
     page: Sequence[Row], token: str, place: Place, limit: int, spot: Spot, caller: Caller, *, up: bool
 ) -> Asks[Json]:
-    """Return the rows, newest last. ``up``: the page is oldest first, as threads are, and the next one is newer."""
+    """Return the rows, newest last. ``up``: the page is oldest first, as in threads, and the next page is newer."""
     here = page[place.skip :][:limit]
     names = yield from rows.load_names(here, caller)
     found = Rows()

@@ -1,7 +1,7 @@
 """Conversion of Markdown to Slack's notation (docs.slack.dev/messaging/formatting-message-text).
 
-All text is escaped before deputize adds a token: no text of the model or of other people can become a link or a mention
-by itself.
+All text is escaped before deputize adds a token, so no text of the model or of other people can become a link or a
+mention.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def escape(text: str) -> str:
 
 
 def unescape(text: str) -> str:
-    """Return ``&``, ``<`` and ``>`` as they were typed."""
+    """Return the text with ``&``, ``<`` and ``>`` as they were typed."""
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def to_mrkdwn(text: str, mentions: Mapping[str, str] | None = None, field: str = "body") -> str:
-    """Convert a text. ``mentions``: tokens by the words they replace, such as ``@bob``; other names stay text.
+    """Convert a text. ``mentions``: tokens by the words they replace, such as ``@bob``. Other names stay text.
 
-    Raises `InvalidInput` for an empty text, and for one that is too long for a message.
+    Raises `InvalidInput` for an empty text, and for a text that is too long for a message.
     """
     converted = notation(text, mentions)
     if not converted.strip():
@@ -62,9 +62,9 @@ def notation(text: str, mentions: Mapping[str, str] | None = None) -> str:
 
 
 def names_in(text: str, shown: Container[str] = ()) -> set[str]:
-    """Return possible mentions in lower case: ``@handle``, ``@id``, ``#channel``, but not in code or links.
+    """Return possible mentions in lower case: ``@handle``, ``@id``, ``#channel``, but not from code or links.
 
-    ``shown``: mentions in the form of results, which are resolved already.
+    ``shown``: mentions in the form of results, which are already resolved.
     """
     return {_mention_name(one) for words in _texts(text) for one in _MENTION.finditer(_remove_shown(words, shown))}
 
@@ -75,7 +75,7 @@ def shown_mentions(text: str) -> dict[str, tuple[str, str]]:
 
 
 def _texts(text: str) -> Iterator[str]:
-    """Yield the words of a text that are neither code nor in a link or table."""
+    """Yield the words of a text outside code, links and tables."""
     tree, _ = _tree(text)
     return (one.content for one in tree.walk() if one.type == "text" and not _is_inside(one, "link", "table"))
 
@@ -89,7 +89,7 @@ def _mention_name(mention: re.Match[str]) -> str:
 
 
 def _tree(text: str) -> tuple[SyntaxTreeNode, list[str]]:
-    """Return the text as a tree, and its lines, to which the nodes refer."""
+    """Return the text as a tree, and the lines to which its nodes refer."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
     return SyntaxTreeNode(parse(text, bare_links=True, tables=True)), text.split("\n")
 
@@ -103,13 +103,13 @@ def _is_inside(node: SyntaxTreeNode, *kinds: str) -> bool:
 
 @dataclass(frozen=True)
 class _Notation:
-    """A converter of nodes to lines of Slack's notation. ``lines``: of the source."""
+    """A converter of nodes to lines of Slack's notation. ``lines``: the lines of the source."""
 
     lines: Sequence[str]
     mentions: Mapping[str, str]
 
     def blocks(self, nodes: Sequence[SyntaxTreeNode]) -> Iterator[str]:
-        """Yield blocks one after another, with an empty line if the writer left one."""
+        """Yield blocks one after another, with an empty line wherever the writer left one."""
         if nodes:
             yield from self._block(nodes[0])
         for _, node in pairwise(nodes):
@@ -137,7 +137,7 @@ class _Notation:
                 yield from self._inline(node.children).split("\n")
 
     def _items(self, node: SyntaxTreeNode) -> Iterator[str]:
-        """Yield a list; deeper lines of an item are indented."""
+        """Yield a list. The further lines of an item are indented."""
         for item in node.children:
             mark = f"{item.info}{item.markup}" if node.type == "ordered_list" else _BULLET
             first, *rest = list(self.blocks(item.children)) or [""]
@@ -145,7 +145,7 @@ class _Notation:
             yield from (f"  {line}" if line else "" for line in rest)
 
     def _inline(self, nodes: Sequence[SyntaxTreeNode], *, bold: bool = False) -> str:
-        """Return spans. ``bold``: the whole text is bold already, as in a heading."""
+        """Return spans. ``bold``: the whole text is already bold, as in a heading."""
         return "".join(self._span(node, bold) for node in nodes)
 
     def _span(self, node: SyntaxTreeNode, bold: bool) -> str:
@@ -187,7 +187,7 @@ def _words(node: SyntaxTreeNode) -> str:
 
 
 def link(url: str, words: str) -> str:
-    """Return a link on one line, in which a bar would end the address; the words alone if there is no address."""
+    """Return a link on one line (a bar would end the address), or the words alone if there is no address."""
     url, words = "".join(url.split()).replace("|", "%7C"), " ".join(words.split())
     if not url:
         return escape(words)

@@ -1,4 +1,4 @@
-"""Slack: editing and deleting the user's own messages, and listing scheduled ones."""
+"""Slack: editing and deleting the user's own messages, and listing scheduled messages."""
 
 from __future__ import annotations
 
@@ -110,9 +110,9 @@ def update_message(
 
 
 def _append_text(before: Row | None, new: str, noted: Noted) -> str:
-    """Return a message's text with more at its end, in Slack's notation; unchanged if an earlier run added it.
+    """Return a message's text with ``new`` at the end, in Slack's notation; unchanged if an earlier run added ``new``.
 
-    Raises `InvalidInput` for a message that cannot be read, or is more than a text.
+    Raises `InvalidInput` for a message that cannot be read, or has more than a text.
     """
     if before is None or not is_plain_text(before) or not before.get("text"):
         raise InvalidInput("append: this message cannot be read, or is more than a text.", hint="Give body whole.")
@@ -134,7 +134,7 @@ def _version(ts: str, message: Row | None) -> Json:
 
 
 def _is_restorable(old: str) -> bool:
-    """Return whether writing a text again restores it: true for short texts without Slack's own notation."""
+    """True if writing a text again restores it, which holds for short texts without Slack's own notation."""
     return bool(old) and len(old) <= 400 and to_mrkdwn(old) == old
 
 
@@ -193,7 +193,7 @@ def _cancel_scheduled(spot: Spot, scheduled: str, caller: Caller) -> Asks[Json]:
 
 
 def _find_scheduled(conversation: str | None, scheduled: str) -> Asks[tuple[Row | None, bool]]:
-    """Return the scheduled message of this id, and whether all were read."""
+    """Return the scheduled message of this id, and True if all scheduled messages were read."""
     listed = yield from api.list_pages(
         lambda cursor: api.call(
             "chat.scheduledMessages.list", {"channel": conversation, "cursor": cursor, "limit": 100}
@@ -205,7 +205,7 @@ def _find_scheduled(conversation: str | None, scheduled: str) -> Asks[tuple[Row 
 
 
 def _delete(request: Request) -> Asks[bool]:
-    """Send the deletion; return whether the message was gone already."""
+    """Send the deletion. True if the message was already gone."""
     try:
         yield request
     except (NotFound, InvalidInput) as refused:

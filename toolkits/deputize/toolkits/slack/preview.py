@@ -1,8 +1,8 @@
 """Preview of a conversation, and of a message in it, before a tool acts there.
 
-A channel's type tells who reads it: everybody of the workspace a public one, its members a private one. Nobody can read
-who is on the other side of a channel that companies share. Numbers of members are displayed and not compared. A message
-that is answered, marked or pinned is compared, because its writer can edit it after the question.
+A channel's type decides who reads it: everybody in the workspace (public) or the members (private). In a channel that
+companies share, the readers of the other company cannot be listed. Numbers of members are displayed but not compared. A
+message that is answered, marked or pinned is compared, because its writer can edit it during the approval.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _KINDS: Final = {
 
 
 def find(conversation: str, caller: Caller, *, sends: bool = False) -> Asks[Spot]:
-    """Find the conversation like `conversations.find`, with all details that may be read without asking."""
+    """Find the conversation like `conversations.find`, with all details that the grant allows reading."""
     return (yield from describe((yield from places.find(conversation, caller, sends=sends)), caller))
 
 
 def describe(spot: Spot, caller: Caller) -> Asks[Spot]:
-    """Add name, kind and people to a conversation that was named by its id. Raises `NotFound`."""
+    """Add name, kind and people to a conversation that a call named by id. Raises `NotFound`."""
     if spot.row or spot.people:
         return spot
     channel = yield from _channel(spot, caller)
@@ -52,7 +52,7 @@ def describe(spot: Spot, caller: Caller) -> Asks[Spot]:
 
 
 def _channel(spot: Spot, caller: Caller) -> Asks[Row | None]:
-    """Return Slack's description, if readable: alone if its kind is surely granted, else from a list."""
+    """Return Slack's description, if readable: of this conversation if its kind is surely granted, else from a list."""
     if caller.may("read", *spot.kinds):
         try:
             answer = yield api.call("conversations.info", {"channel": spot.id, "include_num_members": True})
@@ -103,7 +103,7 @@ def location(spot: Spot, caller: Caller, *, pins: Mapping[str, Any] | None = Non
 
 
 def location_text(spot: Spot) -> str:
-    """Return the location with its id, because a mandate is for this one and names can move."""
+    """Return the location in words with its id, because a mandate is for this id and names can move."""
     if len(spot.kinds) != 1:
         return f"{spot.id} (not known which kind of conversation: that may not be read)"
     kind = _KINDS[spot.kinds[0]]
@@ -129,7 +129,7 @@ def audience_of(spot: Spot, caller: Caller) -> Audience:
 
 
 def thread(spot: Spot, caller: Caller, ts: str | None, **pins: Any) -> Asks[Json]:
-    """Return the fields of `location` for the thread of a message, or for none."""
+    """Return the fields of `location`, for the thread of a message if any."""
     if not ts:
         return location(spot, caller, pins=pins)
     text = yield from _read(spot, caller, ts)
@@ -143,7 +143,7 @@ def message(spot: Spot, caller: Caller, ts: str) -> Asks[Json]:
 
 
 def _read(spot: Spot, caller: Caller, ts: str) -> Asks[str | None]:
-    """Return a message's text, if it may be read without asking."""
+    """Return a message's text, if the grant allows reading it."""
     if not caller.may("history", *spot.kinds):
         return None
     said = _pick_message((yield from api.optional(one_message(spot.id, ts))), ts)
@@ -151,7 +151,7 @@ def _read(spot: Spot, caller: Caller, ts: str) -> Asks[str | None]:
 
 
 def instant(ts: object) -> Instant | None:
-    """Return the moment of a ``ts`` or of seconds, or None."""
+    """Return the moment of a ``ts`` or of Unix seconds, or None."""
     seconds = str(ts or "").partition(".")[0]
     try:
         return Instant(float(seconds)) if seconds.isdigit() else None
@@ -160,7 +160,7 @@ def instant(ts: object) -> Instant | None:
 
 
 def own_message(spot: Spot, ts: str, caller: Caller) -> Asks[tuple[Row | None, bool]]:
-    """Return a message of the user that is about to be lost, and whether it could be read.
+    """Return a message of the user that is about to be lost, and True if it could be read.
 
     Reads nothing without a grant. Raises `RateLimited`, because the preview must be the same each time.
     """
@@ -180,12 +180,12 @@ def _pick_message(answer: Any, ts: str) -> Row | None:
 
 
 def as_written(message: Row) -> str:
-    """Return a message's text without cleaning it."""
+    """Return a message's text without cleaning."""
     return Reader().as_written(full_text(message))
 
 
 def edit_version(message: Row) -> str:
-    """Return the version of a message: the ``ts`` of its last edit, "" for none."""
+    """Return the version of a message: the ``ts`` of its last edit, or ""."""
     last = message.get("edited")
     return str(last.get("ts") or "") if isinstance(last, dict) else ""
 

@@ -24,7 +24,7 @@ Emoji = Annotated[str, Field(description="name without colons")]
 
 
 def _change(request: Request) -> Asks[bool]:
-    """Send a change; return whether it changed anything: a reaction may be there or gone already."""
+    """Send a change. True if it changed anything: a reaction may be there or gone already."""
     try:
         yield request
     except Conflict as already:
@@ -129,7 +129,7 @@ def pin(
 
 
 def _change_bookmark(spot: Spot, url: str, title: str | None, caller: Caller, *, remove: bool) -> Asks[Json]:
-    """Add or remove a bookmark. Its key is its link, so it exists at most once."""
+    """Add or remove a bookmark. A bookmark is identified by its link, so it exists at most once."""
     there = (yield from _find_bookmarks(spot.id, url)) if remove or "bookmarks:read" in caller.granted else []
     if remove:
         return (yield from _remove_bookmarks(spot, url, there, caller))
@@ -169,7 +169,7 @@ def _find_bookmarks(conversation: str, url: str) -> Asks[list[Row]]:
 
 
 def _add_bookmark(conversation: str, url: str, title: str, caller: Caller) -> Asks[Row]:
-    """Add a bookmark once: after a lost answer, look in the list if it may be read."""
+    """Add a bookmark once. After a lost response, look for it in the list if the list may be read."""
     asked = {"channel_id": conversation, "title": title, "type": "link", "link": url}
     try:
         return dict((yield api.call("bookmarks.add", asked, repeat="write"))["bookmark"])

@@ -1,4 +1,4 @@
-"""Slack: the connected user, and the conversations."""
+"""Slack: the connected user, and the user's conversations."""
 
 from __future__ import annotations
 
@@ -204,12 +204,12 @@ def _conversation_fields(channel: Row, names: dict[str, str], caller: Caller) ->
 
 
 def _as_shown(said: object, reader: Reader) -> str:
-    """Return a topic or purpose, whole: Slack takes 250 characters, and the display of people and links is bounded."""
+    """Return a whole topic or purpose. Slack limits it to 250 characters, and names and links have bounded lengths."""
     return reader.mrkdwn(str(said.get("value") or ""), marks=False) if isinstance(said, dict) else ""
 
 
 def _fit_rows(rows_: Iterable[Json], budget: int) -> tuple[list[Json], bool]:
-    """Return the rows that fit the budget, and whether there were more."""
+    """Return the rows that fit the budget, and True if there were more."""
     kept = Rows(budget)
     cut = not all(kept.add(row) for row in rows_)
     return kept.items, cut

@@ -1,4 +1,4 @@
-"""References to a conversation or a person, as a model writes them, parsed without any request to Slack."""
+"""References to a conversation or a person in the forms that models write, parsed without a request to Slack."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ How = Literal["id", "channel", "people", "word"]
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A reference to a conversation. ``how``: by id, as a channel, by its people, or by a word that may be either.
+    """A reference to a conversation. ``how``: by id, as a channel, by its people, or by a word that may mean either.
 
-    ``kinds``: its possible kinds; ``ts`` and ``thread_ts``: the message that a link leads to, and its thread.
+    ``kinds``: its possible kinds. ``ts``, ``thread_ts``: the message to which a link leads, and its thread.
     """
 
     how: How
@@ -52,7 +52,7 @@ UNKNOWN: Final = Ref("id", ("public", "private", "group_dm", "dm"))
 
 
 def read(conversation: str, field: str = "conversation") -> Ref:
-    """Parse a reference. Raises `InvalidInput` if it does not name a conversation."""
+    """Parse a reference. Raises `InvalidInput` if the text does not name a conversation."""
     text = conversation.strip()
     if token := _TOKEN.fullmatch(text):
         text = token[1]
@@ -106,12 +106,12 @@ def _people_ref(people: Sequence[str], field: str) -> Ref:
 
 
 def _says_channel(text: str) -> bool:
-    """Return whether a text says that it means a channel, and names it."""
+    """True if a text ends in the word "channel" and names a channel."""
     return text.lower().split()[-1] == "channel" and channel_name(text) not in ("", "channel")
 
 
 def channel_name(text: str) -> str:
-    """Return a channel's name as Slack writes it: "the Design Team channel" becomes design-team."""
+    """Return a channel's name in Slack's form: "the Design Team channel" becomes design-team."""
     words = text.strip().removeprefix("#").lower().split()
     if len(words) > 1 and words[0] == "the":
         words = words[1:]
@@ -139,12 +139,12 @@ def email(text: str) -> str:
 
 
 def is_self(text: str) -> bool:
-    """Return whether a text means the user, whatever others are called."""
+    """True if a text means the user, regardless of other people's names."""
     return text.strip().removeprefix("@").casefold() in _SELF
 
 
 def is_person(text: str) -> bool:
-    """Return whether the form of a text means a person."""
+    """True if the form of a text means a person."""
     return text.startswith("@") or bool(user_id(text) or email(text))
 
 
@@ -152,7 +152,7 @@ def is_person(text: str) -> bool:
 
 
 def try_read(conversation: str | None) -> Ref:
-    """Return the reference, or `UNKNOWN` if it is invalid: the tool then refuses it before any request."""
+    """Return the reference, or `UNKNOWN` for an invalid one, which the tool refuses before any request."""
     try:
         return read(conversation) if conversation else UNKNOWN
     except InvalidInput:
@@ -160,7 +160,7 @@ def try_read(conversation: str | None) -> Ref:
 
 
 def needs_of(ref: Ref, *, sends: bool = False) -> list[Need]:
-    """Return the needs of finding the conversation. ``sends``: a DM may be opened for it."""
+    """Return the needs of finding the conversation. ``sends``: a missing DM may be opened."""
     if ref.how == "channel":
         return [need_for("users.conversations", "read", *ref.kinds)]
     if ref.how == "word":

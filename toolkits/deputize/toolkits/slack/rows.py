@@ -23,18 +23,18 @@ _NOISE: Final = frozenset(
 
 
 def stamp(ts: object) -> str:
-    """Return the time of a ``ts``, or of Unix seconds, as rows display it; empty for none."""
+    """Return the time of a ``ts``, or of Unix seconds, in the form of rows, or ""."""
     seconds = str(ts or "").partition(".")[0]
     return times.short(int(seconds) * 1000) if seconds.isdigit() and int(seconds) else ""
 
 
 def is_noise(message: Row) -> bool:
-    """Return whether a message only reports that somebody joined, left or renamed something."""
+    """True if a message only reports that somebody joined, left or renamed something."""
     return message.get("subtype") in _NOISE
 
 
 def load_names(messages: Sequence[Row], caller: Caller) -> Asks[dict[str, str]]:
-    """Return the names of the writers and of people mentioned, as far as they may be read."""
+    """Return the names of writers and mentioned people, as far as the names may be read."""
     told = {str(one.get("user")): _own_name(one) for one in messages if one.get("user") and _own_name(one)}
     writers = [str(one.get("user") or "") for one in messages]
     ids = [one for one in (*writers, *mentioned_ids(full_text(message) for message in messages)) if one not in told]
@@ -42,7 +42,7 @@ def load_names(messages: Sequence[Row], caller: Caller) -> Asks[dict[str, str]]:
 
 
 def _own_name(message: Row) -> str:
-    """Return the writer's name that the message itself contains."""
+    """Return the writer's name that the message itself contains, or ""."""
     profile = message.get("user_profile")
     return users.shown_name({"profile": profile}) if isinstance(profile, dict) else ""
 
@@ -50,7 +50,7 @@ def _own_name(message: Row) -> str:
 def message_row(
     message: Row, place: str, names: Mapping[str, str], most: int = TEXT, *, offset: int | None = None
 ) -> Json:
-    """Return a list item for a message, with the first ``most`` characters, or a part from ``offset``."""
+    """Return a list item for a message, with the first ``most`` characters, or a part from ``offset`` on."""
     reader = Reader(names)
     notation = reader.notation(message)
     more = excerpts.read_call(place, message.get("ts"))
@@ -75,7 +75,7 @@ def message_row(
 
 
 def writer(message: Row, names: Mapping[str, str], reader: Reader) -> str:
-    """Return who wrote a message: the name beside the id."""
+    """Return a message's writer: the name beside the id."""
     user = str(message.get("user") or "")
     if user and not message.get("bot_id"):
         return f"{names[user]} ({user})" if names.get(user) else user
@@ -85,7 +85,7 @@ def writer(message: Row, names: Mapping[str, str], reader: Reader) -> str:
 
 
 def _thread(message: Row) -> str | None:
-    """Return the thread that a message answers in; None for its first message, or outside a thread."""
+    """Return the thread to which a reply belongs, or None for other messages and a thread's first message."""
     thread = message.get("thread_ts")
     return str(thread) if thread and thread != message.get("ts") else None
 

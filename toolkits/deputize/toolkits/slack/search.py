@@ -1,4 +1,4 @@
-"""Slack: search. The newer method has a scope per kind of conversation, the older one a single scope for all."""
+"""Slack: search. The newer method has a scope per kind of conversation, the older method a single scope for all."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _implied_kinds(conversation: str | None) -> Sequence[Kind]:
-    """Return the kinds of conversations to search if none are named."""
+    """Return the kinds of conversations to search if the call names none."""
     ref = refs.try_read(conversation) if conversation else None
     return ref.kinds if ref and len(ref.kinds) == 1 else ("public",)
 
@@ -122,7 +122,7 @@ def search(
 def _not_searched(
     what: Sequence[str], where: Sequence[Kind], spot: places.Spot | None, granted: frozenset[str]
 ) -> Json:
-    """Return the types of conversations that were not searched, and which of them are not granted."""
+    """Return the types of conversations that were not searched, and those of them that are not granted."""
     if spot or set(what) == {"users"}:
         return {}
     kinds = CHANNELS if set(what) <= {"channels", "users"} else TYPES
@@ -132,7 +132,7 @@ def _not_searched(
 
 
 def _check_place(kinds: Sequence[Kind], granted: frozenset[str]) -> None:
-    """Raise `InvalidInput` if the right for the conversation's kind, which its name does not tell, is missing."""
+    """Raise `InvalidInput` without the right for the conversation's kind, which its name does not reveal."""
     if lacking := [kind for kind in kinds if _SCOPES[kind] not in granted]:
         raise InvalidInput("types: exclude the type of this conversation.", hint=f"Add types: {lacking}.")
 
@@ -142,7 +142,7 @@ def _granular(what: Sequence[str], where: Sequence[str]) -> list[str]:
 
 
 def _terms(spot: places.Spot | None, sender: str | None, caller: Caller) -> Asks[list[str]]:
-    """Return the filters as search terms with ids: a name in them could act as another filter."""
+    """Return the filters as search terms with ids, because a name could act as another filter."""
     terms = [f"in:<#{spot.id}>"] if spot else []
     if sender:
         [user] = yield from users.find([sender], "from", caller)
@@ -197,7 +197,7 @@ def _search_older(
 
 
 def _day(seconds: int, days: int) -> str:
-    """Return a day near a time: Slack excludes the day named, and uses the time zone that it knows."""
+    """Return a day near a time. Slack excludes the named day, and uses the user's time zone."""
     return times.short((seconds + days * 86_400) * 1000)[:10]
 
 

@@ -1,4 +1,4 @@
-"""Rows for search results. Names of fields vary, so each field is read under all its names."""
+"""Rows for search results. Field names vary, so each field is read under all its names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TEXT: Final = 300  # characters of a message that was found
 
 
 def _message(found: Row) -> Json:
-    """Return a row for a message of the newer method."""
+    """Return a row for a message that the newer method found."""
     reader = Reader()
     notation = reader.notation({**found, "text": found.get("content") or found.get("text")})
     ts = str(found.get("message_ts") or found.get("ts") or "")

@@ -108,7 +108,7 @@ def _send_now(draft: Draft, run: Run) -> Asks[Json]:
 
 
 def permalink(conversation: str, ts: str) -> Asks[str]:
-    """Return the address at which a person reads a message, "" if unknown."""
+    """Return the address at which a person reads a message, or "" if unknown."""
     request = api.call("chat.getPermalink", {"channel": conversation, "message_ts": ts})
     return Reader().line(str(((yield from api.optional(request)) or {}).get("permalink") or ""), 300)
 

@@ -36,7 +36,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _effect(arguments: Arguments) -> Effect:
-    """Return the effect: a text or emoji needs approval, because the workspace and its partners read it."""
+    """Return the effect. A text or emoji needs approval, because the workspace and its partners read it."""
     said = arguments["text"] is not None or arguments["emoji"] is not None
     return Effect.WRITES | Effect.SENDS if said else Effect.WRITES
 
@@ -113,7 +113,7 @@ def _requests(profile: Json | None, presence: str | None, minutes: int | None) -
 
 
 def _profile(text: str | None, symbol: str | None, ends: int) -> Json:
-    """Return the fields that users.profile.set is to change."""
+    """Return the fields that users.profile.set changes."""
     profile: Json = {"status_expiration": ends}
     profile |= {"status_text": text} if text is not None else {}
     return profile | ({"status_emoji": symbol} if symbol is not None else {})
@@ -124,7 +124,7 @@ def _snooze_end(minutes: int | None, now: float) -> str:
 
 
 def _symbol(emoji: str | None) -> str | None:
-    """Return ``:name:``, or "" for none. Raises `InvalidInput`."""
+    """Return ``:name:``, or "" to clear the emoji. Raises `InvalidInput`."""
     name = emoji.strip().strip(":") if emoji is not None else None
     if name and not EMOJI.fullmatch(name):
         raise InvalidInput(f'emoji: "{Outside().line(name, 40)}" is no name of an emoji.', hint="Such as palm_tree.")
@@ -163,7 +163,7 @@ def _raw(now: Json) -> Json:
 
 
 def _undo_fields(now: Json) -> Json | None:
-    """Return the arguments that restore a status; None for one that would expire."""
+    """Return the arguments that restore a status, or None for a status that would expire."""
     if not now.get("lasts"):
         return None
     outside = Outside()

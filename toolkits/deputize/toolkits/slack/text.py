@@ -1,7 +1,7 @@
 """Slack texts of other people as plain text: names for ids, links with their targets, nothing invisible.
 
-docs.slack.dev/messaging/formatting-message-text. Slack puts tokens between ``<`` and ``>``; a typed ``&``, ``<`` or
-``>`` is an entity. Entities are decoded last, so that nobody can type what looks like a token.
+docs.slack.dev/messaging/formatting-message-text. Slack puts tokens between ``<`` and ``>``. A typed ``&``, ``<`` or
+``>`` is an entity. Entities are decoded last, so that nobody can type text that looks like a token.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _MARKED_OR_CODE = re.compile(f"(?P<code>{_CODE}|<[^<>\n]*>)|{MARKED.pattern}", r
 
 
 def as_markdown(text: str) -> str:
-    """Convert Slack's bold and struck words to Markdown, so that words are written back as they were read. Code and
-    bracketed text stay unchanged."""
+    """Convert Slack's bold and struck words to Markdown, so that a text can be written back in the form in which it was
+    read. Code and bracketed text stay unchanged."""
     return _MARKED_OR_CODE.sub(_markdown_mark, text)
 
 
@@ -46,7 +46,7 @@ def _markdown_mark(found: re.Match[str]) -> str:
 
 
 class Reader(Outside):
-    """A reader of Slack's texts. ``names``: people by id; ``mismatch``: a link displayed a wrong host."""
+    """A reader of Slack's texts. ``names``: people by id. ``mismatch``: the words of a link named a wrong host."""
 
     def __init__(self, names: Mapping[str, str] | None = None) -> None:
         super().__init__()
@@ -54,23 +54,23 @@ class Reader(Outside):
         self.mismatch = False
 
     def notation(self, message: Mapping[str, Any]) -> str:
-        """Return a message's text in Slack's notation; count text that blocks hide, or note a doubt."""
+        """Return a message's text in Slack's notation. Counts text that blocks hide, and notes a doubt."""
         self.hidden += count_unseen(message)
         if message.get("blocks") and message.get("text") and not has_block_words(message):
             self.doubts.add("blocks without words")
         return full_text(message)
 
     def message(self, message: Mapping[str, Any]) -> str:
-        """Return a message's text, cleaned."""
+        """Return a message's cleaned text."""
         return self.mrkdwn(self.notation(message))
 
     def mrkdwn(self, text: str, *, marks: bool = True) -> str:
-        """Return a text in Slack's notation as clean Markdown. ``marks``: False for a topic, which has no bold."""
+        """Convert a text in Slack's notation to clean Markdown. ``marks``: False for a topic, which has no bold."""
         read = TOKEN.sub(lambda token: self._token(token[1]), as_markdown(text) if marks else text)
         return self.text(unescape(read))
 
     def as_written(self, text: str) -> str:
-        """Return a text without cleaning it: a person sees invisible characters written out."""
+        """Return a text without cleaning. A person sees invisible characters written out."""
         return unescape(TOKEN.sub(lambda found: found[1] if _URL.fullmatch(found[1]) else self._token(found[1]), text))
 
     def _token(self, inner: str) -> str:
@@ -84,7 +84,7 @@ class Reader(Outside):
         return self._link(target, words)
 
     def _special(self, parts: Sequence[str], words: str) -> str:
-        """Return a date, a user group, or a mention of everybody. Slack formats dates itself: the words may lie."""
+        """Return a date, a user group, or a mention of everybody. Slack formats dates itself, so the words may lie."""
         kind, *rest = parts
         if kind == "date" and len(rest) > 1 and (said := format_date(rest[0], rest[1])):
             return self._link(rest[2], said) if len(rest) > 2 else said
@@ -102,7 +102,7 @@ class Reader(Outside):
 
 
 def misleads(words: str, target: str) -> bool:
-    """Return whether a link's words are, or contain, the address of another host."""
+    """True if a link's words are, or contain, the address of another host."""
     try:
         host = network_host((urlsplit(target).hostname or "").lower()).removeprefix("www.")
     except ValueError:

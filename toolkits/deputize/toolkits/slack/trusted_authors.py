@@ -1,7 +1,7 @@
 """``trusted_authors = members``: texts of full members of the user's own workspace, or organization.
 
-``users.info`` tells who somebody is. Guests, people of other workspaces (Slack Connect) and bots are not members, the
-workspace's own bots included: an app mostly posts text from elsewhere. Text that a member quotes, forwards or links to
+``users.info`` says who somebody is. Guests, people of other workspaces (Slack Connect) and bots are not members, not
+even the workspace's own bots: an app mostly posts text from elsewhere. Text that a member quotes, forwards or links to
 is left out. docs.slack.dev/reference/objects/user-object
 """
 
@@ -43,7 +43,7 @@ _LINK = re.compile(r"https://[\w.-]+/archives/[\w/]+(?:\?thread_ts=[\d.]+(?:&(?:
 
 
 class Members:
-    """The filter of one call. ``known``: whether a user is a full member, None if Slack does not say."""
+    """The filter of one call. ``known``: True if a user is a full member, None if Slack does not say."""
 
     def __init__(self, run: Run, withheld: Withheld) -> None:
         self.withheld = withheld
@@ -51,7 +51,7 @@ class Members:
         self.known: dict[str, bool | None] = {self.own: True}
 
     def __call__(self, step: Step, answer: Any) -> Asks[Any]:
-        """Return the answer without the texts of others."""
+        """Return the response without the texts of other authors."""
         if isinstance(step, list):
             yield from self._look_up(one for part in answer for one in _authors(part))
             return [self._screen(request, part) for request, part in zip(step, answer, strict=True)]
@@ -96,7 +96,7 @@ class Members:
         return {name: self._field(name, value, why) for name, value in node.items()}
 
     def _withhold_reason(self, node: Mapping[str, Any], why: str) -> str:
-        """Return the reason why the texts of an object are withheld, "" for none."""
+        """Return the reason why an object's texts are withheld, or ""."""
         if isinstance(node.get("profile"), dict) and "id" in node:
             return "" if node["id"] == self.own or self._is_member(node) else NO_MEMBER
         if "is_im" in node or "is_channel" in node or "is_mpim" in node:
@@ -131,7 +131,7 @@ class Members:
 
 
 def _authors(node: Any) -> Iterator[str]:
-    """Yield the writers of the texts in an answer."""
+    """Yield the writers of the texts in a response."""
     if isinstance(node, list):
         for one in node:
             yield from _authors(one)

@@ -1,6 +1,6 @@
 """Slack: uploading files.
 
-docs.slack.dev/messaging/working-with-files. An upload takes three steps: ask for an address, send the bytes there
+docs.slack.dev/messaging/working-with-files. An upload takes three steps: request an address, send the bytes there
 without a token, and share the file. Nobody sees the file before the last step.
 """
 
@@ -85,7 +85,7 @@ def upload_file(
 
 
 def _take_files(handles: Sequence[str]) -> Asks[list[File]]:
-    """Return the user's files behind these handles. Raises `InvalidInput` for an empty one."""
+    """Return the user's files with these handles. Raises `InvalidInput` for an empty file."""
     found: list[File] = []
     for handle in handles:
         file: File = yield Take(handle)
@@ -96,7 +96,7 @@ def _take_files(handles: Sequence[str]) -> Asks[list[File]]:
 
 
 def _store_files(files: Sequence[File]) -> Asks[list[str]]:
-    """Send the files to Slack, still unshared; return their ids. Both steps may be repeated."""
+    """Send the files to Slack without sharing them. Return their ids. Both steps may be repeated."""
     ids: list[str] = []
     for file in files:
         asked = {"filename": file.name, "length": len(file.content)}
@@ -112,7 +112,7 @@ def _store_files(files: Sequence[File]) -> Asks[list[str]]:
 
 
 def _put(url: str, file: File) -> PublicRequest:
-    """Create the request with the bytes for the upload address; only Slack's hosts, although no token is sent."""
+    """Return the request that sends the bytes. Only Slack's hosts are allowed, although no token is sent."""
     if not url.startswith((f"https://{HOST}/", "https://slack.com/")):
         raise InvalidInput("Slack returned an upload address that is not its own.", fix_by="operator")
     mime = "application/octet-stream"
@@ -125,7 +125,7 @@ def _complete_upload(asked: Mapping[str, object]) -> Asks[list[Row]]:
 
 
 def _find_shared(ids: Sequence[str], conversation: str, caller: Caller) -> Asks[list[Row] | None]:
-    """Return the files if all of them are in the conversation; None if not, or if they may not be read."""
+    """Return the files if all of them are in the conversation. None: one is missing, or they may not be read."""
     if "files:read" not in caller.granted:
         return None
     answers = yield from api.many([api.call("files.info", {"file": one}) for one in ids])

@@ -40,32 +40,32 @@ def listing(caller: Caller, cursor: str | None, limit: int = api.PAGE) -> Reques
 
 
 def profile_of(user: Row) -> Row:
-    """Return a user's profile, empty if missing."""
+    """Return a user's profile, or an empty one."""
     profile = user.get("profile")
     return profile if isinstance(profile, dict) else {}
 
 
 def names_of(user: Row) -> tuple[str, str, str]:
-    """Return the handle, display name and real name, uncleaned."""
+    """Return the handle, display name and real name without cleaning."""
     profile = profile_of(user)
     real = profile.get("real_name") or user.get("real_name") or ""
     return str(user.get("name") or ""), str(profile.get("display_name") or ""), str(real)
 
 
 def shown_name(user: Row) -> str:
-    """Return a user's name, cleaned."""
+    """Return a user's cleaned name."""
     handle, display, real = names_of(user)
     return Outside().line(real or display or handle, _NAME)
 
 
 def with_id(user: Row) -> str:
-    """Return a user's name with the id, always: a display name proves nothing."""
+    """Return a user's name and always the id, because a display name proves nothing."""
     name, told = shown_name(user), f"{user.get('id')}{', external' if is_external(user) else ''}"
     return f"{name} ({told})" if name else told
 
 
 def with_handle(user: Row) -> str:
-    """Return a user's name for a preview: uncleaned, with the handle, which is unique."""
+    """Return a user's name for a preview: without cleaning, and with the handle, which is unique."""
     handle, display, real = names_of(user)
     marks = ", ".join([f"@{handle}"] * bool(handle) + ["external"] * is_external(user))
     name = real or display or str(user.get("id") or "")
@@ -73,7 +73,7 @@ def with_handle(user: Row) -> str:
 
 
 def is_external(user: Row) -> bool:
-    """Return whether a user belongs to another workspace, or is a guest."""
+    """True if a user belongs to another workspace, or is a guest."""
     return bool(user.get("is_stranger") or user.get("is_restricted"))
 
 
@@ -100,9 +100,9 @@ def row(user: Row) -> Json:
 
 
 def find(asked: Sequence[str], field: str, caller: Caller) -> Asks[list[Json]]:
-    """Return the users of these ids, addresses, handles or names, one each; ``me`` is the user.
+    """Return the users with these ids, addresses, handles or names, one for each. ``me`` is the user.
 
-    Raises `NotFound` with near names if a name is not exactly one person's.
+    Raises `NotFound` with near names if a name does not belong to exactly one person.
     """
     found, missing = yield from look_up(asked, caller, field)
     for name in list(missing):
@@ -122,7 +122,7 @@ def _quote(name: str) -> str:
 
 
 def look_up(asked: Sequence[str], caller: Caller, field: str) -> Asks[tuple[list[Json], dict[str, list[str]]]]:
-    """Return the users that match exactly, in order, and near names for the others. Raises `InvalidInput`."""
+    """Return the users that match exactly, in order, and near names for every other text. Raises `InvalidInput`."""
     asked = list(dict.fromkeys(one.strip() for one in asked))
     if "" in asked:
         raise InvalidInput(f"{field}: a name is empty.")
@@ -142,7 +142,7 @@ def look_up(asked: Sequence[str], caller: Caller, field: str) -> Asks[tuple[list
 
 
 def _direct(one: str, caller: Caller) -> Request | None:
-    """Create the request that finds one person; None for an id without the right, or for a name."""
+    """Return the request that finds one person. None: a name, or an id that may not be read."""
     if user := _id_of(one, caller):
         return info(user) if "users:read" in caller.granted else None
     address = refs.email(one)
@@ -150,7 +150,7 @@ def _direct(one: str, caller: Caller) -> Request | None:
 
 
 def _id_of(one: str, caller: Caller) -> str:
-    """Return the id in a name, or the user's own for ``me``."""
+    """Return the id in a text, or the user's own id for ``me``."""
     return caller.user if refs.is_self(one) else refs.user_id(one)
 
 
@@ -161,7 +161,7 @@ def _users_of(user: str, answer: Any) -> list[Json]:
 
 
 def list_everyone(caller: Caller, wanted: Sequence[str]) -> Asks[api.Listed]:
-    """Return the workspace's people, up to five pages, or until all these handles were found."""
+    """Return the workspace's people: at most five pages, or until all these handles were found."""
     handles = {_fold_handle(one) for one in wanted}
     if "" in handles:
         raise InvalidInput("users: a name is empty.")
@@ -177,13 +177,13 @@ def _fold_handle(name: str) -> str:
 
 
 def fold_name(name: str) -> str:
-    """Fold a name to the parts a reader can distinguish: no case, width, blanks, invisible letters or look-alikes."""
+    """Fold a name to what a reader can distinguish: no case, width, blanks, invisible letters or look-alikes."""
     seen = _UNSEEN.sub("", unicodedata.normalize("NFKC", Outside().text(name)))
     return " ".join(seen.casefold().translate(_ALIKE).split())
 
 
 def exact_matches(everybody: api.Listed, name: str) -> list[Json]:
-    """Return the users of exactly this handle; else those whose display name or real name is, or looks like, it.
+    """Return the users with exactly this handle, or else those whose display or real name is, or looks like, it.
 
     Only handles are unique: if not all people were read, no other name is safe. Users choose their other names, so a
     display name counts no more than somebody else's real name.
@@ -206,7 +206,7 @@ def near_names(users: Iterable[Row], name: str) -> list[str]:
 
 
 def names(ids: Iterable[str], caller: Caller) -> Asks[dict[str, str]]:
-    """Return names of the first ten people by id; none if they may not be read."""
+    """Return names of the first ten people by id, or nothing if people may not be read."""
     wanted = list(dict.fromkeys(one for one in ids if one))[:_LOOKED_UP]
     if "users:read" not in caller.granted or not wanted:
         return {}

@@ -67,7 +67,7 @@ def find_users(
 
 
 def _find_named(users: Sequence[str], caller: Caller) -> Asks[Json]:
-    """Return the people who were named, and near names for the others."""
+    """Return the people that the call names, and near names for unknown ones."""
     found, missing = yield from people.look_up(users, caller, "users")
     kept = Rows(BUDGET - (_FOR_MISSES if missing else 0))
     shown = [people.row(one) for one in found]
@@ -153,7 +153,7 @@ def _group(group: Row) -> Json:
 
 
 def _find_group(groups: Sequence[Row], name: str) -> Row:
-    """Return the one group of this id or handle; else of this name, which groups may share."""
+    """Return the only group with this id or handle, or else with this name, which several groups may share."""
     wanted = name.strip().removeprefix("@").removeprefix("<!subteam^").partition("|")[0].rstrip(">").casefold()
     for keys in (("id", "handle"), ("name",)):
         hits = [one for one in groups if wanted in (str(one.get(key) or "").casefold() for key in keys)]

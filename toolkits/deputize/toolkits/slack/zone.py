@@ -1,4 +1,4 @@
-"""Time zone of the user: Slack knows it, and it is read only if an argument depends on it."""
+"""The user's time zone, which Slack knows. It is read only if an argument depends on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deputize.toolkits.slack.base import Asks, Caller
 
 
 def save_zone(user: Mapping[str, Any]) -> Asks[tzinfo | None]:
-    """Save Slack's time zone of the user for all toolkits and return it, or None."""
+    """Save the user's time zone at Slack for all toolkits. Return the zone, or None."""
     name = user.get("tz")
     if not isinstance(name, str) or not name:
         return None
@@ -23,7 +23,7 @@ def save_zone(user: Mapping[str, Any]) -> Asks[tzinfo | None]:
 
 
 def ask_zone(run: Run) -> Asks[object]:
-    """Return Slack's name of the user's zone, if people may be read."""
+    """Return Slack's name of the user's time zone, if people may be read."""
     caller = Caller.of(run)
     if "users:read" not in caller.granted:
         return None
@@ -32,11 +32,11 @@ def ask_zone(run: Run) -> Asks[object]:
 
 
 def read_zone(run: Run, **moments: str | None) -> Asks[tzinfo]:
-    """Return the zone in which these arguments are read: see `in_zone`."""
+    """Return the time zone in which these arguments are read, see `in_zone`."""
     return (yield from in_zone(run, ask_zone, **moments)).zone
 
 
 def window(run: Run, after: str | None, before: str | None, since: float) -> Asks[tuple[int | None, int | None]]:
-    """Return the window [after, before) in Unix seconds. ``since``: the time from which distances count."""
+    """Return the window [after, before) in Unix seconds. ``since``: the time from which distances are counted."""
     zone = yield from read_zone(run, after=after, before=before)
     return times.window(after, before, since, zone)
