@@ -787,7 +787,9 @@ async def test_R9_R10_refused_refresh_ends_the_grant_which_then_causes_no_traffi
 
 
 @pytest.mark.parametrize("before", [[], [answer(500)]], ids=["once", "after a second try"])
-async def test_R9_losing_refresh_with_invalid_grant_adopts_the_winners_token(house: Refreshing, before: list[Any]) -> None:
+async def test_R9_losing_refresh_with_invalid_grant_adopts_the_winners_token(
+    house: Refreshing, before: list[Any]
+) -> None:
     house.expire()
     old = await house.now()
     house.line.held = TOKEN

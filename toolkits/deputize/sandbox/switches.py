@@ -22,8 +22,8 @@ class Switches:
     access_ttl: float | None = None
     """Lifetime of an access token in seconds; None for the provider's own (Google 3599, Salesforce 7200, ...)."""
     rotate: bool = False
-    """A refresh returns a new refresh token and retires the old one. Slack and GitHub tokens then also expire, as in apps
-    with token rotation enabled. Linear and GitHub Apps always rotate."""
+    """A refresh returns a new refresh token and retires the old one. Slack and GitHub tokens then also expire, as in
+    apps with token rotation enabled. Linear and GitHub Apps always rotate."""
     grace: float = 0
     """Seconds a retired refresh token still works."""
     reuse_kills_family: bool = False

@@ -1,11 +1,9 @@
 """Undo of an act, by a call that its tool provided. That call is an act of its own.
 
 A tool yields an `Undo` after its last write. The call is stored encrypted in the act's ledger record, as long as that
-is valid: ``outcome_retention_seconds`` in the settings. To undo an act is to make this call. Policy, approval, ledger and audit
-treat it like any other act. Its id
-derives from the act that it undoes, so it happens once. Its preview is compared
-with the values that the first act
-wrote, so a later change by somebody else is not overwritten.
+is valid: ``outcome_retention_seconds`` in the settings. To undo an act is to make this call. Policy, approval, ledger
+and audit treat it like any other act. Its id derives from the act that it undoes, so it happens once. Its preview is
+compared with the values that the first act wrote, so a later change by somebody else is not overwritten.
 """
 
 from __future__ import annotations
