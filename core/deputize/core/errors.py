@@ -237,7 +237,7 @@ class ProviderUnavailable(DeputizeError):
 
 
 class VaultError(DeputizeError):
-    """A stored record cannot be opened: wrong key, altered bytes, a record moved to another key, or not a vault."""
+    """A stored record cannot be opened: wrong key, altered bytes, a record at a wrong storage key, or not a vault."""
 
     code = "vault_error"
     default_hint = "Check DEPUTIZE_KEY or the key file; restore the vault from a backup. Nothing was changed."
