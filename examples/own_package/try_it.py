@@ -1,7 +1,6 @@
 """Connect and act as a program would, with Acme simulated on this machine. Install this package first.
 
-    python try_it.py          # prints a link: open it and press Allow
-    python try_it.py --auto   # follows the link for you
+``python try_it.py`` prints a link: open it and press Allow. ``python try_it.py --auto`` follows the link for you.
 """
 
 from __future__ import annotations
