@@ -117,7 +117,7 @@ async def test_first_version_record_opens_with_its_preview(world: World) -> None
 async def test_record_without_target_origin_counts_targets_as_chosen_by_others(world: World) -> None:
     row = {**FIRST_VERSION, "edited": None, "thread": None, "outside": ["eve@evil.test: a mail"]}
     record = await stored(world.deputy, row)
-    assert record.chosen_by_others and record.edited is None and record.facts(ALICE).facts().get("thread") is None
+    assert record.chosen_by_others and record.edited is None and record.facts(ALICE).thread == ""
 
 
 async def test_saving_a_record_keeps_unknown_fields_of_newer_versions(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from dataclasses import FrozenInstanceError, dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -10,11 +11,14 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import pytest
 
 import deputize.core
+from deputize.core import ApprovalRequired, Call, ConsentRequired
 from deputize.core.audit import Audit
 from deputize.core.audit.common_fields import Facts, OfGrant
 from deputize.core.audit.events import EVENTS, Event, GrantDropped, TokenRefreshed
 from deputize.core.audit.rows import _RESERVED
 from deputize.core.errors import InvalidInput
+from deputize.sandbox import Sandbox
+from tests.support.sandbox_deputy import build, connect
 
 GRANT = OfGrant(user="alice", provider="google", app="google", account_hash="a1", grant_gen=3)
 
@@ -44,12 +48,48 @@ class Invented(Event):
 
 
 @pytest.mark.parametrize("event", [Invented(), "token.refreshed", {"event": "token.refreshed"}, None])
-def test_unlisted_event_cannot_be_written(event: Any) -> None:
+async def test_unlisted_event_cannot_be_written(event: Any) -> None:
     kept = audit()
     with pytest.raises(InvalidInput, match="not an audit event") as caught:
         kept.write(event)
     assert caught.value.fix_by == "operator" and "deputize.core.audit.events" in caught.value.hint
+    with pytest.raises(InvalidInput, match="not an audit event"):
+        await kept.record(event)
     assert kept.rows() == []
+
+
+def test_event_equals_one_with_its_defaults_given() -> None:
+    given = OfGrant(tenant="", source="", user="alice", provider="google", app="google", account_hash="a1", grant_gen=3)
+    assert (given, hash(given), repr(given)) == (GRANT, hash(GRANT), repr(GRANT)) and GRANT.tenant == ""
+    assert TokenRefreshed(given) == TokenRefreshed(GRANT) != TokenRefreshed(OfGrant(**vars(GRANT) | {"source": "x"}))
+    with pytest.raises(TypeError, match="OfGrant takes"):
+        OfGrant(**vars(GRANT) | {"of_user": "bob"})
+
+
+async def test_rows_of_calls_have_only_declared_fields() -> None:
+    sandbox = Sandbox()
+    mail, call = {"to": ["bob@example.test"], "subject": "Dinner", "body": "Friday?"}, Call("t", "m", "c")
+    async with await build(sandbox) as deputy:
+        with pytest.raises(ConsentRequired):
+            await deputy.act("gmail_send_email", mail, user="alice", call=call)
+        await connect(deputy, sandbox, "readonly", "send", user="alice")
+        await deputy.act("gmail_search_emails", {"query": "from:bob"}, user="alice")
+        [asked] = await deputy.check_calls([("gmail_send_email", mail, call)], user="alice")
+        assert isinstance(asked, ApprovalRequired)
+        await deputy.decide(asked.approval, "approve", by="alice")
+        await deputy.act("gmail_send_email", mail, user="alice", call=call)
+        rows = [row for row in deputy.audit.rows() if row["event"].startswith(("act.", "approval."))]
+    assert Counter(row["event"] for row in rows) == {
+        "act.result": 3,
+        "approval.requested": 1,
+        "approval.approved": 1,
+        "approval.used": 1,
+        "act.intent": 1,
+    }
+    for row in rows:
+        kind = EVENTS[row["event"]]
+        assert row.keys() - _RESERVED <= {field for group in (kind, *groups(kind)) for field in group.form}
+        assert "" not in row.values()
 
 
 def test_row_is_immutable_before_it_is_written() -> None:
@@ -74,7 +114,7 @@ def test_events_and_fields_have_one_documented_meaning() -> None:
     assert {field: told for field, told in meanings.items() if len(told) != 1} == {}
 
 
-def groups(kind: type) -> list[type]:
+def groups(kind: type[Facts]) -> list[type[Facts]]:
     hints = get_type_hints(kind, include_extras=True).values()
     return [one for hint in hints for one in (hint, *get_args(hint)) if _facts(one)]
 

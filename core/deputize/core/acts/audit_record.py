@@ -76,10 +76,11 @@ class CallRow:
     @property
     def call(self) -> OfCall:
         """The common fields of every audit event of this call."""
-        if (act := self._act) is None:
-            return OfCall(**self._facts)
-        effect = act.effect.words()
-        return OfCall(**self._facts, provider=act.provider, app=act.app, effect=effect, organisation=act.organisation)
+        facts, act = self._facts.copy(), self._act
+        if act is not None:
+            facts["provider"], facts["app"], facts["effect"] = act.provider, act.app, act.effect.words()
+            facts["organisation"] = act.organisation
+        return OfCall.of(facts)
 
 
 @lru_cache(maxsize=4096)
@@ -115,7 +116,8 @@ class AuditedCall:
         self._write_result(_decision(error))
 
     def _write_result(self, decision: str) -> None:
-        self.audit.write(ActResult(self.row.call, decision, round((time.monotonic() - self.began) * 1000)))
+        duration = round((time.monotonic() - self.began) * 1000)
+        self.audit.write(ActResult.of({"call": self.row.call, "decision": decision, "duration_ms": duration}))
 
 
 def _decision(error: BaseException) -> str:

@@ -47,7 +47,7 @@ def pseudonymize(facts: dict[str, Fact], names: Names | None, digest: Callable[[
     the account becomes the ``digest`` of its subject."""
     subject = facts.get("account_hash")
     if names and (user := facts.get("user")):
-        tenant, user = str(facts.get("tenant", "")), str(user)
+        tenant, user = str(facts.get("tenant") or ""), str(user)
         facts["user"] = names.user(tenant, user)
         if isinstance(subject, Subject):
             facts["account_hash"] = names.account(tenant, user, subject)

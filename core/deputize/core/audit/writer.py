@@ -110,12 +110,12 @@ class Audit:
         Raises `InvalidInput` for an event that is not in `deputize.core.audit.events`. After `close`, the row is still
         written at once, or `StoreUnavailable` is raised.
         """
-        if type(event) not in _KNOWN:
-            hint = "Use an event of deputize.core.audit.events."
-            raise InvalidInput(f"{type(event).__name__} is not an audit event.", hint=hint, fix_by="operator")
+        self._write(event, _facts_of(event))
+
+    def _write(self, event: Event, facts: dict[str, Fact]) -> None:
         for listener in self.listeners:
             listener(event)
-        self._append(event.event, **pseudonymize(event.facts(), self.names, self.digest))
+        self._append(event.event, **pseudonymize(facts, self.names, self.digest))
 
     async def learn(self, tenant: str, user: str) -> None:
         """Load the user's pseudonym, before the first row of an act or consent."""
@@ -123,13 +123,14 @@ class Audit:
             await self.names.learn(tenant, user)
 
     async def record(self, event: Event) -> None:
-        """Queue a row of a user's event, after loading the user's pseudonym if it is not cached."""
-        tenant, user = str((facts := event.facts()).get("tenant", "")), str(facts.get("user", ""))
+        """Queue a row of a user's event, after loading the user's pseudonym if it is not cached. Raises as `write`."""
+        facts = _facts_of(event)
+        tenant, user = str(facts.get("tenant") or ""), str(facts.get("user") or "")
         try:
             if self.names and not self.names.knows(tenant, user):
                 await self.learn(tenant, user)
         finally:
-            self.write(event)
+            self._write(event, facts)
 
     def _append(self, event: str, /, **facts: Fact) -> None:
         """Queue a row of any event. Raises `InvalidInput` for a reserved fact name."""
@@ -301,6 +302,14 @@ class Audit:
         """Start again as another writer in a forked child. The parent writes the inherited rows."""
         self._sink.close()
         self._begin(inline=self._thread.inline)
+
+
+def _facts_of(event: Event) -> dict[str, Fact]:
+    """Return the fields of the event's row. Raises InvalidInput for an event that is not in the list."""
+    if type(event) not in _KNOWN:
+        hint = "Use an event of deputize.core.audit.events."
+        raise InvalidInput(f"{type(event).__name__} is not an audit event.", hint=hint, fix_by="operator")
+    return event.facts()
 
 
 _living: Final = WeakSet[Audit]()

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
-from typing import Any, TypeAlias, TypedDict, Unpack
+from typing import Any, Final, TypeAlias, TypedDict, Unpack
 
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.canonical import canonical
@@ -51,7 +51,7 @@ class Call(ValueObject):
         """Return the call, or an empty one for None. Raises `TypeError` for any other object."""
         if call is not None and not isinstance(call, Call):
             raise TypeError(f"A call is a Call, not a value of type {type(call).__name__}.")
-        return call or cls()
+        return call or NO_CALL
 
     @property
     def has_id(self) -> bool:
@@ -63,6 +63,8 @@ class Call(ValueObject):
         """Digest of the model message that contains the call, or "" if the message is unknown."""
         return ActKey.of("ask", self.thread, self.message).hex[:32] if self.message else ""
 
+
+NO_CALL: Final = Call()
 
 ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
 """A tool's name, its arguments, and the origin of the call."""
