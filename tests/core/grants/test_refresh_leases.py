@@ -87,6 +87,7 @@ class Two:
         assert self.sent == 1, f"the refresh token was sent {self.sent} times"
         assert now.status == "active" and now.refresh_token != self.before.refresh_token
         assert {grant.access_token for grant in came} == {now.access_token}
+        assert await self.one.vault.scan("intent") == []
         assert len(alive(self.sandbox, time.time)) == 1
         assert await unknown(self.one.vault, self.sandbox, time.time) == set()
 

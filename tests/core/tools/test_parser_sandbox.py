@@ -72,8 +72,10 @@ async def test_parser_cannot_change_files(do: str, tmp_path: Path) -> None:
     assert there.read_bytes() == b"kept"
 
 
+@LINUX
 def test_python_files_are_not_written_by_c_code_that_tells_no_flags() -> None:
-    _audit("open", (os.__file__, "rb", 0))
+    for name in (os.__file__, "/dev/null", "/dev/urandom"):
+        _audit("open", (name, "rb", 0))
     with pytest.raises(PermissionError, match="cannot be written"):
         _audit("open", (os.__file__, "wb", 0))
 
@@ -96,9 +98,6 @@ async def test_parser_reads_only_its_modules(do: str, tmp_path_factory: pytest.T
     there.write_bytes(b"a key")
     assert await parse_in_sandbox(asked(do.format(str(there)))) == "PermissionError"
     assert await parse_in_sandbox(asked("import colorsys, wave, json.tool")) == "done"
-    assert (
-        await parse_in_sandbox(asked("open('/dev/null', 'rb').close(), open('/dev/urandom', 'rb').close()")) == "done"
-    )
 
 
 @LINUX
