@@ -62,7 +62,7 @@ FORM: Final = 'By approval id: "approve", "reject", or {"decision": "edit", "arg
 
 @dataclass(frozen=True)
 class Decision:
-    """A decision about one approval. ``arguments``: all arguments of an edit."""
+    """A decision about one approval. ``arguments``: all edited arguments if the decision is an edit."""
 
     approval: str
     decision: Decided

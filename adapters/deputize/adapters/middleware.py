@@ -223,7 +223,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         return tool is not None and self._mine.get(getattr(tool, "name", "")) is tool
 
     def _latest_if_ours(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-        """Return the model's last message and those after it, if it calls a deputize tool, else an empty list."""
+        """Return the model's last message and the messages after it if it calls a deputize tool, else an empty list."""
         tail = list(latest_messages(messages))
         calls = tail[0].tool_calls if tail and isinstance(tail[0], AIMessage) else ()
         return tail if any(call["name"] in self.gate.providers for call in calls) else []

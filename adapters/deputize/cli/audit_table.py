@@ -93,7 +93,7 @@ def _act(row: Row) -> Iterator[str]:
 
 
 def _scopes(row: Row) -> Iterator[str]:
-    """Yield each scope by its last part. It is a scope that the act or consent needs, has, or may use."""
+    """Yield each scope by its last part: scopes that the act or consent needs, has, or may use."""
     said = (row.get(name) for name in ("scopes_required", "scopes_granted"))
     needs, may = ([_last(scope) for scope in scopes] if isinstance(scopes, list) else [] for scopes in said)
     for scope in dict.fromkeys([*needs, *may]):

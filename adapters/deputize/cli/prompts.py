@@ -40,7 +40,7 @@ QUESTION: Final = {False: "Do this? [y/N] ", True: "Do this? [y/N, or m for: yes
 
 @dataclass(frozen=True)
 class Asking:
-    """How to ask the user. ``seconds``: for a consent. ``yes``: approve without asking. ``device``: by device code."""
+    """How to ask the user. ``seconds``: limit for a consent. ``yes``: approve without asking. ``device``: by code."""
 
     deputy: Deputy
     user: str

@@ -21,8 +21,8 @@ FORGOTTEN: Final = "until the user is forgotten"
 
 
 class Kept(NamedTuple):
-    """A row of the report. ``kinds``: of vault records. ``how_long``: as text. ``setting``: the setting that changes
-    this."""
+    """A row of the report. ``kinds``: kinds of vault records. ``how_long``: the period as text. ``setting``: the
+    setting that changes the period."""
 
     what: str
     kinds: tuple[str, ...]

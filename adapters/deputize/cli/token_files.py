@@ -41,8 +41,8 @@ Held: TypeAlias = Mapping[str, Any]
 
 
 class Found(NamedTuple):
-    """The tokens in a file. ``form``: the program's form. ``client``: id of the client to which they were issued, or
-    "". ``scopes``: as the file states them."""
+    """The tokens in a file. ``form``: the program's format. ``client``: id of the client to which the tokens were
+    issued, or "". ``scopes``: the scopes that the file states."""
 
     form: str
     access: Secret | None

@@ -152,7 +152,7 @@ def _facts(made: Made, written: list[Path]) -> dict[str, Any]:
 
 
 def _report(made: Made, written: list[Path]) -> None:
-    """Print the result, what was left out and why, and what to do next."""
+    """Print the result, the parts that were left out with the reasons, and the next steps."""
     writes = sum(not one.reads for one in made.tools.values())
     show.note(f"{show.counted(len(made.tools), 'tool')}: {len(made.tools) - writes} read, {writes} write.", "")
     if made.unselected:

@@ -70,7 +70,7 @@ class Portal:
         """Await ``make()`` on the portal's loop, from any loop. It runs to its end even if the caller is cancelled.
 
         Raises the errors of ``make()``. Raises `InvalidInput` on a closed portal, and `OutcomeUnknown` if the portal
-        closes while it still runs; closing waits `DRAIN` seconds for it.
+        closes before ``make()`` has ended. Closing waits `DRAIN` seconds for it.
         """
         here = asyncio.get_running_loop()
         waiter: asyncio.Future[T] = here.create_future()

@@ -59,9 +59,9 @@ def nothing_to_say(_: object) -> str:
 class Plugins(Generic[T]):
     """The entry points of one group.
 
-    ``group``: such as ``deputize.toolkits``. ``kind``: the class of the objects. ``noun``: their name for people.
-    ``export``: their name in a module. ``built_in``: names that are taken. ``check``: returns why an object of the
-    right class cannot be used, or "".
+    ``group``: the group's name, such as ``deputize.toolkits``. ``kind``: the class of the objects. ``noun``: the word
+    for them in messages. ``export``: their constant in a module. ``built_in``: names that are taken. ``check``: returns
+    why an object of the right class cannot be used, or "".
     """
 
     def __init__(

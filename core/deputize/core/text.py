@@ -129,7 +129,7 @@ def _plain(text: str) -> bool:
 
 
 def _with_network_name(found: re.Match[str]) -> str:
-    """Return a host followed by its network name (UTS 46) if they differ; the same for other words that look Latin."""
+    """Return a host, or another word that looks Latin, followed by its network name (UTS 46) if both differ."""
     whole, place, host = found[0], found[1], found[2]
     if host.isascii() or not (place or _is_false(host)):
         return whole

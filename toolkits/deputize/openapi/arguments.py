@@ -45,7 +45,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The body of a request. ``members``: by name, if it is an object with listed members; else it is one ``value``."""
+    """The body of a request. ``members``: by name, if it is an object with listed members, else one ``value``."""
 
     members: Mapping[str, Any]
     required: frozenset[str]

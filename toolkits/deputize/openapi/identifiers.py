@@ -32,7 +32,7 @@ _OTHER: Final = re.compile(r"[^a-z0-9]+")
 
 
 def snake(text: str) -> str:
-    """Return ``createPet``, ``create-pet`` or ``pets/create`` in ``snake_case``; "" if no letter is left."""
+    """Return ``createPet``, ``create-pet`` or ``pets/create`` in ``snake_case``, or "" if no letter is left."""
     plain = unicodedata.normalize("NFKD", text[:400]).encode("ascii", "ignore").decode()
     parted = _HUMP.sub(r"\1_\2", _ACRONYM.sub(r"\1_\2", plain))
     return _OTHER.sub("_", parted.lower()).strip("_")

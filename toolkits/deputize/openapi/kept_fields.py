@@ -98,7 +98,7 @@ def _is_list_of_objects(description: Description, schema: Any) -> bool:
 
 
 def _fields(description: Description, schema: Any) -> list[str]:
-    """Return the fields of a row to keep, in the description's order; [] if none are described."""
+    """Return the fields of a row to keep, in the description's order, or [] if the description has none."""
     members = description.objects("properties", _object(description, schema))
     address = next((one for one in _ADDRESSES if one in members), "")
     fields = [field for name, one in members.items() if (field := _field(description, name, one, address))]

@@ -35,7 +35,7 @@ def flat(part: Part) -> str:
 
 
 def lay_out(part: Part, indent: int = 0, room: int = 0) -> str:
-    """Return a part in lines. ``indent``: columns before the first; ``room``: columns needed after it."""
+    """Return a part in lines. ``indent``: columns before the first line. ``room``: columns needed after the part."""
     line = flat(part)
     if isinstance(part, str) or not part.parts or indent + len(line) + room <= WIDTH:
         return " " * indent + line

@@ -43,7 +43,7 @@ class Module:
         return name
 
     def text(self, about: str) -> str:
-        """Return the module's text. ``about``: its docstring, which names its source."""
+        """Return the module's text. ``about``: the module's docstring, which names its source."""
         kit = [literal(self.toolkit), f"provider={literal(self.provider)}", f"api={literal(self.api)}", "shows=True"]
         parts = [
             docstring(about, 0),

@@ -162,7 +162,7 @@ def _summary(entry: Entry) -> str:
 
 
 def _effects(entry: Entry, rulings: Rulings) -> frozenset[EffectName]:
-    """Return the effects: those of the method, the operator's rulings, and the description if it makes them graver."""
+    """Return the effects of the method and of the operator's rulings. The description can only make them graver."""
     named = {entry.key, entry.id} - {""}
     told = entry.spec.get(KEY)
     effects: set[EffectName] = set()

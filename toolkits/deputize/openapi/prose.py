@@ -28,7 +28,7 @@ _NOT_AN_END: Final = ("e.g.", "i.e.", "etc.", "vs.", "incl.", "approx.")
 
 
 def plain(text: Any, longest: int = LONGEST_ABOUT) -> str:
-    """Return the first sentence of a text, cut at a word if it is long, without its full stop; "" for other values."""
+    """Return the first sentence of a text without its full stop, cut at a word if long, or "" for other values."""
     if not isinstance(text, str):
         return ""
     words = _MARKUP.sub("", _LINK.sub(r"\1", _as_typed(_PARAGRAPH.split(text[:_LOOKED_AT].strip())[0])))
@@ -78,7 +78,7 @@ def _columns(line: str) -> int:
 
 
 def docstring(text: str, indent: int) -> str:
-    """Return a docstring, in lines that fit. ``text``: from `plain`, without double quotes."""
+    """Return a docstring, in lines that fit. ``text``: a result of `plain`, without double quotes."""
     source = "".join(map(escape, text.replace('"', "'")))
     lines, room = [""], WIDTH - indent - 6
     for word in source.split(" "):

@@ -127,7 +127,7 @@ def _members(description: Description, item: Any) -> dict[str, Any]:
 
 
 def row_text(row: Row, once: bool) -> str:
-    """Return the module with the provider definition. ``once``: its calls accept idempotency keys."""
+    """Return the module with the provider definition. ``once``: True if its calls accept idempotency keys."""
     constant = constant_name(row.name, set())
     hosts = sorted({urlsplit(url).netloc.lower() for url in (row.servers.address, row.whoami)})
     identity = [

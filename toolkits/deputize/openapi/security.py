@@ -110,6 +110,6 @@ def combine(alternatives: Sequence[tuple[str, ...]]) -> Needs:
 
 
 def _smallest(needs: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return the needs without those that are met whenever another one is."""
+    """Return the needs without those that any other need includes."""
     unique = list({frozenset(need): need for need in needs}.values())
     return [one for one in unique if not any(frozenset(other) < frozenset(one) for other in unique)]

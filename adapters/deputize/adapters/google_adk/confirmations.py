@@ -198,7 +198,7 @@ def _ends(event: Event, results: set[str | None], asking: Event, question: _Ques
 def requests_in(events: Iterable[Event], kind: Kind | None = None) -> list[Payload]:
     """Return the requests that wait for the user, each once, in full: consents, then approvals.
 
-    See `Consent.payload` and `Approval.payload`. ``events``: of a run or of a session; closed questions are left out.
+    See `Consent.payload` and `Approval.payload`. ``events``: events of a run or a session, answered ones are left out.
     """
     shown = [one.payload for one in _open_questions(events)]
     return [ask for one in KINDS if kind in (None, one) for ask in select_requests(shown, one)]

@@ -111,7 +111,7 @@ def _runtime() -> Any:
 
 
 def act_tool(tool: Tool, host: Host, *, strict: bool = False) -> BaseTool:
-    """Return this deputize tool as a LangChain tool, sync and async. ``strict``: with its strict schema."""
+    """Return this deputize tool as a LangChain tool, sync and async. ``strict``: use the tool's strict schema."""
 
     async def outcome(arguments: Mapping[str, Any], config: RunnableConfig) -> Any:
         """Return the act's result or error. The caller reports the error to your application."""

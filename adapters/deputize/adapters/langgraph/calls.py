@@ -14,7 +14,7 @@ __all__ = ["identify_call", "latest_messages", "open_calls"]
 
 
 def latest_messages(messages: Sequence[AnyMessage]) -> Sequence[AnyMessage]:
-    """Return the model's last message and the messages after it; empty without one."""
+    """Return the model's last message and the messages after it. Empty without a message of the model."""
     for index in range(len(messages) - 1, -1, -1):
         if isinstance(messages[index], AIMessage):
             return messages[index:]

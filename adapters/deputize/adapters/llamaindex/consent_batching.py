@@ -52,7 +52,7 @@ class _Gathering:
 
 @dataclass
 class Together:
-    """One delivery of a call, and the calls that share its request. ``speaks``: it streams their request."""
+    """One delivery of a call, and the calls that share its request. ``speaks``: True if it streams their request."""
 
     deputy: DeputyProtocol
     agent: str
@@ -128,7 +128,7 @@ class Together:
         return await self.deputy.check_calls(calls, user=self.delivery.user, app=self.app, agent=self.agent)
 
     async def _status(self, consent: str) -> str:
-        """Return the consent's status, also if another link ended it; "" if it is unknown."""
+        """Return the consent's status, also if another link ended it, or "" for an unknown consent."""
         with suppress(NotFound):
             [now] = await self.deputy.wait_for_consents([consent], timeout=0)
             return now.status

@@ -71,8 +71,8 @@ _runs: WeakKeyDictionary[Any, _Run] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Delivery:
-    """One delivery of one call. ``call``: the same in each delivery and process. ``first``: True for the call's first
-    delivery."""
+    """One delivery of one call. ``call``: the call's id, the same in each delivery and process. ``first``: True for the
+    call's first delivery."""
 
     ctx: Context
     step: StepWorkerContext

@@ -42,8 +42,8 @@ _DECISIONS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Question:
-    """A question to the user. ``link``: its page, "" if only the user may see it. ``forms``: True if a client's form
-    can answer it; a foreign server's question is answered on deputize's page only."""
+    """A question to the user. ``link``: the question's page, "" if only the user may see the link. ``forms``: True if a
+    client's form can answer the question. A foreign server's question is answered only on deputize's page."""
 
     kind: Literal["consent", "approval"]
     id: str
@@ -68,7 +68,7 @@ class Question:
 
 
 class Guidance(NamedTuple):
-    """How a user learns of a question. ``opened``: its page was opened. ``words``: text for the model."""
+    """How a user learns of a question. ``opened``: True if the page was opened. ``words``: text for the model."""
 
     opened: bool
     words: str
@@ -113,7 +113,7 @@ def _approval_words(error: ApprovalRequired) -> str:
 
 @dataclass(frozen=True)
 class Ways:
-    """The ways of asking that the client declared on this request; see the specification on capabilities."""
+    """The ways of asking the user that the client declared on this request. See the specification on capabilities."""
 
     modern: bool
     url: bool

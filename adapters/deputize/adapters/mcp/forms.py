@@ -28,7 +28,7 @@ __all__ = ["Forms"]
 
 
 class Forms:
-    """Forms, and answers to questions of other workers. ``key``: the same in each process."""
+    """Forms, and answers to questions of other workers. ``key``: the signing key, the same in each process."""
 
     def __init__(self, deputy: DeputyProtocol, key: Secret) -> None:
         self._deputy, self._codec = deputy, AESGCMRequestStateCodec([key.reveal()])

@@ -4,8 +4,8 @@ The SDK keeps a session in the process that opened it. Another process does not 
 a session id contains the client's handshake, encrypted for its user. A process that does not know the session opens it
 again with that handshake.
 
-An id is only a name and grants nothing: each request has its user, and for any other user the session does not exist.
-It contains no state of calls, which is in the vault.
+An id is only a name and grants nothing: each request names its user, and for any other user the session does not exist.
+The id contains no state of calls. That state is in the vault.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class _Session:
 
 @dataclass
 class Sessions:
-    """``app``, the SDK's, with sessions that outlive its process.
+    """The SDK's ``app``, with sessions that outlive its process.
 
-    ``key``: the same in each process. ``takes``: receives what a session's client sends before the SDK does.
+    ``key``: the key of session ids, the same in each process. ``takes``: called with each message before the SDK.
     """
 
     app: ASGIApp

@@ -218,7 +218,7 @@ async def _look(state: RunState[Any, Any]) -> list[_Blocked]:
 
 
 def _given(waiting: Waiting) -> dict[str, Any]:
-    """Return the call's arguments; empty if they are not JSON, which the call itself reports."""
+    """Return the call's arguments, or an empty dict if they are not JSON. The call itself reports that error."""
     try:
         return _object(waiting.item.arguments or "")
     except InvalidInput:

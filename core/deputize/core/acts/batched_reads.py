@@ -7,9 +7,9 @@ from types import TracebackType
 
 
 class BatchedReads:
-    """Context manager around a read request: the task yields to the other reads in progress before and after it.
+    """Context manager around a read request. Before and after it, the task yields to the other reads in progress.
 
-    Without it, each act runs in one go from its response to its next request. With 32 acts, the code of every step has
+    Otherwise each act runs in one go from its response to its next request. With 32 acts, the code of every step has
     left the processor's cache before the next act needs it. A single read never yields. Writes do not take part: a run
     could be cancelled at this point too, which would leave more writes with an unknown outcome.
     """

@@ -119,7 +119,7 @@ class Executor:
     async def _leave(self, write: Callable[[], Coroutine[Any, Any, None]], act: Act) -> None:
         """Write how an act ended. If the store fails, the claim stays, so that no later run repeats the act, and the
         write is tried again later. If the lock was lost and another run took over the record, nothing is written,
-        because that run records the outcome."""
+        because the other run records the outcome."""
         try:
             await write()
         except (Conflict, StoreUnavailable) as failure:
@@ -199,7 +199,7 @@ class _Beginning:
         await self.entry.release()
 
     async def release_uses(self) -> None:
-        """Release the reply, approval and mandate of a run that was refused before it did anything. If the run left a
+        """Release the reply, approval and mandate of a run that was refused before it had any effect. If the run left a
         note for a later run, the mandate stays used."""
         if self.entry.heard:
             await self.executor.questions.release(self.act)

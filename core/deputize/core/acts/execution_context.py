@@ -36,7 +36,7 @@ class ExecutionContext:
         self.withheld: Withheld | None = None
 
     def take_over(self, act: Act, grant: Grant, entry: Entry | None) -> None:
-        """Continue with this act and this grant, which may be newer than those of the paused run."""
+        """Continue the paused run with this act and this grant, which may be newer than the run's own."""
         self.act = self.exchange.act = act
         self.exchange.grant, self.entry = grant, entry
 
@@ -50,7 +50,7 @@ class ExecutionContext:
         return fault_of(self.act, what)
 
     def undeclared_show(self, what: str) -> InvalidInput:
-        """Return the error for a tool that has to declare a `Preview` and does not. ``what``: what the tool does."""
+        """Return the error for a tool that must declare a `Preview` and does not. ``what``: what the tool does."""
         kit = self.act.tool.toolkit
         hint = f'Write Toolkit("{kit}", ..., shows=True), or .tool(..., shows=True) for this tool alone.'
         return fault_of(self.act, f"{what}, but is not declared to show what it will do", hint)

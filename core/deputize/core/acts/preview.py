@@ -173,7 +173,7 @@ class Previewer:
     async def _preview_before_edit(self, act: Act, grant: Grant, stands: ApprovalRecord | None) -> Preview | None:
         """Return the preview of the arguments before the user's edit, or None if it is not needed or cannot be read.
 
-        It is made after the preview of the edit, so that it includes changes by others until then.
+        This preview is made after the preview of the edit, so that it includes changes by others until then.
         """
         if act.asked is None or stands is None or not stands.is_unseen_edit:
             return None

@@ -45,8 +45,8 @@ class PublicSender:
         self.http, self.resolve = http, resolve
 
     async def fetch(self, request: PublicRequest, provider: Provider) -> Outcome:
-        """Return the outcome. A successful one has an `Answer` with the bytes as its data. ``provider``: that of the
-        tool.
+        """Return the outcome. A successful outcome has an `Answer` with the bytes as its data. ``provider``: the tool's
+        provider.
 
         Redirects of reads are followed. For a write, a redirect is the response. Raises `InvalidInput` for a forbidden
         address.

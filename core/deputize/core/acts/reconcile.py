@@ -60,8 +60,8 @@ _QUEUE_EVENTS: Final = frozenset({*(kind.event for kind in REVOKES.values()), Re
 
 @frozen
 class LostRecord(ValueObject):
-    """A record that is missing or older than the audit proves. ``tool``: the tool, or the provider. ``user``: as the
-    audit names the user. ``at``: time of the audit row in Unix seconds. ``gone``: True if the record is missing."""
+    """A record that is missing or older than the audit proves. ``tool``: the tool, or the provider. ``user``: the
+    user's name in the audit. ``at``: time of the audit row in Unix seconds. ``gone``: True if the record is missing."""
 
     kind: Kind
     tool: str

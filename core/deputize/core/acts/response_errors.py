@@ -173,7 +173,7 @@ def less_to_ask_for(outcome: Outcome, request: Request, arguments: Mapping[str, 
 
 
 def error_of(outcome: Outcome, label: str) -> DeputizeError:
-    """Return the typed error for a refusal, in words that a model may read. ``label``: who refused."""
+    """Return the typed error for a refusal, in words that a model may read. ``label``: name of the refusing party."""
     match outcome.kind:
         case Kind.RATE_LIMITED:
             return RateLimited(f"{label} asks to wait before the next request.", retry_after=outcome.wait)

@@ -164,8 +164,8 @@ class MandateRecord(StoredRecord):
         return self.latest.get(act.key.hex, since) > since
 
     def is_left(self, act: Act, beside: Mapping[str, int], since: float) -> bool:
-        """Return True if this act has used the mandate (see `is_known`) or may use it now. ``beside``: by mandate, the
-        uses of other acts that are about to begin."""
+        """Return True if this act has used the mandate (see `is_known`) or may use it now. ``beside``: number of uses
+        by other acts that are about to begin, by mandate."""
         return self.is_known(act, since) or len(self.spent) + beside.get(self.id, 0) < self.most
 
     # ------------------------------------------------------------- as others see it

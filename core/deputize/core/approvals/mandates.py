@@ -177,7 +177,7 @@ class Mandates:
     async def find_covering(self, act: Act, account: Account, beside: Mapping[str, int]) -> str:
         """Return the id of a mandate that covers the act and has a use left, or "". Does not use the mandate.
 
-        ``beside``: by mandate, the uses of other acts that are about to begin.
+        ``beside``: number of uses by other acts that are about to begin, by mandate.
         """
         if act.show is None:
             return ""
@@ -185,7 +185,7 @@ class Mandates:
         return next((one.id for one in fit if one.is_left(act, beside, self._ledger_horizon)), "")
 
     async def spend(self, act: Act, account: Account) -> bool:
-        """Use the act's mandate. Return False if it no longer covers the act or has no use left."""
+        """Use the act's mandate. Return False if the mandate no longer covers the act or has no use left."""
         known = False
 
         def used(found: MandateRecord) -> Change | None:

@@ -70,7 +70,7 @@ class ApprovalLists:
             ) from None
 
     async def _wait_already(self, user: User, most: int) -> bool:
-        """Return True if the user has ``most`` pending approvals; otherwise count one more. The caller holds the lock.
+        """Return True if the user has ``most`` pending approvals. Otherwise count one more. The caller holds the lock.
 
         The vault is not read if only this process has written since the last count and the cached number is below the
         limit. No record is decrypted if the number of records is below the limit.

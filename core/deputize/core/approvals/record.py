@@ -68,7 +68,7 @@ MOVES: Final[Mapping[str, frozenset[Status]]] = {
 
 @frozen
 class Edit(Printed):
-    """The user's edited arguments. ``arguments``: as entered. ``meant``: as validated by the tool."""
+    """The user's edited arguments. ``arguments``: as the user entered them. ``meant``: as the tool validated them."""
 
     arguments: Mapping[str, Any]
     meant: Mapping[str, Any]
@@ -313,8 +313,8 @@ class ApprovalRecord(StoredRecord):
     # ------------------------------------------------------------- as others see it
 
     def public(self, home: str, zone: tzinfo | None) -> Approval:
-        """Return the public form, with the preview. ``zone``: for times. The arguments replace the preview for a tool
-        without one, and for an edit whose preview was not made yet."""
+        """Return the public form, with the preview. ``zone``: the time zone of displayed times. The arguments replace
+        the preview for a tool without previews, and for an edit whose preview was not made yet."""
         show = Preview.of(self.show) if self.show and not self.is_unseen_edit else None
         rows = show_rows(show, zone) if show else argument_rows(self.arguments or self.preview or {})
         return Approval(

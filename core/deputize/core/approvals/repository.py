@@ -24,7 +24,7 @@ Write: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class Claim:
-    """The claim of one act. ``make``: makes the claim durable; it calls the store before it awaits anything else.
+    """The claim of one act. ``make``: makes the claim durable, and calls the store before it awaits anything else.
     ``keep``: takes a write that the store rejected, and retries it before the next run of the act reads."""
 
     def __init__(self, make: Write, keep: Callable[[Write], None]) -> None:

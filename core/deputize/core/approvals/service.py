@@ -73,8 +73,8 @@ class Approvals:
         return record.edited
 
     async def find_unconsumed(self, act: Act, account: Account) -> ApprovalRecord | EllipsisType | None:
-        """Return the act's record, even if expired; None if there is none, or ``...`` if another act used it. An edit
-        applies even if the policy requires no approval."""
+        """Return the act's record, even if expired, None without a record, or ``...`` if another act used the record.
+        An edit applies even if the policy requires no approval."""
         record = await self.rows.load(self._key(act, account))
         return ... if record and record.is_consumed(act) else record
 

@@ -23,10 +23,10 @@ Waiter: TypeAlias = tuple[asyncio.AbstractEventLoop | None, "asyncio.Future[None
 
 
 class CommitThread:
-    """Calls ``commit`` in a thread, which starts with the first row. ``inline``: in the caller's thread.
+    """Calls ``commit`` in a thread, which starts with the first row. ``inline``: call it in the caller's thread.
 
-    ``commit``: makes all waiting rows durable, or raises `StoreUnavailable`, and is then called again. ``begun``:
-    called when the thread has started.
+    ``commit``: makes all waiting rows durable, or raises `StoreUnavailable` and is then called again. ``begun``: called
+    when the thread has started.
     """
 
     def __init__(self, commit: Callable[[], None], begun: Callable[[], None], *, inline: bool) -> None:

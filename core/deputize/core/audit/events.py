@@ -564,7 +564,7 @@ class KeyResealed(Event):
 
 @event
 class KeyRotated(Event):
-    """The audit has a new key. This row closes a chain of an older one."""
+    """The audit has a new key. This row closes a chain that was written under an older key."""
 
     event = "key.rotated"
     key: KeyId
@@ -631,7 +631,7 @@ class ChainAnchor(Event):
 
 @event
 class ChainClosed(Event):
-    """This chain vouches for the end of another one, from now on instead of the vault."""
+    """From now on, this chain vouches for the end of another chain, instead of the vault."""
 
     event = "chain.closed"
     closed: Annotated[str, "the writer of that chain"]

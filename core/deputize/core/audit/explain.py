@@ -39,8 +39,8 @@ VERDICTS: Final[Mapping[Verdict, str]] = {
 
 @dataclass(eq=False, repr=False)
 class Story:
-    """One act. ``rows``: all of its rows in order. ``given``: rows of its mandates. ``beyond``: the ``id()`` of each
-    intent that began with a used-up approval."""
+    """One act. ``rows``: the act's audit rows in order. ``given``: rows of its mandates. ``beyond``: the ``id()`` of
+    each intent that began with a used-up approval."""
 
     rows: list[Row]
     given: list[Row] = field(default_factory=list)

@@ -54,7 +54,7 @@ class Finding(NamedTuple):
 class Dropped(NamedTuple):
     """The rows that the vault recorded as dropped because of their age. ``until``: earlier rows may be missing, UTC ns.
 
-    ``begins``: by chain that continues, its last dropped row and the mac. ``gone``: chains that were dropped entirely.
+    ``begins``: the last dropped row and its mac, by chain that continues. ``gone``: chains that were dropped entirely.
     """
 
     until: int = 0
@@ -93,9 +93,9 @@ def verify(
     dropped: Dropped | None = None,
     full: bool = False,
 ) -> Report:
-    """Verify every chain of a trail. ``keys``: the audit key, then older ones, newest first. ``anchors``: lines that
-    ``anchor`` received, with any log prefix. ``heads``: of chains that must exist, from the vault. ``dropped``: rows
-    that may be missing, from the vault. ``full``: also check the rows of files that a checkpoint proves. Raises
+    """Verify every chain of a trail. ``keys``: the audit key, then older keys, newest first. ``anchors``: lines that
+    ``anchor`` received, with any log prefix. ``heads``: the vault's list of chains that must exist. ``dropped``: the
+    vault's list of rows that may be missing. ``full``: also check the rows of files that a checkpoint proves. Raises
     `SettingsError` for a bad key, and `StoreUnavailable`. A missing folder is a finding if there are heads."""
     if not keys:
         raise SettingsError("The audit cannot be verified without its key.")
@@ -154,8 +154,8 @@ class _Chain:
         self.restored: list[Row] = []
 
     def go_on_from(self, point: Checkpoint) -> bool:
-        """Accept all rows of a file by its checkpoint. Return False, accepting none, if they must be checked one by
-        one. That is so if they do not continue the chain, or a mark names a row that is not in the checkpoint."""
+        """Accept all rows of a file by its checkpoint. Return False, without accepting any row, if the rows must be
+        checked one by one: they do not continue the chain, or a mark names a row that is not in the checkpoint."""
         if point.writer != self.writer or self.age not in (None, point.age):
             return False
         self.age = point.age

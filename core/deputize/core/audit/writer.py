@@ -170,7 +170,7 @@ class Audit:
 
     async def settle(self) -> None:
         """Wait until every row written so far is durable. Raises `StoreUnavailable` if that is impossible now. The rows
-        keep waiting then, including the ``act.result`` of a caller that refuses the act because of this."""
+        then stay in the queue, including the ``act.result`` of a caller that refuses the act because of this error."""
         await self._thread.wait()
 
     def flush(self) -> None:
@@ -199,7 +199,7 @@ class Audit:
                 self._sink.close()
 
     def _commit(self, *, ending: bool = False) -> None:
-        """Make the waiting rows durable, group by group. Raises `StoreUnavailable`; unwritten rows keep waiting."""
+        """Make the waiting rows durable, group by group. Raises `StoreUnavailable`. Unwritten rows keep waiting."""
         with self._turn:
             try:
                 if self._sink.in_doubt:
@@ -243,7 +243,7 @@ class Audit:
         return self._seq, self._prev, self._since_anchor
 
     def _take_back(self) -> None:
-        """Reset to the last sync. Later rows wait again, except those in doubt. Called with _io held."""
+        """Reset to the last sync. Later rows wait again, except rows in doubt. The caller holds ``_io``."""
         if not self._sink.take_back():
             return
         self._queue.extendleft(reversed(self._unsynced))

@@ -103,12 +103,12 @@ class Consents:
         insist: bool = False,
         other: Other = "",
     ) -> Consent:
-        """Return the pending consent for these scopes. Creates one if there is none.
+        """Return the pending consent for these scopes. Creates a consent if none is pending.
 
-        ``enough``: groups of scopes of which one each suffices; default: all scopes are needed. ``held``: the grant
-        that lacks the scopes, whose account must consent. ``ask``: id of the user's request that led here; if a consent
-        was refused, the same request does not ask again unless ``insist``. ``claims``: claims to request from the
-        provider, verbatim. ``other``: the user may choose any account, as ``another`` one or to ``switch`` to; only
+        ``enough``: groups of scopes, of which one scope each suffices; default: all scopes are needed. ``held``: the
+        grant that lacks the scopes, whose account must consent. ``ask``: id of the user's request that led here; if a
+        consent was refused, the same request does not ask again unless ``insist``. ``claims``: claims to request from
+        the provider, verbatim. ``other``: the user may choose any account, as ``another`` one or to ``switch`` to; only
         users request that.
 
         Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` if the user already answered, and `RateLimited` above

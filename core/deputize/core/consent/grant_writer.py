@@ -74,9 +74,9 @@ class GrantWriter:
         return None
 
     async def _was_kept(self, reply: Received, endpoint: Endpoint | None) -> bool | None:
-        """Decide about tokens whose consent does not wait for them: True if they must not be revoked. That is so if
-        they are a grant, or if a grant would end with them. None: unknown now. Revokes a grant whose consent was
-        cancelled before it was closed."""
+        """Decide about tokens whose consent does not wait for them. Return True if they must not be revoked: they are a
+        grant, or a grant would end with them. None: unknown now. Revokes a grant whose consent was cancelled before it
+        was closed."""
         record = await self.repository.get(reply.key)
         mine = record if record and record.id == reply.consent else None
         if mine and _was_granted(mine, reply):
@@ -290,9 +290,9 @@ def _grant(reply: Received, account: Account, scopes: frozenset[str], extra: Map
 
 
 def _is_expected(account: Account, record: ConsentRecord) -> bool:
-    """Return True if this is the earlier or the named account. If there is neither, any account is expected.
+    """Return True if this is the earlier or the named account, or if neither exists.
 
-    Subjects are case-sensitive (OpenID Connect Core 2, Salesforce's ids); names are not.
+    Subjects are case-sensitive (OpenID Connect Core 2, Salesforce's ids). Names are not.
     """
     if record.subject or not record.account:
         return record.subject in ("", account.subject)

@@ -207,7 +207,7 @@ class ConsentRepository:
                 raise moved(grant, row)
 
     async def scopes_to_ask(self, record: ConsentRecord, provider: Provider) -> frozenset[str]:
-        """Return the scopes to request: the missing ones, and those of the current grant that must not get lost."""
+        """Return the scopes to request: the missing scopes, and the current grant's scopes that must not get lost."""
         held = await self._grant_of(record)
         kept = held.scopes - provider.apis.incompatible_scopes.keys() if held else frozenset[str]()
         return frozenset(record.scopes) | kept
@@ -221,7 +221,7 @@ class ConsentRepository:
         return grant if grant and grant.status != "revoked" else None
 
     async def to_public(self, record: ConsentRecord, ask: str = "") -> Consent:
-        """Return the consent in its public form. ``ask``: the user's request; default: the newest one."""
+        """Return the consent in its public form. ``ask``: id of the user's request; default: the newest request."""
         step = ask or (record.asks[-1] if record.asks else "")
         provider = self.engine.providers.get(record.provider)
         status = record.public_status(self.engine.clock())

@@ -20,7 +20,7 @@ from deputize.core.vault.notify import deadline, watch_records
 
 
 async def wait_for_ends(consents: Consents, asked: Iterable[Consent | str], timeout: float) -> list[Consent]:
-    """Return these consents in order, after they have ended or timed out; see `Deputy.wait_for_consents`."""
+    """Return these consents in order, after they have ended or timed out. See `Deputy.wait_for_consents`."""
     asked = list(asked)
     known = {one.id: _as_removed(one) for one in asked if isinstance(one, Consent)}
     ids = [id_of(one) for one in asked]

@@ -202,7 +202,7 @@ def _has_data(data: Any) -> bool:
 
 
 def _partial_outcome(seen: RefusedAnswer, outcome: Outcome) -> Outcome:
-    """Return the outcome of partial GraphQL data. It counts as success for a read unless consent or a refresh helps."""
+    """Return the outcome of partial GraphQL data: success for a read, unless a consent or a refresh would help."""
     if seen.call == "write":
         return outcome_of(Kind.AMBIGUOUS_WRITE, "partial")
     if seen.call != "read" or outcome.kind in (Kind.MISSING_SCOPE, Kind.REFRESH_ONCE, Kind.REAUTH):
@@ -226,9 +226,9 @@ def _flat(needs: Iterable[Sequence[str]]) -> tuple[str, ...]:
 def _with_scopes(
     rules: Rules, seen: RefusedAnswer, outcome: Outcome, granted: frozenset[str], needs: Sequence[Sequence[str]]
 ) -> Outcome:
-    """Return the outcome with the scopes to request: those that provider and tool both name, else those of either.
+    """Return the outcome with the scopes to request: the scopes that both provider and tool name, or else all of them.
 
-    If the two have none in common, consent may not help, and the outcome is uncertain.
+    If the two have no scope in common, consent may not help, and the outcome is uncertain.
     """
     named = _challenge_scopes(seen) or outcome.needed or scope_list(word(as_object(seen.data), "needed"))
     if named and rules.challenge_names_all:

@@ -64,17 +64,17 @@ class Backoff:
     def allows_second_try(self, key: str, outcome: Outcome, *, urgent: bool) -> bool:
         """Return True if the same request may be sent once more at once. ``urgent``: the callers have no other token.
 
-        True if the answer was lost in transit. True also after a server error, or if the request cannot have left,
-        provided that it is ``urgent`` and the request before succeeded. The token may be used up by then; waiting would
+        True if the response was lost in transit. True also after a server error, or if the request cannot have left,
+        provided that it is ``urgent`` and the request before succeeded. The token may be used up by then. Waiting would
         not help, and some providers accept a second use within seconds. False if the provider asks for a pause, or may
-        still process the first request: a second one would look like a theft (RFC 9700 4.14.2).
+        still process the first request: a second request would look like a theft (RFC 9700 4.14.2).
         """
         if outcome.kind is not Kind.TRANSIENT or outcome.wait or outcome.detail == LATE:
             return False
         return outcome.detail == UNANSWERED or (urgent and key not in self._pauses)
 
     def record_failure(self, key: str, outcome: Outcome) -> Pause:
-        """Start a pause. It lasts as long as the provider requests, else twice as long as the last one, with jitter."""
+        """Start a pause. It lasts as long as the provider requests, or twice as long as the last pause, with jitter."""
         before = self._pauses.get(key)
         length = outcome.wait or min(2 * before.length if before else FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
         until = self.clock() + length * random.uniform(1.0, JITTER)  # noqa: S311

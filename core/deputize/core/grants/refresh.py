@@ -293,8 +293,8 @@ class Refresher:
         return grant
 
     def _refusal_error(self, grant: Grant, again: Ask | None) -> GrantLost | ProviderUnavailable:
-        """Return the error for callers while the API refuses the token. The user is asked if it cannot be renewed and
-        the provider cannot be asked about it; the grant stays until the user has consented again."""
+        """Return the error for callers while the API refuses the token. If the token cannot be renewed and the provider
+        cannot check it, the user is asked for consent. The grant stays until the user has consented again."""
         row, renewable = self._row(grant)[0], refresh_request(grant, again) is not None
         if not (renewable or row.oauth.revoke_by == "app"):
             return GrantLost(REJECTED, grant)

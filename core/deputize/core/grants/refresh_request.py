@@ -43,7 +43,7 @@ def must_revoke_on_end(grant: Grant) -> bool:
 
 
 def death_reason(grant: Grant, reason: str, *, unanswered: bool) -> str:
-    """Return the reason why a grant is dead. ``reason``: the server's; ``unanswered``: its new tokens may be lost."""
+    """Return the reason why a grant is dead. ``reason``: the server's. ``unanswered``: new tokens may be lost."""
     if not has_refresh_token(grant):
         return reason
     return LOST_ROTATION if unanswered else "invalid_grant"

@@ -41,8 +41,8 @@ class RevocationEntries:
     ) -> Record:
         """Store an entry for these tokens, durably. ``alone``: no other tokens may end with them.
 
-        ``asked_at``: the start of their lifetime, default: now. ``origin``: their server, default: that of the app.
-        ``beside``: a grant of the account that revoking them might end, so that they end with it.
+        ``asked_at``: the start of the tokens' lifetime, default: now. ``origin``: the tokens' server, default: the
+        app's. ``beside``: a grant of the account that revoking them might end, so that they end with it.
         """
         begun = self.clock() if asked_at is None else asked_at
         expires = begun + tokens.lifetime if tokens.lifetime else 0.0
@@ -74,9 +74,9 @@ class RevocationEntries:
         return await self._note(grant.user, grant.provider, grant.app, tokens, grant.expires_at, **more)
 
     async def enqueue_replaced(self, before: Grant, after: Grant) -> Record | None:
-        """Store an entry for the tokens that a newer consent replaces: the earlier ones, or its own when replaced.
+        """Store an entry for the tokens that a newer consent replaces, or for the newer tokens if they were replaced.
 
-        Returns None if there is nothing to revoke: the provider ends both with one, or the tokens are the same.
+        Returns None if there is nothing to revoke: the provider ends both at once, or the tokens are the same.
         """
         same = (before.access_token, before.refresh_token) == (after.access_token, after.refresh_token)
         if same or not before.access_token or self._holds_older(before.provider):
@@ -128,13 +128,13 @@ class RevocationEntries:
         return row is not None and all_end_with_one(row)
 
     def _ends_with_grant(self, provider: str) -> bool:
-        """Return True if revoking older tokens at this provider may end the newer ones of the account."""
+        """Return True if revoking older tokens at this provider may end the account's newer tokens."""
         row = self.providers.get(provider)
         return row is not None and not all_end_with_one(row) and may_end_others(row)
 
 
 def may_end_others(row: Provider) -> bool:
-    """Return True if revoking older tokens of an account may end its newer ones, or the reverse."""
+    """Return True if revoking older tokens of an account may end its newer tokens, or the reverse."""
     return not row.oauth.revoke_one_url and (row.oauth.revokes_all or row.oauth.ends_replaced == "with_grant")
 
 

@@ -219,5 +219,5 @@ def _has_token(grant: Grant, note: Mapping[str, Any]) -> bool:
 
 
 def _is_of_family(grant: Grant, note: Mapping[str, Any]) -> bool:
-    """Return True if the grant has the token's successor: if one of both ends, the other does too."""
+    """Return True if the grant has the token's successor, so that the provider ends both if it ends one of them."""
     return bool(grant.family) and grant.family == note.get("family")

@@ -27,10 +27,10 @@ SEAL_TRIES: Final = 20
 
 @frozen(kw_only=True)
 class Received(Frozen):
-    """A token reply. ``family``: the id of its tokens and of those refreshed from them.
+    """A token reply. ``family``: the id of its tokens and of all tokens refreshed from them.
 
-    ``consent``, ``key``: id and key of the consent, "" without one (`deputize.core.grants.sources`). ``device``:
-    fingerprint of the device code that led to it. ``asked_at``: start of the tokens' lifetime (Unix seconds).
+    ``consent``, ``key``: id and key of the consent, "" without a consent (`deputize.core.grants.sources`). ``device``:
+    fingerprint of the device code that led to the reply. ``asked_at``: start of the tokens' lifetime (Unix seconds).
     """
 
     family: str

@@ -149,7 +149,7 @@ class Ledger:
         return "" if act.effect is Effect.READS else self._id_at(self._place(act))
 
     async def records_by_id(self, user: User) -> dict[str, LedgerRecord]:
-        """Return the records of this user's acts by act id. Unreadable ones are left out."""
+        """Return the ledger records of this user's acts by act id, without unreadable records."""
         found, _ = await self.vault.scan_openable("act", self.vault.key_prefix(user))
         return {self._id_at(record.place.key): record for record in LedgerRecord.read_all(found)}
 

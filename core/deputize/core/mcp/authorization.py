@@ -31,7 +31,7 @@ _OFFLINE: Final = "offline_access"
 class Authorization(ValueObject):
     """The authorization of a server. ``resource``: the resource of its tokens (RFC 8707). ``metadata``: the issuer's.
 
-    ``asked``: the scopes in the server's challenge; ``offered``: those in its own metadata.
+    ``asked``: the scopes in the server's challenge. ``offered``: the scopes in the server's own metadata.
     """
 
     resource: str

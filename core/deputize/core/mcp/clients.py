@@ -126,7 +126,7 @@ async def _document(server: McpServer, vault: Vault, redirect: str) -> str:
 
 
 def _methods(metadata: Mapping[str, Any]) -> list[str]:
-    """Return the authentication methods of the server; Basic if it lists none (RFC 8414 2)."""
+    """Return the server's authentication methods. Basic if it lists none (RFC 8414 2)."""
     said = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
     return [one for one in said if isinstance(one, str)] if isinstance(said, list) else []
 

@@ -163,8 +163,8 @@ def _options(schema: Mapping[str, Any], rules: Part) -> tuple[list[list[str]], P
 
 
 def read_form(part: Part, given: Mapping[str, str]) -> dict[str, Any]:
-    """Return a person's input in the server's form. ``given``: by field number. Raises `InvalidInput` that names each
-    invalid field and no value."""
+    """Return a person's input in the server's form. ``given``: the input by field number. The `InvalidInput` for
+    invalid fields names each field and no value."""
     content, faults = dict[str, Any](), list[str]()
     for key, field in enumerate(part["fields"]):
         try:
@@ -184,7 +184,7 @@ def read_form(part: Part, given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _value(field: Part, text: str) -> Any:
-    """Return the value of one field, or None if it was left empty."""
+    """Return the value of one field, or None if the field was left empty."""
     kind = field["rules"]["type"]
     if kind == "boolean":
         return text == "on"
@@ -231,7 +231,7 @@ def _without_addresses(text: str) -> str:
 
 
 def responses_of(parts: Iterable[Part], reply: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``inputResponses`` with the server's own keys. ``content``: of each form, by its key."""
+    """Return ``inputResponses`` with the server's own keys. ``content``: contents of the forms by the same keys."""
     forms = {part["key"]: not part["url"] for part in parts}
     return {
         key: {"action": reply} | ({"content": content.get(key, {})} if form and reply == "accept" else {})

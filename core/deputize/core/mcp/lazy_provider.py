@@ -51,7 +51,7 @@ class LateServer(Frozen):
         return row
 
     async def _check_not_anothers(self, row: Provider, known: KnownServers) -> None:
-        """Raise `SettingsError` for a server that names another server's authorization server as its own.
+        """Raise `SettingsError` for a server that declares another server's authorization server as its own.
 
         If the authorization server ignores ``resource`` (RFC 8707), users who believe that they sign in here would give
         this server a token for the other one. Only the operator knows whether both belong together.

@@ -105,7 +105,7 @@ def mirrored_headers(schema: Mapping[str, Any], arguments: Mapping[str, Any]) ->
 class Link:
     """The connection of one grant to one server. ``version``: "" while the era is unknown.
 
-    ``ids``: of its requests. They are unique across connections, so that a response from another connection's stream is
+    ``ids``: the request ids. They are unique across connections, so that a response from another connection's stream is
     never mistaken for this one's.
     """
 
@@ -264,7 +264,7 @@ class Link:
         state: str | None = None,
         can_ask: bool = False,
     ) -> McpSteps:
-        """Send ``tools/call`` and return its result, or `Asked`. ``answers`` and ``state``: from an earlier round."""
+        """Send ``tools/call`` and return its result, or `Asked`. ``answers``, ``state``: values of an earlier round."""
         params: dict[str, Any] = {"name": name, "arguments": dict(arguments)}
         params |= {"inputResponses": dict(answers)} if answers is not None else {}
         params |= {"requestState": state} if state is not None else {}

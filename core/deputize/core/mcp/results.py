@@ -45,7 +45,7 @@ class _Content(NamedTuple):
 
 
 def outcome_of_call(result: Mapping[str, Any], tool: str, *, fits: bool) -> KeepSteps:
-    """Return the result for an agent. ``tool``: its name, for files. ``fits``: True if it matches its schema."""
+    """Return the result for an agent. ``tool``: the tool's name, for files. ``fits``: True if it matches the schema."""
     content, structured = _read(result.get("content")), result.get("structuredContent")
     shown: dict[str, Any] = {"untrusted": True}
     if result.get("isError") is True:

@@ -99,7 +99,7 @@ class ForeignTool(Tool):
 
     @property
     def reads_notes(self) -> bool:
-        """True, because an act that has asked its user continues where it stopped; see `rounds`."""
+        """True, because an act that has asked its user continues where it stopped. See `rounds`."""
         return True
 
     def act(self, arguments: Arguments, known: Known, *, can_ask: bool) -> Steps:

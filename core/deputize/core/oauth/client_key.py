@@ -41,7 +41,7 @@ class ClientKey(Frozen):
     def read(cls, path: Path, *, app: str, alg: str = "", kid: str = "") -> ClientKey:
         """Read the key from a file with mode 0600: PEM (PKCS 8, PKCS 1, SEC 1) or a JSON Web Key.
 
-        ``alg``, ``kid``: override those of the key. ``app``: named in the `SettingsError` for a bad file.
+        ``alg``, ``kid``: override the values in the file. ``app``: named in the `SettingsError` for a bad file.
         """
         try:
             text = SecretBytes(read_private(path, _MAX_KEY_FILE_BYTES))

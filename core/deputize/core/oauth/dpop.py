@@ -80,7 +80,7 @@ def unbound(provider: Provider, tokens: Tokens) -> bool:
 def proof(key: Secret, method: str, url: str, now: float, *, token: Secret | None = None) -> str:
     """Return a proof for one request, with the latest nonce of its server (RFC 9449 4.2).
 
-    ``url``: as it is sent. ``now``: Unix seconds. ``token``: the access token in the request, if any.
+    ``url``: the exact URL of the request. ``now``: Unix seconds. ``token``: the access token in the request, if any.
     """
     private, public, key_id = _import_key(key)
     claims: dict[str, Any] = {

@@ -78,8 +78,8 @@ class Endpoint:
         return flow.pushed_url(self.provider, self.app, self._read(outcome, "no_request_uri", flow.parse_pushed))
 
     async def exchange(self, code: Secret, verifier: Secret, redirect_uri: str, nonce: str = "") -> flow.Tokens:
-        """Exchange a code for tokens, once. They are bound to a new key if the provider binds tokens. ``nonce``: of the
-        authorization request."""
+        """Exchange a code for tokens, once. The tokens are bound to a new key if the provider binds tokens. ``nonce``:
+        the nonce of the authorization request."""
 
         def request() -> httpx.Request:
             return flow.exchange(self.provider, self.app, code=code, verifier=verifier, redirect_uri=redirect_uri)

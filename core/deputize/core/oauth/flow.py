@@ -126,7 +126,7 @@ def refresh(provider: Provider, app: App, *, refresh_token: Secret) -> httpx.Req
 
 
 def revoke(provider: Provider, app: App, *, token: Secret, alone: bool = False) -> httpx.Request:
-    """Return a revocation request: RFC 7009 2.1, or the provider's own. ``alone``: by ``revoke_one_url``."""
+    """Return a revocation request: RFC 7009 2.1, or the provider's own. ``alone``: use ``revoke_one_url``."""
     oauth = provider.oauth
     place = oauth.revoke_one_url if alone and oauth.revoke_one_url else oauth.revoke_url
     url = place.replace("{client_id}", quote(app.client_id, safe=""))
@@ -171,7 +171,7 @@ def key_set(provider: Provider) -> httpx.Request:
 
 
 def permissions(shown: Permissions, page: int, *, access_token: Secret) -> httpx.Request:
-    """Return the request for a token's permissions, at a provider without scopes. ``page``: from 1."""
+    """Return the request for a token's permissions, at a provider without scopes. ``page``: page number from 1."""
     url = httpx.URL(shown.url)
     more = {} if page == 1 else {"page": str(page)}
     return httpx.Request("GET", url.copy_merge_params(more) if more else url, headers=bearer(access_token))
@@ -226,7 +226,7 @@ def parse_device_codes(provider: Provider, reply: Any) -> DeviceCodes:
 
 
 def _device_codes(provider: Provider, reply: Mapping[str, Any]) -> DeviceCodes | None:
-    """Return the codes in a reply, or None if they are unusable. An exception would keep the code in its frame."""
+    """Return the codes in a reply, or None for unusable codes. An exception would keep the code in its frame."""
     code, shown = reply.get("device_code"), reply.get("user_code")
     address = _own_address(provider, reply.get("verification_uri") or reply.get("verification_url"))
     if not usable(code) or not isinstance(shown, str) or not re.fullmatch(r"[A-Za-z0-9-]{4,20}", shown) or not address:

@@ -32,7 +32,7 @@ _MAX_TOKEN_CHARACTERS: Final = 2**14
 def claims_of(provider: Provider, app: App, token: Secret, nonce: str, keys: Any, at: float) -> dict[str, Any] | str:
     """Return the claims of an id_token, or the end of a sentence that says why it is invalid. Never raises.
 
-    ``nonce``: that of the authorization request, "" if there was none (RFC 8628). ``keys``: the key set as received.
+    ``nonce``: the authorization request's nonce, "" if there was none (RFC 8628). ``keys``: the key set as received.
     ``at``: when the token arrived (Unix seconds), which may be a while ago.
     """
     claims = signed_claims(token, provider.oauth.id_token_algs or {"RS256"}, keys)
@@ -103,7 +103,7 @@ def _verify_with(text: str, jwk: Mapping[str, Any], alg: str) -> bytes | None:
 
 
 def _misfit(provider: Provider, app: App, claims: Mapping[str, Any], nonce: str, at: float) -> str:
-    """Return the reason why claims are for another client, from another issuer or expired; "" if they are valid."""
+    """Return the reason why claims are for another client, from another issuer or expired, or "" for valid claims."""
     if not provider.oauth.issuer or claims.get("iss") != provider.oauth.issuer:
         return "is another issuer's"
     audience = claims.get("aud")
@@ -121,7 +121,7 @@ def _misfit(provider: Provider, app: App, claims: Mapping[str, Any], nonce: str,
 
 
 def validity_fault(claims: Mapping[str, Any], at: float) -> str:
-    """Return why a token is not valid at this time (Unix seconds), as the end of a sentence; "" if it is valid."""
+    """Return why a token is invalid at this time (Unix seconds), as the end of a sentence, or "" for a valid token."""
     ends, issued, begins = claims.get("exp"), claims.get("iat"), claims.get("nbf", 0)
     if not (_is_time(ends) and _is_time(issued) and _is_time(begins)):
         return "does not say how long it holds"

@@ -39,7 +39,7 @@ def kind_of(jwk: Mapping[str, Any]) -> str:
 
 
 def key_of(jwk: Mapping[str, Any], *, private: bool = False) -> AnyKey:
-    """Return the key of a JSON Web Key. ``private``: with its private part. Raises `ValueError` for an invalid one."""
+    """Return the key of a JSON Web Key. ``private``: include its private part. Raises `ValueError` if invalid."""
     from joserfc.errors import JoseError
     from joserfc.jwk import ECKey, OKPKey, RSAKey
 
@@ -64,14 +64,14 @@ def key_of(jwk: Mapping[str, Any], *, private: bool = False) -> AnyKey:
 
 
 def sign(header: Mapping[str, Any], claims: Mapping[str, Any], key: AnyKey) -> str:
-    """Return a JSON Web Token with these claims. ``header``: with ``alg``, one of `ALGS` that suits the key."""
+    """Return a JSON Web Token with these claims. ``header``: contains ``alg``, one of `ALGS` that suits the key."""
     from joserfc import jws
 
     return jws.serialize_compact(dict(header), json.dumps(claims).encode(), key, registry=_registry(header["alg"]))
 
 
 def verify(token: str, key: AnyKey, alg: str) -> bytes | None:
-    """Return the content if this key signed it with this algorithm, whatever the header claims; else None."""
+    """Return the content if this key signed the token with this algorithm, whatever the header claims, else None."""
     from joserfc import jws
     from joserfc.errors import JoseError
 
@@ -87,7 +87,7 @@ def header_of(token: str) -> dict[str, Any]:
 
 
 def content_of(token: str) -> dict[str, Any]:
-    """Return the unverified claims of a compact serialization; empty if the string is not one, or is encrypted."""
+    """Return the unverified claims of a compact serialization, or nothing if it is encrypted or no such token."""
     return _document(token.split(".")[1]) if token.count(".") == 2 else {}
 
 

@@ -337,7 +337,7 @@ class Provider(ValueObject):
     # ------------------------------------------------------------- redirects
 
     def forms_to(self, base_url: str) -> tuple[str, ...]:
-        """Return where a form of pages at ``base_url`` may lead, for ``form-action``: to the provider and back.
+        """Return the hosts for ``form-action`` of pages at ``base_url``: a form may lead to the provider and back.
 
         Browsers apply it to each redirect after a form. A provider that remembers a consent redirects at once.
         """

@@ -80,7 +80,7 @@ class Registry:
         self.late[name] = late
 
     def forget(self, name: str, *, expected: bool) -> None:
-        """Remove a provider that was created on first use. ``expected``: its next use creates it again."""
+        """Remove a provider that was created on first use. ``expected``: True if its next use creates it again."""
         late = self.late.pop(name, None)
         if late is None:
             return

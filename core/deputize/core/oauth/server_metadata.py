@@ -43,7 +43,7 @@ def provider_from_metadata(
     nameless: bool = False,
     plain_http: bool = False,
 ) -> Provider:
-    """Return the provider definition. ``nameless``: it never identifies accounts. ``plain_http``: as in `Provider`.
+    """Return the provider definition. ``nameless``: it never identifies accounts. ``plain_http``: see `Provider`.
 
     Raises `SettingsError` for a server that cannot be used.
     """
@@ -116,7 +116,7 @@ _WORDS: Final = {
 
 
 def _check(issuer: str, metadata: Mapping[str, Any]) -> None:
-    """Raise `SettingsError` if every consent would fail, because of what the server requires or lacks."""
+    """Raise `SettingsError` if something that the server requires or lacks makes every consent fail."""
     if "code" not in _words(metadata, "response_types_supported", ["code"]):
         raise unusable_server(issuer, "gives no authorization codes")
     if "query" not in (modes := _words(metadata, "response_modes_supported", ["query"])):
@@ -203,7 +203,7 @@ def _par(issuer: str, metadata: Mapping[str, Any], *, wanted: bool) -> str:
 
 
 def _client_auth(issuer: str, metadata: Mapping[str, Any]) -> ClientAuth:
-    """Return the authentication method. It is Basic if the server lists none (RFC 8414 2)."""
+    """Return the authentication method. Basic if the server lists none (RFC 8414 2)."""
     offered = _words(metadata, "token_endpoint_auth_methods_supported", ["client_secret_basic"])
     for method, client_auth in _METHODS.items():
         if method in offered:

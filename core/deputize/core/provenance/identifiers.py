@@ -87,7 +87,7 @@ def reached_identifiers(text: str) -> set[str]:
 
 
 def whole(text: str) -> set[str]:
-    """Return the identifier that a whole short text is, and those inside it that have a sign. A single name is a
+    """Return the identifier that a whole short text is, and identifiers with a sign inside it. A single name is a
     handle."""
     plain, read = fold(text), _readings(text)
     alone = plain.strip().lstrip("@")

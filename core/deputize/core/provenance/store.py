@@ -107,7 +107,7 @@ class UntrustedRecord:
         return act.having(outside=self._find_untrusted(act, found, record.json)) if found else act
 
     def _find_untrusted(self, act: Act, found: Mapping[str, str], content: Mapping[str, Any]) -> tuple[Untrusted, ...]:
-        """Return the targets that the conversation's record contains. ``found``: all targets."""
+        """Return the targets that the conversation's record contains. ``found``: all targets of the act."""
         values, now = content["values"], self.clock()
         told: dict[str, Untrusted] = {}
         for value, words in found.items():

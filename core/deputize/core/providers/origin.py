@@ -63,7 +63,7 @@ def origin_change(origin: Origin | None, row: Provider, app: App) -> Differs:
 
 
 def restrict_to_origin(row: Provider, grant: Grant, app: App) -> Provider:
-    """Return the provider as far as this grant may use it: without API hosts that were added since its consent.
+    """Return the provider without the API hosts that were added after the grant's consent.
 
     Raises `InvalidInput` with the reason ``moved`` if the provider has changed.
     """

@@ -26,8 +26,8 @@ from deputize.core.vault.grant import User
 
 @frozen
 class Undoes(ValueObject):
-    """The act that a call undoes. ``act``: its id. ``holds``: the values that the act wrote, by the field names of the
-    call's preview; see `deputize.core.Undo`."""
+    """The act that a call undoes. ``act``: the id of that act. ``holds``: the values that it wrote, by the field names
+    of the call's preview. See `deputize.core.Undo`."""
 
     act: str
     holds: Mapping[str, Any]
@@ -71,7 +71,7 @@ ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
 
 
 class Progress(TypedDict, total=False):
-    """Facts about an act that become known after its validation. They do not change its identity."""
+    """Facts about an act that become known after its validation. They do not change the act's identity."""
 
     approved: bool
     show: Preview

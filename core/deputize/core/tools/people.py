@@ -26,10 +26,10 @@ _ADDRESS: Final = r"[^@\s,;<>\"]+@[^@\s,;<>\"]+"
 
 
 class PersonRow(TypedDict, total=False):
-    """One person in a toolkit's people reader; see `deputize.core.Toolkit.people`.
+    """One person in a toolkit's people reader. See `deputize.core.Toolkit.people`.
 
-    ``name``, ``names``: the person's names. ``addresses``: email addresses. ``address``: the main one, to which the
-    others lead, if known. ``id``: as the toolkit's arguments take it. ``handle``: a unique name in the product.
+    ``name``, ``names``: the person's names. ``addresses``: email addresses. ``address``: the main address, to which the
+    others lead, if known. ``id``: the id in the toolkit's arguments. ``handle``: a unique name in the product.
     ``where``: the list that contains the person: "contact", "member". ``known``: the user or the user's organisation
     wrote the names. ``verified``: the product has verified the addresses. ``untrusted``: the person wrote the row.
     """
@@ -79,7 +79,7 @@ class Sighting(Printed):
 
     @property
     def reached_at(self) -> set[str]:
-        """The main address, to which the others lead, or all addresses if it is unknown."""
+        """The main address, to which the others lead, or all addresses if the main address is unknown."""
         main = _text(self.row.get("address")).lower()
         return {main} if is_address(main) else self.addresses
 
@@ -209,7 +209,7 @@ def fits(people: Iterable[Someone], who: str) -> tuple[list[Someone], bool]:
 
 
 def nearest(people: Sequence[Someone], first: Sequence[Someone]) -> list[str]:
-    """Return descriptions of at most five possible matches for a hint, those in ``first`` at the front."""
+    """Return descriptions of at most five possible matches for a hint. People in ``first`` come first."""
     return [one.description for one in [*first, *(one for one in people if one not in first)]][:5]
 
 

@@ -15,7 +15,7 @@ from deputize.core.tools.toolkit import Toolkit
 
 
 def built_in_names() -> list[str]:
-    """Return the names of the built-in toolkits; none if that part of deputize is not installed."""
+    """Return the names of the built-in toolkits, or nothing if that part of deputize is not installed."""
     import pkgutil  # imported late, because few processes list toolkits
 
     try:

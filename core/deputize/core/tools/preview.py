@@ -290,7 +290,7 @@ Rows = list[tuple[str, str]]
 def show_rows(show: Preview, zone: tzinfo | None = UTC) -> Rows:
     """Return all lines of the preview. Nothing is masked or cut, and hidden characters are made visible.
 
-    ``zone``: for times, None for the machine's.
+    ``zone``: the time zone of displayed times, None for the machine's.
     """
     rows = [("where", visible(show.where))] if show.where else []
     for name, value in [*show.fields.items(), *show.context.items(), *show.beside.items()]:

@@ -33,7 +33,7 @@ Row = tuple[str, str]
 
 
 def texts(name: str, value: Any, zone: tzinfo | None) -> Iterator[Row]:
-    """Yield the lines of one field. ``zone``: for times, None for the machine's."""
+    """Yield the lines of one field. ``zone``: the time zone of displayed times, None for the machine's."""
     name = visible(name.replace("_", " "))
     if not is_change(value):
         yield name, text(value, zone)

@@ -89,7 +89,7 @@ HEADERS: Final = frozenset(("accept", "if-match", "if-none-match", "if-unmodifie
 
 @frozen
 class Answer(ValueObject):
-    """A response with its status and headers. ``headers``: in lower case, without cookies."""
+    """A response with its status and headers. ``headers``: names in lower case, without cookies."""
 
     status: int
     headers: Mapping[str, str]
@@ -98,7 +98,7 @@ class Answer(ValueObject):
 
 @frozen
 class File(ValueObject):
-    """A file that a tool receives or sends. No model sees its content. ``name``: as the sender named it."""
+    """A file that a tool receives or sends. No model sees its content. ``name``: the name that the sender chose."""
 
     name: str
     mime: str

@@ -52,7 +52,7 @@ class Withheld:
         return f"withheld{secrets.token_hex(4)}"
 
     def mark_for(self, reason: str) -> str:
-        """Return the mark that replaces a text. ``reason``: for the model."""
+        """Return the mark that replaces a text. ``reason``: the explanation for the model."""
         if reason not in self.reasons:
             self.reasons.append(reason)
         return f"{self.mark}{self.reasons.index(reason):02}"

@@ -42,8 +42,8 @@ def system_prompt(words: str = "") -> str:
 class Untrusted(ValueObject):
     """A target of an act that untrusted content named before the act.
 
-    ``value``: as in the act. ``where``: the source, for a person: "a mail of eve@evil.test, read today at 10:02 UTC by
-    gmail_get_email".
+    ``value``: the target in the act. ``where``: the source in words: "a mail of eve@evil.test, read today at 10:02 UTC
+    by gmail_get_email".
     """
 
     value: str
@@ -75,5 +75,5 @@ def untrusted_lines(outside: Sequence[Untrusted]) -> list[str]:
 
 
 def untrusted_rows(lines: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the lines as an extra line of the approval. It follows the preview, because it is not compared."""
+    """Return the lines as one extra line of the approval. It follows the preview, because it is not compared."""
     return [("comes from", "\n".join(visible(line) for line in lines))] if lines else []

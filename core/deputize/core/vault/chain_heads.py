@@ -117,7 +117,7 @@ class ChainHeads:
 
 
 def read_dropped(record: Record | None) -> Dropped:
-    """Return what was dropped from the audit, from its record in the vault."""
+    """Return the rows and chains that were dropped from the audit, from the vault's record of them."""
     from deputize.core.audit.verification import Dropped
 
     content = record.json if record else {}

@@ -129,7 +129,7 @@ class Grant(ValueObject):
         return self.status == "active" and self.reason != ""
 
     def tombstone(self) -> Grant:
-        """Return what remains of a revoked grant: its owner, without tokens, scopes or details."""
+        """Return the remains of a revoked grant: its owner, without tokens, scopes or details."""
         return replace(
             self,
             status="revoked",
@@ -167,7 +167,7 @@ G = TypeVar("G", bound=Grant)
 
 
 def _packed(grant: Grant) -> SecretBytes | None:
-    """Return the grant as bytes, or None if it cannot be encoded. An exception would keep the tokens in its frame."""
+    """Return the grant as bytes, or None if encoding fails. An exception would keep the tokens in its frame."""
     rest = (
         grant.user.id,
         grant.user.tenant,
@@ -195,7 +195,7 @@ def _packed(grant: Grant) -> SecretBytes | None:
 
 
 def _later(grant: Grant) -> list[str]:
-    """Return the fields that records of earlier versions lack, without empty ones at the end."""
+    """Return the fields that records of earlier versions lack, without empty fields at the end."""
     parts = [grant.proof_key.reveal() if grant.proof_key else "", grant.source, str(grant.epoch or "")]
     while parts and not parts[-1]:
         parts.pop()

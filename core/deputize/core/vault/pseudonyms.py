@@ -105,7 +105,7 @@ class Pseudonyms:
         return self._known.get((tenant, user)) or fallback_pseudonym(self._vault, User(user, tenant))
 
     async def forget(self, tenant: str, user: str) -> None:
-        """Erase the user's key. Work in progress keeps the same pseudonym; later rows get a new one."""
+        """Erase the user's key. Work in progress keeps the same pseudonym. Later rows get a new pseudonym."""
         if record := await self._vault.get(KIND, self._vault.key_prefix(User(user, tenant))):
             await self._vault.delete(record)
         if known := self._known.get((tenant, user)):

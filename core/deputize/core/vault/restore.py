@@ -103,7 +103,7 @@ async def _mark_doubted(vault: Vault, record: Record) -> bool:
 @frozen
 class Restored(ValueObject):
     """The result of a restore. ``doubted``: active grants that are confirmed before they are used. ``kept``: active
-    grants with tokens of the replaced vault. ``unread``: grants of that vault that could not be decrypted."""
+    grants with tokens of the replaced vault. ``unread``: grants of the replaced vault that could not be decrypted."""
 
     doubted: int
     kept: int
@@ -159,8 +159,8 @@ class Replaced:
             await enqueue(copied, now, replaced=True)
 
     def records_to_keep(self) -> dict[str, Keep]:
-        """Return which records of the replaced vault stay. Of the grants, these are the ones that have changed since
-        they were read: refreshed, revoked or consented to."""
+        """Return a function per kind that says which records of the replaced vault stay. Grants stay if they have
+        changed since they were read: refreshed, revoked or newly consented."""
         kept: dict[str, Keep] = dict.fromkeys(KEPT_KINDS, lambda key, sealed: True)
         if not self._damaged:
             kept["grant"] = lambda key, sealed: generation_of(sealed) > self._seen.get(key, 0)

@@ -35,7 +35,7 @@ Where: TypeAlias = tuple[str, str, str, str, str]
 
 @frozen
 class AuditedGeneration(Frozen):
-    """The newest generation of a grant in the audit. ``revoked``: True if that row is a revocation."""
+    """The newest generation of a grant in the audit. ``revoked``: True if the audit row is a revocation."""
 
     generation: int
     revoked: bool

@@ -103,7 +103,7 @@ def key_id(sealed: bytes) -> str:
 
 
 def generation_of(sealed: bytes) -> int:
-    """Return the generation in a record's head, or 0 if it is impossible. It is unproven until decryption."""
+    """Return the generation in a record's head, or 0 for an impossible value. It is unproven until decryption."""
     found = int.from_bytes(sealed[1 + _KID_BYTES : 9 + _KID_BYTES], "big")
     return found if found < 2**63 else 0
 

@@ -42,7 +42,7 @@ class VaultKeys(ValueObject):
         return [self.audit, *self.old_audit]
 
     def with_new_audit(self) -> VaultKeys:
-        """Return the keys with a new audit key before the earlier ones."""
+        """Return the keys with a new audit key in front of the earlier audit keys."""
         return replace(self, audit=secrets.token_bytes(32), old_audit=tuple(self.audits))
 
     def sealed_by(self, sealer: str) -> VaultKeys:

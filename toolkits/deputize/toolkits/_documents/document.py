@@ -29,8 +29,8 @@ class Unit:
 
 @dataclass
 class Document:
-    """An opened file. ``unit``: what its parts are called, "" if there is only one. ``titles``: of its parts, if any.
-    ``facts``: metadata. ``members``: the files in it."""
+    """An opened file. ``unit``: the word for its parts, "" for a single part. ``titles``: titles of the parts, if any.
+    ``facts``: metadata. ``members``: the files inside the file."""
 
     kind: str
     read: Callable[[int], Unit]

@@ -74,7 +74,7 @@ class _Style:
 
 @dataclass
 class Styles:
-    """A document's styles by id. ``default``: for paragraphs without a style. ``base``: the look of all text."""
+    """A document's styles by id. ``default``: the style of paragraphs without one. ``base``: look of all text."""
 
     styles: dict[str, _Style] = field(default_factory=dict)
     default: str = ""

@@ -30,7 +30,7 @@ MAX_ELEMENTS: Final = 300_000
 
 @dataclass(slots=True)
 class Node:
-    """An element, by its local name; ``text``: its direct text."""
+    """An element. It is named without its namespace. ``text``: the text directly in it."""
 
     tag: str
     attributes: dict[str, str]

@@ -79,7 +79,7 @@ def _rgb(values: Sequence[float]) -> Colour | None:
 
 
 def is_alike(one: Colour | None, other: Colour | None) -> bool:
-    """True if two colours cannot be distinguished; False if one is unknown."""
+    """True if two colours cannot be distinguished. False if a colour is unknown."""
     return one is not None and other is not None and all(abs(a - b) < _APART for a, b in zip(one, other, strict=True))
 
 

@@ -48,7 +48,7 @@ def _read(package: Package, part: str, extent: tuple[int, int]) -> Unit:
 
 @dataclass
 class _Slide:
-    """One slide. ``extent``: its width and height, 0 if unknown. ``behind``: its own background, None if inherited."""
+    """One slide. ``extent``: width and height, 0 if unknown. ``behind``: its own background, None if inherited."""
 
     unit: Unit = field(default_factory=Unit)
     lines: list[str] = field(default_factory=list)

@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """The style of a cell. ``form``: of its number. ``places``: decimals of a percentage. ``unit``: of money.
+    """The style of a cell. ``form``: the number format. ``places``: decimals of a percentage. ``unit``: the currency.
 
     ``fill``: the background, as in `is_unseen_on`. ``silent``: values that are not displayed.
     """

@@ -48,7 +48,7 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule. ``order``: its position among all rules of the mail."""
+    """A style rule. ``order``: its position among all rules of the mail."""
 
     selector: Selector
     order: int

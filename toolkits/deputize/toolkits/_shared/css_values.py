@@ -117,7 +117,7 @@ def number(value: str) -> float | None:
 
 
 def pixels(value: str, size: float, whole: float = WIDTH) -> float | None:
-    """Return a length in pixels, or None if the value is not a length. ``size``: of the font; ``whole``: 100 per cent.
+    """Return a length in pixels, or None for any other value. ``size``: the font size. ``whole``: the length of 100 %.
 
     Raises `Unknown` for an unsupported function.
     """

@@ -265,7 +265,7 @@ class _Reader:
                 self._link[1].append(text)
 
     def _break(self, *, spaced: bool = False, empty: bool = False) -> None:
-        """End the line. ``spaced``: an empty line follows; ``empty``: keep even an empty line."""
+        """End the line. ``spaced``: add an empty line. ``empty``: keep the line even if it is empty."""
         if self._line == [_BULLET]:
             return
         text = " | ".join(cell.rstrip() for cell in "".join(self._line).split(_CELL) if cell.strip())

@@ -35,7 +35,7 @@ class Shape:
 
 
 def shape_of(values: Values, size: float, kind: str, box: tuple[float, float] | None) -> Shape:
-    """Return the shape of an element. ``size``: of its font; ``kind``: block, cell or inline; ``box``: around it."""
+    """Return the shape of an element. ``size``: font size. ``kind``: block, cell or inline. ``box``: box around it."""
     shape = Shape(box=box)
     if values.given:
         _apply_position(shape, values, size)

@@ -45,9 +45,9 @@ _NEVER_SEEN: Final = frozenset(
 class Look:
     """The inherited and own look of an element.
 
-    ``hidden``: why a person cannot see it, or "". ``pictured``: True if a picture covers the background. ``doubts``:
-    styles that could hide its text and cannot be evaluated. ``box``: width and height in pixels of the smallest box
-    that cuts off overflow, if known.
+    ``hidden``: why a person cannot see the element, or "". ``pictured``: True if a picture covers the background.
+    ``doubts``: unreadable styles that could hide its text. ``box``: width and height in pixels of the smallest box that
+    cuts off overflow, if known.
     """
 
     hidden: str = ""

@@ -68,7 +68,7 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed page. ``quirks``: no doctype, so browsers use older style rules. ``cut``: its end was dropped.
+    """A parsed page. ``quirks``: no doctype, so browsers use older style rules. ``cut``: True if the end was dropped.
     ``conditional``: text in conditional comments, which only old versions of Outlook display."""
 
     root: Element

@@ -104,7 +104,7 @@ def count_lines(data: bytes) -> int:
 
 
 def line_ends(data: bytes) -> str:
-    """Return the name of a file's line ends, such as ``CRLF``; "" if it has none. Mixed ends come with their counts."""
+    """Return the name of a file's line ends, such as ``CRLF``, or "" without any. Mixed ends come with counts."""
     lf, crlf = data.count(b"\n"), data.count(b"\r\n")
     counts = {"LF": lf - crlf, "CRLF": crlf, "CR": 0 if lf else data.count(b"\r")}
     there = [name for name, count in counts.items() if count]

@@ -211,7 +211,7 @@ class Edit:
 
 def check_read(name: str, old: str, if_text: str | None, reads: str, *, cut: bool) -> None:
     """Raise `InvalidInput` if a text longer than displayed would be replaced unread, `Conflict` if the stored text
-    differs from the one that was read. ``reads``: how to read it whole. ``cut``: it is longer than displayed."""
+    differs from the text that was read. ``reads``: how to read it whole. ``cut``: it is longer than displayed."""
     if if_text is not None and if_text.strip().lower() != digest(old):
         raise Conflict(f"{name}: conflict (stale): the text changed since it was read.", reason="stale", hint=reads)
     if if_text is None and cut:

@@ -29,8 +29,8 @@ _BOOKKEEPING: Final = frozenset(
 
 @dataclass
 class RawMail:
-    """A parsed raw mail. ``people``: by header. ``as_written``: ambiguous headers as written. ``other``: further
-    headers. ``plain`` and ``html``: the body; ``files``: all other parts."""
+    """A parsed raw mail. ``people``: people by header. ``as_written``: ambiguous headers unchanged. ``other``: further
+    headers. ``plain``, ``html``: the body. ``files``: all other parts."""
 
     people: dict[str, list[Person]]
     as_written: dict[str, str]
@@ -80,7 +80,7 @@ class RawMail:
 
 
 def _header_values(message: Message[Any, Any], name: str) -> list[str]:
-    """Return the value of every header of this name, each on one line, because receivers use different ones."""
+    """Return the value of every header of this name, each on one line. Receivers differ in which header they use."""
     values = (str(value) for key, value in message.raw_items() if key.lower() == name.lower())
     return ["".join(value.splitlines()).strip() for value in values]
 

@@ -110,7 +110,7 @@ def write_cursor(bound_to: Iterable[Any], place: list[str | int]) -> str:
 
 
 def read_cursor(bound_to: Iterable[Any], cursor: str, shape: tuple[type, ...]) -> list[Any]:
-    """Return the position in a cursor. ``shape``: its types. Raises `InvalidInput` for a cursor of another list."""
+    """Return the position in a cursor. ``shape``: its types. Raises `InvalidInput` for another list's cursor."""
     digest, kept = cursor[:_DIGEST], cursor[_DIGEST:]
     if digest == _digest(bound_to, kept):
         place = _parse(kept)

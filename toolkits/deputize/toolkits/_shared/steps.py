@@ -17,7 +17,7 @@ Asks = Generator[Step, Any, T]
 
 
 def many(requests: Sequence[Request]) -> Asks[list[Any]]:
-    """Return the responses to requests, sent ten at a time. Missing and refused ones have their error as the response.
+    """Return the responses to requests, sent ten at a time. The response to a missing or refused request is its error.
 
     A batch with a refusal is sent again one by one, so the requests must be repeatable.
     """

@@ -68,7 +68,7 @@ def moves_with_zone(text: str | None) -> bool:
 
 
 def _has_offset(text: str) -> bool | None:
-    """Return whether an ISO date or date-time has an offset; None if it is neither."""
+    """Return whether an ISO date or date-time has an offset, or None for any other text."""
     try:
         return datetime.fromisoformat(text).tzinfo is not None
     except ValueError:
@@ -101,7 +101,7 @@ def _iso(text: str, zone: tzinfo) -> datetime:
 
 
 def window(after: str | None, before: str | None, now: float, zone: tzinfo = UTC) -> tuple[int | None, int | None]:
-    """Return the half-open window [after, before) in Unix seconds. ``zone``: for times without offset.
+    """Return the half-open window [after, before) in Unix seconds. ``zone``: time zone of times without offset.
 
     Raises `InvalidInput` for an empty window.
     """

@@ -116,7 +116,7 @@ def _detail(event: Event, calendar: str, share: int) -> Json:
 
 
 def guest_row(one: Mapping[str, Any], outside: Outside, *, alone: bool = False) -> Json:
-    """Return a guest and their answer. ``alone``: in a list of guests only, with the whole comment."""
+    """Return a guest and the guest's answer. ``alone``: for a list of guests only, with the whole comment."""
     row: Json = {
         "email": address(one, outside),
         "name": outside.line(str(one.get("displayName") or ""), 200 if alone else 40),

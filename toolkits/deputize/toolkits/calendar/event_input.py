@@ -184,7 +184,7 @@ def _shift_series(series: Moment, shown: Moment, start: Moment, end: Moment) -> 
 
 
 def _replacement(old: Mapping[str, Any] | None, new: Moment | None) -> Json:
-    """Return a time as a patch body that clears the fields of the other form (day or date-time)."""
+    """Return a time as a patch body. It clears the fields of the other form (day or date-time)."""
     resource: Json = dict(new.resource) if new else {}
     if old and ("date" in old) != ("date" in resource):
         resource |= {"dateTime": None, "timeZone": None} if "date" in resource else {"date": None}

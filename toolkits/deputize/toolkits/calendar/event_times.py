@@ -131,7 +131,7 @@ def _parse(text: str) -> date | datetime | None:
 
 
 def read_moment(text: str, zone: tzinfo | None, field: str) -> Moment:
-    """Return the day or moment in ``text``. ``zone``: for a time without offset, and for the display of other times.
+    """Return the day or moment in ``text``. ``zone``: time zone of times without offset, and of displayed times.
 
     Raises `InvalidInput` for other text, and for a time that a clock change skips.
     """

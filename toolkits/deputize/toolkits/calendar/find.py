@@ -160,7 +160,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows of one calendar that were not returned yet. ``token``: of this page; ``skip``: rows returned before."""
+    """Rows of one calendar that were not returned yet. ``token``: the page's token. ``skip``: rows returned."""
 
     items: Sequence[Mapping[str, Any]]
     token: str

@@ -72,7 +72,7 @@ def intersect(one: Sequence[Span], other: Sequence[Span]) -> list[Span]:
 
 
 def subtract(hours: Iterable[Span], taken: Sequence[Span], length: timedelta) -> Iterator[Span]:
-    """Yield the parts of ``hours`` outside ``taken`` that last at least ``length``. ``taken``: from `union`."""
+    """Yield the parts of ``hours`` outside ``taken`` that last at least ``length``. ``taken``: a result of `union`."""
     for start, end in hours:
         at = start
         for busy, over in taken:

@@ -76,7 +76,7 @@ def guest_name(guest: Mapping[str, Any], outside: Outside) -> str:
 
 
 def other_guests(event: Event, outside: Outside, most: int) -> list[str]:
-    """Return the first ``most`` addresses of guests other than the user, and the number of further ones."""
+    """Return the first ``most`` addresses of guests other than the user, and the number of the other guests."""
     found = [address(one, outside) for one in guests(event) if not one.get("self")]
     more = [f"and {len(found) - most} more"] if len(found) > most else []
     return found[:most] + more + (["and others who are not shown"] if has_hidden_guests(event) else [])

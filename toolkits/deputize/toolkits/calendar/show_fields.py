@@ -44,7 +44,7 @@ def moment_in_words(moment: Moment | None) -> str | None:
 
 
 def event_fields(event: Event) -> dict[str, Any]:
-    """Return the preview fields of an event, in the order in which guests see them. Missing ones are None."""
+    """Return the preview fields of an event, in the order in which guests see them. Missing fields are None."""
     zone, reminders = offset_of(event), event.get("reminders") or {}
     start = start_of(event, zone)
     return {
@@ -163,7 +163,7 @@ def audience_of(calendar: str, others: Iterable[str], *events: Event) -> Audienc
 
 
 def calendar_text(name: str, calendar: str) -> str:
-    """Return a calendar in words. ``name``: as the caller gave it."""
+    """Return a calendar in words. ``name``: the name in the call."""
     if calendar == PRIMARY:
         return "your main calendar"
     return f"calendar {calendar}" if name == calendar else f"calendar {name} ({calendar})"

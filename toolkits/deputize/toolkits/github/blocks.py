@@ -42,7 +42,7 @@ def rows(
     read: Callable[[str, int], Asks[Page]],
     shape: Callable[[Any], Json | None],
 ) -> Block:
-    """Return a block that is a list. ``bound_to``, ``read``, ``shape``: as in `List`."""
+    """Return a block that is a list. ``bound_to``, ``read``, ``shape``: see `List`."""
 
     def show(budget: int, cursor: str | None) -> Asks[Json]:
         shown = yield from List((*bound_to, name), read, shape, budget).show(100, cursor)

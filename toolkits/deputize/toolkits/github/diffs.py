@@ -42,7 +42,7 @@ def file_row(file: Mapping[str, Any]) -> Json:
 
 
 def filter_files(files: Sequence[Any], path: str) -> list[Any]:
-    """Return the files at this path, or in the folder of this name; source files before generated ones."""
+    """Return the files at this path, or in the folder of this name. Source files come before generated files."""
     kept = [f for f in files if not path or f["filename"] == path or str(f["filename"]).startswith(f"{path}/")]
     return sorted(kept, key=lambda file: bool(_MADE.search(str(file["filename"]))))
 

@@ -103,8 +103,8 @@ def _shown_log(log: str) -> str:
 
 
 def _end(log: str, more: Continuation, tail: int, logs: int) -> Json:
-    """Return a log's last lines, those around its first error, and their offsets. ``more`` reads the log. ``logs``:
-    number of logs that share the budget."""
+    """Return a log's last lines, the lines around its first error, and their offsets. ``more``: the call that reads the
+    log. ``logs``: number of logs that share the budget."""
     text = _shown_log(log)
     lines = text.split("\n")
     kept, room = list[str](), _LOGS // logs

@@ -61,7 +61,7 @@ def _number(owner: str, project: str) -> Asks[tuple[str, Json]]:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A project. ``home``: the path of an organization or a person. ``at``: its segments. ``row``: GitHub's row."""
+    """A project. ``home``: path of its organization or person. ``at``: segments of that path. ``row``: GitHub's row."""
 
     home: str
     at: Json

@@ -35,7 +35,7 @@ def check_query(query: str, *, fixed: bool) -> str:
 
 
 def add_qualifiers(query: str, qualifiers: Mapping[str, str | bool | Sequence[str] | None]) -> str:
-    """Return a query with its qualifiers. A list gives one qualifier per item; those without a value are left out."""
+    """Return a query with its qualifiers. A list adds one qualifier per item. Empty qualifiers are left out."""
     parts = [query] if query else []
     for name, value in qualifiers.items():
         for one in [value] if isinstance(value, str) else value if isinstance(value, Sequence) else ():

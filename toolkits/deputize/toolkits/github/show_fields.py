@@ -165,7 +165,7 @@ def commit_shown(sha: str, message: Any) -> str:
 
 
 def undo_message(message: Any) -> str:
-    """Return the message of a commit that undoes another one."""
+    """Return the message of a commit that undoes the commit with this message."""
     return f"Undo: {message}"[:256]
 
 

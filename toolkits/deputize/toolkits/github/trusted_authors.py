@@ -125,7 +125,7 @@ class Push:
 
 
 class _Page:
-    """A response. ``named``: the repository in the request. ``searched``: it may contain any repository's rows."""
+    """A response. ``named``: the repository in the request. ``searched``: True if rows may be from any repository."""
 
     def __init__(self, push: Push, request: Request, data: Any) -> None:
         self.push, self.request, self.data, self.path = push, request, data, request.path

@@ -179,7 +179,7 @@ def _writes(repo: str, number: int, wanted: Wanted) -> list[tuple[str, Asks[Any]
 
 
 def _move_issue(repo: str, wanted: Wanted) -> Asks[None]:
-    """Move the issue below another one, or out of its parent."""
+    """Move the issue below another issue, or out of its parent."""
     body: Json = {"sub_issue_id": wanted.row["id"]}
     if wanted.beneath:
         at, body = {"issue_number": wanted.beneath["number"]}, body | {"replace_parent": True}

@@ -75,7 +75,7 @@ def send_request(draft: str, content: bytes, thread: str) -> Request:
 
 
 def _upload(content: bytes, about: Mapping[str, Any], path: str) -> Request:
-    """Return an upload of a mail; metadata goes before it in a multipart body (RFC 2387)."""
+    """Return an upload of a mail. Metadata precedes the mail in a multipart body (RFC 2387)."""
     made = Request("POST", path, api=UPLOAD)
     if not about:
         return replace(made, params={"uploadType": "media"}, content=content, content_type="message/rfc822")

@@ -46,7 +46,7 @@ def check_size(size: int, hint: str) -> None:
 
 
 def size_of(part: Part) -> int:
-    """Return the bytes of a file in a mail, as far as they are known before it is fetched."""
+    """Return the bytes of a file in a mail, as far as the number is known before the file is fetched."""
     return max(part.size, len(part.data) * 3 // 4)
 
 

@@ -183,7 +183,7 @@ def fold_name(name: str) -> str:
 
 
 def exact_matches(everybody: api.Listed, name: str) -> list[Json]:
-    """Return the users with exactly this handle, or else those whose display or real name is, or looks like, it.
+    """Return the users with exactly this handle, or else those whose display or real name equals or resembles it.
 
     Only handles are unique: if not all people were read, no other name is safe. Users choose their other names, so a
     display name counts no more than somebody else's real name.

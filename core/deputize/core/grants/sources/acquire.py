@@ -81,7 +81,7 @@ class GrantSources:
                 )
 
     async def obtain(self, owner: User, app: App, held: Grant | None, missing: Sequence[str]) -> Grant | None:
-        """Return the grant to use, obtaining it if that helps. ``missing``: the scopes that the grant ``held`` lacks.
+        """Return the grant to use, and obtain it if that helps. ``missing``: the scopes that the grant ``held`` lacks.
 
         Raises `NotObtained` if the user must be asked, or another `DeputizeError`.
         """

@@ -193,7 +193,7 @@ async def _check_client(endpoint: Endpoint, access: Secret) -> None:
 
 
 async def _scopes(endpoint: Endpoint, tokens: Tokens) -> frozenset[str]:
-    """Return the scopes of the tokens as the provider reports them outside the reply; empty if it reports none."""
+    """Return the scopes that the provider reports for the tokens outside the reply, or none if it reports none."""
     if endpoint.provider.apis.permissions:
         return await endpoint.granted(tokens, frozenset())
     return await endpoint.shown_scopes(tokens) or frozenset()
@@ -210,8 +210,8 @@ def _check_account(given: Given, account: Account, provider: Provider) -> None:
 
 
 def _check_name(given: Given, account: Account | None, provider: Provider) -> None:
-    """Raise `InvalidInput` if a name does not identify an account at this provider. ``account``: that of the tokens, if
-    known. If it is unknown, this check runs before the refresh token is used up."""
+    """Raise `InvalidInput` if a name does not identify an account at this provider. ``account``: the tokens' account,
+    if known. If it is unknown, this check runs before the refresh token is used up."""
     if provider.apis.imports.unique_names or provider.apis.identity.may_be_subject(given.account):
         return
     theirs = f" These are of {account.name}, {account.subject}: is that what the user sees there?" if account else ""

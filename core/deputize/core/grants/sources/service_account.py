@@ -65,7 +65,7 @@ def refuse_to_ask(
     app: App, provider: Provider, scopes: Iterable[str] = (), enough: Iterable[frozenset[str]] = ()
 ) -> None:
     """Raise `InvalidInput` for a service account's app, because no user can consent for an organisation. ``scopes``:
-    those that the account lacks; ``enough``: groups of scopes of which one each suffices."""
+    scopes that the account lacks. ``enough``: groups of scopes, of which one scope each suffices."""
     if not isinstance(source := app.source, ServiceAccount):
         return
     may = provider.implied_scopes(source.scopes)

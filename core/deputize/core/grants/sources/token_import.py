@@ -33,8 +33,8 @@ DISCONNECTED = "disconnected"
 @frozen(kw_only=True)
 class ImportedTokens(Frozen):
     """Tokens and the facts known about them. ``asked``: the requested scopes. ``subject``: the required subject, if
-    any. ``named``: the required subject or name. ``known``: the account, if it need not be looked up. ``by``: who
-    imported them. ``again``: import even if the user disconnected the account before. ``mark``: of the request
+    any. ``named``: the required subject or name. ``known``: the account, if it need not be looked up. ``by``: name of
+    the importer. ``again``: import even if the user disconnected the account before. ``mark``: the request's mark
     (`inflight_requests`).
     """
 

@@ -32,7 +32,7 @@ LOOK_AGAIN: Final = 1.0
 
 @frozen
 class _Server(ValueObject):
-    """The server of the pages. ``ours``: True if this process serves them, else another one with the same vault."""
+    """The server of the pages. ``ours``: True if this process serves them, else another with the same vault."""
 
     url: str
     portal: Portal

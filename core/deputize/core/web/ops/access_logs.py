@@ -30,7 +30,7 @@ _KEPT: Final = "deputize.request"
 
 
 class _Request:
-    """The original request. It is never printed, because scopes are logged."""
+    """The original request. It is never printed, because servers log the scope."""
 
     def __init__(self, scope: Scope) -> None:
         self._parts = {name: scope[name] for name in ("path", "raw_path", "query_string", "headers") if name in scope}

@@ -42,7 +42,7 @@ ASKED: Final = frozenset({"consent_required", "approval_required", "reconsent_re
 
 @frozen
 class Entry(ValueObject):
-    """One act. ``outcome``: its style, as of a consent. ``undo``: its id if it can be undone now."""
+    """One act. ``outcome``: the style of its outcome, as for a consent. ``undo``: its id if it can be undone now."""
 
     what: str
     where: str

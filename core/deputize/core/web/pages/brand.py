@@ -33,10 +33,10 @@ _LINK: Final = re.compile(r"[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%]{1,500}")
 class Brand(ValueObject):
     """The application to which these pages belong.
 
-    ``name``: as people know it, on one line. ``logo``: a PNG, JPEG or WebP of at most 256 KiB, as a path or as bytes,
-    displayed 32 pixels high. ``colour``: of buttons and lines, as ``#0a5`` or ``#00aa55``. ``support``: an https or
-    mailto address for help. ``privacy``: an https address. Raises `SettingsError` that names the invalid field, and for
-    a colour its contrast.
+    ``name``: the name that people know, on one line. ``logo``: a PNG, JPEG or WebP of at most 256 KiB, as a path or as
+    bytes, displayed 32 pixels high. ``colour``: colour of buttons and lines, as ``#0a5`` or ``#00aa55``. ``support``:
+    an https or mailto address for help. ``privacy``: an https address. Raises `SettingsError` that names the invalid
+    field, and for a colour its contrast.
     """
 
     name: str

@@ -27,7 +27,7 @@ MAX_LISTED_CHARACTERS: Final = 120
 
 
 class Row(NamedTuple):
-    """One line of the preview. ``long``: it scrolls. ``changed``: it differs from the approved preview."""
+    """One line of the preview. ``long``: True if it scrolls. ``changed``: it differs from the approved preview."""
 
     name: str
     text: str

@@ -26,7 +26,7 @@ _NAME: Final = re.compile(r"[0-9a-f]{32}")
 
 @frozen
 class Question(ValueObject):
-    """One consent or approval of a step. ``outcome``: its style, empty while pending. ``link``: a consent's link."""
+    """One consent or approval of a step. ``outcome``: its style, "" while pending. ``link``: a consent's link."""
 
     kind: Literal["consent", "approval"]
     id: str

@@ -26,7 +26,7 @@ _MAX_ID_CHARACTERS: Final = 255
 @frozen
 class Logout(ValueObject):
     """The content of a logout token. ``session``: the session at the issuer, "" for all of the subject's. ``subject``:
-    its user, "" if only the session is named. ``id``: its ``jti``. ``until``: its expiry in Unix seconds."""
+    the user, "" if only the session is named. ``id``: the ``jti``. ``until``: the expiry in Unix seconds."""
 
     session: str
     subject: str

@@ -47,7 +47,7 @@ class Sessions(ValueObject):
     lasts: float = MAX_SESSION_SECONDS
 
     async def begin(self, user: User, id_token: Secret | None) -> str:
-        """Start a session and return its cookie value. ``id_token``: for the sign-out (RP-Initiated Logout 1.0)."""
+        """Start a session and return its cookie value. ``id_token``: sent at sign-out (RP-Initiated Logout 1.0)."""
         cookie = f"{secrets.token_urlsafe(32)}.{self.vault.key_prefix(user)}"
         ends, key = self.clock() + self.lasts, self._key(cookie)
         content = {"issuer": self.issuer, "user": [user.tenant, user.id], "ends": ends, **self._touch(ends)}

@@ -61,7 +61,7 @@ class Text(NamedTuple):
     html: str = ""
 
     def followed_by(self, other: Text) -> Text:
-        """Return this text with another one below it."""
+        """Return this text followed by another text."""
         if not self.plain and not self.html:
             return other
         plain = "\n\n".join(part for part in (self.plain.rstrip(), other.plain) if part)
@@ -159,7 +159,7 @@ def file_type(name: str) -> str:
 
 
 def write_text(part: EmailMessage, text: Text, pictures: Sequence[Picture] = ()) -> None:
-    """Replace a part's content with this text. ``pictures``: those that its HTML displays."""
+    """Replace a part's content with this text. ``pictures``: the pictures that its HTML displays."""
     part.set_content(_sendable(text.plain))
     if not text.html:
         return
@@ -272,7 +272,7 @@ def quote_text(attribution: str, original: str, markup: str = "") -> Text:
 
 
 def forward_original(headers: Sequence[tuple[str, str]], original: str, markup: str = "") -> Text:
-    """Return the forwarded original: headers and text. ``markup``: its HTML, if any."""
+    """Return the forwarded original: headers and text. ``markup``: the original's HTML, if any."""
     block = "\n".join(("---------- Forwarded message ---------", *(f"{name}: {value}" for name, value in headers)))
     head = f'<div class="gmail_attr">{_as_html(block)}</div>\n<br>'
     return Text(f"{block}\n\n{original}", f'<div class="gmail_quote">\n{head}\n{markup or _as_html(original)}\n</div>')

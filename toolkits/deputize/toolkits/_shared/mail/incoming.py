@@ -112,7 +112,7 @@ class Mail:
         return name[:_NAME] or _UNNAMED.get(part.type) or f"part-{part.id or 0}"
 
     def body(self, fetched: Mapping[str, str] | None = None, *, whole_links: bool = False) -> Body:
-        """Return the text, parsed once. ``fetched``: by part id, the data of parts that Gmail stores separately.
+        """Return the text, parsed once. ``fetched``: data of parts that Gmail stores separately, by part id.
 
         If the HTML has no text or cannot be read, the plain alternative is used and marked as unseen.
         """

@@ -19,9 +19,9 @@ MAX_PICTURES: Final = 5 * 2**20
 
 @dataclass(frozen=True)
 class Original:
-    """``text``: the whole text, with whole links; ``html``: a fragment, "" if the mail is plain, too large or complex.
+    """``text``: the whole text, with whole links. ``html``: a fragment, "" if the mail is plain, too large or complex.
 
-    ``pictures``: those of the fragment, by their new content ids; ``files``: all other files.
+    ``pictures``: the fragment's pictures, by their new content ids. ``files``: all other files.
     """
 
     text: str
@@ -31,7 +31,7 @@ class Original:
 
 
 def original_of(mail: Mail, fetched: Mapping[str, str]) -> Original:
-    """Return the original of a mail. ``fetched``: by part id, the data of texts that Gmail stores separately."""
+    """Return the original of a mail. ``fetched``: data of texts that Gmail stores separately, by part id."""
     text = mail.body(fetched, whole_links=True).text
     leaves = leaves_in_once(mail.payload)
     names = {part.content_id: _new_content_id(part) for part in _pictures(leaves)}

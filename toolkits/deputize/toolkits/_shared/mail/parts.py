@@ -22,7 +22,7 @@ _MAX_PARTS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a mail. ``id``: its position in the mail. ``attachment``: where its bytes are, if not in ``data``."""
+    """One part of a mail. ``id``: position in the mail. ``attachment``: id to fetch the bytes, if not in ``data``."""
 
     id: str
     type: str

@@ -42,7 +42,7 @@ _RULE = re.compile(r"[_\-=\s]{5,}")
 
 
 class Line(NamedTuple):
-    """A line of a mail's text. ``quoted``: its markup says that it is from an earlier mail."""
+    """A line of a mail's text. ``quoted``: True if the markup says that the line is from an earlier mail."""
 
     text: str
     quoted: bool = False

@@ -89,7 +89,7 @@ class Failover:
                 await asyncio.sleep(_RETRY_PAUSE_SECONDS)
 
     async def _follow_others(self) -> None:
-        """Repeat writes that followed those of another process, after that process has repeated its own."""
+        """Repeat the writes that followed another process's writes, after that process has repeated its own."""
         until = time.monotonic() + FOLLOWS
         while self.recent.left and time.monotonic() < until:
             await asyncio.sleep(_BETWEEN)

@@ -113,7 +113,7 @@ class Reader:
         return known
 
     def header(self) -> bytes:
-        """Return the current header of the WAL index; empty if there is none."""
+        """Return the current header of the WAL index, or nothing without an index."""
         index = self._index  # read once: a fork in another thread sets it to None
         return index.header() if index else b""
 

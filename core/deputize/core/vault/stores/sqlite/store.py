@@ -207,7 +207,7 @@ class SqliteStore:
         self._opened()
 
     def _opened(self) -> Writer:
-        """Return the connection. It is opened again after a fork, and after its file was replaced."""
+        """Return the connection. It is opened again after a fork, and after the file was replaced."""
         if self._writer is not None and self._writer.identity != _identity(self.path):
             self._drop()
         if self._writer is None:
