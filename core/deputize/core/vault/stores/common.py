@@ -67,8 +67,7 @@ class Names:
 
 
 async def wait_until(taken: Callable[[], Awaitable[bool]], timeout: float) -> None:
-    """Repeat ``taken`` until it is True. Raises `TimeoutError` after ``timeout`` seconds. If cancelled, it
-    holds nothing."""
+    """Repeat ``taken`` until it is True. Raises `TimeoutError` after ``timeout`` seconds. Cancelled: holds nothing."""
     deadline = time.monotonic() + timeout
     while not await taken():
         left = deadline - time.monotonic()
