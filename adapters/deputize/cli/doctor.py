@@ -134,7 +134,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
 
 
 def _shut(settings: Settings, what: str, e: DeputizeError) -> Finding:
-    """Return the finding for an error, with the vault's address if it cannot be reached."""
+    """Return the finding for an error. It names the vault's address if the vault cannot be reached."""
     where = f"{shown_url(settings.vault_url)}: " if isinstance(e, StoreUnavailable) else ""
     return Finding(what, "bad", where + e.message, e.hint)
 
@@ -156,7 +156,7 @@ def _key_of_new_vault(settings: Settings) -> Finding:
 
 
 async def _queued(vault: Vault) -> dict[str, tuple[int, float]]:
-    """Return the number of tokens to revoke at each provider and the oldest one's time, without waiting revocations."""
+    """Return the number of tokens to revoke at each provider and the time of the oldest, without waiting tokens."""
     found = dict[str, tuple[int, float]]()
     async for records, _ in vault.pages("outbox", strict=True):
         for note in (record.json for record in records if not record.json.get("held")):

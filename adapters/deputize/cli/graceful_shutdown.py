@@ -135,8 +135,8 @@ class LeavingServer(uvicorn.Server):
         return over
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening, after accepting the connections that the system has already accepted: a proxy sends such a
-        call only once."""
+        """Stop listening, after accepting the connections that the system has already accepted: a proxy does not repeat
+        a call sent on such a connection."""
         doors = [door for server in self.servers for door in server.sockets]
         await _remove_readers(doors)
         late, until = list[socket.socket](), time.monotonic() + DESCRIPTOR_TIMEOUT_SECONDS
@@ -157,7 +157,7 @@ class LeavingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _begin(self, late: list[socket.socket]) -> None:
-        """Serve these accepted connections, and empty ``late``."""
+        """Serve the accepted connections in ``late``, and empty the list."""
         while late:
             who = late.pop(0)
             try:

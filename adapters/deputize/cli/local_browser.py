@@ -1,7 +1,7 @@
 """Questions of a stdio server, opened in the browser of the user for whom it was started.
 
-Most clients display no links, and a model may not see one. The machine is the user's own, so their browser is opened,
-as by a command in their terminal. Several questions at once open one tab. At most one tab is opened in five seconds.
+Most clients display no links, and a model may not see a link. The machine is the user's own, so their browser is
+opened, as by a command in a terminal. Several questions at once open one tab, at most one tab in five seconds.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class OwnBrowser:
-    """Opens each question once for this machine's user: a tab does not get lost. ``browser``: False opens none."""
+    """Opens each question once for this machine's user, as a tab does not get lost. ``browser``: False opens none."""
 
     deputy: Deputy
     browser: bool = True

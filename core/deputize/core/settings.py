@@ -295,7 +295,7 @@ class Settings(BaseSettings):
         return not store_type(self.vault_url).exists(self.vault_url)
 
     def has_begun(self) -> bool:
-        """Return True if a vault was created earlier: its audit is left, even if the vault itself is gone."""
+        """Return True if a vault was created earlier, as a remaining audit proves, even if the vault itself is gone."""
         return has_begun(self.vault_url, self.audit_trail)
 
     def set_aside(self, stamp: str) -> list[Path]:

@@ -106,7 +106,7 @@ class Together:
             gathering.found.set_result(found or [None] * len(gathering.calls))  # none: each act reports what it lacks
 
     async def _kept(self, calls: list[Asked], found: list[Blocker]) -> Blocker:
-        """Store with the run which calls share a consent request. Return this call's blocker."""
+        """Store in the run which calls share a consent request. Return this call's blocker."""
         for consent in {one.consent.id for one in found if isinstance(one, ConsentRequired)}:
             kept = await self.delivery.ctx.store.get(_slot(consent), default=[])
             known = {call for _, _, call in kept}

@@ -137,7 +137,7 @@ class Delivery:
         self.run.taken.discard(self.call.id)
 
     async def done(self) -> None:
-        """Record that the call is answered, for waits that outlive it. An interrupted call is answered again."""
+        """Record that the call was answered, because its waits may outlive it. Interrupted calls are answered again."""
         await self.set("answered", True)
 
     async def get(self, name: str) -> Any:

@@ -48,7 +48,7 @@ def as_missing_scopes(
 
 
 class Asking:
-    """Consent requests, for scopes that acts lack and in advance."""
+    """Requests consents for scopes that acts lack, or in advance."""
 
     def __init__(self, engine: Engine, accounts: Accounts, consents: Consents) -> None:
         self.vault, self.registry, self.accounts, self.consents = engine.vault, engine.registry, accounts, consents

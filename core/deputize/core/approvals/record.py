@@ -281,7 +281,7 @@ class ApprovalRecord(StoredRecord):
         return self.status is Status.APPROVED and self.edited is not None and not self.settled
 
     def is_same(self, edit: Edit | None) -> bool:
-        """Return True if a second approval with this edit equals the first approval."""
+        """Return True if a second approval with this edit would approve the same as the first approval."""
         return self.edited == edit.arguments if edit else not self.is_unseen_edit
 
     def approved_preview(self) -> Mapping[str, Any] | None:

@@ -89,7 +89,7 @@ class CommitThread:
         return False
 
     def _wake(self) -> bool:
-        """Wake or start the thread. Return whether it handles the rows. Called with _state held."""
+        """Wake or start the thread. Return whether it handles the rows. The caller holds ``_state``."""
         if self._thread is None and not self._inline:
             thread = threading.Thread(target=self._run, name="audit", daemon=True)
             try:

@@ -413,7 +413,7 @@ class GrantCleared(Event):
 
 @event
 class ProviderRefusesTokens(Event):
-    """The API refuses the tokens of several users. Until it accepts one, hardly any more are refreshed for it."""
+    """The API refuses the tokens of several users. Until it accepts a token again, hardly any token is refreshed."""
 
     event = "provider.refuses_tokens"
     provider: Annotated[str, "the provider's name"]
@@ -441,7 +441,7 @@ class GrantsEnded(Event):
 
 @event
 class GrantSnapshot(Event):
-    """The state of a grant, repeated because the rows that tell it are dropped."""
+    """The state of a grant, repeated because the rows that record it are dropped."""
 
     event = "grant.snapshot"
     grant: OfGrant
@@ -458,7 +458,7 @@ class GrantRestored(Event):
 
 @event
 class GrantDropped(Event):
-    """Grants that do not open were removed."""
+    """Grants that could not be decrypted were removed."""
 
     event = "grant.dropped"
     records: Annotated[int, "how many records"]
@@ -604,7 +604,7 @@ class RestoreAccepted(Event):
 
 @event
 class DatabaseFailedOver(Event):
-    """The vault's database has another past, after a failover or a restored backup. Each process writes this row."""
+    """The vault's database has another history, after a failover or a restored backup. Each process writes this row."""
 
     event = "database.failed_over"
     timeline: Annotated[str, "id of the past that it has now"]

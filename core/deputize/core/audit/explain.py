@@ -61,8 +61,8 @@ class Story:
 
     @property
     def outcome(self) -> str:
-        """The outcome of the run that wrote: done, an error code, or "" without a row. Without such a run: of the last
-        one."""
+        """The outcome of the run that wrote: done, an error code, or "" without a row. If no run wrote: that of the
+        last run."""
         intent = self.intent
         ends = [row for row in self.rows_of("act.result") if intent is None or row["ts"] >= intent["ts"]]
         found = ends[:1] if intent else ends[-1:]

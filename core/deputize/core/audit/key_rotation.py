@@ -60,7 +60,7 @@ def rotation_marks(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> 
 def closing_marks(
     files: Mapping[str, Sequence[Part]], ring: Sequence[Key], checkpoints: Mapping[Part, Checkpoint] = _NONE
 ) -> list[Mark]:
-    """Return the marks of ``chain.closed`` rows, anywhere in chains. Files with a checkpoint are not read."""
+    """Return the marks of ``chain.closed`` rows at any place in a chain. Files with a checkpoint are not read."""
     marks = []
     for part in (part for parts in files.values() for part in parts):
         if point := checkpoints.get(part):

@@ -267,7 +267,7 @@ class _Chain:
         return seq == self.seq + 1 and prev == due
 
     def _follows_dropped(self, seq: int, prev: str) -> bool:
-        """Return whether all rows before this one were dropped, or would be dropped but for an interruption."""
+        """Return whether all rows before this one were dropped, or only an interruption prevented that."""
         last, mac = self.dropped or (-1, "")
         return seq <= last or (seq - 1 == last and prev == mac)
 

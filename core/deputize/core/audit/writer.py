@@ -231,7 +231,7 @@ class Audit:
             self._mark_durable(chain, number)
 
     def _mark_durable(self, chain: tuple[int, str, int], number: int) -> None:
-        """Mark ``number`` rows, and the chain with them, as durable. Called with _io held."""
+        """Mark ``number`` rows, and the chain with them, as durable. The caller holds ``_io``."""
         self._safe, self._lost_unsynced = chain, 0
         for _ in range(number):
             self._unsynced.popleft()
@@ -254,7 +254,7 @@ class Audit:
         self._lost, self._lost_unsynced = self._lost + self._lost_unsynced, 0
 
     def _go_on_elsewhere(self) -> None:
-        """Continue in a new chain, which vouches for the end of this one. Called with _io held."""
+        """Continue in a new chain, which vouches for the end of this one. The caller holds ``_io``."""
         writer, (seq, mac, _) = self.writer, self._safe
         self._sink.close()
         self._begin_chain()

@@ -157,7 +157,7 @@ def _other_masks() -> tuple[tuple[str, _Mask], ...]:
 
 
 def _leads(mark: str, pattern: str) -> bool:
-    """Return True if every match of this pattern begins with its mark."""
+    """Return True if every match of the pattern begins with the mark."""
     rest = re.sub(r"\A(?:\\b|\(\?<!\[[^\]]*\]\))*", "", pattern)
     begins = next((one for one in (re.escape(mark), mark) if rest.lower().startswith(one)), "")
     bare = re.sub(r"\\.|\[[^\]]*\]", "_", rest)

@@ -37,8 +37,8 @@ async def end_grant(queue: RevocationQueue, grant: Grant, *, leaked: bool) -> li
 
 
 async def finish_bulk_end(queue: RevocationQueue, key: str) -> list[Record]:
-    """Finish the end of a grant that a bulk revocation ended but that is still stored: a newer grant replaces it, or it
-    came too late. Returns its queue entries, to deliver after the newer grant is stored: else both might end."""
+    """Finish the end of a grant that a bulk revocation ended but that is still stored, replaced by a newer grant or
+    stored late. Returns queue entries to deliver after the newer grant is stored, because otherwise both might end."""
     vault = queue.vault
     ends = await vault.ended.refresh(fresh=True)
     grant = None

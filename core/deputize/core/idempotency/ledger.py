@@ -283,8 +283,8 @@ class DeferredOutcomes:
         return len(self._endings)
 
     def keep(self, key: str, lock: str, write: Callable[[], Awaitable[None]]) -> None:
-        """Keep the write of an outcome for this record key and lock. ``write`` raises `Conflict`, and changes nothing,
-        if another run has taken over."""
+        """Keep this write of an outcome in memory, for a retry. ``write`` raises `Conflict`, and changes nothing, if
+        another run has taken over."""
         self._endings[key] = _Ending(lock, write, os.getpid())
 
     async def settle(self, key: str) -> None:

@@ -76,7 +76,7 @@ def _short(structured: Any) -> Any:
 
 
 def _repeats(texts: list[str], structured: Any) -> bool:
-    """Return True if the texts only repeat the structure."""
+    """Return True if the texts only repeat the structured content."""
     try:
         return not texts or [json.loads(text) for text in texts] == [structured]
     except (ValueError, RecursionError):

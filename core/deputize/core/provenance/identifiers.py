@@ -237,7 +237,7 @@ def _with_words(text: str, found: Iterable[str]) -> dict[str, str]:
 
 
 def texts(value: Any, *, ours: bool = True) -> Iterator[str]:
-    """Yield every string in a value: the new one of a change, the name of a file. ``ours``: True if a mapping may be a
+    """Yield every string in a value: the new text of a change, the name of a file. ``ours``: True if a mapping may be a
     change or a file, as in the fields of a `Preview` but not inside other mappings."""
     if isinstance(value, str):
         yield value

@@ -98,8 +98,8 @@ def _key_of_account(path: Path, app: str, client_id: str) -> ClientKey:
 
 
 def _key_for(text: SecretBytes, client_id: str) -> ClientKey | str:
-    """Return the key, from Google's file if it is for this account, or an error text. An exception would keep the
-    plaintext in its frame."""
+    """Return the key in this text, which may be Google's file for this account, or an error text. An exception would
+    keep the plaintext in its frame."""
     try:
         file = json.loads(text.reveal())
     except (ValueError, RecursionError):

@@ -72,7 +72,7 @@ class ToolIndex:
         return [_SATURATION * (1 - _LENGTH + _LENGTH * size / mean) for size in sizes]
 
     def _score(self, place: int, asked: Sequence[Mapping[str, float]]) -> float:
-        """Return the score of a tool: each query word's best meaning, summed, times the share of words that match."""
+        """Return the score of a tool: the sum of each query word's best match, times the share of words that match."""
         weights, damping = self._weights[place], self._damping[place]
         fits = [
             max(

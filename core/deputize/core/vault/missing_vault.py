@@ -11,7 +11,7 @@ from deputize.core.vault.stores import shown_url, store_type
 
 
 def has_begun(url: str, trail: Trail) -> bool:
-    """Return whether there was a vault at this address: its audit is left. Raises the errors of `AuditTable`."""
+    """Return whether there was a vault at this address, as its audit proves. Raises the errors of `AuditTable`."""
     if not store_type(url).durable:
         return False
     return is_there(trail) and (not isinstance(trail, Path) or any(trail.iterdir()))
@@ -20,7 +20,7 @@ def has_begun(url: str, trail: Trail) -> bool:
 def refuse_new(url: str, *, begun: bool) -> None:
     """Raise `VaultError` if the vault is missing and must not be created: it was moved to another store, or is lost.
 
-    ``begun``: the result of `has_begun` before the vault was found missing; another process may have created one since.
+    ``begun``: the result of `has_begun` before the vault was found missing, as another process may create one since.
     """
     store = store_type(url)
     if store.moved and (moved := store.moved(url)):

@@ -41,7 +41,7 @@ class Old(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class Retention:
-    """Compresses the files of a vault's audit, and drops rows older than ``days``; 0: none. ``clock``: Unix seconds."""
+    """Compresses an audit's files, and drops rows older than ``days`` (0: none). ``clock``: Unix seconds."""
 
     vault: Vault
     audit: Audit

@@ -82,7 +82,7 @@ class SignInRequest(ValueObject):
 
     @classmethod
     def read(cls, key: bytes, now: float, cookie: str, state: str) -> SignInRequest | None:
-        """Return the sign-in that this browser began and this ``state`` answers, or None if there is none in time."""
+        """Return the unexpired sign-in that this browser began and to which this ``state`` belongs, or None."""
         found = _COOKIE.fullmatch(cookie)
         if found is None:
             return None
