@@ -18,7 +18,7 @@ _LONGEST_ALT: Final = 150
 
 
 def open_pptx(package: Package, main: str) -> Document:
-    """Open slides. Hidden slides are not units."""
+    """Open slides. Hidden slides are left out."""
     links = package.links(main)
     show = parse_tree(package.part(main))
     listed, size = show.child("sldIdLst"), show.child("sldSz")

@@ -22,7 +22,7 @@ _TRUTH: Final = {"0": "FALSE", "1": "TRUE"}
 
 
 def open_xlsx(package: Package, main: str) -> Document:
-    """Open a workbook. Hidden sheets are not units, but are counted."""
+    """Open a workbook. Hidden sheets are left out, but counted."""
     book, links = parse_tree(package.part(main)), package.links(main)
     listed = book.child("sheets")
     sheets = [one for one in (listed.children if listed else []) if links.get(one.get("id"), ("",))[0] == "worksheet"]

@@ -81,7 +81,7 @@ def day(text: str, now: float, field: str, zone: tzinfo) -> str:
 
 
 def _distance(words: str) -> tuple[timedelta, timedelta]:
-    """Return the whole days of a distance, which are calendar days, and its other time."""
+    """Return a distance as whole calendar days and the remaining duration."""
     parts = re.findall(r"(\d+)([mhdw])", words)
     sign = -1 if words.startswith("-") else 1
     days, rest = (

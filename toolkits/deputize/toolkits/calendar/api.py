@@ -177,12 +177,12 @@ def _calendar_zone(calendar: str, granted: frozenset[str]) -> Asks[ZoneInfo | No
 
 
 def parse_settings(answer: Any) -> dict[str, str]:
-    """Return the settings in an answer of settings.list."""
+    """Return the settings in a response of settings.list."""
     return {str(one.get("id")): str(one.get("value")) for one in (answer or {}).get("items") or ()}
 
 
 def try_request(request: Request) -> Asks[Any]:
-    """Return the answer, or None if the request fails, for optional information."""
+    """Return the response, or None if the request fails. For optional information."""
     try:
         return (yield request)
     except DeputizeError:

@@ -1,4 +1,4 @@
-"""Calendar: cancel and answer events; of a series one, the following or all occurrences."""
+"""Calendar: cancel and answer events; in a series: one, the following or all occurrences."""
 
 from __future__ import annotations
 

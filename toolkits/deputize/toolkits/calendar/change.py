@@ -1,4 +1,4 @@
-"""Calendar: change events; of a series one, the following or all occurrences."""
+"""Calendar: change events; in a series: one, the following or all occurrences."""
 
 from __future__ import annotations
 

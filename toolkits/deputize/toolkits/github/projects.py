@@ -51,7 +51,7 @@ def _home(owner: str) -> Asks[tuple[str, Json]]:
 
 
 def _number(owner: str, project: str) -> Asks[tuple[str, Json]]:
-    """Return a project's home and path segments, by its number or title."""
+    """Return the path of a project's owner and the path segments, for a project by number or title."""
     home, at = yield from _home(owner)
     if not project.isdecimal():
         rows = yield from api.list_rows(f"{home}/projectsV2", "", 2, at=at, by="after")

@@ -30,7 +30,7 @@ _TEXTS: Final = ("string", "textarea")
 def text_edits(
     known: Described, values: Json, append: Sequence[str], replaces: Mapping[str, str], digests: Mapping[str, str]
 ) -> dict[str, Edit]:
-    """Return the edits of multi-line texts, which no read displays whole, and of texts that are not replaced."""
+    """Return an edit for each multi-line text, which no read displays whole, and for each text to edit in part."""
     behind = {str(field_in(known, one, "append")["name"]) for one in append}
     olds = {str(field_in(known, name, "replaces")["name"]): old for name, old in replaces.items()}
     read = {str(field_in(known, name, "if_text")["name"]): one for name, one in digests.items()}
