@@ -65,8 +65,9 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``, ``user_from_configurable``,
     ``trust_client_context``: the acting user, see `deputize.adapters.host`. ``app``: the app through which the tools
     act, as in `Deputy.act`; all tools must be of its provider. ``read_only``: only tools that never change anything.
-    ``interrupt_mode``: as in `act_node`. ``name``: of its nodes, if an agent has two. ``search``: show the model a
-    search tool, the tools of ``always``, and those it has found; see `deputize.adapters.langchain.tool_search`.
+    ``interrupt_mode``: as in `act_node`. ``name``: the name of its nodes, if an agent has two of these middlewares.
+    ``search``: show the model a search tool, the tools of ``always``, and those it has found; see
+    `deputize.adapters.langchain.tool_search`.
     """
 
     state_schema = _Owned

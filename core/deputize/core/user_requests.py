@@ -77,9 +77,9 @@ class Approval(ValueObject):
     order. Nothing is masked, and invisible characters are written out. ``outcome``: how the act of a used approval
     ended, while this is stored; ``ended_at``: the time of that, Unix seconds. ``targets``: people or things that a
     mandate for more acts like this one would cover, () if none is possible. ``changed_fields``: names of the fields
-    that changed since the user last approved. ``digest``: of the preview, as in the audit. ``link``: the page that
-    shows the whole preview to the signed-in user; "" in local mode, where anybody who has a link could approve: see
-    `deputize.core.web.pages.local_links.approval_link`. ``request_id`` and ``request_link``: as in `Consent`.
+    that changed since the user last approved. ``digest``: the preview's digest, as in the audit. ``link``: the page
+    that shows the whole preview to the signed-in user; "" in local mode, where anybody who has a link could approve:
+    see `deputize.core.web.pages.local_links.approval_link`. ``request_id`` and ``request_link``: as in `Consent`.
     ``expires_at``: Unix seconds.
     """
 

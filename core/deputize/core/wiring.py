@@ -71,9 +71,9 @@ class Components:
     name; default: the built-in ones and those of installed packages. ``transport`` replaces the network in tests, and
     ``resolve`` the look-up of host names. ``clock`` returns Unix seconds. ``requests_per_minute``: limit for one user's
     agents at one provider, infinite for none. ``outcome_retention_seconds``: how long a repeated call returns its
-    stored outcome. ``file_retention_seconds``: how long a file is stored. ``time_zone``: for users whose provider
-    reports none, None for the machine's; or a function of the user. ``trusted_authors``: by toolkit, the authors whose
-    content a model may read (``{"github": "push"}``).
+    stored outcome. ``file_retention_seconds``: how long a file is stored. ``time_zone``: the zone of users whose
+    provider reports none, None for the machine's; or a function of the user. ``trusted_authors``: by toolkit, the
+    authors whose content a model may read (``{"github": "push"}``).
     """
 
     def __init__(

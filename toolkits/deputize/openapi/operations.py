@@ -105,7 +105,7 @@ class Rulings:
 def operation_of(
     description: Description, entry: Entry, servers: Servers, rulings: Rulings, headers: frozenset[str] = HEADERS
 ) -> Operation:
-    """Return the operation as a tool. ``headers``: those that a request may set. Raises `CannotTranslate`."""
+    """Return the operation as a tool. ``headers``: headers that a request may set. Raises `CannotTranslate`."""
     if entry.method.lower() in NO_TOOLS:
         raise CannotTranslate(f"{entry.method} cannot be a tool's method")
     description.begin()

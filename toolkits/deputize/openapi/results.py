@@ -42,8 +42,8 @@ def fitted(
 
     ``found``: the API's response, as JSON or, if requested raw, as the bytes of a text. ``fields``: the fields to keep
     of each row, such as ``user.login``; empty keeps all. ``rows``: the member with the list, if the response is an
-    object around one. ``page``, ``size``: of the call, if the API numbers pages: a full page has a ``next_page``.
-    Raises `InvalidInput` for an invalid part.
+    object around one. ``page``, ``size``: the call's page and page size, if the API numbers pages: a full page has a
+    ``next_page``. Raises `InvalidInput` for an invalid part.
     """
     if found is None or found == b"":
         return {"done": True}
@@ -63,7 +63,7 @@ def fitted(
 
 
 def given(optional: Mapping[str, Any], clear: Iterable[str] | None = None) -> Json:
-    """Return the optional members of a body that are not None. ``clear``: those to set to null. Raises `InvalidInput`
+    """Return the optional members of a body that are not None. ``clear``: members to set to null. Raises `InvalidInput`
     for a member in both: the user approved a value that would not be sent."""
     there = {name: value for name, value in optional.items() if value is not None}
     emptied = dict.fromkeys(clear or (), None)

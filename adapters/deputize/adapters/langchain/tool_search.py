@@ -34,8 +34,8 @@ class ToolSearch:
     """Tools of a deputy, and a tool that searches them.
 
     ``always``: names that are bound from the start, as in `Deputy.tools`. ``most``: the maximum number of other tools
-    bound at once; the last found or called stay. ``name``: of the search tool. Raises `SettingsError` if ``always`` is
-    a single string, or names a tool that is not among the tools.
+    bound at once; the last found or called stay. ``name``: the search tool's name. Raises `SettingsError` if ``always``
+    is a single string, or names a tool that is not among the tools.
     """
 
     def __init__(

@@ -84,10 +84,10 @@ def act_node(
     The graph needs a checkpointer to be resumed. ``toolkits``: names of toolkits, toolsets or tools, as in
     `Deputy.tools`. ``user``, ``user_from_configurable``, ``trust_client_context``: the acting user, see
     `deputize.adapters.host`. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be of its
-    provider. ``read_only``: of the toolkits, only tools that never change anything. ``interrupt_mode="hitl"``: pause in
-    the format of LangChain's inboxes. Other arguments go to ``ToolNode``: ``name``, ``tags``, ``handle_tool_errors``,
-    ``messages_key``, ``wrap_tool_call``, ``awrap_tool_call``. Raises `SettingsError` if one of your tools has the name
-    of a deputize tool.
+    provider. ``read_only``: use only tools of the toolkits that never change anything. ``interrupt_mode="hitl"``: pause
+    in the format of LangChain's inboxes. Other arguments go to ``ToolNode``: ``name``, ``tags``,
+    ``handle_tool_errors``, ``messages_key``, ``wrap_tool_call``, ``awrap_tool_call``. Raises `SettingsError` if one of
+    your tools has the name of a deputize tool.
     """
     host = Host(deputy, user, agent, user_from_configurable, trust_client_context=trust_client_context, app=app)
     return ActNode(host, toolkits, tools, interrupt_mode, read_only, **of_tool_node)

@@ -37,7 +37,7 @@ class Findings:
     """The result of checking the open calls of a message.
 
     ``asks``: requests for the user, by kind and id. ``outputs``: refusals. ``ready``: calls that may run. ``first``:
-    those of ``ready`` that run before an approval is requested. ``others``: calls of your own tools.
+    calls of ``ready`` that run before an approval is requested. ``others``: calls of your own tools.
     """
 
     asked: str

@@ -31,8 +31,8 @@ OTHERS: Final = "Resume your own pauses yourself. Pass user=... to wait for appr
 def requests_in(interrupts: Pauses, kind: Kind) -> list[Payload]:
     """Return the requests of this kind that wait for the user, in full.
 
-    See `Consent.payload` and `Approval.payload`. ``interrupts``: from a graph, or from LangGraph's SDK, where each is a
-    dict, and a thread's are grouped by task. Raises `InvalidInput` for other values, and for another kind.
+    See `Consent.payload` and `Approval.payload`. ``interrupts``: interrupts of a graph, or of LangGraph's SDK, where
+    each is a dict, and a thread's are grouped by task. Raises `InvalidInput` for other values, and for another kind.
     """
     if kind not in get_args(Kind):
         raise InvalidInput(f"kind={kind!r} does not exist.", hint='Pass "consent" or "approval".', fix_by="operator")

@@ -68,7 +68,7 @@ class DeputyToolset(AbstractToolset[Any]):
 
     ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: the acting user, or a function
     of the run's `RunContext`. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be of
-    its provider. ``read_only``: only tools that never change anything. ``id``: of the toolset, if an agent has two of
+    its provider. ``read_only``: only tools that never change anything. ``id``: the toolset's id, if an agent has two of
     the same toolkits.
     """
 

@@ -74,10 +74,10 @@ class MandateRecord(StoredRecord):
     """A mandate in the vault. Times are in Unix seconds.
 
     ``user``, ``tenant``: the owner, whom the record key does not reveal. ``targets``: addresses or ids of people,
-    ``@acme.example`` for everybody there, or a place. ``subject``: of the acting account, None for any of the user's.
-    ``spent``: the key of the act for each use. ``latest``: by act key, the time of its last use, by which a later run
-    of the act recognizes its use. ``ended``: when the user ended it, 0.0 while it is valid. ``expires``: equal to
-    ``until``. An ended record is kept until then, so that a repeated approval cannot create the mandate again.
+    ``@acme.example`` for everybody there, or a place. ``subject``: the acting account's subject, None for any account
+    of the user. ``spent``: the key of the act for each use. ``latest``: by act key, the time of its last use, by which
+    a later run of the act recognizes its use. ``ended``: when the user ended it, 0.0 while it is valid. ``expires``:
+    equal to ``until``. An ended record is kept until then, so that a repeated approval cannot create the mandate again.
     """
 
     KIND = "mandate"

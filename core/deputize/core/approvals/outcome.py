@@ -141,7 +141,7 @@ _NEW: Final = LedgerRecord(expires=0.0, arguments="")
 
 def describe_outcome(approval: Approval, zone: tzinfo | None) -> str:
     """Return the outcome of the act that used this approval, such as ``it was already sent at 22:36 UTC``. ``zone``:
-    for the time, None for the machine's."""
+    the time zone of the time, None for the machine's."""
     if approval.outcome == "done":
         return f"it was already {_verb(approval.effect)}{_when(approval.ended_at, zone)}"
     if approval.outcome == "unknown":

@@ -112,10 +112,10 @@ class Question(ValueObject):
 class ApprovalRecord(StoredRecord):
     """An approval in the vault. Times are in Unix seconds.
 
-    ``subject``: of the account, None in old records. ``call``, ``step``: ids of the tool call and of its message.
-    ``began``: when the act was first requested. ``show``: the preview as `Preview.kept`; ``digest``: its digest.
-    ``outside``, ``chosen_by_others``: the parts that untrusted content has named. ``arguments``: the arguments to
-    approve, under their public names; ``preview``: the same in the oldest records. ``edited``: the arguments as the
+    ``subject``: the account's subject, None in old records. ``call``, ``step``: ids of the tool call and of its
+    message. ``began``: when the act was first requested. ``show``: the preview as `Preview.kept`; ``digest``: its
+    digest. ``outside``, ``chosen_by_others``: the parts that untrusted content has named. ``arguments``: the arguments
+    to approve, under their public names; ``preview``: the same in the oldest records. ``edited``: the arguments as the
     user edited them; ``settled``: True after the preview of the edit was made. ``agreed``: the preview that the user
     last approved; ``changed``: the differences from it. ``act``: key of the act that used the approval; ``was``: its
     status before.

@@ -66,9 +66,9 @@ def _act(row: Row) -> str:
 
 
 class Checkpoint(NamedTuple):
-    """Facts about the rows of one file, all genuine and consecutive. ``seq``, ``prev``, ``ts``: of the first row.
-    ``macs``: of the anchors and the last row, by number. ``closed``: ends of other chains that rows vouch for. ``age``:
-    position in the ring of the key that made the checkpoint and all rows."""
+    """Facts about the rows of one file, all genuine and consecutive. ``seq``, ``prev``, ``ts``: values of the first
+    row. ``macs``: macs of the anchors and the last row, by number. ``closed``: ends of other chains that rows vouch
+    for. ``age``: position in the ring of the key that made the checkpoint and all rows."""
 
     writer: str
     seq: int

@@ -107,10 +107,10 @@ class ConsentRecord(StoredRecord):
     that must consent, empty for any. ``other``: set if the consent adds an account, or replaces the default account
     ``instead``. ``why``: the reason code of the request. ``claims``: claims to request from the provider, besides
     scopes. ``asks``: ids of the user's requests that led here. ``issue``: number of tickets issued. ``asked``: all
-    scopes requested from the provider; ``missing``: those that it did not grant. ``return_to``: the address to which
-    the page links at the end. ``family``: the token family that it led to. ``epoch``: the revocation epoch in which it
-    was requested. ``lease``: the time, by the store's clock, until which the process that sent the code may still
-    receive the reply; 0: as long as that process lives.
+    scopes requested from the provider; ``missing``: scopes that the provider did not grant. ``return_to``: the address
+    to which the page links at the end. ``family``: the token family that it led to. ``epoch``: the revocation epoch in
+    which it was requested. ``lease``: the time, by the store's clock, until which the process that sent the code may
+    still receive the reply; 0: as long as that process lives.
     """
 
     KIND = "consent"

@@ -125,7 +125,7 @@ class Rules(Frozen):
     """How to read one provider's responses, as data.
 
     ``ok_field``: the body's field that is false in a refusal. ``graphql``: refusals may be ``errors`` in a 200.
-    ``roots``: where the user's token is in a token reply, "" for the top. ``not_users``: types of tokens that belong to
+    ``roots``: paths of the user's token in a token reply, "" for the top. ``not_users``: types of tokens that belong to
     no user. ``no_token``: meaning of a reply to a code without the user's token. ``partial``: header, pattern and words
     of a successful but incomplete response. ``have`` and ``accepted``: headers with the token's scopes, and with the
     alternative scopes that would suffice. ``error_names``: paths of error names, the most specific first, as

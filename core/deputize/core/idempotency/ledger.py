@@ -56,11 +56,11 @@ class Entry:
     """The ledger record of an act while the act runs. ``noted``: notes of an interrupted run, or None.
 
     ``record``: as last saved. ``kept``: seconds that the record is valid after its last write. ``show``: digest of the
-    preview, and ``began``: when the act was first requested; both from the first run. ``answered_by``: what allowed
-    that run: "policy", or the id of an approval or a mandate. ``taken_up``: True if this run resumes an interrupted
-    one. ``undo``: the call that undoes the act. ``people``: resolved people by name, from the first run. ``asks``: True
-    if the run ends with a question of the provider; ``heard``: True if the run received the reply. ``lock``: reports
-    whether this run still holds the lock; None if the lock cannot be lost.
+    preview, and ``began``: when the act was first requested; both from the first run. ``answered_by``: the reason why
+    that run was allowed: "policy", or the id of an approval or a mandate. ``taken_up``: True if this run resumes an
+    interrupted one. ``undo``: the call that undoes the act. ``people``: resolved people by name, from the first run.
+    ``asks``: True if the run ends with a question of the provider; ``heard``: True if the run received the reply.
+    ``lock``: reports whether this run still holds the lock; None if the lock cannot be lost.
     """
 
     def __init__(

@@ -24,8 +24,8 @@ from deputize.core.vault.grant import Grant, User
 @frozen
 class Undoable(ValueObject):
     """A user's act that can be undone. ``id``: the id for `Deputy.undo`. ``call``: id of the tool call, from the
-    model's provider. ``what`` and ``where``: from its preview. ``at``: when it was done, and ``until``: when the undo
-    expires, both in Unix seconds."""
+    model's provider. ``what`` and ``where``: the preview's fields. ``at``: when it was done, and ``until``: when the
+    undo expires, both in Unix seconds."""
 
     id: str
     call: str

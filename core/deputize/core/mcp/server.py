@@ -66,11 +66,11 @@ class AccountTool(ValueObject):
 class McpServer(ValueObject):
     """One MCP server: ``[mcp.NAME]`` in ``deputize.toml``, or `Deputy.add_mcp`.
 
-    ``name``: of its provider, app and toolkit. ``url``: its only URL; http on loopback only. ``client_id``,
-    ``client_secret``: of an app that the operator registered there; ``client_document``: the https URL of a client
-    metadata document instead of deputize's. Without either, a client is found or registered. ``issuer``: the
-    authorization server that it must name, "" for the one found first. ``trusted_origins``: further origins that its
-    endpoints may have. ``scopes``: requested in every consent. ``trust_hints``: trust ``readOnlyHint`` and
+    ``name``: the name of its provider, app and toolkit. ``url``: its only URL; http on loopback only. ``client_id``,
+    ``client_secret``: the credentials of an app that the operator registered there; ``client_document``: the https URL
+    of a client metadata document instead of deputize's. Without either, a client is found or registered. ``issuer``:
+    the authorization server that it must name, "" for the one found first. ``trusted_origins``: further origins that
+    its endpoints may have. ``scopes``: requested in every consent. ``trust_hints``: trust ``readOnlyHint`` and
     ``idempotentHint``. ``allow_private_network``: allow hosts with private addresses. ``legacy_auth``: a server of
     2025-03-26 without metadata, whose endpoints are ``/authorize``, ``/token`` and ``/register``. ``only``: names of
     the tools that are offered, empty for all that are pinned. ``tools``: settings of single tools. ``identity``: how

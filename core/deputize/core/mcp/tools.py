@@ -146,8 +146,8 @@ class ForeignTool(Tool):
             )
 
     def _called(self, arguments: Arguments, known: Known, sent: Sent, *, can_ask: bool) -> Steps:
-        """Return the result of a round, or `Asked`. A refusal that proves that nothing was done is tried once more if
-        deputize caused it: an ended session, a version, a changed list."""
+        """Return the result of a round, or `Asked`. If a refusal proves that nothing was done, and deputize caused it
+        (an ended session, a version, a changed list), the call is sent once more."""
         for again in (False, True):
             how: dict[str, Any] = {"repeat": self.repeat, "extra": self.headers(arguments), "can_ask": can_ask}
             how |= {"answers": sent.answers, "state": sent.state}

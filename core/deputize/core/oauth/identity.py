@@ -23,9 +23,10 @@ _FIELD: Final = r"\{([\w.|]+)\}"
 class Identity(ValueObject):
     """How to identify the account of a token.
 
-    ``method`` and ``json``: of the request, unless it is a plain GET. Templates name fields of the reply: ``{sub}``,
-    ``{data.viewer.id}``; ``{email|name}`` is the first that exists. ``subject`` must be stable, ``name`` is for people,
-    ``extra`` is stored with the grant. `NAMELESS` is for a server that never identifies accounts.
+    ``method`` and ``json``: method and body of the request, unless it is a plain GET. Templates name fields of the
+    reply: ``{sub}``, ``{data.viewer.id}``; ``{email|name}`` is the first that exists. ``subject`` must be stable,
+    ``name`` is for people, ``extra`` is stored with the grant. `NAMELESS` is for a server that never identifies
+    accounts.
     """
 
     url: str

@@ -239,8 +239,8 @@ _STAND_IN: Final = r"http://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0
 class Site(Frozen):
     """The URLs of a provider's software at another host. ``hosts``: pattern of allowed host names.
 
-    ``places``: prefixes of the provider's URLs with their replacements, which contain ``{host}``. ``roots``: of APIs
-    whose root does not follow from these. ``csp_form_targets``: as in `OAuthEndpoints`, besides the provider's own.
+    ``places``: prefixes of the provider's URLs with their replacements, which contain ``{host}``. ``roots``: roots of
+    APIs that do not follow from these. ``csp_form_targets``: as in `OAuthEndpoints`, besides the provider's own.
     """
 
     hosts: str
@@ -253,13 +253,13 @@ class Site(Frozen):
 class Provider(ValueObject):
     """One OAuth authorization server, and the API hosts that accept its tokens.
 
-    ``name``, ``label``: in settings, and for people. ``oauth``: the authorization server. ``apis``: where its tokens
-    may be sent, and how accounts are identified. ``rules``: how replies of both are classified. ``token_shapes``:
-    patterns of its tokens, which are masked in any text. ``scope_descriptions``: scopes in plain language.
-    ``more_scopes``: there may be others (RFC 8414 2). ``revoke_note``: what a disconnect ends beyond what people
-    expect, as a sentence for a page. ``base``: the provider definition from which it was derived for another host and
-    name; else its own name. ``stands_in_for``: the provider whose toolkits also work with it. ``sites``: other hosts of
-    its software; see `at_host`. ``plain_http``: http on loopback is accepted, for a sandbox.
+    ``name``: the name in settings. ``label``: the name for people. ``oauth``: the authorization server. ``apis``: where
+    its tokens may be sent, and how accounts are identified. ``rules``: how replies of both are classified.
+    ``token_shapes``: patterns of its tokens, which are masked in any text. ``scope_descriptions``: scopes in plain
+    language. ``more_scopes``: there may be others (RFC 8414 2). ``revoke_note``: what a disconnect ends beyond what
+    people expect, as a sentence for a page. ``base``: the provider definition from which it was derived for another
+    host and name; else its own name. ``stands_in_for``: the provider whose toolkits also work with it. ``sites``: other
+    hosts of its software; see `at_host`. ``plain_http``: http on loopback is accepted, for a sandbox.
     """
 
     name: str

@@ -121,13 +121,13 @@ class AppSettings(BaseModel):
 
     ``pkce``: True if the registration has PKCE enabled, at a provider where that is optional (Slack). ``host``: the
     host of a provider that somebody else runs (GitHub Enterprise, a Salesforce domain), as ``github.example.com``; the
-    app's name is then also the provider's. ``issuer``: of a server that is not built in, whose metadata is read at
-    start; ``label``, ``api``, ``resource``, ``allow_private_network``, ``trusted_origins``, ``par`` and ``dpop`` add
-    what metadata omits: see `deputize.core.discover`.
+    app's name is then also the provider's. ``issuer``: the issuer of a server that is not built in, whose metadata is
+    read at start; ``label``, ``api``, ``resource``, ``allow_private_network``, ``trusted_origins``, ``par`` and
+    ``dpop`` add what metadata omits: see `deputize.core.discover`.
 
     ``client_secret_file``: a file with the secret. ``private_key_file``: the client's signing key instead of a secret
     (``private_key_jwt``): PEM or a JSON Web Key, mode 0600. ``private_key_id``: its ``kid``, if the server requires
-    one. ``private_key_alg``: the algorithm, if not the key's usual one. ``assertion_audience``: whether assertions name
+    one. ``private_key_alg``: the algorithm, if not the key's usual one. ``assertion_audience``: the name in assertions,
     the server's ``issuer`` or its ``token`` endpoint.
 
     ``source``: the source of grants without a consent page, as a table ``[apps.NAME.source]`` with a ``kind``:

@@ -23,13 +23,13 @@ class Request(ValueObject):
     """One request to the provider's API. The tool is sent the response's data.
 
     ``path``: below the root of ``api`` (default: the toolkit's). Each ``{name}`` in it is filled from ``at`` as one
-    validated segment, so that no argument can change the path. ``headers``: of `HEADERS` and the provider's own.
-    ``repeat``: the effect of sending it twice: none (read), the same as once (idem), a second one (write); None means
-    read for GET and HEAD, else write. ``prepares``: a write that only the user can see yet, such as a draft; if a later
-    request is refused, the act counts as refused. ``raw``: the tool is sent the response's bytes. ``whole``: the tool
-    is sent an `Answer`, even for a redirect, which is never followed, and for a JSON-RPC error that says that nothing
-    was done. ``max_bytes``: of the response, up to 50 MiB. ``slow``: the request may take a minute. ``resumes``: if a
-    stream ends early, request the rest of it: `deputize.core.acts.sse_resume`.
+    validated segment, so that no argument can change the path. ``headers``: headers listed in `HEADERS`, and the
+    provider's own. ``repeat``: the effect of sending it twice: none (read), the same as once (idem), a second one
+    (write); None means read for GET and HEAD, else write. ``prepares``: a write that only the user can see yet, such as
+    a draft; if a later request is refused, the act counts as refused. ``raw``: the tool is sent the response's bytes.
+    ``whole``: the tool is sent an `Answer`, even for a redirect, which is never followed, and for a JSON-RPC error that
+    says that nothing was done. ``max_bytes``: the maximum size of the response, up to 50 MiB. ``slow``: the request may
+    take a minute. ``resumes``: if a stream ends early, request the rest of it: `deputize.core.acts.sse_resume`.
     """
 
     method: str
@@ -142,7 +142,8 @@ class Wait(ValueObject):
 
 @frozen
 class TimeZone(ValueObject):
-    """The user's time zone, as the provider reports it. ``name``: of the IANA database, such as ``Europe/Berlin``.
+    """The user's time zone, as the provider reports it. ``name``: a name of the IANA database, such as
+    ``Europe/Berlin``.
 
     It is stored for all toolkits: see `deputize.core.zones`. Yield it if a response contains the zone anyway. The tool
     is sent a ``tzinfo``, or None if the name is unknown.

@@ -33,10 +33,10 @@ class Origin(ValueObject):
     """The origin of a grant, stored with it. The grant's tokens may be sent there and nowhere else. Made by
     `origin_of`.
 
-    ``client_id``: of the app. ``endpoints``: issuer, authorization and token endpoint. ``ends``: revocation endpoints.
-    ``hosts``: of the API. ``built_in``: True for the built-in provider definition, so that the origin stays the same if
-    a later version changes that definition. The port of a simulated provider on loopback is left out, because it
-    changes with each start.
+    ``client_id``: the app's client id. ``endpoints``: issuer, authorization and token endpoint. ``ends``: revocation
+    endpoints. ``hosts``: the API's hosts. ``built_in``: True for the built-in provider definition, so that the origin
+    stays the same if a later version changes that definition. The port of a simulated provider on loopback is left out,
+    because it changes with each start.
     """
 
     client_id: str

@@ -42,7 +42,7 @@ class Records:
         return await self.start_swap(record, content)
 
     def start_swap(self, record: Record, content: Content) -> Awaitable[Record | None]:
-        """Encrypt now, and return an awaitable that swaps. Its first step calls the store."""
+        """Encrypt the content now, and return an awaitable that replaces the record. Its first step calls the store."""
         plain, generation = encode(content), record.generation + 1
         sealed = self.sealer.seal(record.kind, record.key, generation, plain)
         return self._swapped(record, Record(record.kind, record.key, generation, plain, sealed))

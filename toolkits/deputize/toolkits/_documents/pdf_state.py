@@ -21,9 +21,9 @@ _INKS: Final = ("/Separation", "/DeviceN")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The graphics state. ``fill``: lightness from 0 to 1, None if unknown, as is ``rgb``. ``alpha``: opacity.
-    ``mode``: Tr. ``scale`` and ``rise``: Tz and Ts. ``clip``: the box outside of which nothing is painted. ``ink``:
-    True if colours are inks. ``masked``: True if a soft mask may remove everything."""
+    """The graphics state. ``fill``: lightness from 0 to 1. ``rgb``: its colour. Both are None if unknown. ``alpha``:
+    opacity. ``mode``, ``scale``, ``rise``: the operands of Tr, Tz and Ts. ``clip``: the box outside of which nothing is
+    painted. ``ink``: True if colours are inks. ``masked``: True if a soft mask may remove everything."""
 
     ctm: Matrix = IDENTITY
     fill: float | None = 0.0

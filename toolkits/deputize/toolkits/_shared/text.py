@@ -132,7 +132,7 @@ def _word_end(text: str, start: int, limit: int) -> int:
 
 
 class Outside:
-    """A cleaner of untrusted text. ``hidden``: number of removed characters. ``doubts``: what may hide more."""
+    """A cleaner of untrusted text. ``hidden``: count of removed characters. ``doubts``: features that may hide more."""
 
     def __init__(self) -> None:
         self.hidden = 0

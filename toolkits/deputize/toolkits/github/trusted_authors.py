@@ -61,7 +61,7 @@ _MINE = re.compile(r"/user(?:/.*)?|/orgs/\{org\}(?:/(?:teams|members))?")
 
 class Push:
     """The screen of one call. ``known``: by person, whether they may push, None if GitHub does not say. ``mine``: by
-    repository, whether the user may. ``commits``: those seen in the repository's own branches and tags."""
+    repository, whether the user may. ``commits``: commits seen in the repository's own branches and tags."""
 
     def __init__(self, run: Run, withheld: Withheld) -> None:
         self.account, self.withheld = run.account, withheld

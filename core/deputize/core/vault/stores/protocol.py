@@ -202,7 +202,7 @@ class StoreType(Frozen):
     """A type of stores. ``name``: the scheme of their URLs, as in ``name://...``.
 
     Each function receives the URL from the settings. ``open``: opens the store, and creates it if the flag is set;
-    raises `SettingsError` for an address it cannot use, without quoting a password. ``exists``: whether a vault is
+    raises `SettingsError` for an address it cannot use, without quoting a password. ``exists``: True if a vault is
     there. ``durable``: records outlive the process. ``backup``: the backup interface, even without a vault. ``risks``:
     possible losses of a vault there, each with a remedy; it may query the store, and block. ``audit``: the table beside
     the records for the audit rows of all machines, without querying it. ``set_aside``: moves the content away, under

@@ -155,8 +155,9 @@ Handler = Callable[[Site, Request], Awaitable[Response]]
 class Page(ValueObject):
     """An address and its handler. ``path``: as in Starlette's routes, below the application's root.
 
-    ``own``: of one user, and so below ``/me/{me}`` in local mode. ``local``: in local mode only. ``link``: the path
-    parameter of a link, which in local mode opens in one browser only; ``me`` for a user's own page.
+    ``own``: True for a user's own page, which is below ``/me/{me}`` in local mode. ``local``: True for a page of local
+    mode only. ``link``: the path parameter of a link, which in local mode opens in one browser only; ``me`` for a
+    user's own page.
     """
 
     method: Literal["GET", "POST"]

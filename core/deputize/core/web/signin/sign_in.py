@@ -124,8 +124,8 @@ class SignIn:
     """Sign-in at one issuer, and the `UserVerifier` of pages that use it.
 
     ``issuer``: its address exactly as the issuer spells it, or the `Issuer` shared with a resource server.
-    ``client_id``, ``client_secret``: of a client with the redirect URI ``{base_url}/sign-in/callback`` (and
-    ``{base_url}/signed-out`` for sign-outs, ``{base_url}/sign-in/backchannel`` as its ``backchannel_logout_uri``).
+    ``client_id``, ``client_secret``: the credentials of a client with the redirect URI ``{base_url}/sign-in/callback``
+    (and ``{base_url}/signed-out`` for sign-outs, ``{base_url}/sign-in/backchannel`` as its ``backchannel_logout_uri``).
     ``subject``: the claim of an id_token with the user id, which the issuer gives to no other user: ``oid`` at Entra,
     whose ``sub`` differs from client to client. ``idle``, ``lasts``: seconds until a session ends. Raises
     `SettingsError` in local mode, and for an invalid issuer address.
