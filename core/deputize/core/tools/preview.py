@@ -84,7 +84,7 @@ class _ShownFile(dict[str, Any]):
 def shown_file(name: str, mime: str, content: bytes | None = None, *, size: int = 0, pin: str = "") -> dict[str, Any]:
     """Return a file for a preview. Comparison uses its bytes, or ``pin`` if it is fetched only after the approval.
 
-    ``size``: bytes, if the content is not here yet.
+    ``size``: the size in bytes, if the content is not fetched yet.
     """
     if content is None:
         return _ShownFile(file=name, mime=mime, size=size, pin=pin)

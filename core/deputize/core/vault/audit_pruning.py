@@ -50,7 +50,7 @@ async def is_whole(vault: Vault, trail: Trail) -> bool:
 
 
 async def carry(vault: Vault, audit: Audit, everything: AuditedGenerations, left: AuditedGenerations) -> None:
-    """Repeat the state of grants that is only in the rows to drop."""
+    """Write new rows with the states of grants that only the rows to drop contain."""
     for end in [one for one in everything.ends if one not in left.ends]:
         await audit.record(end_event(end))
     async for grant in all_grants(vault):

@@ -169,7 +169,7 @@ def _moment(said: str) -> datetime:
 
 
 def _earlier(since: str | None, read: str | None) -> str | None:
-    """Return the time since which nobody may have changed a record. It is never later than the previewed version's."""
+    """Return the time since which nobody may have changed a record, never later than the previewed version's time."""
     if since is None or read is None:
         return since or read
     return read if _read_time(since) > _read_time(read) else since
