@@ -22,7 +22,7 @@ SECONDS_TO_RESUME: Final = 30.0
 class Request(ValueObject):
     """One request to the provider's API. The tool is sent the response's data.
 
-    ``path``: path below the root of ``api`` (default: the toolkit's). Each ``{name}`` in it is filled from ``at`` as one
+    ``path``: path below the root ``api`` (default: the toolkit's). Each ``{name}`` in it is filled from ``at`` as one
     validated segment, so that no argument can change the path. ``headers``: headers listed in `HEADERS`, and the
     provider's own. ``repeat``: the effect of sending it twice: none (read), the same as once (idem), a second one
     (write); None means read for GET and HEAD, else write. ``prepares``: a write that only the user can see yet, such as
