@@ -1,4 +1,4 @@
-"""The default run stays short, needs nothing but Python, and leaves nothing out that has not been put into a lane."""
+"""The default run stays short, needs nothing but Python, and omits nothing that was not put into a lane."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MADE: Final = list[pytest.Metafunc]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Keep what pytest makes cases of, to look at those that were made."""
+    """Record the cases that pytest generates, to check them."""
     MADE.append(metafunc)
 
 
@@ -76,7 +76,7 @@ def test_invalid_sweep_part_is_refused(text: str) -> None:
 
 
 def lanes(made: list[Any]) -> list[tuple[Any, ...]]:
-    """Each sample's values, and whether it is in the lane `sweep`."""
+    """Return each sample's values, and whether it is in the lane `sweep`."""
     return [(*one.values, bool(one.marks)) for one in made]
 
 

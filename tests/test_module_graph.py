@@ -1,4 +1,4 @@
-"""Imports run one way, and where import-linter does not look: by a name in a text, and between single modules."""
+"""Imports go one way, including those import-linter does not see: by a name in a string, and between single modules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 ROOT: Final = Path(__file__).parents[1]
 PARTS: Final = ("core", "adapters", "toolkits")
 LOADERS: Final = frozenset("import_module __import__ resolve_name entry_points run_module run_path".split())
-"""What imports a module that a text names."""
+"""Functions that import a module named by a string."""
 
 BY_NAME: Final = {
     "deputize.core.plugins": "what other packages add by entry points: toolkits, providers, stores",
@@ -24,14 +24,14 @@ BY_NAME: Final = {
     "deputize.cli.commands": "commands of other packages",
     "deputize.sandbox": "its own modules, each when one of its names is used",
 }
-"""Modules that import others by a name in a text, and which."""
+"""Modules that import others by a name in a string, and which."""
 
 NAMED: Final = {"deputize.core.tools.plugins": {"deputize.toolkits", "deputize.toolkits.*"}}
-"""Modules of ours that such a text says outright: no contract sees these."""
+"""Modules of deputize that such a string names in full: no contract sees these."""
 
 
 def name_of(path: Path) -> str:
-    """``deputize.core.vault`` for ``core/deputize/core/vault/__init__.py``."""
+    """Return ``deputize.core.vault`` for ``core/deputize/core/vault/__init__.py``."""
     parts = path.relative_to(ROOT).with_suffix("").parts[1:]
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -45,14 +45,15 @@ def sources() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def calls(sources: dict[str, str]) -> dict[str, list[ast.Call]]:
-    """The calls of each module that import by a name in a text; only modules that hold a loader's name are parsed."""
+    """Return the calls of each module that import by a name in a string; only modules that contain a loader's name are
+    parsed."""
     worth = {name: text for name, text in sources.items() if any(loader in text for loader in LOADERS)}
     found = {name: list(loads(ast.parse(text))) for name, text in worth.items()}
     return {name: made for name, made in found.items() if made}
 
 
 def loads(tree: ast.AST) -> Iterator[ast.Call]:
-    """The calls that import by a name in a text."""
+    """Return the calls that import by a name in a string."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -61,7 +62,7 @@ def loads(tree: ast.AST) -> Iterator[ast.Call]:
 
 
 def texts(call: ast.Call) -> Iterator[str]:
-    """The modules of ours that a call says outright, ``*`` for what is put in."""
+    """Return the modules of deputize that a call names, with ``*`` for inserted parts."""
     for argument in call.args:
         parts = argument.values if isinstance(argument, ast.JoinedStr) else [argument]
         text = "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in parts)
@@ -70,8 +71,10 @@ def texts(call: ast.Call) -> Iterator[str]:
 
 
 def imported(tree: ast.Module, modules: frozenset[str]) -> set[str]:
-    """The modules of ours that a module imports: in functions and for type checkers, too. Packages around them are not
-    counted."""
+    """Return the modules of deputize that a module imports, also in functions and for type checkers.
+
+    Packages around them are not counted.
+    """
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -83,7 +86,7 @@ def imported(tree: ast.Module, modules: frozenset[str]) -> set[str]:
 
 
 def cycle_in(imports: Mapping[str, set[str]]) -> str:
-    """A cycle of modules that import each other; "" if there is none."""
+    """Return a cycle of modules that import each other; "" if there is none."""
     try:
         TopologicalSorter(imports).prepare()
     except CycleError as cycle:

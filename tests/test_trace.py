@@ -1,4 +1,4 @@
-"""The trace of an act has what ran for it, on every thread, and nothing of the provider that played."""
+"""The trace of an act has all code that ran for it, on every thread, and none of the simulated provider's."""
 
 from __future__ import annotations
 

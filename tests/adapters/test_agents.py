@@ -1,4 +1,4 @@
-"""``create_agent`` with our middleware: alone, and beside the framework's own."""
+"""``create_agent`` with our middleware, alone and beside the framework's own middleware."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_answer_to_the_frameworks_approval_does_not_answer_ours_or_vice_ve
 
 
 async def test_peer_N145_lost_answer_is_not_resent_beside_a_retry_middleware() -> None:
-    """What may have happened is told to the model, not repeated."""
+    """A lost reply is reported to the model as an unknown outcome; the request is not repeated."""
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:
         await connect(deputy, sandbox, "send")

@@ -1,4 +1,5 @@
-"""One write alone pauses in the act node's own task: what it leaves there, whose it is, and how it gets out again."""
+"""A single write pauses in the task of the act node itself: what is stored there, for which owner, and how it is
+removed."""
 
 from __future__ import annotations
 
@@ -40,13 +41,13 @@ MINE = "alice@example.test"
 
 
 async def yes_to(graph: Graph, what: Any = "approve") -> Command[Any]:
-    """A decision about everything the graph wants approved now."""
+    """Return a resume value that approves everything the graph currently asks about."""
     asked = await approvals_of(graph, config())
     return Command(resume={"decisions": {one["approval_id"]: what for one in asked}})
 
 
 def inner(saver: InMemorySaver) -> set[str]:
-    """The namespaces of graphs inside of which something is kept."""
+    """Return the namespaces of inner graphs that have stored checkpoints."""
     return {name for name, rows in saver.storage["1"].items() if name and rows}
 
 
@@ -291,7 +292,7 @@ async def test_two_writes_in_one_node_ask_one_after_the_other(deputy: Deputy, sa
 
 
 async def test_node_retry_after_an_approval_sends_once(deputy: Deputy, sandbox: Sandbox) -> None:
-    """The node fails once after its act; LangGraph runs it again in the same run."""
+    """The node fails once after its act; LangGraph then runs it again in the same run."""
     acting, fails = act_node(deputy, "gmail"), [True]
 
     async def flaky(state: MessagesState, config: RunnableConfig) -> Any:

@@ -1,4 +1,4 @@
-"""Attacks on the pause of one write alone: by strangers, by retries, by pauses of the host's own, by other releases."""
+"""Attacks on the pause of a single write: other users, retries, interrupts of the application, other releases."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ CALLED: dict[str, Any] = {"messages": [AIMessage("", id="m", tool_calls=[SEND])]
 
 
 def trying(on: Any = None) -> RetryPolicy:
-    """A policy of the host's: LangGraph's own, or one for these exceptions."""
+    """Return a retry policy: LangGraph's default, or one for these exceptions."""
     return RetryPolicy(initial_interval=0.01, jitter=False, **({"retry_on": on} if on else {}))
 
 
 def retried(node: Any, policy: RetryPolicy) -> Any:
-    """START -> this node, tried again -> END."""
+    """Return a graph START -> this node, with a retry policy."""
     builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("tools", node, retry_policy=policy)
     builder.add_edge(START, "tools")
@@ -62,7 +62,7 @@ def retried(node: Any, policy: RetryPolicy) -> Any:
 
 
 async def answered(graph: Any, form: str, value: Any) -> Command[Any]:
-    """What resumes the one pause there is: bare, or by a map of interrupt ids."""
+    """Return what resumes the only pause: a bare value, or a map of interrupt ids."""
     [pause] = (await graph.aget_state(config())).interrupts
     return Command(resume=value if form == "bare" else {pause.id: value})
 
@@ -73,7 +73,7 @@ async def yes_to(graph: Any, form: str = "bare", what: str = "approve") -> Comma
 
 
 async def refused(graph: Any, deputy: Deputy, given: Any, run: Callable[[Any, Context], Any] | None = None) -> None:
-    """Bob is refused, is asked nothing, and what waits for Alice is as it was."""
+    """Check that Bob is refused and asked nothing, and that Alice's pending request is unchanged."""
     before = (await graph.aget_state(config())).interrupts
     with pytest.raises(PolicyDenied):
         await (run(given, BOB) if run else graph.ainvoke(given, config(), context=BOB))
@@ -215,7 +215,7 @@ async def test_one_of_several_racing_resumes_sends(form: str, deputy: Deputy, sa
 async def test_pause_of_an_earlier_release_is_resumed(
     earlier: bool, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last one paused in the graph inside alone."""
+    """The previous release paused inside the inner graph."""
     graph, made = plain(deputy), TaskLocation.of
 
     def of(config: RunnableConfig, *, pausing: bool = False) -> TaskLocation | None:
@@ -254,7 +254,7 @@ async def test_two_vaults_in_one_node_each_ask_their_own_user(sandbox: Sandbox) 
 
 @pytest.mark.parametrize("way", ["with its own vault", "with a new message"])
 async def test_pause_of_another_vault_is_refused_and_kept(way: str, sandbox: Sandbox) -> None:
-    """Whose it is cannot be read there: whoever resumed would take its owner's place."""
+    """The owner cannot be read there, so accepting the resume would let anyone take the owner's place."""
     saver = InMemorySaver()
     async with await build(sandbox) as lost, await build(sandbox) as found:
         await connect(found, sandbox, "send")

@@ -1,4 +1,4 @@
-"""The yes in the resume of a single write: it is recorded before the act runs, and no crash sends a write twice."""
+"""The approval in the resume of a single write is recorded before the act runs, and no crash sends a write twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MINE = "alice@example.test"
 
 
 class World:
-    """Alice's graph, which waits for her yes."""
+    """Alice's graph, waiting for her approval."""
 
     def __init__(self, sandbox: Sandbox, deputy: Deputy, graph: Graph, clock: Clock) -> None:
         self.sandbox, self.deputy, self.graph, self.clock = sandbox, deputy, graph, clock
@@ -54,7 +54,7 @@ class World:
         return [set(one) - {"truncated"} for one in await approvals_of(self.graph, config())]
 
     async def left(self) -> dict[str, Any]:
-        """All that anybody can see afterwards."""
+        """Return everything that is observable afterwards."""
         rows = sorted(row.json["status"] for row in await self.deputy.vault.scan("approval"))
         acts = sorted(row.json["state"] for row in await self.deputy.vault.scan("act"))
         told = [row["event"] for row in self.deputy.audit.rows() if row["event"].startswith(("approval.", "act."))]
@@ -131,7 +131,7 @@ async def test_approval_is_recorded_in_its_own_transaction_before_the_claim(
 
 
 async def of_child(folder: Path, step: str) -> dict[str, Any] | int:
-    """What a process showed that did this step; or what ended it."""
+    """Return the output of a process that ran this step, or how the process ended."""
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.support.approve_child", str(folder), step,
         stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "ignore"},

@@ -1,4 +1,4 @@
-"""A yes at one server ends the wait at another, at once where the vault lies in Postgres, which is asked little."""
+"""An approval at one server ends the wait at another, at once if the vault is in Postgres, with few queries."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Two = tuple[Sandbox, Deputy, Deputy]
 
 @pytest.fixture(autouse=True)
 def ears(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody looks by themselves in time."""
+    """Lengthen the polling intervals, so that only a notification ends a wait in time."""
     monkeypatch.setattr(listening, "HEARING", 60.0)
     monkeypatch.setattr(listening, "DEAF", 60.0)
 
 
 async def asked(two: Two) -> Approval:
-    """What the second program asks Alice."""
+    """Return what the second program asks Alice."""
     await connect(two[2], two[0], "readonly", "send")
     with pytest.raises(ApprovalRequired) as caught:
         await two[2].act("gmail_send", MAIL, user="alice", call=Call("t", "m", "c"))
@@ -46,7 +46,7 @@ async def asked(two: Two) -> Approval:
 
 
 async def answered(two: Two, approval: Approval, waiting: asyncio.Task[Approval | None]) -> None:
-    """Alice says yes at the first, and the wait at the second ends."""
+    """Alice approves at the first program, and the wait at the second ends."""
     await two[1].decide(approval.id, "approve", by="alice")
     since = time.monotonic()
     now = await asyncio.wait_for(waiting, 20)
@@ -93,7 +93,7 @@ async def test_undecided_approval_wait_returns_pending_at_its_timeout(two: Two) 
 
 @asynccontextmanager
 async def counted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]]:
-    """Which records the vaults of this process look at meanwhile."""
+    """Count which records the vaults of this process read meanwhile."""
     asked, before = list[str](), Statements._decided
 
     async def counting(self: Statements, sql: str, values: Sequence[object]) -> object:
@@ -109,7 +109,7 @@ async def counted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]]:
 async def test_waiting_mcp_call_receives_an_approval_from_elsewhere(
     two: Two, monkeypatch: pytest.MonkeyPatch, listens: bool
 ) -> None:
-    """In the middle of the long poll, which does not look while it listens."""
+    """The approval arrives during the long poll, which does not read the vault while it listens."""
     if not listens:
         monkeypatch.setattr("deputize.core.vault.notify.Watches", int)
         monkeypatch.setattr("deputize.core.vault.notify.REMOTE_POLL_INTERVAL_SECONDS", 0.2)

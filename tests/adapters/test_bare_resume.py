@@ -1,4 +1,4 @@
-"""What a graph was resumed with, without an interrupt's id: it counts for that run, and not for the pause after it."""
+"""A graph resumed without an interrupt id: the value counts for that run, and not for a later pause."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ HEARD = list[tuple[str, Any]]
 def two_pauses(
     heard: HEARD, saver: Any = None, strangers: bool = False, blocking: bool = False, hosts: str = ""
 ) -> Graph:
-    """A task with a graph inside of it that pauses twice, as an act node does for consent and for approval.
+    """A task with an inner graph that pauses twice, as an act node does for consent and for approval.
 
-    ``hosts``: which of the pauses is the host's, who forgets nothing.
+    ``hosts``: which of the pauses belongs to the application.
     """
 
     def waiting(name: str) -> Any:

@@ -1,4 +1,5 @@
-"""Nothing of ours blocks an event loop: ``langgraph dev`` ends each run that does, by BlockBuster as here."""
+"""No deputize code blocks an event loop: ``langgraph dev`` ends each blocking run, using BlockBuster as these tests
+do."""
 
 from __future__ import annotations
 
@@ -125,7 +126,7 @@ async def test_saved_llamaindex_run_makes_no_blocking_call(sandbox: Sandbox, tmp
 
 
 async def test_awaited_deputy_methods_make_no_blocking_call(tmp_path: Path) -> None:
-    """From the first act, that loads the toolkits, over a refresh, to the end of everything."""
+    """From the first act, which loads the toolkits, through a refresh, to closing."""
     now = [time.time()]
     sandbox = Sandbox(clock=lambda: now[0])
     async with on_disk(sandbox, tmp_path) as deputy:
@@ -152,7 +153,7 @@ async def test_awaited_deputy_methods_make_no_blocking_call(tmp_path: Path) -> N
 
 
 async def test_deputy_created_late_makes_no_blocking_call(tmp_path: Path) -> None:
-    """As in a factory of a graph, which runs when the server does: a vault is made, and then opened again."""
+    """As in a graph factory, which runs while the server does: a vault is created, and then opened again."""
     settings = Settings.load(home=tmp_path / "home", sandbox_url="http://127.0.0.1:1")
     with noted() as calls:
         for _ in range(2):
@@ -164,7 +165,7 @@ async def test_deputy_created_late_makes_no_blocking_call(tmp_path: Path) -> Non
 
 @pytest.mark.processes
 def test_first_act_of_each_toolkit_makes_no_blocking_call() -> None:
-    """What a toolkit loads, it loads before its tools run."""
+    """A toolkit loads its modules before its tools run."""
     child = subprocess.run(
         [sys.executable, "-m", "tests.support.blocking"], capture_output=True, text=True, check=False, timeout=60
     )

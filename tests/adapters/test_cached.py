@@ -1,4 +1,4 @@
-"""A cache of LangGraph's knows a node's input and not the user: what acts is never in one."""
+"""LangGraph's cache keys contain the node's input and not the user, so acts are never cached."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def cache() -> InMemoryCache[Any]:
 
 
 def cached(node: Any, cache: Any, **more: Any) -> Any:
-    """START -> node, whose answers are kept."""
+    """Return a graph START -> node, with cached results."""
     builder: Any = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("acts", node, **{"cache_policy": CachePolicy(), **more})
     builder.add_edge(START, "acts")
@@ -47,7 +47,7 @@ def cached(node: Any, cache: Any, **more: Any) -> Any:
 
 
 def sending(node: Any, cache: Any) -> Any:
-    """START sends one call to node."""
+    """Return a graph in which START sends one call to the node."""
     builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("acts", node, cache_policy=CachePolicy())
     builder.add_conditional_edges(START, lambda state: [Send("acts", [FIND])], ["acts"])
@@ -55,7 +55,7 @@ def sending(node: Any, cache: Any) -> Any:
 
 
 def functional(node: Any, cache: Any) -> Any:
-    """An entrypoint that runs node in a task."""
+    """Return an entrypoint that runs the node in a task."""
 
     @task(cache_policy=SAME)
     async def acts(state: Any) -> Any:
@@ -69,7 +69,10 @@ def functional(node: Any, cache: Any) -> Any:
 
 
 def calling(node: Any, cache: Any, *, flow: Any = None, outer: Any = None) -> Any:
-    """An entrypoint that runs node in a task that another task calls; ``flow``, ``outer``: which of them is cached."""
+    """Return an entrypoint that runs the node in a task called by another task.
+
+    ``flow``, ``outer``: which of them is cached.
+    """
 
     @task
     async def acts(state: Any) -> Any:
@@ -87,7 +90,7 @@ def calling(node: Any, cache: Any, *, flow: Any = None, outer: Any = None) -> An
 
 
 def tasking(node: Any, cache: Any) -> Any:
-    """A cached function that runs node in a task."""
+    """Return a cached function that runs the node in a task."""
 
     @task
     async def acts(state: Any) -> Any:
@@ -100,7 +103,7 @@ def tasking(node: Any, cache: Any) -> Any:
 
 
 def called(node: Any, cache: Any) -> Any:
-    """A cached function that calls a graph with node."""
+    """Return a cached function that calls a graph with the node."""
     graph = cached(node, None, cache_policy=None)
 
     async def calls(state: MessagesState, config: RunnableConfig) -> Any:

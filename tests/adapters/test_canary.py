@@ -1,4 +1,4 @@
-"""No secret leaves: a whole conversation, then every byte it left behind is searched for every secret that was used."""
+"""No secret leaks: after a whole conversation, every byte written anywhere is searched for every secret used."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = bytes(range(9, 200, 6))[:32]
 
 
 class Listener(BaseCallbackHandler):
-    """What a tracer would be told."""
+    """Records what a tracer receives."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
@@ -44,7 +44,7 @@ class Listener(BaseCallbackHandler):
 
 
 class Conversation:
-    """A deputy on disk whose every secret is known, and all that it said."""
+    """A deputy on disk whose secrets are all known, and everything it printed or returned."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.sandbox, self.said = folder, Sandbox(state=folder / "sandbox.json"), list[str]()
@@ -131,7 +131,7 @@ async def test_secrets_are_left_nowhere(
 
 @pytest.mark.processes
 async def test_canary_finds_a_planted_leak(tmp_path: Path) -> None:
-    """Each way in which a secret could be written is found."""
+    """The search finds a secret in each encoding in which it could be written."""
     talk = Conversation(tmp_path)
     await play(talk)
     token = next(secret for secret, kind in talk.tap.secrets.items() if kind == "access_token")

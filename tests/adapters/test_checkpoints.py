@@ -1,4 +1,5 @@
-"""What LangGraph writes down and streams: plain JSON, under the strict reader, encrypted, in both stream formats."""
+"""What LangGraph stores and streams: plain JSON, readable by the strict serializer, encrypted, in both stream
+formats."""
 
 from __future__ import annotations
 
@@ -63,13 +64,13 @@ async def test_pause_is_streamed_in_both_formats(version: Any, sandbox: Sandbox,
 async def test_refused_run_stores_no_deputize_type_except_its_error(
     allowed: Any, calls: Any, durability: Any, tmp_path: Path
 ) -> None:
-    """Of our types nothing is in a checkpoint but the error that a run ended with, which is read as plain data."""
+    """The only deputize type in a checkpoint is the error that ended a run, and it is read back as plain data."""
     sandbox, strange = Sandbox(), set[tuple[str, str]]()
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "readonly", "send")
 
         async def run(given: Any, user: str = "alice") -> Any:
-            """As another process would: the graph is made anew, over the same file."""
+            """Build the graph anew over the same file, as another process would."""
             with closing(sqlite3.connect(tmp_path / "kept", check_same_thread=False)) as db:
                 graph = plain(deputy, saver=SqliteSaver(db, serde=JsonPlusSerializer(allowed_msgpack_modules=allowed)))
                 if given:

@@ -1,4 +1,4 @@
-"""What was read earlier in a conversation is known in it later, whatever framework carries it, and in no other."""
+"""What was read earlier in a conversation is known later in it, in every framework, and in no other conversation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MODIFY = "https://www.googleapis.com/auth/gmail.modify"
 
 
 class Desk:
-    """A deputy that asks nothing, what its policy was told of the last act, and the calls: read a mail, write to it."""
+    """A deputy without approvals that records what its policy received; calls that read a mail and write to it."""
 
     def __init__(self) -> None:
         self.outside: list[str] = []

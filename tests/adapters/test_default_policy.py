@@ -1,4 +1,4 @@
-"""A model that obeys whoever writes to the user: by the default policy nothing leaves, or hides, without a question."""
+"""A model that obeys injected instructions: with the default policy nothing is sent or hidden without an approval."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ async def begun() -> AsyncIterator[tuple[Sandbox, Deputy]]:
 
 
 def allow(sandbox: Sandbox, deputy: Deputy, tool: str, arguments: dict[str, Any]) -> None:
-    """Alice has consented to all that this call needs, so that only the policy can stand in its way."""
+    """Grant Alice's consent for everything this call needs, so that only the policy can refuse it."""
     found = CATALOG.tool(tool)
     scopes = [need.ask for need in found.needs_of(found.validate(arguments))]
     give_grant(sandbox, deputy, "alice", scopes, provider=found.provider, email="alice@example.test")
 
 
 def everything(sandbox: Sandbox) -> Any:
-    """All that the providers keep, as it is now."""
+    """Return the current data of all providers."""
     kept = sandbox._world._to_json()
     return copy.deepcopy([kept["services"], kept["mailboxes"]])
 
@@ -73,7 +73,7 @@ SECRET = {"repo": "alice/private-notes", "number": 1}
 
 
 def obedient(messages: list[AnyMessage]) -> AIMessage:
-    """Reads the issue, does what it says, and carries what it read to where it was told."""
+    """A model that reads the issue, follows its instructions, and sends what it read to the given target."""
     answers = [message for message in messages if isinstance(message, ToolMessage)]
     commit = {"repo": "acme/website", "path": "notes.md", "message": "Notes"}
     if not answers:
@@ -90,7 +90,7 @@ def obedient(messages: list[AnyMessage]) -> AIMessage:
 
 
 def public(sandbox: Sandbox) -> Any:
-    """The commits and branches of the public repository."""
+    """Return the commits and branches of the public repository."""
     kept = sandbox.service("github")
     return kept["commits"]["acme/website"], kept["repos"]["acme/website"]["branches"]
 

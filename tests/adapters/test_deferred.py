@@ -1,4 +1,4 @@
-"""Frameworks whose runs end where the user is asked: how many mails go out, and who may go on."""
+"""Frameworks whose runs end at a request: how many mails are sent, and which user may continue."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_each_deferred_mail_is_sent_once_or_not_at_all(name: str, how: str
 
 
 async def done(name: str, folder: Path, step: str, base: str, ends: int = 0) -> str:
-    """One step, in a process of its own; what it printed."""
+    """Run one step in a new process, and return its output."""
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.support.deferred_conversations", name, str(folder), step, base,
         stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "ignore"},

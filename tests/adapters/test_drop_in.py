@@ -1,4 +1,4 @@
-"""The act node stands where ``ToolNode`` stood: whatever tools a host has, the same comes of it, seen from anywhere."""
+"""The act node replaces ``ToolNode``: with the same tools it gives the same results in every respect."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.connected("send")
 
 
 def nodes(case: Case, deputy: Deputy) -> tuple[Any, Any]:
-    """A ``ToolNode`` with the case's tools, and an act node with them."""
+    """Return a ``ToolNode`` with the case's tools, and an act node with them."""
     (theirs, options), (own, same) = case.made(), case.made()
     return ToolNode(theirs, **options), act_node(deputy, "gmail", tools=own, **same)
 
@@ -46,7 +46,7 @@ async def test_act_node_streams_match_tool_node(case: Case, deputy: Deputy) -> N
 
 
 def without_the_mail(case: Case, state: dict[str, Any]) -> dict[str, Any]:
-    """The state as if the mail had not been asked for."""
+    """Return the state without the call that sends mail."""
     kept = []
     for message in state[case.key]:
         kind, content, ident, more = message
@@ -81,7 +81,7 @@ MAILING: Any = call("plain", text="hi")
 
 
 def reacting(node: Any, version: Any) -> Any:
-    """LangGraph's own agent over this node."""
+    """LangGraph's prebuilt agent, using this node."""
     model = calling(SEND, MAILING)
     return create_react_agent(model, node, checkpointer=InMemorySaver(), context_schema=Context, version=version)
 
@@ -104,7 +104,7 @@ async def test_create_react_agent_accepts_the_node_and_sends_once(
 
 
 def sending(node: Any, form: str) -> Any:
-    """A graph that gives its node another form of input than the state."""
+    """A graph that gives its node another input form than the state."""
 
     def forms(state: Any) -> list[Send]:
         wish = state["messages"][-1]
@@ -189,7 +189,7 @@ async def test_act_is_rendered_like_a_tool(mode: str, deputy: Deputy, sandbox: S
 
 
 async def test_deep_copy_of_the_node_uses_the_same_deputy(deputy: Deputy, sandbox: Sandbox) -> None:
-    """As of a ``ToolNode``, where a host copies what it builds graphs of."""
+    """As with a ``ToolNode``, when an application copies the parts of its graphs."""
     node = act_node(deputy, "gmail", tools=[plain])
     copied = deepcopy(node)
     copied.name = "another"
@@ -214,7 +214,7 @@ WRONG_SEND = {**SEND, "args": {"to": 7}, "id": "wrong send"}
 async def test_call_with_wrong_arguments_is_traced_as_a_run(
     way: str, calls: Any, mode: str, deputy: Deputy, sandbox: Sandbox
 ) -> None:
-    """A host sees in its traces what its model gets wrong. Nobody is asked about it, and nothing is sent."""
+    """An application sees the model's mistakes in its traces. No approval is requested, and nothing is sent."""
     graph, heard = around(act_node(deputy, "gmail")) if way == "act_node" else agent(deputy, *calls), Heard()
     wish = [AIMessage("", id="wish", tool_calls=calls)] if way == "act_node" else []
     assert await run(graph, {"messages": [HumanMessage("go on"), *wish]}, heard, mode) == ""

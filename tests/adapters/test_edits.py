@@ -1,4 +1,4 @@
-"""The user changes what a model wants to do: in the resume value, or where else it is decided; and it happens once."""
+"""The user edits a call, in the resume value or on another surface; the edited call happens once."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ WAYS = ("act_node", "create_agent")
 
 
 def edit(ask: dict[str, Any], arguments: dict[str, Any]) -> Command[Any]:
-    """A resume value that changes the arguments."""
+    """Return a resume value that edits the arguments."""
     return Command(resume={"decisions": {ask["approval_id"]: {"decision": "edit", "arguments": arguments}}})
 
 
 async def paused(way: str, deputy: Deputy) -> tuple[Graph, dict[str, Any]]:
-    """A graph that waits for Alice's yes to a mail, and what it asks."""
+    """Return a graph that waits for Alice's approval of a mail, and its request."""
     graph = plain(deputy) if way == "act_node" else agent(deputy, SEND)
     start = asking(SEND) if way == "act_node" else {"messages": [("user", "go on")]}
     await graph.ainvoke(start, config(), context=ALICE)
@@ -36,7 +36,7 @@ async def paused(way: str, deputy: Deputy) -> tuple[Graph, dict[str, Any]]:
 
 
 def bodies(sandbox: Sandbox) -> list[bool]:
-    """Of each mail that has gone out, whether it says what the user wrote."""
+    """Return for each sent mail whether it has the user's edited text."""
     return [b"No, sorry." in mail.raw for mail in sandbox.sent("alice@example.test")]
 
 

@@ -1,6 +1,6 @@
-"""LangGraph's features, and how many mails each sends: once, or not at all, also when every resume is repeated.
+"""LangGraph features, and how many mails each sends: one or none, even if every resume is repeated.
 
-The table is printed by the lane `sweep`; each row says what is played in `tests.support.features`.
+The lane `sweep` prints the table; `tests.support.features` describes each case.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.support.features.scene import GATED, Row, line_of, scene_of
 
 
 def cells(rows: Sequence[Row]) -> list[Any]:
-    """Each row in each of its ways, sync and async."""
+    """Return each case in each of its variants, sync and async."""
     made = []
     for row in rows:
         for way, mode in itertools.product(row.ways, row.modes):
@@ -33,7 +33,7 @@ def cells(rows: Sequence[Row]) -> list[Any]:
 
 
 async def counted(row: Row, way: str, mode: str, capsys: pytest.CaptureFixture[str], stranger: str = "") -> None:
-    """Play a cell, print it, and compare."""
+    """Run one case, print it, and compare the number of mails."""
     async with scene_of(way, mode) as scene:
         scene.stranger = stranger
         mails = await row.play(scene)

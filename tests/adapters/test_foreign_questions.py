@@ -1,4 +1,4 @@
-"""A foreign server asks its user in the middle of a call: each framework's pause, our page, and one effect."""
+"""A foreign server asks its user during a call: each framework pauses, our page asks, and there is one effect."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ pytestmark = [  # LlamaIndex's own
 
 
 async def granted(*said: Any) -> tuple[House, Deputy]:
-    """A server that says this, and a deputy whose policy asks nobody; Alice has consented."""
+    """Return a server that answers with this, and a deputy without approvals to which Alice has consented."""
     house = House(dict(SEND))
     house.foreign.reply = replies(*said)
     deputy = await house.pinned()
@@ -59,7 +59,7 @@ async def granted(*said: Any) -> tuple[House, Deputy]:
 
 
 async def answers(deputy: Deputy, link: str, decision: str = "accept", user: str = "alice", **fields: str) -> Page:
-    """The user opens the link in their browser, and presses a button."""
+    """Open the link in the user's browser, and press a button."""
     browser = Browser(httpx.ASGITransport(pages_app(deputy, verifier=signed_in)), base_url=HOME)
     sign_in(browser, user, HOME)
     page = await browser.open(link)
@@ -67,7 +67,7 @@ async def answers(deputy: Deputy, link: str, decision: str = "accept", user: str
 
 
 def text_form() -> dict[str, Any]:
-    """A form that takes any text."""
+    """Return a form that accepts any text."""
     return FORM | {"requestedSchema": {"type": "object", "properties": {"note": {"type": "string"}}}}
 
 

@@ -1,4 +1,4 @@
-"""A graph that uses a foreign MCP server: it pauses for the user's consent there and for their yes, and goes on."""
+"""A graph that uses a foreign MCP server pauses for the user's consent and approval, and continues."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_foreign_definition_changed_during_a_pause_is_reported_to_the_mode
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_served_deputy_offers_foreign_tools_under_the_same_rules(house: House, mode: str) -> None:
-    """One governed gateway: a client's token goes no further than here, and each user acts there as themselves."""
+    """One governed gateway: a client's token is not passed on, and each user acts with their own grants."""
     deputy = await house.pinned()
     deputy.policy = allow_all
     with pytest.raises(ConsentRequired) as asked:

@@ -1,4 +1,4 @@
-"""What a model may write into a call's arguments, and that it changes nothing about whose call it is."""
+"""A model may write anything into a call's arguments; it does not change which user's call it is."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def test_graph_refuses_forged_arguments_with_a_message(
 async def test_arguments_forged_by_a_wrapper_are_refused(
     deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any], mode: str
 ) -> None:
-    """Behind the gate, which has seen other ones."""
+    """The wrapper runs after the gate, which has checked the original arguments."""
 
     def changed(request: Any) -> Any:
         call = request.tool_call

@@ -1,4 +1,4 @@
-"""The functional API: an entrypoint runs again from its top with every resume, and what it did is not done again."""
+"""The functional API: an entrypoint reruns from its start at every resume, and completed acts are not repeated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALICE = Context("alice")
 
 
 def in_turn(*calls: dict[str, Any]) -> Scripted:
-    """A model that makes these calls one after the other, each in a message of its own."""
+    """Return a model that makes these calls one after the other, each in its own message."""
 
     def respond(messages: list[Any]) -> AIMessage:
         made = sum(message.type == "tool" for message in messages)
@@ -32,7 +32,7 @@ def in_turn(*calls: dict[str, Any]) -> Scripted:
 
 
 def conversation(deputy: Deputy, mode: str, saver: Any) -> Graph:
-    """model -> tools -> model, in an entrypoint."""
+    """Return an entrypoint that alternates between model and tools."""
     model, acting = in_turn(SEND, SEARCH), act_node(deputy, "gmail")
 
     @task

@@ -1,4 +1,4 @@
-"""What a host gives a constructor and cannot mean is refused there, in the same words in each adapter."""
+"""Invalid arguments to a constructor are refused there, with the same message in each adapter."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_list_of_toolkits_error_says_to_pass_separate_arguments(deputy: Deputy, 
 
 
 def names_of(made: Any) -> set[str]:
-    """The names of the tools that a constructor made."""
+    """Return the names of the tools that a constructor created."""
     for attribute in ("get_tools", "tools_by_name", "tools", "to_tool_list"):
         found = getattr(made, attribute, made)
         made = found() if callable(found) and found is not made else found

@@ -1,4 +1,4 @@
-"""Google ADK: the toolset, arguments and descriptions; who acts; what a host may answer, and what proves nothing."""
+"""Google ADK: the toolset, arguments and descriptions; the acting user; valid and forged answers of applications."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ async def test_adk_repeated_answer_does_nothing(play: Play) -> None:
 
 @pytest.mark.parametrize("resumable", [False, True])
 async def test_adk_run_lost_after_sending_reports_the_outcome(resumable: bool, play: Play) -> None:
-    """The process ends when the mail has left and before ADK has stored the result: the answer is given once more."""
+    """The process ends after the mail was sent and before ADK stored the result: the result is given once more."""
     await play.connect("alice")
     chat = Chat(agent_of(play.deputy, SEND), resumable)
     await chat.say("go on")
@@ -324,7 +324,7 @@ async def test_adk_call_id_repeated_in_one_invocation_is_two_acts(play: Play) ->
     bodies = ["one", "two"]
 
     class Counting(Asking):
-        """Counts its calls anew in each response."""
+        """A model that restarts its call ids in each response."""
 
         async def generate_content_async(
             self, llm_request: LlmRequest, stream: bool = False
@@ -459,7 +459,7 @@ def mailing(deputy: Deputy, mode: Any = None) -> LlmAgent:
 
 
 def over(deputy: Deputy, name: str, args: dict[str, Any], mode: Any = None) -> LlmAgent:
-    """An agent that hands on to ours by this call."""
+    """Return an agent that transfers to the deputy's agent with this call."""
     model = Asking(calls=[{"name": name, "args": args, "id": "hand on"}])
     return LlmAgent(name="over", model=model, sub_agents=[mailing(deputy, mode)])
 

@@ -1,4 +1,4 @@
-"""Google ADK under attack: questions that a model forges, that a host's plugins swallow, that a cut session forgets."""
+"""Attacks with Google ADK: requests forged by a model, swallowed by plugins, or missing from a truncated session."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def play() -> AsyncIterator[Play]:
 
 
 class Once(Asking):
-    """Asks once, whatever it is told."""
+    """A model that makes its calls only once, whatever the answer."""
 
     async def generate_content_async(
         self, llm_request: LlmRequest, stream: bool = False
@@ -51,7 +51,7 @@ class Once(Asking):
 
 
 async def chat_with(agent: LlmAgent, *plugins: BasePlugin) -> tuple[Chat, Runner]:
-    """A conversation, and a runner of it with plugins of the host's own."""
+    """Return a conversation, and a runner for it with plugins of the application."""
     chat = Chat(agent)
     await chat.service.create_session(app_name=APP, user_id="alice", session_id=chat.id)
     return chat, Runner(app=App(name=APP, root_agent=agent, plugins=[*plugins]), session_service=chat.service)
@@ -127,7 +127,7 @@ async def test_adk_approval_shows_arguments_changed_by_a_callback() -> None:
 
 
 class Cache(BasePlugin):
-    """Answers in the model's place, once it is ``full``."""
+    """A plugin that answers instead of the model, once it is ``full``."""
 
     full = False
 
@@ -204,7 +204,7 @@ async def test_adk_equal_id_in_a_later_turn_keeps_the_earlier_answer(play: Play)
 
 
 class Counting(Asking):
-    """Calls the same tool twice, one after the other, with the same id."""
+    """A model that calls the same tool twice in a row, with the same id."""
 
     async def generate_content_async(
         self, llm_request: LlmRequest, stream: bool = False

@@ -1,4 +1,4 @@
-"""``interrupt_mode="hitl"``: inboxes answer our pauses by position, and no answer counts for another question."""
+"""``interrupt_mode="hitl"``: inboxes answer pauses by position, and no answer counts for another request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WAYS = ("act_node", "create_agent")
 
 
 def begun(way: str, deputy: Deputy, *calls: dict[str, Any]) -> tuple[Graph, Any]:
-    """A graph, and what starts it."""
+    """Return a graph, and its input."""
     if way == "act_node":
         return plain(deputy, interrupt_mode="hitl"), asking(*calls)
     middleware = [DeputyMiddleware(deputy, "gmail", interrupt_mode="hitl")]
@@ -37,12 +37,12 @@ def begun(way: str, deputy: Deputy, *calls: dict[str, Any]) -> tuple[Graph, Any]
 
 
 async def said(graph: Graph, *decisions: dict[str, Any], who: Context = ALICE) -> Any:
-    """Answer as Agent Chat UI does: without the id of an interrupt."""
+    """Resume as Agent Chat UI does: without an interrupt id."""
     return await graph.ainvoke(Command(resume={"decisions": list(decisions)}), config(), context=who)
 
 
 async def shown(graph: Graph) -> list[str]:
-    """The names of what is asked now; as LangChain's own type has it."""
+    """Return the names of the requested actions, as LangChain's own type has them."""
     found = []
     for pause in (await graph.aget_state(config())).interrupts:
         TypeAdapter(HITLRequest).validate_python(pause.value)
@@ -86,7 +86,7 @@ async def test_declined_consent_ends_its_call_and_the_rest_runs(way: str, deputy
 async def test_repeated_approval_does_not_count_for_the_next_request(
     way: str, deputy: Deputy, sandbox: Sandbox
 ) -> None:
-    """The same button pressed twice; a run without an answer; a wake-up by the interrupt's id."""
+    """The same button pressed twice; a run without an answer; a wake-up by interrupt id."""
     graph, start = begun(way, deputy, SEND)
     await graph.ainvoke(start, config(), context=ALICE)
     await grant_all(deputy, sandbox, graph, config())

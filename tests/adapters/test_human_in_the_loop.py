@@ -1,4 +1,4 @@
-"""LangChain's form of an answer: translated by the host by the ids that were shown, and refused in a resume."""
+"""LangChain's decision format: translated by the application with the ids that were shown, and refused in a resume."""
 
 from __future__ import annotations
 

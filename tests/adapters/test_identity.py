@@ -1,4 +1,5 @@
-"""Who acts: one source that the host named, in each entry point; on LangGraph Server the client names nobody."""
+"""The acting user comes from one source, named by the application, at every entry point; clients of LangGraph Server
+cannot choose it."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ GO_ON = {"messages": [HumanMessage("go on")]}
 
 
 class Verified:
-    """What a server's custom authentication returned, as the platform wraps it: fields are attributes."""
+    """A user as a server's custom authentication returns it, wrapped by the platform: fields are attributes."""
 
     is_authenticated = True
     permissions: tuple[str, ...] = ()
@@ -50,13 +51,13 @@ class Verified:
 
 
 class _Serialized(Verified):
-    """A `StudioUser` after its way through the platform's queue: its fields, without its class."""
+    """A `StudioUser` after passing through the platform's queue: its fields, without its class."""
 
     kind = "StudioUser"
 
 
 def on_server(user: Any = None, **configurable: Any) -> RunnableConfig:
-    """A run's configuration as LangGraph Server makes it (langgraph_api.models.run)."""
+    """Return a run's configuration as LangGraph Server creates it (langgraph_api.models.run)."""
     theirs = {"thread_id": "1", "graph_id": "agent", "assistant_id": "a", "langgraph_auth_user": user}
     return {"configurable": {**configurable, **theirs}}
 
@@ -92,7 +93,7 @@ each_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry._
 async def mailboxes(
     sandbox: Sandbox, made: tuple[Graph, Any], config: RunnableConfig, context: Any = None
 ) -> Mailboxes:
-    """Whose mailbox the run read; the run may be refused, as a raised error or as an answer."""
+    """Return the mailboxes that the run read. A refused run may raise an error or answer with one."""
     graph, given = made
     before = len(sandbox.requests)
     try:
@@ -147,7 +148,7 @@ async def test_server_trusting_its_client_keeps_to_the_verified_user(
 
 @each_entry
 async def test_api_key_identity_is_not_an_end_user(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
-    """LangSmith's own authentication names the key's owner in the runs of all end users."""
+    """LangSmith's own authentication gives the key's owner as the user in the runs of all end users."""
     for key in (StudioUser("alice"), _Serialized("alice")):
         assert await mailboxes(sandbox, entry(deputy), on_server(key), BOB) == set()
         assert await mailboxes(sandbox, entry(deputy), on_server(key)) == set()
@@ -209,7 +210,7 @@ def _runtime(user: Any) -> Any:
 @pytest.mark.parametrize("user", [Verified("alice"), Verified("alice", org="t2"), StudioUser("alice")])
 @pytest.mark.parametrize("part", ["configurable", "metadata"])
 def test_scheduled_run_has_no_user(user: Any, part: str) -> None:
-    """What LangGraph's dev server really hands on is in tests/counterparts/test_langgraph_server.py."""
+    """What LangGraph's dev server really passes is tested in tests/counterparts/test_langgraph_server.py."""
     config = on_server(user)
     inside: Any = config
     inside[part] = {**inside.get(part, {}), "cron_id": "c"}
@@ -223,7 +224,7 @@ def test_scheduled_run_has_no_user(user: Any, part: str) -> None:
 @pytest.mark.parametrize("part", ["configurable", "metadata"])
 @pytest.mark.parametrize("user", [Verified("bob"), StudioUser("bob")])
 def test_cron_id_from_a_client_does_not_lift_the_user_check(user: Any, part: str, who: dict[str, Any]) -> None:
-    """``configurable["user_id"]`` is the client's, too: the server fills it in only if it is empty."""
+    """``configurable["user_id"]`` is also chosen by the client: the server fills it in only if it is empty."""
     config = on_server(user, user_id="alice")
     inside: Any = config
     inside[part] = {**inside.get(part, {}), "cron_id": "c"}
@@ -258,7 +259,7 @@ def test_configurable_names_user_and_tenant_only_if_enabled() -> None:
 
 @pytest.mark.parametrize("entry", [by_act_node, by_middleware], ids=["act_node", "middleware"])
 async def test_refused_user_at_anothers_pause_leaves_no_resume_value(sandbox: Sandbox, entry: Entry) -> None:
-    """LangGraph keeps the answer of a resume that failed, and hands it to the next one."""
+    """LangGraph keeps the resume value of a failed resume, and passes it to the next one."""
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "readonly", "send")
         made, given = entry(deputy, SEND, user="alice")
@@ -273,7 +274,7 @@ async def test_refused_user_at_anothers_pause_leaves_no_resume_value(sandbox: Sa
 
 @dataclass
 class Wider(Context):
-    """An application's own context."""
+    """An application's own context type."""
 
     language: str = "en"
 

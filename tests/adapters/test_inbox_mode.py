@@ -1,4 +1,4 @@
-"""Graphs whose pauses inboxes show and answer: who said what to which act, by position alone."""
+"""Graphs whose pauses are shown and answered by inboxes: decisions are matched to acts by position only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ both = pytest.mark.parametrize("way", ["act_node", "create_agent"])
 
 
 async def begun(way: str, deputy: Deputy, *calls: dict[str, Any]) -> Graph:
-    """A graph that has paused for these calls."""
+    """Return a graph that has paused for these calls."""
     if way == "act_node":
         graph = plain(deputy, interrupt_mode="hitl")
     else:
@@ -38,7 +38,7 @@ async def begun(way: str, deputy: Deputy, *calls: dict[str, Any]) -> Graph:
 
 
 async def go(graph: Graph, form: str, value: Any, who: Context = ALICE) -> Any:
-    """Resume bare, or by a map of interrupts; or run again with nothing."""
+    """Resume with a bare value or a map of interrupts, or run again without a value."""
     [pause] = (await graph.aget_state(config())).interrupts
     command: Any = Command(resume=value if form == "bare" else {pause.id: value}) if form != "nothing" else None
     return await graph.ainvoke(command, config(), context=who)

@@ -1,4 +1,4 @@
-"""A pause as inboxes show it, what they answer to it by position, and hostile text in both."""
+"""A pause as inboxes show it, their answers by position, and hostile text in both."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def kinds(markdown: str) -> set[str]:
 
 
 def words(markdown: str) -> str:
-    """What stands outside of all code."""
+    """Return the words outside of all code."""
     tokens = [one for token in _MARKDOWN.parse(markdown) for one in (token.children or ())]
     return "".join(token.content for token in tokens if token.type == "text")
 
@@ -165,7 +165,7 @@ def test_hostile_text_is_rendered_literally(text: str) -> None:
 
 @given(hostile)
 def test_addresses_are_not_rendered_as_links(text: str) -> None:
-    """GitHub's Markdown links bare addresses in any text that is not code, whatever escapes were there."""
+    """GitHub's Markdown links bare addresses in any text that is not code, even if it was escaped."""
     assert not re.search(r"[@/:\\<>&\[\]]|www\.", words(literal(text)))
 
 

@@ -1,4 +1,4 @@
-"""A conversation whose process is killed with -9 at every pause, and which a new process takes up each time."""
+"""A conversation whose process is killed at every pause (SIGKILL), and continued by a new process each time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 async def killed_after(folder: Path, step: str) -> dict[str, Any]:
-    """What a process showed after this step; then it is killed, with nothing said to it."""
+    """Return the output of a process after this step; then kill it without warning."""
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.support.graph_child", str(folder), step,
         stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "ignore"},

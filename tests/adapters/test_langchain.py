@@ -1,4 +1,4 @@
-"""LangChain tools: the framework's own bar, schemas, results, and failures as a model reads them."""
+"""LangChain tools: the framework's standard tests, schemas, results, and failures as a model reads them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ KITS = find_toolkits(*EXAMPLES)
 
 
 def shape(row: tuple[str, str]) -> tuple[str, Effect]:
-    """All tools are made by one factory: those of one toolkit with one effect differ in their schema only."""
+    """One factory makes all tools: those of one toolkit with the same effect differ only in their schema."""
     kit, name = row
     return kit, KITS[kit].tools[name].gravest
 
 
 def _connected() -> Deputy:
-    """A deputy that may do all that the tools of the table need, as Alice."""
+    """A deputy connected as Alice with every scope that the table's tools need."""
     deputy = new_deputy(SANDBOX)
     deputy.policy = allow_all
     for tool in deputy.tools(*(f"{kit}:all" for kit in EXAMPLES)):
@@ -62,12 +62,12 @@ def one(request: pytest.FixtureRequest, connected: Deputy) -> Any:
 
 
 def example_of(deputy: Deputy, kit: str, name: str) -> dict[str, Any]:
-    """A row's arguments, found anew."""
+    """Return a case's arguments, with ids looked up anew."""
     return arguments(EXAMPLES[kit][name], lambda tool, args: deputy.run(deputy.act(tool, args, user="alice")))
 
 
 class Standard:
-    """What langchain-tests wants to know, for each tool in turn."""
+    """What langchain-tests asks for, for each tool in turn."""
 
     tool: BaseTool
     row: tuple[Deputy, str, str]
@@ -118,7 +118,7 @@ def test_each_example_succeeds_with_a_plain_json_result(connected: Deputy, kit: 
 
 
 def inlined(schema: Any, named: dict[str, Any]) -> Any:
-    """The same schema with every reference replaced by what it refers to."""
+    """Return the schema with every reference replaced by its target."""
     if isinstance(schema, list):
         return [inlined(part, named) for part in schema]
     if not isinstance(schema, dict):
@@ -224,7 +224,8 @@ async def test_every_result_reaches_the_model_unchanged(result: Any) -> None:
 
 
 async def test_tool_call_compiles_no_annotation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """LangChain asks for the types of what it calls on each call, and Python compiles those that are texts."""
+    """LangChain resolves the types of a called function on each call, and Python compiles annotations that are
+    strings."""
     compiled: list[str] = []
     known = ForwardRef.__init__
 

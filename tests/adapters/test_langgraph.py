@@ -1,4 +1,4 @@
-"""The act node: pauses, resumes, and what must happen once."""
+"""The act node: pauses, resumes, and effects that must happen once."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ def _blocking(making: Any) -> Deputy:
 
 
 async def test_pause_survives_the_process_that_started_it(tmp_path: Path) -> None:
-    """Vault, checkpoints and sandbox are read from disk by other objects, as another process would."""
+    """Vault, checkpoints and sandbox are read from disk by new objects, as in another process."""
     key = bytes(range(3, 250, 8))[:31] + b"z"
     graph_state = asking(SEARCH, SEND)
     links = []
@@ -284,7 +284,7 @@ async def test_pause_survives_the_process_that_started_it(tmp_path: Path) -> Non
 
 
 async def test_inner_graph_schemas_can_be_rendered(deputy: Deputy) -> None:
-    """LangGraph Server and Studio ask for them; on Python 3.11 there were none."""
+    """LangGraph Server and Studio request them; on Python 3.11 there were none."""
     [(name, inner)] = plain(deputy).get_subgraphs()
     assert name == "tools"
     assert "messages" in inner.get_input_jsonschema()["properties"]

@@ -1,4 +1,4 @@
-"""The act node's way without a graph of its own: when it is taken, and that nothing else changes by it."""
+"""The act node without an inner graph: when this path is taken, and that nothing else changes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def run(mode: str, graph: Any, given: Any, who: Context | None = ALICE) ->
 
 
 def inner(saver: InMemorySaver) -> set[str]:
-    """The namespaces of graphs inside of which something is kept."""
+    """Return the namespaces of inner graphs that have stored checkpoints."""
     return {name for name, rows in saver.storage["1"].items() if name and rows}
 
 
@@ -99,7 +99,7 @@ async def test_subgraph_stream_includes_the_gate(deputy: Deputy, sandbox: Sandbo
 async def test_two_nodes_used_in_one_node_have_separate_pauses(
     named: bool, mode: str, deputy: Deputy, sandbox: Sandbox
 ) -> None:
-    """The first only reads and is answered; the second pauses. When the node runs again, neither takes the other's."""
+    """The first only reads and returns; the second pauses. When the node reruns, neither takes the other's answer."""
     await connect(deputy, sandbox, "readonly")
     acting = act_node(deputy, "gmail")
     first = {"messages": [AIMessage("", id="first", tool_calls=[SEARCH])]}
@@ -208,7 +208,7 @@ async def test_copy_of_the_node_with_other_settings_works(deputy: Deputy, sandbo
 
 
 def looks_of(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """For each look before an act from now on, whose it is."""
+    """Record the user of each check before an act from now on."""
     looked, looks = deputy.check_calls, list[str]()
 
     async def looking(calls: Any, **how: Any) -> Any:
@@ -220,7 +220,7 @@ def looks_of(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def read_in(thread: str, mode: str, graph: Any, who: Context = ALICE) -> Any:
-    """A read in a conversation of its own."""
+    """Make a read in a conversation of its own."""
     if mode == "sync":
         return await asyncio.to_thread(graph.invoke, asking(WHO), config(thread), context=who)
     return await graph.ainvoke(asking(WHO), config(thread), context=who)

@@ -1,4 +1,5 @@
-"""LlamaIndex: tool specs, arguments, who acts; runs that wait and that others take up; nothing secret in any."""
+"""LlamaIndex: tool specs, arguments, the acting user; waiting runs that other processes continue; no secrets in a
+run."""
 
 from __future__ import annotations
 
@@ -122,11 +123,11 @@ async def test_application_selects_and_names_the_tools(deputy: Deputy, sandbox: 
 
 
 async def test_tracing_sees_each_call_with_a_cached_signature(deputy: Deputy) -> None:
-    """LlamaIndex's tracing works it out in every call otherwise, which costs as much as all that we do."""
+    """LlamaIndex's tracing otherwise computes the signature in every call, which costs as much as the act itself."""
     spans: list[Any] = []
 
     class Spans(NullSpanHandler):
-        """What a tracer hears."""
+        """Records the spans of a tracer."""
 
         def span_enter(self, id_: str, bound_args: inspect.BoundArguments, *args: Any, **more: Any) -> None:
             spans.append((id_.partition("-")[0], bound_args.signature, bound_args.arguments))
@@ -267,7 +268,7 @@ async def test_run_continues_when_an_approval_is_decided_elsewhere(deputy: Deput
 
 
 async def test_resume_when_done_accepts_events_pending_requests_and_ids(deputy: Deputy, sandbox: Sandbox) -> None:
-    """An event of the stream, one of what is pending, or an id: of a consent, then of an approval."""
+    """An event from the stream, a pending request, or an id: of a consent, then of an approval."""
     for how in ("event", "pending", "id"):
         handler = agent("FunctionAgent", deputy, SEND).run("go on")
         for _ in range(2):
@@ -297,7 +298,7 @@ async def test_other_user_cannot_wait_for_or_resume_an_approval(deputy: Deputy, 
 
 
 async def test_six_acts_of_one_message_each_wait_for_their_own_approval(deputy: Deputy, sandbox: Sandbox) -> None:
-    """LlamaIndex runs four calls at a time; a yes that came while all of them are busy must not be lost."""
+    """LlamaIndex runs four calls at a time; an approval that arrives while all of them are busy must not be lost."""
     await connect(deputy, sandbox, "send")
     calls = [{**SEND, "id": "same", "args": {**SEND["args"], "subject": f"Mail {n}"}} for n in range(6)]
     handler = agent("FunctionAgent", deputy, *calls).run("go on")

@@ -1,4 +1,4 @@
-"""LlamaIndex writes the text of any exception into the conversation. None of ours comes that far."""
+"""LlamaIndex writes the text of any exception into the conversation. No exception of deputize gets that far."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CANARY = "ya29.canary-of-an-exception"
 
 
 class Hostile(Exception):
-    """Whose text, and whose representation, nobody should see."""
+    """An object whose text and representation must not be shown."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         super().__init__(f"401 Authorization: Bearer {CANARY}")
@@ -46,7 +46,7 @@ def fails_at_once(*_: Any, **__: Any) -> Any:
 
 
 def of_ours(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A run's store that fails for what we keep in it, and for nothing of LlamaIndex's."""
+    """A store of a run that fails for deputize's entries, and not for LlamaIndex's."""
 
     async def patched(self: Any, name: str, *more: Any, **named: Any) -> Any:
         if name.startswith("deputize_"):
@@ -80,7 +80,7 @@ OF_A_DEPUTY = ("check_calls", "act", "wait_for_consents", "decide")
 
 
 async def whole(deputy: Deputy, sandbox: Sandbox, one: Any) -> str:
-    """A run to its end with a yes to all that it asks: what it streamed, and what it said."""
+    """Finish a run, approving all its requests; return its stream and its final answer."""
     said, handler = [], one.run("go on")
     async for event in handler.stream_events():
         said.append(dump(event))
@@ -93,7 +93,7 @@ async def whole(deputy: Deputy, sandbox: Sandbox, one: Any) -> str:
 
 
 async def check(deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture, **named: Any) -> list[str]:
-    """What the model was told, of one call and of two at once."""
+    """Check what the model receives, for one call and for two at once."""
     caplog.set_level(logging.DEBUG)
     told: list[str] = []
     for calls in ([SEND], [SEND, SEARCH]):
@@ -150,7 +150,7 @@ async def test_application_exception_text_reaches_no_model_stream_or_log(
 async def test_act_whose_note_failed_is_reported_as_done(
     deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model that hears that it failed calls again, and what it calls then is another act."""
+    """A model that is told of a failure calls again, and the repeated call is another act."""
     await connect(deputy, sandbox, "send")
     monkeypatch.setattr(Delivery, "done", fails)
     assert "Sent." in await whole(deputy, sandbox, agent("FunctionAgent", deputy, SEND))

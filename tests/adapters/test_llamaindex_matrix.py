@@ -1,4 +1,4 @@
-"""How many mails go out: every kind of agent, in one process and over three, with whatever events come."""
+"""How many mails are sent by every kind of agent, in one process and across three, whatever events arrive."""
 
 from __future__ import annotations
 

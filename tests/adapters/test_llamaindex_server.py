@@ -1,6 +1,6 @@
-"""LlamaIndex's workflow server: each request has a user, who reaches their own runs; what clients write proves nothing.
+"""LlamaIndex's workflow server: each request has a user, who reaches only their own runs; client input proves nothing.
 
-The server itself is played here; `tests/counterparts/test_workflow_server.py` does the same with the real one.
+The server is simulated here; `tests/counterparts/test_workflow_server.py` uses the real one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ HERS = handler_prefix("alice") + "one"
 
 
 async def seen(request: Request) -> JSONResponse:
-    """What the server behind the middleware gets to see."""
+    """Answer with the request that the server behind the middleware receives."""
     user = SERVED.get()
     body = json.loads(await request.body() or b"null")
     length = request.headers.get("content-length")
@@ -59,7 +59,7 @@ async def session_user(request: Request) -> str | None:
 
 
 def served(user: str | None = "alice", *, mount: str = "", **more: Any) -> httpx.AsyncClient:
-    """A client of the played server, as this user."""
+    """Return a client of the simulated server, as this user."""
     inner: Any = UserMiddleware(Starlette(routes=[Route("/{rest:path}", seen, methods=ALL)]), session_user)
     app = Starlette(routes=[Mount(mount, app=inner)]) if mount else inner
     headers = {} if user is None else {"x-user": user}
@@ -120,7 +120,7 @@ async def test_http_error_of_the_user_function_is_answered_with_its_status() -> 
 async def test_application_exception_text_never_reaches_the_client(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """LlamaIndex's server answers what nobody has caught with "Internal server error", and its text."""
+    """LlamaIndex's server answers uncaught exceptions with "Internal server error" and their text."""
 
     async def broken(request: Request) -> str:
         raise RuntimeError("canary of a database")
@@ -183,7 +183,7 @@ async def test_websocket_is_closed() -> None:
 
 
 class Served(BaseRuntimeDecorator):
-    """A runtime that is not LlamaIndex's own of this process, as a server's is."""
+    """A runtime other than LlamaIndex's in-process one, as a server has it."""
 
 
 def on_a_server(deputy: Deputy, *calls: dict[str, Any], user: UserSource) -> Any:
@@ -193,7 +193,7 @@ def on_a_server(deputy: Deputy, *calls: dict[str, Any], user: UserSource) -> Any
 
 
 async def test_trap_server_runtime_is_detected_without_a_public_name(deputy: Deputy) -> None:
-    """What is read instead: the runtime of the context's workflow. Where it is not found every run counts as served."""
+    """The runtime of the context's workflow is read instead. Without it every run counts as served."""
     found: dict[str, list[bool]] = {"here": [], "verbose": [], "served": [], "served and verbose": []}
     for where, seen_there in found.items():
         one = agent("FunctionAgent", deputy, SEARCH, user=lambda ctx, to=seen_there: to.append(on_server(ctx)))  # type: ignore[misc]
@@ -241,7 +241,7 @@ async def test_event_of_the_user_decides_behind_the_middleware(deputy: Deputy, s
 
 
 async def test_run_resumed_by_another_users_request_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
-    """A server takes an idle run out of memory, and goes on with it in the request that sends the next event."""
+    """A server removes an idle run from memory, and continues it in the request that sends the next event."""
     await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
     SERVED.set(User("alice"))
     one = agent("FunctionAgent", deputy, SEARCH, user=served_user)

@@ -1,4 +1,4 @@
-"""LlamaIndex: what the calls of one message lack at one provider is asked once, with one link, wherever it goes on."""
+"""LlamaIndex: one consent request, with one link, covers what all calls of a message lack at a provider."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def short(request: ConsentRequest | Consent) -> set[str]:
 
 
 async def the_rest(deputy: Deputy, handler: Any, calls: int) -> str:
-    """To the end, with a yes to what is asked about; the model's last word."""
+    """Run to the end, approving each request; return the model's final answer."""
     async for event in handler.stream_events():
         assert not isinstance(event, ConsentRequest), "no further consent"
         if isinstance(event, ApprovalRequest):
@@ -95,7 +95,7 @@ async def test_calls_at_two_providers_have_one_request_each(sandbox: Sandbox) ->
 async def test_later_call_of_the_message_is_included_in_the_consent(
     deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After all turns of the loop: then the first waits while others keep coming."""
+    """After all iterations of the loop; otherwise the first call would wait while others keep arriving."""
     monkeypatch.setattr(llamaindex_together, "TURNS", 0)
     handler = agent("FunctionAgent", deputy, SEND, SEARCH).run("go on")
     [request] = await asked(handler)
@@ -160,7 +160,7 @@ async def test_early_resume_fails_all_calls_and_leaves_no_consent(deputy: Deputy
 
 async def test_request_is_streamed_again_after_an_early_resume(deputy: Deputy, sandbox: Sandbox) -> None:
     class Again(Model):
-        """Makes its calls twice."""
+        """A model that makes its calls twice."""
 
         def __call__(self, messages: Any, **more: Any) -> Any:
             answers = [m for m in messages if m.role == "tool"]
@@ -237,7 +237,7 @@ async def test_failed_precheck_hangs_no_call(deputy: Deputy, monkeypatch: pytest
 
 
 async def test_trap_message_counts_its_calls(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No public name says it: what its agents keep in the run's store does."""
+    """No public name gives the number; the agents' data in the run's store does."""
     handler = agent("FunctionAgent", deputy, SEND, SEARCH).run("go on")
     await asked(handler)
     assert plainly(handler)["state"]["state_data"]["_data"][llamaindex_together.CALLS_OF_MESSAGE] == "2"

@@ -1,4 +1,4 @@
-"""What LlamaIndex does to those who use it simply, and what others got wrong there: none of it happens here."""
+"""LlamaIndex pitfalls and mistakes of other integrations: none of them happens here."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def approve(handler: Any, approval: str, *, by: str = "alice") -> None:
 
 
 def clock(ran: list[str], *, seconds: float = 0.0) -> FunctionTool:
-    """A tool of the host's own, beside ours."""
+    """An application's own tool, beside the deputy's."""
 
     async def clock(zone: str) -> str:
         """Tell the time."""
@@ -62,7 +62,7 @@ def clock(ran: list[str], *, seconds: float = 0.0) -> FunctionTool:
 
 
 async def test_trap_argument_descriptions_are_in_the_schema(deputy: Deputy) -> None:
-    """LlamaIndex leaves what a docstring says of arguments in the description."""
+    """LlamaIndex leaves argument descriptions of a docstring in the tool's description."""
     [tool] = GmailToolSpec(deputy, user="alice").to_tool_list(["gmail_send_email"])
     shown = tool.metadata.get_parameters_dict()["properties"]
     assert shown["send_as"]["description"] and "send_as" not in tool.metadata.description
@@ -77,7 +77,7 @@ async def test_trap_arguments_are_validated_by_us(deputy: Deputy, sandbox: Sandb
 
 
 async def test_trap_tool_gets_its_context_with_postponed_annotations(deputy: Deputy) -> None:
-    """Where annotations are text, LlamaIndex does not see that a function wants its context."""
+    """With annotations as strings, LlamaIndex does not notice that a function wants its context."""
     assert all(tool.requires_context for tool in GmailToolSpec(deputy, user="alice").to_tool_list())
 
 
@@ -115,7 +115,7 @@ async def test_trap_exception_text_is_not_shown_to_the_model(
 
 
 async def test_trap_call_is_delivered_by_id_and_repeated_alike(deputy: Deputy, sandbox: Sandbox) -> None:
-    """Nothing public says it: the adapter reads where LlamaIndex keeps it, also where a model repeats its ids."""
+    """No public name gives the id: the adapter reads where LlamaIndex stores it, even if a model repeats ids."""
     seen: list[tuple[str, str]] = []
 
     async def look(zone: str) -> str:
@@ -172,7 +172,7 @@ async def test_trap_repeated_event_neither_acts_nor_displaces(deputy: Deputy, sa
 @pytest.mark.parametrize("events", [2, 3, 5, 9])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_trap_request_is_streamed_once(deputy: Deputy, sandbox: Sandbox, kind: str, events: int) -> None:
-    """LlamaIndex delivers a call once for each event, four at a time; the last of their waits replaces the others'."""
+    """LlamaIndex delivers a call once for each event, four at a time; the last of their waits replaces the others."""
     handler = agent(kind, deputy, SEND).run("go on")
     [request] = await asked(handler)
     await visit(deputy, sandbox, request.consent_id)
@@ -188,7 +188,7 @@ async def test_trap_request_is_streamed_once(deputy: Deputy, sandbox: Sandbox, k
 
 
 async def test_trap_abandoned_wait_does_not_repeat_the_call(deputy: Deputy, sandbox: Sandbox) -> None:
-    """Where a call goes on because the vault holds the grant by now, its wait is left behind and still hears events."""
+    """If a call continues because the vault already has the grant, its abandoned wait still receives events."""
     await connect(deputy, sandbox, "send")
     handler = agent("FunctionAgent", deputy, SEND, SEARCH).run("go on")
     found = {type(request): request for request in await asked(handler, 2)}
@@ -212,7 +212,7 @@ async def test_trap_abandoned_wait_does_not_repeat_the_call(deputy: Deputy, sand
 
 
 async def test_trap_waits_have_no_timeout(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LlamaIndex gives up after 2000 seconds, and tells the model so; what is asked here expires in the vault."""
+    """LlamaIndex gives up after 2000 seconds and tells the model; deputize's requests expire in the vault instead."""
     timeouts: list[Any] = []
     real = InternalContext.wait_for_event
 
@@ -276,7 +276,7 @@ async def test_trap_expired_consent_is_requested_again_in_the_resumed_run(sandbo
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_trap_other_event_after_a_resume_is_ignored(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
-    """A restored wait hears any event of its class until its call was delivered once more."""
+    """A restored wait accepts any event of its class until its call was delivered again."""
     await connect(deputy, sandbox, "send")
     handler = agent(kind, deputy, SEND).run("go on")
     [request] = await asked(handler)
@@ -292,7 +292,7 @@ async def test_trap_other_event_after_a_resume_is_ignored(deputy: Deputy, sandbo
 async def test_trap_early_approval_event_is_ignored(
     deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even where a restored wait hears it, because nobody gave the run time."""
+    """Even if a restored wait receives it, because the run had no time to continue."""
 
     async def at_once(handler: Any, seconds: float) -> None:
         """No time."""
@@ -312,7 +312,7 @@ async def test_trap_early_approval_event_is_ignored(
 
 
 async def test_trap_event_ends_its_own_wait(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Right after they were restored both hear it; a workflow server sends it in the moment it restores a run."""
+    """Right after a restore both waits receive it; a workflow server sends it at the moment it restores a run."""
 
     async def at_once(handler: Any, seconds: float) -> None:
         """No time."""
@@ -348,7 +348,7 @@ async def test_trap_call_running_at_the_save_is_not_started_again(deputy: Deputy
 async def test_trap_foreign_class_is_not_loaded(
     deputy: Deputy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """LlamaIndex's serializer imports whatever class a payload names, where nobody says which are allowed."""
+    """LlamaIndex's serializer imports any class that a payload names, unless allowed classes are given."""
     (tmp_path / "planted.py").write_text("class Planted:\n    pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
@@ -377,7 +377,7 @@ async def test_trap_saved_run_holds_its_user_and_no_link(deputy: Deputy) -> None
 
 
 async def test_peer_N20_two_users_in_one_process_never_share_a_grant(deputy: Deputy, sandbox: Sandbox) -> None:
-    """Credentials kept in the agent's context: the second user received the first one's token."""
+    """Defect elsewhere: credentials kept in the agent's context gave the second user the first user's token."""
     await connect(deputy, sandbox, "readonly")
     said = await asyncio.gather(*(agent("FunctionAgent", deputy, SEARCH).run("go on") for _ in range(3)))
     assert all("Bob Brown" in str(one) for one in said)
@@ -388,7 +388,7 @@ async def test_peer_N20_two_users_in_one_process_never_share_a_grant(deputy: Dep
 
 
 async def test_peer_N21_missing_consent_pauses_the_run_and_is_not_an_error(deputy: Deputy) -> None:
-    """The consent's exception became a tool's error text, and the agent finished."""
+    """Defect elsewhere: the consent exception became a tool's error text, and the agent finished."""
     handler = agent("FunctionAgent", deputy, SEARCH).run("go on")
     assert len(await asked(handler)) == 1
     await asyncio.sleep(0.05)
@@ -399,7 +399,7 @@ async def test_peer_N21_missing_consent_pauses_the_run_and_is_not_an_error(deput
 async def test_peer_N115_logs_contain_no_result(
     deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A tool spec that logs whole answers of the provider's API."""
+    """Defect elsewhere: a tool spec logged whole responses of the provider's API."""
     caplog.set_level(logging.DEBUG)
     await connect(deputy, sandbox, "readonly")
     [tool] = GmailToolSpec(deputy, user="alice").to_tool_list(["gmail_search_emails"])
@@ -408,7 +408,7 @@ async def test_peer_N115_logs_contain_no_result(
 
 
 async def test_peer_N144_failing_plain_tool_beside_ours_blocks_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
-    """A tool of the host's that raises is told as text, and our waiting call beside it is not lost."""
+    """An exception in an application's tool becomes text, and the deputy's waiting call beside it is not lost."""
 
     async def broken(zone: str) -> str:
         """Break."""

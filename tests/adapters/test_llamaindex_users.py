@@ -1,4 +1,4 @@
-"""LlamaIndex: one agent serves all users at once, each run as the user whom the host names for it, and as no other."""
+"""LlamaIndex: one agent serves all users at once; each run acts as the user the application names for it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WHO: ContextVar[User | str | None] = ContextVar("who", default=None)
 
 
 async def looked_up(ctx: Context) -> str:
-    """As from a session table: async, and of the run's own store."""
+    """Return the user asynchronously from the run's own store, as from a session table."""
     await asyncio.sleep(0.001)
     return str(await ctx.store.get("session", default=""))
 
@@ -50,7 +50,7 @@ SOURCES: dict[str, UserSource] = {
 
 
 async def begin(one: Any, user: str, **more: Any) -> Any:
-    """A run of this user, with a context of its own."""
+    """Begin a run of this user, with its own context."""
     WHO.set(user)
     ctx: Context[Any] = Context(one)
     await ctx.store.set("session", user)
@@ -199,7 +199,7 @@ async def test_pause_is_resumed_by_its_user(deputy: Deputy, sandbox: Sandbox, so
 
 
 async def test_resume_in_a_task_of_another_user_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
-    """The host says that alice resumes, and its ContextVar still holds bob: both are asked."""
+    """The application resumes as alice while its ContextVar still holds bob: both are checked."""
     await connect_both(deputy, sandbox, "send")
     one = agent("FunctionAgent", deputy, SEND, user=SOURCES["a ContextVar"])
     handler = await begin(one, "alice")
@@ -255,7 +255,7 @@ async def test_user_source_is_not_called_outside_a_run(deputy: Deputy, sandbox: 
 
 
 async def test_application_tool_result_does_not_change_the_user(deputy: Deputy, sandbox: Sandbox) -> None:
-    """A tool of the host's own that writes what the model says into the run's store, at another key than the user's."""
+    """An application's tool writes model text into the run's store, under another key than the user's."""
     await connect_both(deputy, sandbox, "readonly")
 
     async def note(ctx: Context, text: str) -> str:

@@ -1,4 +1,5 @@
-"""Beyond a pause: no resume gives a mandate, one that is there spares the pause, and a no may come too late."""
+"""Mandates and pauses: no resume creates a mandate, an existing one avoids the pause, and a refusal may come too
+late."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ MORE: dict[str, Any] = {"max_acts": 10, "expires_at": 4e9, "targets": ["@example
 
 
 async def paused(deputy: Deputy, *calls: dict[str, Any]) -> tuple[Graph, list[str]]:
-    """A graph that waits for these calls' approvals, with their ids."""
+    """Return a graph that waits for approval of these calls, with their ids."""
     graph = plain(deputy)
     await graph.ainvoke(asking(*calls), config(), context=ALICE)
     return graph, [ask["approval_id"] for ask in await approvals_of(graph, config())]

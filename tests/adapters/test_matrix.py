@@ -1,7 +1,7 @@
-"""How many mails go out: every way into a graph, sync and async, in memory and with a new process for every step.
+"""How many mails are sent: every entry into a graph, sync and async, in memory and with a new process for every step.
 
-The whole table, once; where a run takes a part of the sweeps, that part of the courses of each cell on disk, too.
-`python -m tests.support.langgraph_matrix 1 disk` plays all of those, and with 50 each of them fifty times.
+The whole table, once; if a run is given a part of the sweeps, that part of the courses of each cell on disk, too.
+`python -m tests.support.langgraph_matrix 1 disk` runs all of those; with 50, each of them fifty times.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RACES = 5
 
 
 def lane(cell: Cell) -> list[pytest.MarkDecorator]:
-    """On disk each step is a process of its own; in memory every run plays the two ways that are used most."""
+    """Return the lane. On disk each step is a new process; in memory every run plays the two most used variants."""
     if cell.store == "disk":
         return [pytest.mark.processes]
     usual = cell.mode == "async" and cell.way in ("act_node", "create_agent")
@@ -79,7 +79,7 @@ async def raced(graph: Graph, given: dict[str, Any]) -> None:
 
 
 async def answers(graph: Graph, decision: str = "") -> dict[str, Any]:
-    """What a client that has just looked would answer."""
+    """Return what a client that has just fetched the pause would answer."""
     pauses = (await graph.aget_state(config())).interrupts
     ids = [ask["approval_id"] for ask in await approvals_of(graph, config())] if decision else []
     return {pause.id: {"decisions": dict.fromkeys(ids, decision)} if ids else {"wake": True} for pause in pauses}
@@ -87,7 +87,7 @@ async def answers(graph: Graph, decision: str = "") -> dict[str, Any]:
 
 @pytest.mark.parametrize("turn", range(RACES))
 async def test_consent_after_racing_resumes_is_seen_on_resume(deputy: Deputy, sandbox: Sandbox, turn: int) -> None:
-    """The pause that a client sees then may be another than the one the inner graph waits at."""
+    """The pause that a client sees then may differ from the one the inner graph waits at."""
     graph = plain(deputy)
     await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
     await raced(graph, await answers(graph))

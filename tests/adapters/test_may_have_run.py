@@ -1,4 +1,4 @@
-"""A task of LangGraph's that has run before is never taken for a new one: what it left is looked for."""
+"""A LangGraph task that has run before is never mistaken for a new one: its traces are searched for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.graphs import config
 
 
 class State(TypedDict, total=False):
-    """Of all graphs here."""
+    """The state of all graphs in this module."""
 
     word: str
 
@@ -29,7 +29,7 @@ Do: TypeAlias = Callable[[int], object]
 
 
 class Tasks:
-    """What each run of the probed node was told, and whether it was new. ``do``: what it does, by how often it ran."""
+    """Records what each run of the probed node received, and whether it was new. ``do``: its behavior by run number."""
 
     def __init__(self, do: Do) -> None:
         self.do, self.runs, self.seen, self.begun = do, list[tuple[bool, bool]](), set[str](), asyncio.Event()
@@ -46,7 +46,7 @@ class Tasks:
 
     @property
     def again(self) -> int:
-        """How many of its runs were no first ones. None of them was taken for one."""
+        """Return the number of repeated runs, and check that none of them was taken for a first one."""
         assert all(told for told, again in self.runs if again), self.runs
         return sum(again for _, again in self.runs)
 
@@ -56,7 +56,7 @@ def pause(_: int) -> object:
 
 
 def fail(times: int) -> Do:
-    """So many times."""
+    """Fail this many times."""
 
     def do(run: int) -> None:
         if run <= times:
@@ -68,7 +68,10 @@ def fail(times: int) -> Do:
 def graph(
     tasks: Tasks, *, retry: RetryPolicy | None = None, inside: bool = False, saver: Any = None, **more: Any
 ) -> Any:
-    """START -> first -> the node -> END. ``inside``: of a function of such a graph, with checkpoints of its own."""
+    """Return a graph START -> first -> the node -> END.
+
+    ``inside``: a function of such a graph, with its own checkpoints.
+    """
     builder = StateGraph(State)
     builder.add_node("first", lambda state: {"word": "first"})
     builder.add_node("tools", tasks.node, retry_policy=retry)

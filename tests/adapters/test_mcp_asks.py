@@ -1,4 +1,4 @@
-"""MCP calls that need their user: consent and approval, by what the client can show, and each effect exactly once."""
+"""MCP calls that need their user: consent and approval, by client capability, and each effect exactly once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OWN_PAGE: Final = "http://127.0.0.1:8736/connections"
 
 @dataclass
 class Person:
-    """Who sits before a client: what they were shown, and what they do about each of it."""
+    """The user of a client: what was shown to them, and how they answer it."""
 
     deputy: Deputy
     sandbox: Sandbox
@@ -35,7 +35,7 @@ class Person:
     shown: list[str] = field(default_factory=list)
 
     async def visit(self, link: str) -> str:
-        """Open a link and answer there; or decline it, and open nothing."""
+        """Open a link and answer there, or decline it without opening."""
         self.shown.append(link)
         kind = "consent" if "/connect/" in link else "approval"
         if (what := self.does[kind]) in ("decline", "cancel"):
@@ -50,7 +50,7 @@ class Person:
         return "accept"
 
     async def decide(self, approval: str, what: str) -> None:
-        """On the page of an approval."""
+        """Decide on the page of an approval."""
         if what == "edit":
             changed = SEND["args"] | {"body": "No, sorry."}
             await self.deputy.decide(approval, "edit", by=self.name, arguments=changed)
@@ -58,7 +58,7 @@ class Person:
             await self.deputy.decide(approval, "approve" if what == "approve" else "reject", by=self.name)
 
     async def answers(self, ctx: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
-        """As the SDK's client asks its user."""
+        """Answer as the callback of the SDK's client."""
         if isinstance(params, types.ElicitRequestURLParams):
             return types.ElicitResult(action=await self.visit(params.url))  # type: ignore[arg-type]
         self.shown.append(params.message)
@@ -70,7 +70,7 @@ class Person:
 
 @dataclass
 class House:
-    """A deputy, its server and who uses it."""
+    """A deputy, its MCP server and its users."""
 
     deputy: Deputy
     sandbox: Sandbox
@@ -86,7 +86,7 @@ class House:
 async def house(
     sandbox: Sandbox | None = None, *, waits: float = 2.0, connected: bool = False, **more: Any
 ) -> AsyncIterator[House]:
-    """A house whose requests wait for a user for so long."""
+    """A server whose requests wait this long for a user."""
     sandbox, server_of = sandbox or Sandbox(), more.pop("server", {})
     async with await build(sandbox, **more) as deputy:
         if connected:
@@ -103,7 +103,7 @@ def text(result: types.CallToolResult) -> str:
 
 
 async def legacy_call(alice: Client, person: Person, rounds: int = 5) -> types.CallToolResult:
-    """As a client of 2025-11-25 that shows links: visit each, and make the same call again."""
+    """Call as a 2025-11-25 client that shows links: visit each link, and repeat the call."""
     for _ in range(rounds):
         try:
             return await alice.call_tool(TOOL, SEND["args"])
@@ -118,7 +118,7 @@ async def legacy_call(alice: Client, person: Person, rounds: int = 5) -> types.C
 
 
 async def told_call(alice: Client, person: Person, rounds: int = 5) -> types.CallToolResult:
-    """As a client that shows nothing: its model tells the user, who looks at their own page."""
+    """Call as a client that shows nothing: its model tells the user, who opens their own page."""
     for _ in range(rounds):
         said = await alice.call_tool(TOOL, SEND["args"])
         waiting = await person.deputy.pending(person.name)
@@ -131,7 +131,7 @@ async def told_call(alice: Client, person: Person, rounds: int = 5) -> types.Cal
 
 
 async def played(house: House, how: str, person: Person | None = None) -> types.CallToolResult:
-    """One call to its end, by a client of this kind."""
+    """Make one call to its end, with a client of this kind."""
     person = person or house.alice
     asks = person.answers if how in ("page", "legacy page") else None
     async with client(

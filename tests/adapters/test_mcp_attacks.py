@@ -1,4 +1,4 @@
-"""Clients of MCP that say what nobody has decided, and providers that are down between a yes and the act."""
+"""MCP clients that forge decisions, and providers that are down between approval and act."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_unrequested_decision_is_ignored(body: str) -> None:
 
 
 class Busy(httpx.AsyncBaseTransport):
-    """A provider that takes no mail for now."""
+    """A provider that currently accepts no mail."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self.inner, self.busy = inner, True

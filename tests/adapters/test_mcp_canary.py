@@ -1,4 +1,4 @@
-"""No secret in what an MCP server of ours writes anywhere, with every logger at DEBUG, over stdio and HTTP."""
+"""An MCP server writes no secret anywhere, with every logger at DEBUG, over stdio and HTTP."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ MODES: Final = ("2026-07-28", "legacy forms", "legacy silent")
 
 @dataclass
 class Alice:
-    """Who is asked, and what she was shown."""
+    """The user who is asked, and what was shown to her."""
 
     deputy: Deputy
     tap: Wiretap
     shown: list[str] = field(default_factory=list)
 
     async def answers(self, ctx: Any, asked: types.ElicitRequestParams) -> types.ElicitResult:
-        """Yes to everything, where it is asked."""
+        """Accept every request in the client."""
         if isinstance(asked, types.ElicitRequestURLParams):
             await self.at_our_page()
             return types.ElicitResult(action="accept")
         return types.ElicitResult(action="accept", content={"decision": "approve"})
 
     async def at_our_page(self) -> None:
-        """Yes to all that waits."""
+        """Approve everything that waits, on her page."""
         for one in await self.deputy.pending("alice"):
             self.shown.append(one.link.rpartition("/")[2])
             if isinstance(one, Consent):
@@ -62,7 +62,7 @@ class Alice:
 
 @asynccontextmanager
 async def connected(over: str, mode: str, alice: Alice, folder: Path, base: str) -> AsyncIterator[Client]:
-    """A client at a server in a process of its own, whose stderr is written to a file in the folder."""
+    """Return a client of a server in its own process, whose stderr is written to a file in the folder."""
     words = ["-m", "tests.support.mcp_process", str(folder), base]
     async with AsyncExitStack() as stack:
         log = stack.enter_context((folder / "log").open("a"))

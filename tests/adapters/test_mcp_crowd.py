@@ -1,4 +1,4 @@
-"""Many users of one MCP server at once: no call is lost, none is another user's; and no secret can be read anywhere."""
+"""Many users of one MCP server at once: no call is lost or mixed up, and no secret can be read anywhere."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from tests.support.sandbox_deputy import build, new_vault
 USERS, AT_ONCE, SECONDS = 20, 200, 5.0
 A_WHILE, A_MINUTE = 15.0, 60.0
 GROWS: Final = 40.0
-"""MB that a worker may have more at the end than after the first third."""
+"""MB that a worker may grow between the first third and the end."""
 LIMITS: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
-"""A connection for each call: one that is used again may be met by the server's end of it, after five idle seconds."""
+"""One connection for each call: the server may close a reused one after five idle seconds."""
 NAMES: Final = [f"user{number}" for number in range(USERS)]
 
 
 @dataclass
 class Crowd:
-    """Callers, each of them one of the users, calling without a pause at one server after the other."""
+    """Callers, each for one of the users, that call one server after the other without a pause."""
 
     http: httpx2.AsyncClient
     bases: list[str]
@@ -54,7 +54,7 @@ class Crowd:
     took: list[float] = field(default_factory=list)
 
     async def calls(self, caller: int) -> None:
-        """One caller's: an answer that is another's or none ends the test."""
+        """Run one caller; a missing answer, or one for another user, fails the test."""
         user, number = NAMES[caller % USERS], caller
         at = itertools.cycle(Raw(self.http, f"{base}/mcp", user) for base in self.bases)
         while time.monotonic() < self.ends:
@@ -66,7 +66,7 @@ class Crowd:
             number += AT_ONCE
 
     async def all(self) -> None:
-        """All of them at once, to the end."""
+        """Run all callers at once, to the end."""
         await asyncio.gather(*(self.calls(caller) for caller in range(AT_ONCE)))
 
 
@@ -116,7 +116,7 @@ async def test_two_hundred_calls_over_two_workers_are_not_lost_or_crossed(second
 
 @asynccontextmanager
 async def provided() -> AsyncIterator[str]:
-    """The provider in a process of its own; its address."""
+    """Start the provider in its own process, and return its address."""
     port = free_port()
     words = [sys.executable, "-m", "tests.support.mcp_crowd", str(port)]
     process = await asyncio.create_subprocess_exec(*words, cwd=ROOT)
@@ -129,7 +129,7 @@ async def provided() -> AsyncIterator[str]:
 
 
 def many() -> httpx2.AsyncClient:
-    """A client for all callers."""
+    """Return one client for all callers."""
     return httpx2.AsyncClient(timeout=60, limits=LIMITS)
 
 

@@ -1,4 +1,4 @@
-"""Forms of 2025-11-25 whose answer arrives at another worker: the decision counts, once, and for its question alone."""
+"""Form answers (2025-11-25) that arrive at another worker: the decision counts once, and for its request only."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NO: Final = {"action": "accept", "content": {"decision": "reject"}}
 
 @asynccontextmanager
 async def workers(folder: Path, **server: Any) -> AsyncIterator[tuple[House, House]]:
-    """Two over one vault, in which Alice and Bob are connected."""
+    """Two workers over one vault, in which Alice and Bob are connected."""
     async with AsyncExitStack() as stack:
         sandbox, made = Sandbox(), list[House]()
         for _ in range(2):
@@ -48,7 +48,7 @@ async def workers(folder: Path, **server: Any) -> AsyncIterator[tuple[House, Hou
 
 @asynccontextmanager
 async def calling(alice: Handshaker, subject: str = "Lunch") -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-    """What comes on the stream of one call that wants a yes, message by message."""
+    """Yield the messages on the stream of one call that needs approval."""
     params = {"name": TOOL, "arguments": ARGS | {"subject": subject}}
     body = {"jsonrpc": "2.0", "id": subject, "method": "tools/call", "params": params}
     headers = {"authorization": f"Bearer {alice.user}", "accept": "application/json, text/event-stream"}
@@ -64,7 +64,7 @@ async def calling(alice: Handshaker, subject: str = "Lunch") -> AsyncIterator[As
 
 
 async def replied(alice: Handshaker, id: Any, **said: Any) -> int:
-    """An answer to a question of the server's; the status."""
+    """Answer a request of the server, and return the status."""
     headers = {"authorization": f"Bearer {alice.user}", "accept": "application/json, text/event-stream"}
     named = {"mcp-session-id": alice.session, "mcp-protocol-version": "2025-11-25"}
     body = {"jsonrpc": "2.0", "id": id, **said}
@@ -72,7 +72,7 @@ async def replied(alice: Handshaker, id: Any, **said: Any) -> int:
 
 
 def said(message: dict[str, Any]) -> str:
-    """What the model reads of a result."""
+    """Return what the model reads of a result."""
     return str(message["result"]["content"][0]["text"])
 
 
@@ -140,7 +140,7 @@ async def test_request_id_is_useless_to_others_altered_or_without_forms(tmp_path
 
 
 class InTurn(httpx2.AsyncHTTPTransport):
-    """Leads each request to the next of these ports, whatever session it belongs to."""
+    """Sends each request to the next of these ports, whatever its session."""
 
     def __init__(self, ports: list[int]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Approvals in a client's own form: with 2025-11-25 the server asks while the call waits, since then in rounds."""
+"""Approvals in a client's form: in 2025-11-25 the server asks during the call, in later protocols in rounds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Elicited = Callable[[Any, types.ElicitRequestParams], Awaitable[types.ElicitResu
 
 
 async def call(home: House, mode: str, says: Elicited) -> types.CallToolResult:
-    """One call by a client that shows forms alone."""
+    """Make one call as a client that shows forms only."""
     with forms_alone():
         async with client(home.url, mode=mode, elicitation_callback=says) as alice:
             return await alice.call_tool(TOOL, ARGS)

@@ -1,4 +1,4 @@
-"""An MCP server over HTTP that is killed (SIGKILL) at each step of a call: the client comes again, one mail leaves."""
+"""An MCP server over HTTP is killed (SIGKILL) at each step of a call; the client repeats it, and one mail is sent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.sandbox_deputy import connect
 
 @dataclass
 class Gmail:
-    """A provider in whose middle of a mail the server that sends it is killed: ``when`` it is "taken", or before."""
+    """A provider that kills the sending server during a mail: once it has "taken" it, or before."""
 
     app: ASGIApp
     when: str
@@ -44,12 +44,12 @@ class Gmail:
 
 
 async def _nothing(message: Message) -> None:
-    """An answer that nobody waits for any more."""
+    """A response that is never read."""
 
 
 @asynccontextmanager
 async def server(folder: Path, base: str, gmail: Gmail) -> AsyncIterator[Raw]:
-    """One life of a server."""
+    """One run of a server."""
     port = free_port()
     words = [sys.executable, "-m", "tests.support.mcp_process", str(folder), base, str(port)]
     child = await asyncio.create_subprocess_exec(*words, cwd=Path(__file__).parents[2])

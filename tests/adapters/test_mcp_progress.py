@@ -1,4 +1,4 @@
-"""What an MCP client hears while its call lasts, where it asked for that."""
+"""Progress notifications that an MCP client receives during its call, if it asked for them."""
 
 from __future__ import annotations
 

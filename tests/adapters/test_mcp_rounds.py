@@ -1,4 +1,4 @@
-"""MCP calls that come again: from the beginning, after a hang-up, in another process, from somebody else."""
+"""Repeated MCP calls: from the beginning, after a hang-up, in another process, by another user."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def said(answer: dict[str, Any]) -> str:
 
 
 async def visit(home: House, link: str, user: str = "alice") -> None:
-    """The consent behind this link, given."""
+    """Give the consent behind this link."""
     for one in await home.deputy.pending(user):
         if isinstance(one, Consent) and one.link == link:
             await consent(home.deputy, home.sandbox, one, as_=f"{user}@example.test")
 
 
 async def approve(home: House, user: str = "alice") -> None:
-    """All that waits for this user's yes."""
+    """Approve everything that waits for this user."""
     for one in await home.deputy.pending(user):
         if isinstance(one, Approval):
             await home.deputy.decide(one, "approve", by=user)
@@ -159,7 +159,7 @@ async def test_two_equal_concurrent_calls_are_one_request_and_one_act() -> None:
 
 
 class Slow(httpx.AsyncBaseTransport):
-    """A provider that has taken a mail, and takes its time to say so."""
+    """A provider that has accepted a mail and is slow to answer."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self.inner, self.taken, self.go_on = inner, asyncio.Event(), asyncio.Event()
@@ -210,7 +210,7 @@ async def test_repeated_call_waits_for_the_running_first_one() -> None:
 
 @asynccontextmanager
 async def process(sandbox: Sandbox, folder: Path) -> AsyncIterator[tuple[House, Raw]]:
-    """One life of a server over this vault."""
+    """One run of a server over this vault."""
     vault = await new_vault(folder / "vault", bytes(32))
     async with house(sandbox, vault=vault, waits=0.1) as home, raw(home.url) as alice:
         yield home, alice

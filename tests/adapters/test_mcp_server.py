@@ -1,4 +1,4 @@
-"""Our tools as an MCP server: what clients list, what calls answer, and whose they are."""
+"""The tools as an MCP server: what clients list, what calls return, and for which user."""
 
 from __future__ import annotations
 

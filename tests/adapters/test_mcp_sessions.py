@@ -1,4 +1,4 @@
-"""Sessions of the older protocols: at every worker, after a restart, for their user only, and not without end."""
+"""Sessions of the older protocols work at every worker and after a restart, for their user only, and end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ URL: Final[dict[str, Any]] = {"elicitation": {"url": {}}}
 
 @dataclass(frozen=True)
 class Handshaker:
-    """A client of 2025-11-25 by hand, which opens one session and keeps to it."""
+    """A hand-written 2025-11-25 client that opens one session and stays in it."""
 
     http: httpx2.AsyncClient
     url: str
@@ -43,7 +43,7 @@ class Handshaker:
         return await self.http.post(self.url, json=body, headers=common | named | headers)
 
     async def opened(self, can: dict[str, Any] | None = None) -> Handshaker:
-        """After a handshake."""
+        """Open a session with a handshake."""
         client = {"name": "older", "version": "1"}
         said = {"protocolVersion": "2025-11-25", "capabilities": can or {}, "clientInfo": client}
         answer = await self.ask("initialize", said)
@@ -53,17 +53,17 @@ class Handshaker:
         return found
 
     async def call(self) -> httpx2.Response:
-        """A call that wants a yes."""
+        """Make a call that needs approval."""
         return await self.ask("tools/call", {"name": TOOL, "arguments": ARGS})
 
     def at(self, home: House) -> Handshaker:
-        """The same client, led to another worker."""
+        """Return the same client, connected to another worker."""
         return replace(self, url=home.url)
 
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """How many sessions the SDK has open."""
+    """Return how many sessions the SDK has open."""
     made: list[StreamableHTTPSessionManager] = []
 
     class Watched(StreamableHTTPSessionManager):
@@ -77,7 +77,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 @asynccontextmanager
 async def worker(sandbox: Sandbox, folder: Path) -> AsyncIterator[House]:
-    """One of several over the same vault."""
+    """One of several workers over the same vault."""
     async with house(sandbox, vault=await new_vault(folder / "vault", bytes(32)), waits=0.1) as home:
         yield home
 

@@ -1,4 +1,4 @@
-"""`DeputyMiddleware`: the agent's other tools and middlewares keep what is theirs, and every way ends well."""
+"""`DeputyMiddleware` leaves the agent's other tools and middlewares unchanged, and every run ends well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An agent inside of a tool, beside acts of the agent around it: each call is its own act, for its own message."""
+"""An agent inside a tool, beside acts of the outer agent: each call is its own act, for its own message."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ pytestmark = pytest.mark.connected("readonly", "compose")
 
 ALICE = Context("alice")
 DRAFT: dict[str, Any] = {**SEND, "name": "gmail_save_draft", "id": "call_0"}
-"""Some models count the calls of each message from zero."""
+"""Some models restart the call ids of each message at zero."""
 
 
 def with_tools(deputy: Deputy) -> Any:
-    """An agent of plain tools, which no gate of its own is before."""
+    """Return an agent of plain tools, without a gate of its own."""
     return create_agent(calling(DRAFT), tools(deputy, "gmail"), context_schema=Context)
 
 
@@ -60,7 +60,7 @@ async def test_two_agents_in_tools_save_two_drafts(make: Callable[[Deputy], Any]
 
 
 async def test_wrapper_using_our_tools_itself_performs_another_act(deputy: Deputy) -> None:
-    """As one that notes beside each call what the model wanted."""
+    """As a wrapper that adds a note of what the model wanted to each call."""
     [save] = tools(deputy, "gmail_save_draft")
     drafts: list[str] = []
 

@@ -1,4 +1,4 @@
-"""What LangGraph was resumed with before a pause of ours was made is no answer to it, in whatever form it was."""
+"""A resume value that LangGraph received before a deputize pause was created does not answer it, in any form."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def shown(graph: Any) -> list[Any]:
 
 
 async def approved(graph: Any, sandbox: Sandbox, calls: Any) -> None:
-    """A yes in the same form is heard, and everything is sent once."""
+    """Check that an approval in the same form is accepted, and that everything is sent once."""
     assert not sandbox.sent(MINE)
     yes = {"decisions": {one["approval_id"]: "approve" for one in await approvals_of(graph, config())}}
     state = await run(graph, Command(resume=yes))
@@ -146,7 +146,7 @@ async def test_resume_after_a_consent_does_not_answer_the_approval(
 async def test_resume_value_of_a_parallel_interrupt_is_left_to_it(
     calls: Any, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ours was not made yet, since its node failed."""
+    """The deputize pause was not created yet, since its node failed."""
     await connect(deputy, sandbox, "send")
     acting, heard, cut = act_node(deputy, "gmail"), list[Any](), [True]
 

@@ -1,4 +1,4 @@
-"""What a call of LangChain's tools alone lacks is handed to the host's functions, plain and async."""
+"""Missing consent of a single LangChain tool call is passed to the application's callbacks, sync and async."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CALL = {"type": "tool_call", "name": "gmail_whoami", "id": "1", "args": {}}
 
 
 async def ask(deputy: Deputy, way: str, call: dict[str, Any] = CALL, **given: Any) -> ToolMessage:
-    """The answer to one call."""
+    """Return the answer to one call."""
     [tool] = tools(deputy, call["name"], user="alice", **given)
     made = {"type": "tool_call", **call}
     answer = await tool.ainvoke(made) if way == "ainvoke" else await asyncio.to_thread(tool.invoke, made)

@@ -1,4 +1,4 @@
-"""OpenAI Agents SDK: the tools, arguments and descriptions; who acts; states that are resumed, edited and forged."""
+"""OpenAI Agents SDK: tools, arguments and descriptions; the acting user; resumed, edited and forged states."""
 
 from __future__ import annotations
 
@@ -144,7 +144,8 @@ async def test_failed_or_cancelled_call_leaves_no_other_waiting() -> None:
 
 
 async def test_consent_and_approval_are_two_rounds(play: Play) -> None:
-    """The consent is there, and the yes to everything that waits comes with it: the mail still waits for its own."""
+    """The consent arrives together with an approval of everything pending: the mail still waits for its own
+    approval."""
     turn = await play.runs.start(play.deputy, SEND)
     await play.visit(turn)
     agent = agent_of(play.deputy)
@@ -263,19 +264,19 @@ async def test_application_tools_are_approved_by_the_application() -> None:
 
 @dataclass
 class Signed:
-    """A context of an application: an object with attributes, which JSON turns into a mapping."""
+    """An application context that is an object with attributes, which JSON turns into a mapping."""
 
     user_id: str
     chat_id: str
 
 
 def as_object(user: str) -> tuple[Any, dict[str, Any]]:
-    """A context that is an object, and how the tools read it."""
+    """Return an object context, and how the tools read it."""
     return Signed(user, "1"), {"user": lambda c: c.context.user_id, "thread": lambda c: c.context.chat_id}
 
 
 def as_mapping(user: str) -> tuple[Any, dict[str, Any]]:
-    """A context that is a mapping, and how the tools read it."""
+    """Return a mapping context, and how the tools read it."""
     return {"user": user, "chat": "1"}, {"user": lambda c: c.context["user"], "thread": lambda c: c.context["chat"]}
 
 
@@ -284,7 +285,7 @@ def flat(mail: Agent[Any]) -> Agent[Any]:
 
 
 def nested(mail: Agent[Any]) -> Agent[Any]:
-    """An agent that calls this one as a tool."""
+    """Return an agent that calls this one as a tool."""
     call = {"name": f"call_{mail.name}", "args": {"input": "send it"}, "id": f"call {mail.name}"}
     tool = mail.as_tool(tool_name=f"call_{mail.name}", tool_description="Sends mail.")
     return Agent(name=f"outer_{mail.name}", model=Asking([call]), tools=[tool])
@@ -295,13 +296,13 @@ def nested_twice(mail: Agent[Any]) -> Agent[Any]:
 
 
 def handed_off(mail: Agent[Any]) -> Agent[Any]:
-    """An agent that hands over to this one at once."""
+    """Return an agent that hands off to this one at once."""
     call = {"name": f"transfer_to_{mail.name}", "args": {}, "id": "transfer"}
     return Agent(name="desk", model=Asking([call]), handoffs=[mail])
 
 
 def after_handoff(calls: Sequence[dict[str, Any]]) -> Asking:
-    """Asks for these calls, though the handoff before them has an output, too."""
+    """A model that makes these calls although the handoff before them also has an output."""
 
     class Second(Asking):
         def _items(self, given: Any, instructions: str | None) -> list[Any]:
@@ -356,7 +357,7 @@ async def test_restored_state_acts_as_the_resuming_user(
 
 
 class Kept(TracingProcessor):
-    """Keeps what an exporter would get."""
+    """Records what an exporter would receive."""
 
     def __init__(self) -> None:
         self.spans: list[Any] = []

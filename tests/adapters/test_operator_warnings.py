@@ -1,4 +1,4 @@
-"""What an operator forgot is in the log, once; models and users cannot mend it."""
+"""An operator's omission is logged once; models and users cannot fix it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose an agent's run is: of two middlewares for two users, past a jump, and at a pause that a tool asks for."""
+"""The owner of an agent's run: two middlewares for two users, after a jump, and at a pause requested by a tool."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_two_middlewares_each_act_for_their_own_user(mode: str, deputy: De
 
 
 class Jumping(AgentMiddleware[Any, Any, Any]):
-    """Goes on to the model, past what other middlewares do before the agent."""
+    """Jumps to the model, past what other middlewares do before the agent."""
 
     @hook_config(can_jump_to=["model"])
     def before_agent(self, state: Any, runtime: Any) -> dict[str, Any]:
@@ -85,7 +85,7 @@ async def test_middleware_whose_start_hook_was_skipped_still_records_the_owner(
 async def test_pause_of_a_tool_belongs_to_its_owner(
     other: Context, mode: str, deputy: Deputy, sandbox: Sandbox
 ) -> None:
-    """A mail that was edited behind the gate is asked about where it is sent."""
+    """A mail that was edited after the gate needs approval where it is sent."""
     graph = agent(HumanInTheLoopMiddleware({SEND["name"]: True}), DeputyMiddleware(deputy, "gmail"))
     edited = {**SEND["args"], "body": "No, sorry."}
     edit = {"decisions": [{"type": "edit", "edited_action": {"name": SEND["name"], "args": edited}}]}

@@ -1,4 +1,4 @@
-"""Attacks on pauses that runs which failed have left open: in the graph inside, past its wait, and by odd answers."""
+"""Attacks on pauses left open by failed runs: in the inner graph, past its wait, and with malformed answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
 
 
 async def said(graph: Any, form: str, what: Any) -> Command[Any]:
-    """This to all that the graph wants approved now."""
+    """Return this answer to everything the graph currently asks."""
     [pause, *_] = (await graph.aget_state(config())).interrupts
     answer = {"decisions": {one["approval_id"]: what for one in await approvals_of(graph, config())}}
     return Command(resume={pause.id: answer} if form == "map" else answer)
@@ -46,7 +46,7 @@ async def said(graph: Any, form: str, what: Any) -> Command[Any]:
 async def breaks(
     graph: Any, given: Any, deputy: Deputy, monkeypatch: pytest.MonkeyPatch, where: str = "check_calls"
 ) -> None:
-    """Alice's run fails in the gate, or in the act."""
+    """Fail Alice's run in the gate, or in the act."""
 
     async def failing(*_: Any, **__: Any) -> Any:
         raise ConnectionError("A bug.")
@@ -121,14 +121,14 @@ swap = MemoryStore.swap
 
 
 async def full(self: MemoryStore, kind: str, *more: Any) -> bool:
-    """A store that can take nothing about approvals."""
+    """A store that cannot write approvals."""
     if kind == "approval":
         raise StoreUnavailable("The vault's disk is full.")
     return await swap(self, kind, *more)
 
 
 async def lost(graph: Any, given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Alice says this, and it cannot be written."""
+    """Alice answers, and the answer cannot be stored."""
     with monkeypatch.context() as patches:
         patches.setattr(MemoryStore, "swap", full)
         with pytest.raises(StoreUnavailable):

@@ -1,4 +1,4 @@
-"""What other projects' LangChain and LangGraph integrations were seen to get wrong, one test for each."""
+"""Defects observed in other projects' LangChain and LangGraph integrations, one test for each."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Row(BaseModel):
 
 
 def one(deputy: Deputy, name: str, **how: Any) -> Any:
-    """One Gmail tool for LangChain."""
+    """Return one Gmail tool for LangChain."""
     return next(tool for tool in tools(deputy, "gmail", **how) if tool.name == name)
 
 

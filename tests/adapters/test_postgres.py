@@ -1,4 +1,4 @@
-"""Checkpoints in a real Postgres: pauses outlive the process, and racing resumes of two savers send once."""
+"""Checkpoints in a real Postgres: pauses survive the process, and racing resumes of two savers send once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def server() -> Iterator[str]:
 
 
 class Seat:
-    """A process as far as Postgres can tell: a deputy and a saver of its own."""
+    """Stands for one process: its own deputy, and its own Postgres saver."""
 
     def __init__(self, mode: str, thread: str, deputy: Deputy, graph: Graph) -> None:
         self.mode, self.deputy, self.graph = mode, deputy, graph
@@ -55,7 +55,7 @@ class Seat:
 
 @asynccontextmanager
 async def seat(server: str, mode: str, folder: Path, line: Wiretap) -> AsyncIterator[Seat]:
-    """A new seat at the conversation that lies in this folder."""
+    """Return a new seat for the conversation in this folder."""
     async with await build(vault=await new_vault(folder / "vault", KEY), transport=line) as deputy:
         if mode == "sync":
             with PostgresSaver.from_conn_string(server) as saver:
@@ -90,7 +90,7 @@ async def test_conversation_in_postgres_continues_in_another_process(server: str
 
 
 def everything(server: str) -> str:
-    """All that the checkpoint tables hold."""
+    """Return the content of all checkpoint tables."""
     import psycopg
 
     with psycopg.connect(server) as db:

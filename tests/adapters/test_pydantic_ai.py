@@ -1,4 +1,4 @@
-"""pydantic-ai: the toolset, arguments and descriptions; who acts; what a host may answer, and what proves nothing."""
+"""pydantic-ai: the toolset, arguments and descriptions; the acting user; valid and forged answers of applications."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ async def test_decision_without_the_shown_approval_only_resumes(play: Play) -> N
 
 
 async def test_history_naming_another_owner_grants_nothing(play: Play) -> None:
-    """Bob has written himself into Alice's history: he acts as Bob, and her approval is not his to give."""
+    """Bob has written himself into Alice's history: he acts as Bob, and cannot give her approval."""
     await play.connect("alice", "bob")
     turn = await play.runs.start(play.deputy, SEND)
     kept = json.loads(turn.saved)
@@ -247,7 +247,7 @@ async def test_renaming_toolset_requests_one_consent(way: str, first: str, deput
 
 
 class Signing(WrapperToolset[Any]):
-    """A host's own toolset, which adds to each mail that passes through it."""
+    """An application's toolset that adds to the body of each mail that passes through it."""
 
     async def call_tool(self, name: str, tool_args: dict[str, Any], ctx: Any, tool: Any) -> Any:
         return await super().call_tool(name, {**tool_args, "body": f"{tool_args['body']} (by a machine)"}, ctx, tool)

@@ -1,4 +1,4 @@
-"""A long text is followed to its end by a model of each framework: what it was told is the text, to the byte."""
+"""A model of each framework reads a long text to its end: what it received equals the text, byte for byte."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ TEXT: Final = long(60_000)
 
 @dataclass
 class Follower:
-    """A model's part: it reads an issue as it is stored, and follows ``more`` as long as there is one.
+    """A model that reads an issue as stored, and follows ``more`` while there is one.
 
-    ``nulls``: it gives every argument that it leaves out as null, as models do whose schemas are strict.
+    ``nulls``: it passes null for every omitted argument, as models with strict schemas do.
     """
 
     nulls: bool = False
     parts: list[str] = field(default_factory=list)
 
     def next_call(self, told: Any) -> tuple[str, dict[str, Any]] | None:
-        """The call after this result; None at the end. ``told``: None before the first."""
+        """Return the call after this result, or None at the end. ``told``: None before the first."""
         if told is None:
             return "linear_get_issue", {"issue": "ENG-1", "raw": True}
         result: Mapping[str, Any] = json.loads(told) if isinstance(told, str) else told
@@ -75,7 +75,7 @@ async def by_pydantic_ai(deputy: Deputy, follower: Follower) -> None:
 
 
 class Responding(Asking):
-    """The SDK's model in which a follower decides. ``calls``: the follower alone."""
+    """The SDK's model, driven by a follower. ``calls``: the follower only."""
 
     def _items(self, given: Any, instructions: str | None) -> list[Any]:
         follower: Any = self.calls[0]
@@ -102,7 +102,7 @@ async def by_openai_agents(deputy: Deputy, follower: Follower) -> None:
 
 
 class Following(Playing):
-    """ADK's model in which a follower decides."""
+    """ADK's model, driven by a follower."""
 
     async def generate_content_async(
         self, llm_request: LlmRequest, stream: bool = False

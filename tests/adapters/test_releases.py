@@ -1,4 +1,4 @@
-"""Releases of frameworks that are too old, or changed inside, are refused on import, with the one that works."""
+"""Framework releases that are too old or changed internally are refused on import, naming a supported release."""
 
 from __future__ import annotations
 

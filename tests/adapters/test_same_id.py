@@ -1,4 +1,4 @@
-"""One id for several calls, and histories that are edited: no call is answered with another's success."""
+"""One id for several calls, and edited histories: no call is answered with another call's success."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def receivers(sandbox: Sandbox) -> list[str]:
 
 
 def graph_of(way: str, deputy: Deputy) -> tuple[Graph, dict[str, Any]]:
-    """A graph in which a model asks for both mails under one id, and what starts it."""
+    """Return a graph in which a model requests both mails under one id, and its input."""
     if way == "act_node":
         return plain(deputy), asking(SEND, CAROL)
     return agent(deputy, SEND, CAROL), {"messages": [("user", "go on")]}
 
 
 async def decided(graph: Graph, **by_receiver: str) -> Any:
-    """The state after these decisions about what the graph asks now."""
+    """Return the state after these decisions about the graph's current requests."""
     asks = {ask["preview"]["to"].partition("@")[0]: ask for ask in await approvals_of(graph, config())}
     answers = {asks[who]["approval_id"]: decision for who, decision in by_receiver.items()}
     return await graph.ainvoke(Command(resume={"decisions": answers}), config(), context=ALICE)

@@ -1,4 +1,4 @@
-"""LangChain's own suites for a tool of each shape that arguments come in, by `tools` and by `DeputyToolkit`."""
+"""LangChain's standard tests for a tool of each argument shape, made by `tools` and by `DeputyToolkit`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.sandbox_deputy import GMAIL, build
 READ, SEND = (any_of(f"{GMAIL}{scope}") for scope in ("readonly", "send"))
 RAW: Final = b64encode(b"To: bob@example.test\r\nSubject: Hello\r\n\r\nthere").decode()
 SHAPES: Final = Toolkit("gmail_shapes", "google", api="gmail", shows=True)
-"""A toolkit that begins like another one."""
+"""A toolkit whose prefix begins like another one's."""
 
 
 class Colour(StrEnum):
@@ -97,7 +97,7 @@ HOME: Final = {"name": "Bob", "home": {"city": "Berlin", "streets": ["A", "B"]}}
 
 @dataclass
 class Case:
-    """A tool, and what it is called with."""
+    """A tool, and its arguments in the call."""
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -119,7 +119,7 @@ CASES: Final = (
 
 @dataclass
 class World:
-    """A deputy with both toolkits, as which Alice may read and send, and asks her before it sends."""
+    """A deputy with both toolkits, where Alice may read and send, and approves before sending."""
 
     sandbox: Sandbox = field(default_factory=Sandbox)
 
@@ -137,12 +137,12 @@ class World:
 
 
 def by_tools(deputy: Deputy) -> list[BaseTool]:
-    """As the function gives them."""
+    """Make tools with the function."""
     return tools(deputy, "gmail_shapes", "gmail_send_email", user="alice")
 
 
 def by_toolkit(deputy: Deputy) -> list[BaseTool]:
-    """As LangChain's bundle gives them."""
+    """Make tools with LangChain's toolkit class."""
     return DeputyToolkit(deputy=deputy, toolkits=("gmail_shapes", "gmail_send_email"), user="alice").get_tools()
 
 
@@ -154,7 +154,7 @@ def world() -> Iterator[World]:
 
 
 class Standard:
-    """What langchain-tests wants to know, for each case in turn."""
+    """What langchain-tests asks for, for each case in turn."""
 
     @pytest.fixture(autouse=True, params=sample([(way, case) for way in (by_tools, by_toolkit) for case in CASES]))
     def _take(self, request: pytest.FixtureRequest, world: World) -> Iterator[None]:
@@ -183,7 +183,7 @@ class TestUnit(Standard, ToolsUnitTests):
 
 
 class TestIntegration(Standard, ToolsIntegrationTests):
-    """The framework's integration tests, against the sandbox; what asks was approved before."""
+    """The framework's integration tests, against the sandbox; approvals were given before."""
 
     @pytest.fixture(autouse=True)
     def _approved(self, _take: None, request: pytest.FixtureRequest) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""A pause has the one link to all that its message asks, beside each one's own, in every framework."""
+"""In every framework a pause has one link to all requests of its message, beside the link of each request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody else resumes a pause: LangGraph keeps what he said, and it must never count as the owner's answer."""
+"""Another user resumes a pause: LangGraph keeps the value, and it must never count as the owner's answer."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_owners_approval_counts_after_another_users_which_is_ignored(
     sandbox: Sandbox,
     deputy: Deputy,
 ) -> None:
-    """Where the checkpointer cannot forget the stranger's answer, the approvals get new ids instead."""
+    """If the checkpointer cannot remove the other user's answer, the approvals get new ids instead."""
     await connect(deputy, sandbox, "send")
     graph, start = begun(way, deputy, *calls)
     await graph.ainvoke(start, config(), context=ALICE, durability=durability)

@@ -1,4 +1,4 @@
-"""Where acts and the host's tools run is the act node, for all who look: as with ``ToolNode``, no graph inside."""
+"""Acts and application tools run in the act node itself, as with ``ToolNode``: no inner graph is visible in streams."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def gmail_send_email(to: list[str], subject: str, body: str) -> str:
 
 
 class Asked:
-    """A tool of the host, which streams a model of its own, and what it was told of where it runs."""
+    """An application tool that streams its own model, and records where it runs."""
 
     def __init__(self) -> None:
         self.told = list[Any]()
@@ -64,7 +64,7 @@ class Asked:
 
 
 class Started(BaseCallbackHandler):
-    """What callbacks are told of tools and models that start."""
+    """Records which tools and models callbacks see starting."""
 
     run_inline = True
 
@@ -81,13 +81,13 @@ class Started(BaseCallbackHandler):
 
 
 def plainly(metadata: dict[str, Any]) -> Any:
-    """Metadata without what is random, or said of a tool of ours."""
+    """Return metadata without random values and without deputize's own entries."""
     kept = {name: value for name, value in metadata.items() if name not in ("provider", "scopes", "effect", "remark")}
     return sorted((name, unnumbered(value)) for name, value in kept.items())
 
 
 def unnumbered(value: Any) -> str:
-    """A namespace without the ids of tasks, and tags once: the oldest release tells them twice in a graph inside."""
+    """Return a namespace without task ids, and tags once: the oldest release repeats them in an inner graph."""
     if isinstance(value, list):
         return " ".join(sorted(set(value)))
     return "|".join(part.partition(":")[0] for part in value.split("|")) if isinstance(value, str) else str(value)
@@ -101,7 +101,7 @@ async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
 
 
 def around(node: Any, shape: str) -> Any:
-    """A graph in which a node of this name is reached in this way."""
+    """Return a graph in which a node with this name is reached in this way."""
     builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("acting", node)
     builder.add_edge("acting", END)
@@ -123,14 +123,14 @@ def around(node: Any, shape: str) -> Any:
 
 
 def nodes(deputy: Deputy) -> list[tuple[Any, Asked]]:
-    """A ``ToolNode`` and an act node, each with the tool of a host of its own."""
+    """Return a ``ToolNode`` and an act node, each with an application's own tool."""
     plain, ours = Asked(), Asked()
     twin = ToolNode([plain.tool, gmail_search_emails, gmail_send_email])
     return [(twin, plain), (act_node(deputy, "gmail", tools=[ours.tool]), ours)]
 
 
 async def streamed(graph: Any, given: Any, *, blocking: bool, **how: Any) -> list[Any]:
-    """Where each token and each event of a tool comes from, in no order: tools run side by side."""
+    """Return the origin of each token and tool event, unordered: tools run concurrently."""
     where = {**config(), "tags": ["demo"], "recursion_limit": 17}
     how = {"context": ALICE, "stream_mode": ["tools", "messages"], **how}
     if blocking:
@@ -194,7 +194,7 @@ async def test_events_name_the_node(calls: Any, shape: str, version: Any, deputy
 
 
 def told_of(event: Any) -> Any:
-    """What an event of either protocol tells of a tool or a model; None where it is of something else."""
+    """Return what an event of either protocol says about a tool or model; None for other events."""
     if event.get("method") in ("messages", "tools"):
         params, data = event["params"], event["params"]["data"]
         what = data if isinstance(data, dict) else data[0]
@@ -223,7 +223,7 @@ async def test_streams_after_an_approval_match_tool_node(calls: Any, blocking: b
 async def test_completed_act_is_reported_within_few_steps(
     calls: Any, blocking: bool, deputy: Deputy, sandbox: Sandbox
 ) -> None:
-    """The graph inside has steps of its own: a mail would have gone, and the run have failed."""
+    """The inner graph has its own steps: the run could fail after a mail was sent."""
     (_, _), (node, host) = nodes(deputy)
     graph, where = around(node, "a node"), {**config(), "recursion_limit": 2}
     if blocking:

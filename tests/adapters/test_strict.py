@@ -1,4 +1,4 @@
-"""Where LangChain binds tools strictly, our optional arguments may be null, and null is not given."""
+"""When LangChain binds tools strictly, optional arguments may be null, and null means omitted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Answer(BaseModel):
 
 
 class Binding(BaseChatModel):
-    """A model that says what was bound to it, and searches once."""
+    """A model that reports what was bound to it, and searches once."""
 
     bound: list[dict[str, Any]] = Field(default_factory=list)
 
@@ -59,7 +59,7 @@ class Binding(BaseChatModel):
 
 @pytest.fixture
 def openai_model(monkeypatch: pytest.MonkeyPatch) -> Binding:
-    """A model of OpenAI's API, as LangChain knows one."""
+    """Return a model of OpenAI's API, in LangChain's class."""
     base = ModuleType("langchain_openai.chat_models.base")
     vars(base)["BaseChatOpenAI"] = type("BaseChatOpenAI", (Binding,), {})
     for name in ("langchain_openai", "langchain_openai.chat_models"):
@@ -124,7 +124,7 @@ async def test_strict_model_setting_offers_null_with_search_and_other_marks(depu
 async def test_openai_responses_api_is_strict_by_default(
     deputy: Deputy, openai_model: Binding, monkeypatch: pytest.MonkeyPatch, said: bool | None
 ) -> None:
-    """It makes every property required, and takes out none of them."""
+    """It makes every property required, and removes none."""
 
     @wrap_model_call
     async def settings(request: ModelRequest[Any], handler: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Adapters use the stated surface of a deputy (`deputize.core.adapter_api.DeputyProtocol`), and nothing behind it."""
+"""Adapters use the declared surface of a deputy (`deputize.core.adapter_api.DeputyProtocol`), and nothing else."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ STATED: Final = {
 ALLOWED: Final = {
     "deputize.core": "the public names",
 }
-"""What adapters may import of the core, and what for."""
+"""Core modules that adapters may import, and why."""
 
 
 def is_deputy(node: ast.expr) -> bool:
-    """``deputy``, ``self.deputy``, ``self.host.deputy``: how adapters call a deputy, and nothing else."""
+    """Return True for ``deputy``, ``self.deputy`` and ``self.host.deputy``, the expressions by which adapters reach a
+    deputy."""
     return (isinstance(node, ast.Name) and node.id == "deputy") or (
         isinstance(node, ast.Attribute) and node.attr == "deputy"
     )
 
 
 def used(tree: ast.AST) -> Iterator[str]:
-    """The attributes of a deputy that a module uses. One under another name, or asked by a text, is ``?``."""
+    """Return the attributes of a deputy that a module uses. Aliases and names given as strings count as ``?``."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and is_deputy(node.value):
             yield node.attr
@@ -53,7 +54,7 @@ def used(tree: ast.AST) -> Iterator[str]:
 
 
 def annotated(tree: ast.AST) -> Iterator[str]:
-    """What a module says that its deputies are."""
+    """Return the annotations of deputies in a module."""
     for node in ast.walk(tree):
         if isinstance(node, ast.arg) and node.arg == "deputy":
             yield ast.unparse(node.annotation) if node.annotation else ""
@@ -62,7 +63,7 @@ def annotated(tree: ast.AST) -> Iterator[str]:
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """The modules of the core that a module imports from."""
+    """Return the core modules that a module imports from."""
     for node in ast.walk(tree):
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -70,13 +71,13 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def module_of(path: Path) -> str:
-    """``deputize.adapters.langgraph.approval_graph`` for its file."""
+    """Return ``deputize.adapters.langgraph.approval_graph`` for its file."""
     return ".".join(path.with_suffix("").parts).partition("adapters.")[2].removesuffix(".__init__")
 
 
 @pytest.fixture(scope="module")
 def modules() -> dict[str, ast.Module]:
-    """Every module of the adapters, parsed."""
+    """Return every adapter module, parsed."""
     return {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in ADAPTERS}
 
 
@@ -133,7 +134,7 @@ def test_common_parameters_of_adapters_have_equal_names_and_order(maker: Any) ->
 
 @pytest.mark.parametrize("method", sorted(STATED))
 def test_deputy_has_each_protocol_method_with_equal_parameters(method: str) -> None:
-    """mypy compares types; this finds a default that differs, which it does not."""
+    """mypy compares types but not defaults; this test finds a different default."""
     stated = inspect.signature(getattr(DeputyProtocol, method)).parameters
     real = inspect.signature(getattr(Deputy, method)).parameters
     assert {name: (p.kind, p.default) for name, p in stated.items()} == {
@@ -156,7 +157,7 @@ def test_use_of_private_deputy_names_is_detected(code: str) -> None:
 
 
 class Fake:
-    """Not a `Deputy`: a class with the methods of the surface, as a test of an adapter has one."""
+    """Not a `Deputy`, but a class with the surface's methods, as a test double of an adapter has."""
 
     def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:
         return [tool for tool in gmail.tools.values() if not read_only or tool.gravest is Effect.READS]

@@ -1,4 +1,4 @@
-"""What a person said yes to is what happens, in every framework: drafts that others rewrite, and what a pause shows."""
+"""In every framework the approved content is what happens: drafts changed by others, and what a pause shows."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ llama = pytest.mark.filterwarnings(
 
 
 class World:
-    """A deputy over the sandbox, and somebody else's hand in Alice's drafts."""
+    """A deputy over the sandbox, and another program that edits Alice's drafts."""
 
     def __init__(self, deputy: Deputy, sandbox: Sandbox, wire: Recorder) -> None:
         self.deputy, self.sandbox, self.wire, self.calls = deputy, sandbox, wire, 0
 
     async def act(self, tool: str, **arguments: Any) -> Any:
-        """An act of another agent, whose policy asks nothing."""
+        """Perform an act of another agent, whose policy needs no approval."""
         policy, self.deputy.policy = self.deputy.policy, lambda act: Verdict.ALLOW
         self.calls += 1
         done = await self.deputy.act(tool, arguments, user="alice", call=Call("other", "m", str(self.calls)))
@@ -54,7 +54,7 @@ class World:
         return [(mail.to, mail.text.strip()) for mail in self.sandbox.sent("alice@example.test")]
 
     def on_send(self, does: Any) -> None:
-        """Do something when the next drafts.send is on its way."""
+        """Do something before the next drafts.send reaches the provider."""
         inner = self.wire.inner
 
         async def between(request: httpx.Request) -> httpx.Response:
@@ -84,7 +84,7 @@ def graph_of(way: str, world: World, *calls: dict[str, Any]) -> Graph:
 
 
 async def begun(way: str, graph: Graph, *calls: dict[str, Any]) -> list[dict[str, Any]]:
-    """The approvals that a graph pauses for after these calls."""
+    """Return the approvals that a graph pauses for after these calls."""
     await graph.ainvoke(
         asking(*calls) if way == "act_node" else {"messages": [("user", "go on")]}, config(), context=ALICE
     )
@@ -145,7 +145,7 @@ async def test_graph_after_a_crash_does_not_send_a_rewritten_draft(way: str, wor
 
 
 def asks_for_others(act: Act) -> Verdict:
-    """A host's own policy: what only the user sees needs no yes."""
+    """An application's policy: effects that only the user sees need no approval."""
     return Verdict.ASK if act.show and act.show.audience > Audience.SELF else Verdict.ALLOW
 
 

@@ -1,7 +1,7 @@
-"""Attacks on what a person says yes to, through every way to ask: nothing is written, and the person is told.
+"""Attacks that change what a person approves, on every surface: nothing is written, and the person is told.
 
-Each surface brings one call of an agent to its question, and after the yes to what comes of it: another question, or
-what the agent is told where there is none.
+Each surface leads one call to its approval request, and returns the outcome after the approval: another request, or
+what the agent receives.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @dataclass
 class Plain:
-    """A loop of one's own, in plain Python."""
+    """A plain Python loop without a framework."""
 
     deputy: Deputy
     tool: str
@@ -55,17 +55,17 @@ class Plain:
         return Call("thread", "message", "call")
 
     async def begin(self) -> Asked:
-        """What the person is asked."""
+        """Return what the person is asked."""
         [way] = await self.deputy.check_calls([(self.tool, self.arguments, self.call)], user="alice")
         assert isinstance(way, ApprovalRequired), way
         return way.approval.payload()
 
     async def answer(self, ask: Asked, decision: Any) -> None:
-        """The person's answer, wherever it is given."""
+        """Give the person's answer on this surface."""
         await self.deputy.decide(ask["approval_id"], decision, by="alice")
 
     async def go_on(self, ask: Asked) -> Asked | str:
-        """What comes of it: another question, or what the agent is told."""
+        """Return the outcome: another request, or what the agent receives."""
         try:
             return str(await self.deputy.act(self.tool, self.arguments, user="alice", call=self.call))
         except ApprovalRequired as needed:
@@ -75,7 +75,7 @@ class Plain:
 
 
 class Page(Plain):
-    """The same, and the person reads and answers on our page."""
+    """The plain loop, with the person answering on the deputy's page."""
 
     async def begin(self) -> Asked:
         return await self._read(await super().begin())
@@ -102,12 +102,12 @@ class Page(Plain):
 
 @dataclass
 class Nodes(Plain):
-    """LangGraph, with our act node."""
+    """LangGraph with the act node."""
 
     graph: Graph | None = None
 
     def made(self) -> tuple[Graph, Any]:
-        """The graph, and what it begins with."""
+        """Return the graph, and its input."""
         return wired(act_node(self.deputy, self.tool)), asking(self.calls)
 
     @property
@@ -128,7 +128,7 @@ class Nodes(Plain):
 
 
 class Created(Nodes):
-    """LangChain's ``create_agent``, with our middleware."""
+    """LangChain's ``create_agent`` with the middleware."""
 
     def made(self) -> tuple[Graph, Any]:
         gates = [DeputyMiddleware(self.deputy, self.tool)]
@@ -138,7 +138,7 @@ class Created(Nodes):
 
 
 def as_asked(event: Any) -> Asked:
-    """An event as the payload that it carries."""
+    """Return an event as the payload it carries."""
     return {name: getattr(event, name) for name in ("approval_id", "preview", "changed_fields")}
 
 
@@ -173,7 +173,7 @@ async def world() -> AsyncIterator[ShownWorld]:
 
 
 async def quietly(world: ShownWorld, work: Any) -> Any:
-    """What is done where nobody is asked: by the user, or by somebody else."""
+    """Do something where no approval is asked: by the user, or by another program."""
     world.deputy.policy = lambda act: Verdict.ALLOW
     done = await work
     world.deputy.policy = ask_before_sending

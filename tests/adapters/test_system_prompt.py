@@ -1,4 +1,4 @@
-"""A model is told what ``untrusted`` means: by the middleware, and by one function that every adapter has."""
+"""A model is told what ``untrusted`` means: by the middleware, and by one function for all adapters."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_system_prompt_is_appended_once_to_the_applications_prompt() -> None:
 
 
 async def heard(deputy: Deputy, words: Any, *, wait: bool) -> Any:
-    """The system message that a model gets from an agent with both gates."""
+    """Return the system message that a model receives from an agent with both gates."""
     found: list[BaseMessage] = []
 
     def respond(messages: list[BaseMessage]) -> AIMessage:

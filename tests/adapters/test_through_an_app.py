@@ -1,4 +1,4 @@
-"""Every adapter takes ``app=``: then its tools act as that service account, and as nobody's account of the users."""
+"""Every adapter accepts ``app=``: its tools then act as that service account, and with no user's account."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ pytestmark = [  # LlamaIndex's own
 ACME: Final = f"Acme Ltd (service account {BOT})"
 POST: Final[dict[str, Any]] = {"name": "notes_post_note", "args": {"text": "hello"}, "id": "call_1"}
 Run = AsyncIterator[str]
-"""One call: up to where its user is asked, then, when that was answered, to the end. What its model would read."""
+"""The steps of one call: until its user is asked, and, after the answer, to the end.
+
+Each yields what its model would read.
+"""
 
 
 async def by_langchain(deputy: Deputy, app: str) -> Run:
@@ -165,7 +168,7 @@ async def test_user_and_service_accounts_do_not_share_acts_or_approvals(name: st
 
 
 def shown(deputy: Deputy, app: str) -> dict[str, list[str]]:
-    """How each adapter describes the tools to a model."""
+    """Return each adapter's tool descriptions for a model."""
     spec = DeputyToolSpec(deputy, "notes", user="alice", app=app)
     return {
         "langchain": [one.description for one in langchain.tools(deputy, "notes", user="alice", app=app)],

@@ -1,4 +1,4 @@
-"""Agents of many tools: they search, are shown what was found, and use it under the same rules as any tool."""
+"""Agents with many tools search for a tool, see what was found, and use it under the same rules."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EVERYTHING = (
 
 
 class Watched(Scripted):
-    """A scripted model that notes the names of the tools it was shown, each time it was asked."""
+    """A scripted model that records the names of the tools it received in each call."""
 
     offered: list[list[str]]
 
@@ -54,7 +54,7 @@ def searching(query: str, id: str = "find") -> dict[str, Any]:
 
 
 def calls_in_turn(*calls: dict[str, Any]) -> Callable[[list[BaseMessage]], AIMessage]:
-    """One call after the other, then an end."""
+    """Return a model that makes one call after the other, then ends."""
 
     def respond(messages: list[BaseMessage]) -> AIMessage:
         done = sum(message.type == "tool" for message in messages)
@@ -161,7 +161,7 @@ async def test_other_tools_and_a_second_deputy_keep_their_search(deputy: Deputy)
 @pytest.mark.parametrize("first", ["ours", "theirs"])
 async def test_providers_own_search_may_defer_our_tools(deputy: Deputy, first: str) -> None:
     class ChatAnthropic(Watched):
-        """Known by this name to have a search of its own."""
+        """A class recognised by its name as having its own tool search."""
 
         def _get_ls_params(self, stop: Any = None, **_: Any) -> Any:
             return {"ls_provider": "anthropic"}

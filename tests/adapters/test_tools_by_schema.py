@@ -1,4 +1,4 @@
-"""A tool that is described by somebody else's schema, and has no argument model of ours, in each framework."""
+"""A tool with a foreign JSON schema and no argument model, in each framework."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GIVEN: Final = {"self": "a", "config": 3, "n-th": 1.5}
 
 
 class BySchema(Tool):
-    """Checks what it must, and shows the schema as it came."""
+    """Validates its arguments, and passes the schema on unchanged."""
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         if "self" not in arguments:

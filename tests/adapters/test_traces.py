@@ -1,4 +1,4 @@
-"""What tracers send of a conversation: each call of a tool, no secret; and what is left when they are told to hide."""
+"""What tracers send of a conversation: each tool call and no secret; and what remains when they hide inputs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tests.support.scripted_agents import agent
 from tests.support.traces import TRACERS, Trace, langsmith, openinference, traceloop
 
 KINDS: Final = {"access_token", "refresh_token", "code", "code_verifier", "client_secret", "state"}
-"""The secrets that go by in a conversation."""
+"""The kinds of secrets that occur in a conversation."""
 KEY: Final = bytes(range(11, 202, 6))[:32]
 HEADER: Final = re.compile(rb"bearer |authorization\W{1,4}\w", re.IGNORECASE)
 
 
 def made_by_hand(deputy: Deputy, *calls: dict[str, Any]) -> tuple[Graph, Any]:
-    """An act node, asked for these calls."""
+    """Return an act node, and the state that asks for these calls."""
     return plain(deputy), asking(*calls)
 
 
@@ -43,14 +43,14 @@ Make = Callable[..., tuple[Graph, Any]]
 
 
 class Talk:
-    """A deputy whose every secret is known, and runs of graphs in which a tracer listens."""
+    """A deputy whose secrets are all known, and runs of graphs with a tracer attached."""
 
     def __init__(self, mode: str = "async") -> None:
         self.mode, self.sandbox = mode, Sandbox()
         self.tap = Wiretap(self.sandbox.transport())
 
     async def whole(self, make: Make, trace: Trace) -> str:
-        """Consent, approval, a mail and a search; a mail that is refused; a search that fails. The end of the link."""
+        """Run consent, approval, a mail and a search; a refused mail; a failing search. Return the end of the link."""
         vault = await new_vault(key=KEY)
         self.keys = [KEY, *(getattr(vault.keys, name) for name in ("index", "ticket", "web", "audit"))]
         async with await build(self.sandbox, vault=vault, transport=self.tap) as deputy:
@@ -70,7 +70,7 @@ class Talk:
         return ask.link.rpartition("/")[2]
 
     def secrets(self) -> dict[str, str]:
-        """All of them, and what each is: what went by, and the keys of the vault as text would hold them."""
+        """Return all secrets and their kinds: those used, and the vault's keys in text form."""
         keys = {word: "key" for key in self.keys for word in (urlsafe_b64encode(key).decode(), repr(key)[2:-1])}
         return {**self.tap.secrets, **keys}
 
@@ -81,14 +81,14 @@ class Talk:
         return await asyncio.to_thread(graph.invoke, given, how, context=Context("alice"))
 
     async def decide(self, graph: Graph, trace: Trace, thread: str, decision: str) -> None:
-        """Alice's answer to the one approval that the graph pauses for."""
+        """Give Alice's answer to the only approval the graph pauses for."""
         [ask] = await approvals_of(graph, config(thread))
         await self.run(graph, Command(resume={"decisions": {ask["approval_id"]: decision}}), trace, thread)
 
 
 @pytest.fixture(autouse=True)
 async def quiet(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
-    """Traceloop's handler lacks what LangGraph calls at a pause, and LangChain logs that."""
+    """Traceloop's handler lacks a method LangGraph calls at a pause, and LangChain logs that."""
     yield
     caplog.clear()
 
@@ -145,7 +145,7 @@ HIDING: Final = {name: value for name, value in re.findall(r"`([A-Z_]+)=(\w+)`",
 
 @pytest.fixture
 def hiding(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """All variables of the page, as it says."""
+    """Set all variables that the page gives for hiding."""
     assert len(HIDING) == 6
     for name, value in HIDING.items():
         monkeypatch.setenv(name, value)

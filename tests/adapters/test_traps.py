@@ -1,9 +1,7 @@
-"""The traps of LangGraph, by number: what goes wrong where tools pause, retry and resume, and what our nodes do there.
-
-1 siblings run again, 2 an answer reaches another tool, 3 consent taken for approval, 4 resumed by another user, 5 two
+"""LangGraph pitfalls by number: what goes wrong where tools pause, retry and resume, and what our nodes do there. 1
+siblings run again, 2 an answer reaches another tool, 3 consent taken for approval, 4 resumed by another user, 5 two
 resumes at once, 6 effects before the pause, 7 the provider's address in the pause, 8 a decline as an exception, 9 a
-resume too early, 10 two pauses with one id, 11 objects in the state, 12 tools of one kind, 13 answers by position.
-"""
+resume too early, 10 two pauses with one id, 11 objects in the state, 12 tools of one kind, 13 answers by position."""
 
 from __future__ import annotations
 
@@ -49,7 +47,7 @@ def sent(sandbox: Sandbox) -> int:
 
 
 async def decided(graph: Graph, decision: str = "approve") -> Command[Any]:
-    """An answer to every approval that the graph waits for."""
+    """Return an answer to every approval that the graph waits for."""
     return Command(resume={"decisions": {a["approval_id"]: decision for a in await approvals_of(graph, config())}})
 
 
@@ -193,7 +191,7 @@ async def test_trap_12_every_tool_works_sync_and_async(deputy: Deputy, sandbox: 
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_trap_13_consent_between_pauses_shifts_no_answer(mode: Any) -> None:
-    """Two mails, both under the framework's own approval: the first is refused, the second allowed."""
+    """Two mails, both under the framework's own approval: the first is refused, the second approved."""
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:
         hitl = HumanInTheLoopMiddleware({SEND["name"]: True}, **MODES[mode])

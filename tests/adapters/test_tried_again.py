@@ -1,4 +1,4 @@
-"""A pause that was made when LangGraph tried the node again is its owner's, and is gone on with, as any other."""
+"""A pause created in a retry of a node belongs to its owner and is resumed like any other."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TRIED_AGAIN = RetryPolicy(initial_interval=0.01, jitter=False, max_attempts=5, r
 
 
 class Line:
-    """What is cut so many times, and holds then."""
+    """A connection that fails this many times, and then works."""
 
     def __init__(self, cut: int) -> None:
         self.cut = cut
@@ -44,7 +44,7 @@ class Line:
 
 
 def looks_over(line: Line, deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gate's look goes over this line."""
+    """Make the gate's check fail while this line is cut."""
     prepare = deputy.check_calls
 
     async def prepared(*given: Any, **more: Any) -> Any:
@@ -55,7 +55,7 @@ def looks_over(line: Line, deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def retried(node: Any) -> Any:
-    """START -> this node, tried again -> END."""
+    """Return a graph START -> this node, with a retry policy."""
     builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("tools", node, retry_policy=TRIED_AGAIN)
     builder.add_edge(START, "tools")

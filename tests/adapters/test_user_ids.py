@@ -1,4 +1,4 @@
-"""An id is a text, a whole number or a UUID, from any source: what a value prints as may be somebody else's, too."""
+"""A user id is a string, an integer or a UUID, from any source: another object's text may be another user's id."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ UUID_OF_ALICE: Final = UUID("6f1c2a3e-0000-4000-8000-00000000a11c")
 
 
 class Row:
-    """As of an ORM: it prints as the name of a person, which two may have."""
+    """An ORM row: its text is the name of a person, which two persons may share."""
 
     def __init__(self, key: int, name: str = "alice") -> None:
         self.key, self.name = key, name
@@ -48,7 +48,7 @@ class Row:
 
 
 class Login(str):
-    """Text that prints as another's does, and says that it is the same."""
+    """A string subclass whose text is another user's id, and which claims to be equal to it."""
 
     def __str__(self) -> str:
         return "alice"
@@ -60,13 +60,13 @@ class Login(str):
 
 
 class Person(str, Enum):  # noqa: UP042
-    """It prints as its name."""
+    """An object whose text is its name."""
 
     BOB = "bob"
 
 
 class Key(UUID):
-    """As of a driver, with a print of its own."""
+    """A UUID subclass whose text is another user's id."""
 
     def __str__(self) -> str:
         return "alice"

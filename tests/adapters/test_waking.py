@@ -1,4 +1,4 @@
-"""What a host holds of pauses, in whatever form, and beside pauses of its own; and what it is told of its mistakes."""
+"""Helpers that answer an application's pauses, in every form and beside its own pauses, and their error messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ of_values = pytest.mark.parametrize("value", ["name?", 7, ["name?"], {"type": 1}
 
 
 def beside(node: Any, value: Any) -> Any:
-    """A graph whose act node has a node of the host's beside it, which pauses with this."""
+    """Return a graph whose act node runs beside an application node that pauses with this value."""
 
     def host(state: MessagesState) -> None:
         interrupt(value)
@@ -146,7 +146,7 @@ of_no_answers = pytest.mark.parametrize("value", NO_ANSWERS, ids=lambda value: s
 
 
 async def resumed(graph: Any, form: str, value: Any) -> Any:
-    """Resume with this, for whatever waits, or by the id of each interrupt."""
+    """Resume with this value, for whatever waits, or by the id of each interrupt."""
     pauses = (await graph.aget_state(config())).interrupts
     given = value if form == "bare" else {pause.id: value for pause in pauses}
     return await graph.ainvoke(Command(resume=given), config(), context=ALICE)

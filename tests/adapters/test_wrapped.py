@@ -1,4 +1,4 @@
-"""What a host puts around the calls of the act node: wrappers that pause, handlers of errors, tools that stream."""
+"""What an application wraps around the act node's calls: wrappers that pause, error handlers, streaming tools."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def run(graph: Graph, given: Any, mode: str, who: Context = ALICE) -> Any:
 
 
 def given(*calls: dict[str, Any]) -> dict[str, Any]:
-    """As a model's message: it has an id."""
+    """Return a model's message: it has an id."""
     return {"messages": [HumanMessage("go on"), AIMessage("", id="m", tool_calls=[dict(one) for one in calls])]}
 
 
@@ -107,7 +107,7 @@ async def test_application_tool_stream_is_delivered_beside_an_act(subgraphs: boo
 
 @pytest.mark.parametrize("call", [SEARCH, DRAFT], ids=["a read", "a write"])
 async def test_call_without_an_id_is_refused_first(call: dict[str, Any], deputy: Deputy, sandbox: Sandbox) -> None:
-    """Nothing could answer it: what a read brought would have become a message of the user's."""
+    """No message could answer it: the result of a read would have become a message of the user."""
     nameless = {**call, "id": None}
     with pytest.raises(InvalidInput, match="no id"):
         await plain(deputy).ainvoke(asking(nameless), config(), context=ALICE)

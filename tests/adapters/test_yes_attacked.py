@@ -1,4 +1,4 @@
-"""Attacks on a yes that comes with the resume: what is kept of it where the store could not take it, and callbacks."""
+"""Attacks on an approval given with the resume: what is stored if the store could not write it, and callbacks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def world() -> AsyncIterator[World]:
 
 
 async def lost(world: World, monkeypatch: pytest.MonkeyPatch, form: str = "bare") -> None:
-    """Alice says yes, and the store can take nothing about approvals."""
+    """Alice approves, and the store cannot write approvals."""
     swap = MemoryStore.swap
 
     async def full(self: MemoryStore, kind: str, *given: Any) -> bool:
@@ -105,8 +105,10 @@ async def test_stored_answer_is_useless_to_others_or_elsewhere(world: World, mon
 async def test_answer_by_another_user_is_ignored_when_the_owners_was_not_stored(
     what: Any, run: str, form: str, his: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """LangGraph keeps the answer of a failed run with its task, and a bare one also beside the checkpoint. Bob's resume
-    replaces what is beside the checkpoint, so Alice is asked again."""
+    """LangGraph keeps the answer of a failed run with its task, and a bare one also beside the checkpoint.
+
+    Bob's resume replaces the one beside the checkpoint, so Alice is asked again.
+    """
     await lost(world, monkeypatch, form)
     assert await world.resume(what, BOB, form=his) == "policy_denied"
     if run == "blocking":
@@ -144,7 +146,7 @@ EDIT = {"decision": "edit", "arguments": {**SEND["args"], "body": "Edited."}}
 
 
 async def breaks(world: World, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
-    """Alice says yes, which is recorded, and then something breaks before the mail leaves."""
+    """Alice approves, which is recorded, and then something fails before the mail is sent."""
 
     async def failing(*_: Any, **__: Any) -> Any:
         raise ConnectionError("A bug.")

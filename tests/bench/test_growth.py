@@ -1,4 +1,4 @@
-"""What the table of growth fills is a vault like any other."""
+"""A vault filled for the growth table is a vault like any other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""``deputize audit accept-restore``: an operator accepts a restore, and nobody can hide anything else behind that."""
+"""``deputize audit accept-restore``: an operator accepts a restore, and no attacker can hide other changes behind
+it."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ WHY = "disk failed, copy of last night"
 
 
 class Desk:
-    """A home with Alice's grant, an audit, and copies of both from before her last calls."""
+    """A home with Alice's grant and an audit, and copies of both from before her last calls."""
 
     def __init__(self, cli: Command, home: Path, provider: Provider) -> None:
         self.cli, self.home, self.provider = cli, home, provider
@@ -38,7 +39,7 @@ class Desk:
         assert self("act", "gmail_search_emails", "{}").exit_code == 0
 
     def lose_audit(self) -> None:
-        """The audit's folder is replaced by an older copy of it."""
+        """Replace the audit's folder by an older copy of it."""
         shutil.rmtree(self.folder / "audit")
         shutil.copytree(self.rows, self.folder / "audit")
 

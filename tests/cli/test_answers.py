@@ -1,4 +1,5 @@
-"""Answers at the terminal: yes, no, yes to more like it; and what was decided on the page while the terminal asks."""
+"""Answers at the terminal: approve, refuse, approve similar acts; and decisions made on the page during the
+question."""
 
 from __future__ import annotations
 

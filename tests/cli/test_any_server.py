@@ -1,4 +1,4 @@
-"""The command line at a server that is known from its metadata only."""
+"""The command line with a server known only from its metadata."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SETTINGS = {
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> OidcServer:
-    """The server that the issuer leads to."""
+    """Return the server behind the issuer."""
     played = OidcServer()
 
     async def at_server(issuer: str, **given: Any) -> Provider:
@@ -37,7 +37,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> OidcServer:
 
 
 def asking(cli: Command, *scopes: str) -> Any:
-    """``deputize connect``, which nobody answers."""
+    """Run ``deputize connect``, which nobody answers."""
     words = [word for scope in scopes for word in ("--scopes", scope)]
     return cli("connect", "native", *words, "--no-browser", "--wait", "0.1", **SETTINGS)
 

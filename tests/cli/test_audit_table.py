@@ -1,4 +1,4 @@
-"""The audit as a table: in local time, and nothing of what people copy from it is ever broken."""
+"""The audit as a table in local time; values that people copy from it are never broken across lines."""
 
 from __future__ import annotations
 

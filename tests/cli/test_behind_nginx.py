@@ -1,4 +1,4 @@
-"""Servers that end one after the other behind nginx, with the configuration of deploy/: each call is made once."""
+"""Servers behind nginx that end one after the other, with the configuration of deploy/: each call is made once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CALLERS = 4
 
 
 class Server:
-    """One, which may be started anew at its port. ``asked``: all that reached it."""
+    """One server, which can be restarted at its port. ``asked``: all requests that reached it."""
 
     def __init__(self) -> None:
         self.port, self.asked = free_port(), list[str]()
@@ -35,7 +35,7 @@ class Server:
         await reached(self.port)
 
     async def end(self) -> None:
-        """SIGTERM, and the exit code is 0."""
+        """Send SIGTERM, and check that the exit code is 0."""
         if self.process.returncode is None:
             self.process.terminate()
         said, _ = await asyncio.wait_for(self.process.communicate(), 60)
@@ -44,7 +44,7 @@ class Server:
 
 
 async def reached(port: int) -> None:
-    """Wait until somebody listens there."""
+    """Wait until a server listens there."""
     async with asyncio.timeout(40):
         while True:
             try:
@@ -58,7 +58,7 @@ async def reached(port: int) -> None:
 
 @asynccontextmanager
 async def nginx(folder: Path, servers: list[Server]) -> AsyncIterator[str]:
-    """nginx as deploy/ has it, in front of these, without TLS; its address."""
+    """Start nginx as configured in deploy/ in front of these, without TLS; return its address."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     require("nginx", bool(program), "apt-get install nginx-light")
     port, text = free_port(), NGINX.read_text().replace("/tmp/", f"{folder}/")  # noqa: S108

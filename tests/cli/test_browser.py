@@ -1,4 +1,4 @@
-"""How the command line opens a browser: at a file that nobody else can read, never at a link."""
+"""How the command line opens a browser: with a file that only the user can read, never with the link itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _system(*, terminal: bool) -> SimpleNamespace:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
-    """What the person's browser is started with, at a terminal with a desktop."""
+    """Return what the browser is started with, at a terminal with a desktop."""
     seen: list[str] = []
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(browser, "sys", _system(terminal=True))

@@ -1,4 +1,4 @@
-"""Each command's happy path: what it prints, where, and what it leaves behind."""
+"""The happy path of each command: its output, and the files it leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands read compressed audit files like others, and name one that is damaged."""
+"""The commands read compressed audit files like others, and name a damaged one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.cli.conftest import Command, Provider, connected
 def compressed(
     cli: Command, home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch, at: float = 0.0
 ) -> tuple[dict[str, str], Path]:
-    """The settings of a vault whose audit has three compressed files of one chain; the one in the middle."""
+    """Return the settings of a vault whose audit has three compressed files of one chain, the middle one damaged."""
     settings = connected(home, provider, "gmail.readonly")
     for variable, value in settings.items():
         monkeypatch.setenv(variable, value)

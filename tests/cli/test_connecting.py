@@ -1,4 +1,4 @@
-"""The ways to connect from a terminal: by tool, one more account, another account, and by a code on another device."""
+"""The ways to connect from a terminal: by tool, an additional account, another account, and a device code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BOB = "bob@example.test"
 
 
 def enter(address: str, code: str, *, as_: str = "alice@example.test", decision: str = "allow") -> None:
-    """On another device: open the address, enter the code, say yes or no."""
+    """On another device: open the address, enter the code, and allow or deny."""
 
     async def visit() -> None:
         async with httpx.AsyncHTTPTransport() as transport:
@@ -32,7 +32,7 @@ def enter(address: str, code: str, *, as_: str = "alice@example.test", decision:
 
 
 def with_github(provider: Provider) -> dict[str, str]:
-    """The settings of an OAuth App at GitHub beside Google's."""
+    """Return settings with a GitHub OAuth App beside Google's."""
     return provider.settings() | {
         "DEPUTIZE_APPS__GITHUB__CLIENT_ID": GITHUB_CLIENT_ID,
         "DEPUTIZE_APPS__GITHUB__CLIENT_SECRET": GITHUB_CLIENT_SECRET,

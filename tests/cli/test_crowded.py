@@ -1,4 +1,4 @@
-"""A server to whose door more come than it has file descriptors for: it says so, and ends."""
+"""A server that gets more connections than it has file descriptors: it logs that, and still ends."""
 
 from __future__ import annotations
 

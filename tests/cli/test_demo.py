@@ -1,4 +1,4 @@
-"""The demo as a person sees it: at a terminal or in a pipe, killed and started again."""
+"""The demo as a user sees it: at a terminal or in a pipe, killed and restarted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def state(home: Path) -> Path:
 
 
 def sent(home: Path) -> list[str]:
-    """The subjects of what left, as the sandbox remembers it."""
+    """Return the subjects of the sent mails, from the sandbox."""
     return [mail.subject for mail in Sandbox(state=state(home) / "sandbox.json").sent(ALICE)]
 
 
@@ -42,7 +42,7 @@ def live_tokens(home: Path) -> int:
 
 @contextmanager
 def demo(home: Path, *words: str, terminal: bool = False) -> Iterator[Talk]:
-    """A demo on ports of its own: there may be a real one on this machine."""
+    """A demo on its own ports, since a real one may be running on this machine."""
     ports = state(home) / "ports.json"
     if not ports.exists():
         ports.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""``doctor``: each thing that stands in the way is found and told with what to do, and nothing is changed."""
+"""``doctor`` finds each obstacle, says how to remove it, and changes nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.cli.conftest import Command, Provider, connected
 
 
 def lines(found: Any) -> dict[str, dict[str, str]]:
-    """The findings by what they are about."""
+    """Return the findings by subject."""
     return {line["what"]: line for line in map(json.loads, found.stdout.splitlines())}
 
 

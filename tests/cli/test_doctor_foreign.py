@@ -1,4 +1,4 @@
-"""``doctor`` and ``mcp list`` about foreign MCP servers: what waits for a look, and what stands in the way of calls."""
+"""``doctor`` and ``mcp list`` on foreign MCP servers: tools that need review, and what prevents calls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAME = "MCP server acme"
 
 @pytest.fixture
 def added(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Terminal:  # noqa: F811
-    """A terminal whose operator has taken the server up."""
+    """A terminal whose operator has added the server."""
     check = partial(found.check, transport=terminal.house.world, resolve=public_names)
     monkeypatch.setattr(found, "check", check)
     assert terminal.run("add", "acme", URL, "--yes").exit_code == 0
@@ -34,14 +34,14 @@ def added(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Terminal:  # n
 
 
 def findings_about(one: Terminal, *, reach: bool = True) -> dict[str, tuple[str, str]]:
-    """The findings by what they are about: how each stands, and all its words."""
+    """Return the findings by subject: the state of each, and its whole text."""
     deputy = portal().run(one.house.process())
     lines = list(foreign(Settings.load(), deputy.vault, reach=reach))
     return {line.what: (line.state, f"{line.found} {line.todo}".strip()) for line in lines}
 
 
 def acting(one: Terminal, tool: str = "send") -> None:
-    """A call in a process of its own, by the user who has signed in."""
+    """Make a call in its own process, as the user who has signed in."""
 
     async def once() -> None:
         deputy: Deputy = await one.house.process()

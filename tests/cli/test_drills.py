@@ -1,4 +1,4 @@
-"""Drills of docs/backup-and-keys.md, run word for word by a shell."""
+"""The drills of docs/backup-and-keys.md, run unchanged by a shell."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGE = "docs/backup-and-keys.md"
 
 
 def drill(word: str, home: Path, settings: dict[str, str]) -> str:
-    """Run the block of the page that holds this word, with a folder of the test for the backups. Return its output."""
+    """Run the block of the page that contains this word, with a test folder for the backups. Return its output."""
     backups = home / "backups"
     backups.mkdir()
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -45,7 +45,7 @@ def drill(word: str, home: Path, settings: dict[str, str]) -> str:
 
 
 def fill(folder: Path, records: int) -> None:
-    """Add records, so that their encryption takes a while."""
+    """Add records, so that encrypting them takes a while."""
 
     async def insert() -> None:
         vault = await Vault.open(

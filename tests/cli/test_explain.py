@@ -1,4 +1,4 @@
-"""``deputize audit explain``: the story of one act, and whether what was approved is what was done."""
+"""``deputize audit explain``: the history of one act, and whether the approved content was executed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.gmail_toolkit import SEND, SENDING, raw
 
 KIT = Toolkit("gmail", provider="google", shows=True)
 SAYS = {"text": "Hello"}
-"""What the tool finds when it reads, which may change after the yes."""
+"""What the tool reads, which may change after the approval."""
 
 
 @KIT.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
@@ -77,7 +77,7 @@ def settings(home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def explained(cli: Command, word: str, settings: dict[str, str], code: int = 0) -> tuple[dict[str, Any], str]:
-    """The one story that a word names, as JSON and as a person reads it."""
+    """Return the only history that a word selects, as JSON and as text."""
     found, told = (cli("audit", "explain", word, *more, **settings) for more in (["--json"], []))
     assert found.exit_code == told.exit_code == code, found.stderr
     [story] = json.loads(found.stdout)
@@ -163,7 +163,7 @@ EDIT = row("approval.edited", 1, approval_id="a-1", show="1" * 64)
 
 
 def on_yes(ts: int, ends: str = "done", show: str = "1" * 64, **more: Any) -> list[dict[str, Any]]:
-    """The rows of an act on the yes."""
+    """Return the audit rows of an act with an approval."""
     return [
         row("approval.used", ts, approval_id="a-1", show=show, **more),
         row("act.intent", ts + 1, answered_by="a-1", show=show, **more),
@@ -172,7 +172,7 @@ def on_yes(ts: int, ends: str = "done", show: str = "1" * 64, **more: Any) -> li
 
 
 def on_mandate(ts: int, call: str, ends: str = "done") -> list[dict[str, Any]]:
-    """The rows of an act under the mandate."""
+    """Return the audit rows of an act under the mandate."""
     return [
         row("mandate.used", ts, mandate_id="m", show="1" * 64, call_id=call),
         row("act.intent", ts + 1, answered_by="m", show="1" * 64, call_id=call),

@@ -1,4 +1,4 @@
-"""The pages on backup, keys, retention and failures: their commands run, and each row has a test that holds it."""
+"""The pages on backup, keys, retention and failures: their commands run, and each row names an existing test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that a role of programs puts into the audit's table by itself: ``deputize audit`` says they are not ours."""
+"""Audit rows inserted by the application's database role: ``deputize audit`` reports them as foreign."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def server() -> Iterator[Server]:
 
 
 def forge(server: Server, seq: int, **facts: Any) -> None:
-    """A row of a chain of the attacker's own."""
+    """Insert a row in a chain of the attacker's own."""
     row = {"ts": 10**18, "writer": "zz", "seq": seq, "event": "act.result", "prev": "0" * 32, "mac": "0" * 32} | facts
     with psycopg.connect(server.dsn, autocommit=True) as admin:
         admin.execute("SET ROLE app")

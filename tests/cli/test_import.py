@@ -1,4 +1,4 @@
-"""``deputize import``: files of other programs are recognised, their tokens looked at, and none is shown."""
+"""``deputize import``: files of other programs are recognised, their tokens verified, and no token is printed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ALICE: Final = ("--account", "alice@example.test", "--stopped")
 
 @pytest.fixture
 def given(provider: Provider) -> dict[str, Any]:
-    """What another program of the same Google client was given by Alice."""
+    """Return the tokens that another program of the same Google client received from Alice."""
     reply: dict[str, Any] = provider.sandbox.give("google", "alice@example.test", SCOPES)
     return reply
 
@@ -42,7 +42,7 @@ def settings(provider: Provider) -> dict[str, str]:
 
 
 def google_auth(given: dict[str, Any], **more: Any) -> str:
-    """As `google.oauth2.credentials.Credentials.to_json` of google-auth 2.63 writes it."""
+    """Return the file as `google.oauth2.credentials.Credentials.to_json` of google-auth 2.63 writes it."""
     return json.dumps(
         {
             "token": given["access_token"],
@@ -98,7 +98,7 @@ def test_token_json_becomes_a_connection_and_shows_no_token(
 def test_tokens_are_read_from_stdin_with_json_output(
     cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a container, too, where the account that runs it has no name."""
+    """Also in a container, where the account that runs it has no name."""
     monkeypatch.setattr("pwd.getpwuid", nameless)
     said = cli("import", "-", *ALICE, "--json", stdin=google_auth(given), **settings)
     assert said.exit_code == 0, said.stderr
@@ -170,7 +170,7 @@ def test_file_of_another_client_is_refused_before_any_request(
 def test_tokens_without_identity_scopes_are_left_unchanged(
     cli: Command, home: Path, provider: Provider, settings: dict[str, str], given: dict[str, Any]
 ) -> None:
-    """Refreshed, they would have to end: nobody could tell whose grant it is."""
+    """After a refresh they would have to be revoked: nobody could tell whose grant it is."""
     before = len(provider.sandbox.requests)
     said = cli("import", private(home / "token.json", google_auth(given, scopes=[GMAIL])), *ALICE, **settings)
     assert said.exit_code == 1 and "cannot identify their user: they lack email, openid" in said.stderr.replace(

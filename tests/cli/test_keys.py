@@ -1,4 +1,4 @@
-"""``deputize key`` and ``deputize vault``: keys and copies change hands while programs go on, and nothing is lost."""
+"""``deputize key`` and ``deputize vault``: keys and copies change while programs run, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ print(good > 0, errors, flush=True)
 
 
 def ids(found: Any) -> dict[str, dict[str, Any]]:
-    """The keys that ``key list --json`` shows, by their id."""
+    """Return the keys in ``key list --json`` by id."""
     return {row["id"]: row for row in json.loads(found.stdout)}
 
 

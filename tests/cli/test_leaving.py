@@ -1,4 +1,4 @@
-"""How a server ends: told first, then its calls end, then it does."""
+"""Shutdown of a server: it is told first, then its calls end, then it exits."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ pytestmark = pytest.mark.processes  # most of it waits
 
 @dataclass
 class House:
-    """A server with calls that are answered in streams, as those of the older MCP protocols are. ``said``: what it was
-    told of its end, in order."""
+    """A server whose calls are answered in streams, as in the older MCP protocols.
+
+    ``said``: the shutdown messages, in order.
+    """
 
     base: str
     said: list[str]
@@ -44,7 +46,7 @@ class House:
             return (await http.post(f"{self.base}/call", params={"takes": seconds})).text
 
     async def listen(self) -> float:
-        """How long a stream without an end was open."""
+        """Return how long an endless stream was open."""
         began = time.monotonic()
         async with httpx.AsyncClient(timeout=20) as http:
             await http.get(f"{self.base}/listen")
@@ -154,14 +156,14 @@ async def test_endless_call_is_cut_off_at_shutdown() -> None:
 
 
 ASKED = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
-"""A request, whole; cut behind any byte it is a head that does not end."""
+"""A whole request; cut after any byte it is an incomplete head."""
 
 
 Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def opened(one: House, *said: bytes) -> Line:
-    """A connection on which that was said, each when the one before had its answer."""
+    """Return a connection on which these requests were sent, each after the response to the previous one."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(one.base.rpartition(":")[2]))
     for part in said:
         writer.write(part)
@@ -171,7 +173,7 @@ async def opened(one: House, *said: bytes) -> Line:
 
 
 async def closed(line: Line) -> None:
-    """The other side ends the connection, and says nothing more."""
+    """Check that the other side closes the connection without sending more."""
     reader, writer = line
     with suppress(ConnectionResetError):
         assert await asyncio.wait_for(reader.read(), 10) == b""
@@ -217,7 +219,7 @@ async def test_idle_connections_do_not_delay_shutdown() -> None:
 
 
 async def test_request_in_transit_at_shutdown_is_answered() -> None:
-    """A proxy opens a connection for each, and cannot know whether what it has sent was begun."""
+    """A proxy opens a connection per request, and cannot know whether a sent request was begun."""
     async with house() as one:
         lines = [await opened(one, *said) for said in [(), (ASKED[:9],)]]
         os.kill(os.getpid(), signal.SIGTERM)
@@ -237,7 +239,7 @@ async def test_connection_in_the_backlog_at_shutdown_is_answered() -> None:
     came = list[socket.socket]()
 
     def come() -> None:
-        """Between the server's last look at its door and its end."""
+        """Between the server's last accept and its exit."""
         for _ in range(20):
             came.append(socket.create_connection(("127.0.0.1", port)))
             came[-1].sendall(ASKED)
@@ -253,7 +255,7 @@ async def test_connection_in_the_backlog_at_shutdown_is_answered() -> None:
 
 
 def come(one: House, came: list[socket.socket], count: int = 20) -> None:
-    """So many open a connection and ask."""
+    """Open this many connections, with a request on each."""
     for _ in range(count):
         came.append(socket.create_connection(("127.0.0.1", int(one.base.rpartition(":")[2]))))
         came[-1].sendall(ASKED)

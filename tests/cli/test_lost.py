@@ -1,4 +1,4 @@
-"""A vault that is lost, or in part: begun anew only where that is asked for, and what does not open is dropped."""
+"""A vault that is lost or damaged: it is recreated only on request, and unreadable records are dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``deputize serve`` with /metrics at a port of its own, and probes at the first one."""
+"""``deputize serve`` with /metrics on its own port, and the probes on the main one."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_loopback_metrics_refuse_foreign_host_names(host: str, asked: str,
 async def test_metrics_host_check_resolves_the_configured_name(
     leads: list[str], status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As LOCALHOST, 127.1 and what a machine calls itself in its file of hosts."""
+    """Also for LOCALHOST, 127.1, and names from the machine's hosts file."""
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, port: [(0, 0, 0, "", (one, 0)) for one in leads])
     async with await build() as deputy:
         app = numbers(deputy, "metrics.internal")

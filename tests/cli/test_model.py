@@ -1,4 +1,4 @@
-"""The demo's scripted model: what it says follows from the messages, and from nothing else."""
+"""The demo's scripted model: its answers depend on the messages only."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ ROWS = {"items": [{"id": "m1", "subject": "Dinner on Friday?"}, {"id": "m2", "su
 
 
 def answered(call: AIMessage, result: Any, *, status: str = "success") -> ToolMessage:
-    """The tool's answer to a message's one call."""
+    """Return the tool result for a message's only call."""
     text = result if isinstance(result, str) else json.dumps(result)
     one = call.tool_calls[0]
     return ToolMessage(text, name=one["name"], tool_call_id=str(one["id"]), status=status)
 
 
 def played(*said: str, results: dict[str, Any]) -> list[BaseMessage]:
-    """A whole conversation: each sentence, the model's calls, these tools' answers, its last words."""
+    """Return a whole conversation: each sentence, the model's calls, these results, and its last words."""
     messages: list[BaseMessage] = []
     for text in said:
         messages.append(HumanMessage(text))

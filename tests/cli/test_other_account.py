@@ -1,4 +1,4 @@
-"""Another account of the same machine: it sees processes, /tmp and the port, and gets nothing of the user with that."""
+"""Another account of the same machine sees processes, /tmp and the port, and obtains nothing of the user by them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OF_THE_USER = ("alice", "wants to act", "is connected", "Waiting for your approv
 
 
 def _desktop(home: Path, port: int) -> dict[str, str]:
-    """A browser of the person's that opens and stays: what it was started with stands in the list of processes."""
+    """A browser of the user that stays open: its arguments are visible in the process list."""
     program = home / "browser"
     program.write_text(
         '#!/bin/sh\necho "$1" >> "$HOME/opened"\n'
@@ -37,7 +37,7 @@ def _desktop(home: Path, port: int) -> dict[str, str]:
 
 
 def _opened(home: Path) -> str:
-    """What the browser was led to in the end."""
+    """Return where the browser was finally directed."""
     deadline = time.monotonic() + 20
     while not (home / "opened").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

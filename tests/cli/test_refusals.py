@@ -1,4 +1,4 @@
-"""What does not work ends in words: a message, what to do and a code on stderr; no traceback, no secret, no result."""
+"""Failures are reported with a message, a fix and a code on stderr; no traceback, no secret, no result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ READ = "https://www.googleapis.com/auth/gmail.readonly"
 
 
 def refused(found: Any, code: str, *words: str) -> None:
-    """It failed in words: a message, what to do, a code; no traceback, and nothing on stdout."""
+    """Check that it failed with a message, a fix and a code; no traceback, and nothing on stdout."""
     assert (found.exit_code, found.stdout) == (1, ""), found.output
     assert "Traceback" not in found.stderr
     assert f"[{code}]" in found.stderr, found.stderr

@@ -1,4 +1,4 @@
-"""``deputize retention`` tells of everything that is kept, and a setting changes how long."""
+"""``deputize retention`` lists all stored data, and settings change how long it is kept."""
 
 from __future__ import annotations
 

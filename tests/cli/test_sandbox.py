@@ -1,4 +1,4 @@
-"""The sandbox on a port: what it prints is all that a program needs to be led to it."""
+"""The sandbox on a port: its output is all that a program needs to use it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ READS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 
 @contextmanager
 def serve_sandbox(home: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run the command for pages at ``port``, and set the variables that it prints."""
+    """Run the command with pages at ``port``, and set the printed variables."""
     with talk("sandbox", "--port", "0", "--pages", f"http://127.0.0.1:{port}/", home=home) as serving:
         serving.hear("Ctrl-C ends it")
         variables = dict(re.findall(r"export (DEPUTIZE_\w+)=(\S+)", serving.heard))
@@ -109,7 +109,7 @@ AT: Final = "http://127.0.0.1:9"
 
 
 class Luring(httpx.AsyncBaseTransport):
-    """A stand-in whose answers name the real host, and the hosts that were called."""
+    """A stand-in whose responses name the real host; records the hosts that were called."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.played = sandbox.transport()
@@ -132,7 +132,7 @@ class Luring(httpx.AsyncBaseTransport):
 
 
 async def lured() -> tuple[Deputy, Luring]:
-    """A deputy of which Salesforce is moved to a stand-in that lures."""
+    """A deputy whose Salesforce is redirected to such a stand-in."""
     sandbox = Sandbox()
     luring = Luring(sandbox)
     rows = {"salesforce": PROVIDERS["salesforce"].moved_to(AT)}

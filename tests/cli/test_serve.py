@@ -1,4 +1,4 @@
-"""``deputize serve``: who calls is who the issuer says, over HTTP and at our pages, and nobody else is served."""
+"""``deputize serve``: callers are identified by the issuer, over HTTP and on the pages, and others are not served."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MAIL = {"to": ["bob@example.test"], "subject": "Hello", "body": "Hello Bob"}
 
 @asynccontextmanager
 async def served(home: Path) -> AsyncIterator[Around]:
-    """The application of settings, in this process."""
+    """Return the application for these settings, in this process."""
     async with around(home) as world:
         app = await asyncio.to_thread(application, world.settings())
         async with app.router.lifespan_context(app), serve(app, world.port):
@@ -48,7 +48,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def text_of(result: Any) -> str:
-    """What a model reads of a result."""
+    """Return what a model reads of a result."""
     return " ".join(one.text for one in result.content)
 
 
@@ -265,7 +265,7 @@ def test_config_accepts_tools_of_a_foreign_server(cli: Command, home: Path) -> N
 async def test_client_started_from_its_configuration_has_the_tools(
     which: McpClient, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As each client starts it: without a shell's environment, and with stdout for the protocol alone."""
+    """Started as each client does: without a shell's environment, and with stdout for the protocol only."""
     monkeypatch.setenv("DEPUTIZE_HOME", str(home / "deputize"))
     monkeypatch.setenv("DEPUTIZE_USER", "alice")
     read = tomllib.loads if which is McpClient.CODEX else json.loads
@@ -279,7 +279,7 @@ async def test_client_started_from_its_configuration_has_the_tools(
 
 @pytest.mark.processes
 async def test_two_workers_and_two_users_never_mix(home: Path) -> None:
-    """They share keys and store, and nothing else: a person set out at one and comes back at the other."""
+    """They share keys and store only: a person begins at one and returns at the other."""
     async with around(home) as world:
         ports = [world.port, free_port()]
         async with worker(world, ports[0]), worker(world, ports[1]):
@@ -304,7 +304,7 @@ async def test_two_workers_and_two_users_never_mix(home: Path) -> None:
 
 @asynccontextmanager
 async def worker(world: Around, port: int) -> AsyncIterator[None]:
-    """``deputize serve`` in a process of its own."""
+    """Run ``deputize serve`` in its own process."""
     env = environment(world.home) | world.environment
     words = [*CLI, "serve", "gmail", "--http", f"127.0.0.1:{port}"]
     process = await asyncio.create_subprocess_exec(*words, env=env, cwd=world.home, stderr=asyncio.subprocess.PIPE)

@@ -1,4 +1,4 @@
-"""``deputize serve --stdio`` as one person uses it: their client shows no links, so their browser is opened."""
+"""``deputize serve --stdio`` for one user: their client shows no links, so their browser is opened."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MAIL: Final = {"to": ["bob@example.test"], "subject": "Hello", "body": "Hello Bo
 
 @dataclass
 class Desk:
-    """A person's machine: the program that BROWSER names notes which file it was opened with, and fetches it."""
+    """A user's machine: the program named by BROWSER records which file it was opened with, and fetches it."""
 
     home: Path
     seen: list[str] = field(default_factory=list)
@@ -55,13 +55,13 @@ class Desk:
         return script
 
     def tabs(self) -> list[str]:
-        """The links that it was led to, oldest first."""
+        """Return the links that it was given, oldest first."""
         pages = sorted((self.home / "tabs").glob("*.html"), key=os.path.getmtime)
         links = (re.search(r'<a href="([^"]+)"', page.read_text()) for page in pages)
         return [html.unescape(link[1]) for link in links if link]
 
     async def next(self) -> str:
-        """The next tab that opens."""
+        """Return the next tab that opens."""
         async with asyncio.timeout(20):
             while not (new := [link for link in self.tabs() if link not in self.seen]):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
@@ -70,7 +70,7 @@ class Desk:
 
 
 async def visit(link: str, decision: str = "approve") -> None:
-    """What the person does at a link."""
+    """Do what the user does at a link."""
     async with httpx.AsyncHTTPTransport() as transport:
         browser = Browser(transport)
         if "/connect/" in link:
@@ -83,7 +83,7 @@ async def visit(link: str, decision: str = "approve") -> None:
 
 @asynccontextmanager
 async def started(home: Path, settings: dict[str, str], *more: str) -> AsyncIterator[Client]:
-    """The SDK's client, which shows nothing, at a server that it has started."""
+    """Return the SDK's client, which shows nothing, connected to a server it has started."""
     env = environment(home, **settings)
     server = StdioServerParameters(command=CLI[0], args=[*CLI[1:], "serve", "--stdio", "gmail", *more], env=env)
     async with Client(stdio_client(server), mode="2026-07-28") as mcp:
@@ -130,7 +130,7 @@ async def test_model_is_told_the_command_to_run_without_a_browser(home: Path, pr
 
 @pytest.fixture
 def tabs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a browser is opened at, without one."""
+    """Record what a browser would open, without a browser."""
     links: list[str] = []
 
     def opened(link: str, watched: bool) -> bool:

@@ -1,4 +1,4 @@
-"""The whole way in a real browser: a client's call, the link, sign-in at the issuer, consent, approval, the act."""
+"""The whole flow in a real browser: a client's call, the link, sign-in at the issuer, consent, approval, the act."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MAIL = {"to": ["bob@example.test"], "subject": "Hello", "body": "Hello Bob"}
 
 
 async def click(browser: Chromium, selector: str, then: str) -> None:
-    """Click on this, and wait until that is so in the page it leads to."""
+    """Click this element, and wait for the condition on the next page."""
     assert await browser.until(f"!!document.querySelector({selector!r})"), await browser.run("document.body.innerText")
     await browser.run(f"document.querySelector({selector!r}).click() || true")
     assert await browser.until(then), await browser.run("location.href + document.body.innerText")
 
 
 async def sign_in(browser: Chromium, world: Around, name: str) -> None:
-    """At the issuer's page, if that is where the browser is."""
+    """Sign in at the issuer's page, if the browser is there."""
     if await browser.run("document.title == 'Login'"):
         await browser.run(f"document.querySelector('[name=login]').value = {name!r}; true")
         await click(

@@ -1,4 +1,4 @@
-"""Three servers behind a balancer that is never sticky: whoever it asks, whoever ends meanwhile, it is one deputy."""
+"""Three servers behind a balancer without sticky sessions behave as one deputy, even while some of them end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mail(subject: str) -> dict[str, Any]:
 
 
 async def called(mcp: Client, person: Person, tool: str, arguments: dict[str, Any]) -> Any:
-    """A call as clients of both kinds make it: those of the older protocols show the links of an error, and repeat."""
+    """Make a call as clients of both kinds: older protocols show the links of an error, and repeat the call."""
     for _ in range(ROUNDS):
         try:
             return await mcp.call_tool(tool, arguments)
@@ -41,7 +41,7 @@ async def called(mcp: Client, person: Person, tool: str, arguments: dict[str, An
 
 
 def servers_of(world: Cluster, method: str, beginning: str) -> list[str]:
-    """Which servers had the requests for paths that begin so."""
+    """Return which servers received requests for paths with this prefix."""
     return [server for how, path, server in world.balancer.led if how == method and path.startswith(beginning)]
 
 

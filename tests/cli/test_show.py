@@ -1,4 +1,4 @@
-"""What comes from outside cannot act on the terminal."""
+"""Text from outside cannot control the terminal."""
 
 from __future__ import annotations
 

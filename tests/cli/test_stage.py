@@ -1,4 +1,4 @@
-"""The stage behind the demo: other models, approvals that are late, links that have expired, whole drafts."""
+"""The machinery of the demo: other models, late approvals, expired links, whole drafts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.processes  # each ends the portal of its process, as a 
 
 
 class Mind(BaseChatModel):
-    """A model that says what a function of the messages says."""
+    """A model whose answers are computed from the messages by a function."""
 
     think: Callable[[list[BaseMessage]], AIMessage]
 
@@ -47,7 +47,7 @@ class Mind(BaseChatModel):
 
 @contextmanager
 def stage(home: Path, model: BaseChatModel | None = None) -> Iterator[Stage]:
-    """A demo that is over at the end, down to its servers."""
+    """Return a demo that is stopped at the end, with its servers."""
     folder = DemoFolder(home / "demo")
     with folder.held(), demo_stage(folder, model or ScriptedChatModel()) as opened:
         yield opened
@@ -55,13 +55,13 @@ def stage(home: Path, model: BaseChatModel | None = None) -> Iterator[Stage]:
 
 
 def allowed(opened: Stage, turn: Turn) -> Turn:
-    """After the person has been to the one link."""
+    """Continue after the person has opened the only link."""
     click(turn.consents[0]["link"])
     return opened.deputy.run(opened.chat.wait(20))
 
 
 def up_to_approval(opened: Stage) -> Turn:
-    """Bob's mail is read, and the answer to it waits for a yes."""
+    """Run until Bob's mail was read, and the reply waits for approval."""
     run, chat = opened.deputy.run, opened.chat
     allowed(opened, run(chat.ask("anything from Bob?")))
     turn = allowed(opened, run(chat.ask("answer him yes")))

@@ -1,4 +1,5 @@
-"""The start: quick, without frameworks, with other packages' commands, and clear about what is missing."""
+"""Start of the command line: fast, without frameworks, with commands of other packages, and clear about what is
+missing."""
 
 from __future__ import annotations
 
@@ -105,7 +106,7 @@ more.command("clash")(clash)
 
 @pytest.fixture
 def plugins(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Entry points by name, as installed packages would have them: ``plugins(hello="tests.cli.test_start:hello")``."""
+    """Set entry points by name, as of installed packages: ``plugins(hello="tests.cli.test_start:hello")``."""
 
     def install(**points: str) -> None:
         found = [EntryPoint(name, value, commands.GROUP) for name, value in points.items()]

@@ -1,4 +1,4 @@
-"""``deputize store`` and a whole deputy on Postgres: tables by the owner, everything else by a role that may not."""
+"""``deputize store`` and a whole deputy on Postgres: tables belong to the owner, programs use a restricted role."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def url_of(server: Server, role: str) -> str:
 
 
 def moved_aside(folder: Path) -> set[str]:
-    """What lies there by another name since it was moved; nothing is called lost that is not."""
+    """Return the renamed tables of a moved vault; nothing is reported as lost that is not."""
     assert not list(folder.glob("*.lost-*"))
     return {path.name.partition(".moved-")[0] for path in folder.glob("*.moved-*")}
 
@@ -285,7 +285,7 @@ from deputize.core.vault import table_retention
 table_retention._remove = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
 main()
 """
-"""The command, killed when the vault has been told what goes, and nothing has gone."""
+"""The command, killed after the vault recorded what is deleted, and before anything was deleted."""
 
 
 def test_old_audit_rows_are_dropped_by_the_owner_and_an_interrupted_drop_is_completed(

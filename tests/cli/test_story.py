@@ -1,4 +1,4 @@
-"""``demo --auto``: seventeen steps that all hold, and that notice when one does not."""
+"""``demo --auto``: seventeen steps that all pass, and that notice a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""``deputize toolkit from-openapi`` as a person uses it: a module is written once, and never over what is there."""
+"""``deputize toolkit from-openapi`` at the command line: a module is written once, and existing files are not
+overwritten."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from tests.openapi.acme import ACME, acme
 
 @pytest.fixture
 def description(home: Path) -> Path:
-    """Acme's description, in the folder that the command is run in."""
+    """Return Acme's description, in the folder in which the command runs."""
     path = home / "acme.json"
     path.write_text(json.dumps(ACME))
     return path
@@ -76,7 +77,7 @@ def test_file_behind_a_symlink_is_not_overwritten(cli: Command, description: Pat
 
 
 def newer() -> dict[str, Any]:
-    """Acme's next version: a task gets a colour, and tasks can be archived."""
+    """Return Acme's next version: a task has a colour, and tasks can be archived."""
     made = copy.deepcopy(ACME)
     task = made["paths"]["/tasks"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     task["properties"]["colour"] = {"type": "string"}

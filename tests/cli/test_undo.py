@@ -1,4 +1,4 @@
-"""``deputize undo``: what can be put back, and putting it back after a yes."""
+"""``deputize undo``: which acts can be undone, and undoing one after an approval."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.undo_toolkit import KIT
 
 @pytest.fixture
 def starring(home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The settings of a deputy whose toolkit stars mails."""
+    """Return the settings of a deputy whose toolkit stars mails."""
     settings = connected(home, provider, "gmail.modify")
     monkeypatch.setattr(Deputy, "from_settings", partial(Deputy.from_settings, toolkits=[KIT]))
     return settings

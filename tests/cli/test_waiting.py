@@ -1,4 +1,4 @@
-"""Commands that wait for a person: at a terminal or in a pipe, with the pages clicked over HTTP."""
+"""Commands that wait for a person, at a terminal or in a pipe, with the pages used over HTTP."""
 
 from __future__ import annotations
 

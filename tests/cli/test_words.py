@@ -1,4 +1,4 @@
-"""Small things a person meets in the terminal: names that were mistyped, names to copy, and one of a thing."""
+"""Details of the terminal: mistyped names, names to copy, and singular forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads that answer event loops: in one go, each with its own, also while and after they are ended."""
+"""Threads that answer event loops: each loop has its own, also while and after threads are ended."""
 
 from __future__ import annotations
 

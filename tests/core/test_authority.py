@@ -1,4 +1,4 @@
-"""A grant acts, refreshes and ends only where it came from, and no file that was merely found says where that is."""
+"""A grant is used, refreshed and revoked only where it came from, and no discovered file decides where that is."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ALICE = User("alice")
 
 @dataclass
 class Wire(httpx.AsyncBaseTransport):
-    """Everything that leaves, as text by host. Answers as GitHub would, wherever it is asked."""
+    """Records everything that is sent, as text by host. Answers as GitHub would, at any address."""
 
     seen: list[tuple[str, str]] = field(default_factory=list)
 
@@ -50,7 +50,7 @@ class Wire(httpx.AsyncBaseTransport):
         return httpx.Response(200, json={"login": "alice", "id": 1, "name": "Alice"})
 
     def stolen(self, *homes: str) -> list[str]:
-        """Where a token or the client's secret arrived that is not at home there."""
+        """Return where a token or the client's secret arrived that does not belong there."""
         from tests.support.canary import hits
 
         secrets = {ACCESS: "access token", REFRESH: "refresh token", SECRET: "client secret"}
@@ -59,7 +59,7 @@ class Wire(httpx.AsyncBaseTransport):
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A home, and a working directory beside it that somebody else could have filled."""
+    """A home, and a working directory beside it that others could have filled."""
     for name in [name for name in os.environ if name.startswith(("DEPUTIZE_", "XDG_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -74,7 +74,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def held(home: Path, **more: Any) -> Grant:
-    """Alice's GitHub account lies in the vault of this home, as a consent at GitHub left it."""
+    """Store Alice's GitHub account in the vault of this home, as after a consent at GitHub."""
     grant = Grant(ALICE, "github", "github", Account("1", "alice"), frozenset({"repo", "user"}), Secret(ACCESS))
     grant = replace(grant, refresh_token=Secret(REFRESH), origin=origin_of(PROVIDERS["github"], GITHUB), **more)
     kept = []
@@ -104,7 +104,7 @@ def ask(deputy: Deputy) -> Any:
 
 
 def said(attack: Attack, wire: Wire) -> Any:
-    """What an attack came to: the result, or the error."""
+    """Return the outcome of an attack: the result, or the error."""
     try:
         with Deputy.from_settings(transport=wire) as deputy:
             return attack(deputy)
@@ -182,7 +182,7 @@ def test_grant_without_an_origin_belongs_to_the_built_in_provider(home: Path, mo
 
 
 def _old(home: Path) -> None:
-    """A grant as it was stored before grants kept where they come from."""
+    """Store a grant as it was before grants recorded their origin."""
 
     async def keep() -> None:
         vault = await open_vault(Settings.load(home=home))

@@ -1,6 +1,6 @@
-"""No secret leaves a host that is watched in every usual way: one list of sinks, searched for every secret there was.
+"""No secret leaves a program that is watched by every usual means: a list of sinks, searched for every secret.
 
-`tests.adapters.test_canary` does the same for what frameworks keep, `test_frames` for more faults.
+`tests.adapters.test_canary` does the same for what frameworks store, `test_frames` for more failures.
 """
 
 from __future__ import annotations
@@ -45,14 +45,15 @@ SINKS: Final = (
     "processes",
     "headers",
 )
-"""Everything that is searched, by how its name begins: all files, what reporters would send, what others are told."""
+"""Everything that is searched, by name prefix: all files, what reporters would send, what others receive."""
 LOGGERS: Final = ("httpcore", "asyncio", "uvicorn", "deputize", "host")
-"""Loggers that must have spoken, or their silence proves nothing. aiohttp, httpx and Authlib log nothing of ours."""
+"""Loggers that must have logged, since silence would prove nothing. aiohttp, httpx and Authlib log nothing of
+deputize's."""
 SEEN: Final = {"access_token", "refresh_token", "code", "code_verifier", "client_secret", "state", "ticket"}
 
 
 class World:
-    """The provider behind a wire that is tapped, and Alice's browser."""
+    """The provider behind a recorded connection, and Alice's browser."""
 
     def __init__(self) -> None:
         self.sandbox = Sandbox()
@@ -79,17 +80,17 @@ class World:
 
     @property
     def secrets(self) -> dict[str, str]:
-        """All but tickets, which an error may name: it says which link to open."""
+        """Return all secrets but tickets, which an error may contain as part of a link."""
         return {secret: kind for secret, kind in self.tap.secrets.items() if kind != "ticket"}
 
     @property
     def tickets(self) -> dict[str, str]:
-        """What leads to a consent for some minutes."""
+        """Return what leads to a consent for some minutes."""
         return {secret: kind for secret, kind in self.tap.secrets.items() if kind == "ticket"}
 
     @staticmethod
     def logged(sinks: Mapping[str, bytes | str]) -> dict[str, bytes | str]:
-        """The sinks that last longer than a ticket, or that others read."""
+        """Return the sinks that outlive a ticket, or that others read."""
         return {name: data for name, data in sinks.items() if name not in ("watched/frames", "watched/sentry")}
 
     async def grants(self, wish: Mapping[str, Any]) -> None:
@@ -132,14 +133,14 @@ class Processes:
                 continue
 
     def end(self) -> str:
-        """All of it."""
+        """Return all of it."""
         self._over.set()
         self._thread.join()
         return "\n".join(self.seen)
 
 
 def settings(folder: Path, url: str, key: str) -> dict[str, str]:
-    """The program's environment: its own secrets stand there, and nowhere else."""
+    """Set the program's environment: its own secrets are there, and nowhere else."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DEPUTIZE_")}
     return kept | {
         "DEPUTIZE_HOME": str(folder / "home"),
@@ -151,7 +152,7 @@ def settings(folder: Path, url: str, key: str) -> dict[str, str]:
 
 
 async def lived(folder: Path, transport: str, world: World, key: str) -> tuple[dict[str, bytes | str], int]:
-    """What a watched program left behind in every sink, and how many errors it met."""
+    """Return what a watched program left in every sink, and how many errors it met."""
     command = ("-m", "tests.support.watched_host", str(folder / "watched"), transport)
     errors = 0
     async with serve(world.app) as url:

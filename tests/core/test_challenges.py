@@ -1,4 +1,4 @@
-"""``WWW-Authenticate`` by whole parameters: nothing that a server quotes is taken for its own word."""
+"""``WWW-Authenticate`` parsed by whole parameters: quoted text is never taken for a parameter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deputy that is closed lets go of its connections, on whichever loop they are."""
+"""A closed deputy releases its connections, on whichever loop they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.sandbox_deputy import Clock, build, connect
 
 
 class Counted(httpx.AsyncBaseTransport):
-    """A loop's transport, which knows its loop and whether it was closed."""
+    """A loop's transport that records its loop and whether it was closed."""
 
     made: ClassVar[list[Counted]] = []
 

@@ -1,4 +1,4 @@
-"""The deputy as a whole: whose act it is, what happens in which order, and who may see what."""
+"""The deputy as a whole: the acting user, the order of steps, and who may see what."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ NOBODY += [User(""), User(" "), User(None), User(-7), User(["alice"])]  # type: 
 
 
 async def consents_for(house: House, account: str) -> Consent:
-    """The consent that asks Alice for this account, which she has not connected."""
+    """Return the consent that asks Alice for this account, which she has not connected."""
     app, wanted = house.deputy.apps["google"], [f"{PREFIX}labels"]
     return await house.deputy.consents.require(ALICE, app, wanted, account=account)
 
@@ -399,7 +399,7 @@ async def test_R31_abandoned_revocation_is_audited_once_and_retried_daily(house:
 
 
 async def test_wait_reports_each_consents_end_when_it_is_requested_again(house: House) -> None:
-    """Other processes ask again as soon as one has ended, faster than anybody looks."""
+    """Other processes request again as soon as one has ended, faster than any poll."""
     ids = []
     for _ in range(3):
         asked = await house.ask("labels", "send", user="carol")
@@ -605,7 +605,7 @@ async def test_wait_timeout_of_nan_ends_immediately_and_a_huge_one_is_accepted(h
 
 
 async def asked_to_send(house: House) -> Approval:
-    """An approval that waits for Alice."""
+    """Return an approval that waits for Alice."""
     with pytest.raises(ApprovalRequired) as caught:
         await house.act("send", **MAIL)
     return caught.value.approval
@@ -636,7 +636,7 @@ async def test_wait_ends_when_another_link_granted_all_its_scopes(house: House) 
 
 
 async def test_wait_ends_when_another_link_granted_an_alternative_scope(house: House) -> None:
-    """A mail is sent with the scope for sending, which is asked for, or with the one for drafts."""
+    """A mail can be sent with the scope for sending, which is requested, or with the one for drafts."""
     with pytest.raises(ConsentRequired) as caught:
         await house.deputy.act("gmail_send", MAIL, user="bob", call=Call(id="1"))
     asked = caught.value.consent

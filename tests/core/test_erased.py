@@ -1,4 +1,4 @@
-"""Once a user is erased, nothing that is left says or shows who it was: neither in the vault nor in the audit."""
+"""After a user is erased, nothing in the vault or the audit identifies them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def opened(folder: Path, sandbox: Sandbox) -> Deputy:
 
 
 async def lived(deputy: Deputy, sandbox: Sandbox, user: User = CAROL) -> str:
-    """All that a user may do. Returns the subject of their account."""
+    """Do everything that a user may do. Return the subject of their account."""
     with pytest.raises(ConsentRequired):
         await deputy.act("gmail_search", {}, user=user)
     await connect(deputy, sandbox, *ALL, user=user)
@@ -85,9 +85,9 @@ async def test_erased_user_is_neither_in_the_vault_nor_in_the_audit(tmp_path: Pa
 
 
 OF_NO_USER: Final = frozenset({"meta", "mcp_pins"})
-"""Kinds of records that are the vault's, or a server's."""
+"""Kinds of records that belong to the vault, or to a server."""
 BY_HASH: Final = frozenset({"asked", "ticket", "state", "browser", "session_names", "logged_out", "erased"})
-"""Kinds that lead from the hash of a link, or of an issuer's session or a user, name nobody, and go within a day."""
+"""Kinds keyed by the hash of a link, an issuer's session or a user; they name nobody, and expire within a day."""
 
 
 async def test_erased_user_is_in_no_record_of_any_kind(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ async def test_erased_user_is_in_no_record_of_any_kind(tmp_path: Path) -> None:
 
 
 async def _near(vault: Vault, kind: str, place: str) -> bool:
-    """Whether a record of this kind lies at the user's place, or is a piece of one that does."""
+    """Return True if a record of this kind is filed under the user, or is part of such a one."""
     return bool(await vault.store.scan(kind, place))
 
 
@@ -264,7 +264,7 @@ async def test_rows_with_plain_user_ids_stay_readable_and_verifiable(tmp_path: P
 
 
 class Slow(MortalLine):
-    """The network of a process to which the provider is slow to say whose the tokens are."""
+    """The network of a process whose provider is slow to name the tokens' owner."""
 
     reached: threading.Event
     answers: threading.Event

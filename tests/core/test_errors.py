@@ -1,4 +1,4 @@
-"""One closed tree of errors, each for programs, models and people; and a Secret that shows itself to nobody."""
+"""One closed tree of errors, each for programs, models and people; and a Secret that never shows its value."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MORE: dict[str, dict[str, Any]] = {
 
 
 def every() -> list[type[DeputizeError]]:
-    """All classes of the tree below its root."""
+    """Return all classes of the tree below its root."""
     found = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DeputizeError)]
     return [kind for kind in found if kind is not DeputizeError]
 
@@ -46,7 +46,7 @@ every_error = pytest.mark.parametrize("kind", every(), ids=lambda kind: kind.__n
 
 
 def made(kind: type[DeputizeError]) -> DeputizeError:
-    """An error of this class, with everything it can carry."""
+    """Return an error of this class, with every possible field."""
     return kind("A short sentence.", hint="Do this.", **MORE.get(kind.__name__, {}))
 
 

@@ -1,4 +1,4 @@
-"""No token stands in any frame of any error, whatever fails: not for a reporter that prints the locals of frames."""
+"""No token is in any frame of any error, whatever fails: reporters print the locals of frames."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ LOCAL = AnyLocalUser()
 ALWAYS = 10**6
 Work = Coroutine[Any, Any, Any]
 Attempt = Callable[[House, dict[str, str]], Awaitable[Callable[[], Work]]]
-"""Prepares something, and returns what is then done while something fails. Adds secrets that it knows."""
+"""Prepares something, and returns the step during which something fails. Adds the secrets it knows."""
 
 
 class _Collected(Transport):
-    """Sentry's way out, which keeps what would be sent."""
+    """A Sentry transport that records what would be sent."""
 
     def __init__(self, *_: Any) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class _Collected(Transport):
 
 @pytest.fixture(scope="module")
 def sentry() -> sentry_sdk.Client:
-    """Sentry as it is by default, but for the integrations, which patch the whole process."""
+    """Sentry with its defaults, but without the integrations, which patch the whole process."""
     return sentry_sdk.Client(dsn="http://key@127.0.0.1/1", transport=_Collected, default_integrations=False)
 
 
@@ -64,7 +64,7 @@ def few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def caught(work: Callable[[], Work]) -> Exception | None:
-    """What it raises; this frame knows nothing."""
+    """Return the raised error; this frame holds no secret."""
     try:
         await work()
     except Exception as error:
@@ -73,7 +73,7 @@ async def caught(work: Callable[[], Work]) -> Exception | None:
 
 
 def reported(error: Exception, sentry: sentry_sdk.Client, *, with_rich: bool = True) -> Iterator[tuple[str, str]]:
-    """What reporters make of it by default."""
+    """Return what reporters make of it by default."""
     event, hint = event_from_exception(error, client_options=sentry.options)
     assert sentry.capture_event(event, hint)
     assert isinstance(sentry.transport, _Collected) and '"vars"' in sentry.transport.sent[-1]
@@ -90,7 +90,10 @@ def reported(error: Exception, sentry: sentry_sdk.Client, *, with_rich: bool = T
 
 
 def clean(error: Exception, secrets: dict[str, str], sentry: sentry_sdk.Client) -> None:
-    """No frame shows any of these secrets. Reporters look at the same frames less deep: each place is enough once."""
+    """Check that no frame shows any of these secrets.
+
+    Reporters inspect the same frames less deeply: each place is checked once.
+    """
     assert frame_hits(error, secrets, but=("/tests/", "/deputize/sandbox/")) == []
     if (place := frozenset(where for where, _ in frames(error) if "/deputize/core/" in where)) not in _reported:
         _reported.add(place)
@@ -181,7 +184,7 @@ async def resealing(house: House, secrets: dict[str, str]) -> Callable[[], Work]
 
 
 async def importing(house: House, secrets: dict[str, str], **wrong: Any) -> Callable[[], Work]:
-    """Tokens come as a program has them: as plain texts."""
+    """Prepare an import: tokens arrive as plain strings, as a program has them."""
     given = house.sandbox.give(
         "google",
         "alice@example.test",

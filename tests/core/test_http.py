@@ -1,4 +1,4 @@
-"""What leaves the process, what comes back, and what is known when nothing does: the same over both transports."""
+"""Requests and responses, and what is known without a response: the same over both transports."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Answer = Callable[["Server", asyncio.StreamWriter], Awaitable[None]]
 
 
 class Server:
-    """A loopback server that keeps every byte of what it is asked, and answers as it is told."""
+    """A loopback server that records every received byte, and answers as instructed."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -595,7 +595,7 @@ async def test_log_lines_show_no_url_or_token(http: Http, caplog: pytest.LogCapt
 
 
 class Elsewhere:
-    """A server on a loop of its own that closes a connection after its first answer, while ours is busy."""
+    """A server on its own loop that closes a connection after its first response, while the test's loop is busy."""
 
     def __init__(self) -> None:
         self.methods: list[bytes] = []

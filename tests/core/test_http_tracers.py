@@ -1,4 +1,5 @@
-"""What watches the host's process learns nothing of our requests, and adds nothing to them: over both transports."""
+"""Tracers in the application's process see nothing of deputize's requests, and add nothing to them: over both
+transports."""
 
 from __future__ import annotations
 
@@ -42,13 +43,13 @@ async def http(request: pytest.FixtureRequest) -> AsyncIterator[Http]:
 
 
 def names(server: Server) -> list[set[str]]:
-    """The headers of each request that came in, but for those that frame it."""
+    """Return the headers of each received request, except those for framing."""
     heads = [{line.partition(":")[0].lower() for line in head.split("\r\n")[1:] if line} for head in server.heads]
     return [head - {"host", "content-length", "connection"} for head in heads]
 
 
 async def ask(http: Http, server: Server) -> None:
-    """Each kind of request that we make: with a body and without, to a checked address, twice over one connection."""
+    """Send each kind of request: with a body and without, to a checked address, twice over one connection."""
     for request in (
         LeanRequest("GET", f"{server.url}/?code=canary-code", GIVEN),
         LeanRequest("POST", f"{server.url}/token", GIVEN, b"code=canary-code"),
@@ -59,7 +60,7 @@ async def ask(http: Http, server: Server) -> None:
 
 
 class Tracer:
-    """Adds headers and notes URLs in each way that tracers of this field do."""
+    """Adds headers and records URLs by every method that tracers use."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.seen: list[str] = []
@@ -118,7 +119,7 @@ async def test_request_has_its_own_headers_only_under_tracers(http: Http, monkey
 
 
 class SendsTwice(httpx.AsyncHTTPTransport):
-    """A host's own transport, which repeats what it sends."""
+    """An application's own transport, which repeats what it sends."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await (await super().handle_async_request(request)).aread()
@@ -239,7 +240,7 @@ def installed(*modules: str) -> bool:
 
 @pytest.mark.counterpart
 async def test_opentelemetry_and_sentry_add_no_headers_and_record_nothing() -> None:
-    """Their own instrumentation of httpx and aiohttp, as their pages say to switch it on."""
+    """Their own instrumentation of httpx and aiohttp, enabled as their documentation says."""
     there = (
         "opentelemetry.sdk.trace",
         "opentelemetry.instrumentation.httpx",

@@ -1,4 +1,4 @@
-"""What importing the core loads, and what it leaves alone."""
+"""What importing the core loads, and what it does not."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ RARE = (
     "grants.sources.import_tokens",
     "tools.parser_sandbox",
 )
-"""Modules of ours that most acts never need."""
+"""Core modules that most acts never need."""
 
 
 def loaded(program: str) -> set[str]:
-    """The modules that a program leaves loaded, in an interpreter of its own."""
+    """Return the modules that a program has loaded at its end, in its own interpreter."""
     program += "\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     return set(json.loads(done.stdout))
@@ -34,7 +34,7 @@ def loaded(program: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def core() -> set[str]:
-    """What `import deputize.core` loads."""
+    """Return what `import deputize.core` loads."""
     return loaded("import deputize.core")
 
 
@@ -82,7 +82,7 @@ assert not [t for t in threading.enumerate() if "portal" in t.name]
 
 
 def toolkits_after(*steps: str) -> set[str]:
-    """The toolkits that these steps with a deputy of all toolkits load."""
+    """Return the toolkits that these steps load, with a deputy of all toolkits."""
     begin = (
         "from deputize.sandbox import Sandbox",
         "from deputize.sandbox.deputies import close, give_grant, new_deputy",

@@ -1,4 +1,4 @@
-"""A refresh or a consent in flight is not lost where a deputy is closed, or its process is told to end."""
+"""A refresh or a consent in progress is not lost when a deputy is closed, or its process is terminated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.sandbox_deputy import build, connect, new_vault, played
 
 
 class Kept(Refreshing):
-    """A house whose records can be read when its deputy is closed."""
+    """A house whose records can be read after its deputy was closed."""
 
     def keep(self) -> None:
         """Keep the records as they are when the store closes."""
@@ -41,7 +41,7 @@ class Kept(Refreshing):
         self.store.close = closing  # type: ignore[method-assign]
 
     async def next(self) -> Vault:
-        """The vault, as a next process finds it."""
+        """Return the vault as the next process finds it."""
         store = MemoryStore()
         for (kind, key), sealed in self.left.items():
             await store.insert(kind, key, sealed)
@@ -58,7 +58,7 @@ async def house() -> Kept:
 
 
 async def closed_meanwhile(house: Kept) -> None:
-    """Close the deputy while the provider's answer is on its way, which comes a moment later."""
+    """Close the deputy while the provider's response is on its way, which arrives a moment later."""
     closing = asyncio.create_task(house.deputy.close())
     await asyncio.sleep(0.05)
     house.line.release()
@@ -159,7 +159,7 @@ blocking() if asked == "blocking" else asyncio.run(acting())
 
 
 def told_to_end(sandbox: Sandbox, arguments: list[str]) -> int:
-    """The exit code of the program after a SIGTERM during its refresh."""
+    """Return the exit code of the program after a SIGTERM during its refresh."""
     before = sandbox.count(*TOKEN)
     program = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=subprocess.PIPE)
     try:
@@ -175,8 +175,8 @@ def told_to_end(sandbox: Sandbox, arguments: list[str]) -> int:
 
 
 async def ended_while_refreshing(folder: Path, how: str) -> tuple[int, bool]:
-    """The exit code of a program that is told to end while the answer to its refresh is on the way, and whether the
-    rotated token is in the vault."""
+    """Return the exit code of a program terminated during its refresh, and whether the rotated token is in the
+    vault."""
     sandbox, path = Sandbox(), folder / "vault" / "vault.sqlite"
     vault = await new_vault(path, b"k" * 32)
     deputy = await build(sandbox, vault=vault, toolkits=[gmail])

@@ -1,4 +1,4 @@
-"""A web server inside somebody's program: on this machine only, quiet, and gone when it should be."""
+"""A web server inside a program: reachable from this machine only, silent, and closed when it should be."""
 
 from __future__ import annotations
 

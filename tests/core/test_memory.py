@@ -1,4 +1,4 @@
-"""Between acts no token is in memory: nothing in the process leads to one any more."""
+"""Between acts no token is in memory: no object in the process leads to one."""
 
 from __future__ import annotations
 

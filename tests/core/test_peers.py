@@ -1,6 +1,6 @@
-"""Faults that are known of others in this field, each tried through the front door: a deputy, a vault on disk, the
-played providers. The numbers are those of docs/requirements.md; one test a fault, or one for several alike.
-"""
+"""Defects known of other projects in this field, each tested through the public API: a deputy, a vault on disk,
+simulated providers. The numbers are those of docs/requirements.md; one test for each defect, or one for several
+alike."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ BOB = User("bob")
 
 
 class DiskHouse(House):
-    """A house whose vault and audit lie on disk."""
+    """A house whose vault and audit are on disk."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -108,13 +108,13 @@ class DiskHouse(House):
         return self.line.count(TOKEN)
 
     async def tokens(self) -> list[str]:
-        """Every token of Alice's that must not be seen."""
+        """Return every token of Alice's that must not be visible."""
         found = await self.grant()
         assert found and found.refresh_token
         return [found.access_token.reveal(), found.refresh_token.reveal()]
 
     def disk(self) -> bytes:
-        """All bytes that lie on the disk."""
+        """Return all bytes on the disk."""
         self.deputy.audit.flush()
         files = [*self.file.parent.rglob("*"), *self.folder.rglob("*")]
         return b"".join(path.read_bytes() for path in files if path.is_file())

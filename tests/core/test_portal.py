@@ -1,4 +1,5 @@
-"""One loop for the process: what crosses to it, what it finishes at exit, and that it never keeps a process alive."""
+"""The process's one background loop: what is sent to it, what it finishes at exit, and that it never keeps a process
+alive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets that are handed in as files: taken whole, and refused where somebody else may have written them."""
+"""Secrets given as files: read whole, and refused if another account may have written them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Put = Callable[..., Path]
 
 @pytest.fixture
 def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
-    """Puts a file, and sets the variable that names it."""
+    """Write a file, and set the variable that names it."""
     tmp_path.chmod(0o700)
     for name in [name for name in os.environ if name.startswith("DEPUTIZE_")]:
         monkeypatch.delenv(name)
@@ -102,7 +102,7 @@ def test_byte_order_mark_is_not_part_of_a_secret(put: Put) -> None:
 
 
 def test_kubernetes_symlinks_to_a_secret_are_followed(put: Put, tmp_path: Path) -> None:
-    """``secret -> ..data/secret``, ``..data -> ..2026_11_28``, in a folder that everybody may write, sticky."""
+    """``secret -> ..data/secret``, ``..data -> ..2026_11_28``, in a world-writable sticky folder."""
     at = tmp_path / "mounted"
     (at / "..2026_11_28").mkdir(parents=True)
     put(SECRET.encode(), "UNUSED").rename(at / "..2026_11_28" / "secret")
@@ -121,7 +121,7 @@ def test_kubernetes_symlinks_to_a_secret_are_followed(put: Put, tmp_path: Path) 
 def test_symlink_of_another_account_to_a_secret_is_refused(
     which: str, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as /etc/hostname, which is root's and nobody's secret."""
+    """Such as /etc/hostname, which belongs to root and is no secret."""
     known = put(b"known-to-all", "UNUSED")
     link = tmp_path / "link"
     link.symlink_to(known if which == "file" else tmp_path)

@@ -1,4 +1,4 @@
-"""From settings to a running deputy: what a program adds to them."""
+"""From settings to a running deputy, and what a program can add to the settings."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def list_all() -> Steps:
 
 
 def answer(request: httpx.Request) -> httpx.Response:
-    """What Acme says; at its own address, or where it is played."""
+    """Answer as Acme, at its own address or where it is simulated."""
     path = request.url.path
     if path.endswith("/oauth/token"):
         return httpx.Response(200, json={"access_token": "a" * 20, "token_type": "Bearer", "scope": "tasks:read"})
@@ -86,7 +86,7 @@ def settings(tmp_path: Path, **more: Any) -> Settings:
 
 
 def connect(deputy: Deputy, tool: str) -> None:
-    """Alice consents to what this tool needs."""
+    """Consent as Alice to what this tool needs."""
     (consent,) = deputy.run(deputy.connect("alice", tools=[tool]))
     assert consent.scope_descriptions == ("read your tasks",)
     started = deputy.run(deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser()))
@@ -127,7 +127,7 @@ def test_added_provider_with_a_taken_name_is_refused_and_the_next_start_works(tm
 
 
 def test_late_start_failure_releases_all_resources(tmp_path: Path) -> None:
-    """An app of a provider that nobody knows shows when all else is open."""
+    """An app of an unknown provider is noticed after everything else was opened."""
     before = threads()
     with Deputy.from_settings(settings(tmp_path), providers=[ACME]):
         eventually(lambda: bool(threads() - before))
@@ -138,7 +138,7 @@ def test_late_start_failure_releases_all_resources(tmp_path: Path) -> None:
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    """A thread may still be ending when whoever ends it goes on."""
+    """A thread may still be ending when the code that ended it continues."""
     until = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < until, threads()
@@ -146,7 +146,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 def threads() -> set[threading.Thread]:
-    """What runs of vaults: each has a thread that writes and one that reads. Those of an earlier test may still end."""
+    """Return the threads of vaults: each has a writer and a reader. Those of an earlier test may still be ending."""
     return {thread for thread in threading.enumerate() if thread.name in ("deputize vault", "deputize reader")}
 
 

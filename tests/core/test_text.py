@@ -1,4 +1,4 @@
-"""One table of characters that nobody sees: written out where a yes is asked for, taken out of what models read."""
+"""One table of invisible characters: written out in approval requests, removed from what models read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values compare, hash and print as dataclasses do, though nothing is generated for each of them."""
+"""Values compare, hash and print as dataclasses do, without code generated for each class."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Wider(Wide):
 
 
 def test_subclass_without_slots_is_copied_with_its_attributes() -> None:
-    """As who derives from `Tool` or `Act` may expect."""
+    """As subclasses of `Tool` or `Act` may expect."""
     one = Wider(3, "m")
     assert one.seen == [3]
     for other in (copy.copy(one), copy.deepcopy(one), pickle.loads(pickle.dumps(one))):  # noqa: S301
@@ -162,7 +162,7 @@ def test_constructor_matches_dataclasses_from_the_first_instance() -> None:
 
 
 def test_signature_is_known_before_the_first_instance() -> None:
-    """To ``help``, and to a framework that hands in what a signature names."""
+    """For ``help``, and for frameworks that pass what a signature names."""
 
     @frozen
     class Point(ValueObject):
@@ -191,7 +191,7 @@ def test_threads_can_create_the_first_instance_concurrently() -> None:
 
 
 def test_instance_can_be_created_after_its_module_was_unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As what loads changed code anew does it, while what it loaded before still works."""
+    """As code reloaders do, while what was loaded before still works."""
 
     @frozen
     class Point(ValueObject):
@@ -237,12 +237,12 @@ def test_no_core_value_has_a_compiled_comparison() -> None:
 
 
 def values_of_the_core() -> set[type[Any]]:
-    """All dataclasses of the core that are loaded."""
+    """Return all loaded dataclasses of the core."""
     home = deputize.core.__name__
     known = [one for name, module in sys.modules.items() if name.startswith(home) for one in vars(module).values()]
     return {one for one in known if isinstance(one, type) and is_dataclass(one) and one.__module__.startswith(home)}
 
 
 def is_generated(method: Any) -> bool:
-    """Whether `dataclasses` has compiled this, from a text and no file."""
+    """Return True if `dataclasses` has compiled this from a string."""
     return bool(method) and method.__code__.co_filename == "<string>"

@@ -1,4 +1,4 @@
-"""In which zone a user reads times: what the host says of them, else what a provider said, else the host's for all."""
+"""A user's time zone: from the application, else from a provider, else the application's default."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ KIT = Toolkit("gmail", provider="google", shows=True)
 
 @KIT.tool(needs=[any_of(READ, method="x")])
 def times(learns: str = "", *, run: Run) -> Steps:
-    """Times in every place of a result."""
+    """A result with times in every place."""
     yield Request("GET", "/users/me/profile")
     if learns:
         yield TimeZone(learns)
@@ -58,7 +58,7 @@ def times(learns: str = "", *, run: Run) -> Steps:
 
 @KIT.tool(needs=[any_of(READ, method="x")])
 def named() -> Steps:
-    """A result that says in which zone its times are."""
+    """A result that names the zone of its times."""
     yield Request("GET", "/users/me/profile")
     return {"time_zone": UTC_NAME, "at": UserTime.of(WINTER, "short")}
 
@@ -85,7 +85,7 @@ async def vault() -> Vault:
 
 @pytest.fixture
 def mail(sandbox: Sandbox) -> str:
-    """The id of a mail of Alice's."""
+    """Return the id of a mail of Alice's."""
     return str(sandbox.mailbox("alice@example.test").mails()[0].id)
 
 

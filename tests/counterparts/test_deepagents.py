@@ -1,4 +1,4 @@
-"""Deep agents send each mail once: a program in an environment that has them prints the rows of the table."""
+"""Deep agents send each mail once: a program in an environment that has the package prints the table."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Alice and Bob through the whole deputy, against Google as emulate plays it: consent, read, write, refresh, revoke.
+"""Alice and Bob through the whole deputy, against emulate's Google: consent, read, write, refresh, revoke.
 
-The emulator's first user is a decoy: whatever is called with a token nobody knows comes back as the decoy's, so each
-test looks whose data it got. The strict transport refuses what the emulator lets pass.
+The emulator's first user is a decoy: requests with an unknown token return the decoy's data, so each test checks whose
+data it got. The strict transport refuses what the emulator lets pass.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ async def deputy(strict_google: StrictTransport) -> AsyncIterator[Deputy]:
 
 
 async def visit(deputy: Deputy, transport: StrictTransport, consent: Consent, email: str, *untick: str) -> str:
-    """Walk a consent to its end at the emulator; how it ended."""
+    """Complete a consent at the emulator; return how it ended."""
     started = await deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser())
     back = await consent_click(transport, started.url, email, unticked=[f"{GMAIL}{s}" for s in untick])
     params = dict(parse_qsl(urlsplit(back).query))

@@ -1,8 +1,6 @@
-"""Calendar through the whole deputy, against emulate as far as it goes and against the sandbox for the rest.
-
-emulate's first user is a decoy: each test looks whose events it got. What emulate does not know (reading one event,
-changing, moving, answering, sharing, settings) is told in its table below, so that a newer emulate is noticed.
-"""
+"""Calendar through the whole deputy, against emulate as far as it goes and against the sandbox for the rest. emulate's
+first user is a decoy: each test checks whose events it got. What emulate lacks (reading one event, changing, moving,
+answering, sharing, settings) is listed in the table below, so that a newer emulate is noticed."""
 
 from __future__ import annotations
 
@@ -186,7 +184,7 @@ async def test_every_tool_is_exercised_somewhere(capsys: pytest.CaptureFixture[s
 
 
 async def shapes(transport: httpx.AsyncBaseTransport, token: str) -> dict[str, tuple[int, set[str]]]:
-    """What the same requests are answered: status, and the names in the answer."""
+    """Return the responses to the same requests: status, and the names in the body."""
     root = "https://www.googleapis.com/calendar/v3"
     times = {name: {"dateTime": f"2026-12-01T1{n}:00:00Z"} for n, name in enumerate(("start", "end"))}
     event = {"summary": "Once", "attendees": [{"email": "carol@example.test"}], **times}

@@ -1,7 +1,7 @@
 """What emulate's Google does and does not do, and what the strict transport and Google's own documents add.
 
-The tests of emulate alone pin the very version's laxness: when one fails after an upgrade, emulate has improved and the
-strict transport can be thinned.
+The tests of emulate alone pin the laxness of this version: when one fails after an upgrade, emulate has improved and
+the strict transport can be thinned.
 """
 
 from __future__ import annotations
@@ -543,7 +543,8 @@ FLOWS = {
 
 
 async def elsewhere(transport: Production, service: str, verifier: str = VERIFIER) -> list[dict[str, Any]]:
-    """Two token replies for one code at GitHub, Slack or Linear: with the given verifier, then with the right one."""
+    """Return two token replies for one code at GitHub, Slack or Linear: with the given verifier, then with the right
+    one."""
     page, token, redirect_uri, scopes = FLOWS[service]
     client = oauth_client(service)
     pkce = {"code_challenge": CHALLENGE, "code_challenge_method": "S256"}

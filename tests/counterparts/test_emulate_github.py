@@ -1,9 +1,7 @@
-"""GitHub's tools end to end as Alice, against GitHub as emulate plays it, and the same against our own sandbox.
-
-emulate's first user is a decoy, whose data any unknown token gets: each step looks whose it got. What the two answer
-is compared step by step; where they differ the difference stands in `KNOWN` with its reason, and one that has gone
-away fails too.
-"""
+"""GitHub's tools end to end as Alice, against emulate's GitHub, and the same against the sandbox. emulate's first user
+is a decoy, whose data any unknown token gets: each step checks whose data it got. The responses of both are compared
+step by step; each difference is listed in `KNOWN` with its reason, and a listed difference that has gone away fails,
+too."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ IN: Final = {"repo": LAB}
 
 
 class Step(NamedTuple):
-    """A call of a tool; ``{name}`` in its arguments is taken from what an earlier step kept under that name."""
+    """A call of a tool; ``{name}`` in its arguments is replaced by what an earlier step stored under that name."""
 
     tool: str
     arguments: dict[str, Any]
@@ -143,7 +141,7 @@ KNOWN: Final = {
 
 
 class Outcome(NamedTuple):
-    """What is left of a step: how it ended, the names in its result, and its requests with their status."""
+    """What is compared of a step: how it ended, the names in its result, and its requests with their status."""
 
     ended: str
     names: tuple[str, ...]
@@ -164,7 +162,7 @@ def strict(emulate: Emulate) -> StrictTransport:
 
 
 class Watched(httpx.AsyncBaseTransport):
-    """A transport that keeps each request with the status of its answer."""
+    """A transport that records each request with the status of its response."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self.inner = inner
@@ -180,7 +178,7 @@ class Watched(httpx.AsyncBaseTransport):
 
 
 async def connected(transport: httpx.AsyncBaseTransport, strict: StrictTransport, *users: str) -> Deputy:
-    """A deputy of these people's at emulate, by way of its consent page."""
+    """Return a deputy of these users at emulate, connected through its consent page."""
     client = oauth_client("github")
     app = App("github", client.id, Secret(client.secret))
     deputy = await build(transport=transport, apps=[app], policy=allow_all, toolkits=[TOOLKIT])
@@ -202,7 +200,7 @@ def filled(value: Any, kept: dict[str, Any]) -> Any:
 
 
 async def performed(deputy: Deputy, watched: Watched) -> list[tuple[Step, Outcome, Any]]:
-    """The whole script, one step after the other."""
+    """Run the whole script, one step after the other."""
     kept: dict[str, Any] = {}
     told = []
     for n, step in enumerate(SCRIPT):

@@ -49,7 +49,8 @@ async def test_attached_file_is_sent_and_received_unchanged(deputy: Deputy) -> N
 
 async def test_large_mail_is_uploaded(deputy: Deputy, strict_google: StrictTransport) -> None:
     """As a draft: emulate takes an upload to drafts.send for a mail without a draft's id, though Google's discovery
-    document says that the first part is a `Draft`. The sandbox plays that (`tests/toolkits/test_gmail_attacks.py`)."""
+    document says that the first part is a `Draft`. The sandbox simulates that
+    (`tests/toolkits/test_gmail_attacks.py`)."""
     kept = await deputy.files.keep(User("alice"), File("big.bin", "application/octet-stream", b"x" * 4_000_000))
     made = await act(
         deputy, "save_draft", to=["carol@example.test"], subject="Big", body="x", attachments=[kept["file"]]
@@ -112,7 +113,7 @@ async def test_drafts_and_labels_are_listed_and_drafts_discarded(deputy: Deputy)
 
 
 def test_every_tool_is_exercised_somewhere(capsys: pytest.CaptureFixture[str]) -> None:
-    """That the sandbox has them all is shown by LangChain's own suites (`tests/support/examples.py`)."""
+    """LangChain's standard tests show that the sandbox has them all (`tests/support/examples.py`)."""
     sandbox = {name.removeprefix("gmail_") for name in EXAMPLES["gmail"]}
     refused = {"unsubscribe"}  # reached, but no mail of emulate's names a list
     used = tools_called(TOOLKIT, __file__, Path(__file__).with_name("test_emulate_acts.py"))

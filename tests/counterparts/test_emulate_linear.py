@@ -1,6 +1,7 @@
-"""Alice and Bob with Linear's tools, against Linear as emulate plays it. The first user is a decoy.
+"""Alice and Bob with Linear's tools, against emulate's Linear.
 
-emulate knows a part of Linear's schema, so documents are cut down to it on the way (`tests.support.pruned_linear`).
+The first user is a decoy. emulate knows a part of Linear's schema, so documents are reduced to it in transit
+(`tests.support.pruned_linear`).
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ async def test_unknown_team_is_refused(deputy: Deputy, linear: PrunedLinear) -> 
 
 
 def test_each_tool_is_exercised_somewhere(capsys: pytest.CaptureFixture[str]) -> None:
-    """What the tests above use, beside the calls that `test_linear_tools.py` plays in the sandbox."""
+    """By the tests above, or by the calls of `test_linear_tools.py` in the sandbox."""
     used, sandbox = tools_called(TOOLKIT, __file__), {case.name for case in EVERY}
     with capsys.disabled():
         print("\ntool | emulate | sandbox")

@@ -1,7 +1,8 @@
-"""Alice and Bob through the whole deputy at GitHub, Slack, Linear and Okta as emulate plays them.
+"""Alice and Bob through the whole deputy at emulate's GitHub, Slack, Linear and Okta.
 
-The first user of each service is a decoy, whose data any unknown token gets at emulate: each test looks whose it got.
-The strict transport refuses what emulate lets pass, and adds rotation, revocation and expiry where emulate has none.
+The first user of each service is a decoy, whose data any unknown token gets at emulate: each test checks whose data it
+got. The strict transport refuses what emulate lets pass, and adds rotation, revocation and expiry where emulate has
+none.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def strict(emulate: Emulate) -> StrictTransport:
 
 
 def app_of(service: str, **more: Any) -> App:
-    """The client that the seed registers at a service."""
+    """Return the client that the seed registers at a service."""
     client = oauth_client(service)
     return App(service, client.id, Secret(client.secret), **more)
 
@@ -142,7 +143,7 @@ async def deputy(strict: StrictTransport) -> AsyncIterator[Deputy]:
 
 
 async def visit(deputy: Deputy, transport: StrictTransport, consent: Consent, email: str) -> str:
-    """Walk a consent to its end at emulate; how it ended."""
+    """Complete a consent at emulate; return how it ended."""
     started = await deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser())
     back = await consent_click(transport, started.url, email)
     params = dict(parse_qsl(urlsplit(back).query))

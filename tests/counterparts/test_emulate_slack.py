@@ -36,7 +36,7 @@ NOT_THERE: Final = {"search", "list_user_groups", "write_canvas"}
 
 
 class SlackAtEmulate(StrictTransport):
-    """emulate has no users.conversations, whose answer its conversations.list gives, too; and one host for all."""
+    """emulate has no users.conversations, so its conversations.list answers instead; and one host for everything."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         url = str(request.url).replace("https://files.slack.com/", "https://slack.com/")
@@ -242,7 +242,7 @@ async def test_lost_message_stays_unknown_without_read_scope(deputy: Deputy, str
 
 
 async def test_scope_required_by_slack_is_requested_by_name(deputy: Deputy, strict: SlackAtEmulate) -> None:
-    """emulate refuses channels:write.invites, which Slack's reference lists, and wants channels:write."""
+    """emulate refuses channels:write.invites, which Slack's reference lists, and requires channels:write."""
     await connect(deputy, strict, "alice", "channels:read", "channels:write.invites", "users:read")
     invite = {"conversation": "#eng", "action": "invite", "users": ["@bob"]}
     with pytest.raises(ConsentRequired) as asked:

@@ -1,4 +1,4 @@
-"""A process is killed (SIGKILL) at each step of a call of a foreign tool, at servers that nobody here wrote."""
+"""A process is killed (SIGKILL) at each step of a foreign tool's call, at independently written servers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def place(request: pytest.FixtureRequest, url: str, tmp_path: Path, monkey
 
 
 async def sent(place: Place) -> list[str]:
-    """What the server did, as it says itself."""
+    """Return what the server did, by its own account."""
     _, words = await once(place, "sent", f"asked {len(list(place.folder.iterdir()))}")
     return words.split("'id': '")[1].split("'")[0].split(",")
 

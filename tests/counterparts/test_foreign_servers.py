@@ -1,4 +1,5 @@
-"""Servers that are not ours, made with the MCP SDK and with FastMCP: their tools as ours, in both eras and forms."""
+"""Independent servers, built with the MCP SDK and with FastMCP: their tools work like built-in ones, in both eras and
+forms."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ ERAS = [protocol.MODERN, protocol.LEGACY]
 
 @contextmanager
 def running(way: str) -> Iterator[str]:
-    """The address of one of them, as long as it is used."""
+    """Return the address of one of them, as long as it is used."""
     port, (name, *more) = free_port(), way.split()
     python = sys.executable if name == "sdk" else mcp_python()
     command = [python, str(HERE / f"{name}_server.py"), str(port), *more]
@@ -64,7 +65,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(params=ERAS)
 def era(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both, of servers that have both: for the older one the newer one's first question is never asked."""
+    """Both eras, of servers that have both: for the older one the newer one's first request is never sent."""
     if request.param == protocol.LEGACY:
         monkeypatch.setattr(protocol.Link, "open", lambda link: link._initialize())
     return str(request.param)
@@ -72,7 +73,7 @@ def era(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @asynccontextmanager
 async def deputy_at(url: str, **more: Any) -> AsyncIterator[Deputy]:
-    """A deputy that has pinned all it lists; Alice has a grant there. The servers here look at no token."""
+    """Return a deputy that has pinned all listed tools; Alice has a grant there. These servers check no token."""
     reads = {name: ToolOverride(effect="reads") for name in ("look", "sent")}
     server = McpServer("other", url, tools=reads)
     row = provider_at(server)

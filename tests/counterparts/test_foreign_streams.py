@@ -1,4 +1,4 @@
-"""Answers of the SDK's server that are cut on their way, and taken up where they ended, where events have ids."""
+"""Response streams of the SDK's server that are cut in transit, and resumed where they ended, if events have ids."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def legacy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 2025-11-25, which has streams that go on."""
+    """Use the 2025-11-25 protocol, whose streams can be resumed."""
     monkeypatch.setattr(protocol.Link, "open", lambda link: link._initialize())
 
 
@@ -44,8 +44,10 @@ class _Cut(httpx.AsyncByteStream):
 
 
 class CutLine(httpx.AsyncBaseTransport):
-    """The network: what the POSTs that call tools are answered breaks off, and as many of the GETs after it.
-    ``before``: with nothing of it here."""
+    """A network on which responses to tool calls break off, and as many of the GETs after them.
+
+    ``before``: before any part arrived.
+    """
 
     def __init__(self, gets: int = 0, *, before: bool = False) -> None:
         self.wire, self.asked = httpx.AsyncHTTPTransport(trust_env=False), list[httpx.Request]()

@@ -1,4 +1,4 @@
-"""What GitHub's results cost a model, counted by a real tokenizer of the o200k family, whatever GitHub holds."""
+"""The token cost of GitHub's results, counted by a real tokenizer of the o200k family, whatever GitHub contains."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_ordinary_row_costs_at_most_eighty_tokens(tool: str, arguments: di
 
 
 def fill(play: Play, text: str) -> None:
-    """Everything is as long as GitHub allows, and there is much of it."""
+    """Fill everything to GitHub's maximum lengths, with many objects."""
     for issue in play.store["issues"][SITE]:
         issue |= {"title": (text * 20)[:250], "body": text * 400, "labels": ["bug", "help wanted", "area/ui"]}
     first = play.store["issues"][SITE][0]

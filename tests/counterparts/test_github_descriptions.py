@@ -1,6 +1,7 @@
 """Every request of every GitHub tool against GitHub's own descriptions: REST by OpenAPI, GraphQL by its schema.
 
-And what the sandbox answers by the same descriptions, so that the tools are not tried against a fancy of ours.
+The sandbox's responses are checked against the same descriptions, so that the tools are not tested against an
+invention.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def api() -> OpenApi:
 
 @pytest.fixture
 async def played(request: pytest.FixtureRequest) -> AsyncIterator[Play]:
-    """A case, run to its end."""
+    """Run one case to its end."""
     case: Case = request.param
     play = await Play.begin()
     case.before(play)
@@ -55,7 +56,7 @@ def requests_of(play: Play) -> list[httpx.Request]:
 
 
 def called(api: OpenApi, request: httpx.Request) -> str:
-    """The method of a request, as needs name it."""
+    """Return the method of a request, as needs name it."""
     if request.url.path == "/graphql":
         return f"GRAPHQL {check_graphql(json.loads(request.content))}"
     return api.check(request).name
@@ -80,7 +81,7 @@ def _plain(value: Any) -> Any:
 
 
 def declared_as(name: str) -> str:
-    """A method as needs write it: template repositories are repositories."""
+    """Return a method as needs write it: template repositories are repositories."""
     return name
 
 

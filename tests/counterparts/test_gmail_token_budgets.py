@@ -1,4 +1,4 @@
-"""What Gmail's results cost a model, counted by a real tokenizer of the o200k family, whatever the mail holds."""
+"""The token cost of Gmail's results, counted by a real tokenizer of the o200k family, whatever the mail contains."""
 
 from __future__ import annotations
 

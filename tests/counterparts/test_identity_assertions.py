@@ -1,6 +1,6 @@
-"""ID-JAG over two servers that nobody here wrote: oidc-provider as the company's, FastMCP as the API's.
+"""ID-JAG over two independent servers: oidc-provider as the company's, FastMCP as the API's.
 
-FastMCP takes an ID-JAG once, for its own address and its own client only, and gives no refresh token.
+FastMCP accepts an ID-JAG once, for its own address and its own client only, and issues no refresh token.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def company() -> Iterator[OidcProvider]:
 
 
 class Both(httpx.AsyncBaseTransport):
-    """op.test is on this machine, and so is the API's server."""
+    """Routes op.test to the provider on this machine, and everything else, such as the API's server, to the network."""
 
     def __init__(self, company: OidcProvider) -> None:
         self.home, self.wire = AtHome(company.port), httpx.AsyncHTTPTransport()
@@ -82,14 +82,14 @@ class Both(httpx.AsyncBaseTransport):
 
 @dataclass
 class Crm:
-    """FastMCP, running. ``client``: our registration there."""
+    """FastMCP, running. ``client``: the deputy's registration there."""
 
     address: str
     client: dict[str, Any]
 
     @property
     def row(self) -> Provider:
-        """It shows nobody: whose an account is, the ID-JAG says."""
+        """Return the provider. It has no user info: the ID-JAG names the account."""
         return Provider(
             name="crm",
             label="The CRM",
@@ -106,7 +106,7 @@ class Crm:
         )
 
     def app(self, **changed: str) -> App:
-        """Our client there, whose grants come through the company."""
+        """The deputy's client there, whose grants come through the company."""
         to = {"audience": f"{self.address}/", "resource": f"{self.address}/mcp"} | changed
         source = IdentityAssertion("company", to["audience"], to["resource"])
         secret = self.client.get("client_secret")
@@ -133,7 +133,7 @@ def server(company: OidcProvider) -> Iterator[Crm]:
 
 
 def registered(address: str) -> dict[str, Any]:
-    """A client of ours, once it listens."""
+    """Register a client of the deputy, once the server listens."""
     asked = {
         "client_name": "deputize",
         "redirect_uris": ["http://127.0.0.1:1/callback"],
@@ -152,7 +152,7 @@ def registered(address: str) -> dict[str, Any]:
 async def through_the_company(
     company: OidcProvider, server: Crm, **changed: str
 ) -> AsyncIterator[tuple[Deputy, dict[str, str]]]:
-    """A deputy, and the sessions that its application has, by user."""
+    """Return a deputy, and the sessions of its application by user."""
     sessions: dict[str, str] = {}
     deputy = await build(
         transport=lambda: Both(company),

@@ -38,7 +38,7 @@ class Client:
         return answer
 
     async def stream(self, body: Any) -> list[tuple[str, Any]]:
-        """The events of a run, with their data."""
+        """Return the events of a run, with their data."""
         text = (await self.post("/runs/stream", {"assistant_id": "inbox", **body})).text.replace("\r\n", "\n")
         lines = [
             dict(line.split(": ", 1) for line in block.split("\n") if ": " in line) for block in text.split("\n\n")
@@ -46,14 +46,14 @@ class Client:
         return [(one["event"], json.loads(one["data"])) for one in lines if one.get("data")]
 
     async def head(self) -> dict[str, Any]:
-        """The newest state of the thread's history."""
+        """Return the newest state of the thread's history."""
         found: dict[str, Any] = (await self.post("/history", {"limit": 10})).json()[0]
         return found
 
 
 class ChatUI(Client):
     async def submit(self, values: Any, **more: Any) -> dict[str, Any] | None:
-        """``stream.submit(values, more)`` of useStream; the interrupt its page then has."""
+        """Do ``stream.submit(values, more)`` of useStream; return the interrupt its page then has."""
         head = (await self.post("/history", {"limit": 10})).json()
         checkpoint = {k: v for k, v in head[0]["checkpoint"].items() if k != "thread_id"} if head else None
         body = {"input": values, "stream_mode": ["values", "updates", "messages-tuple", "custom"], **more}
@@ -68,13 +68,13 @@ class ChatUI(Client):
         return found[-1]["value"] if found else None
 
     async def decide(self, *decisions: Any) -> dict[str, Any] | None:
-        """``resumeRun`` of use-interrupted-actions.tsx."""
+        """Do ``resumeRun`` of use-interrupted-actions.tsx."""
         return await self.submit({}, command={"resume": {"decisions": list(decisions)}})
 
 
 class AgentInbox(Client):
     async def first(self) -> dict[str, Any]:
-        """``getInterruptFromThread``, with ``normalizeInterrupt``: what it shows of an interrupted thread."""
+        """Do ``getInterruptFromThread``, with ``normalizeInterrupt``: what it shows of an interrupted thread."""
         thread = (await self.http.get(self.thread)).json()
         assert thread["status"] == "interrupted"
         [pause] = next(iter(thread["interrupts"].values()))
@@ -82,7 +82,7 @@ class AgentInbox(Client):
         return {"args": request["arguments"], "accept": "approve" in decisions["allowed_decisions"], **request}
 
     async def answer(self, one: dict[str, Any]) -> None:
-        """``sendHumanResponse``."""
+        """Do ``sendHumanResponse``."""
         events = await self.stream({"command": {"resume": [one]}, "stream_mode": "events"})
         assert "error" not in {event for event, _ in events}, events
 

@@ -1,4 +1,4 @@
-"""Our graphs under LangGraph's own dev server, with its own identities: it ends each run that blocks its loop.
+"""The graphs under LangGraph's own dev server, with its own identities: it ends each run that blocks its loop.
 
 It loads a file once for each of its graphs: that many local deputies of one vault, which share their pages (f21).
 """
@@ -66,9 +66,10 @@ def dev_server(
     graphs: Sequence[str] = GRAPHS,
     written: dict[str, Any] | None = None,
 ) -> Iterator[Server]:
-    """``langgraph dev`` over these graphs, without ``--allow-blocking``. ``pages``: it serves ours, too.
+    """Run ``langgraph dev`` over these graphs, without ``--allow-blocking``.
 
-    ``written``: another ``langgraph.json``, whose files are in the folder.
+    ``pages``: it serves the deputy's pages, too. ``written``: another ``langgraph.json``, whose files are in the
+    folder.
     """
     here = CHECKOUT / "tests" / "support" / "langgraph_server"
     config: dict[str, Any] = {
@@ -120,7 +121,7 @@ def _answers(url: str) -> bool:
 
 @pytest.fixture(scope="module")
 def verified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with a custom authentication."""
+    """A server with custom authentication."""
     with dev_server(tmp_path_factory.mktemp("verified"), auth=True) as server:
         yield server
 
@@ -133,7 +134,7 @@ def open_to_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def with_pages(tmp_path: Path) -> Iterator[Server]:
-    """A server with a custom authentication that serves our pages beside its API."""
+    """A server with custom authentication that serves the deputy's pages beside its API."""
     with dev_server(tmp_path, auth=True, pages=True) as server:
         yield server
 
@@ -148,7 +149,7 @@ class Thread:
     id: str
 
     async def __call__(self, who: dict[str, str] | None = None, **what: Any) -> Any:
-        """What a run returns, or its error; as another user where one is named."""
+        """Return the result of a run, or its error; as another user if one is named."""
         async with self.server.client(who) if who else nullcontext(self.client) as client:
             return await client.runs.wait(self.id, self.graph, raise_error=False, **what)
 
@@ -169,7 +170,7 @@ def refused(answer: Any, why: str) -> None:
 
 
 async def allow(pause: dict[str, Any], as_: str = "alice@example.test") -> None:
-    """The user follows the links of a pause for consent."""
+    """Follow the links of a pause for consent as the user."""
     assert pause["type"] == "deputize.consent"
     async with httpx.AsyncHTTPTransport() as net:
         for one in pause["consents"]:
@@ -201,7 +202,7 @@ async def test_run_pauses_resumes_and_streams_without_blocking_calls(verified: S
 
 
 class SignedIn(httpx.AsyncBaseTransport):
-    """The network of somebody who is signed in to this server: a cookie, and no ``Authorization``."""
+    """The network of a user signed in to this server: a cookie, and no ``Authorization``."""
 
     def __init__(self, server: Server, name: str) -> None:
         self.server, self.name, self.network = server, name, httpx.AsyncHTTPTransport()
@@ -257,7 +258,7 @@ async def test_context_of_a_verified_client_changes_neither_tenant_nor_user(veri
 
 
 async def test_studios_own_identity_is_not_an_end_user(verified: Server) -> None:
-    """The class that LangSmith's authentication makes of an API key; here it is Studio's."""
+    """The class that LangSmith's authentication creates for an API key; here it is Studio's."""
     async with thread(verified, "by_hand", STUDIO) as run:
         refused(await run(input=GO_ON), "not an end user")
         refused(await run(input=GO_ON, context={"user_id": "bob"}), "not an end user")
@@ -279,7 +280,7 @@ async def test_client_of_an_open_server_names_no_user_unless_trusted(open_to_all
 
 
 async def scheduled(run: Thread, **what: Any) -> Any:
-    """What the first run of a cron in this thread returns, or its error. The server's own scheduler starts it."""
+    """Return the result of a cron's first run in this thread, or its error. The server's own scheduler starts it."""
     cron = await run.client.crons.create_for_thread(run.id, run.graph, schedule=EVERY_SECOND, input=GO_ON, **what)
     return await first_run(run, cron["cron_id"])
 
@@ -298,7 +299,7 @@ async def first_run(run: Thread, cron_id: str) -> Any:
 async def test_scheduled_run_is_refused_if_the_server_names_users(
     verified: Server, graph: str, who: dict[str, str]
 ) -> None:
-    """The scheduler keeps an id of whoever made the cron, and nothing that says whose it is."""
+    """The scheduler stores an id of the cron's creator, and nothing that says whose id it is."""
     async with thread(verified, graph, who) as run:
         refused(await scheduled(run), "scheduled run")
         assert await run.pauses() == []
@@ -331,7 +332,7 @@ FORGED = {"cron_id": "of alice", "user_id": "alice"}
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("graph", ["by_hand", "bound", "trusting", "tenants", "told"])
 async def test_client_that_writes_a_cron_id_is_not_its_owner(verified: Server, graph: str, field: str) -> None:
-    """What a function must not go by: the cron's id is the client's to write, the server's id of them is not."""
+    """Functions must not rely on it: the cron's id is written by the client, the server's id is not."""
     told: dict[str, Any] = {field: {"configurable": FORGED} if field == "config" else FORGED}
     why = {"by_hand": "scheduled run", "tenants": "scheduled run", "told": "cron of alice made by bob"}
     async with thread(verified, graph, BOB) as run:
@@ -344,7 +345,7 @@ async def test_client_that_writes_a_cron_id_is_not_its_owner(verified: Server, g
 
 @pytest.mark.parametrize("graph, field", [*product(["bound", "told"], FIELDS), *product(["trusting"], FIELDS[:2])])
 async def test_cron_naming_another_user_does_not_act_for_them(verified: Server, graph: str, field: str) -> None:
-    """The scheduler itself copies a ``checkpoint`` that no schema knows over the cron's own id."""
+    """The scheduler itself copies a ``checkpoint`` without a schema over the cron's own id."""
     told = {field: {"configurable": FORGED} if field == "config" else FORGED}
     cron = {"assistant_id": graph, "schedule": EVERY_SECOND, "input": GO_ON, **told}
     async with thread(verified, graph, BOB) as run:

@@ -1,4 +1,4 @@
-"""The server of docs/langgraph-server.md: its files run as they stand under ``langgraph dev``; so does its client."""
+"""The server of docs/langgraph-server.md: its files run unchanged under ``langgraph dev``; so does its client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MCP's official conformance suite against our deputy as a client: how it comes to a grant, in each of its scenarios.
+"""MCP's official conformance suite against the deputy as a client: how it obtains a grant, in each of its scenarios.
 
 Each scenario runs a server of the suite's own; the client is `tests/counterparts/mcp/conformance_client.py`.
 """
@@ -37,11 +37,11 @@ SCENARIOS: Final = (
     *((one, "2025-03-26") for one in FIRST),
 )
 REFUSES: Final = ("resource-mismatch", "iss-", "metadata-issuer-mismatch", "scope-retry-limit")
-"""Where the client has to end in a refusal; in any other scenario that is a failure."""
+"""Scenarios in which the client has to refuse; in any other scenario a refusal is a failure."""
 
 
 def kind(row: tuple[str, str]) -> str:
-    """What a scenario is about: of those alike the first runs always."""
+    """Return the subject of a scenario: the first of each subject always runs."""
     return row[0].partition("-")[0]
 
 

@@ -31,13 +31,13 @@ COURSES: Final = {
     again      as granted, once more
 """
 BY_CALL: Final = ("adapters", "llama")
-"""On stdio these start a server for each call, which takes a second: they are played through `SHORT` there."""
+"""On stdio these start a server for each call, which takes a second: only the `SHORT` courses run there."""
 SHORT: Final = ("granted", "rejected", "edited", "stranger", "killed")
 ALWAYS: Final = {
     "sdk": "http", "sdk legacy": "stdio", "sdk forms": "stdio", "fastmcp": "stdio", "fastmcp legacy silent": "http",
     "langchain": "http", "adapters": "http", "llama": "stdio",
 }  # fmt: skip
-"""The cells of each run: every library, every kind of link and of client, over both; the others are in `sweep`."""
+"""The cases of each run: every library, every kind of link and of client, over both; the others are in `sweep`."""
 CELLS: Final = [
     pytest.param(kind, over, marks=[] if ALWAYS.get(kind) == over else [pytest.mark.sweep])
     for kind in KINDS
@@ -47,7 +47,7 @@ FORGERIES: Final = ("approve", "reject")
 
 
 def cannot(kind: str, over: str, course: str) -> str:
-    """Why this client cannot take the course as others do; then that is what is checked."""
+    """Return why this client cannot take the course as others do; this is then checked instead."""
     if course == "declined" and (kind.endswith("silent") or kind in BY_CALL):
         return "it asks nothing: its user declines on our page"
     if course == "declined" and kind in ("sdk legacy", "fastmcp legacy"):
@@ -77,7 +77,7 @@ class Play:
         return {"call": SEND["name"], "arguments": SEND["args"] | {"subject": self.course}}
 
     async def played(self) -> dict[str, Any]:
-        """What the client has in the end."""
+        """Return what the client has at the end."""
         said = await self.talk.tell(**self.order)
         while True:
             self.rounds += 1
@@ -99,7 +99,7 @@ class Play:
                 return said
 
     async def reply(self, ask: dict[str, Any]) -> dict[str, Any]:
-        """What the client is told by its person, who was asked there."""
+        """Return the user's answer to the client that asked."""
         form = ask["mode"] == "form"
         if self.course == "declined" and (form or "/approve/" in ask["url"]):
             return {"action": "decline"}
@@ -109,7 +109,7 @@ class Play:
         return {"action": "accept", "content": {"decision": said} if form else None}
 
     async def at_our_page(self, *, form: bool = False) -> None:
-        """What Alice does there, and others before her. ``form``: the decision itself is hers in the client."""
+        """Do what Alice does there, and other users before her. ``form``: she decides in the client."""
         for one in await self.talk.waiting():
             self.done += 1
             if self.course == "killed" and self.done <= 2:
@@ -128,7 +128,7 @@ class Play:
                 await self.talk.deputy.decide(one, "reject" if no else "approve", by="alice")
 
     async def stranger(self, one: Consent | Approval) -> None:
-        """Bob has the link, opens it before Alice does and says what he can: nothing comes of it."""
+        """Open the link as Bob before Alice does, and answer as he can; check that it has no effect."""
         bob, before = self.talk.browser("bob"), await self.kept()
         for page in [await bob.open(one.link), await bob.open(one.link)]:
             assert page.status in (403, 404) and not [form for form in page.forms if "decision" in str(form.data())]
@@ -140,13 +140,13 @@ class Play:
         assert await self.talk.deputy.pending("bob") == [] and await self.kept() == before
 
     async def kept(self) -> tuple[int, int, int]:
-        """Grants, decisions and mails: what there is more of once something was done."""
+        """Return grants, decisions and mails: what increases once something was done."""
         vault = self.talk.deputy.vault
         decided = [one for one in await vault.scan("approval") if one.json["status"] != "pending"]
         return len(await vault.scan("grant")), len(decided), len(self.talk.sent(self.course))
 
     async def begun_anew(self, said: dict[str, Any]) -> dict[str, Any]:
-        """The same call by a client that was started anew: it finds the same question."""
+        """Make the same call with a restarted client: it finds the same request."""
         if "ask" in said:
             await self.talk.tell(action="cancel")
         before = await self.talk.waiting()
@@ -156,7 +156,7 @@ class Play:
         return again
 
     async def after_a_loss(self, said: dict[str, Any]) -> dict[str, Any]:
-        """The call again: only where the client cannot do otherwise, and on stdio over a new connection."""
+        """Repeat the call: only if the client has no other way, and on stdio over a new connection."""
         assert cannot(self.kind, self.over, self.course), said
         self.lost += 1
         if self.over == "stdio":
@@ -190,7 +190,7 @@ async def test_users_decision_is_executed_once(kind: str, over: str, tmp_path: P
 @pytest.mark.counterpart
 @pytest.mark.parametrize("kind", ["sdk", "sdk legacy", "fastmcp", "langchain", "adapters", "llama"])
 async def test_client_output_schema_checks_pass(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They end a call whose result has a schema and does not fit, so a failure must not look like a result."""
+    """They fail a call whose result does not fit its schema, so a failure must not look like a result."""
     monkeypatch.setenv("SEARCH", "1")
     async with talking(kind, "http", tmp_path) as talk:
         found = await talk.tell(call="search_tools", arguments={"query": "send an email"})

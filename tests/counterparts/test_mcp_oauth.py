@@ -1,4 +1,4 @@
-"""Users at MCP servers behind OAuth that nobody here wrote: from an address to the end of grants, in both eras."""
+"""Users at independently written MCP servers behind OAuth: from an address to the end of grants, in both eras."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ WAYS = ["fastmcp, modern", "fastmcp, legacy", "sdk, modern", "sdk, legacy", "sdk
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Callable[[str], McpOauth]]:
-    """Servers by their kind, each started when it is first wanted."""
+    """Servers by their kind, each started when first needed."""
     with contextlib.ExitStack() as stack:
         yield lru_cache(lambda kind: stack.enter_context(McpOauth(kind)))
 
 
 class House:
-    """A deployment with one vault. ``ahead``: seconds that its clocks are ahead."""
+    """A deployment with one vault. ``ahead``: seconds by which its clocks are ahead."""
 
     def __init__(self, server: McpOauth, path: Path, era: str) -> None:
         self.server, self.path, self.era, self.ahead = server, path, era, 0.0
 
     async def process(self, **said: Any) -> Deputy:
-        """A process that knows the server by its address, and by what its operator says."""
+        """Return a process that knows the server by its address and its operator's settings."""
         vault = await new_vault(self.path, KEY)
         deputy = Deputy(
             vault,
@@ -72,7 +72,7 @@ class House:
         return ended
 
     async def ready(self, *users: str, **said: Any) -> Deputy:
-        """A process whose operator has looked at the tools, and whose users are connected."""
+        """Return a process whose operator has reviewed the tools, and whose users are connected."""
         deputy = await self.process(**said)
         for user in users:
             asked = await asked_by(deputy.mcp.look("guarded", user))
@@ -83,7 +83,7 @@ class House:
 
 
 async def ended(deputy: Deputy) -> None:
-    """Let go of its connections, on the portal's loop too, where servers are asked who they are."""
+    """Release its connections, on the background loop too, where servers are asked for identities."""
     await deputy.close()
     await portal().hop(deputy.http.close)
 
@@ -96,7 +96,7 @@ async def asked_by(acting: Awaitable[Any]) -> Consent:
 
 
 async def who(deputy: Deputy, user: str) -> dict[str, Any]:
-    """Whose token the server saw."""
+    """Return whose token the server saw."""
     said = await deputy.act("guarded_whoami", {}, user=user, call=Call(id=secrets.token_hex(6)))
     found: dict[str, Any] = said.get("structuredContent") or said.get("data") or said
     return found
@@ -109,7 +109,7 @@ def house(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> House:
-    """One of each kind, in each era that it has. Of one that has both, the newer era's first question is not asked."""
+    """One server of each kind, in each of its eras. Of one with both, the newer era's first request is not sent."""
     kind, era = request.param.split(", ")
     if era == "legacy":
         monkeypatch.setattr(protocol.Link, "open", lambda link: link._initialize())

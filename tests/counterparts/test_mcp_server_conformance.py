@@ -1,4 +1,4 @@
-"""The official conformance suite of MCP, against our server: tools, what it needs of its user, and DNS rebinding."""
+"""The official conformance suite of MCP against the deputy's server: tools, requests to its user, and DNS rebinding."""
 
 from __future__ import annotations
 
@@ -44,9 +44,11 @@ SCENARIOS: Final[Mapping[str, frozenset[str]]] = {
     ),
     "input-required-result-capability-check": frozenset({"sep-2322-respect-client-capabilities"}),
 }
-"""Those that want tools and questions of ours, and which of their checks fail, for the reason that is given. What a
-client can show is tried in tests/adapters/test_mcp_rounds.py, progress in test_mcp_progress.py: what the suite wants
-there comes from inside of a tool, and ours have no way to say it."""
+"""Scenarios that need tools and requests of the deputy, and which of their checks fail, for the given reason.
+
+Client capabilities are tested in tests/adapters/test_mcp_rounds.py, progress in test_mcp_progress.py: what the suite
+expects there comes from inside a tool, and the deputy's tools have no way to send it.
+"""
 
 suite = Toolkit("test", provider="google")
 
@@ -66,7 +68,7 @@ def error_handling() -> Steps:
 
 
 def asking(name: str) -> None:
-    """A tool that its user is asked about, under the name that the suite looks for."""
+    """A tool that requires approval, under the name that the suite looks for."""
 
     def steps() -> Steps:
         yield Request("POST", "/users/me/messages/send", json={"raw": ""})
@@ -81,7 +83,7 @@ for kind in ("request_state", "tampered_state", "elicitation", "capabilities"):
 
 
 class Accepting(httpx.AsyncBaseTransport):
-    """The sandbox, but that it takes a mail of any form."""
+    """The sandbox, except that it accepts a mail of any form."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self.inner = inner
@@ -94,7 +96,7 @@ class Accepting(httpx.AsyncBaseTransport):
 
 @asynccontextmanager
 async def agreeing(deputy: Deputy) -> AsyncIterator[None]:
-    """A user who says yes on the page, a moment after being asked."""
+    """A user who approves on the page, a moment after being asked."""
 
     async def agree() -> None:
         while True:

@@ -1,6 +1,6 @@
-"""Alice and Bob through the whole deputy at oidc-provider, a certified server that nobody here wrote.
+"""Alice and Bob through the whole deputy at oidc-provider, a certified and independently written server.
 
-It rotates refresh tokens, and ends the whole grant where one comes twice; what is alive there, it is asked itself.
+It rotates refresh tokens, and ends the whole grant on reuse; the server itself is asked which tokens are alive.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ async def grant_of(deputy: Deputy, user: str) -> Grant:
     ],
 )
 async def test_alice_and_bob_each_get_their_own_data(server: OidcProvider, issuer: str, client: str) -> None:
-    """Where requests are pushed first (RFC 9126), and where the client signs (private_key_jwt), as elsewhere."""
+    """With pushed requests (RFC 9126), and with a signing client (private_key_jwt), as elsewhere."""
     people = [f"alice-{client}", f"bob-{client}"]
     async with deputy_for(server, client, issuer=issuer) as deputy:
         await asyncio.gather(*(Person(server, name).connect(deputy, READ, WRITE) for name in people))
@@ -80,7 +80,7 @@ async def test_alice_and_bob_each_get_their_own_data(server: OidcProvider, issue
 
 
 async def test_replayed_refresh_token_ends_its_grant_and_asks_again(deputy: Deputy, server: OidcProvider) -> None:
-    """The server does what we must never cause; and whoever it is done to is asked anew."""
+    """The server does what the deputy must never cause; the affected user is asked to connect again."""
     await Person(server, "carol").connect(deputy, READ)
     before = await grant_of(deputy, "carol")
     renewed = await deputy.refresher.get_live(before, failed=before.access_token)
@@ -117,7 +117,8 @@ async def test_step_up_and_disconnect_end_tokens(server: OidcProvider, issuer: s
 
 
 async def test_refused_tokens_do_not_end_those_of_the_same_browser(server: OidcProvider) -> None:
-    """One more account was wanted, and the same came back with less: at this server both are of one grant."""
+    """One more account was wanted, and the same one came back with fewer scopes: at this server both belong to one
+    grant."""
     person = Person(server, "lena")
     async with deputy_for(server, "web") as deputy:
         await person.connect(deputy, READ, WRITE)
@@ -134,7 +135,7 @@ async def test_refused_tokens_do_not_end_those_of_the_same_browser(server: OidcP
 
 
 async def test_dpop_binds_each_grant_to_its_own_key_at_the_server(server: OidcProvider) -> None:
-    """A public client's refresh tokens, too (RFC 9449 5); whoever has a token and no key gets nothing."""
+    """A public client's refresh tokens, too (RFC 9449 5); a token without the key is useless."""
     async with deputy_for(server, "boundnative", issuer="dpop") as deputy:
         for name in ("gina", "hugo"):
             await Person(server, name).connect(deputy, READ)
@@ -162,7 +163,7 @@ def _keys(alive: dict[str, list[dict[str, str]]]) -> set[str]:
 async def test_device_code_connects_and_its_tokens_are_renewed(
     server: OidcProvider,
 ) -> None:
-    """RFC 8628, and the id_token that comes with it has no nonce."""
+    """RFC 8628; its id_token has no nonce."""
     async with deputy_for(server, "native") as deputy:
         [consent] = await deputy.connect("kate", "op", scopes=[READ])
         entered: list[asyncio.Task[None]] = []
@@ -183,18 +184,18 @@ async def test_device_code_connects_and_its_tokens_are_renewed(
 
 
 class Watch:
-    """What the server did since the watch was begun, for tokens that are renewed 2.4 seconds after they are issued."""
+    """What the server did since the watch began, for tokens that are renewed 2.4 seconds after they are issued."""
 
     def __init__(self, server: OidcProvider, issuer: str = "plain") -> None:
         self.server, self.issuer, self.before, self.began = server, issuer, server.events(), time.monotonic()
 
     def of(self, what: str) -> int:
-        """How often the server did what is called so, or like it."""
+        """Return how often the server did what has this name, or one like it."""
         now, before = ({n: count for n, count in e.items() if what in n} for e in (self.server.events(), self.before))
         return sum(now.values()) - sum(before.values())
 
     def check(self) -> None:
-        """One refresh for each token that ran out, none with a token that had been used, nothing written twice."""
+        """Check for one refresh of each expired token, none with a used token, and no duplicate write."""
         most = (time.monotonic() - self.began) / 2.4 + 2
         assert 1 <= self.of(f"{self.issuer} refresh_token") <= most
         assert self.of("already used") == self.of("written twice") == 0
@@ -228,7 +229,7 @@ async def test_thousands_of_acts_in_four_processes_refresh_once_each_time(server
 
 
 async def test_killed_process_leaves_the_others_a_grant_or_nothing(server: OidcProvider, tmp_path: Path) -> None:
-    """Killed between a request and its answer it loses the family, which the server then ends; and nothing lives on."""
+    """Killed between a request and its response it loses the family, which the server then ends; no token lives on."""
     path = tmp_path / "vault" / "vault.sqlite"
     async with deputy_for(server, "short", path=path, key=KEY) as deputy:
         await Person(server, "jane").connect(deputy, READ, WRITE)
@@ -249,7 +250,7 @@ async def test_killed_process_leaves_the_others_a_grant_or_nothing(server: OidcP
 async def _of_processes(
     number: int, path: Path, server: OidcProvider, user: str, count: int, *, killed: int = 0
 ) -> list[list[str]]:
-    """What failed in each of so many processes that act at the same time, but for those that are killed meanwhile."""
+    """Return the failures in each of this many concurrent processes, except those killed meanwhile."""
     fleet = [_process(str(path), str(server.port), user, str(count)) for _ in range(number)]
     try:
         for one in fleet:

@@ -1,4 +1,4 @@
-"""On-behalf-of is asked for as Microsoft's own library (MSAL) asks for it, recorded without a network."""
+"""On-behalf-of requests equal those of Microsoft's own library (MSAL), recorded without a network."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ GRAPH: Final = ProviderSettings.model_validate(
 
 
 class Line:
-    """What MSAL takes for its HTTP client: it keeps what was posted, and answers as Entra does."""
+    """An HTTP client for MSAL: it records what was posted, and answers as Entra does."""
 
     def __init__(self) -> None:
         self.posted: list[tuple[str, dict[str, str]]] = []
@@ -71,14 +71,14 @@ class Answer:
         self.content = self.text.encode()
 
     def raise_for_status(self) -> None:
-        """All is well."""
+        """Never raises."""
 
     def json(self) -> Any:
         return json.loads(self.text)
 
 
 def of_msal(credential: Any) -> tuple[str, dict[str, str]]:
-    """Address and form of MSAL's request."""
+    """Return address and form of MSAL's request."""
     line = Line()
     made = msal().ConfidentialClientApplication(
         "mid-id", credential, authority=AUTHORITY, instance_discovery=False, http_client=line
@@ -89,13 +89,13 @@ def of_msal(credential: Any) -> tuple[str, dict[str, str]]:
 
 
 def of_ours(app: App) -> tuple[str, dict[str, str]]:
-    """Address and form of our request."""
+    """Return address and form of the deputy's request."""
     made = request(GRAPH, app, TokenExchange(on_behalf_of=True), Secret("eyJ.user.token"), frozenset({READ}))
     return str(made.url), dict(parse_qsl(made.content.decode(), strict_parsing=True))
 
 
 def alike(form: dict[str, str]) -> dict[str, Any]:
-    """Without what is MSAL's own; scopes in any order (RFC 6749 3.3)."""
+    """Remove MSAL's own fields, and normalise the order of scopes (RFC 6749 3.3)."""
     return {**{k: v for k, v in form.items() if k != "client_info"}, "scope": frozenset(form["scope"].split())}
 
 

@@ -1,7 +1,7 @@
-"""Toolkits made of GitHub's own description: each call of each tool is one that the description allows.
+"""Toolkits generated from GitHub's own description: each call of each tool is valid by the description.
 
-Arguments are made from the description's schemas, which the generator reads as well; what is sent is judged by
-`tests.support.openapi`, which it does not know.
+Arguments are made from the description's schemas, which the generator reads as well; requests are judged by
+`tests.support.openapi`, which is independent of it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def made(tag: str) -> Made:
 
 
 def sample(schema: Any, name: str = "", depth: int = 0) -> Any:
-    """A value that a schema allows; every member of an object, where all are asked for."""
+    """Return a value that a schema allows; with every member of an object on request."""
     found = github().resolve(schema)
     for parts in ("oneOf", "anyOf"):
         if found.get(parts) and "properties" not in found:
@@ -84,7 +84,7 @@ def _object(found: Json, depth: int) -> Json:
 
 
 def arguments(operation: Operation, everything: bool) -> Json:
-    """Arguments of a tool, from the schemas of its operation: those it must have, or all."""
+    """Return arguments of a tool, from the schemas of its operation: the required ones, or all."""
     method, _, path = operation.key.partition(" ")
     item = github().root["paths"][path]
     spec = item[method.lower()]
@@ -104,7 +104,8 @@ def arguments(operation: Operation, everything: bool) -> Json:
 
 
 def calls(operation: Operation, everything: bool) -> Iterator[Json]:
-    """The arguments of a call; of a tool that can empty values, of two: one that sets them, one that empties them."""
+    """Return the arguments of a call; for a tool that can clear values, of two: one that sets them, one that clears
+    them."""
     given = arguments(operation, everything)
     emptied = {one.name: given.pop(one.name) for one in operation.arguments if one.place == "clear" and everything}
     yield given
@@ -113,7 +114,8 @@ def calls(operation: Operation, everything: bool) -> Iterator[Json]:
 
 
 def sent(tool: Tool, given: Json) -> Iterator[Request]:
-    """What a tool sends for these arguments, as a model would pass them; each word of it was shown."""
+    """Return the request of a tool for these arguments, as a model would pass them; check that each word was
+    previewed."""
     run = tool.begin(tool.validate(given), lambda: pytest.fail(f"{tool.name} wants a {Run}"))
     step = next(run)
     if isinstance(step, Preview):

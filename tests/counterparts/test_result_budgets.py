@@ -1,7 +1,7 @@
-"""What the results of every toolkit cost a model, counted by a real tokenizer of the o200k family.
+"""The token cost of every toolkit's results, counted by a real tokenizer of the o200k family.
 
-An ordinary result of each tool is its example's. The largest honest one is a full page of rows, or a long text, in
-each of several scripts; Gmail's and GitHub's have files of their own.
+An ordinary result of each tool is its example's. The largest honest one is a full page of rows, or a long text, in each
+of several scripts; Gmail's and GitHub's have files of their own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOST: Final = 4_000
 
 
 def costs_of(results: Mapping[str, Any]) -> dict[str, int]:
-    """Tokens by the result's name, the dearest first."""
+    """Return tokens by the result's name, the most expensive first."""
     costs = dict(zip(results, counted([as_text(one) for one in results.values()]), strict=True))
     return dict(sorted(costs.items(), key=lambda one: -one[1]))
 
@@ -45,7 +45,7 @@ ROWS: Final = EXAMPLES | FURTHER
 
 @contextmanager
 def acting(sandbox: Sandbox) -> Iterator[Use]:
-    """Acts for Alice, who has granted all that any tool asks for."""
+    """Acts for Alice, who has granted every scope of the tools."""
     deputy = new_deputy(sandbox)
     deputy.policy = allow_all
     for tool in deputy.tools(*(f"{kit}:all" for kit in ROWS)):
@@ -60,7 +60,7 @@ def acting(sandbox: Sandbox) -> Iterator[Use]:
 
 
 def results_of_examples() -> dict[str, Any]:
-    """By tool: what Alice's model reads. A file that a tool has kept is read as well."""
+    """Return by tool what Alice's model reads. Stored files are read as well."""
     with acting(Sandbox()) as use:
         found = {tool: use(tool, arguments(row, use)) for kit in ROWS.values() for tool, row in kit.items()}
         return found | {"files_read": use("files_read", {"file": found["slack_get_file"]["handle"]})}
@@ -160,7 +160,7 @@ LARGEST: Final[dict[str, Calls]] = {
 
 
 def results_of(script: str) -> dict[str, Any]:
-    """By toolkit, tool and number of the call."""
+    """Return results by toolkit, tool and number of the call."""
     sandbox = crowded(SCRIPTS[script])
     last = sandbox.service("slack")["channels"][ENG]["messages"][-1]["ts"]
     words = {"{ts}": last, "{word}": "numbers", "{project}": PROJECT, "{initiative}": INITIATIVE}

@@ -1,4 +1,4 @@
-"""What the tools' definitions cost a model, counted by a real tokenizer of the o200k family, and the tables for it."""
+"""The token cost of the tools' definitions, counted by a real tokenizer of the o200k family, and the tables of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The estimate that keeps results within a model's budget, beside what a real tokenizer of the o200k family counts."""
+"""The token estimate that keeps results within a model's budget, compared with a real tokenizer of the o200k family."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LETTERS: Final = {
 
 
 def as_handed_on(text: str) -> str:
-    """As JSON, which writes line ends as two characters."""
+    """Return the text as JSON, which writes line ends as two characters."""
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -40,7 +40,7 @@ def ids(n: int) -> list[str]:
 
 
 def samples() -> dict[str, str]:
-    """Texts as tools return them, by what they are."""
+    """Return texts as tools return them, by kind."""
     page = (ROOT / "docs" / "toolkits.md").read_text(encoding="utf-8")
     words = (ROOT / "LICENSE").read_text(encoding="utf-8").split()
     listed = [

@@ -1,7 +1,7 @@
-"""Alice's and Bob's sessions at oidc-provider, exchanged there for tokens of the API: a server nobody here wrote.
+"""Alice's and Bob's sessions at oidc-provider, exchanged there for tokens of the API, by an independent server.
 
-The exchange itself is a grant type of ours there (`exchange.mjs`); what a session's token is worth, whether a client
-may have it, and what the tokens that come are good for and how they end, oidc-provider decides.
+The exchange itself is a custom grant type there (`exchange.mjs`); oidc-provider decides about a session token's
+validity, the client's right to it, and the use and end of the issued tokens.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def server() -> Iterator[OidcProvider]:
 
 
 async def session(server: OidcProvider, name: str, client: str = "web", kind: str = "id_token") -> str:
-    """The token that an application has of somebody who has signed in to it."""
+    """Return the application's token of a signed-in user."""
     verifier, back = secrets.token_urlsafe(40), f"{PAGES}/callback/{client}"
     asked = {"client_id": client, "response_type": "code", "redirect_uri": back, "scope": "openid email", "state": "s"}
     asked |= {"code_challenge": challenge_of(verifier), "code_challenge_method": "S256"}
@@ -50,7 +50,7 @@ async def session(server: OidcProvider, name: str, client: str = "web", kind: st
 async def exchanging(
     server: OidcProvider, client: str = "deputy", source: TokenExchange = BY_ID_TOKEN
 ) -> AsyncIterator[tuple[Deputy, dict[str, str]]]:
-    """A deputy, and the sessions that its application has, by user."""
+    """Return a deputy, and the sessions of its application by user."""
     sessions: dict[str, str] = {}
     async with deputy_for(server, client, issuer="exchange", sources={client: source}) as deputy:
         deputy.sources.token_for = lambda user: sessions.get(user.id)
@@ -74,7 +74,7 @@ async def test_two_users_act_as_themselves_and_a_disconnect_leaves_nothing(serve
 
 
 def deputys(server: OidcProvider, name: str) -> list[dict[str, str]]:
-    """The access tokens of this user that the deputy has brought about."""
+    """Return the access tokens of this user that the deputy has obtained."""
     return [one for one in server.alive("exchange", name)["access"] if one["client"] == "deputy"]
 
 
@@ -110,7 +110,7 @@ async def test_token_revoked_at_the_server_is_obtained_again_during_the_session(
 
 
 async def end_there(server: OidcProvider, deputy: Deputy, user: str) -> None:
-    """An administrator ends the access token that the deputy holds."""
+    """Revoke the deputy's access token as an administrator."""
     [grant] = await deputy.vault.list_grants(User(user))
     form = {"token": grant.access_token.reveal(), "client_id": "deputy"}
     form["client_secret"] = "deputy-secret-deputy-secret-32"
@@ -128,7 +128,7 @@ async def test_session_of_another_client_grants_nothing(server: OidcProvider) ->
 
 @pytest.mark.parametrize(("given", "said"), [("id_token", "access_token"), ("access_token", "id_token")])
 async def test_token_of_an_unexpected_type_grants_nothing(server: OidcProvider, given: str, said: SessionToken) -> None:
-    """An id_token says who somebody is, to whom it was made out; it opens nothing, and is no session of an API."""
+    """An id_token names a user to its audience; it grants no access, and is no session of an API."""
     source = TokenExchange(session=said, user_claim="")
     async with exchanging(server, source=source) as (deputy, sessions):
         sessions["kore"] = await session(server, "kore", kind=given)

@@ -1,4 +1,4 @@
-"""Sign-ins at oidc-provider, and opaque tokens of emulate's Okta: servers that nobody here wrote say who people are."""
+"""Sign-ins at oidc-provider, and opaque tokens of emulate's Okta: independent servers that identify users."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def server() -> Iterator[OidcProvider]:
 
 @asynccontextmanager
 async def pages_at(server: OidcProvider, client: str, issuer: str = "plain") -> AsyncIterator[ASGIApp]:
-    """Our pages, whose people sign in at oidc-provider as this client of it."""
+    """Return the deputy's pages, whose users sign in at oidc-provider as this client of it."""
     secret = None if client == "native" else Secret(f"{client}-secret-{client}-secret-32")
     deputy = await build(transport=server.keep_alive)
     try:
@@ -56,7 +56,7 @@ async def pages_at(server: OidcProvider, client: str, issuer: str = "plain") -> 
 
 
 class Here:
-    """Somebody's browser at our pages."""
+    """A user's browser at the deputy's pages."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.wire, self.jar = httpx.ASGITransport(app), Jar()
@@ -114,7 +114,7 @@ async def test_sign_out_at_oidc_provider_ends_sessions_by_back_channel(server: O
 
 
 async def ended(there: Person, url: str) -> str:
-    """Say yes at the issuer's page for sign-outs: where that leads in the end."""
+    """Confirm at the issuer's sign-out page; return where that leads in the end."""
     page = await there.browser.get(url)
     assert page.status_code == 200, page.text
     [form, *_] = forms(page.text)
@@ -151,7 +151,7 @@ async def test_opaque_okta_tokens_identify_their_users_until_revoked(emulate: Em
 
 
 async def tokens_of(strict: StrictTransport, app: App, email: str) -> Any:
-    """The tokens that a client of Okta's has for this person."""
+    """Return the tokens that a client of Okta's has for this user."""
     provider, pkce, back = await found(strict), new_pkce(), f"https://deputize.example.test/callback/{app.name}"
     url = flow.authorize_url(
         provider,

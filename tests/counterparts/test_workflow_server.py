@@ -1,4 +1,4 @@
-"""LlamaIndex's own workflow server: one agent that is registered once, all users at once, answered over HTTP."""
+"""LlamaIndex's own workflow server: one agent registered once, all users at once, answered over HTTP."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def session_user(request: Request) -> str | None:
 
 
 class Naming:
-    """A host's own middleware, which keeps nobody out of the runs of others."""
+    """An application's middleware that names users but does not protect runs of others."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -56,7 +56,7 @@ GUARDED = Middleware(UserMiddleware, authenticate=session_user)
 
 @dataclass
 class Client:
-    """A user's browser, and the run it has begun last."""
+    """A user's browser, and the last run it has begun."""
 
     http: httpx.AsyncClient
     handler: str = ""
@@ -68,7 +68,7 @@ class Client:
         return answer
 
     async def hears(self, kind: str) -> dict[str, Any]:
-        """The first event of this class that the run has streamed, or will."""
+        """Return the first event of this class that the run has streamed, or will stream."""
         path = f"/events/{self.handler}?after_sequence=-1&sse=false"
         found: list[dict[str, Any]] = []
         async with asyncio.timeout(20), self.http.stream("GET", path) as answer:
@@ -86,7 +86,7 @@ class Client:
         return (await self.http.post(f"/events/{handler or self.handler}", json={"event": event})).status_code
 
     async def ended(self) -> str:
-        """The model's last word."""
+        """Return the model's final answer."""
         async with asyncio.timeout(20):
             while True:
                 answer = await self.http.get(f"/results/{self.handler}")
@@ -100,7 +100,7 @@ class Client:
 async def serving(
     one: Any, *, middleware: Middleware = GUARDED, users: tuple[str, ...] = ("alice", "bob"), **more: Any
 ) -> AsyncIterator[list[Client]]:
-    """The agent behind a real server, and a client for each user."""
+    """Run the agent behind a real server, with a client for each user."""
     server = workflow_server().WorkflowServer(middleware=[middleware], **more)
     server.add_workflow("mail", one, additional_events=EVENTS)
     async with clients_of(server, users) as clients:
@@ -109,7 +109,7 @@ async def serving(
 
 @asynccontextmanager
 async def clients_of(server: Any, users: tuple[str, ...]) -> AsyncIterator[list[Client]]:
-    """A client for each user, while the server runs."""
+    """Return a client for each user, while the server runs."""
     web = uvicorn.Server(uvicorn.Config(server.app, port=0, log_level="error"))
     task = asyncio.create_task(web.serve())
     try:
@@ -194,7 +194,7 @@ async def test_other_user_cannot_read_answer_continue_or_end_a_run(deputy: Deput
 async def test_client_of_an_unguarded_server_neither_decides_nor_takes_over_a_run(
     deputy: Deputy, sandbox: Sandbox
 ) -> None:
-    """The host names each request's user, and forgets that anybody may then answer any run."""
+    """The application names each request's user, and forgets that anyone may then answer any run."""
     await connect(deputy, sandbox, "send")
     await connect(deputy, sandbox, "send", user="bob", as_="bob@example.test")
     one = agent("FunctionAgent", deputy, SEND, user=lambda ctx: CLAIMED.get())
@@ -213,7 +213,7 @@ async def test_client_of_an_unguarded_server_neither_decides_nor_takes_over_a_ru
 
 
 async def test_context_store_of_another_users_ended_run_names_no_user(deputy: Deputy, sandbox: Sandbox) -> None:
-    """By its handler's id a client goes on with any ended run, and with all that its store holds."""
+    """By its handler's id a client continues any ended run, with everything in its store."""
     await connect(deputy, sandbox, "readonly")
 
     async def and_into_the_store(ctx: Any) -> str | None:

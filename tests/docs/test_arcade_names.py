@@ -1,6 +1,6 @@
-"""The names of Arcade's tools that docs/migrating/arcade.md says work, and the arguments that it says do not.
+"""The names of Arcade's tools that work by docs/migrating/arcade.md, and the arguments that do not.
 
-Names, arguments and their values are those of Arcade's public documentation of August 2026.
+Names, arguments and values are those of Arcade's public documentation of August 2026.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
     "Salesforce.GetOpportunityById": {"opportunity_id": "006000000000001AAA"},
     "Salesforce.WhoAmI": {},
 }
-"""The names that the page says work, each with all arguments that Arcade's public documentation has for it."""
+"""The names that work by the page, each with all arguments of Arcade's public documentation."""
 
 
 def test_arcade_tool_names_accept_all_documented_arguments() -> None:
@@ -173,7 +173,7 @@ MEANT: Final[list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]] = [
     ("Slack.ListUsers", {"exclude_bots": True}, {"bots": False}),
     ("Slack.ListUsers", {"exclude_bots": False}, {"bots": True}),
 ]
-"""What calls under names of Arcade's mean here."""
+"""What calls by Arcade's names mean here."""
 
 
 def test_arcade_arguments_have_their_documented_effect(subtests: pytest.Subtests) -> None:

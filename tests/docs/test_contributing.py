@@ -1,4 +1,4 @@
-"""Every snippet of CONTRIBUTING.md runs: what it says how to add is there when it has been added so."""
+"""Every snippet of CONTRIBUTING.md runs: what its instructions add is there afterwards."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_every_python_block_is_executed_here() -> None:
 
 
 def places() -> list[list[str]]:
-    """The rows of the table of what is added where."""
+    """Return the table of what is added where."""
     table = text("CONTRIBUTING.md").partition("| to add |")[2].partition("\n\n")[0]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
 
@@ -101,7 +101,7 @@ def test_each_documented_entry_point_group_is_read_by_the_code() -> None:
 
 
 class Acme:
-    """What Acme answers: its token endpoint, its account, its tasks; and every request that it saw."""
+    """A simulated Acme: its token endpoint, its account, its tasks; and every request it received."""
 
     def __init__(self) -> None:
         self.seen: list[httpx.Request] = []
@@ -124,19 +124,19 @@ class Acme:
 
     @property
     def tasks(self) -> list[httpx.Request]:
-        """The requests for tasks."""
+        """Return the requests for tasks."""
         return [request for request in self.seen if request.url.path.endswith("/tasks")]
 
 
 @pytest.fixture
 async def contributed() -> dict[str, Any]:
-    """The names that both examples of CONTRIBUTING.md define."""
+    """Return the names that both examples of CONTRIBUTING.md define."""
     names = await run(PROVIDER, {one.__name__: one for one in (ApiRules, Identity, OAuthEndpoints, Provider)})
     return await run(TOOLKIT, names)
 
 
 async def grant(deputy: Deputy, consent: Consent) -> dict[str, str]:
-    """The user says yes at Acme; what Acme was asked."""
+    """Allow access at Acme as the user; return the parameters of the authorization request."""
     started = await deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser())
     asked = {name: values[0] for name, values in parse_qs(urlsplit(started.url).query).items()}
     back = {"code": "acme-code", "state": asked["state"]}
@@ -261,7 +261,7 @@ async def test_contributed_command_is_in_the_program(tmp_path: Path, monkeypatch
 
 
 def chat_call(name: str, **arguments: Any) -> dict[str, Any]:
-    """A tool call as chat APIs write it."""
+    """Return a tool call as chat APIs write it."""
     return {"id": "c1", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
 
 

@@ -1,4 +1,4 @@
-"""What the default policy asks about is what docs/toolkits.md says, for every tool that writes."""
+"""The default policy asks for what docs/toolkits.md says, for every tool that writes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_page_has_the_table_generated_from_the_tools() -> None:
 
 
 async def shown(row: Row) -> Preview:
-    """What a row's call shows."""
+    """Return the preview of a case's call."""
     async with shown_world(**row.world) as world:
         await world.unseen(row.tool, row.make)
         return world.shown[0]
@@ -62,7 +62,7 @@ def test_visible_or_hiding_acts_have_a_tool_that_asks(harm: Harm) -> None:
 
 
 def calls() -> list[tuple[str, dict[str, Any]]]:
-    """Every call of a writing tool that the toolkits' tests make."""
+    """Return every call of a writing tool in the toolkits' tests."""
     parts: list[tuple[str, Any]] = [
         ("calendar", calendar_calls.CASES),
         ("github", github_calls.CASES),
@@ -76,7 +76,7 @@ def calls() -> list[tuple[str, dict[str, Any]]]:
 
 
 def _filled(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Any commit where one is named by its branch, any message where one is named by its place."""
+    """Return arguments with any commit in place of a branch, and any message in place of its position."""
     stands = {"$head:": "0" * 40, "{ow": "1795435200.000102", "{ot": "1795435200.000102"}
     return {
         name: next((any_ for start, any_ in stands.items() if str(value).startswith(start)), value)

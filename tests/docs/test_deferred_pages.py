@@ -1,4 +1,4 @@
-"""The pages about pydantic-ai, the OpenAI Agents SDK and Google ADK: their snippets run as they stand."""
+"""The pages on pydantic-ai, the OpenAI Agents SDK and Google ADK: their snippets run unchanged."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LAST: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     OPENAI: lambda names: str(names["result"].final_output),
     ADK: lambda names: str(names["events"][-1].content),
 }
-"""What the model said last."""
+"""The model's final answer."""
 
 
 @pytest.mark.parametrize("page", COUNTS)

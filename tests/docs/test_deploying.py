@@ -1,4 +1,4 @@
-"""deploy/: each file is what its program takes, and what it names there is."""
+"""deploy/: each file is valid for its program, and everything it refers to exists."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _secret(name: str) -> str:
 
 
 def _is_set(settings: Settings, name: str) -> bool:
-    """Whether this variable is why something in the settings is as it is."""
+    """Return True if this variable sets a value of the settings."""
     at: Any = settings
     *tables, last = name.removeprefix("DEPUTIZE_").removesuffix("_FILE").lower().split("__")
     last = "key_file" if name == "DEPUTIZE_KEY_FILE" else last
@@ -128,7 +128,7 @@ def test_vault_lines_can_be_removed_from_the_systemd_unit() -> None:
 
 
 def test_roles_script_runs_in_its_own_shell() -> None:
-    """Postgres' image reads a script that is not executable into its own shell, which then has its ``set -eu``."""
+    """Postgres' image sources a script that is not executable in its own shell, which then has its ``set -eu``."""
     [script] = [one.split(":")[0] for one in compose()["services"]["database"]["volumes"] if "initdb.d" in one]
     assert (DEPLOY / "compose" / script).stat().st_mode & 0o555 == 0o555
 

@@ -1,4 +1,4 @@
-"""The examples run as they are, from another folder, with nothing set up."""
+"""The examples run unchanged, from another folder, without any setup."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def home(tmp_path: Path) -> Path:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Nothing set up but where things go."""
+    """Return an environment with nothing set but the data folders."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("DEPUTIZE_")}
     return clean | {"DEPUTIZE_HOME": str(home), "DEPUTIZE_PORT": "0"}
 
 
 def run(home: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """One example as a newcomer starts it."""
+    """Run one example as a newcomer does."""
     command = [sys.executable, "-W", "error", str(EXAMPLES / name), *options]
     return subprocess.run(
         command, env=environment(home), cwd=home.parent, capture_output=True, text=True, timeout=180, check=False
@@ -35,7 +35,7 @@ def run(home: Path, name: str, *options: str) -> subprocess.CompletedProcess[str
 
 
 def killed_at_its_link(home: Path, said: str = "") -> str:
-    """The ticket that the chatbot shows, killed as soon as it does."""
+    """Return the ticket that the chatbot shows, killed as soon as it does."""
     command = [sys.executable, "-u", str(EXAMPLES / "langgraph_chatbot.py")]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environment(home), stdin=pipe, stdout=pipe, text=True) as process:

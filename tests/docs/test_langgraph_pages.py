@@ -1,4 +1,4 @@
-"""The pages about LangGraph and LangChain: their snippets run as they stand, against a sandbox."""
+"""The pages on LangGraph and LangChain: their snippets run unchanged, against a sandbox."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_python_block_of_the_page_is_executed_here(page: str) -> None:
 
 
 def model(*calls: dict[str, Any]) -> Scripted:
-    """A model that makes these calls once after a question, then answers."""
+    """Return a model that makes these calls once after a question, then answers."""
 
     def respond(messages: list[Any]) -> AIMessage:
         answered = messages[-1].type == "tool"
@@ -49,7 +49,7 @@ def model(*calls: dict[str, Any]) -> Scripted:
 
 @dataclass
 class Person:
-    """Alice: follows what is shown to her, and says yes to what she is asked."""
+    """Alice: follows the links shown to her, and approves each request."""
 
     deputy: Deputy
     sandbox: Sandbox
@@ -70,13 +70,13 @@ class Person:
 
     @property
     def sent(self) -> int:
-        """How many mails have left as Alice."""
+        """Return how many mails have been sent as Alice."""
         return len(self.sandbox.sent("alice@example.test"))
 
 
 @pytest.fixture
 async def alice(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Person]:
-    """Alice, and a sandbox behind whatever deputy a page makes from its settings."""
+    """Alice, and a sandbox behind any deputy that a page creates from its settings."""
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
         monkeypatch.setattr(Deputy, "from_settings", lambda: deputy)
@@ -149,7 +149,7 @@ async def test_documented_agent_asks_for_consent_then_approval(alice: Person) ->
 
 
 class Signed(AgentMiddleware[Any, Any]):
-    """A host's: signs each mail."""
+    """An application's middleware: signs each mail."""
 
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
         call = request.tool_call

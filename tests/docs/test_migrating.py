@@ -1,4 +1,4 @@
-"""The pages about migrations: what is "after" runs as it stands; what is "before" parses, and is not run."""
+"""The pages on migrations: "after" blocks run unchanged; "before" blocks are only parsed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OWN, TOKENS, ARCADE, AUTH0 = [
     f"docs/migrating/{page}.md" for page in ("toolnode", "google-tokens", "arcade", "auth0-ai")
 ]
 COUNTS: Final = {OWN: 3, TOKENS: 2, ARCADE: 3, AUTH0: 4}
-"""How many blocks "after" each has; each is run below."""
+"""How many "after" blocks each page has; each is run below."""
 
 
 @tool
@@ -50,7 +50,7 @@ def test_each_block_is_before_or_after_and_every_page_has_both(page: str) -> Non
 
 
 def after(page: str, word: str) -> str:
-    """The one block after the migration that holds this word."""
+    """Return the only "after" block that contains this word."""
     [found] = [code for code in blocks(page, "python") if code.startswith("# after") and word in code]
     return found
 
@@ -72,7 +72,7 @@ class House:
         return len(self.sandbox.sent("alice@example.test"))
 
     async def visit(self, user: str = "alice") -> None:
-        """The user follows the link that waits."""
+        """Follow the waiting link as the user."""
         for waiting in await self.deputy.consents.list_pending(User(user)):
             await consent(self.deputy, self.sandbox, waiting)
 
@@ -86,7 +86,7 @@ async def house(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
 
 
 async def searched_by(node: Any, user: str = "alice") -> tuple[Any, Any]:
-    """A graph of this node alone that was asked to search and to look up an order, and what it pauses for."""
+    """Return a graph of this node that was asked to search and to look up an order, and its pause."""
     builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("tools", node)
     builder.add_edge(START, "tools")

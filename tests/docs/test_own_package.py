@@ -1,4 +1,4 @@
-"""examples/own_package is a distribution like anybody's: installed, found by its entry points, tested, used."""
+"""examples/own_package works as a distribution: installed, found by its entry points, tested, used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for ``sys.path`` with the package in it, made as an installer makes it; no index is asked."""
+    """A folder for ``sys.path`` with the package in it, made as an installer makes it, without an index."""
     folder = tmp_path_factory.mktemp("installed")
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run(
@@ -28,7 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(place: Path, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """A program of an environment with the package, in a folder that has only its tests and its program."""
+    """Run a program in an environment with the package, in a folder that has only its tests and its program."""
     work = home / "work"
     work.mkdir(parents=True)
     for name in ("conftest.py", "test_acme_tasks.py", "try_it.py"):

@@ -1,4 +1,4 @@
-"""The pages about LlamaIndex, policy and running it: their snippets run as they stand."""
+"""The pages on LlamaIndex, policy and operation: their snippets run unchanged."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_every_link_of_the_page_leads_to_a_file_and_heading(page: str) -> None:
 
 
 def anchors(page: str) -> set[str]:
-    """The names that GitHub gives to the headings of a page."""
+    """Return the anchors that GitHub gives to the headings of a page."""
     heads = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}
 

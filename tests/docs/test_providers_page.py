@@ -1,4 +1,4 @@
-"""docs/providers.md: its settings load, its code runs, its commands exist, and its table fits the rows."""
+"""docs/providers.md: its settings load, its code runs, its commands exist, and its table equals the provider table."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ async def test_accounts_are_added_switched_selected_and_named() -> None:
 
 
 def options(command: str) -> set[str]:
-    """What a command takes."""
+    """Return the options of a command."""
     group: Any = get_command(cli)
     return {option for parameter in group.get_command(None, command).params for option in parameter.opts}
 

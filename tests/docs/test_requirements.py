@@ -1,4 +1,4 @@
-"""docs/requirements.md and the tests name each other: nothing is claimed without a test, and none is left out."""
+"""docs/requirements.md and the tests refer to each other: each claim has a test, and no test is left out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Test = tuple[str, str]
 
 
 def existing() -> set[Test]:
-    """Every test there is: file and name."""
+    """Return every existing test: file and name."""
     return {
         (str(path.relative_to(ROOT)), name)
         for path in (ROOT / "tests").rglob("*.py")
@@ -26,17 +26,17 @@ def existing() -> set[Test]:
 
 
 def named(text: str) -> set[Test]:
-    """Every test that a text names."""
+    """Return every test that a text names."""
     return {(file, name) for file, names in NAMED.findall(text) for name in re.findall(r"test_\w+", names)}
 
 
 def rows() -> dict[str, str]:
-    """The page's table rows by their first cell: a requirement's number, or an invariant's."""
+    """Return the page's table rows by their first cell: a requirement's number, or an invariant's."""
     return {number: row for number, row in re.findall(r"^\| ([A-Z]?\d+) (\|.*)$", PAGE, re.MULTILINE)}
 
 
 def numbers(test: str) -> list[str]:
-    """The requirements that a test's name says it shows."""
+    """Return the requirements that a test's name claims."""
     found = NUMBERS.match(test)
     return found[1].rstrip("_").split("_") if found else []
 

@@ -1,4 +1,4 @@
-"""The page about grants without a screen: its settings load as they stand, and say what the text says of them."""
+"""The page on grants without a screen: its settings load unchanged, and mean what the text says."""
 
 from __future__ import annotations
 

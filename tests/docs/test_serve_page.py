@@ -1,4 +1,4 @@
-"""The page about MCP clients: its snippets make an application in which people sign in and clients need a token."""
+"""The page on MCP clients: its snippets make an application in which users sign in and clients need a token."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_documented_legacy_client_answer_matches() -> None:
 
 
 def alike(answer: dict[str, Any]) -> dict[str, Any]:
-    """The answer without what is another one each time, if that looks as it should."""
+    """Return the response without the values that differ each time, after a check of their form."""
     [one] = answer["error"]["data"]["elicitations"]
     assert re.fullmatch(r"https?://[\w.:]+/connect/[\w-]{43}", one["url"])
     assert re.fullmatch(r"[\w-]{22}", one["elicitationId"])

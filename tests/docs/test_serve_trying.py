@@ -1,4 +1,4 @@
-"""Trying `deputize serve --http` as its page has it: its commands as they stand, on free ports, and people at links."""
+"""The steps for trying `deputize serve --http` on its page: unchanged commands, on free ports, and users at links."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINK: Final = r"http://127\.0\.0\.1:\d+/connect/[\w-]{43}"
 
 @dataclass
 class Desk:
-    """A folder with terminals in it, in which ports of the page are free ones."""
+    """A folder with terminals, in which the page's ports are replaced by free ones."""
 
     folder: Path
     serve: int
@@ -36,7 +36,7 @@ class Desk:
 
     @contextlib.contextmanager
     def terminal(self, commands: str) -> Iterator[subprocess.Popen[str]]:
-        """A shell that runs them; what is still running at the end is told to end, which nobody ignores for it."""
+        """Return a shell that runs them; programs still running at the end are told to end, which none may ignore."""
         commands = commands.replace("8000", str(self.serve))
         commands = re.sub(r"(deputize sandbox)", rf"\1 --port {self.sandbox}", commands)
         more = rf"\1 --port {self.issuer} --base-url http://127.0.0.1:{self.serve}"
@@ -60,12 +60,12 @@ class Desk:
                     os.killpg(process.pid, signal.SIGTERM)
 
     def file(self, name: str, holds: str) -> None:
-        """Wait until a program has written this."""
+        """Wait until a program has written this file."""
         until(lambda: (self.folder / name).exists() and holds in (self.folder / name).read_text())
 
 
 def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait until this is so."""
+    """Wait until this is true."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -79,7 +79,7 @@ def ready(port: int) -> bool:
 
 
 async def at_the_link(link: str, name: str) -> Page:
-    """Somebody signs in there by their name, and says yes at the provider."""
+    """Sign in there under a user's name, and allow access at the provider."""
     async with httpx.AsyncHTTPTransport(limits=httpx.Limits(max_keepalive_connections=0)) as wire:
         browser = Browser(wire)
         asked = await browser.open(link)

@@ -52,14 +52,14 @@ def test_every_python_block_is_executed_here() -> None:
 
 
 async def allow(link: str) -> None:
-    """The user at the link, in a browser."""
+    """Allow access at the link, in a browser."""
     async with httpx.AsyncHTTPTransport() as network:
         await Browser(network).allow(link)
 
 
 @pytest.fixture
 async def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Path]:
-    """DEPUTIZE_HOME, and an app of one's own at a Google that a sandbox plays."""
+    """Set DEPUTIZE_HOME, and an own app at a Google simulated by a sandbox."""
     async with serve(Sandbox().app) as google:
         for name, value in {
             "HOME": str(tmp_path / "home"),
@@ -99,12 +99,12 @@ async def test_readme_llamaindex_agent_asks_by_events_and_sends_once() -> None:
 
 @tool
 def my_own_tool(word: str) -> str:
-    """A tool of the host's."""
+    """A tool of the application's."""
     return word.upper()
 
 
 class Learner:
-    """A chat model of which only is seen which tools it learns."""
+    """A chat model that only records which tools it is given."""
 
     def bind_tools(self, tools: list[Any]) -> list[Any]:
         return tools

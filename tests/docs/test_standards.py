@@ -1,4 +1,5 @@
-"""docs/security: each row of a standard has a test that exists, a reason why it is not held, or says whose it is."""
+"""docs/security: each requirement of a standard names an existing test, a reason why it is not met, or who is
+responsible."""
 
 from __future__ import annotations
 
@@ -13,11 +14,11 @@ from tests.docs.test_requirements import NAMED, existing, named
 PAGE: Final = text("docs/security/standards.md")
 PARTS: Final = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 ANSWERS: Final = ("**Not held.** ", "Not ours: ", "](")
-"""What a row without a test says instead; the last one is a page of the documentation."""
+"""What an entry without a test says instead; the last one is a page of the documentation."""
 
 
 def rows(part: str) -> dict[str, str]:
-    """The rows of a part's table, by their first cell."""
+    """Return the rows of a part's table, by their first cell."""
     cells = re.findall(r"^\| ([^|]+?) (\|.*)$", PARTS[part], re.MULTILINE)
     return {first: rest for first, rest in cells if first not in ("Section", "---") and set(first) != {"-"}}
 

@@ -1,4 +1,4 @@
-"""What docs/toolkits.md says of the toolkits is so."""
+"""The statements of docs/toolkits.md on the toolkits are true."""
 
 from __future__ import annotations
 

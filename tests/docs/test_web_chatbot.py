@@ -29,7 +29,7 @@ def free_port() -> int:
 
 @pytest.fixture
 async def base() -> AsyncIterator[str]:
-    """The chatbot as a newcomer starts it, from another folder, with nothing set up."""
+    """The chatbot as a newcomer starts it, from another folder, without any setup."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("DEPUTIZE_")}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", str(APP), "--port", str(free_port())),
@@ -47,7 +47,7 @@ async def base() -> AsyncIterator[str]:
 
 
 class Person:
-    """Somebody at a browser."""
+    """A person at a browser."""
 
     def __init__(self, browser: Chromium, base: str, name: str) -> None:
         self.browser, self.base, self.name = browser, base, name
@@ -70,12 +70,12 @@ class Person:
         await self.clicks("#say button")
 
     async def card(self) -> str:
-        """The link of the card that asks for consent."""
+        """Return the link of the card that asks for consent."""
         assert await self.browser.until("!!document.querySelector('.consent a')", 20), await self.reads()
         return str(await self.browser.run("document.querySelector('.consent a').href"))
 
     async def allows(self) -> None:
-        """Follow the card's link, press Continue, and at Google press Allow; then go back by the page's button."""
+        """Follow the card's link, press Continue, and at Google press Allow; then return by the page's button."""
         await self.browser.open(await self.card())
         await self.clicks("form button.yes")
         await self.clicks(f'[name=account][value="{self.name}@example.test"]')
@@ -87,7 +87,7 @@ class Person:
 
 @asynccontextmanager
 async def at_the_browser(base: str, name: str) -> AsyncIterator[Person]:
-    """A browser with this person signed in."""
+    """Return a browser with this person signed in."""
     async with Chromium.started() as browser:
         person = Person(browser, base, name)
         await browser.open(base)

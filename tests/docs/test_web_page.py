@@ -1,4 +1,4 @@
-"""The page about web applications: its program serves who is signed in, and its snippets run as they stand."""
+"""The page on web applications: its program serves signed-in users, and its snippets run unchanged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAIL: Final = {"to": ["bob@example.test"], "subject": "Dinner", "body": "Friday?
 
 @pytest.fixture
 def in_the_web(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """The settings of a web application, as its variables."""
+    """Return the settings of a web application, as its variables."""
     for name, value in {
         "HOME": str(tmp_path),
         "VAULT": "memory:",
@@ -46,7 +46,7 @@ def in_the_web(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
 
 
 async def browse(app: Any, path: str, session: Mapping[str, str] | None = None) -> httpx.Response:
-    """A GET by a browser with this session."""
+    """Send a GET as a browser with this session."""
     cookies = {"session": signed(session)} if session else {}
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="https://app.example.com", cookies=cookies) as browser:
@@ -54,7 +54,7 @@ async def browse(app: Any, path: str, session: Mapping[str, str] | None = None) 
 
 
 def signed(user: Mapping[str, str]) -> str:
-    """The session's cookie as Starlette's middleware signs it."""
+    """Return the session's cookie as Starlette's middleware signs it."""
     data = base64.b64encode(json.dumps({"user": dict(user)}).encode())
     return TimestampSigner("a key of the test's own").sign(data).decode()
 
@@ -80,7 +80,7 @@ async def test_fastapi_application_acts_as_the_signed_in_user() -> None:
 
 
 class PerHost(httpx.AsyncBaseTransport):
-    """The network of a browser: the application at one host and port, which is no server, and everything else.
+    """A browser's network: the application at one host and port, without a server, and everything else.
 
     The session is a cookie of the host at which the person signed in, as in a real browser.
     """
@@ -102,7 +102,7 @@ SIX: Final = ("google", "slack", "github", "github_app", "linear", "salesforce")
 
 
 def recipe() -> str:
-    """The address of the pages in the recipe for one's own machine."""
+    """Return the pages' address in the recipe for one's own machine."""
     [at] = re.findall(r"^### Try it .*?`DEPUTIZE_BASE_URL=([\w/:.]+)`", text(WEB), re.MULTILINE | re.DOTALL)
     assert f"`deputize sandbox --pages {at}`" in text(WEB)
     return str(at)

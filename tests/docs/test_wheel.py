@@ -1,4 +1,4 @@
-"""The built wheel holds what is not Python too: pages, their style, and the marks of typed packages."""
+"""The built wheel also has the files that are not Python: pages, their style, and the markers of typed packages."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Place = Callable[[str], Path]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The names in the wheel, built as installers build it, by hatchling."""
+    """Return the names in the wheel, built as installers build it, by hatchling."""
     (built,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path_factory.mktemp("wheel")), versions=["standard"])
     with zipfile.ZipFile(built) as held:
         return set(held.namelist())
 
 
 def expected(pattern: str) -> set[str]:
-    """The files of this pattern in the checkout, as a wheel should name them."""
+    """Return the files of this pattern in the checkout, as a wheel should name them."""
     return {
         str(path.relative_to(ROOT / folder))
         for folder in FOLDERS
@@ -116,7 +116,7 @@ ENOUGH: Final = {
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """The built wheel with these extras, installed once: ``place("settings,web")``."""
+    """Install the built wheel with these extras, once: ``place("settings,web")``."""
     (made,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path_factory.mktemp("built")), versions=["standard"])
 
     @cache

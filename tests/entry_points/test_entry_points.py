@@ -1,6 +1,6 @@
-"""Hostile values at every public entry point end in a value or in a documented error.
+"""Hostile values at every public entry point lead to a value or to a documented error.
 
-These runs take the values that have found the most, and some of the others. ``python -m tests.entry_points`` takes all.
+These runs use the values that have found the most, and some of the others. ``python -m tests.entry_points`` uses all.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The clock of a machine jumps by an hour, either way, under a deputy that runs; its providers' clocks do not.
+"""The clock of a machine jumps by an hour, either way, under a running deputy; its providers' clocks do not.
 
-What counts until a time may end early or late by that hour. Nothing is done twice, and nothing stands still.
+What counts until a time may end early or late by that hour. Nothing is done twice, and nothing hangs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ JUMPS = pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["ahead", "back"])
 
 
 async def acting(clock: Clock, **more: Any) -> tuple[Deputy, Sandbox]:
-    """A deputy with this clock, at a provider with one of its own."""
+    """Return a deputy with this clock, at a provider with its own."""
     sandbox = Sandbox(clock=Clock(clock.now))
     deputy = await build(sandbox, toolkits=[gmail], clock=clock, **more)
     await connect(deputy, sandbox, *ALL)

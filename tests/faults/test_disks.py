@@ -1,6 +1,6 @@
 """A disk that is full or read-only: a real one (tmpfs), under a real program.
 
-Nothing is lost, nothing is done twice, the caller is told what to do, and it works again without a restart.
+Nothing is lost or done twice, the caller is told what to do, and it works again without a restart.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ READING = ("act", "gmail_search_emails", {"query": "x"})
 
 
 def seen(answer: Any) -> str:
-    """What a caller sees."""
+    """Return the answer as text."""
     return "the result" if "ok" in answer else f"{answer['error']}: {answer['message']}"
 
 
 def refused(answer: Any, what: str, where: str) -> None:
-    """The store refused, and said what to do and where."""
+    """Check that the store refused, and that the error says what to do and where."""
     assert answer["error"] == "StoreUnavailable" and what in answer["message"], answer
     assert where in answer["hint"] and answer["hint"].endswith("."), answer
 
 
 async def sent(world: World, program: Program, call: str, *before: str) -> None:
-    """It works, once, however often it is asked for."""
+    """Check that it works, once, however often it is called."""
     first, second = await program.say("send", call), await program.say("send", call)
     assert first["ok"] and first == second and world.mails() == [*before, call]
 

@@ -1,4 +1,4 @@
-"""A bit that flips in a vault's file or log hides no record in silence. ``python -m tests.faults.flips`` tries many."""
+"""A flipped bit in a vault's file or log hides no record unnoticed. ``python -m tests.faults.flips`` tries many."""
 
 from __future__ import annotations
 

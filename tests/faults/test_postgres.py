@@ -1,5 +1,5 @@
-"""A deputy on Postgres whose server is full, read-only, crowded, cut or restarted under load: at the sandbox, in words,
-nothing twice, and without a restart of the program."""
+"""A deputy on Postgres whose server is full, read-only, overloaded, cut off or restarted under load, with the sandbox:
+clear errors, nothing done twice, and no restart of the program needed."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def mails(sandbox: Sandbox) -> list[str]:
 
 @contextmanager
 def full(server: Server) -> Iterator[None]:
-    """What a full disk answers to every write."""
+    """Answer every write as a full disk does."""
     admin(server, FULL)
     try:
         yield
@@ -76,7 +76,7 @@ def full(server: Server) -> Iterator[None]:
 
 @contextmanager
 def read_only(server: Server) -> Iterator[None]:
-    """What a server answers that became a standby."""
+    """Answer as a server that became a standby."""
     admin(server, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
     try:
         yield

@@ -1,4 +1,4 @@
-"""A rival that locks the vault, forks before and after the first act, a program that is told to end in the middle."""
+"""A rival that locks the vault, forks before and after the first act, a program terminated during an act."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.processes
 
 @contextmanager
 def locked(world: World) -> Iterator[None]:
-    """Another program holds the vault's write lock."""
+    """Hold the vault's write lock in another program."""
     with closing(sqlite3.connect(Path(world.vault, "vault.sqlite"), isolation_level=None)) as rival:
         rival.execute("BEGIN EXCLUSIVE")
         yield

@@ -1,4 +1,4 @@
-"""``deputize serve`` over stdio that is told to end while a tool is being called."""
+"""``deputize serve`` over stdio, terminated during a tool call."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ pytestmark = pytest.mark.processes
 HELLO: Final = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
 MAX_TAKEN: Final = 500_000
 MAX_KEPT: Final = 50_000_000
-"""Bytes: of requests, where no answer is read, and of what a server holds more for them."""
+"""Bytes: of requests, if no response is read, and of the server's additional memory."""
 MAIL: Final = {"to": ["bob@example.test"], "subject": "a", "body": "Yes, gladly."}
 
 
 class Served(Program):
-    """The server, which is spoken to in JSON-RPC."""
+    """The server, spoken to in JSON-RPC."""
 
     def ask(self, method: str, params: Any, id: int | None = None) -> None:
-        """One message."""
+        """Send one message."""
         assert self.process.stdin
         message = {"jsonrpc": "2.0", "method": method, "params": params} | ({} if id is None else {"id": id})
         self.process.stdin.write(json.dumps(message) + "\n")
@@ -48,7 +48,8 @@ def _started(world: World) -> Served:
 
 @contextmanager
 def _none_ignored() -> Iterator[None]:
-    """What starts the tests may ignore these signals, and a program inherits that; it inherits no handler."""
+    """The process that starts the tests may ignore these signals, and a program inherits that; it inherits no
+    handler."""
     before = {one: signal.signal(one, signal.default_int_handler) for one in (signal.SIGINT, signal.SIGHUP)}
     try:
         yield
@@ -59,7 +60,7 @@ def _none_ignored() -> Iterator[None]:
 
 @asynccontextmanager
 async def serving(world: World) -> AsyncIterator[Served]:
-    """A server that has said hello."""
+    """Return a server that is initialized."""
     server = _started(world)
     try:
         server.ask("initialize", HELLO, 1)
@@ -102,7 +103,7 @@ async def test_waiting_stdio_server_ends_on_signals_and_client_disconnect(tmp_pa
 
 
 async def test_client_that_reads_nothing_fills_no_memory_and_does_not_block_shutdown(tmp_path: Path) -> None:
-    """It asks as long as anything is taken; then both pipes are full."""
+    """The client sends requests until none is accepted any more; then both pipes are full."""
     async with world(tmp_path) as w, serving(w) as server:
         assert server.process.stdin
         to, before = server.process.stdin.fileno(), memory(server.process.pid)
@@ -139,6 +140,6 @@ async def test_act_is_done_and_recorded_when_nobody_reads_its_answer(tmp_path: P
 
 
 def memory(pid: int) -> int:
-    """What a process holds of it, in bytes (proc(5), ``VmRSS``)."""
+    """Return a process's resident memory in bytes (proc(5), ``VmRSS``)."""
     [line] = [one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmRSS")]
     return int(line.split()[1]) * 1024

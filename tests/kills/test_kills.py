@@ -1,4 +1,4 @@
-"""Forty trials of ``python -m tests.kills``, others each time; five on Postgres, and fifteen in the lane `sweep`."""
+"""Forty trials of ``python -m tests.kills``, different each time; five on Postgres, and fifteen in the lane `sweep`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two servers under mixed load for twenty seconds; and that the oracle of it sees what it is there for."""
+"""Two servers under mixed load for twenty seconds; and its oracle detects what it exists for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def mail(subject: str) -> bytes:
 
 
 def saved(witness: Witness, subject: str, token: str) -> None:
-    """A draft is made with this token."""
+    """Create a draft with this token."""
     seen = Exchange("POST", f"{GMAIL}/drafts", "", mail(subject), token)
     family = witness.arrives(seen)
     seen.status, seen.answer = 200, b'{"id": "r1"}'

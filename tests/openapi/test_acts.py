@@ -1,4 +1,4 @@
-"""A generated toolkit over the sandbox: consent at the generated provider, approval of what is shown, each act once."""
+"""A generated toolkit over the sandbox: consent at the generated provider, approval of the preview, each act once."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def api() -> Tasks:
 
 @pytest.fixture
 def sandbox(api: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """All that the sandbox plays, and Acme, whose modules are installed as a package of somebody's."""
+    """The whole sandbox, and Acme, whose modules are installed as a third party's package."""
     points = {"deputize.providers": ["acme = acme_provider:ACME"], "deputize.toolkits": ["acme = acme_made:TOOLKIT"]}
     install(tmp_path, monkeypatch, "acme-made", points, acme_made=MADE.module, acme_provider=MADE.provider)
     PROVIDER_PLUGINS.forget()

@@ -1,4 +1,4 @@
-"""What an argument of a generated tool must not be, or say: who acts, what is not sent, what an API would misread."""
+"""What an argument of a generated tool must not be, or contain: the acting user, unsent values, ambiguous values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def query(name: str, **more: Any) -> Json:
 
 
 def test_credential_parameters_are_not_arguments() -> None:
-    """A token beside the user's own would act as whoever the model names."""
+    """A token beside the user's own would act as any account the model names."""
     names = ("access_token", "API_KEY", "private_token", "k", "q")
     document = acme(
         a_get={"parameters": [query(name) for name in names]},
@@ -38,7 +38,7 @@ def test_credential_parameters_are_not_arguments() -> None:
 
 
 def test_path_argument_is_never_null() -> None:
-    """``DELETE /n/None`` would be another thing than was shown."""
+    """``DELETE /n/None`` would address another object than the previewed one."""
     document = acme()
     nullable = [
         {"name": name, "in": "path", "required": True, "schema": {"type": [kind, "null"]}}

@@ -1,4 +1,4 @@
-"""What a description becomes: tools with its arguments, effects and needs, in a module as linters want it."""
+"""From a description to a module that linters accept: tools with their arguments, effects and needs."""
 
 from __future__ import annotations
 

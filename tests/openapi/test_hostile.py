@@ -1,4 +1,4 @@
-"""Descriptions that attack: what they say is only ever a literal, nothing is fetched, and nothing takes forever."""
+"""Hostile descriptions: their texts only become literals, nothing is fetched, and nothing runs forever."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ATTACKS: Final = (
 
 
 def attacked(text: str) -> dict[str, Any]:
-    """A description with this text in every place that is a description's to fill."""
+    """Return a description with this text in every place that a description can fill."""
     parameter = {"name": text, "in": "query", "description": text, "schema": {"enum": [text], "default": text}}
     schema = {"description": text, "properties": {text: {"type": "string", "description": text}, "b": {}}}
     document = acme(
@@ -70,7 +70,7 @@ ALLOWED: Final = {"annotations", "Annotated", "Any", "Literal", "deputize", "pyd
 
 
 def only_what_we_write(text: str) -> None:
-    """Fail if a module has statements that no generated one has: whatever is said must be inside of a literal."""
+    """Fail if a module has other statements than generated ones: texts of the description must be inside a literal."""
     for node in ast.parse(text).body:
         assert isinstance(node, ast.Expr | ast.Assign | ast.ImportFrom | ast.FunctionDef), ast.dump(node)
         if isinstance(node, ast.Expr):
@@ -112,7 +112,7 @@ SCALARS = st.sampled_from(["string", "integer", "number", "boolean"])
 
 
 def schemas() -> st.SearchStrategy[dict[str, Any]]:
-    """Schemas that make sense, and some that do not."""
+    """Return schemas that make sense, and some that do not."""
     leaf = st.one_of(
         st.builds(lambda kind: {"type": kind}, SCALARS),
         st.builds(lambda values: {"type": "string", "enum": values}, st.lists(st.text(max_size=8), max_size=4)),

@@ -1,4 +1,4 @@
-"""docs/openapi.md shows what its own description makes."""
+"""docs/openapi.md shows what its own description generates."""
 
 from __future__ import annotations
 

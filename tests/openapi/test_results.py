@@ -1,4 +1,4 @@
-"""What a generated tool returns: within a model's budget, whole in parts, clean, and marked as others' words."""
+"""Results of a generated tool: within a model's budget, complete in parts, clean, and marked as untrusted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.lanes import examples
 
 
 def parts(found: Any, *fields: str, rows: str = "") -> list[dict[str, Any]]:
-    """All parts of an answer, as a model reads them."""
+    """Return all parts of a response, as a model reads them."""
     read = [fitted(found, fields, rows=rows)]
     while following := read[-1].get("next_part"):
         assert len(read) < 500
@@ -25,7 +25,7 @@ def parts(found: Any, *fields: str, rows: str = "") -> list[dict[str, Any]]:
 
 
 def whole(read: list[dict[str, Any]], name: str) -> list[Any]:
-    """The rows that the parts have together."""
+    """Return the rows that the parts have together."""
     values, text = list[Any](), ""
     for one in read:
         values += one.get(name, [])

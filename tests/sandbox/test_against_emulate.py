@@ -1,7 +1,7 @@
-"""The same requests to our stand-in and to emulate, which somebody else wrote: OAuth, a read, a write, a refusal.
+"""The same requests to the sandbox and to emulate, an independent simulation: OAuth, a read, a write, a refusal.
 
-What each answers is reduced to its shape: status, error name, and the names of its members. Where the two differ the
-difference stands in `KNOWN` with its reason; one that has gone away fails too, so that the list stays true.
+Each response is reduced to its shape: status, error name, and the names of its members. Differences are listed in
+`KNOWN` with their reasons; one that has gone away fails too, so that the list stays true.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ASKED: Final = {
 
 
 class Shape(NamedTuple):
-    """What is left of an answer."""
+    """The compared parts of a response."""
 
     status: int
     error: str
@@ -56,7 +56,7 @@ class Shape(NamedTuple):
 
 
 class Side:
-    """One of the two, and its client."""
+    """One of the two simulations, and its client."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport, client: dict[str, str], sandbox: Sandbox | None) -> None:
         self.http = httpx.AsyncClient(transport=transport)
@@ -82,7 +82,7 @@ class Side:
         return landing.back["code"]
 
     async def connect(self, provider: str, person: str) -> Any:
-        """The token reply, after exchanges that fail: with a wrong secret, and of a code that was spent before."""
+        """Return the token reply, after exchanges that fail: with a wrong secret, and of a used code."""
         spent = await self.consent(provider, person)
         await self.exchange(provider, "wrong secret", spent, client_secret="wrong")
         await self.exchange(provider, "spent", spent)
@@ -99,7 +99,7 @@ class Side:
         return await self.send(step, "POST", TOKEN[provider], data=form | self.client | changed)
 
     async def send(self, step: str, method: str, url: str, **how: Any) -> Any:
-        """One request, whose answer's shape is kept under the name of the step."""
+        """Send one request, and record its response's shape under the name of the step."""
         headers = {"accept": "application/json"}
         if self.token:
             headers["authorization"] = f"Bearer {self.token}"
@@ -110,7 +110,7 @@ class Side:
 
 
 def error_of(body: Any) -> str:
-    """The error's name, wherever this provider puts it."""
+    """Return the error's name, wherever this provider puts it."""
     if not isinstance(body, dict):
         return ""
     if errors := body.get("errors"):
@@ -119,7 +119,7 @@ def error_of(body: Any) -> str:
 
 
 def members(body: Any, where: str = "") -> Iterator[str]:
-    """The names in an answer, two levels deep; of a list its first."""
+    """Return the names in a response, two levels deep; of a list its first element."""
     if isinstance(body, list):
         yield from members(body[0], where) if body else ()
     elif isinstance(body, dict):
@@ -130,7 +130,7 @@ def members(body: Any, where: str = "") -> Iterator[str]:
 
 
 async def play_slack(side: Side) -> None:
-    """Connect, look, post, and be refused."""
+    """Connect, read, post, and be refused."""
     body = await side.connect("slack", ALICE)
     side.token = body["authed_user"]["access_token"]
     api = "https://slack.com/api/"
@@ -145,7 +145,7 @@ async def play_slack(side: Side) -> None:
 
 
 async def play_github(side: Side) -> None:
-    """Connect, look, open an issue, and be refused."""
+    """Connect, read, open an issue, and be refused."""
     body = await side.connect("github", "alice")
     side.token = body["access_token"]
     assert (await side.send("who", "GET", "https://api.github.com/user"))["login"] == "alice"
@@ -159,7 +159,7 @@ async def play_github(side: Side) -> None:
 
 
 async def play_linear(side: Side) -> None:
-    """Connect, look, create an issue, rotate, and be refused."""
+    """Connect, read, create an issue, rotate, and be refused."""
     body = await side.connect("linear", ALICE)
     renew = {"grant_type": "refresh_token", "refresh_token": body["refresh_token"], **side.client}
     fresh = await side.send("refresh", "POST", TOKEN["linear"], data=renew)
@@ -189,7 +189,7 @@ PLAYS: Final[dict[str, Callable[[Side], Any]]] = {"slack": play_slack, "github":
 
 
 class Difference(NamedTuple):
-    """How emulate's answer differs from ours, and why ours stays as it is."""
+    """How emulate's response differs from the sandbox's, and why the sandbox keeps its own."""
 
     why: str
     status: tuple[int, int] | None = None
@@ -199,7 +199,7 @@ class Difference(NamedTuple):
 
 
 def of(text: str) -> frozenset[str]:
-    """Names, written down side by side."""
+    """Return names, written side by side."""
     return frozenset(text.split())
 
 

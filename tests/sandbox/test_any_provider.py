@@ -1,4 +1,4 @@
-"""A provider that nobody here has written down, played from its row: by the book, and with whoever's token it was."""
+"""A custom provider, simulated from its definition: by the standards, and for the owner of each token."""
 
 from __future__ import annotations
 

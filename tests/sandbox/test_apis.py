@@ -1,4 +1,4 @@
-"""What the played APIs answer: one read and one write of each provider, whose they are, and who may not."""
+"""Responses of the simulated APIs: one read and one write of each provider, for the token's owner, and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The played browser: links, forms, cookies, redirects, and the way through a consent."""
+"""The simulated browser: links, forms, cookies, redirects, and the steps of a consent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 class Site(httpx.AsyncBaseTransport):
-    """Our own pages by path, and the sandbox for every other host."""
+    """The deputy's pages by path, and the sandbox for every other host."""
 
     def __init__(self, pages: dict[str, Answer], sandbox: Sandbox | None = None) -> None:
         self.pages = pages
@@ -41,7 +41,7 @@ def to(url: str, status: int = 303, cookies: tuple[str, ...] = ()) -> Answer:
 
 
 def connect_site(sandbox: Sandbox, link: str) -> Site:
-    """A connect page of one POST form that leads to the provider, and a callback that has a POST form of its own."""
+    """A connect page of one POST form that leads to the provider, and a callback that has its own POST form."""
     form = (
         '<form method="post" action="/go"><input type="hidden" name="csrf" value="c1"><button>Connect</button></form>'
     )

@@ -1,4 +1,4 @@
-"""The sandbox's Calendar: Google's own document decides what it takes; people see what they are invited to."""
+"""The sandbox's Calendar: it accepts what Google's own document allows; people see what they are invited to."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PLAN = {
 
 
 class Calendar:
-    """One person's Calendar, by hand."""
+    """One person's Calendar, without the toolkit."""
 
     def __init__(self, sandbox: Sandbox, person: str = ALICE, *scopes: str) -> None:
         granted = [full_scope(one) for one in scopes or ("all",)]

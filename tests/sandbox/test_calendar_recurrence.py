@@ -1,4 +1,4 @@
-"""The sandbox counts a series out by itself: as dateutil does, which somebody else wrote, and not with the toolkit."""
+"""The sandbox expands a recurrence by itself: as the independent dateutil does, and without the toolkit."""
 
 # ruff: noqa: DTZ001 - times on a wall have no offset
 
@@ -37,7 +37,7 @@ def joined(values: list[int]) -> str:
 
 @st.composite
 def rules(draw: st.DrawFn, start: Time) -> str:
-    """A rule as people make them."""
+    """Return a rule as people make them."""
     freq = draw(st.sampled_from(["DAILY", "WEEKLY", "MONTHLY", "YEARLY"]))
     parts = [f"FREQ={freq}", f"INTERVAL={draw(st.integers(1, 4))}", f"WKST={draw(st.sampled_from(['MO', 'SU']))}"]
     weekdays = draw(st.lists(st.sampled_from(WEEKDAYS), unique=True, max_size=3))
@@ -61,7 +61,7 @@ def rules(draw: st.DrawFn, start: Time) -> str:
 
 
 def of_dateutil(line: str, start: Time) -> list[Time]:
-    """What dateutil counts out; of fifty years, as the sandbox does."""
+    """Return dateutil's expansion; of fifty years, as in the sandbox."""
     if isinstance(start, datetime):
         found = islice(rrulestr(line, dtstart=start), 20)
         return [one.astimezone(UTC) for one in found if one.year < start.year + 49]

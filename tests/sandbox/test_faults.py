@@ -1,4 +1,4 @@
-"""The ready-made faults: each stands in the table of failures, and is classified as that says."""
+"""The ready-made faults: each is in the table of failures, and is classified accordingly."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NAMED = {
 
 
 def made(name: str) -> Any:
-    """The fault, at the clock of the table."""
+    """Return the fault, at the clock of the table."""
     make = getattr(faults, name)
     return make(NOW) if "now" in inspect.signature(make).parameters else make()
 

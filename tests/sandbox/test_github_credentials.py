@@ -1,4 +1,4 @@
-"""GitHub's way to end tokens for whoever has found them."""
+"""GitHub's endpoint that revokes tokens for whoever has found them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ URL = f"https://api.github.com{PATH}"
 
 
 async def post(sandbox: Sandbox, content: Any, **headers: str) -> httpx.Response:
-    """The list, sent by nobody."""
+    """Send the list without authentication."""
     async with httpx.AsyncClient(transport=sandbox.transport()) as http:
         return await http.post(URL, json=content, headers=headers)
 

@@ -13,7 +13,7 @@ from tests.sandbox.registered_app import ALICE, Gmail, header, unwrapped
 
 
 async def the(gmail: Gmail, q: str) -> str:
-    """The id of the one mail a query finds."""
+    """Return the id of the only mail a query finds."""
     (id,) = await gmail.ids(q)
     return id
 

@@ -1,4 +1,4 @@
-"""Which scopes open which method of Gmail, and how a refusal looks."""
+"""Which scopes allow which method of Gmail, and the form of a refusal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHORT = ("readonly", "metadata", "modify", "compose", "send", "labels", "setting
 
 
 async def statuses(app: TestApp, scope: str) -> dict[str, int]:
-    """What each method answers to a token with this one scope (and an empty or unknown object)."""
+    """Return each method's response to a token with this one scope (and an empty or unknown object)."""
     token = (await app.connect(scope=f"openid {scope}"))["access_token"]
     headers = {"Authorization": f"Bearer {token}"}
     found = {}

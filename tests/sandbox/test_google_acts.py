@@ -1,4 +1,4 @@
-"""Gmail and Calendar through the whole deputy over the sandbox: files, lists left, settings, a spoilt grant."""
+"""Gmail and Calendar through the whole deputy over the sandbox: files, unsubscribing, settings, a broken grant."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CALENDAR: Final = "https://www.googleapis.com/auth/calendar"
 
 
 async def a_public_address(host: str) -> list[str]:
-    """Where the newsletter's host would be."""
+    """The address of the newsletter's host."""
     return ["93.184.215.14"]
 
 

@@ -1,4 +1,4 @@
-"""Codes, refresh tokens, revocation, and what the token endpoint refuses."""
+"""Codes, refresh tokens, revocation, and refusals of the token endpoint."""
 
 from __future__ import annotations
 

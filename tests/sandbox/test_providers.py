@@ -1,4 +1,4 @@
-"""Every played provider through a whole deputy, and the quirks of each one's tokens."""
+"""Every simulated provider through a whole deputy, and the quirks of each one's tokens."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ async def refresh(people: Visitor, provider: str, secret: str, **more: str) -> h
 
 
 def of_refresh(grant: Grant) -> str:
-    """The refresh token, which must be there."""
+    """Return the refresh token, which must be present."""
     assert grant.refresh_token is not None
     return grant.refresh_token.reveal()
 
 
 async def whose(people: Visitor, provider: str, grant: Grant) -> Any:
-    """What the provider says of the grant's access token; the status where it is refused."""
+    """Return the provider's answer about the grant's access token; the status if it is refused."""
     places = {
         "slack": ("POST", "https://slack.com/api/auth.test", {}),
         "github": ("GET", "https://api.github.com/user", {}),
@@ -113,7 +113,7 @@ async def test_consent_page_lists_the_scopes_without_boxes_to_untick(people: Vis
 
 
 async def authorize_url(people: Visitor, asked: Consent) -> str:
-    """Where our connect page leads."""
+    """Return where the connect page leads."""
     return (await people.deputy.consents.start(asked.link.rpartition("/")[2], AnyLocalUser())).url
 
 

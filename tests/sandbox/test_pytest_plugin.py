@@ -1,4 +1,4 @@
-"""The fixtures that others get: the documented example runs, local fixtures win, and nothing loads before its time."""
+"""The pytest fixtures for other projects: the documented example runs, local fixtures win, and nothing loads early."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEAVY = ("httpx", "pydantic", "cryptography", "authlib", "anyio", "deputize.core
 
 
 def run_pytest(folder: Path, module: str) -> subprocess.CompletedProcess[str]:
-    """pytest on one module in an interpreter of its own, with the plugin, warnings as errors."""
+    """Run pytest on one module in its own interpreter, with the plugin, and warnings as errors."""
     (folder / "test_it.py").write_text(module)
     plugins = ["-p", "deputize.sandbox.pytest_plugin", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", *plugins, "test_it.py"]
@@ -35,12 +35,12 @@ def run_pytest(folder: Path, module: str) -> subprocess.CompletedProcess[str]:
 
 
 def passed(done: subprocess.CompletedProcess[str], count: int) -> bool:
-    """Whether so many tests passed and nothing else happened."""
+    """Return True if this many tests passed and nothing else happened."""
     return done.returncode == 0 and f"{count} passed in" in done.stdout
 
 
 def documented_examples() -> list[str]:
-    """The examples of the page for users. What a checkout alone has is run by its tests."""
+    """Return the examples of the user's page. Those that need a checkout are run by its own tests."""
     found = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
     return [textwrap.dedent(one) for one in found if "from tests." not in one]
 

@@ -1,4 +1,4 @@
-"""What lies in the mailboxes on the first day."""
+"""The initial content of the mailboxes."""
 
 from __future__ import annotations
 

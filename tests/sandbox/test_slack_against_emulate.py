@@ -1,6 +1,6 @@
-"""The sandbox's Slack and emulate's side by side: the same calls, the same outcomes, and answers of the same members.
+"""The sandbox's Slack compared with emulate's: the same calls, the same outcomes, and responses with the same members.
 
-Where they differ the difference is written down with what Slack's reference says; whatever else differs fails.
+Differences are listed with what Slack's reference says; any other difference fails.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def emulate() -> Iterator[Emulate]:
 
 
 async def play(side: Side) -> None:
-    """Every method that both have, in good and in vain."""
+    """Call every method that both have, successfully and with errors."""
 
     async def call(step: str, method: str, **arguments: Any) -> Any:
         form = {name: value if isinstance(value, str) else json.dumps(value) for name, value in arguments.items()}
@@ -125,7 +125,7 @@ _BOOKMARK: Final = (
 
 
 def under(where: str, names: str) -> frozenset[str]:
-    """Names of members below another."""
+    """Return names of members below another."""
     return frozenset(f"{where}.{name}" for name in names.split())
 
 

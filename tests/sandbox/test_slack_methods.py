@@ -1,4 +1,4 @@
-"""The sandbox's Slack where emulate has nothing to compare with: search, groups, canvases, files, do not disturb."""
+"""The sandbox's Slack beyond emulate's: search, groups, canvases, files, do not disturb."""
 
 from __future__ import annotations
 

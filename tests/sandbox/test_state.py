@@ -1,4 +1,4 @@
-"""The state file: everything comes back, nothing secret is in it."""
+"""The state file: everything is restored, and it contains no secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.sandbox.registered_app import ALICE, BOB, TOKEN, Clock, Gmail, TestAp
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """Where the sandbox keeps its state: in a folder that is not there yet."""
+    """Where the sandbox keeps its state: in a folder that does not exist yet."""
     return tmp_path / "deep" / "sandbox.json"
 
 
@@ -26,7 +26,7 @@ def kept(state: Path) -> Any:
 
 
 def opened(state: Path) -> TextIO:
-    """The file as it is now, whatever takes its place."""
+    """Open the file as it is now, even if another one replaces it."""
     return state.open(encoding="utf-8")
 
 

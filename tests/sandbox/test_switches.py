@@ -1,4 +1,4 @@
-"""Injected answers and lost replies."""
+"""Injected responses and lost replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What judges the tasks: it finds what a model cannot know, what nobody asked for, and what is not there."""
+"""The judge of the tasks: it finds invented facts, unrequested effects, and missing results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _nothing(end: End) -> None:
 
 
 def made(script: Callable[[], Script], *products: str, asked: str = "Write to Bob", **more: Any) -> Task:
-    """A task that belongs to no family."""
+    """Return a task that belongs to no family."""
     one = Task(asked, products or ("gmail",), script, **more)
     one.end = _nothing
     return one

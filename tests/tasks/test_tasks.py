@@ -1,4 +1,4 @@
-"""Each task is done by its script: what was asked for holds at the end, and nothing else has changed."""
+"""Each task is solved by its script: the requested state holds at the end, and nothing else has changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.tasks.task import TASKS, Task
 
 
 def of(family: str) -> pytest.MarkDecorator:
-    """The tasks of a family, of which the default run does the first."""
+    """Return the tasks of a family, of which the default run does the first."""
     assert family in FAMILIES
     found = {id.partition(".")[2]: one for id, one in TASKS.items() if one.family == family}
     return pytest.mark.parametrize("task", sample(found.values(), ids=found.keys()))

@@ -1,4 +1,4 @@
-"""Arguments of one name mean the same in every toolkit that is installed."""
+"""Arguments of one name mean the same in every installed toolkit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calendar, attacked: answers that are lost, runs that die, series that move, names that are alike, odd arguments."""
+"""Attacks on Calendar: lost responses, dying runs, moving series, similar names, odd arguments."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def desk() -> Desk:
 
 
 def after_the_write(desk: Desk, method: str, failure: DeputizeError, times: int = 1) -> None:
-    """The next writes of this method happen, and then their answer is this failure."""
+    """Perform the next writes of this method, and then answer with this failure."""
     send, left = desk.send, [times]
 
     def spoiled(request: Request) -> Any:
@@ -279,7 +279,7 @@ TEXTS = st.one_of(
 
 
 def values(schema: dict[str, Any], name: str) -> st.SearchStrategy[Any]:
-    """Anything that this schema lets through."""
+    """Return any value that this schema accepts."""
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     match schema["type"]:
@@ -294,7 +294,7 @@ def values(schema: dict[str, Any], name: str) -> st.SearchStrategy[Any]:
 
 
 def calls(tool: Tool) -> st.SearchStrategy[dict[str, Any]]:
-    """Arguments of a tool: what it needs, and anything else."""
+    """Return arguments of a tool: the required ones, and any others."""
     wanted = tool.schema.get("required", [])
     of = {name: values(one, name) for name, one in tool.schema.get("properties", {}).items()}
     return st.fixed_dictionaries(

@@ -1,4 +1,4 @@
-"""What Calendar's tools cost in tokens, and by which names they answer."""
+"""The token cost of Calendar's tools, and the aliases they accept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding events, calendars and free times: windows, names, cursors, and what cannot be seen."""
+"""Finding events, calendars and free times: windows, names, cursors, and what is not visible."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def desk() -> Desk:
 
 
 def add(desk: Desk, id: str, start: str, end: str, calendar: str = "alice@example.test", **more: Any) -> None:
-    """Lay an event in, past the API."""
+    """Insert an event, bypassing the API."""
     times = {
         name: {"date": at} if len(at) == 10 else {"dateTime": at, "timeZone": "Europe/Berlin"}
         for name, at in (("start", start), ("end", end))

@@ -1,4 +1,4 @@
-"""Free times: ranges of each day in which everybody and a room are free, and who is busy."""
+"""Free times: ranges of each day in which everyone and a room are free, and who is busy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def found(desk: Desk, **arguments: Any) -> dict[str, Any]:
 
 
 def busy(desk: Desk, **by: Sequence[tuple[str, str]]) -> None:
-    """From now on these calendars are busy then, and no other."""
+    """Make these calendars, and no others, busy then."""
 
     def answer(request: Request) -> dict[str, Any]:
         asked = [one["id"] for one in request.json["items"]]

@@ -1,4 +1,4 @@
-"""Guests are added and taken away, never replaced; and what others wrote of themselves is marked."""
+"""Guests are added and removed, never replaced; and what others wrote about themselves is marked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def desk() -> Desk:
 
 
 def party(desk: Desk, **more: Any) -> dict[str, Any]:
-    """An event of Alice's with three guests, as it is stored."""
+    """Insert an event of Alice's with three guests; return it as stored."""
     at = ("2026-12-01T10:00:00+01:00", "2026-12-01T11:00:00+01:00")
     event: dict[str, Any] = {"attendees": [dict(one) for one in GUESTS]} | more
     add(desk, "party0001", *at, **event)
@@ -35,7 +35,7 @@ def party(desk: Desk, **more: Any) -> dict[str, Any]:
 
 
 def stored(desk: Desk) -> dict[str, Any]:
-    """The party as it is now."""
+    """Return the party as it is stored now."""
     data: dict[str, Any] = desk.sandbox._world.services["calendar"]["events"][f"{ALICE}/party0001"]["data"]
     return data
 

@@ -1,4 +1,4 @@
-"""Arguments and events written against their reader: nothing leaves its place, and text stays text."""
+"""Hostile arguments and events: nothing leaves its place, and text stays text."""
 
 from __future__ import annotations
 

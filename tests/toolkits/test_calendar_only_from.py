@@ -1,4 +1,4 @@
-"""``trusted_authors = domain``: what people from elsewhere write into calendars, no model reads."""
+"""``trusted_authors = domain``: a model reads nothing that outsiders write into calendars."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REVIEW = "bob@example.test/review00001"
 
 
 async def alice(**changes: Any) -> Deputy:
-    """Alice's calendars, where the design review is as told."""
+    """Alice's calendars, with the design review."""
     sandbox = Sandbox()
     record = sandbox._world.services["calendar"]["events"][REVIEW]
     record["data"] |= changes
@@ -32,7 +32,7 @@ async def alice(**changes: Any) -> Deputy:
 
 
 async def all_told(deputy: Deputy, **more: Any) -> tuple[list[Any], str]:
-    """The rows of two weeks, and all that any reading tool says of them."""
+    """Return the rows of two weeks, and everything that any reading tool returns about them."""
     window = {"after": "-14d", "before": "+21d", "limit": 50} | more
     rows = (await deputy.act("calendar_list_events", window, user="alice"))["items"]
     told = [rows]

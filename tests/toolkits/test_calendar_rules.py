@@ -1,4 +1,4 @@
-"""Recurrence against dateutil, which somebody else wrote: the same dates, in every zone, whenever clocks change."""
+"""Recurrence compared with the independent dateutil: the same dates, in every zone, across clock changes."""
 
 # ruff: noqa: DTZ001 - times on a wall have no offset
 
@@ -34,7 +34,7 @@ days = st.builds(Moment, st.dates(date(2020, 1, 1), date(2030, 1, 1)))
 
 @st.composite
 def rules(draw: st.DrawFn, start: Moment) -> str:
-    """A rule that both can count."""
+    """Return a rule that both can expand."""
     freq = draw(st.sampled_from(["DAILY", "WEEKLY", "MONTHLY", "YEARLY"]))
     parts = [f"FREQ={freq}"]
     if draw(st.booleans()):
@@ -63,7 +63,7 @@ def rules(draw: st.DrawFn, start: Moment) -> str:
 
 
 def of_dateutil(line: str, start: Moment, count: int) -> list[datetime | date]:
-    """What dateutil counts out, as we mean it: by the clock on the wall, then the moment."""
+    """Return dateutil's expansion by our definition: by wall-clock time, then the moment."""
     if start.all_day:
         first = datetime(start.day.year, start.day.month, start.day.day)
         return [one.date() for one in islice(rrulestr(line, dtstart=first), count)]

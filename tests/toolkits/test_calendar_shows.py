@@ -1,4 +1,4 @@
-"""No word leaves Calendar that was not shown."""
+"""Everything that Calendar's tools send was previewed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OURS: Final = frozenset(
     "true false popup hangoutsmeet opaque transparent default externalonly all none needsaction "
     "focustime outofoffice workinglocation declinenone homeoffice customlocation".split()
 )
-"""Words of formats, paths and enumerations, which nobody has to see."""
+"""Words of formats, paths and enumerations, which need no preview."""
 
 PLAN: Final = {"title": "Blueprint", "start": "2026-12-01T10:07", "end": "43m"}
 FULL: Final = PLAN | {
@@ -154,7 +154,7 @@ AUDIENCES: Final = {
     "another domain; public",
     "calendar_manage_calendar": "self; unknown: whoever sees a calendar whose words or time zone change",
 }
-"""Who sees what each tool does, in a few words."""
+"""The readers of each tool's effect, in a few words."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Long texts of events: read to their end, read as they are stored, and changed without losing any of them."""
+"""Long texts of events: read to their end, read as stored, and changed without losing any part."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def stored(desk: Desk | Sandbox) -> str:
 
 
 def read(desk: Desk, name: str = "description", **how: Any) -> tuple[str, dict[str, Any]]:
-    """A text to its end, and what the last part says."""
+    """Return a whole text, and the metadata of its last part."""
     whole, told = "", dict[str, Any](next_offset=0)
     while "next_offset" in told:
         told = desk.run("get_event", EVENT | how | {"offset": told["next_offset"]})

@@ -1,4 +1,4 @@
-"""Times of events: on the wall, in a zone, over the hours that clocks skip or show twice."""
+"""Times of events: wall-clock times in a zone, across hours that clocks skip or repeat."""
 
 # ruff: noqa: DTZ001 - times on a wall have no offset
 

@@ -1,4 +1,5 @@
-"""Making, changing, cancelling and answering events: once, over nothing newer, and for the user alone to decide."""
+"""Creating, changing, cancelling and answering events: once, never over a newer version, and only as the user
+decides."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ def desk() -> Desk:
 
 
 def events(desk: Desk, calendar: str = "alice@example.test") -> dict[str, dict[str, Any]]:
-    """What stands on a calendar, by id, without what was cancelled."""
+    """Return the events of a calendar by id, without cancelled ones."""
     kept = desk.sandbox.service("calendar")["events"].values()
     return {one["id"]: one["data"] for one in kept if one["home"] == calendar and one["data"]["status"] != "cancelled"}
 

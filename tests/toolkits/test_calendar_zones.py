@@ -1,4 +1,4 @@
-"""Times as the user reads and writes them: in their own zone, over both changes of clocks, and each with its zone."""
+"""Times as the user reads and writes them: in their own zone, across both clock changes, and each with its zone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Google contacts: every request is one that Google describes; what is granted is looked through, the rest is said."""
+"""Google contacts: every request is valid by Google's description; granted sources are searched, the others are
+named."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ def desk(*granted: str, who: str = ALICE) -> Desk:
 
 
 def read_people(at: Desk, who: str) -> Any:
-    """What the reader of people that the core uses says."""
+    """Return the result of the people reader that the core uses."""
     reader: Tool | None = TOOLKIT.reads_people
     assert reader is not None
     TOOLKIT.tools["contacts_people"] = reader

@@ -1,4 +1,4 @@
-"""What the definition of each tool tells a model: short, closed, cheap, and with nobody's name."""
+"""The definition of each tool as a model reads it: short, closed, cheap, and without names of people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KITS: Final = find_toolkits()
 NOT_ARGUMENTS: Final = frozenset(
     "user user_id account token access_token tenant act_as key granted noted now host base_url url_base".split()
 )
-"""Who acts and where is never an argument."""
+"""The acting user and account are never arguments."""
 MOST_TOKENS: Final = 350
 MOST_ON_AVERAGE: Final = {"calendar": 180, "github": 165, "linear": 160}
 """By a rough count; of other toolkits 150."""
@@ -48,7 +48,8 @@ BEYOND_CORE: Final[dict[str, dict[str, str]]] = {
 
 
 def tokens_of(tool: Tool) -> int:
-    """A quarter of the bytes, a little more than tokens: `tests/counterparts/test_token_budgets.py` counts those."""
+    """Return a quarter of the bytes, a little more than the tokens counted by
+    `tests/counterparts/test_token_budgets.py`."""
     whole = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
     return len(json.dumps(whole, separators=(",", ":"))) // 4
 

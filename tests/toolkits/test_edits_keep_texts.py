@@ -1,4 +1,4 @@
-"""What was read and written back destroys nothing: GitHub, Linear and Salesforce, through the whole deputy."""
+"""Writing back what was read destroys nothing: GitHub, Linear and Salesforce, through the whole deputy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def act(deputy: Deputy, tool: str, call: Call | None = None, /, **argument
 
 
 def bodies(play: Play) -> dict[str, dict[str, Any]]:
-    """By tool that changes it: the row in the sandbox that has the text of number 1 or 2."""
+    """By the tool that changes it: the object in the sandbox that has the text of number 1 or 2."""
     store = play.store
     return {
         "update_issue": store["issues"][SITE][0],
@@ -178,7 +178,7 @@ async def test_sub_issues_beyond_the_page_are_read(play: Play) -> None:
 
 
 async def walked(play: Play, tool: str, number: int, block: str) -> list[Any]:
-    """All rows of a block, from result to result."""
+    """Return all rows of a block, from result to result."""
     rows: list[Any] = []
     more: dict[str, Any] = {}
     for _ in range(60):
@@ -194,7 +194,7 @@ async def walked(play: Play, tool: str, number: int, block: str) -> list[Any]:
 
 
 def linear(sandbox: Sandbox, kind: str) -> dict[str, Any]:
-    """The row whose text is changed: the first, and of comments Alice's own."""
+    """Return the object whose text is changed: the first, and of comments Alice's own."""
     rows: list[dict[str, Any]] = sandbox._world.services["linear"][kind]
     return rows[1] if kind == "comments" else rows[0]
 
@@ -235,7 +235,7 @@ TEXTS: dict[str, tuple[str, str, str, dict[str, Any], dict[str, Any]]] = {
 
 
 async def whole_of(alice: Deputy, tool: str, field: str, arguments: dict[str, Any]) -> tuple[str, str]:
-    """A text, read raw to its end, and its digest."""
+    """Return a text, read raw to its end, and its digest."""
     whole, told = "", dict[str, Any](next_offset=0)
     while "next_offset" in told:
         found = await act(alice, tool, **arguments, raw=True, offset=told["next_offset"])

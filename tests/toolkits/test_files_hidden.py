@@ -1,4 +1,4 @@
-"""What nobody sees on a page of a PDF is taken out of its text and counted; what somebody sees stays."""
+"""Invisible text of a PDF page is removed from its text and counted; visible text stays."""
 
 from __future__ import annotations
 

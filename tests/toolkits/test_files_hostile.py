@@ -1,4 +1,4 @@
-"""Files that attack whoever reads them end in words, soon, and say nothing that they hide."""
+"""Hostile files lead to an error, quickly, and reveal nothing hidden."""
 
 from __future__ import annotations
 

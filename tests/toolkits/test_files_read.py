@@ -1,4 +1,4 @@
-"""Kept files are read whole, part by part, as a person sees them."""
+"""Stored files are read whole, part by part, as a person sees them."""
 
 from __future__ import annotations
 

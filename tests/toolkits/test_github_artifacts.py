@@ -1,4 +1,4 @@
-"""What a run has left behind comes as a file of the user's, and never with their token."""
+"""Artifacts of a run become files of the user's, and are fetched without their token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""GitHub's tools under attack: forged marks, moved heads, others' things, and acts milder than they look."""
+"""Attacks on GitHub's tools: forged marks, moved heads, others' objects, and effects that look smaller than they
+are."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ TOKEN: Final = "gh" + "p_" + "a1B2" * 9
 
 
 class Between(httpx.AsyncBaseTransport):
-    """Between us and GitHub: ``seen`` is asked about every answer, and may lose it or put another in its place."""
+    """A proxy before GitHub: ``seen`` is called with every response, and may drop or replace it."""
 
     def __init__(self, inner: Any, seen: Callable[[httpx.Request, httpx.Response], httpx.Response]) -> None:
         self.inner, self.seen = inner, seen
@@ -171,7 +172,7 @@ async def test_marked_text_of_another_author_is_foreign(
 ) -> None:
 
     def forged(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
-        """The write does not arrive; a stranger has put its very text there."""
+        """The write does not arrive; another user has posted the very same text there."""
         if (
             request.method == "POST"
             and request.url.host == "api.github.com"
@@ -435,7 +436,7 @@ async def test_earlier_workflow_run_is_not_taken_for_the_requested_one(play: Pla
 
 @pytest.mark.parametrize("tool", ["list_commits", "get_commit"])
 async def test_git_author_name_does_not_make_an_author(play: Play, tool: str) -> None:
-    """Anybody writes what they like into ``git config user.name``."""
+    """Anyone can write any name into ``git config user.name``."""
     for row in play.store["commits"][SITE].values():
         row["author"] = "carol@acme.test"
     result = await play.act(tool, repo=SITE, **({"ref": "main"} if tool == "get_commit" else {}))

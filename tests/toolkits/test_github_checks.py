@@ -1,4 +1,4 @@
-"""Green is said only where everything was read: checks beyond the first page, and those that cannot be seen."""
+"""Checks count as passed only if all were read: those beyond the first page, and those not visible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PULL = 3
 
 @pytest.fixture
 async def play() -> Play:
-    """Pull request 3 has nothing in its way but its checks."""
+    """Leave pull request 3 blocked by its checks only."""
     play = await Play.begin()
     row = next(one for one in play.store["issues"][SITE] if one["number"] == PULL)
     row["pull"] |= {"head": "feature/polite"}
@@ -24,7 +24,7 @@ async def play() -> Play:
 
 
 def checked(play: Play, results: list[str], kind: str = "checks") -> None:
-    """The head of the pull request has these check runs, or statuses."""
+    """Set these check runs, or statuses, at the head of the pull request."""
     sha = play.store["repos"][SITE]["branches"]["feature/polite"]
     many = enumerate(results)
     if kind == "checks":

@@ -1,4 +1,5 @@
-"""What a commit at GitHub shows of files that are large, many, hidden by size, or folders; and what asks nothing."""
+"""Previews of GitHub commits with files that are large, many, hidden by size, or folders; and what needs no
+approval."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ async def world() -> AsyncIterator[ShownWorld]:
 
 
 def put(world: ShownWorld, files: dict[str, str | bytes]) -> None:
-    """Files in the website, in one commit."""
+    """Put files into the website, in one commit."""
     store = world.sandbox._world.services["github"]
     repo, history = store["repos"][SITE], store["commits"][SITE]
     head = repo["branches"]["main"]
@@ -72,7 +73,7 @@ async def test_file_cannot_replace_a_folder_or_vice_versa(world: ShownWorld, pat
 
 
 async def test_file_with_a_secret_is_previewed_and_not_restored(world: ShownWorld) -> None:
-    """No tool writes what looks like a secret, so none could put it back."""
+    """No tool writes what looks like a secret, so no undo could restore it."""
     text = f"TOKEN = '{SECRET}'\n"
     put(world, {"config.py": text})
     arguments = {"repo": SITE, "path": "config.py", "message": "M", "content": "x", "mode": "overwrite"}
@@ -134,7 +135,7 @@ async def test_visible_act_needs_approval(world: ShownWorld, tool: str, argument
 
 
 async def way(world: ShownWorld, tool: str, arguments: dict[str, Any]) -> Any:
-    """What stands in the way of a call by the default policy."""
+    """Return the request that blocks a call under the default policy."""
     world.deputy.policy = ask_before_sending
     [found] = await world.deputy.check_calls([(f"github_{tool}", arguments, Call("t", "m", "c"))], user="alice")
     return found
@@ -156,7 +157,7 @@ async def test_gist_audience_is_unknown(world: ShownWorld) -> None:
 async def test_symlink_or_submodule_is_neither_replaced_nor_deleted(
     world: ShownWorld, monkeypatch: pytest.MonkeyPatch, mode: str, type: str, says: str, given: dict[str, Any]
 ) -> None:
-    """GitHub answers for a symbolic link with the file that it leads to, and a submodule is in no list of files."""
+    """GitHub answers for a symbolic link with its target, and a submodule is in no list of files."""
     lists_as(world, monkeypatch, {"path": "lib", "type": type, "mode": mode, "sha": "a" * 40})
     with pytest.raises(InvalidInput, match=says):
         await world.act("github_commit_files", **COMMIT, **given)
@@ -174,7 +175,7 @@ async def test_file_cannot_be_created_below_a_file(
 
 
 def lists_as(world: ShownWorld, monkeypatch: pytest.MonkeyPatch, row: dict[str, Any]) -> None:
-    """GitHub lists one thing more in every commit."""
+    """Let GitHub list one more file in every commit."""
     inner = world.wire.inner
 
     class Listed(httpx.AsyncBaseTransport):

@@ -1,4 +1,4 @@
-"""A file at GitHub is replaced by whoever has read it, and keeps what no reader was shown."""
+"""A GitHub file is replaced only by a caller who has read it, and keeps what the reader was not shown."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_new_or_unchanged_file_needs_no_sha(play: Play, tool: str) -> None
 
 
 async def test_existing_file_error_does_not_reveal_its_sha(play: Play) -> None:
-    """A model would take it from there, and replace what it has not read."""
+    """A model would take it from there, and replace a file it has not read."""
     with pytest.raises(Conflict) as exists:
         await play.act("write_file", **GUIDE, path="docs/guide.md", content="Short")
     assert GUIDE_SHA not in f"{exists.value}{exists.value.hint}"

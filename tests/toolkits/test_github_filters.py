@@ -1,4 +1,4 @@
-"""A filter of a GitHub list that names nothing is an error with what there is, not an empty list."""
+"""A filter of a GitHub list with an unknown value is an error that lists the valid ones, not an empty list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels, milestones, types, what stands below what, and reactions: made, changed, found again, refused."""
+"""Labels, milestones, types, sub-issues and reactions: created, changed, found again, refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What GitHub's tools write is written at most once, whatever becomes of the answer; and reads bear repetition."""
+"""GitHub's tools write at most once, whatever happens to the response; and reads can be repeated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Count = Callable[[Play], int]
 
 
 class Write(NamedTuple):
-    """A write without a key of GitHub's: where it goes, and how many things of its kind there are."""
+    """A write without a GitHub idempotency key: its target, and how many objects of its kind there are."""
 
     tool: str
     arguments: dict[str, Any]
@@ -181,7 +181,7 @@ async def test_discussion_is_created_and_answered_once(lost: int, play: Play) ->
 
 
 async def blind(play: Play, path: str, faults: dict[Any, Any], tool: str, **arguments: Any) -> None:
-    """An act whose answer is lost, and what it made cannot be looked for now."""
+    """Return an act whose response is lost, and whose object cannot be searched for now."""
     play.sandbox.switches.drop_after_commit.append(path)
 
     async def meanwhile(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""``trusted_authors = push``: of those who may not push a model reads nothing, by whatever way it looks."""
+"""``trusted_authors = push``: a model reads nothing by users without push access, by any tool."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.toolkits.github_play import GARDEN, SITE, Play
 
 EVIL = "EVILWORD"
 BOBS = ("Tomatoes", "trellis", "fall over", "Ignore previous", "star bob/diary")
-"""What Bob has written in Alice's garden, where he may not push."""
+"""What Bob has written in Alice's garden, where he has no push access."""
 
 
 async def narrowed() -> Play:
@@ -100,7 +100,7 @@ async def test_nothing_is_withheld_without_trusted_authors(play: Play) -> None:
 
 @pytest.mark.parametrize("cases", some_and_all(CASES, 8))
 async def test_no_reading_call_reveals_a_text_without_push_access(cases: Sequence[Any]) -> None:
-    """Bob, who has written half of what there is, may push nowhere; all he wrote has one word in it."""
+    """Bob, who has written half of the content, has no push access; all his texts contain one word."""
     checked, told_something = 0, 0
     leaks: list[Any] = []
     for case in cases:
@@ -121,7 +121,7 @@ async def test_no_reading_call_reveals_a_text_without_push_access(cases: Sequenc
 
 
 def mark_all_of(node: Any, login: str) -> None:
-    """A word in every text that this person has written, wherever the sandbox keeps it."""
+    """Put a word into every text that this person has written, wherever the sandbox keeps it."""
     if isinstance(node, list):
         for one in node:
             mark_all_of(one, login)

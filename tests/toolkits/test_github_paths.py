@@ -1,4 +1,4 @@
-"""Nothing in an argument leaves its place: hostile text in every argument of every tool, and what is asked then."""
+"""Hostile text in every argument of every tool stays in its place, whatever the request."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ LOOKS: Final = {
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where strings are in arguments."""
+    """Return the places of strings in arguments."""
     if isinstance(value, str):
         yield at
     elif isinstance(value, dict):
@@ -70,7 +70,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def with_text(value: Any, at: tuple[Any, ...], text: str) -> Any:
-    """The arguments with another string in one place."""
+    """Return the arguments with another string in one place."""
     if not at:
         return text
     head, *rest = at
@@ -80,7 +80,7 @@ def with_text(value: Any, at: tuple[Any, ...], text: str) -> Any:
 
 
 def chosen() -> Iterator[tuple[Case, tuple[Any, ...]]]:
-    """Every place of a string in some call of every tool, once."""
+    """Return every place of a string in some call of every tool, once."""
     seen = set[tuple[str, tuple[Any, ...]]]()
     for case in CASES:
         for at in places(case.arguments):
@@ -94,7 +94,7 @@ CHOSEN: Final = list(chosen())
 
 @cache
 def templates(tool: str) -> list[re.Pattern[str]]:
-    """What the tool may ask, as patterns of raw paths."""
+    """Return what the tool may request, as patterns of raw paths."""
     declared = set(LOOKS)
     made = TOOLKIT.tools[f"github_{tool}"]
     for case in CASES:
@@ -114,7 +114,7 @@ def _pattern(method: str) -> re.Pattern[str]:
 
 @cache
 def parameters() -> set[str]:
-    """The query parameters that tools use."""
+    """Return the query parameters that tools use."""
     return {
         *(
             "per_page",
@@ -161,7 +161,7 @@ def parameters() -> set[str]:
 
 
 def harmless(request: httpx.Request, tool: str) -> None:
-    """A request is where it belongs, whatever was in the arguments."""
+    """Check that a request is as intended, whatever was in the arguments."""
     assert (request.url.scheme, request.url.host, request.url.port) == ("https", "api.github.com", None)
     raw = request.url.raw_path.decode("ascii")
     path, _, query = raw.partition("?")

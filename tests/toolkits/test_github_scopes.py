@@ -1,4 +1,4 @@
-"""What GitHub's tools need, in both vocabularies: scopes of an OAuth App, permissions of a GitHub App."""
+"""The needs of GitHub's tools, in both vocabularies: scopes of an OAuth App, permissions of a GitHub App."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def needs_of(case: Case, provider: str = "github") -> list[Need]:
 
 
 def asked_for(case: Case, provider: str = "github") -> set[str]:
-    """What consent would ask for before the first try."""
+    """Return what consent would request before the first try."""
     return {need.ask for need in needs_of(case, provider) if not need.is_met_by(frozenset())}
 
 

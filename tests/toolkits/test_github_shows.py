@@ -1,4 +1,4 @@
-"""No word leaves for GitHub that was not shown."""
+"""Everything that GitHub's tools send was previewed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OURS: Final = frozenset(
     "actions rerun runs failed jobs cancel force requested reviewers user generate forks dispatches true starred "
     "notifications threads subscription update branch reactions true".split()
 )
-"""Words of formats and paths, which nobody has to see."""
+"""Words of formats and paths, which need no preview."""
 
 NEW: Final = {"repo": SITE, "path": "notes/fresh.md", "message": "Jot it down", "content": "Käthe\n  tabs\tand\r\n"}
 LINES: Final = {"mode": "replace_lines", "start_line": 2, "end_line": 3}

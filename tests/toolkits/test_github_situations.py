@@ -1,4 +1,4 @@
-"""Situations as a model meets them: what results tell is all that it needs to go on."""
+"""Situations as a model meets them: results contain all that it needs to continue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUGGESTION = "Shorter:\n```suggestion\n    return 'Good day'\n```\n"
 
 
 def say(play: Play, thread: str, body: str, line: int, reply_to: int | None = None) -> int:
-    """Bob writes in a review thread of pull request 2."""
+    """Write in a review thread of pull request 2, as Bob."""
     id = 7_000 + len(play.store["review_comments"][SITE])
     row = {"id": id, "number": 2, "user": "bob", "body": body, "reply_to": reply_to, "thread": thread}
     place = {"path": "src/main.py", "line": line, "side": "RIGHT", "at": "2026-11-20T09:00:00Z"}
@@ -24,7 +24,7 @@ def say(play: Play, thread: str, body: str, line: int, reply_to: int | None = No
 
 
 async def whole(play: Play, comment: dict[str, Any]) -> str:
-    """A comment of a review, read to its end where the row has only its beginning."""
+    """Return a review comment, read to its end if the row has only its beginning."""
     if not comment.get("cut"):
         return str(comment["body"])
     text, found = "", {"next_offset": 0}
@@ -36,7 +36,7 @@ async def whole(play: Play, comment: dict[str, Any]) -> str:
 
 
 async def open_threads(play: Play) -> list[dict[str, Any]]:
-    """Every open thread of pull request 2."""
+    """Return every open thread of pull request 2."""
     rows: list[dict[str, Any]] = []
     more: dict[str, Any] = {}
     while True:
@@ -70,7 +70,7 @@ async def test_review_threads_are_read_answered_and_resolved(play: Play) -> None
 
 
 def checks(play: Play, results: Sequence[str | None]) -> None:
-    """The head of pull request 3 has these check runs; None is one that has not ended."""
+    """Set these check runs at the head of pull request 3; None is an unfinished one."""
     sha = play.store["repos"][SITE]["branches"]["feature/polite"]
     told = {"sha": sha, "run": 1, "job": 1, "annotations": []}
     play.store["checks"][SITE] = [

@@ -1,4 +1,4 @@
-"""What somebody exchanges between the look, the yes and the write: nothing leaves for GitHub that was not shown."""
+"""Objects exchanged between read, approval and write: GitHub's tools send only what was previewed."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ Swap = Callable[[Store], None]
 
 
 class Desk:
-    """Alice and a deputy that asks by the default policy, with what leaves it. ``store``: what GitHub keeps."""
+    """Alice and a deputy with the default policy, with its requests. ``store``: what GitHub keeps."""
 
     def __init__(self, sandbox: Sandbox, deputy: Deputy, wire: Recorder) -> None:
         self.deputy, self.wire, self.inner = deputy, wire, wire.inner
         self.store: Store = sandbox._world.services["github"]
 
     async def act(self, tool: str, arguments: dict[str, Any]) -> Any:
-        """The one call, again and again."""
+        """Make the same call, as often as it is called."""
         return await self.deputy.act(f"github_{tool}", arguments, user="alice", call=Call("t", "m", "one"))
 
     async def asked(self, tool: str, arguments: dict[str, Any]) -> Approval:
-        """The approval that the call waits for; nothing is written to find out."""
+        """Return the approval that the call waits for; check that nothing was written to create it."""
         with pytest.raises(ApprovalRequired) as caught:
             await self.act(tool, arguments)
         return caught.value.approval
@@ -45,7 +45,7 @@ class Desk:
         await self.deputy.decide(approval, "approve", by="alice")
 
     def before(self, method: str, path: str, swap: Swap) -> None:
-        """Exchange something when a request to a path is already on its way."""
+        """Exchange something while a request to a path is already in progress."""
         store, inner = self.store, self.inner
 
         class Between(httpx.AsyncBaseTransport):
@@ -60,7 +60,7 @@ class Desk:
         self.wire.inner = Between()
 
     def there(self) -> Store:
-        """What GitHub keeps now."""
+        """Return what GitHub keeps now."""
         return copy.deepcopy(self.store)
 
 
@@ -81,7 +81,7 @@ async def desk() -> AsyncIterator[Desk]:
 
 
 def pushed(path: str, text: str, branch: str = "main") -> Swap:
-    """A commit of Bob's."""
+    """Push a commit as Bob."""
 
     def swap(store: Store) -> None:
         repo, history = store["repos"][SITE], store["commits"][SITE]
@@ -101,7 +101,7 @@ def published(store: Store) -> None:
 
 
 def renamed(store: Store) -> None:
-    """The repository has another name; requests for the old one are redirected."""
+    """Rename the repository; requests for the old name are redirected."""
     for part in ("repos", "issues", "commits", "comments", "review_comments", "reviews", "releases", "runs"):
         if SITE in store[part]:
             store[part]["acme/site"] = store[part].pop(SITE)
@@ -110,7 +110,7 @@ def renamed(store: Store) -> None:
 
 
 def made_anew(store: Store) -> None:
-    """Another repository has the name: of somebody who waited for it."""
+    """Replace the repository by another one of the same name, as somebody who waited for the name."""
     store["repos"][SITE]["id"] = 6666
 
 
@@ -234,7 +234,7 @@ async def test_transferred_issue_is_not_written_to(desk: Desk) -> None:
 
 
 async def refused(desk: Desk, tool: str, arguments: dict[str, Any]) -> Approval:
-    """The Conflict that a call comes to; and what it asks then: the yes was to something else."""
+    """Return the Conflict of a call, and its new request: the approval was for something else."""
     with pytest.raises(Conflict) as stale:
         await desk.act(tool, arguments)
     assert stale.value.reason in ("stale", "exists")
@@ -288,7 +288,7 @@ async def test_repository_renamed_during_the_write_gets_nothing(
 
 
 async def test_concurrent_unconditional_edit_ends_as_previewed(desk: Desk) -> None:
-    """GitHub takes no condition here: then just what was shown is sent."""
+    """GitHub accepts no condition here: exactly what was previewed is sent."""
     arguments = {"repo": SITE, "number": 1, "body": "More", "append": True}
     shown = (await desk.asked("update_issue", arguments)).preview["text"]
     await desk.yes(await desk.asked("update_issue", arguments))

@@ -1,4 +1,4 @@
-"""Text that others wrote on GitHub stays text: cleaned, marked, cut with a way to read on; code is shown as it is."""
+"""Texts of others on GitHub stay text: cleaned, marked, cut with a reference to the rest; code is shown as it is."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def test_hidden_characters_in_diffs_and_files_are_escaped_and_reported(pla
 
 
 def bodies(value: Any) -> list[str]:
-    """Every prose in a result; titles are shown as they are, on GitHub too."""
+    """Return every body text in a result; titles are shown as they are, as on GitHub."""
     if isinstance(value, list):
         return [text for one in value for text in bodies(one)]
     if not isinstance(value, dict):
@@ -130,7 +130,7 @@ _WRITTEN = {"title", "body", "description", "message", "log", "content", "rule",
 
 
 def spoil(value: Any) -> Any:
-    """Everything that people write, written by somebody who means ill."""
+    """Replace every text that people write by hostile text."""
     if isinstance(value, list):
         return [spoil(one) for one in value]
     if isinstance(value, dict):

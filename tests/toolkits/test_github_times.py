@@ -1,4 +1,4 @@
-"""Times at GitHub are read and written on the user's own clock."""
+"""Times at GitHub are read and written in the user's own time zone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What GitHub's tools show and do, against the sandbox: what the descriptions cannot tell."""
+"""Previews and effects of GitHub's tools in the sandbox, beyond what the descriptions show."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEAD = "$head:feature/polite"
 
 
 def put(play: Play, path: str, text: str | bytes, branch: str = "main") -> None:
-    """A file in the website, with a commit of its own."""
+    """Put a file into the website, with its own commit."""
     repo, history = play.store["repos"][SITE], play.store["commits"][SITE]
     head = repo["branches"][branch]
     tree = history[head]["tree"] | {path: packed(text)}
@@ -26,7 +26,7 @@ def put(play: Play, path: str, text: str | bytes, branch: str = "main") -> None:
 
 
 async def walked(play: Play, tool: str, **arguments: Any) -> list[Any]:
-    """All rows of a list, page by page."""
+    """Return all rows of a list, page by page."""
     rows: list[Any] = []
     cursor = None
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""What is longer than a result is read to its end, call by call, and nothing is left out without a word: GitHub."""
+"""What is longer than a result is read to its end, call by call, and every omission is stated: GitHub."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ KEY += "-----END RSA PRIVATE KEY-----\n"
 
 
 def head(play: Play) -> dict[str, Any]:
-    """The last commit of the website."""
+    """Return the last commit of the website."""
     row: dict[str, Any] = play.store["commits"][SITE][play.store["repos"][SITE]["branches"]["main"]]
     return row
 
 
 async def walked(play: Play, tool: str, block: str, **arguments: Any) -> list[Any]:
-    """All rows of a block, from result to result."""
+    """Return all rows of a block, from result to result."""
     rows: list[Any] = []
     more: dict[str, Any] = {}
     for _ in range(60):
@@ -36,7 +36,7 @@ async def walked(play: Play, tool: str, block: str, **arguments: Any) -> list[An
 
 
 async def read_on(play: Play, tool: str, text: str, **arguments: Any) -> str:
-    """A text to its end, by offsets."""
+    """Return a whole text, by offsets."""
     found = await play.act(tool, **arguments)
     told = str(found[text])
     while "next_offset" in found:
@@ -223,7 +223,7 @@ POINTS = "\n".join(f"- point {n} of the text, with some more words" for n in ran
 
 
 async def told_by_more(play: Play, row: dict[str, Any], name: str) -> str:
-    """What the references tell, from result to result."""
+    """Return what the references give, from result to result."""
     text = ""
     while "more" in row:
         row = await play.act("read_more", ref=row["more"])
@@ -232,7 +232,7 @@ async def told_by_more(play: Play, row: dict[str, Any], name: str) -> str:
 
 
 async def cut_texts(play: Play) -> dict[str, tuple[dict[str, Any], str]]:
-    """By what it is: a result or row with a text that was cut, and what the text is called there."""
+    """Return by kind: a result or row with a cut text, and the text's name there."""
     store = play.store
     for row in (*store["issues"][SITE], *store["comments"][SITE], *store["review_comments"][SITE]):
         row["body"] = POINTS
@@ -333,6 +333,6 @@ async def test_continuation_belongs_to_one_user_and_allowed_places(play: Play) -
 
 
 async def _secret(play: Play) -> str:
-    """A gist of Alice's own."""
+    """Return a gist of Alice's own."""
     made = await play.act("save_gist", files={"diary.md": POINTS})
     return str(made["gist_id"])

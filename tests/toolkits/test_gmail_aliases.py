@@ -1,4 +1,4 @@
-"""Gmail's tools by the names and with the arguments that other toolkits have; hidden spellings in every toolkit."""
+"""Gmail's tools by the names and arguments of other toolkits; hidden aliases in every toolkit."""
 
 from __future__ import annotations
 

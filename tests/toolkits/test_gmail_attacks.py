@@ -1,4 +1,4 @@
-"""The newer Gmail tools, attacked: wishes of lists, filters that hide, runs that die, and odd arguments."""
+"""Attacks on the newer Gmail tools: unsubscribe requests, filters that hide, dying runs, and odd arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Gmail's tools cost in tokens: definitions, rows, details, whatever the mail holds."""
+"""The token cost of Gmail's tools: definitions, rows, details, whatever the mail contains."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_aliases_of_other_toolkits_name_one_tool_each() -> None:
 
 
 def loaded(text: str) -> dict[str, Any]:
-    """An email with much of everything."""
+    """Return an email with much of everything."""
     people = ", ".join(f"{text[:60]} {n} <somebody.with.a.name.{n}@department.example.test>" for n in range(50))
     files = [leaf("application/pdf", b"x", filename=f"{text * 3}{n}.pdf") for n in range(20)]
     return message(

@@ -137,7 +137,7 @@ QUOTE = '<div class="gmail_quote"><b>On Tue, Bob wrote:</b><blockquote>Question?
 
 
 def in_html(html: str, plain: str = "Hi Bob, see the plan.") -> Mailbox:
-    """A draft as Gmail's own page writes one."""
+    """Return a draft as Gmail's own page writes one."""
     head = "To: bob@example.test\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n"
     types = (("plain", plain), ("html", html))
     parts = [f"--b\r\nContent-Type: text/{kind}; charset=utf-8\r\n\r\n{text}\r\n" for kind, text in types]

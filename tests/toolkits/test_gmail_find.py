@@ -1,4 +1,4 @@
-"""gmail_search_emails: what it asks Gmail, and how it pages."""
+"""gmail_search_emails: its requests to Gmail, and its paging."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def find(box: Mailbox, driver: Driver = GMAIL, **arguments: Any) -> Done:
 
 
 def listed(done: Done) -> dict[str, Any]:
-    """The parameters of the list that was asked for."""
+    """Return the parameters of the list request."""
     return next(
         dict(one.params or {}) for one in done.requests if one.path in ("/users/me/messages", "/users/me/threads")
     )
@@ -204,7 +204,7 @@ def test_threads_are_listed_as_conversation_rows() -> None:
 
 
 def pages(box: Mailbox, **arguments: Any) -> list[list[str]]:
-    """The ids of each page, to the end."""
+    """Return the ids of each page, to the end."""
     found: list[list[str]] = []
     cursor = None
     for _ in range(50):

@@ -1,4 +1,4 @@
-"""Attachments, lists that are left, changes and settings of Gmail, against the sandbox; and large mails as uploads."""
+"""Attachments, unsubscribing, changes and settings of Gmail, against the sandbox; and large mails as uploads."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""``trusted_authors`` of Gmail: what strangers have written, or who only say that they are colleagues, no model
-reads."""
+"""``trusted_authors`` of Gmail: a model reads nothing by outsiders, or by senders that only claim to be colleagues."""
 
 from __future__ import annotations
 
@@ -32,7 +31,7 @@ async def alice(word: str, *scopes: str) -> Deputy:
 
 
 def screened(word: str, mail: dict[str, Any], *, thread: dict[str, Any] | None = None) -> tuple[dict[str, Any], str]:
-    """A mail behind the screen, and why its text is withheld."""
+    """Return a withheld mail, and the reason."""
     run = Run(KEY, frozenset(), ALICE, None, NOW, trusted_authors=word)
     withheld = Withheld()
     steps = Screen(run, withheld)(Request("GET", "/users/me/messages/{id}", at={"id": "m1"}), mail)
@@ -58,7 +57,7 @@ def mail(
 
 
 def said(answer: Any) -> str:
-    """All that stands in an answer, decoded."""
+    """Return all text in a response, decoded."""
     return json.dumps(answer) + "".join(json.dumps(answer).count(b64(w)) * w for w in ("WORDS", "SUBJECT"))
 
 

@@ -1,4 +1,4 @@
-"""gmail_send_email, gmail_reply_email, gmail_forward_email: what leaves, and that it leaves once."""
+"""gmail_send_email, gmail_reply_email, gmail_forward_email: what is sent, and that it is sent once."""
 
 from __future__ import annotations
 
@@ -472,11 +472,11 @@ def test_failed_draft_means_nothing_was_sent() -> None:
 
 
 class Died(Exception):
-    """The process is gone."""
+    """Stands for the death of the process."""
 
 
 def die_after(box: Mailbox, requests: int) -> Callable[[Request], Any]:
-    """The mailbox, for so many requests; then the process dies, the last request done or not."""
+    """Serve this many requests; then the process dies, with the last request done or not."""
     seen = 0
 
     def answer(request: Request) -> Any:
@@ -505,7 +505,7 @@ def box_with_draft() -> Mailbox:
 
 
 def notes_until_death(name: str, box: Mailbox, requests: int) -> list[Mapping[str, Any]] | None:
-    """What was noted before the process died; None if it lived."""
+    """Return what was noted before the process died; None if it lived."""
     noted: list[Mapping[str, Any]] = []
     steps, answer = OWNER.start(name, ACTS[name]), die_after(box, requests)
     try:
@@ -576,7 +576,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def there(box: Mailbox, name: str, **arguments: Any) -> Done:
-    """A call by somebody in Berlin."""
+    """Make a call as a user in Berlin."""
     tool = TOOLKIT.tools[f"gmail_{name}"]
     run = Run(KEY, frozenset({SEND, READONLY, SETTINGS}), ALICE, None, NOW, BERLIN, zone_known=True)
     return drive(tool.begin(tool.validate(arguments), lambda: run), box)

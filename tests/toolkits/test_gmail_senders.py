@@ -1,4 +1,4 @@
-"""Whom mails are from and who gets them: aliases, signatures, the user's own address."""
+"""Senders and recipients of mails: aliases, signatures, the user's own address."""
 
 from __future__ import annotations
 

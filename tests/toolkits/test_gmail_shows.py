@@ -1,4 +1,4 @@
-"""No word leaves Gmail that was not shown."""
+"""Everything that Gmail's tools send was previewed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OURS: Final = frozenset(
     "html body charset utf 8 0 br p strong em a href file messages drafts trash list unsubscribe one click "
     "v1 users me send upload modify settings filters vacation sendas labels threads batchmodify untrash".split()
 )
-"""Words of formats and paths, which nobody has to see."""
+"""Words of formats and paths, which need no preview."""
 
 SCOPES: Final = {"google": [f"https://www.googleapis.com/auth/gmail.{name}" for name in ("modify", "settings.basic")]}
 
@@ -166,7 +166,7 @@ AUDIENCES: Final = {
     "gmail_set_signature": "unknown: whoever is written to from now on",
     "gmail_set_vacation": "public, organisation or unknown (contacts): whoever writes and is answered, now or then",
 }
-"""Who sees what each tool does, in a few words."""
+"""The readers of each tool's effect, in a few words."""
 
 
 @pytest.fixture

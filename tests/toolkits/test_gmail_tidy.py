@@ -1,4 +1,4 @@
-"""gmail_update_emails: only what was chosen, only once, and back again."""
+"""gmail_update_emails: only the selected mails, only once, and undone."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ TABLE = "Date,Customer,Product,Amount,Paid\n" + "".join(
 
 
 def read_on(tool: str, name: str, arguments: dict[str, Any], box: Mailbox) -> tuple[str, int]:
-    """A text from its beginning to its end, and in how many calls."""
+    """Return a whole text, and the number of calls."""
     said, offset = "", 0
     for calls in range(1, 20):
         found = READER.run(tool, arguments | {"offset": offset}, box).result

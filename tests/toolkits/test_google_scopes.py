@@ -1,4 +1,5 @@
-"""Every request of every tool for Google against Google's own description: valid, allowed, with no more than needed."""
+"""Every request of every Google tool against Google's own description: valid, allowed, with no more scopes than
+needed."""
 
 from __future__ import annotations
 
@@ -58,20 +59,20 @@ class Row:
 
     @cached_property
     def asked(self) -> list[tuple[Any, list[httpx.Request]]]:
-        """Each call, and its requests with what it asks for."""
+        """Return each call, and its requests with what it asks for."""
         return [(case, self.requests(case, self.asked_for(case))) for case in self.cases]
 
     def needs_of(self, case: Case) -> list[Need]:
-        """The needs of a call."""
+        """Return the needs of a call."""
         tool = self.toolkit.tools[f"{self.toolkit.name}_{case.tool}"]
         return list(tool.needs_of(tool.validate(case.arguments)))
 
     def asked_for(self, case: Case) -> frozenset[str]:
-        """The scopes that consent would ask for."""
+        """Return the scopes that consent would request."""
         return frozenset(need.ask for need in self.needs_of(case))
 
     def granted_for(self, case: Case) -> Iterable[frozenset[str]]:
-        """Grants that satisfy a call: what consent would ask for, and everything broader."""
+        """Return grants that satisfy a call: what consent would request, and everything broader."""
         yield self.asked_for(case)
         for more in self.broad:
             yield self.asked_for(case) | {more}
@@ -79,13 +80,13 @@ class Row:
                 yield frozenset({more})
 
     def reads(self, case: Case) -> bool:
-        """True if the call only reads."""
+        """Return True if the call only reads."""
         tool = self.toolkit.tools[f"{self.toolkit.name}_{case.tool}"]
         return tool.effect_of(tool.validate(case.arguments)) is Effect.READS
 
 
 def gmail_requests(case: gmail_calls.Case, granted: frozenset[str]) -> list[httpx.Request]:
-    """What the call asks of Gmail with these scopes, whatever it ends in, as it would leave without a token."""
+    """Return the call's requests to Gmail with these scopes, whatever the outcome, as sent without a token."""
     box = gmail_calls.mailbox()
     case.spoil(box)
     with suppress(gmail_calls.UNSURE):
@@ -101,7 +102,7 @@ def gmail_requests(case: gmail_calls.Case, granted: frozenset[str]) -> list[http
 
 
 def gmail_optional(case: gmail_calls.Case) -> set[str]:
-    """Methods for names of labels and senders; and those that learn what became of a mail whose answer was lost."""
+    """Return methods for names of labels and senders, and those that check a mail whose response was lost."""
     methods = set[str]()
     if case.spoil is not gmail_calls.Case._field_defaults["spoil"]:
         methods |= {f"gmail.users.{name}" for name in ("messages.list", "messages.get", "threads.get")}
@@ -114,7 +115,7 @@ def gmail_optional(case: gmail_calls.Case) -> set[str]:
 
 
 def calendar_requests(case: calendar_calls.Case, granted: frozenset[str]) -> list[httpx.Request]:
-    """What the call asks of Calendar with these scopes. The zone is named, because no scope would tell it."""
+    """Return the call's requests to Calendar with these scopes. The zone is given, since no scope would reveal it."""
     desk = Desk(CALENDAR_TOOLKIT, granted)
     case.spoil(desk)
     desk.run(case.tool, case.arguments | ({"time_zone": "Europe/Berlin"} if case.tool == "find_times" else {}))
@@ -122,7 +123,7 @@ def calendar_requests(case: calendar_calls.Case, granted: frozenset[str]) -> lis
 
 
 def described(request: httpx.Request) -> httpx.Request:
-    """The request without the nulls of a patch, which take a field away (RFC 7396) and have no place in the schema."""
+    """Return the request without the nulls of a patch, which remove a field (RFC 7396) and are not in the schema."""
     if request.method != "PATCH":
         return request
     body = _without_nulls(json.loads(request.content))

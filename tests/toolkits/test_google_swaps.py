@@ -1,4 +1,5 @@
-"""What changes in Gmail or Calendar behind a yes is asked about again, and nothing is written to what nobody saw."""
+"""What changes in Gmail or Calendar after an approval needs a new one, and nothing is written to an object not
+previewed."""
 
 from __future__ import annotations
 
@@ -19,25 +20,25 @@ from tests.toolkits.undo_calls import SCOPES
 
 GOOGLE: Final = {"google": SCOPES["google"]}
 TRACES: Final = re.compile(r"\.(created|updated|sequence)$|\.mails|'status': 'cancelled'|\.calendars\.c_")
-"""What every write leaves: stamps, mails that have gone out, a cancelled event, and a calendar on nobody's list."""
+"""What every write leaves: timestamps, sent mails, a cancelled event, and a calendar on nobody's list."""
 FOCUS: Final = "focus000001"
 AGENDA: Final = {"event_id": "holiday0001", "description": "What we agreed"}
 Hand = Callable[["Swaps"], Awaitable[Any]]
 
 
 def unlike(one: Any, other: Any) -> list[str]:
-    """Where two worlds differ, except in what every write leaves."""
+    """Return where two worlds differ, except in what every write leaves."""
     return [found for found in differences(one, other) if not TRACES.search(found)]
 
 
 class Swaps:
-    """Alice, who is asked by the default policy, and hands that are not asked."""
+    """Alice under the default policy, and other programs without approvals."""
 
     def __init__(self, world: ShownWorld) -> None:
         self.world, self.deputy = world, world.deputy
 
     async def hand(self, tool: str, **arguments: Any) -> Any:
-        """Somebody else's, or another program's of hers."""
+        """Act as another user, or as another program of hers."""
         policy, self.deputy.policy = self.deputy.policy, lambda act: Verdict.ALLOW
         try:
             return await self.world.act(tool, **arguments)
@@ -45,7 +46,7 @@ class Swaps:
             self.deputy.policy = policy
 
     async def asked(self, tool: str, **arguments: Any) -> Approval:
-        """What Alice is asked about this call; nothing is written to find out."""
+        """Return what Alice is asked about this call; check that nothing was written to find out."""
         before = len(self.world.wire.writes)
         [way] = await self.deputy.check_calls([(tool, arguments, Call("t", "m", "swap"))], user="alice")
         assert isinstance(way, ApprovalRequired) and way.approval and len(self.world.wire.writes) == before, way
@@ -59,7 +60,7 @@ class Swaps:
         return await self.deputy.act(tool, arguments, user="alice", call=Call("t", "m", "swap"))
 
     def between(self, method: str, path: str, does: Hand, *, after: bool = False) -> None:
-        """Do this when the next such request is already on its way; or when it is done, and its answer is not here."""
+        """Do this while the next such request is in progress, or when it is done and its response has not arrived."""
         wire, inner, swaps = self.world.wire, self.world.wire.inner, self
 
         class Between(httpx.AsyncBaseTransport):
@@ -90,13 +91,13 @@ async def described(swaps: Swaps) -> None:
 
 
 async def two_teams(swaps: Swaps) -> None:
-    """The calendar that was called Team is called Board, and another one is called Team."""
+    """Rename the calendar Team to Board, and another one to Team."""
     await swaps.hand("calendar_manage_calendar", action="update", calendar=TEAM, title="Board")
     await swaps.hand("calendar_manage_calendar", action="create", title="Team")
 
 
 async def another_travel(swaps: Swaps) -> None:
-    """The label that was called Travel is called Trips, and another one is called Travel."""
+    """Rename the label Travel to Trips, and another one to Travel."""
     await swaps.hand("gmail_manage_label", action="rename", name="Travel", new_name="Trips")
     await swaps.hand("gmail_manage_label", action="create", name="Travel")
 
@@ -107,7 +108,7 @@ async def a_mail_of_bobs(swaps: Swaps) -> None:
 
 
 async def nothing(swaps: Swaps) -> None:
-    """It is as it was on the first day."""
+    """Leave everything in its initial state."""
 
 
 CHANGED: Final[dict[str, tuple[Hand, str, dict[str, Any], Hand, set[str]]]] = {
@@ -275,7 +276,7 @@ async def test_change_during_the_write_is_left_unchanged(swaps: Swaps, name: str
 
 
 async def another_world(change: Hand) -> Any:
-    """A first day on which nothing but this was done."""
+    """Return an initial world in which nothing but this was done."""
     async with shown_world(GOOGLE, clock=Clock(NOW)) as world:
         await change(Swaps(world))
         return everything(world.sandbox)
@@ -315,7 +316,7 @@ async def test_approval_of_an_emptied_text_showed_the_text(swaps: Swaps) -> None
 
 
 class Killed(BaseException):
-    """The process is gone."""
+    """Stands for the death of the process."""
 
 
 async def dies(swaps: Swaps) -> None:

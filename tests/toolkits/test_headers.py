@@ -1,4 +1,4 @@
-"""Headers of mail: what others wrote is read, what models write cannot add a header."""
+"""Headers of mail: headers by others are read, and values by models cannot add a header."""
 
 from __future__ import annotations
 

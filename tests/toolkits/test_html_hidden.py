@@ -1,4 +1,4 @@
-"""What a mail's styles hide from a person stays hidden from a model."""
+"""Text hidden by a mail's styles stays hidden from a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model gets slightly wrong: names that are nobody's, numbers, one thing where a list is wanted."""
+"""Slight mistakes of a model: unknown names, numbers, one value where a list is expected."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ LISTS = [
 
 @pytest.mark.parametrize(("tool", "name"), LISTS, ids=[f"{tool.name}-{name}" for tool, name in LISTS])
 def test_single_string_for_a_list_is_a_list_of_one(tool: Any, name: str) -> None:
-    """Whatever else is wrong with the call, it is the same for the one alone as for a list with it."""
+    """Whatever else is wrong with the call, a single value gets the same error as a list with it."""
 
     def said(value: Any) -> str:
         try:

@@ -31,7 +31,7 @@ ENDS: Final = {
 
 
 def made(kind: str, *, bom: bool = False, final: bool = True, lines: int = 5) -> bytes:
-    """A file of lines that are told apart, with the ends of this kind in turn."""
+    """Return a file of distinct lines, with line ends of these kinds in turn."""
     ends = itertools.islice(itertools.cycle(ENDS[kind]), lines)
     text = b"".join(b"line %d" % n + end for n, end in enumerate(ends, 1))
     return (BOM if bom else b"") + (text if final else text.rstrip(b"\r\n"))
@@ -154,7 +154,7 @@ def test_megabyte_of_blank_lines_is_replaced_quickly() -> None:
 
 
 def test_random_edits_keep_every_byte_outside() -> None:
-    """Bytes that are no UTF-8, CRs inside lines, marks, and Python's other line ends among them."""
+    """Including invalid UTF-8, CRs inside lines, marks, and Python's other line ends."""
     rng = random.Random(20261201)  # noqa: S311
     texts, ends = [b"a", b"", b" ", b"\xff", b"x\x0b", b"\xc2\x85", b"c\rd"], [b"\n", b"\r\n"]
     for _ in range(3000):

@@ -1,4 +1,4 @@
-"""Linear, attacked between the question and the yes, the yes and the act, the last read and the write."""
+"""Attacks on Linear between request and approval, between approval and act, and between the last read and the write."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OPS, PLANNED = stable_id("team", "OPS"), stable_id("status", "planned")
 
 @dataclass
 class Wire(httpx.AsyncBaseTransport):
-    """What goes to Linear. ``before``: is told of each operation before it arrives."""
+    """The connection to Linear. ``before``: called with each operation before it arrives."""
 
     inner: httpx.AsyncBaseTransport
     operations: list[str] = field(default_factory=list)
@@ -59,14 +59,14 @@ class Office:
         return await self.deputy.act(f"linear_{tool}", arguments, user=self.user, call=Call("t", "m", "1"))
 
     async def asked(self, tool: str, **arguments: Any) -> Approval:
-        """What the user is asked."""
+        """Return what the user is asked."""
         self.clock.now += 60
         with pytest.raises(ApprovalRequired) as asks:
             await self.act(tool, **arguments)
         return asks.value.approval
 
     async def agreed(self, tool: str, **arguments: Any) -> Approval:
-        """The user says yes to it."""
+        """Approve it as the user."""
         approval = await self.asked(tool, **arguments)
         await self.yes(approval)
         return approval
@@ -75,19 +75,19 @@ class Office:
         await self.deputy.decide(approval.id, "approve", by=self.user)
 
     def row(self, kind: str, *, at: int = 0) -> Row:
-        """A row as Linear keeps it, to be changed by a colleague."""
+        """Return an object as Linear stores it, to be changed by a colleague."""
         found: Row = self.sandbox._world.services["linear"][kind][at]
         return found
 
     @property
     def audience(self) -> Audience:
-        """Who sees what was shown last."""
+        """Return who sees what was previewed last."""
         found: Audience = self.shown[-1].audience
         return found
 
     @property
     def written(self) -> list[str]:
-        """The operations that change something."""
+        """Return the operations that change something."""
         return [one for one in self.wire.operations if one.endswith(_CHANGES)]
 
 
@@ -384,7 +384,7 @@ async def test_resumed_run_adds_no_unpreviewed_project(office: Office, new: bool
 
 
 async def died(office: Office, operation: str, *, after: bool, tool: str, **arguments: Any) -> None:
-    """The process dies before or after this request."""
+    """Let the process die before or after this request."""
     whole = office.wire.inner.handle_async_request
 
     async def dies(request: httpx.Request) -> httpx.Response:
@@ -432,5 +432,5 @@ async def test_value_changed_by_others_is_not_undone(
 
 
 def _place_of(arguments: dict[str, Any]) -> int:
-    """Where the row lies that the act has changed."""
+    """Return the index of the object that the act has changed."""
     return 1 if arguments.get("comment_id") == stable_id("comment", "2") else 0

@@ -1,4 +1,4 @@
-"""What Linear's tools cost in tokens, how they are described, and which other names they answer to."""
+"""The token cost of Linear's tools, their descriptions, and the aliases they accept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of Linear: put up and linked, once; named where a text shows them; fetched from one host only."""
+"""Files of Linear: uploaded and linked, once; named where a text shows them; fetched from one host only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others wrote in Linear, and what anybody may say to its tools: text, within what a result may hold."""
+"""Texts by others in Linear, and hostile arguments of its tools: text, within the limits of a result."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def act(deputy: Deputy, tool: str, **arguments: Any) -> Any:
 
 
 def kept(sandbox: Sandbox) -> dict[str, list[dict[str, Any]]]:
-    """What the workspace keeps, to be changed behind the tools' back."""
+    """Return what the workspace stores, to be changed without the tools."""
     found: dict[str, list[dict[str, Any]]] = sandbox._world.services["linear"]
     return found
 
@@ -275,7 +275,7 @@ SIGNS = [
 
 
 def usual(tool: str) -> dict[str, Any]:
-    """Arguments with which the tool can be called."""
+    """Return arguments with which the tool can be called."""
     cases: tuple[Case, ...] = (*READS, *WRITES, *CLEARS)
     return next(case.arguments for case in cases if case.name == tool)
 
@@ -284,7 +284,7 @@ def usual(tool: str) -> dict[str, Any]:
 async def test_hostile_argument_text_stays_data(
     deputy: Deputy, grant: Granting, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tool: str
 ) -> None:
-    """Refused, not found, or data: one address, our documents only, and nothing of others' gone."""
+    """Refused, not found, or data: one address, the toolkit's documents only, and nothing of others' deleted."""
     grant("alice", "read", "write", "admin", provider="linear")  # and no other provider, where people are looked for
     deputy.policy = allow_all
     queries: set[str] = set()
@@ -310,7 +310,7 @@ async def test_hostile_argument_text_stays_data(
 
 
 async def test_bobs_private_objects_are_in_no_list(alice: Deputy, sandbox: Sandbox) -> None:
-    """His private team's project, with all that hangs on it, and his issue with what hangs on that."""
+    """His private team's project, with everything attached to it, and his issue likewise."""
     bobs, issue = stable_id("team", "BOB"), stable_id("issue", "BOB", "1")
     rows = kept(sandbox)
     made = {"createdAt": "2026-01-01T00:00:00.000Z", "author": "bob@example.test", "name": BOBS_SECRET}

@@ -1,4 +1,4 @@
-"""Linear writes at most once, whatever becomes of an answer, and says honestly how it ended."""
+"""Linear writes at most once, whatever happens to a response, and reports honestly how it ended."""
 
 from __future__ import annotations
 
@@ -56,9 +56,8 @@ def count(sandbox: Sandbox, kind: str) -> int:
 
 
 def bend(monkeypatch: pytest.MonkeyPatch, *ways: str) -> None:
-    """What becomes of the next writes: ``before`` and ``after`` acting a proxy answers in Linear's place, or the caller
-    is cancelled after it. After ``gone`` nothing is answered any more, reads included.
-    """
+    """Set the outcome of the next writes: ``before`` and ``after`` acting a proxy answers instead of Linear, or the
+    caller is cancelled after it. After ``gone`` nothing is answered any more, reads included."""
     whole, left, gone = api.handle, list(ways), [False]
 
     def answer(ask: Ask, world: World) -> Reply:

@@ -1,4 +1,4 @@
-"""Teams, members and labels of a project come and go one by one; who is not named stays."""
+"""Teams, members and labels of a project are added and removed one by one; those not named stay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUARTER, YEAR = stable_id("project label", "quarter"), stable_id("project label"
 
 @pytest.fixture
 def project(sandbox: Sandbox) -> dict[str, Any]:
-    """A project with a member and a label, beside which others are put."""
+    """Return a project with a member and a label, beside which others are put."""
     store = sandbox._world.services["linear"]
     store["project_labels"].append({"id": YEAR, "name": "This year", "color": "#000000"})
     found: dict[str, Any] = store["projects"][0]

@@ -1,4 +1,4 @@
-"""Times of Linear and Salesforce are on the user's clock, in results, in arguments and in what a person is shown."""
+"""Times of Linear and Salesforce are in the user's time zone: in results, arguments and previews."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPPORTUNITY = record_id("Opportunity", 1)
 
 @pytest.fixture(params=["linear", "salesforce"])
 async def berlin(alice: Deputy, request: pytest.FixtureRequest) -> Deputy:
-    """Alice, of whom one of the two has said where she is."""
+    """Alice's deputy, after one of the two providers has reported her zone."""
     assert (await act(alice, f"{request.param}_whoami"))["time_zone"] == "Europe/Berlin"
     return alice
 

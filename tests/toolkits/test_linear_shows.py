@@ -1,4 +1,4 @@
-"""No word leaves Linear that was not shown; what is shown stays the same; who sees it is what was read."""
+"""Everything that Linear's tools send was previewed; previews are stable, and name the readers."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ async def world() -> AsyncIterator[ShownWorld]:
 
 
 async def test_objects_of_one_name_have_different_previews(world: ShownWorld) -> None:
-    """What takes the place of a thing that is called the same is a change, though the words are those of before."""
+    """Replacing an object by one of the same name is a change, though the words are the same."""
     store = world.sandbox._world.services["linear"]
     for kind, key, more in (("labels", "bug", {"team": stable_id("team", "ENG")}), ("projects", "import", {})):
         there = next(one for one in store[kind] if one["id"] == stable_id(kind[:-1], key))

@@ -1,4 +1,4 @@
-"""What Linear's tools show of a text leads to all of it."""
+"""Everything that Linear's tools show of a text leads to the whole text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def act(deputy: Deputy, tool: str, **arguments: Any) -> Any:
 
 
 async def whole(deputy: Deputy, tool: str, **arguments: Any) -> str:
-    """A body, from part to part."""
+    """Return a body, from part to part."""
     found = await act(deputy, tool, **arguments)
     text = found["body"]
     while "next_offset" in found:
@@ -95,7 +95,7 @@ async def test_url_on_an_issue_is_never_cut(alice: Deputy, store: dict[str, Any]
 
 
 def cut_texts(result: Any) -> list[tuple[str, str]]:
-    """Every text in a result that was cut, with the reference that reads on."""
+    """Return every cut text in a result, with the reference to its rest."""
     if isinstance(result, list):
         return [one for part in result for one in cut_texts(part)]
     if not isinstance(result, dict):

@@ -29,7 +29,7 @@ async def act(deputy: Deputy, tool: str, call: Call | None = None, /, **argument
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The content of each request to the API."""
+    """Return the content of each request to the API."""
     contents: list[dict[str, Any]] = []
     answer = api.handle
 

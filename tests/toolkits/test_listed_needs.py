@@ -1,4 +1,4 @@
-"""What `deputize tools --json` lists of a tool's needs is all that calls ask for, and nothing that none asks for."""
+"""The needs that `deputize tools --json` lists of a tool are exactly those that its calls ask for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A long text is read on to its end, in either form, and replaced only by whoever has read all of it."""
+"""A long text is read to its end, in either form, and replaced only by a caller that has read all of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ texts = st.lists(st.sampled_from([*PIECES, "x" * 40, "[a](https://x.test)", f" {
 
 
 def read(form: Form, text: str, limit: int, *, raw: bool) -> tuple[str, dict[str, Any]]:
-    """The whole text, part by part, and what came with its last part."""
+    """Return the whole text, part by part, and the metadata of its last part."""
     offset, pieces = 0, []
     for _ in range(len(text) + 2):
         told = part(form, form.outside(), text, limit, offset, raw=raw)

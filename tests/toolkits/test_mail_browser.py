@@ -1,7 +1,7 @@
 """Chromium as the judge: for each mail of the corpus, what a browser shows against what a model is shown.
 
-Whether a browser shows a sentence is told by its pixels: the mail is painted twice, once with other words of the same
-letters, and where nobody could see the sentence both pictures are the same.
+A sentence is visible if its pixels change: the mail is rendered twice, once with other words of the same letters, and
+an invisible sentence leaves both pictures equal.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ async def open_mail(browser: Chromium, html: str) -> None:
 
 
 def other(words: str) -> str:
-    """Other words of as many letters."""
+    """Return other words of as many letters."""
     return "".join("x" if letter.islower() else "X" if letter.isupper() else letter for letter in words)
 
 
 async def is_seen(browser: Chromium, html: str, words: str) -> bool:
-    """Whether the pixels change with the words."""
+    """Return True if the pixels change with the words."""
     pictures = []
     for one in (html, html.replace(words, other(words))):
         await open_mail(browser, one)

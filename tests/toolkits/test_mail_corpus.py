@@ -1,4 +1,4 @@
-"""A corpus of mails, hostile and honest: what people see is read, what they do not see is not, or it is marked."""
+"""A corpus of mails, hostile and honest: visible text is read, invisible text is removed or marked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READER = Driver(TOOLKIT, frozenset({READONLY}))
 
 
 def read(html: str, plain: str = "") -> dict[str, Any]:
-    """What a model is shown of a mail with this HTML."""
+    """Return what a model is shown of a mail with this HTML."""
     page = leaf("text/html", html)
     payload = container("alternative", leaf("text/plain", plain), page) if plain else page
     found: dict[str, Any] = READER.run("get_email", {"message_id": "m1"}, Mailbox.of(message("m1", payload))).result
@@ -74,7 +74,7 @@ def test_honest_mail_loses_nothing_and_is_unmarked(subtests: pytest.Subtests) ->
 
 
 def read_whole(html: str) -> str:
-    """With quoted history."""
+    """The same, with quoted history."""
     arguments = {"message_id": "m1", "part": "quoted"}
     box = Mailbox.of(message("m1", leaf("text/html", html)))
     return re.sub(r"\s+", " ", READER.run("get_email", arguments, box).result["body"])

@@ -1,4 +1,4 @@
-"""Mail as it arrives, of any quality."""
+"""Incoming mail of any quality."""
 
 from __future__ import annotations
 

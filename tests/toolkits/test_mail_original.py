@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - HTML as programs write it
-"""A mail inside another one: laid out as it was, all that people see of it, and nothing that reaches out of it."""
+"""A mail inside another one: its layout and all visible text are kept, and nothing reaches out of it."""
 
 from __future__ import annotations
 
@@ -305,7 +305,7 @@ DRAFTER = Driver(TOOLKIT, frozenset({"https://www.googleapis.com/auth/gmail.modi
 
 
 def redrafted(box: Mailbox, first: str | None, second: str, **more: Any) -> EmailMessage:
-    """A draft of a reply, and what it is after its body was changed."""
+    """Return a draft of a reply, before and after its body was changed."""
     made = DRAFTER.run("save_draft", {"reply_to": "m1", **({"body": first} if first else {})}, box).result
     done = DRAFTER.run("save_draft", {"draft_id": made["draft_id"], "body": second, **more}, box)
     return box.raw(done.requests[-1])

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - the words of other languages
-"""Mail as it leaves: what a receiver reads is what was meant, and nothing else."""
+"""Outgoing mail: a receiver reads exactly what was meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What strangers can choose stands in a part of a result that is marked ``untrusted``, whichever tool gives it."""
+"""Values that others can choose are in a part of a result that is marked ``untrusted``, for every tool."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ NOT_MARKED = {
     *((tool, ("undo", "args", name)) for tool, name in (("update_channel", "topic"), ("update_message", "body"))),
     ("delete_message", ("text",)),  # the user's own
 }
-"""What is one value of a result of the user's own act: to mark it would make all of that result a stranger's."""
+"""What is one value of a result of the user's own act: marking it would mark all of that result as another author's."""
 
 
 def unmarked(node: Any, path: tuple[str, ...] = (), *, outside: bool = False) -> Iterator[tuple[str, ...]]:
-    """Where the word stands in what is not marked."""
+    """Return where the word stands in unmarked text."""
     if isinstance(node, dict):
         outside = outside or node.get("untrusted") is True
         for name, value in node.items():
@@ -40,7 +40,7 @@ def unmarked(node: Any, path: tuple[str, ...] = (), *, outside: bool = False) ->
 
 
 def spoilt(node: Any, names: tuple[str, ...]) -> None:
-    """The word in every text of these names, wherever a sandbox keeps it."""
+    """Put the word into every text of these names, wherever a sandbox keeps it."""
     for one in node if isinstance(node, list) else ():
         spoilt(one, names)
     if isinstance(node, dict):

@@ -1,4 +1,4 @@
-"""What one reference after the other tells adds up to the stored text, however that was written."""
+"""The parts read by following references add up to the stored text, however it was written."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PIECES = (
 
 
 def hostile(seed: int, pieces: int = 1_500) -> str:
-    """A text of a few parts."""
+    """Return a hostile text of a few parts."""
     chosen = random.Random(seed)  # noqa: S311 - the same in each run
     return "Begin " + "".join(chosen.choice(PIECES) for _ in range(pieces)) + "x\u200d" * 3_000 + " end"
 
@@ -54,7 +54,7 @@ def alice(deputy: Deputy, grant: Granting) -> Deputy:
 
 
 async def whole(deputy: Deputy, tool: str, field: str, **arguments: Any) -> tuple[str, dict[str, Any]]:
-    """A text as its references tell it, and its last part."""
+    """Return a text as its references give it, and its last part."""
     kit = tool.partition("_")[0]
     text, told = "", await deputy.act(tool, arguments, user="alice", call=Call("t", "m", "c"))
     for _ in range(100):

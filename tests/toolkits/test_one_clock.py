@@ -1,4 +1,4 @@
-"""A day or an hour in an argument is the user's own, whatever ran before: in every tool that takes one."""
+"""A day or an hour in an argument is in the user's own zone, whatever ran before: in every tool that takes one."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def ask_always(act: Act) -> Verdict:
 
 
 class World:
-    """Alice's accounts, with what left for the providers."""
+    """Alice's accounts, and the requests to the providers."""
 
     def __init__(self, deputy: Deputy, sandbox: Sandbox, sent: Recorder, grant: Grant) -> None:
         self.deputy, self.sandbox, self.sent, self.grant = deputy, sandbox, sent, grant
@@ -177,7 +177,7 @@ class World:
         assert await self.deputy.engine.zones.learn(User(user), provider, zone)
 
     async def act(self, tool: str, case: Case) -> tuple[set[str], Any]:
-        """The times and days that left, as UTC, and the result."""
+        """Return the times and days that were sent, as UTC, and the result."""
         self.sent.seen.clear()
         result = await self.deputy.act(tool, case.arguments, user="alice", call=Call("t", "m", "c"))
         left: set[str] = set()
@@ -201,7 +201,7 @@ def on_the_wire(text: str) -> set[str]:
 async def world(
     tool: str, case: Case, policy: Policy = allow_all, zone: Zone = UTC, *, scopes: bool = True
 ) -> AsyncIterator[World]:
-    """Alice's deputy. ``scopes``: her grant lets a tool read in which zone she is."""
+    """Return Alice's deputy. ``scopes``: her grant allows a tool to read her zone."""
     kit = find_toolkits()[tool.partition("_")[0]]
     sandbox = Sandbox(clock=lambda: NOW)
     sent = Recorder(sandbox.transport())
@@ -218,7 +218,7 @@ async def world(
 
 
 def expected(case: Case) -> tuple[str, str]:
-    """What leaves for the provider in Berlin, and what must not: the same words in UTC."""
+    """Return what is sent to the provider in Berlin, and what must not be: the same words in UTC."""
     return (TODAY, NOT_TODAY) if case.day else (THERE, ELSEWHERE)
 
 
@@ -329,7 +329,7 @@ def is_write(tool: str, case: Case) -> bool:
 
 @pytest.mark.parametrize(("tool", "argument"), [one for one in EVERY if is_write(one[0], CASES[one[0]][one[1]])])
 async def test_approved_time_stays_when_the_zone_changes_before_the_act(tool: str, argument: str) -> None:
-    """Another zone, learnt after the yes, moves nothing: the act is as it was shown, or asked about anew."""
+    """Another zone, learnt after the approval, changes nothing: the act is as previewed, or needs a new approval."""
     case = CASES[tool][argument]
     async with world(tool, case, policy=ask_always) as here:
         await here.learn("alice", "linear", "Europe/Berlin")
@@ -346,7 +346,7 @@ async def test_approved_time_stays_when_the_zone_changes_before_the_act(tool: st
 
 
 async def test_service_accounts_zone_is_not_the_users() -> None:
-    """The zone of an account that acts for an organisation says nothing of the person who asked."""
+    """The zone of an organisation's account says nothing about the user."""
     case = CASES["slack_send_message"]["send_at"]
     async with world("slack_send_message", case) as here:
         planned = await here.deputy.resolver.resolve("slack_send_message", case.arguments, "alice", None, None, "a")

@@ -63,7 +63,7 @@ def test_arbitrary_text_is_not_a_cursor(text: str) -> None:
 
 
 def forged(place: object) -> str:
-    """A cursor by somebody who knows how the digest is made."""
+    """Return a cursor by an attacker who knows how the digest is made."""
     kept = base64.urlsafe_b64encode(json.dumps(place, separators=(",", ":")).encode()).decode().rstrip("=")
     whole = json.dumps(["cursor-1", *LIST, kept], separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(hashlib.sha256(whole).digest())[:16].decode() + kept

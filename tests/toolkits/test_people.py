@@ -1,4 +1,4 @@
-"""Names of people in arguments, through the front door: found in every product that the user has connected."""
+"""Names of people in arguments, through the public API: searched in every product that the user has connected."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Office:
         return await self.deputy.act(tool, arguments, user="alice", call=Call("t", "m", f"c{self.calls}"))
 
     async def shown(self, tool: str, **arguments: Any) -> str:
-        """All that a person reads who is asked about it."""
+        """Return everything that a person reads in the request."""
         with pytest.raises(ApprovalRequired) as caught:
             await self.act(tool, **arguments)
         return "\n".join(f"{name}: {text}" for name, text in caught.value.approval.preview.items())
@@ -66,7 +66,7 @@ class Office:
         return self.sandbox._world.services["contacts"]
 
     def profile(self, who: str, **changed: Any) -> None:
-        """What somebody calls themselves in Slack."""
+        """Set a user's profile in Slack."""
         self.sandbox._world.services["slack"].setdefault("profiles", {})[who] = changed
 
 
@@ -179,7 +179,7 @@ async def test_slack_guest_or_outsider_is_not_a_member(office: Office) -> None:
 
 
 def drive_reader(kit: Toolkit, user: dict[str, Any]) -> Any:
-    """What a reader of people makes of the one user that the workspace has."""
+    """Return what a reader of people makes of the only user of the workspace."""
     assert kit.reads_people is not None
     granted = frozenset({"users:read", "users:read.email"})
     run = Run(KEY, granted, Account("T0ACME00001:U0ALICE0000", "alice"), None, NOW)

@@ -95,7 +95,7 @@ def twice(id: str) -> Steps:
 
 
 class Desk:
-    """Alice's Gmail, which refuses the next new label in the words of a test; and what the policy was told."""
+    """Alice's Gmail, which refuses the next new label with the test's text; and what the policy received."""
 
     def __init__(self, deputy: Deputy, sandbox: Sandbox) -> None:
         self.deputy, self.sandbox, self.judged, self.calls = deputy, sandbox, list[Act](), 0

@@ -1,6 +1,6 @@
-"""A long text full of what is easily lost is read to its end by ``more``, and changed: nothing else of it changes.
+"""A long text full of fragile content is read to its end by ``more``, and changed: nothing else of it changes.
 
-Every text that a tool edits in part has a row here. It is laid into the sandbox's store, read raw through the whole
+Every text that a tool edits in part has an entry here. It is put into the sandbox's store, read raw through the whole
 deputy, written back with one line more, and compared with the store, byte for byte.
 """
 
@@ -30,7 +30,7 @@ ODD: Final = (
     "\u0928\u094d\u200d\u0928 \u00ad soft, \u00a0 hard blank, cafe\u0301, \u65e5\u672c\u8a9e\u3000\u5168\u89d2\n   \n"
 )
 MARK: Final = re.compile(r"\n\n<!-- deputize:[0-9a-f]+ -->\Z")
-"""What a comment or body on GitHub carries, so that it is found again after a lost answer."""
+"""What a comment or body on GitHub carries, so that it is found again after a lost response."""
 ELSEWHERE: Final = {"slack_update_message", "slack_write_canvas", "gmail_save_draft"}
 """Held by tests/toolkits/test_slack_round_trips.py (Slack has a notation of its own, and no text is read raw) and by
 tests/toolkits/test_gmail_drafts.py (mail has line ends of its own)."""
@@ -39,7 +39,7 @@ NOTES: Final = "a" * 20
 
 
 def long(characters: int) -> str:
-    """So many characters, and no line twice."""
+    """Return this many characters, with no line twice."""
     text, n = "", 0
     while len(text) < characters:
         text += f"{n}. {ODD}"
@@ -208,7 +208,7 @@ PLACES: Final = {
 
 @pytest.fixture
 def alice(deputy: Deputy, grant: Granting) -> Deputy:
-    """A deputy with whose help Alice may do everything."""
+    """Return a deputy where Alice has every scope."""
     grant("alice", *ALL, provider="github")
     grant("alice", "read", "write", "admin", provider="linear")
     grant("alice", "api", provider="salesforce")
@@ -222,7 +222,7 @@ async def act(deputy: Deputy, tool: str, arguments: Mapping[str, Any]) -> Any:
 
 
 def within(told: Any, name: str) -> dict[str, Any]:
-    """The object that holds the text of this name, in a result."""
+    """Return the object that holds the text of this name, in a result."""
     if isinstance(told, dict):
         if isinstance(told.get(name), str):
             return told
@@ -235,7 +235,7 @@ def within(told: Any, name: str) -> dict[str, Any]:
 
 
 async def followed(alice: Deputy, place: Place) -> tuple[str, dict[str, Any]]:
-    """The text as stored, by ``more`` from result to result, and what is said beside its last part."""
+    """Return the text as stored, by ``more`` from result to result, and the metadata of its last part."""
     raw = {"raw": True} if place.raw else {}
     found = await act(alice, place.reads, {**place.where, **raw})
     whole = ""

@@ -1,4 +1,4 @@
-"""Files of Salesforce: listed with the notes of a record, fetched as handles, put on a record once."""
+"""Files of Salesforce: listed with a record's notes, fetched as handles, attached to a record once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters of Salesforce's lists: dates that move with today, numbers, values with commas, and what is not known."""
+"""Filters of Salesforce's lists: relative dates, numbers, values with commas, and unknown values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deputize.toolkits.salesforce.soql import relative
 
 @pytest.fixture
 def deals(sandbox: Sandbox) -> list[dict[str, Any]]:
-    """One deal that was made and closes on each of the days around today, by its name: -40, -1, 0, 1, 40."""
+    """Create one deal created and closing on each of the days around today, named by it: -40, -1, 0, 1, 40."""
     rows: list[dict[str, Any]] = sandbox._world.services["salesforce"]["records"]["Opportunity"]
     [first] = rows
     rows.clear()

@@ -1,4 +1,4 @@
-"""Salesforce lists, pages, budgets and hostile values: each record once, within what a result may hold, as text."""
+"""Salesforce lists, pages, budgets and hostile values: each record once, within the limits of a result, as text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def act(deputy: Deputy, tool: str, **arguments: Any) -> Any:
 
 
 def put(sandbox: Sandbox, kind: str, number: int, **fields: Any) -> str:
-    """A record that somebody else has made."""
+    """Create a record as somebody else."""
     made = {"CreatedDate": "2026-01-01T00:00:00.000+0000", "LastModifiedDate": "2026-01-01T00:00:00.000+0000"}
     by = {"OwnerId": user_id(ALICE.sub), "CreatedById": user_id(BOB.sub)}
     row = {"Id": record_id(kind, number), **by, **made, **fields}
@@ -233,7 +233,8 @@ def arguments_with(tool: str, path: tuple[Any, ...], text: str) -> dict[str, Any
 
 @pytest.mark.parametrize("tool", sorted(TOOLKIT.tools))
 async def test_hostile_argument_text_stays_data(deputy: Deputy, grant: Granting, sandbox: Sandbox, tool: str) -> None:
-    """Refused, not found, or data: no other host or path, nothing made or lost but what the tool makes."""
+    """Refused, not found, or data: no other host or path, and nothing created or deleted beyond the tool's own
+    effect."""
     grant("alice", "api", provider="salesforce")  # and no other provider, where people are looked for
     deputy.policy = allow_all
     reads = TOOLKIT.tools[tool].gravest is Effect.READS

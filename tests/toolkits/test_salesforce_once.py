@@ -1,4 +1,4 @@
-"""Salesforce writes at most once, whatever becomes of an answer, and says honestly how it ended."""
+"""Salesforce writes at most once, whatever happens to a response, and reports honestly how it ended."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def rows(sandbox: Sandbox, kind: str) -> list[dict[str, Any]]:
 
 
 def answers_502_after(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    """The next write below this path happens, and a proxy answers in the provider's place."""
+    """Perform the next write below this path, and answer as a proxy instead of the provider."""
     whole, left = api.handle, [path]
 
     def answer(ask: Ask, world: World) -> Reply:

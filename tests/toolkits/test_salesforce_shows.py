@@ -1,4 +1,4 @@
-"""No word reaches Salesforce that was not shown, and what is shown stays the same while nothing changes."""
+"""Everything that Salesforce's tools send was previewed, and a preview is stable while nothing changes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ OURS: Final = frozenset(
     "services data v64 0 sobjects casecomment contact account lead opportunity case task event note contentnote v call "
     "contentdocumentlink contentversion br amp lt gt".split()
 )
-"""Words of paths and formats, which nobody has to see."""
+"""Words of paths and formats, which need no preview."""
 
 ACCOUNT, CONTACT, LEAD = (record_id(kind, 1) for kind in ("Account", "Contact", "Lead"))
 SCOPES: Final = {"salesforce": ["api", "refresh_token"]}
 
 
 async def a_described_account(world: ShownWorld) -> dict[str, Any]:
-    """An account with a long text."""
+    """Return an account with a long text."""
     fields = {"Name": "Initrode", "Description": "Former lines, in full"}
     made = await world.act("salesforce_create_record", object="Account", fields=fields)
     return {"object": "Account", "id": made["id"]}
@@ -100,7 +100,7 @@ AUDIENCES: Final[dict[str, str]] = {
     "upload_file": "unknown: the organisation, and customers where files on records are shared with them",
     "log_activity": "organisation; self for a task or call of one's own on no record",
 }
-"""Who sees what each tool does."""
+"""The readers of each tool's effect."""
 
 
 @pytest.fixture

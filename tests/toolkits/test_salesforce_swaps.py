@@ -1,4 +1,4 @@
-"""What changes in Salesforce between the yes and the act is asked about again; what was done is put back as it was."""
+"""What changes in Salesforce between approval and act needs a new approval; an undo restores the old state."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Desk:
         self.sandbox, self.deputy, self.wire = sandbox, deputy, wire
 
     async def act(self, tool: str, **arguments: Any) -> Any:
-        """The one call of a test, as often as it is made."""
+        """Make the test's only call, as often as it is called."""
         return await self.deputy.act(f"salesforce_{tool}", arguments, user="alice", call=Call("t", "m", "one"))
 
     async def asked(self, tool: str, **arguments: Any) -> Any:
-        """What the call waits for; nothing was written to find out."""
+        """Return what the call waits for; check that nothing was written to find out."""
         before = len(self.writes)
         call = (f"salesforce_{tool}", arguments, Call("t", "m", "one"))
         [way] = await self.deputy.check_calls([call], user="alice")
@@ -39,13 +39,13 @@ class Desk:
         return way.approval
 
     async def agreed(self, tool: str, **arguments: Any) -> Any:
-        """The same, with Alice's yes."""
+        """Return the same, approved by Alice."""
         approval = await self.asked(tool, **arguments)
         await self.deputy.decide(approval, "approve", by="alice")
         return approval
 
     async def asked_again(self, tool: str, **arguments: Any) -> Any:
-        """The act meets another question, and has written nothing."""
+        """Check that the act needs a new approval, and has written nothing."""
         before = len(self.writes)
         with pytest.raises(ApprovalRequired) as again:
             await self.act(tool, **arguments)
@@ -54,20 +54,20 @@ class Desk:
 
     @property
     def writes(self) -> list[str]:
-        """Whatever was sent that is no read."""
+        """Return the requests that were sent, except reads."""
         return [f"{r.method} {r.url.path}" for r in self.wire.seen if r.method != "GET" and "token" not in r.url.path]
 
     def row(self, id: str) -> Any:
-        """A record, to be changed by somebody else."""
+        """Return a record, to be changed by somebody else."""
         records = self.sandbox._world.services["salesforce"]["records"]
         return next(row for rows in records.values() for row in rows if row["Id"] == id)
 
     def change(self, id: str, **values: Any) -> None:
-        """Somebody else's hand."""
+        """Change a record as somebody else."""
         self.row(id).update(values | {"LastModifiedDate": stamp(NOW + 60)})
 
     def just_before(self, method: str, id: str, **values: Any) -> None:
-        """Somebody else's hand, when the next write is already on its way."""
+        """Change a record as somebody else, while the next write is in progress."""
         wire, inner, desk = self.wire, self.wire.inner, self
 
         class Between(httpx.AsyncBaseTransport):

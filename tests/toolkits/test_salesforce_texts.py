@@ -1,4 +1,4 @@
-"""What Salesforce's tools show of a text leads to all of it, and HTML is read as people see it."""
+"""Everything that Salesforce's tools show of a text leads to the whole text, and HTML is read as people see it."""
 
 from __future__ import annotations
 

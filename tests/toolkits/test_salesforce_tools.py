@@ -1,4 +1,4 @@
-"""Every Salesforce tool through the deputy, against the sandbox; SOQL that holds what people say, and no more."""
+"""Every Salesforce tool through the deputy, against the sandbox; SOQL with users' values, correctly quoted."""
 
 from __future__ import annotations
 

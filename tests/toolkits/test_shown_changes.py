@@ -1,4 +1,4 @@
-"""Another argument is another question: whatever of a call changes what leaves, changes what a yes is bound to."""
+"""Every argument that changes what is sent also changes what the approval is bound to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.toolkits.shown_rows import ROWS, Row
 
 MORE = "zqxj"
-"""A word that stands in no row."""
+"""A word that occurs in no case."""
 NOTHING_TO_DO = {  # by a tool and an argument that is there: those of which nothing leaves then
     ("github_create_pull", "issue"): {"title", "body"},  # the issue's own stay
     ("github_create_pull", "reviewers"): {"title"},  # of a pull request that is there already
@@ -24,7 +24,7 @@ NOTHING_TO_DO = {  # by a tool and an argument that is there: those of which not
 
 
 def changed(arguments: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The arguments with one of them changed, for each: a word more, another truth."""
+    """Return the arguments with one of them changed, for each: one word more, or the other truth value."""
     for name, value in arguments.items():
         if isinstance(value, str):
             yield name, {**arguments, name: f"{value} {MORE}"}
@@ -35,7 +35,7 @@ def changed(arguments: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 
 async def digest_of(world: ShownWorld, tool: str, arguments: Mapping[str, Any]) -> str:
-    """Of what a call would be asked about; "" of one that is refused before."""
+    """Return the digest of a call's request; "" if it is refused before."""
     world.calls += 1
     call = Call("t", "m", f"ask-{world.calls}")
     [found] = await world.deputy.check_calls([(tool, arguments, call)], user="alice")
@@ -43,7 +43,7 @@ async def digest_of(world: ShownWorld, tool: str, arguments: Mapping[str, Any]) 
 
 
 async def without_change(row: Row) -> tuple[set[str], int]:
-    """Arguments of a row whose change changes nothing that is shown, and how many could be changed at all."""
+    """Return a case's arguments whose change does not change the preview, and how many could be changed at all."""
     async with shown_world(**row.world) as world:
         arguments = await made(row.make, world)
         world.deputy.policy = _ask

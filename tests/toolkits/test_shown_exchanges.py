@@ -1,7 +1,7 @@
-"""A yes covers what was shown: if one shown row is another one by the time of the act, nothing is written.
+"""An approval covers the preview: if one shown row has changed by the time of the act, nothing is written.
 
-Each row of each writing call is exchanged once, as if somebody had changed it at the provider. This is done between
-the question and the yes, between the yes and the act, and between a yes with an edit and the act.
+Each row of each writing call is exchanged once, as if somebody had changed it at the provider: between request and
+approval, between approval and act, and between an approval with an edit and the act.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CAN_CHANGE: Final = {
     "open_issues": "how many",
     "closed_issues": "how many",
 }
-"""The rows that may change without another question: counts and states, by the name under which they stand beside."""
+"""The rows that may change without a new approval: counts and states, by the name of their argument."""
 OF_EACH_KIT: Final = [
     pytest.param([row for row in ROWS if row.kit == kit], id=kit, marks=pytest.mark.processes) for kit in SCOPES
 ]
@@ -49,7 +49,7 @@ OF_EACH_KIT: Final = [
 
 
 def exchanged(value: Any) -> Any:
-    """A value of the same kind that is another one."""
+    """Return another value of the same kind."""
     match value:
         case bool():
             return not value
@@ -66,7 +66,7 @@ def exchanged(value: Any) -> Any:
 
 
 def exchanges(show: Preview) -> Iterator[tuple[str, Change]]:
-    """Each row, pin and part of a `Preview`, with what makes another one of it."""
+    """Return each row, pin and part of a `Preview`, with a function that exchanges it."""
 
     def part(name: str, other: Any) -> tuple[str, Change]:
         return name, lambda show: setattr(show, name, other)
@@ -90,7 +90,7 @@ def exchanges(show: Preview) -> Iterator[tuple[str, Change]]:
 
 
 class World:
-    """A world in which somebody may exchange what a tool is about to show."""
+    """A world in which somebody may exchange what a tool is about to preview."""
 
     def __init__(self, world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world, self.shown = world, list[Preview]()
@@ -104,7 +104,7 @@ class World:
         return Verdict.ASK
 
     async def asked(self, row: Row, arguments: Given) -> tuple[Call, ApprovalRequired]:
-        """A new call of the row, and what it waits for."""
+        """Make a new call of the case; return what it waits for."""
         self.change = None
         self.world.calls += 1
         call = Call("t", "m", f"exchange-{self.world.calls}")
@@ -113,7 +113,8 @@ class World:
         return call, asked.value
 
     async def done(self, row: Row, arguments: Given, call: Call) -> str:
-        """What comes of the call after the yes: "" if it was asked again or refused, else why that is a fault."""
+        """Return the outcome of the call after the approval: "" if it was asked again or refused, else why that is a
+        fault."""
         self.world.wire.writes.clear()
         fault = "was done"
         try:
@@ -128,7 +129,7 @@ class World:
 
 @dataclass
 class _Between:
-    """A tool's steps. What it shows is as the world is by then."""
+    """A tool's steps. Its preview reflects the world at that time."""
 
     steps: Any
     world: World
@@ -157,7 +158,7 @@ class _Between:
 
 
 def edits(arguments: Given) -> Iterator[dict[str, Any]]:
-    """The arguments with one word more in one of them, for each that is a text; the last are as they were."""
+    """Return the arguments with one word more in one of them, for each string; the last are unchanged."""
     for name, value in arguments.items():
         if isinstance(value, str) and " " in value:
             yield {**arguments, name: f"{value} indeed"}
@@ -165,8 +166,10 @@ def edits(arguments: Given) -> Iterator[dict[str, Any]]:
 
 
 async def faults_of(row: Row, tried: set[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The exchanges after which a call was done all the same, with when they were made. ``tried``: the rows of each
-    tool that were exchanged in another call of it."""
+    """Return the exchanges after which a call was done all the same, and when they were made.
+
+    ``tried``: the rows of each tool that were exchanged in another call of it.
+    """
     found: list[str] = []
     async with shown_world(**row.world) as shown:
         arguments = await made(row.make, shown)
@@ -197,7 +200,7 @@ async def faults_of(row: Row, tried: set[str], monkeypatch: pytest.MonkeyPatch) 
 
 
 async def an_edit(world: World, row: Row, arguments: Given) -> dict[str, Any]:
-    """Arguments with a word more that a tool takes; the same ones if it takes none."""
+    """Return arguments with one word more that a tool accepts; the same ones if it accepts none."""
     for edited in edits(arguments):
         call, asked = await world.asked(row, arguments)
         try:
@@ -234,20 +237,20 @@ Store = dict[str, Any]
 
 
 def issue_of(store: Store, number: int) -> dict[str, Any]:
-    """An issue or a pull request as GitHub keeps it."""
+    """Return an issue or a pull request as GitHub stores it."""
     found: dict[str, Any] = next(one for one in store["issues"][SITE] if one["number"] == number)
     return found
 
 
 def event_of(store: Store) -> dict[str, Any]:
-    """Alice's event as the calendar keeps it."""
+    """Return Alice's event as the calendar stores it."""
     found: dict[str, Any] = store["events"]["alice@example.test/focus000001"]["data"]
     return found
 
 
 @dataclass(frozen=True)
 class Renamed:
-    """A call that the user edits, and what somebody renames after that. ``row``: what is then said to have changed."""
+    """A call that the user edits, and what somebody renames after that. ``row``: what is then reported as changed."""
 
     tool: str
     arguments: Given
@@ -341,7 +344,10 @@ async def test_edit_that_names_another_issue_is_asked_again() -> None:
 
 
 async def edited_while(monkeypatch: pytest.MonkeyPatch, *changes: Change | None) -> list[bool]:
-    """Whether an edited comment wrote something and was asked again. ``changes``: what is exchanged in each look."""
+    """Return whether an edited comment wrote something and was asked again.
+
+    ``changes``: what is exchanged in each check.
+    """
     row = Row("github", "github_write_comment", {})
     arguments: dict[str, Any] = {"repo": SITE, "number": 1, "body": THANKS}
     left = list(changes)
@@ -362,12 +368,12 @@ async def edited_while(monkeypatch: pytest.MonkeyPatch, *changes: Change | None)
 
 
 def renamed(show: Preview) -> None:
-    """The issue has another title."""
+    """Give the issue another title."""
     show.fields = {**show.fields, "on": f"#1 {OTHER}"}
 
 
 def gone(show: Preview) -> None:
-    """The issue cannot be read."""
+    """Make the issue unreadable."""
     raise NotFound("No such issue.")
 
 

@@ -1,4 +1,4 @@
-"""Every tool that can write shows all that it will do: no word leaves that was not shown."""
+"""Every tool that can write previews everything it will do: all words that are sent were shown."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_writing_tool_has_a_row_and_an_audience() -> None:
 
 
 async def unseen_words(row: Row) -> list[str]:
-    """The words that left and were not shown, except an act's own marks and the digest of a file that is pinned."""
+    """Return the words that were sent and not shown, except an act's own marks and the digest of a pinned file."""
     async with shown_world(**row.world) as world:
         unseen = await world.unseen(row.tool, row.make, formats=FORMATS[row.kit] | OTHERWISE.get(row.tool, set()))
         pinned = any(one.get("pin") for one in world.shown[0].fields.get("files") or () if row.kit == "gmail")

@@ -1,4 +1,4 @@
-"""What Slack's tools cost in tokens: definitions and ordinary results, counted by the tokenizer of the o200k family."""
+"""The token cost of Slack's tools: definitions and ordinary results, counted by the tokenizer of the o200k family."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ WHOLE: Final[dict[str, tuple[int, dict[str, Any]]]] = {
 
 
 async def _results(alice: World) -> dict[str, tuple[int, Any]]:
-    """Ordinary rows, details and results of writes, each with what it may cost."""
+    """Return ordinary rows, details and results of writes, each with its budget."""
     found: dict[str, tuple[int, Any]] = {}
     for tool, (most, arguments) in LISTED.items():
         rows = (await alice.act(tool, **arguments))["items"]

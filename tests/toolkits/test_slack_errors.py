@@ -1,4 +1,4 @@
-"""Refusals say which value is wrong, and what there is instead; what a person has typed is cleaned in them."""
+"""Refusals name the wrong value, and the valid ones; user input in them is cleaned."""
 
 from __future__ import annotations
 

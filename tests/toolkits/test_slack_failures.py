@@ -1,4 +1,4 @@
-"""What Slack's refusals become that no row of tests/core/failures/rows.json has, and what is so already."""
+"""The classification of Slack's refusals that are not in tests/core/failures/rows.json, and of no-op errors."""
 
 from __future__ import annotations
 

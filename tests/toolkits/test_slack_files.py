@@ -1,4 +1,4 @@
-"""Files: up in three steps without a token where none belongs, down from Slack's own host and nowhere else."""
+"""Files: uploaded in three steps without sending a token elsewhere, downloaded from Slack's own host only."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_unverifiable_completion_is_unknown_and_not_repeated() -> None:
 
 
 def says(alice: World, **changed: Any) -> None:
-    """Slack describes the report otherwise."""
+    """Let Slack describe the report differently."""
     file = {
         "id": REPORT,
         "name": "deploys.csv",

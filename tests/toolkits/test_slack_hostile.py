@@ -1,4 +1,4 @@
-"""Slack messages written against their reader: they change nothing but the text that is shown."""
+"""Hostile Slack messages change nothing but the displayed text."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ async def _stays_in_its_place(case: Case, name: str, nasty: str) -> None:
 
 
 def _texts_of(schema: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """The arguments of a tool that take any text, and whether in a list."""
+    """Return the arguments of a tool that take any text, and whether in a list."""
     found = []
     for name, part in schema["properties"].items():
         listed = part.get("items", {}).get("type") == "string" and "enum" not in part["items"]
@@ -253,7 +253,7 @@ async def test_token_in_a_message_is_untrusted_and_ours_never_appears(slack: Wor
 
 
 async def test_continuation_of_a_long_message_keeps_the_channel_trusted(slack: World) -> None:
-    """The reference to the rest of a cut message names the channel, and is ours."""
+    """The reference to the rest of a cut message names the channel, and is the toolkit's own."""
     slack.deputy.policy = ask_before_sending
     with pytest.raises(ApprovalRequired) as first:
         await slack.act("send_message", conversation="#eng", body="Hello.")

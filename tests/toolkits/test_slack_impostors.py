@@ -1,4 +1,4 @@
-"""Whoever chooses a name chooses it against its reader: look-alikes lead to nobody, and calls to all reach nobody."""
+"""Impersonation by chosen names: look-alikes resolve to nobody, and mentions of everyone reach nobody."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ DM = "D0ALICEBOB1"
 
 
 def disguise(alice: World, **profile: Any) -> None:
-    """The decoy chooses another profile."""
+    """Give the decoy another profile."""
     alice.sandbox._world.services["slack"]["profiles"][DECOY] = profile
 
 
 def channel(alice: World, identity: str, name: str, **more: Any) -> None:
-    """Somebody makes a channel."""
+    """Create a channel as somebody else."""
     store = alice.sandbox._world.services["slack"]["channels"]
     store[identity] = store[ENG] | {"id": identity, "name": name, "messages": [], **more}
 
 
 def crowd(alice: World, *last: dict[str, Any]) -> None:
-    """A workspace of more people than are looked through: for every list of people that is asked for."""
+    """Fill a workspace with more people than are searched, in every list of people."""
     page = [{"id": f"U0CROWD{n:04d}", "name": f"crowd{n}", "profile": {}} for n in range(3)]
     more = {"ok": True, "response_metadata": {"next_cursor": "more"}}
     pages = [more | {"members": page}] * 4 + [more | {"members": [*page, *last]}]
@@ -36,7 +36,7 @@ def crowd(alice: World, *last: dict[str, Any]) -> None:
 
 
 def nothing_was_said(alice: World) -> bool:
-    """Whether no message left."""
+    """Return True if no message was sent."""
     return not {"chat.postMessage", "conversations.open"} & set(alice.wire.methods())
 
 

@@ -1,4 +1,4 @@
-"""Lists: pages that fit, cursors that belong to one list, and results within their budget of tokens."""
+"""Lists: pages that fit, cursors that belong to one list, and results within their token budget."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LISTS: dict[str, dict[str, Any]] = {
 
 
 def fill(alice: World, text: str = "word", count: int = 12) -> None:
-    """Much of everything."""
+    """Add much of everything."""
     store = alice.sandbox._world.services["slack"]
     for n in range(count):
         alice.put(ENG, f"{text} {n}")
@@ -152,12 +152,12 @@ async def test_result_has_at_most_4000_tokens(tool: str, arguments: dict[str, An
 
 
 def book(text: str) -> str:
-    """A long text in which no two pages are the same."""
+    """Return a long text in which no two pages are the same."""
     return "".join(f"{text}{n}" for n in range(900))
 
 
 async def crowd(alice: World, text: str) -> None:
-    """Names, texts and files that are as long as they can be."""
+    """Add names, texts and files of maximum length."""
     fill(alice, text * 30, 60)
     store = alice.sandbox._world.services["slack"]
     channel = store["channels"][ENG] | {"topic": text * 9, "purpose": text * 9}

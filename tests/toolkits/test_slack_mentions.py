@@ -1,4 +1,4 @@
-"""Whom a message names: what is linked is exactly one and was shown; what reaches nobody is said, before and after."""
+"""Mentions: a linked person is unique and previewed; mentions that reach nobody are reported, before and after."""
 
 from __future__ import annotations
 

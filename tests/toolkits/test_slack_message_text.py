@@ -1,4 +1,4 @@
-"""What Slack shows of a message is what is read: blocks of all types, what is attached, files, and nothing besides."""
+"""A message is read as Slack shows it: blocks of all types, attachments, files, and nothing else."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ async def test_search_result_contains_all_it_shows(scopes: tuple[str, ...]) -> N
 
 @pytest.mark.parametrize("scopes", [("search:read.public",), ("search:read",)])
 async def test_bot_name_without_id_is_not_an_author(scopes: tuple[str, ...]) -> None:
-    """Who has a webhook chooses the name that its messages have."""
+    """A webhook's owner chooses the name of its messages."""
     named = {"author_name": "carol@acme.test", "username": "carol@acme.test"}
     found = {"ts": "1795528800.000100", "message_ts": "1795528800.000100", "text": "hi", "content": "hi", **named}
     async with world(*scopes) as alice:

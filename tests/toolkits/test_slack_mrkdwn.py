@@ -1,4 +1,4 @@
-"""Markdown as Slack's notation, and Slack's notation as text: nothing written becomes more than text by itself."""
+"""Markdown to Slack's notation, and Slack's notation to text: written text never becomes more than text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversations and people by what is said of them: exactly one, or nobody; never a guess."""
+"""Conversations and people by description: exactly one, or none; never a guess."""
 
 from __future__ import annotations
 

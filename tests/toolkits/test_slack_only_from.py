@@ -1,4 +1,4 @@
-"""``trusted_authors = members``: what guests, people of other workspaces and bots write, no model reads."""
+"""``trusted_authors = members``: a model reads nothing by guests, people of other workspaces and bots."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LESSER: list[dict[str, Any]] = [
 
 
 def lessen(one: World, **changes: Any) -> None:
-    """From now on Slack says of Bob what it says of somebody who is no full member."""
+    """Let Slack describe Bob with these fields, as a user who is no full member."""
     inner = one.wire.inner
 
     class Changed(type(inner)):  # type: ignore[misc]

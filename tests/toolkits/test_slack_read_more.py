@@ -1,4 +1,4 @@
-"""What Slack's tools cut is read to its end by following ``more`` from result to result."""
+"""Texts cut by Slack's tools are read to their end by following ``more`` from result to result."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ WORDS = "".join(f"Line {n} of a report that is far too long for one row, {n * n}
 
 
 def solid(text: str) -> str:
-    """A text without blanks: those before an ellipsis are not shown."""
+    """Return a text without spaces: those before an ellipsis are not shown."""
     return "".join(text.split())
 
 
 async def followed(alice: World, told: dict[str, Any]) -> str:
-    """The whole text that a row with ``more`` is the beginning of, without blanks."""
+    """Return the whole text that a row with ``more`` begins, without spaces."""
     read = str(told["text"])[:-1]  # without the ellipsis
     while "more" in told:
         assert "\u2026" not in told["more"] and len(told["more"]) < 160

@@ -1,4 +1,4 @@
-"""What Slack's tools show of a text is written back with nothing lost, and not at all where only a part was read."""
+"""Texts read with Slack's tools are written back without loss, and refused if only a part was read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def stored(alice: World, ts: str) -> str:
 
 
 async def followed(alice: World, told: Any, name: str = "text") -> tuple[str, str]:
-    """The whole text by ``more``, and its digest."""
+    """Return the whole text by ``more``, and its digest."""
     whole = ""
     while True:
         row = told["items"][0] if "items" in told else told
@@ -127,7 +127,7 @@ async def test_bold_text_becomes_bold_markdown(notation: str, shown: str, slack:
 
 @pytest.mark.parametrize("size", ["short", "long"])
 async def test_bold_markdown_is_written_back_as_bold(size: str) -> None:
-    """Slack's one asterisk is bold; Markdown's is leaning."""
+    """One asterisk is bold in Slack's notation, and italic in Markdown."""
     line = "*Decided:* ship on _Friday_, ~not today~, says *<@U0BOB000000>*. "
     text = line.strip() if size == "short" else "\n".join(f"{n} {line.strip()}" for n in range(110))
     async with world() as alice:
@@ -144,7 +144,7 @@ async def test_bold_markdown_is_written_back_as_bold(size: str) -> None:
 
 @pytest.mark.parametrize("field", ["topic", "purpose"])
 async def test_topic_is_read_whole_and_written_back_unchanged(field: str) -> None:
-    """250 characters are all that Slack takes, so there is no part of it that was not read."""
+    """Slack accepts 250 characters, so every topic is read whole."""
     text = f"Runbook https://x.test/a?b=1 *now* {ODD} "
     text += "\u65e5" * (240 - len(text))
     async with world() as alice:

@@ -1,4 +1,4 @@
-"""The user scopes of every Slack tool: enough for what it calls, and no more than needed."""
+"""The user scopes of every Slack tool: enough for its requests, and no more than needed."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def needs_of(case: Case) -> list[Need]:
 
 
 def validated(case: Case) -> dict[str, Any]:
-    """The arguments as the tool sees them, with something in place of what only a world knows."""
+    """Return the arguments as the tool gets them, with placeholders for ids."""
     known = {name: value for name, value in case.arguments.items() if "{" not in str(value)}
     known |= {name: "1.000001" for name in ("ts", "thread_ts") if name in case.arguments}
     known |= {"attachments": ["file_x"]} if "attachments" in case.arguments else {}

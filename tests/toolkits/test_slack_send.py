@@ -1,4 +1,4 @@
-"""Sending at most once: what is lost is looked for, what is not found is unknown, and nothing goes out twice."""
+"""Sending at most once: a lost message is searched for, a missing one is unknown, and nothing is sent twice."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FORBIDDEN = "<html>bad gateway</html>"
 
 
 def lose(alice: World, *methods: str) -> None:
-    """Answers that get lost after Slack has acted."""
+    """Lose responses after Slack has acted."""
     lost(*methods)(alice)
 
 
@@ -190,7 +190,7 @@ async def test_loss_neither_repeats_a_write_nor_reports_an_undone_one(method: st
 
 
 def _counted(store: dict[str, Any]) -> dict[str, Any]:
-    """What there is, in numbers: without what an id was given away for in vain."""
+    """Return the number of objects, without ids used up by failed calls."""
     channels = store["channels"].values()
     return {
         "channels": len(channels),

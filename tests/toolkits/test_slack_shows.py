@@ -1,4 +1,4 @@
-"""No word leaves Slack that was not shown, and what is shown stays the same while nothing changes."""
+"""Everything that Slack's tools send was previewed, and a preview is stable while nothing changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OURS: Final = frozenset(
     "expiration canvases edit access read markdown insert at end start replace files upload v1 "
     "getuploadurlexternal completeuploadexternal verbatim mrkdwn plain amp lt gt".split()
 )
-"""Words of methods and formats, which nobody has to see."""
+"""Words of methods and formats, which need no preview."""
 
 ENG, LEADS, DM = "C0ENG000001", "G0LEADS0001", "D0ALICEBOB1"
 EVERYTHING: Final = frozenset(scope for scope in PROVIDERS["slack"].scope_descriptions if scope != "search:read")
@@ -31,12 +31,12 @@ def _messages(world: ShownWorld, channel: str = ENG) -> list[dict[str, Any]]:
 
 
 def of_bob(world: ShownWorld) -> str:
-    """A message of Bob's in #eng."""
+    """Return a message of Bob's in #eng."""
     return str(_messages(world)[0]["ts"])
 
 
 async def own(world: ShownWorld) -> str:
-    """A message of Alice's own in #eng."""
+    """Return a message of Alice's own in #eng."""
     return str((await world.act("slack_send_message", conversation=ENG, body="Oldest words"))["ts"])
 
 
@@ -184,7 +184,7 @@ AUDIENCES: Final[dict[str, str]] = {
     "slack_write_canvas": "self; who is in the conversation where it is shared: people or organisation; unknown of "
     "one that is there already",
 }
-"""Who sees what each tool does. Unknown where the conversation may not be read, or companies share it."""
+"""The readers of each tool's effect. Unknown if the conversation may not be read, or is shared between companies."""
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ async def world() -> AsyncIterator[ShownWorld]:
 
 
 async def test_mentions_in_blocks_are_previewed_by_name(world: ShownWorld) -> None:
-    """An id says nothing to a person."""
+    """An id means nothing to a person."""
     user = {"type": "rich_text_section", "elements": [{"type": "user", "user_id": "U0BOB000000"}]}
     for block in (
         {"type": "section", "text": {"type": "mrkdwn", "text": "Thanks <@U0BOB000000>"}},

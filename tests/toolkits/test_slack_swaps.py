@@ -1,4 +1,4 @@
-"""What changes in Slack between the yes and the act is asked about again, or what was shown is what happens."""
+"""What changes in Slack between approval and act needs a new approval, or exactly the preview happens."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ class Desk:
         self.world, self.wire = world, world.wire
 
     async def act(self, tool: str, **arguments: Any) -> Any:
-        """The one call of a test, as often as it is made."""
+        """Make the test's only call, as often as it is called."""
         return await self.world.act(tool, Call("t", "m", "one"), **arguments)
 
     async def asked(self, tool: str, **arguments: Any) -> Any:
-        """What the call waits for; nothing was written to find out."""
+        """Return what the call waits for; check that nothing was written to find out."""
         before = len(self.written)
         [way] = await self.world.deputy.check_calls([(f"slack_{tool}", arguments, Call("t", "m", "one"))], user="alice")
         assert isinstance(way, ApprovalRequired) and len(self.written) == before, way
         return way.approval
 
     async def agreed(self, tool: str, **arguments: Any) -> Any:
-        """The same, with Alice's yes."""
+        """Return the same, approved by Alice."""
         approval = await self.asked(tool, **arguments)
         await self.world.deputy.decide(approval, "approve", by="alice")
         return approval
 
     async def asked_again(self, tool: str, **arguments: Any) -> Any:
-        """The act meets another question, and has written nothing."""
+        """Check that the act needs a new approval, and has written nothing."""
         before = len(self.written)
         with pytest.raises(ApprovalRequired) as again:
             await self.act(tool, **arguments)
@@ -55,22 +55,22 @@ class Desk:
 
     @property
     def written(self) -> list[str]:
-        """The methods that change something."""
+        """Return the calls of methods that change something."""
         reads = ("list", "info", "history", "replies", "members", "conversations", "lookupByEmail", "getPermalink")
         seen = [method for method in self.wire.methods() if not method.startswith("/")]
         return [method for method in seen if not method.endswith(reads)]
 
     @property
     def kept(self) -> Any:
-        """What Slack keeps, to be changed by somebody else."""
+        """Return what Slack stores, to be changed by somebody else."""
         return self.world.sandbox._world.services["slack"]
 
     def channel(self, id: str) -> Any:
-        """A conversation, to be changed by somebody else."""
+        """Return a conversation, to be changed by somebody else."""
         return self.kept["channels"][id]
 
     def between(self, method: str, does: Callable[[], Any]) -> None:
-        """Do something when the next call of a method is already on its way."""
+        """Do something while the next call of a method is in progress."""
         wire, inner = self.wire, self.wire.inner
 
         class Between(httpx.AsyncBaseTransport):

@@ -1,4 +1,4 @@
-"""Every request of every Slack tool, and every answer of the sandbox, against Slack's own types."""
+"""Every request of every Slack tool, and every response of the sandbox, against Slack's own types."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KNOWN = {  # the package's answer types are gathered from samples; docs.slack.de
 
 @pytest.fixture(scope="module")
 def played() -> list[Played]:
-    """All cases, each in a world of its own."""
+    """All cases, each in its own world."""
 
     async def run() -> list[Played]:
         return [await play(case) for case in CASES]
@@ -33,7 +33,7 @@ def played() -> list[Played]:
 
 
 def calls_of(played: list[Played]) -> list[tuple[str, dict[str, Any]]]:
-    """Every request, once, but for those of the files' host."""
+    """Return every request once, except those to the file host."""
     requests = [one for case in played for one in case.requests if one.url.host == "slack.com"]
     made = {(method_of(one), json.dumps(typed(arguments_of(one)), sort_keys=True)) for one in requests}
     return [(method, json.loads(arguments)) for method, arguments in sorted(made)]

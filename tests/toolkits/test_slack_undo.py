@@ -1,4 +1,4 @@
-"""What Slack's tools say would put back what they did does so, as long as nobody has changed it since."""
+"""The undo that a Slack tool reports works, as long as nobody has changed the object since."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def world() -> AsyncIterator[ShownWorld]:
 
 @pytest.fixture
 def undos(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> list[Undo]:
-    """Every call that would put something back, as tools tell of it."""
+    """Return every undo call that tools report."""
     told: list[Undo] = []
     handlers: Any = world.deputy.runner.handlers
     takes = handlers[Undo]
@@ -36,7 +36,7 @@ def undos(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> list[Undo]:
 
 
 def before_of(show: Preview, name: str) -> Any:
-    """What is there as the call that puts it back finds it."""
+    """Return the state that the undo finds."""
     if name in show.pins:
         return show.pins[name]
     value = show.fields.get(name)

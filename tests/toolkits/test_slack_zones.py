@@ -1,4 +1,4 @@
-"""Times in arguments are those of the user's clock, which Slack knows: it is asked where nobody else has said it."""
+"""Times in arguments are in the user's zone, which Slack knows: it is asked if no other source has given it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every text that a tool can put in the place of another: where it is read whole, or why nothing is lost by it.
+"""Every text that a tool can replace: where it is read whole, or why nothing is lost by it.
 
-A tool's argument is one of four things: it points at something (an id, a name, a time), it is new (nothing was there),
+A tool's argument is one of four things: it refers to something (an id, a name, a time), it is new (nothing was there),
 it is a long text with a digest (test_round_trips.py and its siblings), or a line that one read shows whole.
 """
 
@@ -35,8 +35,10 @@ POINTS: Final = frozenset(
     target_date team teams template thread_id thread_ids thread_ts time_zone to ts type unmodified_since until url users
     who workflow record""".split()
 )
-"""Arguments that point at something: people, places, ids, times, parts of a whole. Lists of them are added to and taken
-from one by one, or their whole is shown."""
+"""Arguments that refer to something: people, places, ids, times, parts of a whole.
+
+Lists of them are changed element by element, or previewed whole.
+"""
 
 NEW: Final = {
     "calendar_create_event": "a new event",
@@ -86,14 +88,14 @@ ELSEWHERE: Final = {
     "slack_write_canvas.body": "held by the digest: test_slack_round_trips.py",
     "slack_write_canvas.title": "of a new canvas alone",
 }
-"""What needs no row here, and why."""
+"""What needs no entry here, and why."""
 
 
 @dataclass(frozen=True)
 class Line:
     """A text of one line that is replaced: how it is read and changed, and where the sandbox keeps it.
 
-    ``longest``: characters that the provider takes. ``named``: what it is called in the result that reads it.
+    ``longest``: characters that the provider accepts. ``named``: its name in the result that reads it.
     """
 
     reads: str
@@ -210,13 +212,13 @@ LINES: Final = {
 
 
 def texts() -> set[str]:
-    """Each argument of each writing tool that takes words, by tool and name."""
+    """Return each argument of each writing tool that takes words, by tool and name."""
     tools = [tool for kit in find_toolkits().values() for tool in kit.tools.values() if tool.gravest.words() != "reads"]
     return {f"{tool.name}.{name}" for tool in tools for name, how in tool.schema["properties"].items() if _words(how)}
 
 
 def _words(how: Mapping[str, Any]) -> bool:
-    """Whether an argument takes words of whoever calls: a text that is none of a few, or a list or object of such."""
+    """Return True if an argument takes free text: a string without fixed values, or a list or object of such."""
     kinds = how.get("anyOf") or [how]
     inner = [one.get("items") or one.get("additionalProperties") or one for one in kinds]
     return any("enum" not in one and one.get("type") in ("string", "object") for one in inner if isinstance(one, dict))
@@ -236,7 +238,7 @@ def test_every_replaceable_text_is_readable_whole_or_explained() -> None:
 
 
 def line(characters: int) -> str:
-    """A line of wide letters, of so many characters, without a blank that reading would change."""
+    """Return a line of wide letters, of this many characters, without a space that reading would change."""
     words = "Привет \u65e5\u672c\u8a9e \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 "
     return (words * 40)[: characters - 1] + "."
 
@@ -254,7 +256,7 @@ async def test_line_is_read_whole_and_replaced_by_more(alice: Deputy, sandbox: S
 
 
 def _holding(told: Any, name: str, text: str) -> str:
-    """What a result has under a name; of several the one that begins so."""
+    """Return a result's value under a name; of several, the one that begins like ``text``."""
     rows = told.get("items", [told]) if isinstance(told, dict) else told
     found = [within(one, name).get(name, "") for one in rows]
     return next((one for one in found if one[:20] == text[:20]), f"nothing in {told}")

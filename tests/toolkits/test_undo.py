@@ -1,4 +1,4 @@
-"""Each way back that a tool leaves leads back: the world is as it was, and what somebody has changed since stays."""
+"""Each undo that a tool offers restores the old state, and keeps what somebody has changed since."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOOLKITS: Final = Path(deputize.toolkits.gmail.__file__ or "").parents[1]
 
 
 def sites() -> Iterator[str]:
-    """Where our toolkits make an `Undo`: module and function."""
+    """Return where the toolkits create an `Undo`: module and function."""
     texts = ((path, path.read_text(encoding="utf-8")) for path in TOOLKITS.rglob("*.py"))
     for path, text in texts:
         for function in ast.walk(ast.parse(text)) if "Undo(" in text else ():
@@ -57,7 +57,7 @@ async def world(clock: Clock) -> AsyncIterator[ShownWorld]:
 
 @pytest.fixture
 def made_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Where toolkits made each `Undo`."""
+    """Where toolkits created each `Undo`."""
     found, made = list[str](), Undo.__init__
 
     def recorded(self: Undo, *values: Any, **named: Any) -> None:
@@ -166,12 +166,12 @@ NO_WAY_BACK: Final = {
     "slack_upload_file": 2,
     "slack_write_canvas": 6,
 }
-"""How many rows of a tool cannot be put back: what people were told, what ran, what is gone or was published, a value
-that no argument clears, and values of several things that differed."""
+"""How many calls of a tool cannot be undone: people were told, something ran, was deleted or published, a value that no
+argument clears, and values of several objects that differed."""
 
 
 async def done(world: ShownWorld, row: Row) -> tuple[Given, Any, list[str]]:
-    """The arguments of a row that was done, what there was before, and the ids by which it can be undone."""
+    """Return the arguments of a performed case, the state before, and the ids by which it can be undone."""
     arguments = await made(row.make, world)
     before = everything(world.sandbox)
     await world.act(row.tool, **arguments)

@@ -1,4 +1,4 @@
-"""Where a request may go: nothing in an argument chooses the host, and a path segment stays in its place."""
+"""Where a request may go: no argument chooses the host, and a path segment stays in its place."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ WILD = Toolkit("wild", provider="google", api="gmail")
 
 @WILD.tool(needs=[any_of(READ)])
 def fetch(path: str) -> Steps:
-    """A careless tool: its argument is the whole path."""
+    """A careless tool whose argument is the whole path."""
     return (yield Request("GET", path))
 
 
 @WILD.tool(needs=[any_of(READ)], effect=Effect.READS)
 def verb(method: str) -> Steps:
-    """A careless tool: its argument is the method."""
+    """A careless tool whose argument is the method."""
     return (yield Request(method, "/users/me/messages"))
 
 
@@ -111,7 +111,7 @@ def test_D4_path_segment_with_safe_characters_is_percent_encoded(value: str) -> 
 
 
 def _url(request: Request) -> str:
-    """The address of a request, as an act of a Gmail tool would have it."""
+    """Return the address of a request, as sent by a Gmail tool."""
 
     class Tool:
         api, name = "gmail", "gmail_get"
@@ -237,13 +237,13 @@ async def test_D1_token_is_not_sent_to_the_provider_without_tls(plain_http: bool
 
 
 def _unchecked(row: Provider, root: str) -> Provider:
-    """The row with an API root that a row refuses itself."""
+    """Return the provider with an API root that it would refuse itself."""
     object.__setattr__(spoilt := replace(row), "apis", replace(row.apis, roots={"gmail": root}))
     return spoilt
 
 
 async def _nothing_leaves(row: Provider) -> str:
-    """Check that a read at this provider is refused, and that nothing leaves; the error."""
+    """Check that a read at this provider is refused, and that nothing is sent; return the error."""
     sandbox = Sandbox()
     line = Line(sandbox.transport())
     deputy = await build(sandbox, toolkits=[gmail], transport=line, providers={"google": row})

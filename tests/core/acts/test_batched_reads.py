@@ -1,4 +1,4 @@
-"""Reads of many acts at the same time: what lets them go step by step together, and what does not take part."""
+"""Concurrent reads of many acts: which of them are batched, and which are excluded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_concurrent_answers_are_collected_before_one_is_used() -> None:
 
 
 async def alone_in(in_step: BatchedReads) -> None:
-    """A read here gives way to nobody."""
+    """Check that a single read does not yield to other tasks."""
     turned = list[str]()
     asyncio.get_running_loop().call_soon(turned.append, "a turn of the loop")
     async with in_step:

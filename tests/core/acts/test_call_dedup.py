@@ -1,4 +1,4 @@
-"""Calls without an id: which are the same one, and from when on the next is another."""
+"""Calls without an id: which of them are the same, and when the next one counts as another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tool that was given a long answer works on a thread, so that the event loop keeps turning."""
+"""A tool processes a long response in a thread, so that the event loop keeps running."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ async def probe() -> AsyncIterator[Probe]:
 
 
 def long(characters: int = runner.LARGE + 1) -> Any:
-    """An answer with a text of this length."""
+    """Return a response with a text of this length."""
     return lambda request: httpx.Response(200, json={"text": "x" * characters})
 
 
 def on_the_loop() -> bool:
-    """Whether this runs on the test's own thread."""
+    """Return whether this runs on the test's own thread."""
     return threading.current_thread() is threading.main_thread()
 
 
@@ -67,7 +67,7 @@ async def test_tool_with_short_answers_stays_on_the_loop(probe: Probe) -> None:
 
 
 async def test_loop_keeps_running_while_a_tool_reads_a_long_answer(probe: Probe) -> None:
-    """The tool waits for the loop: if it worked there, neither could go on."""
+    """The tool waits for the loop: on the loop's own thread neither could continue."""
     turned = threading.Event()
 
     def body() -> Steps:
@@ -223,7 +223,7 @@ async def test_tool_continues_on_the_loop_when_no_thread_can_start(
 
 
 def test_event_loop_is_garbage_collected_after_tools_waited_for_a_slot() -> None:
-    """A program may start a loop for each request that it serves."""
+    """A program may start a new loop for each request it serves."""
 
     async def acts() -> weakref.ref[asyncio.AbstractEventLoop]:
         async with probing() as probe:

@@ -1,4 +1,4 @@
-"""Tools that need no provider pass all that others pass, for a user with no account at all, and can send nothing."""
+"""Tools without a provider get the same checks as others, work for a user without any account, and can send nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is meant by a name: found in all accounts of the user, never guessed, never another user's."""
+"""Which person a name means: searched in all accounts of the user, never guessed, never from another user."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ MODIFY = "https://www.googleapis.com/auth/gmail.modify"
 LABELS = "https://www.googleapis.com/auth/gmail.labels"
 
 ROWS: dict[str, Any] = {}
-"""What each reader answers: rows, or an error that it raises."""
+"""What each reader returns: rows, or an error that it raises."""
 ASKED: list[tuple[str, str, str]] = []
-"""Which reader was asked for whom, as which account."""
+"""Which reader was asked for which person, as which account."""
 
 
 def reader(name: str, provider: str, *scopes: str) -> Toolkit:
@@ -132,7 +132,7 @@ def events(deputy: Deputy) -> list[dict[str, Any]]:
 
 
 class Office:
-    """A deputy with three products that know people; Alice is connected to all of them."""
+    """A deputy with three products that have people; Alice is connected to all of them."""
 
     def __init__(self, sandbox: Sandbox, deputy: Deputy) -> None:
         self.sandbox, self.deputy, self.calls = sandbox, deputy, 0

@@ -1,4 +1,4 @@
-"""What a yes is a yes to: a tool shows before it writes, and what has changed since is another question."""
+"""What an approval covers: a tool previews before it writes, and what has changed since needs another approval."""
 
 from __future__ import annotations
 
@@ -210,23 +210,23 @@ def test_edit_can_change_two_texts() -> None:
 
 
 class Desk:
-    """Alice's mailbox and a deputy, with what left it."""
+    """Alice's mailbox and a deputy, and a record of what was sent."""
 
     def __init__(self, sandbox: Sandbox, deputy: Deputy, wire: Recorder) -> None:
         self.sandbox, self.deputy, self.wire, self.calls = sandbox, deputy, wire, 0
 
     async def act(self, tool: str, id: str = "", **arguments: Any) -> Any:
-        """One call, of its own unless ``id`` names it."""
+        """Make one call, a new one unless ``id`` names it."""
         self.calls += 1
         return await self.deputy.act(tool, arguments, user="alice", call=Call("t", "m", id or f"c{self.calls}"))
 
     async def way(self, tool: str, id: str, **arguments: Any) -> Any:
-        """What stands in the way of a call."""
+        """Return the request that blocks a call."""
         [way] = await self.deputy.check_calls([(tool, arguments, Call("t", "m", id))], user="alice")
         return way
 
     async def asked(self, tool: str, id: str, **arguments: Any) -> Any:
-        """The approval that a call waits for; nothing was written to find out."""
+        """Return the approval that a call waits for; check that nothing was written to create it."""
         before = len(self.writes)
         way = await self.way(tool, id, **arguments)
         assert isinstance(way, ApprovalRequired) and len(self.writes) == before, way
@@ -239,24 +239,24 @@ class Desk:
         return str((await self.act("gmail_save_draft", **DRAFT))["draft_id"])
 
     async def rewrite(self, draft: str) -> None:
-        """Somebody else's hand: an agent whose policy asks nothing."""
+        """Change something as another program: an agent whose policy needs no approval."""
         policy, self.deputy.policy = self.deputy.policy, lambda act: Verdict.ALLOW
         await self.act("gmail_save_draft", draft_id=draft, to=["eve@evil.test"], body="All our secrets.")
         self.deputy.policy = policy
 
     @property
     def writes(self) -> list[str]:
-        """Whatever was sent that is no read."""
+        """Return the requests that were sent, except reads."""
         return [f"{r.method} {r.url.path}" for r in self.wire.seen if r.method != "GET" and "token" not in r.url.path]
 
     @property
     def sent(self) -> list[tuple[str, str]]:
-        """Whom mails went to, and what they say."""
+        """Return the recipients and texts of sent mails."""
         mails = self.sandbox.sent("alice@example.test")
         return [(mail.to, mail.text.strip()) for mail in mails]
 
     def between(self, path: str, does: Callable[[], Any]) -> None:
-        """Do something when the next request to a path is already on its way."""
+        """Do something while the next request to a path is already in progress."""
         wire, inner = self.wire, self.wire.inner
 
         class Between(httpx.AsyncBaseTransport):
@@ -393,7 +393,7 @@ async def test_deleting_a_draft_previews_its_content(desk: Desk) -> None:
 
 
 def arrived(desk: Desk, **headers: str) -> str:
-    """A mail from Bob with these headers; its id."""
+    """Deliver a mail from Bob with these headers; return its id."""
     named = {"From": "Bob <bob@example.test>", "To": "alice@example.test", "Subject": "Invoice", **headers}
     raw = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in named.items()) + "\r\nPlease answer."
     return str(desk.sandbox._world.mailbox("alice@example.test").add(raw.encode(), ["INBOX"], 1795528800000).id)
@@ -652,7 +652,7 @@ async def test_policy_is_checked_without_preview_before_anything_is_read(desk: D
 
 KIT = Toolkit("gmail", provider="google", shows=True)
 BARE = Toolkit("bare", provider="google", api="gmail")
-"""A toolkit that does not declare whether its tools show."""
+"""A toolkit that does not declare whether its tools preview."""
 NEED = any_of(MODIFY, method="x")
 LIST = Request("GET", "/users/me/drafts")
 WRITE = Request(
@@ -907,7 +907,7 @@ async def test_relative_time_counts_from_the_time_of_the_request(own: Desk) -> N
 
 
 async def test_approval_is_not_used_for_a_later_preview_in_a_race(desk: Desk) -> None:
-    """The row is approved between a run's look and its swap: the run looks again, and does not take that yes."""
+    """The approval arrives between a run's check and its swap: the run checks again, and does not use that approval."""
     draft = await desk.draft()
     first = await desk.asked("gmail_send_draft", "s", draft_id=draft)
     vault, swap = desk.deputy.vault, desk.deputy.vault.swap
@@ -930,7 +930,7 @@ async def test_approval_is_not_used_for_a_later_preview_in_a_race(desk: Desk) ->
 
 
 def kept(plans: Plans, id: str, held: int = 1, user: str = "alice") -> Any:
-    """A plan of a call of this id, kept."""
+    """Store and return a plan of a call with this id."""
     closed: list[str] = []
 
     class Standing:
@@ -991,7 +991,7 @@ def test_default_policy_asks_for_visible_or_destructive_acts() -> None:
 
 
 async def reply_of(desk: Desk, headers: Mapping[str, str] = MappingProxyType({}), **arguments: Any) -> Any:
-    """What stands in the way of a reply under a mandate, to a mail that names strangers and was read before."""
+    """Return the request of a reply under a mandate, to a mail that names outside addresses and was read before."""
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = "Bob <bob@acme.example>", "alice@example.test", "Lunch?"
     for name, value in headers.items():

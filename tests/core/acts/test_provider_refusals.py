@@ -1,4 +1,4 @@
-"""Every known refusal of an API, through a whole deputy: what the caller of `Deputy.act` is told, and what was sent."""
+"""Every known refusal of an API, through a whole deputy: the error of `Deputy.act`, and what was sent."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ DONE: Final = {"ok": True, "data": {"done": True}}
 
 
 def provider_of(row: dict[str, Any]) -> str:
-    """Whose answer it is; what holds for everybody is tried with Google."""
+    """Return the provider of the response; cases valid for all providers are tested with Google."""
     return "google" if row["provider"] == "generic" else str(row["provider"])
 
 
 def kit(row: dict[str, Any]) -> Toolkit:
-    """A toolkit whose one tool sends the row's kind of request."""
+    """Return a toolkit whose only tool sends the case's kind of request."""
     name, call = provider_of(row), row["call"]
     made = Toolkit("row", provider=name, api=API.get(name, name))
     needs = [any_of(*need) for need in row.get("needs", [])] or [any_of(SCOPES[name][0])]
@@ -99,7 +99,7 @@ def answer_of(row: dict[str, Any]) -> Callable[[httpx.Request], httpx.Response]:
 
 
 class Played:
-    """One row's provider: its answers, what was sent to its API, and how long was waited."""
+    """The provider of one case: its responses, the requests to its API, and the time waited."""
 
     def __init__(self, deputy: Deputy, line: Line, grant: Grant) -> None:
         self.deputy, self.line, self.grant, self.waited = deputy, line, grant, list[float]()
@@ -115,7 +115,7 @@ class Played:
         self.line.answers[self.place] = list(answers)
 
     async def act(self) -> Any:
-        """The same act, whenever it is called."""
+        """Make the same act at each call."""
         return await self.deputy.act("row_send", {}, user="alice", call=Call("t", "m", "c"))
 
     async def refused(self) -> DeputizeError:
@@ -124,7 +124,7 @@ class Played:
         return caught.value
 
     def sent(self) -> int:
-        """How many requests went to the API."""
+        """Return how many requests reached the API."""
         return self.line.count(self.place)
 
     async def alive(self) -> bool:
@@ -133,7 +133,7 @@ class Played:
 
 @asynccontextmanager
 async def playing(row: dict[str, Any]) -> AsyncIterator[Played]:
-    """A deputy with the row's tool, Alice connected with more than it needs."""
+    """Return a deputy with the case's tool, where Alice has more scopes than it needs."""
     sandbox, name = Sandbox(), provider_of(row)
     line = Line(sandbox.transport())
     ours = [app for app in apps() if app.provider == name]
@@ -145,7 +145,7 @@ async def playing(row: dict[str, Any]) -> AsyncIterator[Played]:
 
 
 def tries(row: dict[str, Any]) -> int:
-    """How often the request may go out while the answer stays the same."""
+    """Return how often the request may be sent while the response stays the same."""
     want = row["expect"]
     wait = want.get("wait")
     safe = want["kind"] == "TRANSIENT" and (want.get("safe") or row["call"] != "write")
@@ -186,13 +186,13 @@ async def test_provider_refusal_raises_the_error_of_its_rule(row: dict[str, Any]
 
 
 def _kind(row: dict[str, Any]) -> type[DeputizeError]:
-    """The error for a row; a right that only an administrator can give the app is nothing to ask the user for."""
+    """Return the error for a case; a permission that only an administrator can give is not requested from the user."""
     want = row["expect"]
     return OrgBlocked if (want["kind"], want["fix_by"]) == ("MISSING_SCOPE", "admin") else KIND[want["kind"]]
 
 
 def _fits(row: dict[str, Any], error: DeputizeError) -> None:
-    """What the error says, beside its type."""
+    """Check the error's fields beside its type."""
     want = row["expect"]
     match error:
         case ReconsentRequired() if want["kind"] == "REAUTH":
@@ -216,7 +216,7 @@ def _fits(row: dict[str, Any], error: DeputizeError) -> None:
 
 
 async def _refreshed_once(played: Played, row: dict[str, Any]) -> None:
-    """A refused token is replaced once. A second refusal ends nothing: an outage may say so, or the organization."""
+    """A refused token is replaced once. A second refusal ends no grant: an outage or the organization may cause it."""
     played.says(answer_of(row), lambda request: httpx.Response(200, json=DONE))
     if played.grant.refresh_token is None:
         await _refused_and_kept(played)
@@ -233,8 +233,10 @@ async def _refreshed_once(played: Played, row: dict[str, Any]) -> None:
 
 
 async def _refused_and_kept(played: Played) -> None:
-    """A token that nothing can replace is refused: the act fails, and the grant stays. The user is asked to connect
-    again where nobody else can tell whether the token is dead."""
+    """A token that cannot be replaced is refused: the act fails, and the grant stays.
+
+    The user is asked to reconnect if nothing else can tell whether the token is dead.
+    """
     error, asks = await played.refused(), played.grant.provider != "github"
     assert isinstance(error, ReconsentRequired if asks else ProviderUnavailable)
     assert error.reason == ("rejected" if asks else "token_refused")

@@ -1,4 +1,4 @@
-"""Requests to addresses that strangers chose: nothing of the user's goes out, and nothing inside is reached."""
+"""Requests to addresses from untrusted text: they carry no user data, and reach no internal host."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def probe() -> AsyncIterator[Probe]:
 
 
 async def resolved(host: str) -> list[str]:
-    """Where the hosts of these tests are."""
+    """The addresses of the hosts in these tests."""
     if host == "unknown.example.test":
         raise OSError("no such name")
     return {
@@ -436,7 +436,7 @@ async def _nobody(host: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for the host's name, and its key."""
+    """Return a certificate for the host's name, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
     now = datetime.now(UTC)
@@ -459,7 +459,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Listener:
-    """An https server on loopback: what it was asked, under which name, and how many connections there were."""
+    """An https server on loopback that records its requests, their server names, and the number of connections."""
 
     def __init__(self, body: bytes, *headers: str) -> None:
         self.body, self.headers = body, headers
@@ -491,7 +491,7 @@ def served_tls(certificate: Path) -> ssl.SSLContext:
 
 @pytest.fixture(params=["aiohttp", "httpx"])
 def http(request: pytest.FixtureRequest, certificate: Path) -> Iterator[Http]:
-    """Both real transports; neither may look a name up here, or the test fails."""
+    """Provide both real transports; a name lookup by them fails the test."""
     trust = ssl.create_default_context(cafile=str(certificate))
     fast = request.param == "aiohttp"
     yield Http(
@@ -502,7 +502,7 @@ def http(request: pytest.FixtureRequest, certificate: Path) -> Iterator[Http]:
 
 
 async def fetched(http: Http, listener: Listener, tls: ssl.SSLContext, **more: Any) -> Outcome:
-    """What `PublicSender` makes of a URL whose host is found at the listener, whatever port it has."""
+    """Return what `PublicSender` makes of a URL whose host resolves to the listener, whatever its port."""
     tls.sni_callback = listener.named  # type: ignore[assignment]
     server = await asyncio.start_server(listener.talk, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
@@ -519,7 +519,7 @@ async def _public(host: str) -> list[str]:
 
 
 class _Elsewhere(Http):
-    """Connects to the listener instead of the public address and port 443, in the way that it was told to."""
+    """Connects to the listener instead of the public address and port 443, with the requested parameters."""
 
     def __init__(self, http: Http, port: int) -> None:
         self._http, self._port = http, port

@@ -1,4 +1,4 @@
-"""One user's agents cannot use up what all users of an app share at a provider."""
+"""One user's agents cannot use up the rate limit that an app's users share at a provider."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START = 1_800_000_000.0
 
 
 def spent(budgets: Budgets, user: User = ALICE, provider: str = "google") -> int:
-    """How many requests may be sent now without waiting."""
+    """Return how many requests may be sent now without waiting."""
     n = 0
     try:
         while budgets.take(user, provider) == 0.0:
@@ -230,7 +230,8 @@ def test_rate_limit_that_allows_no_request_is_refused(less: float) -> None:
 
 
 def test_rate_limit_scans_rarely_with_many_users() -> None:
-    """More users than are kept, none of them with a full budget: room is looked for now and then, not every time."""
+    """More users than entries, none of them with a full budget: the scan for free entries runs rarely, not every
+    time."""
     clock, looks = Clock(START), 0
 
     class Counted(dict[Any, float]):

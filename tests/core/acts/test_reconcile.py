@@ -1,4 +1,4 @@
-"""Records of acts that somebody deletes or puts back: no second mail where a yes is needed, and the audit tells."""
+"""Records of acts that were deleted or restored by others: no second mail without an approval, and an audit row."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CALL = Call("t", "m", "c")
 
 
 class Home:
-    """A deputy with an audit on disk, and the store under it, which somebody else can write."""
+    """A deputy with an audit on disk, and its store, which others can write."""
 
     def __init__(self, folder: Path) -> None:
         self.sandbox, self.store, self.folder = Sandbox(), MemoryStore(), folder / "audit"

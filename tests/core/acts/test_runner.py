@@ -1,4 +1,4 @@
-"""From a tool's steps to the provider's answers: what is repeated, what is not, and what whoever called is told."""
+"""From a tool's steps to the provider's responses: what is retried, what is not, and which error the caller gets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.support.sandbox_deputy import consent, set_sleep
 
 
 def google(status: int, reason: str, message: str = "") -> Any:
-    """A refusal as Google words it."""
+    """Return a refusal in Google's wording."""
     return answer(status, {"error": {"code": status, "message": message, "errors": [{"reason": reason}]}})
 
 
@@ -337,7 +337,8 @@ async def test_tool_that_breaks_before_its_write_is_not_recorded_as_unknown(hous
 async def test_broken_tool_error_says_unchanged_only_if_nothing_was_sent(
     monkeypatch: pytest.MonkeyPatch, place: str, sent: int
 ) -> None:
-    """A module that cannot be loaded any more, since another release was installed or no file can be opened; a bug."""
+    """The tool's module cannot be loaded, since another release was installed or no file can be opened; or it has a
+    bug."""
     if sent:
         monkeypatch.setattr(exchange, place, lambda *_, **__: 1 / 0)
     else:

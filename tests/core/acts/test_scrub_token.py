@@ -1,4 +1,4 @@
-"""A token that comes back with escaped characters is masked, and stays in nothing that did it."""
+"""A token that comes back with escaped characters is masked, and no cache keeps it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_scrub_token_masks_tokens_with_backslashes() -> None:
 
 
 def test_scrub_token_adds_no_pattern_to_the_re_cache() -> None:
-    """`re` keeps the patterns of a process, hundreds of them, for as long as it runs."""
+    """`re` keeps hundreds of patterns for as long as the process runs."""
     cache: Any = vars(re)["_cache"]
     for token in (TOKEN, TOKEN[::-1]):
         known = set(cache)

@@ -1,4 +1,4 @@
-"""What a tool may yield beside a plain request, and what each step is sent back."""
+"""What a tool may yield besides a plain request, and what each step returns."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ async def test_at_most_ten_reads_are_tried_at_once_and_no_write(probe: Probe) ->
 
 async def test_step_of_a_derived_class_uses_its_base_handler(probe: Probe) -> None:
     class Search(Request):
-        """A request with a name of the tool's own."""
+        """A request type with a tool's own attribute."""
 
     probe.line.answers[GMAIL_API] = [answer(200, {"found": 1})]
     assert await probe.run(Search("GET", PATH)) == {"found": 1}

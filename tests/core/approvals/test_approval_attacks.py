@@ -1,4 +1,4 @@
-"""Attacks on a recorded yes: rivals at every turn, other edits, changed keys, cancelled runs."""
+"""Attacks on a recorded approval: races at every step, other edits, changed keys, cancelled runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ YES = ["approval.requested", "approval.approved", "approval.used"]
 
 
 def told(world: World) -> list[str]:
-    """What the audit says of approvals and acts, in its order."""
+    """Return the audit's events on approvals and acts, in order."""
     return [row["event"] for row in world.deputy.audit.rows() if row["event"].startswith(("approval.", "act."))]
 
 
@@ -42,7 +42,7 @@ def turning(step: Any) -> Any:
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that lets others run before and after each step, in which it keeps its order."""
+    """Let the memory store yield to other tasks before and after each step."""
     for name in ("get", "insert", "swap", "delete"):
         monkeypatch.setattr(MemoryStore, name, turning(getattr(MemoryStore, name)))
 
@@ -57,7 +57,7 @@ async def new_worlds() -> AsyncIterator[World]:
 
 
 async def approved(world: World, asked: Approval, after: int = 0) -> None:
-    """Alice says yes after so many turns, and the act runs."""
+    """Approve as Alice after this many loop iterations, and run the act."""
     for _ in range(after):
         await asyncio.sleep(0)
     await world.deputy.decide(asked, "approve", by="alice")
@@ -97,7 +97,7 @@ async def test_rival_decision_during_an_act_is_too_late_or_honoured(rival: Any) 
 
 
 async def test_second_edit_of_a_running_act_is_the_one_executed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has said yes to the first edit after it was shown what it would do."""
+    """The first edit was never approved after its preview was shown."""
     deputy, first = world.deputy, await world.asked(id="a")
     one, two = ({"people": ["eve@evil.test"], "text": text} for text in ("One", "Two"))
     await deputy.decide(first, "edit", by="alice", arguments=one)

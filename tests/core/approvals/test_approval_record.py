@@ -1,4 +1,4 @@
-"""An approval as a state machine: what leads where, what it says to the audit, and rows that other versions stored."""
+"""The approval as a state machine: transitions, audit rows, and records stored by other versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The claim of an act and the yes that it happens on, written together: in that order, and never one of them alone."""
+"""An act's claim and the use of its approval are written together, in that order, and never only one of them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def made_by(claim: Callable[[], Awaitable[None]]) -> Claim:
 
 
 async def consuming(deputy: Deputy, claim: Callable[[], Awaitable[None]], times: int = 1) -> list[bool]:
-    """Use an approval this often at a time, with this claim; how each went."""
+    """Use an approval this many times at once, with this claim; return whether each succeeded."""
     await approved(deputy)
     [row] = await deputy.vault.scan("approval")
     record, rows = ApprovalRecord.of(row), deputy.approvals.rows
@@ -143,7 +143,7 @@ async def test_store_without_transactions_is_written_in_sequence(
 async def test_approval_consumed_on_a_full_disk_is_released_at_the_next_run(
     deputy: Deputy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last room was enough for the yes, and neither for the claim before it nor for the yes behind it."""
+    """The disk had room for the approval only, neither for the claim before it nor for the one after it."""
     await approved(deputy)
     swap, swaps = SqliteStore.swap, list[str]()
 
@@ -168,7 +168,7 @@ async def test_approval_consumed_on_a_full_disk_is_released_at_the_next_run(
 async def test_failed_claim_leaves_the_approval_when_its_caller_is_cancelled(
     deputy: Deputy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The store was locked when it was asked for both, and for the claim for too long."""
+    """The store was locked while both were written, and too long while the claim was."""
     await approved(deputy)
     asked = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""A yes with other arguments: checked again, bound to what the user wrote, and still one act."""
+"""An approval with edited arguments: validated again, bound to the edited content, and still one act."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def house() -> AsyncIterator[Asking]:
 
 
 def bodies(house: Asking) -> list[str]:
-    """The texts of the mails that have gone out."""
+    """Return the texts of the sent mails."""
     mails = house.sandbox.sent("alice@example.test")
     return ["No, sorry." if b"No, sorry." in mail.raw else "as asked" for mail in mails]
 
@@ -106,7 +106,7 @@ async def test_edit_counts_when_the_policy_no_longer_asks(house: Asking) -> None
 
 
 async def test_edited_arguments_can_need_another_consent(house: Asking) -> None:
-    """The needs are those of the new arguments."""
+    """The needs are computed from the new arguments."""
     kit = Toolkit("kit", "google", api="gmail")
     send, modify = any_of(f"{GMAIL}send"), any_of(f"{GMAIL}modify")
 

@@ -1,4 +1,4 @@
-"""A no wins until the write began; whoever says it later is told what is so."""
+"""A rejection wins until the write has begun; a later one is told the real state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each time that an act happens under a mandate is a use of it, and a no beside it ends it in any order."""
+"""Each act under a mandate counts as a use of it, and a concurrent rejection ends it in any order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A yes for more than once covers what it was given for, as often as it was given for, and nothing else."""
+"""A mandate covers the acts it was given for, up to its number of uses, and nothing else."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def wipe(people: list[str]) -> Steps:
 
 @dataclass
 class World:
-    """Alice's mailbox, a store that outlives processes, and what went out."""
+    """Alice's mailbox, a store that survives processes, and the sent messages."""
 
     clock: Clock = field(default_factory=lambda: Clock(1_800_000_000.0))
     calls: int = 0
@@ -116,7 +116,7 @@ class World:
     async def act(
         self, id: str = "", tool: str = "tell", user: str = "alice", agent: str = "", **arguments: Any
     ) -> Any:
-        """One call, of its own unless ``id`` names it: to Bob, unless others are named."""
+        """Make one call, a new one unless ``id`` names it; to Bob, unless others are named."""
         self.calls += 1
         given = arguments if tool != "tell" else {"people": ["bob@acme.example"]} | arguments
         call = Call("t", "m", id or f"c{self.calls}")
@@ -313,7 +313,7 @@ REACHED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
 
 
 async def test_approval_targets_are_complete_or_empty(world: World, subtests: pytest.Subtests) -> None:
-    """None for what cannot be undone, or whose readers nobody knows: for that no mandate is given."""
+    """Empty if an act cannot be undone or its readers are unknown: no mandate is offered for it."""
     offer = MandateOffer(2, world.clock.now + DAY)
     for call, targets in REACHED:
         with subtests.test(call=call):

@@ -1,4 +1,4 @@
-"""As many questions as a person can read wait for one user; more are refused, and none gives way."""
+"""The number of pending requests of one user is limited; more are refused, and none replaces another."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_past_decisions_are_not_decrypted_for_the_next_request(
 async def test_decided_approvals_are_decrypted_once_and_pending_ones_always(
     deputy: Deputy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A user who has answered hundreds is asked the next as fast as the first."""
+    """A user who has answered hundreds of requests is asked the next one as fast as the first."""
     answered = [await asked(deputy, n) for n in range(5)]
     for one in answered:
         await deputy.decide(one, "reject", by="alice")

@@ -1,4 +1,4 @@
-"""A no, or a question that waits, holds for its act, also where the policy would by now let that happen unasked."""
+"""A rejection or a pending request holds for its act, even if the policy would meanwhile allow it without approval."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_pending_approval_of_a_completed_act_is_closed_and_rejection_is_to
 
 
 async def test_approval_of_a_refused_act_is_pending_again_after_it_was_seen_as_used(world: World) -> None:
-    """The policy let the act begin, its user looked meanwhile, and the provider refused it."""
+    """The policy let the act begin, its user looked at it meanwhile, and the provider refused it."""
     asked, inner, seen = await world.asked(id="a"), world.wire.inner, list[int]()
 
     class Refusing(httpx.AsyncBaseTransport):
@@ -51,7 +51,7 @@ async def test_approval_of_a_refused_act_is_pending_again_after_it_was_seen_as_u
 
 
 async def test_second_run_does_not_supersede_the_first_runs_approval(world: World) -> None:
-    """Else the question would be lost once both were refused: the second would remember it as used."""
+    """Otherwise the request would be lost once both were refused: the second would count as already used."""
     asked, acts = await world.asked(id="a"), list[Act]()
 
     def policy(act: Act) -> Verdict:
@@ -69,7 +69,7 @@ async def test_second_run_does_not_supersede_the_first_runs_approval(world: Worl
 
 
 async def test_approval_stays_approved_when_an_earlier_unasked_run_was_refused(world: World) -> None:
-    """The policy let the first run begin, the user approved after it was refused, and the second was refused, too."""
+    """The policy let the first run begin, the user approved after its refusal, and the second was refused, too."""
     asked, acts = await world.asked(id="a"), list[Act]()
 
     def policy(act: Act) -> Verdict:

@@ -1,4 +1,4 @@
-"""Typed records of approvals, mandates, acts and consents: transitions, and rows that are newer or damaged."""
+"""Typed records of approvals, mandates, acts and consents: transitions, and records that are newer or damaged."""
 
 from __future__ import annotations
 

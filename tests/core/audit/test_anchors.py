@@ -1,4 +1,4 @@
-"""What a chain cannot know of itself, anchors and intents tell: a cut tail, an outcome that nobody told."""
+"""Anchors and intents reveal what a chain alone cannot: a truncated end, and a missing outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No hand without the key shows: every change of what was written is found."""
+"""Without the key no change of the audit goes undetected."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def edit(rows: list[bytes]) -> list[bytes]:
 
 
 def edit_mac(rows: list[bytes]) -> list[bytes]:
-    """The last digit of the last mac, another one whatever it was."""
+    """Replace the last digit of the last MAC by another one."""
     digit = rows[-1][-4:-3]
     return [*rows[:-1], rows[-1][:-4] + (b"1" if digit == b"0" else b"0") + b'"}\n']
 
 
 def forge(rows: list[bytes]) -> list[bytes]:
-    """A row that looks right, chained as one would without the key."""
+    """Return a plausible row, chained without the key."""
     row = json.loads(rows[1])
     body = rows[2].split(b',"prev"')[0] + f',"prev":"{row["mac"]}"'.encode()
     mac = hashlib.blake2b(row["mac"].encode() + body, digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""Closed files are compressed, whatever happens meanwhile, and no change of a compressed file goes unseen."""
+"""Closed files are compressed, whatever happens meanwhile, and every change of a compressed file is detected."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROWS = 25
 
 
 def fill(audit: Audit, parts: int = 5) -> Audit:
-    """Write files of some kilobytes: acts with and without an outcome, some across two files, and a row to end it."""
+    """Write files of some kilobytes: acts with and without an outcome, some across two files, and a final row."""
     for number in range(parts):
         for n in range(ROWS):
             act = f"{number}-{n}"
@@ -45,7 +45,7 @@ def fill(audit: Audit, parts: int = 5) -> Audit:
 
 
 def compress(folder: Path, ring: list[Key] | None = None) -> int:
-    """Compress all closed files, as if the last row was long ago."""
+    """Compress all closed files, as if the last row were old."""
     return sum(compress_file(path, ring or RING) for path in closed_files(folder, time.time() + QUIET + 1))
 
 
@@ -54,13 +54,13 @@ def packed(folder: Path) -> list[Path]:
 
 
 def comparable(report: Report) -> tuple[object, ...]:
-    """The report without how it was found out."""
+    """Return the report without the fields on how it was computed."""
     return (*report[:5], report.since)
 
 
 @pytest.fixture
 def chain(make: Make, folder: Path) -> Audit:
-    """A chain that has ended, of five full files and a small last one; all full files are compressed."""
+    """Return a closed chain of five full files and a small last one; all full files are compressed."""
     audit = fill(make(anchor=lambda line: None, rotate_bytes=8000))
     audit.close()
     assert compress(folder) == 5
@@ -136,7 +136,7 @@ def test_chain_of_an_older_key_is_compressed_under_that_key(make: Make, folder: 
 
 
 def repack(path: Path, change: Callable[[bytes], bytes], *, keep_checkpoint: bool = True) -> None:
-    """Change the content of a compressed file without the key, and keep its checkpoint or leave it out."""
+    """Change the content of a compressed file without the key, keeping or dropping its checkpoint."""
     whole = path.read_bytes()
     note = whole[16 : 16 + int.from_bytes(whole[14:16], "little")]
     data = change(gzip.decompress(whole))
@@ -150,7 +150,7 @@ def swap(first: Path, second: Path) -> None:
 
 
 def move_checkpoint(at: Path, to: Path) -> None:
-    """Put the checkpoint of one file on another one's rows, which lack the last ones."""
+    """Move the checkpoint of one file to another one, which lacks its last rows."""
     note = at.read_bytes()
     note = note[16 : 16 + int.from_bytes(note[14:16], "little")]
     lines = gzip.decompress(to.read_bytes()).splitlines(keepends=True)
@@ -158,7 +158,7 @@ def move_checkpoint(at: Path, to: Path) -> None:
 
 
 def forge_checkpoint(path: Path) -> None:
-    """Edit a row, and make a checkpoint for the result with a key of one's own."""
+    """Edit a row, and make a checkpoint for the result with another key."""
     from deputize.core.audit.checkpoint import check_rows
 
     lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
@@ -169,7 +169,7 @@ def forge_checkpoint(path: Path) -> None:
 
 
 def older(path: Path) -> None:
-    """The file as it was before its last rows."""
+    """Return the file without its last rows."""
     repack(path, lambda data: b"".join(data.splitlines(keepends=True)[:-2]), keep_checkpoint=False)
 
 
@@ -535,7 +535,7 @@ def test_file_with_too_many_open_acts_is_compressed_without_checkpoint(make: Mak
 
 
 def test_checkpoint_does_not_hide_rows_forged_with_the_key(chain: Audit, folder: Path) -> None:
-    """Whoever has the key can write anything, but a head that is kept elsewhere still contradicts it."""
+    """The key's holder can write anything, but a head stored elsewhere still contradicts it."""
     rows = list(read(folder))
     path = packed(folder)[-1].with_suffix("")
     first = json.loads(gzip.decompress(packed(folder)[-1].read_bytes()).splitlines()[0])

@@ -1,4 +1,4 @@
-"""Rows of earlier versions keep their proof and are read with today's names."""
+"""Rows of earlier versions still verify, and are read with today's names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a process, or of an audit, loses no row."""
+"""No row is lost when a process or an audit ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one list of audit events: each is typed and documented, and nothing else can be written."""
+"""The list of audit events: each is typed and documented, and nothing else can be written."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _facts(one: Any) -> bool:
 
 
 def test_every_event_is_emitted_and_the_writer_is_the_only_appender() -> None:
-    """By name, in the product: what nobody writes is no event."""
+    """Found by name in the product: an event that nothing writes fails the test."""
     roots = [Path(path).parents[1] for path in deputize.core.__path__]
     adapters = Path(__file__).parents[3] / "adapters"
     used = set[str]()

@@ -1,4 +1,4 @@
-"""Files grow, end and begin, for their owner alone; and reading shows them in order."""
+"""Audit files are rotated, readable by their owner only, and read in order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.core.audit.audit_files import KEY, Make, files, kinds, lines, write
 
 
 def fill(make: Make) -> tuple[Audit, list[str]]:
-    """A chain over five small files and a last one, with the row that ends it; and its anchors."""
+    """Write a chain over five small files and a last one, with its final row and its anchors."""
     anchors: list[str] = []
     audit = make(anchor=anchors.append, rotate_bytes=500)
     for _ in range(5):

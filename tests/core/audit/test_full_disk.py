@@ -1,4 +1,4 @@
-"""When the disk says no: nothing is lost in silence."""
+"""A full disk: no row is lost unnoticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was begun is known though the process was killed: intents are with the kernel before a write leaves."""
+"""Begun acts are known even if the process was killed: intents are written to the kernel before a request leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys change: a new one closes the chains of the old."""
+"""Rotated keys: a new key closes the chains of the old one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From facts to a line: what a row says, and what it never shows."""
+"""From facts to an audit line: what a row contains, and what it never contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many writers: processes, threads, forks, and rows on disk when somebody waits for them."""
+"""Many writers: processes, threads, forks, and rows that are on disk once their writer waits for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From "something is missing" to a grant: one link, the right person, the right browser, one code, spent once."""
+"""From a missing scope to a grant: one link, the right person, the right browser, one code, used once."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ LOCAL = AnyLocalUser()
 
 
 class House:
-    """A deputy, the ways out of it, and its clock."""
+    """A deputy, its network, and its clock."""
 
     def __init__(self) -> None:
         self.clock = Clock(1_800_000_000.0)
@@ -78,17 +78,17 @@ class House:
         return found[0]
 
     async def start(self, consent: Consent, who: Who = LOCAL) -> Started:
-        """Connect was pressed."""
+        """Press Connect."""
         return await self.deputy.consents.start(ticket_of(consent), who)
 
     async def allowed(self, started: Started, as_: str = "alice@example.test") -> dict[str, str]:
-        """What the browser brings back from the provider after a yes."""
+        """Return the provider's redirect after the user allowed access."""
         return await at_provider(self.sandbox.transport(), started.url, as_=as_)
 
     async def finish(
         self, back: dict[str, str], started: Started, who: Who = LOCAL, *, app: str = "google", nonce: str | None = None
     ) -> str:
-        """The browser is back."""
+        """Handle the browser's return."""
         nonce = started.nonce.reveal() if nonce is None else nonce
         return await self.deputy.consents.finish(app, back, who, nonce)
 
@@ -103,7 +103,7 @@ class House:
         return await self.deputy.vault.find_grant(User(user), "google", "google", account)
 
     async def status(self, consent: Consent) -> tuple[str, str]:
-        """How a consent stands, and why."""
+        """Return the status of a consent, and its reason."""
         now = await self.deputy.consents.status(consent.id)
         assert now is not None
         return now.status, now.reason_code
@@ -116,7 +116,7 @@ class House:
 
     @property
     def mails(self) -> int:
-        """How many mails Alice has sent."""
+        """Return how many mails Alice has sent."""
         return len(self.sandbox.sent("alice@example.test"))
 
     def live(self, who: str = "alice") -> int:
@@ -128,7 +128,7 @@ def ticket_of(consent: Consent) -> str:
 
 
 async def refused(work: Any) -> str:
-    """The one answer to everything that cannot be used; the reason that only programs see."""
+    """Check the one response for everything invalid; return the reason that only programs see."""
     with pytest.raises(InvalidInput) as caught:
         await work
     assert str(caught.value) == "This link cannot be used." and caught.value.fix_by == "user"

@@ -1,4 +1,4 @@
-"""The device flow (RFC 8628) at the sandbox's GitHub: patient, ended by what the provider says, and nobody else's."""
+"""The device flow (RFC 8628) at the sandbox's GitHub: polling, the provider's errors, and isolation of users."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CODES = ("POST", "/login/device/code")
 
 @dataclass
 class Line(httpx.AsyncBaseTransport):
-    """The sandbox, what was asked of its token endpoint, and who listens in."""
+    """The sandbox, the requests to its token endpoint, and its observers."""
 
     sandbox: Sandbox
     forms: list[dict[str, list[str]]] = field(default_factory=list)
@@ -69,7 +69,7 @@ class House:
         return asked
 
     async def sleep(self, seconds: float) -> None:
-        """Time passes; after so many waits the user does something."""
+        """Advance the time; after some waits the user acts."""
         self.waits.append(seconds)
         self.clock.now += seconds
         if act := self.then.get(len(self.waits)):
@@ -79,7 +79,7 @@ class House:
         return await self.deputy.consents.connect_by_device_code(asked.id, User(user), self.shown.append, self.sleep)
 
     async def enter(self, as_: str = ALICE, decision: str = "allow", code: str = "") -> Page:
-        """On another machine: enter the code, choose an account, say yes or no."""
+        """On another machine: enter the code, choose an account, allow or deny."""
         browser = Browser(self.sandbox.transport())
         page = await browser.open(self.shown[-1].address)
         page = await browser.submit(page, page.forms[0], user_code=code or self.shown[-1].code)
@@ -237,7 +237,7 @@ async def test_device_code_must_be_entered_by_the_named_account(house: House) ->
 
 
 async def test_device_codes_are_refused_outside_local_mode(house: House) -> None:
-    """RFC 8628 5.4: whoever is sent a code and enters it connects their account to somebody else's agent."""
+    """RFC 8628 5.4: whoever enters a code they were sent connects their account to another user's agent."""
     exchange(house.deputy, pages=FixedPages("https://deputy.example.test"))
     with pytest.raises(SettingsError, match="local mode"):
         await house.run(await house.ask())

@@ -1,4 +1,4 @@
-"""Many acts that lack the same at once: one consent, and work that grows with their number, not with its square."""
+"""Many concurrent acts that lack the same scope: one consent, and work that is linear in their number."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ACTS = 60
 
 
 class FarStore(MemoryStore):
-    """One that others get a turn in, as with a server; counts the writes of consents."""
+    """A store that yields to other tasks, as a server does; counts the writes of consents."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A provider that never says whose account a token is: an account of its own for each grant, and nobody is guessed."""
+"""A provider without user info: each grant is its own account, and no identity is guessed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROW = with_fields(
 
 
 class House:
-    """A deputy whose Google says nobody's name."""
+    """A deputy whose Google returns no user info."""
 
     def __init__(self) -> None:
         self.sandbox = Sandbox()
@@ -41,7 +41,7 @@ class House:
         return asked[0]
 
     async def connect(self, *scopes: str, as_: str = "alice@example.test", **more: Any) -> Consent:
-        """Ask, and walk it to its end."""
+        """Request a consent and complete it."""
         return await consent(self.deputy, self.sandbox, await self.ask(*scopes, **more), as_=as_)
 
     async def grants(self) -> list[Grant]:
@@ -98,7 +98,7 @@ async def test_accounts_without_identity_are_not_shared_between_users(house: Hou
 
 
 async def test_consent_without_scopes_sends_none_and_its_denial_is_remembered(house: House) -> None:
-    """Servers may know no scopes: then the parameter is left out (RFC 6749 3.3 has no empty one)."""
+    """A server may have no scopes: the parameter is then omitted (RFC 6749 3.3 allows no empty one)."""
     app, alice = house.deputy.apps["google"], User("alice")
     asked = await house.deputy.consents.require(alice, app, [], ask="run-1")
     ticket = asked.link.rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""What a code brought is sealed before anything else happens to it, so any process can finish a consent."""
+"""A code's token reply is sealed at once, so that any process can finish the consent."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ Way = Callable[[Deputy, Consent, Coroutine[Any, Any, str]], Awaitable[object]]
 
 
 async def _sweep(deputy: Deputy, asked: Consent, callback: Coroutine[Any, Any, str]) -> None:
-    """A program runs, and nobody asks for anything."""
+    """Run the background tasks of a program without any request."""
     await deputy.sweeper.start()
     for _ in range(400):
         if not await deputy.vault.scan("received"):
@@ -106,7 +106,7 @@ async def test_consent_that_cannot_be_closed_keeps_grant_and_received_tokens(hou
 
 @pytest.mark.parametrize("held", [False, True], ids=["first consent", "beside a grant that would end with them"])
 async def test_tokens_that_the_store_refuses_are_revoked(held: bool, house: House) -> None:
-    """At Google, ending one token ends all of the account's: there a grant that is held keeps the new tokens alive."""
+    """At Google, revoking one token ends all of the account's: a stored grant there keeps the new tokens alive."""
     if held:
         await house.connected("readonly")
     asked = await house.ask("send")
@@ -125,7 +125,7 @@ async def test_tokens_that_the_store_refuses_are_revoked(held: bool, house: Hous
 async def test_stored_grant_survives_a_userinfo_error_of_an_open_consent(
     status: int, disconnected: bool, house: House
 ) -> None:
-    """A process is killed between the two writes; then the provider does not say any more whose the tokens are."""
+    """A process is killed between the two writes; then the provider no longer says whose the tokens are."""
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -149,7 +149,7 @@ async def test_stored_grant_survives_a_userinfo_error_of_an_open_consent(
 @pytest.mark.parametrize("status", [401, 403, 503])
 @pytest.mark.parametrize("then", ["the same account", "another account", "a disconnect", "too late"])
 async def test_step_up_refused_by_userinfo_keeps_the_live_grant(status: int, then: str, house: House) -> None:
-    """At Google one revoked token ends all that the account has given the app."""
+    """At Google, revoking one token ends everything the account has given the app."""
     before = await house.connected("readonly")
     asked = await house.ask("send")
     started = await house.start(asked)
@@ -177,7 +177,7 @@ async def test_step_up_refused_by_userinfo_keeps_the_live_grant(status: int, the
 
 
 class _Refusing(MortalStore):
-    """A store that refuses once where a process would die, and serves afterwards."""
+    """A store that refuses once, at the point where a process would die, and works afterwards."""
 
     async def swap(self, kind: str, key: str, old: bytes, new: bytes) -> bool:
         try:
@@ -188,7 +188,7 @@ class _Refusing(MortalStore):
 
 
 async def test_tokens_are_not_sent_to_another_servers_userinfo(house: House) -> None:
-    """The settings lead elsewhere by the time that somebody finishes for a process that was killed."""
+    """The settings name another server by the time another process finishes the consent of a killed one."""
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -207,7 +207,8 @@ async def test_tokens_are_not_sent_to_another_servers_userinfo(house: House) -> 
 
 
 async def test_another_users_interrupted_consent_blocks_nobody(house: House) -> None:
-    """A start finishes for its own user; what others have left, the background does, though one row be unreadable."""
+    """A request finishes its own user's consents only; the background task finishes others, even if one record is
+    unreadable."""
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)

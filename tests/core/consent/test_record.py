@@ -1,4 +1,4 @@
-"""A consent as a state machine: where each state leads, what the end forgets, and that its JSON is what it was."""
+"""The consent as a state machine: its transitions, what its end removes, and its stable JSON."""
 
 from __future__ import annotations
 

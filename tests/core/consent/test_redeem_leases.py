@@ -1,4 +1,5 @@
-"""A code whose lock is lost while it is redeemed: no other process ends the consent before the reply can have come."""
+"""A code whose lock is lost while it is redeemed: no other process ends the consent before the reply can have
+arrived."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ async def test_rival_without_the_lock_waits_until_the_lease_ends(passed: float, 
 
 @pytest.mark.parametrize("step", range(2, 12))
 async def test_two_processes_that_store_one_reply_grant_once(step: int) -> None:
-    """The first one's lock is lost after its reply was sealed, and the rival stores the reply as well."""
+    """The first one's lock is lost after its reply was sealed, and the other process stores the reply as well."""
     sandbox, store = Sandbox(), CutLocksStore()
     line = Line(sandbox.transport())
     faulty = FaultyStore(store)

@@ -1,4 +1,4 @@
-"""Every known answer of five providers, and hostile ones, go through the classifier."""
+"""Every known response of five providers, and hostile ones, through the classifier."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def outcome_of(case: Mapping[str, Any]) -> Outcome:
 
 
 def differences(case: Mapping[str, Any]) -> dict[str, object]:
-    """What an outcome has that its row does not want."""
+    """Return how an outcome differs from its case."""
     outcome = outcome_of(case)
     wanted = DEFAULTS | case["expect"]
     wanted |= {"kind": Kind[wanted["kind"]], "needed": tuple(wanted["needed"])}
@@ -479,7 +479,7 @@ def test_scopes_named_by_a_provider_are_validated() -> None:
 
 
 class Unread(dict[str, str]):
-    """Headers nobody may look at."""
+    """Headers that must not be read."""
 
     def __getattribute__(self, name: str) -> Any:
         raise AssertionError(name)
@@ -655,12 +655,12 @@ ALNUM = string.ascii_letters + string.digits
 
 
 def made(seed: str, size: int, alphabet: str = ALNUM) -> str:
-    """Always the same characters for a seed, and nobody's secret."""
+    """Return the same characters for the same seed; they are no real secret."""
     return "".join(alphabet[byte % len(alphabet)] for byte in hashlib.shake_128(seed.encode()).digest(size))
 
 
 def secrets() -> Iterator[tuple[str, str]]:
-    """One token of each of the 28 kinds, put together here so that no file holds the shape of one."""
+    """Return one token of each of the 28 kinds, assembled here so that no file contains one."""
     url, hexadecimal = ALNUM + "-_", "0123456789abcdef"
     yield "google access", "ya29" + ".a0" + made("a", 60, url)
     yield "google refresh", "1/" + "/0" + made("b", 60, url)
@@ -686,7 +686,7 @@ SECRETS = dict(secrets())
 
 
 def shows(text: str, secret: str) -> bool:
-    """Whether any eight characters in a row of the secret's random part are left."""
+    """Return True if eight characters in a row of the secret's random part remain."""
     return any(secret[i : i + 8] in text for i in range(6, len(secret) - 8))
 
 
@@ -761,7 +761,7 @@ def test_harmless_lookalike_text_is_not_redacted(text: str) -> None:
 
 
 def seconds_to_redact(text: str) -> float:
-    """Processor time, the better of two."""
+    """Return the processor time, the better of two runs."""
     taken = []
     for _ in range(2):
         started = time.process_time()

@@ -1,4 +1,4 @@
-"""An answer of JSON-RPC counts for what its message says, in whichever form and under whichever status it comes."""
+"""A JSON-RPC response is judged by its message, in either form and with any HTTP status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The provider's own reason for a refusal: where each provider has it, and what hostile ones may not do with it."""
+"""The provider's own reason for a refusal: where each provider puts it, and what hostile ones cannot do with it."""
 
 from __future__ import annotations
 

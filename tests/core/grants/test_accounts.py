@@ -1,4 +1,4 @@
-"""Several accounts of one user: one acts unless another is named, more are added and switched to on purpose only."""
+"""Several accounts of one user: a default one acts unless another is named; adding and switching are explicit."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def note() -> Steps:
 
 
 async def house(*names: str, vault: Vault | None = None) -> tuple[Deputy, Sandbox]:
-    """A deputy over the sandbox, with one Google app or several."""
+    """Return a deputy over the sandbox, with one Google app or several."""
     sandbox = Sandbox()
     apps = [google_app()]
     for name in names:
@@ -82,7 +82,7 @@ async def house(*names: str, vault: Vault | None = None) -> tuple[Deputy, Sandbo
 
 
 async def added(deputy: Deputy, sandbox: Sandbox, as_: str, *scopes: str, **more: Any) -> Consent:
-    """An account connected, or what became of that."""
+    """Connect an additional account; return its consent as it ended."""
     (asked,) = await deputy.connect("alice", "google", scopes=scopes or [READ], **more)
     return await consent(deputy, sandbox, asked, as_=as_)
 

@@ -1,7 +1,7 @@
-"""A process that dies before or after any write and any request: what is alive at the provider is known, and can end.
+"""A process that dies before or after any write and any request: every live token is known, and can be revoked.
 
-What no vault can know is a reply that never came, or that the process died with before it could write: such deaths are
-told apart by where they were, and nothing else may leave a family behind.
+A reply that never arrived, or with which the process died before writing it, cannot be known: such deaths are
+identified by their place, and nothing else may leave a token family behind.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ SCOPES = {
     "github": ("gist", "repo"),
 }
 ISSUED = re.compile(r"POST \S+/(?:token|access_token)$")
-"""A process whose last step was this one has died with a reply that it could not write."""
+"""The last step of a process that died with a reply it could not write."""
 WHEN: Final[tuple[When, ...]] = ("before", "after")
 
 
 class World:
-    """A provider, a vault that outlives processes, and the time."""
+    """A provider, a vault that survives processes, and the time."""
 
     def __init__(self, name: str) -> None:
         self.name, self.app, self.scopes = name, APPS[name], SCOPES[name]
@@ -67,7 +67,7 @@ class World:
         )
 
     async def allow(self, deputy: Deputy, *scopes: str, as_: str = "alice@example.test", **how: Any) -> None:
-        """Alice asks, presses Connect, says yes, and comes back."""
+        """Complete a consent as Alice: request, press Connect, allow, and return."""
         [asked] = await deputy.connect("alice", self.name, scopes=scopes, **how)
         started = await deputy.consents.start(asked.link.rpartition("/")[2], LOCAL)
         back = await at_provider(self.sandbox.transport(), started.url, as_=as_)
@@ -103,7 +103,7 @@ async def device(world: World, deputy: Deputy) -> None:
 
 
 async def again(world: World, deputy: Deputy) -> None:
-    """The same once more, for another account, which is refused."""
+    """A second consent, for another account, which is refused."""
     await world.allow(deputy, world.scopes[1], as_="bob@example.test")
 
 
@@ -112,7 +112,7 @@ async def switch(world: World, deputy: Deputy) -> None:
 
 
 async def refresh(world: World, deputy: Deputy) -> None:
-    """The access token has expired."""
+    """A refresh of an expired access token."""
     world.sandbox.expire_access_tokens()
     grant = await deputy.vault.find_grant(ALICE, world.name, world.app.name)
     if grant:
@@ -124,7 +124,7 @@ async def disconnect(world: World, deputy: Deputy) -> None:
 
 
 async def leaked(world: World, deputy: Deputy) -> None:
-    """Everybody's tokens end, as others may have them."""
+    """The revocation of every user's tokens, since they may have leaked."""
     await deputy.revoke_all(leaked=True)
 
 
@@ -140,11 +140,11 @@ COURSES: dict[str, tuple[Doing, ...]] = {
     "device": (first, device),
 }
 NONE: Final = frozenset({("github", "refresh"), ("google", "device"), ("linear", "device")})
-"""GitHub's tokens do not expire, and only GitHub gives codes for other devices."""
+"""GitHub's tokens do not expire, and only GitHub gives device codes."""
 
 
 async def begun(name: str, course: tuple[Doing, ...]) -> World:
-    """A world in which all but the last step has happened."""
+    """Return a world in which all but the last step has happened."""
     world = World(name)
     before = await world.process()
     for step in course[:-1]:
@@ -153,16 +153,16 @@ async def begun(name: str, course: tuple[Doing, ...]) -> World:
 
 
 async def cut_off(world: World, step: Doing, fate: Fate) -> None:
-    """The step, by a process of this fate; then some time goes by."""
+    """Run the step in a process that ends like this; then let some time pass."""
     with suppress(Died, DeputizeError, GrantLost):
         await step(world, await world.process(fate))
     world.clock.now += 90
 
 
 async def left_of(world: World) -> tuple[set[str], set[str]]:
-    """What nobody knows once a process has passed by, and what still lives when all has been disconnected.
+    """Return what no process knows, and what still lives after everything was disconnected.
 
-    Each grant is what a consent was granted for, and the other way round: no outcome differs between the two.
+    Each grant belongs to a granted consent and each consent to a grant: no outcome differs between the two.
     """
     other = await world.process()
     await other.consents.recover()
@@ -180,12 +180,12 @@ async def left_of(world: World) -> tuple[set[str], set[str]]:
 
 
 def excused(*fates: Fate) -> bool:
-    """Whether one of these died with tokens that it could not write."""
+    """Return True if one of these processes died with tokens that it could not write."""
     return any(fate.dead and ISSUED.search(fate.done) for fate in fates)
 
 
 def cases() -> list[Any]:
-    """Each course at each provider; one of them always, all in the lane for sweeps."""
+    """Return each course at each provider; one of them always, all in the lane for sweeps."""
     made = [(name, course) for name in APPS for course in COURSES if (name, course) not in NONE]
     always = ("linear", "first consent")
     return [pytest.param(*one, marks=[] if one == always else [pytest.mark.sweep]) for one in made]
@@ -209,7 +209,7 @@ async def test_R36_crash_at_any_step_leaves_no_unknown_token_family(name: str, c
 
 
 async def recover(world: World, deputy: Deputy) -> None:
-    """What any process does for those that died."""
+    """Do what any process does to recover for dead ones."""
     await deputy.consents.recover()
 
 
@@ -241,7 +241,7 @@ async def test_crash_during_recovery_at_any_step_leaves_no_unknown_token_family(
 @pytest.mark.sweep
 @pytest.mark.parametrize(("name", "course"), [one.values for one in cases()])
 async def test_store_failure_at_any_step_leaves_no_lost_token_family(name: Any, course: Any) -> None:
-    """The store is locked once, or a connection breaks: what was to be done may have happened or not."""
+    """The store is locked once, or a connection breaks: the write may have happened or not."""
     steps, met, wrong = COURSES[course], 0, []
     for when in WHEN:
         at = 1

@@ -1,4 +1,4 @@
-"""What Entra's token endpoint refuses on behalf of a user, and what that means to the user, and to the operator.
+"""Entra's on-behalf-of refusals, and what they mean to the user and to the operator.
 
 Bodies as in learn.microsoft.com/entra/identity-platform: v2-oauth2-on-behalf-of-flow, reference-error-codes.
 """
@@ -74,7 +74,7 @@ async def refused(deputy: Deputy) -> DeputizeError:
 
 
 async def sent_to(deputy: Deputy, link: str) -> dict[str, list[str]]:
-    """With which parameters the browser goes to the provider."""
+    """Return the parameters with which the browser goes to the provider."""
     started = await deputy.consents.start(link.rpartition("/")[2], User("alice"))
     return parse_qs(urlsplit(started.url).query)
 

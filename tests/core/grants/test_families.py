@@ -1,4 +1,4 @@
-"""Token families: all that came from one consent, known from the first token to the last one's end."""
+"""Token families: all tokens from one consent, tracked from the first one to the end of the last."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def _on_disk(folder: Path) -> tuple[Home, Vault, Deputy]:
 
 @pytest.mark.processes
 async def test_tokens_overwritten_by_a_restored_backup_are_revoked(tmp_path: Path) -> None:
-    """Connected since the backup was made: its grant is gone with the restore, and its tokens would live on."""
+    """Connected after the backup was made: the restore removes its grant, and its tokens would live on."""
     home, vault, deputy = await _on_disk(tmp_path)
     assert await home.allow("read") == "granted"
     await back_up(vault, tmp_path / "backup", time.time())
@@ -118,7 +118,7 @@ async def test_lost_rotation_is_reported_for_revocation() -> None:
 
 @pytest.mark.parametrize("up", [True, False])
 async def test_rejected_tokens_do_not_end_the_accounts_other_grant(up: bool) -> None:
-    """At a server that may take both for one grant they wait for its disconnect (RFC 7009 2.1)."""
+    """At a server that may treat both as one grant they are kept until its disconnect (RFC 7009 2.1)."""
     home, clock = await Home(LINEAR).begin(), Clock(time.time())
     row = with_fields(PROVIDERS["linear"], ends_replaced="with_grant")
     one = await build(

@@ -1,7 +1,7 @@
-"""A thousand acts at once on one expired grant, in eight programs on one Postgres: one refresh, whatever happens to it.
+"""A thousand concurrent acts on one expired grant, in eight programs on one Postgres: one refresh in every course.
 
-Two of the programs are servers of one deployment, through which the grant came; all eight keep their vault in the same
-database. Prints a row for each course.
+Two of the programs are servers of one deployment that received the grant; all eight keep their vault in the same
+database. Prints a line for each course.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ pytestmark = [pytest.mark.counterpart, pytest.mark.processes]
 
 PROGRAMS: Final = 8
 ACTS: Final = 125
-"""Of each program."""
+"""Acts of each program."""
 EXPIRED: Final = 3600.0
-"""Seconds by which clocks run ahead, so that the token is over."""
+"""Seconds by which clocks run ahead, so that the token has expired."""
 
 
 @dataclass
 class Herd:
-    """The programs, and the provider that all of them use. ``before``: token requests of the consent."""
+    """The programs, and the provider they all use. ``before``: token requests of the consent."""
 
     sandbox: Sandbox
     programs: list[Remote]
@@ -44,11 +44,11 @@ class Herd:
 
     @property
     def refreshes(self) -> int:
-        """Token requests since then."""
+        """Return the token requests since then."""
         return self.sandbox.count("oauth2.googleapis.com", "/token") - self.before
 
     async def rush(self, ahead: float = 0.0, programs: list[Remote] | None = None, acts: int = ACTS) -> Counter[str]:
-        """All act at once; what came of the acts, by the name of its type."""
+        """Run all acts at once; return their outcomes by type name."""
         every = await asyncio.gather(*(one.do("herd", acts, ahead) for one in programs or self.programs))
         return Counter(name for names in every for name in names)
 
@@ -72,7 +72,7 @@ def _program(vault: str, providers: str, *more: str) -> Iterator[Remote]:
 
 @asynccontextmanager
 async def herd(*more: str) -> AsyncIterator[Herd]:
-    """Eight programs, which need not be alive in the end. ``more``: what each is started with besides."""
+    """Eight programs, which may be dead at the end. ``more``: additional arguments of each."""
     sandbox = Sandbox()
     with ExitStack() as ends:
         server = ends.enter_context(postgres_server())
@@ -86,7 +86,7 @@ async def herd(*more: str) -> AsyncIterator[Herd]:
 
 
 async def _connected(sandbox: Sandbox, programs: list[Remote]) -> Herd:
-    """Alice's grant comes through two of them, at a provider that notices a refresh token that is used twice."""
+    """Alice's grant comes through two of them, at a provider that detects reuse of a refresh token."""
     sandbox.switches.rotate = sandbox.switches.reuse_kills_family = True
     asked = await programs[0].do("connect")
     await visited(asked[1], programs[0], programs[1])
@@ -120,9 +120,12 @@ async def test_thousand_acts_in_eight_processes_cause_one_refresh() -> None:
 
 @pytest.mark.parametrize(("grace", "acts"), [(60.0, ACTS), (0.0, 10)])  # each of which asks the user in the latter
 async def test_one_process_retries_when_the_refreshing_process_is_killed(grace: float, acts: int) -> None:
-    """With the new tokens on their way to it. Where the provider takes the old token a while longer, nobody notices;
-    where it does not, all of the family is over there, and everybody hears that the user must connect again. Nobody
-    sends the token before the lease of the killed one has ended, which is after six seconds here."""
+    """It dies with the new tokens on their way.
+
+    If the provider still accepts the old token for a while, no caller notices; if not, the whole family has ended, and
+    every caller is told that the user must reconnect. No process sends the token before the killed one's lease has
+    ended, after six seconds here.
+    """
     async with herd("5") as all_:
         leader, *others = all_.programs
         all_.sandbox.switches.grace, all_.sandbox.switches.token_delay = grace, 3.0

@@ -1,4 +1,5 @@
-"""Tokens that somebody has already: taken in only when they are whose they are said to be, and then ours alone."""
+"""Import of existing tokens: accepted only if they belong to the stated account, and afterwards used by the deputy
+only."""
 
 from __future__ import annotations
 
@@ -97,7 +98,7 @@ async def test_import_for_another_account_than_the_connected_one_is_refused(worl
 
 
 async def test_foreign_refresh_token_never_becomes_a_grant(world: World, deputy: Deputy) -> None:
-    """Without a live access token that is seen only when it was exchanged: then nobody has it."""
+    """Without a live access token this shows only after an exchange, and then neither program has the token."""
     _, refresh = world.tokens_of("bob", READ)
     with pytest.raises(AccountMismatch) as refused:
         await deputy.sources.import_tokens("alice", "api", account=ALICE, by="operator", refresh_token=refresh)
@@ -106,7 +107,7 @@ async def test_foreign_refresh_token_never_becomes_a_grant(world: World, deputy:
 
 
 async def test_account_name_equal_to_the_connected_id_is_refused(world: World, deputy: Deputy) -> None:
-    """People choose their names: one may be another's id."""
+    """Users choose their account names: one may equal another's id."""
     _, refresh = world.tokens_of("alice", READ)
     await deputy.sources.import_tokens("alice", "api", account=ALICE, by="operator", refresh_token=refresh)
     _, refresh = world.tokens_of("mallory", READ)
@@ -134,7 +135,7 @@ def test_lookalike_account_name_is_another_account(name: str, said: str, same: b
 
 @pytest.mark.parametrize("name", ["slack", "linear"])
 async def test_user_chosen_name_does_not_identify_an_account(name: str) -> None:
-    """Anybody may make a workspace that is called as ours is, and call themselves Alice there."""
+    """Anyone may create a workspace with the same name, and call themselves Alice there."""
     sandbox, client = Sandbox(), {"slack": slack.APP, "linear": linear.APP}[name]
     app = App(name, client.client_id, Secret(client.client_secret))
     reply = sandbox.give(name, "alice@example.test", ["users:read" if name == "slack" else "read"])
@@ -200,7 +201,7 @@ async def test_access_token_import_needs_a_provider_that_names_its_client(world:
 
 @pytest.mark.parametrize("ours", [True, False])
 async def test_token_of_another_client_is_refused_unless_declared_foreign(ours: bool) -> None:
-    """GitHub says whose a token is, and ends anybody's for whoever has it."""
+    """GitHub reveals a token's owner and revokes it for anyone who has the token."""
     sandbox = Sandbox()
     reply = sandbox.give("github", "alice@example.test", ["repo"])
     client = github.APP if ours else github.GITHUB_APP

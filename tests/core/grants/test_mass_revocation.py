@@ -1,4 +1,4 @@
-"""Everybody's grants end with one write, whatever is under way in whichever process, and the rest follows by pages."""
+"""All grants end with one write, whatever is in progress in any process, and the rest follows page by page."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ LOCAL = AnyLocalUser()
 
 
 def grant_of(number: int, **more: Any) -> Grant:
-    """A grant of one of many users."""
+    """Return a grant of one of many users."""
     name = f"u{number:06d}"
     return Grant(User(name), "google", "google", Account(name, name), frozenset({READ}), Secret(f"ya29.{name}"), **more)
 
 
 async def filled(vault: Vault, number: int) -> None:
-    """So many grants, written as they lie in a vault."""
+    """Write this many grants, as they are stored in a vault."""
     for begin in range(0, number, 1000):
         some = map(grant_of, range(begin, min(begin + 1000, number)))
         await asyncio.gather(*(vault.insert("grant", vault.record_key(one), one.pack()) for one in some))
 
 
 class Behind(BulkRevocationState):
-    """What a process knows that looked just before: nothing newer, until it must."""
+    """The knowledge of a process that has just read the vault: nothing newer until it must read again."""
 
     async def refresh(self, *, fresh: bool = False) -> BulkRevocations:
         return await super().refresh(fresh=True) if fresh else self.ends
 
 
 async def pair() -> tuple[House, Deputy]:
-    """Two processes of one vault: one does something, and knows nothing newer; the other one ends it."""
+    """Two processes of one vault: one acts on an older view, the other ends the grants."""
     house = await House().begin()
     await house.connected(*ALL)
     vault = await Vault.open(house.store, [b"k" * 32])
@@ -66,7 +66,7 @@ async def pair() -> tuple[House, Deputy]:
 
 
 async def over(house: House, other: Deputy) -> None:
-    """Nothing lives, here or at the provider, and nothing is left to do."""
+    """Check that nothing lives, here or at the provider, and no work is left."""
     await other.revoker.many.follow()
     await other.consents.recover()
     await other.revoker.retry()

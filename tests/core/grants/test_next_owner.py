@@ -1,4 +1,4 @@
-"""A grant ends only if something else answers for its tokens."""
+"""A grant ends only if another record takes over its tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAY_DROP_REPLIES = {"grants/sources/token_import.py", "consent/grant_writer.py"}
 
 
 async def entry(vault: Vault, token: str, kind: str = "outbox") -> Record:
-    """A record of the revocation queue with this token."""
+    """Return a record of the revocation queue with this token."""
     made = await vault.insert(kind, "k" + token, {"token": Secret(token), "tokens": {"access": Secret(token)}})
     assert made
     return made

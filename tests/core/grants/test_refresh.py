@@ -1,4 +1,4 @@
-"""One live token per grant, whoever wants it, whatever dies in between."""
+"""One live token per grant, with any callers and any process deaths."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HOUR = 3600.0
 
 
 class Refreshing(House):
-    """A house whose Alice is connected; all its first requests are forgotten."""
+    """A house with Alice connected, whose first requests are not counted."""
 
     async def ready(self) -> Refreshing:
         await self.begin()
@@ -52,7 +52,7 @@ class Refreshing(House):
         return self
 
     def forget(self) -> None:
-        """Count from here."""
+        """Start counting here."""
         self.line.seen.clear()
 
     def expire(self) -> None:
@@ -64,7 +64,7 @@ class Refreshing(House):
         return self.line.count(TOKEN)
 
     async def now(self) -> Grant:
-        """The grant as it lies in the vault."""
+        """Return the grant as stored in the vault."""
         found = await self.grant()
         assert found
         return found
@@ -80,7 +80,7 @@ async def house() -> AsyncIterator[Refreshing]:
 
 @pytest.fixture(autouse=True)
 def quick_saves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for real between two tries to save."""
+    """No real waiting between two tries to save."""
     monkeypatch.setattr(refresh, "asyncio", _Quick())
 
 
@@ -175,7 +175,7 @@ async def test_R1_refresh_is_saved_when_all_callers_are_cancelled(house: Refresh
 
 
 async def test_R1_finished_refresh_task_does_not_loop_its_followers(house: Refreshing) -> None:
-    """A caller whose token was refused meets the task that has just brought that very token."""
+    """A caller whose token was refused meets the task that has just obtained that very token."""
     grant, refresher = await house.now(), house.deputy.refresher
     key = house.deputy.vault.record_key(grant)
 
@@ -291,21 +291,21 @@ asyncio.run(main())
 
 
 class Fleet:
-    """Processes on one vault, over one served sandbox."""
+    """Processes on one vault, over one sandbox server."""
 
     def __init__(self, path: Path, base: str) -> None:
         self.path, self.base = path, base
         self.all: list[subprocess.Popen[str]] = []
 
     def start(self, number: int = 1, die: str = "never") -> subprocess.Popen[str]:
-        """One process, ready to act so often."""
+        """Start one process, ready to make this many acts."""
         command = [sys.executable, "-c", ACTING, str(self.path), self.base, str(number), die]
         one = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True)
         self.all.append(one)
         return one
 
     async def go(self, *ones: subprocess.Popen[str]) -> list[str]:
-        """Let them act; what they say."""
+        """Let them act; return their output."""
         for one in ones:
             assert one.stdout and await asyncio.to_thread(one.stdout.readline) == "ready\n", one.stderr
         return [out.strip() for out, _ in await asyncio.gather(*(self._ended(one) for one in ones))]
@@ -314,7 +314,7 @@ class Fleet:
         return await asyncio.to_thread(one.communicate, "\n", 60)
 
     def end(self) -> None:
-        """Whatever still runs is killed."""
+        """Kill what still runs."""
         for one in self.all:
             one.kill()
             with suppress(ValueError):
@@ -548,7 +548,7 @@ async def test_R5_unsent_second_try_still_counts_the_first_as_possibly_received(
 
 @pytest.mark.parametrize("unclear", [answer(500), answer(503), lambda request: httpx.Response(200, text="<html>")])
 async def test_refresh_that_may_have_spent_the_token_is_a_lost_rotation(house: Refreshing, unclear: Any) -> None:
-    """Else the user would read of a change of password that never was."""
+    """Otherwise the user would read of a password change that never happened."""
     house.expire()
     house.line.answers[TOKEN] = [unclear, unclear]
     with pytest.raises(ProviderUnavailable):
@@ -565,7 +565,7 @@ async def test_refresh_that_may_have_spent_the_token_is_a_lost_rotation(house: R
 
 
 def html(request: httpx.Request) -> httpx.Response:
-    """A page that some proxy put in the place of an answer."""
+    """Return a page that a proxy sends instead of a response."""
     return httpx.Response(200, text="<html>")
 
 
@@ -613,7 +613,7 @@ async def test_live_token_is_used_instead_of_a_second_try(house: Refreshing) -> 
 
 
 async def test_grant_ends_before_its_refresh_intent_is_removed(house: Refreshing) -> None:
-    """A process that dies in between leaves the next one the right reason."""
+    """If a process dies in between, the next one knows the right reason."""
     house.expire()
     house.sandbox.switches.lose_token_reply = 1
     order: list[tuple[str, str]] = []
@@ -661,7 +661,7 @@ async def test_live_token_is_used_during_a_slow_refresh(house: Refreshing, monke
 
 
 async def test_abandoned_token_request_is_not_resent(house: Refreshing, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The provider may still be at work on it: a second one would be a reuse."""
+    """The provider may still be processing it: a second request would be a reuse."""
     monkeypatch.setattr(refresh, "REQUEST_TIMEOUT_SECONDS", 0.1)
     house.expire()
     house.line.held, house.line.held_after = TOKEN, True

@@ -1,4 +1,4 @@
-"""A refresh whose lock is lost on the way: the refresh token is sent once, and what it brings is stored."""
+"""A refresh whose lock is lost in progress: the refresh token is sent once, and the new tokens are stored."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KEY = b"k" * 32
 
 
 class Two:
-    """Two programs on one vault, at a provider that ends the family of a refresh token that comes twice."""
+    """Two programs on one vault, at a provider that ends a token family on refresh token reuse."""
 
     def __init__(self, sandbox: Sandbox, one: Deputy, other: Deputy, lines: tuple[Line, Line]) -> None:
         self.sandbox, self.one, self.other, self.lines = sandbox, one, other, lines
@@ -43,7 +43,7 @@ class Two:
 
     @classmethod
     async def on(cls, one: Store, other: Store) -> Two:
-        """Alice is connected, and her access token is refused."""
+        """Connect Alice, and let her access token be refused."""
         sandbox = Sandbox()
         sandbox.switches.rotate = sandbox.switches.reuse_kills_family = True
         lines = Line(sandbox.transport()), Line(sandbox.transport())
@@ -67,7 +67,7 @@ class Two:
         return deputy.refresher.get_live(self.before, failed=self.before.access_token)
 
     async def insist(self, deputy: Deputy, seconds: float = 40.0) -> Grant:
-        """As callers do who are told to try again."""
+        """Retry as callers do that are told to."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -78,11 +78,11 @@ class Two:
 
     @property
     def sent(self) -> int:
-        """How often the refresh token was sent."""
+        """Return how often the refresh token was sent."""
         return sum(line.count(TOKEN) for line in self.lines)
 
     async def check(self, *came: Grant) -> None:
-        """One request, whose tokens are the grant's, and alive."""
+        """Check for one request, whose tokens are the grant's, and alive."""
         now = await self.grant()
         assert self.sent == 1, f"the refresh token was sent {self.sent} times"
         assert now.status == "active" and now.refresh_token != self.before.refresh_token
@@ -124,7 +124,7 @@ async def test_lock_lost_at_any_point_of_a_refresh_sends_the_token_once(monkeypa
 
 
 async def test_lease_of_a_dead_holder_is_taken_over_after_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed in the middle of its request: whoever comes waits until none can be under way any more, and no longer."""
+    """It is killed during its request: the next caller waits exactly until no request can be in progress."""
     monkeypatch.setattr(intent, "POLL_INTERVAL_SECONDS", 0.01)
     monkeypatch.setattr(intent, "LEASE_MARGIN_SECONDS", 0.2)
     monkeypatch.setattr(refresh, "REQUEST_TIMEOUT_SECONDS", 0.4)
@@ -206,7 +206,7 @@ def crash(server: Server) -> None:
 
 
 class Moments(FaultyStore):
-    """A store of which something happens at a moment of a refresh, once."""
+    """A store in which something happens once at a given moment of a refresh."""
 
     def __init__(self, inner: Store, moment: str, happen: Callable[[], Awaitable[None]]) -> None:
         super().__init__(inner)

@@ -1,4 +1,4 @@
-"""An API that refuses tokens: no grant ends by that alone, whatever made the API say so."""
+"""An API that refuses tokens: a grant never ends by that alone, whatever the API's reason."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ HOUR = 3600.0
 
 
 class Outage(Line):
-    """The way to the providers, and an API that answers all requests alike. What gives and ends tokens works.
+    """A network on which an API answers all requests alike, and token endpoints work.
 
-    ``status``: its answer, 0: none; ``checks``: the answer to whoever asks whether a token is good. ``token_status``:
-    the answer of the token endpoint; ``dead``: a refresh token that it calls invalid.
+    ``status``: the response, 0 for none; ``checks``: the response to token checks. ``token_status``: the token
+    endpoint's response; ``dead``: a refresh token that it calls invalid.
     """
 
     status = 0
@@ -80,7 +80,7 @@ class World:
         return await self.deputy.act(f"{self.provider}_whoami", {}, user=user)
 
     async def told(self, user: str = "alice") -> str:
-        """The error that an act ends with, and its reason; "" if it ends well."""
+        """Return the error that an act ends with, and its reason; "" if it succeeds."""
         try:
             await self.act(user)
         except DeputizeError as error:
@@ -131,7 +131,7 @@ async def test_outage_answering_401_disconnects_none_of_a_hundred_users(world: W
 
 
 async def test_hour_of_401s_and_500s_disconnects_only_the_dead_grant(world: World) -> None:
-    """401s for an hour, then 500s, from both. Then one user's refresh token is really dead."""
+    """401s for an hour, then 500s, for both users. Then one user's refresh token is really dead."""
     users = [f"user{n}" for n in range(100)]
     await world.connect(*users)
     families = {user: (await world.grant(user)).family for user in users}
@@ -161,7 +161,7 @@ async def test_dead_refresh_token_during_an_outage_ends_one_grant(world: World) 
 
 
 async def test_api_outage_refreshes_one_token_at_a_time(world: World) -> None:
-    """Once five users have been refused, it is not the tokens."""
+    """After the refusal of five users' tokens the cause cannot be the tokens."""
     users = [f"user{n}" for n in range(40)]
     await world.connect(*users)
     world.line.status = 401
@@ -244,7 +244,7 @@ async def test_grant_is_kept_when_the_provider_explains_a_second_401(world: Worl
 @pytest.mark.parametrize("world", ["github"], indirect=True)
 @pytest.mark.parametrize("check", [0, 200, 401, 422, 500])
 async def test_refused_token_without_refresh_token_keeps_its_grant(world: World, check: int) -> None:
-    """GitHub says 404, and nothing else, of a token that it has ended."""
+    """GitHub answers 404 without details for a token that it has ended."""
     await world.connect("alice")
     before = await world.grant()
     assert before.refresh_token is None and not before.expires_at

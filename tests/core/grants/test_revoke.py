@@ -1,4 +1,4 @@
-"""Ends: of one grant, of a user's, a tenant's and everybody's; of tokens that others may have; and of processes."""
+"""Revocation of one grant, of a user's, a tenant's and all grants; of leaked tokens; and with dying processes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_R11_refresh_overtaken_by_a_disconnect_loses_and_its_tokens_are_re
 
 @pytest.mark.parametrize("reason", ["invalid_grant", "disconnected"])
 async def test_refresh_of_an_ended_grant_raises_its_reason(house: House, reason: str) -> None:
-    """The caller still holds the grant as it was; the vault knows more."""
+    """The caller still holds the old grant; the vault has the newer state."""
     grant = await house.grant()
     assert grant
     if reason == "disconnected":
@@ -87,7 +87,7 @@ async def _three(house: House) -> None:
 
 
 async def _standing(house: House, user: User) -> tuple[int, int]:
-    """Live grants, and waiting consents."""
+    """Return live grants, and pending consents."""
     waiting = await house.deputy.consents.list_pending(user)
     return len(await house.deputy.connections(user)), len(waiting)
 
@@ -217,7 +217,7 @@ async def test_provider_profile_data_is_deleted_with_the_grant(house: House) -> 
 
 
 async def test_R36_every_possibly_live_token_is_in_a_grant_or_the_revocation_queue(house: House) -> None:
-    """Whatever the provider answers, and whoever is told so."""
+    """Whatever the provider answers, and whichever process receives it."""
     for fault in (answer(503), answer(429, {}, retry_after="9"), answer(200), answer(400, {"error": "invalid_token"})):
         house.line.answers[REVOKE] = [fault]
         [told] = await house.deputy.revoke("alice", "google")
@@ -374,7 +374,7 @@ _DYING = """
 
 @pytest.fixture
 def dying(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes as in the tests of refreshing, that can also die later, and keep their audit in a folder."""
+    """Processes as in the tests of refreshes, which can also die later, and keep their audit in a folder."""
     script = test_refresh.ACTING.replace("\n    refresh.Endpoint.refresh = asking\n", _DYING)
     script = script.replace("toolkits=[gmail],", "toolkits=[gmail], audit=opened(vault),")
     script = script.replace(
@@ -388,7 +388,7 @@ def dying(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def _expired(tmp_path: Path) -> tuple[Sandbox, Path, Path]:
-    """As in the tests of refreshing, with the audit in a folder."""
+    """As in the tests of refreshes, with the audit in a folder."""
     sandbox, path = Sandbox(), tmp_path / "vault" / "vault.sqlite"
     vault = await new_vault(path, b"k" * 32)
     folder = path.parent / "audit"

@@ -1,4 +1,4 @@
-"""What a user may not do to an organisation's account, and to what another user has done as it."""
+"""What a user cannot do to an organisation's account, nor to what another user has done with it."""
 
 from __future__ import annotations
 

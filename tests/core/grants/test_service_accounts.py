@@ -1,4 +1,4 @@
-"""Accounts of an organisation's own: they act where the host names them, in words, and are no user's."""
+"""Service accounts of an organisation: they act where the application names them, and belong to no user."""
 
 from __future__ import annotations
 

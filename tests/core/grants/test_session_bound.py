@@ -1,5 +1,5 @@
-"""What comes from a session lasts as long as the session does, whatever the server sends beside it; and what is refused
-is refused for all who wait for it."""
+"""Grants from a session last as long as the session, whatever the server sends with them; and a refusal reaches all
+callers that wait for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application, or its pages, hear that a user's session is over: what came from it ends, and nothing else."""
+"""The application, or its pages, learn that a user's session is over: its grants end, and no others."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_grants_not_bound_to_a_session_stay(world: World, how: str) -> Non
 @pytest.mark.parametrize("source", [EXCHANGE, ASSERTION])
 @pytest.mark.parametrize("held", [False, True])
 async def test_session_end_during_a_request_wins(world: World, source: Source, held: bool) -> None:
-    """Of a first grant, and of a renewal: the server has given the tokens, and they have not arrived yet."""
+    """During a first grant and during a renewal: the server has issued the tokens, and they have not arrived yet."""
     async for deputy in opened(world, source):
         if held:
             assert await acts(deputy) == "alice"

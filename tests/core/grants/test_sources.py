@@ -1,4 +1,4 @@
-"""Grants from a user's session: exchanged, on behalf of, by identity assertion. Each through the whole deputy."""
+"""Grants from a user's session: token exchange, on-behalf-of, identity assertion. Each through the whole deputy."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ async def test_same_subject_at_another_issuer_is_another_user(
 
 
 async def test_same_subject_at_another_provider_is_another_account(world: World) -> None:
-    """The company's provider was exchanged for another one: its Alice gets nothing of the first one's."""
+    """The company's provider was replaced by another: its user Alice gets nothing of the first one's."""
     row = provider(identity=NAMELESS, jwks_url="")
     async with await deputy_with(world, app(ASSERTION), row=row) as deputy:
         world.session("alice")
@@ -205,7 +205,7 @@ async def test_same_subject_at_another_provider_is_another_account(world: World)
 
 
 async def test_session_of_another_account_does_not_take_over_a_grant(world: World) -> None:
-    """Where the application alone is believed: the account that the user's grant is of stays the one it is of."""
+    """If the application alone is trusted: a user's grant stays bound to its account."""
     clock = world.clock
     assert isinstance(clock, Clock)
     async with await deputy_with(world, app(TokenExchange(user_claim=""))) as deputy:

@@ -1,4 +1,4 @@
-"""No session token, assertion or imported token stands in a log, a row of the audit, a file, an error or its frames."""
+"""No session token, assertion or imported token is in a log, an audit row, a file, an error or its frames."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A process that dies before or after any write and any request while a grant comes from a source.
+"""A process that dies before or after any write and any request while a grant is obtained from a source.
 
-The next one acts all the same, and no token is alive that no record tells of, but for a reply that the process died
-with before it could write it.
+The next process can act, and every live token has a record, except for a reply with which the process died before
+writing it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Endings of acts that the store could not be told: bounded, never told twice, and not after their user was erased."""
+"""Outcomes that could not be stored: bounded in number, reported once, and dropped when their user is erased."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def house(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
 
 
 async def unsaved(house: House) -> None:
-    """One mail has left, and the store was not told."""
+    """Send a mail whose outcome could not be stored."""
     house.store.failing["swap", "act"] = 1
     await house.act("send", **MAIL)
     assert house.mails == 1 and len(house.deputy.ledger.unsaved) == 1
@@ -54,7 +54,7 @@ async def test_deferred_outcomes_are_bounded_during_a_store_outage(house: House)
 
 
 async def test_deferred_outcome_is_unknown_and_not_repeated_after_exit(house: House) -> None:
-    """It closes, though the store takes nothing still."""
+    """Closing succeeds, though the store still refuses writes."""
     await unsaved(house)
     house.store.failing["swap", "act"] = 1000
     await house.deputy.close()

@@ -1,4 +1,4 @@
-"""Which calls are the same act: equal ids and equal arguments, whatever way the arguments have travelled."""
+"""Which calls are the same act: equal ids and equal arguments, in whatever form the arguments arrive."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def act_of(arguments: dict[str, Any], steps: Callable[..., Steps] = draw, call: 
 
 
 def key(arguments: dict[str, Any], steps: Callable[..., Steps] = draw) -> str:
-    """The key of an act with these arguments."""
+    """Return the key of an act with these arguments."""
     return act_of(arguments, steps).key.hex
 
 
@@ -180,7 +180,7 @@ def test_different_arguments_have_different_keys(one: dict[str, Any], other: dic
 
 
 def test_every_argument_survives_a_checkpoint() -> None:
-    """What adapters get back after a pause is JSON of what the model said."""
+    """After a pause adapters get back JSON of the model's arguments."""
     said = {
         "shapes": [{"kind": "line", "text": "\u00fc\n\U0001f600", "width": 2.0}],
         "size": 1e20,
@@ -232,10 +232,10 @@ def test_later_act_states_reuse_the_key_and_canonical_arguments() -> None:
 
 def test_arguments_of_derived_types_equal_their_base_values() -> None:
     class Name(str):
-        """A string of a kind of its own."""
+        """A string subclass."""
 
     class Level(enum.IntEnum):
-        """A number of one."""
+        """An integer enumeration."""
 
         HIGH = 3
 
@@ -269,7 +269,7 @@ def test_too_deeply_nested_argument_is_refused_with_a_message() -> None:
 
 
 async def test_lookalike_arguments_are_a_conflict(house: House) -> None:
-    """One act by the key, since a store may have changed the form; to the letter it is another one: nobody guesses."""
+    """Equal by key, since a store may have changed their form, but different in detail: nothing is guessed."""
     await house.act("send", **{**MAIL, "body": "caf\u00e9"})
     with pytest.raises(Conflict) as told:
         await house.act("send", **{**MAIL, "body": "cafe\u0301"})

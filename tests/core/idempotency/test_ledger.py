@@ -1,4 +1,4 @@
-"""At most once: whoever runs an act again, however often, at the same time or after a crash."""
+"""At most once: however often an act is run again, concurrently or after a crash."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ async def test_refused_lookup_does_not_repeat_an_ambiguous_write(house: House, r
 
 @pytest.mark.parametrize("failures", [[503] * 3, [401] * 2], ids=["no answer", "a refused token"])
 async def test_failed_lookup_after_a_crash_keeps_the_note(house: House, failures: list[int]) -> None:
-    """Claimed and noted by a process that died; the next one cannot look; the one after it can."""
+    """Claimed and noted by a process that died; the next one's lookup fails, and a later one's succeeds."""
     await _interrupted(house)
     house.line.answers[DRAFTS] = [answer(status) for status in failures]
     with pytest.raises(DeputizeError):
@@ -150,7 +150,7 @@ async def test_failed_lookup_after_a_crash_keeps_the_note(house: House, failures
 
 
 async def _interrupted(house: House) -> None:
-    """A two-step act whose draft went out, and whose process died before it could say so."""
+    """A two-step act whose draft was created, and whose process died before recording it."""
     house.line.held, house.line.held_after = DRAFT_SENDING, True
     acting = asyncio.create_task(house.act("two_step", **MAIL))
     await house.line.until_held()
@@ -181,7 +181,7 @@ async def test_act_that_failed_without_effect_may_run_again(house: House) -> Non
 
 
 async def test_failure_after_a_partial_write_makes_the_act_unknown(house: House) -> None:
-    """A run that left a note is taken up where it stopped: one draft, one mail, however often it is run again."""
+    """A run that left a note is resumed where it stopped: one draft, one mail, however often it is run again."""
     house.line.answers[DRAFT_SENDING] = [answer(400, {"error": {"errors": [{"reason": "invalidArgument"}]}})]
     with pytest.raises(OutcomeUnknown):
         await house.act("two_step", **MAIL)
@@ -315,7 +315,7 @@ asyncio.run(main())
 
 
 async def _killed(folder: Path, tool: str, place: str, when: str) -> None:
-    """Alice is connected; a process of hers died in the middle of an act."""
+    """Alice is connected; a process died in the middle of her act."""
     sandbox = Sandbox(state=folder / "sandbox.json")
     deputy = await build(sandbox, vault=await new_vault(folder / "vault" / "vault.sqlite", b"k" * 32), toolkits=[gmail])
     await connect(deputy, sandbox, *ALL)
@@ -326,7 +326,7 @@ async def _killed(folder: Path, tool: str, place: str, when: str) -> None:
 
 
 async def _again(folder: Path, tool: str) -> tuple[Any, int]:
-    """What another process is told about the same act, and how many mails there are."""
+    """Return what another process is told about the same act, and how many mails there are."""
     sandbox = Sandbox(state=folder / "sandbox.json")
     vault = await new_vault(folder / "vault" / "vault.sqlite", b"k" * 32)
     deputy = await build(sandbox, vault=vault, toolkits=[gmail], policy=allow_all)
@@ -385,7 +385,7 @@ async def test_sweep_keeps_unexpired_outcomes(house: House) -> None:
 
 
 def noting() -> tuple[Toolkit, list[Any]]:
-    """A tool that notes one thing more each time it is run, and what it was told that it had noted."""
+    """Return a tool that adds one note at each run, and the notes it was given."""
     kit, told = Toolkit("notes", "google", api="gmail"), list[Any]()
 
     @kit.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=False)
@@ -399,7 +399,7 @@ def noting() -> tuple[Toolkit, list[Any]]:
 
 
 async def test_resumed_run_keeps_the_notes_of_earlier_runs() -> None:
-    """Else the third run would prepare anew what the first has prepared."""
+    """Otherwise the third run would repeat what the first one has prepared."""
     kit, told = noting()
     sandbox = Sandbox()
     line = Line(sandbox.transport())

@@ -1,4 +1,4 @@
-"""At most once, though the lock of an act is lost while its holder goes on: the session that holds it was cut."""
+"""At most once, even if an act's lock is lost in progress because its holder's session was cut."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def plain(to: str, subject: str, body: str) -> Steps:
 
 @dataclass
 class Two:
-    """Two machines with one vault, each with a line of its own to the same providers."""
+    """Two machines with one vault, each with its own connection to the same providers."""
 
     sandbox: Sandbox
     deputies: list[Deputy]
@@ -82,7 +82,7 @@ class Two:
         return len(self.sandbox.sent("alice@example.test"))
 
     def begun(self, machine: int, tool: str, held: tuple[str, str]) -> asyncio.Task[Any]:
-        """An act of this machine that hangs where it sends a request to there."""
+        """Begin an act of this machine that hangs at a request to this address."""
         self.lines[machine].held = held
         return asyncio.create_task(self.act(machine, tool))
 

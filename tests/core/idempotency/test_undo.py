@@ -1,4 +1,4 @@
-"""What an act has done is put back by an act of its own, once, and only as long as nobody has changed it since."""
+"""An act is undone by an act of its own, once, and only while nobody has changed the object since."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Inbox:
     audit: Path
 
     def rows(self, event: str) -> list[dict[str, Any]]:
-        """What the audit says by now of events that begin so."""
+        """Return the audit rows of events with this prefix."""
         self.deputy.audit.flush()
         return [row for row in read(self.audit) if row["event"].startswith(event)]
 

@@ -1,4 +1,5 @@
-"""A process dies at any step of a call whose server asks its user: what is asked is asked, and it is done once."""
+"""A process dies at any step of a call whose server asks its user: the question is kept, and the effect happens
+once."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ ALICE = User("alice")
 
 
 def reply(params: Any, request: httpx.Request) -> Any:
-    """It asks first, and does what it was asked for when the answer comes."""
+    """Ask first, and act when the answer arrives."""
     return text("did it") if params.get("requestState") else asks(LINK)
 
 
@@ -45,7 +46,7 @@ async def process(store: MemoryStore, foreign: Foreign, fate: Fate) -> Deputy:
 
 
 async def attempt(deputy: Deputy) -> str:
-    """One run of the call, and the answer where it asks."""
+    """Run the call once, answering if it asks."""
     try:
         await deputy.act("other_send", {"to": "bob"}, user="alice", call=Call("t", "m", "1"))
     except ApprovalRequired as waits:
@@ -59,7 +60,7 @@ async def attempt(deputy: Deputy) -> str:
 
 
 async def story(deputy: Deputy) -> str:
-    """Runs of the call, until it has ended."""
+    """Run the call until it has ended."""
     for _ in range(4):
         if (ended := await attempt(deputy)) != "asked":
             return ended

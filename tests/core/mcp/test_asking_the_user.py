@@ -1,4 +1,4 @@
-"""A foreign server asks its user something in the middle of a call: the act waits for them, and goes on, once."""
+"""A foreign server asks its user during a call: the act waits for the answer, and continues, once."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ ALICE, BOB = User("alice"), User("bob")
 
 
 def asks(params: Mapping[str, Any], state: str | None = "state-1", key: str = "q") -> dict[str, Any]:
-    """What a server says that wants something of its user first."""
+    """Return a server's response that asks its user first."""
     found = {"resultType": "input_required", "inputRequests": {key: {"method": "elicitation/create", "params": params}}}
     return found | ({} if state is None else {"requestState": state})
 
 
 def replies(*said: Any) -> Callable[[Mapping[str, Any], httpx.Request], Any]:
-    """Says one after another."""
+    """Return a server's responses, one after another."""
     left = list(said)
     return lambda params, request: left.pop(0)
 
 
 def clock() -> Any:
-    """A clock that is moved by hand: ``now[0]``."""
+    """Return a clock that is set by hand: ``now[0]``."""
     now = [1_800_000_000.0]
     return now, lambda: now[0]
 

@@ -67,7 +67,7 @@ class House:
         self.world = McpWorld(self.clock)
 
     async def process(self, pages: str = "https://agents.example.test", **said: Any) -> Deputy:
-        """A process of the deployment that knows the server by its address."""
+        """Return a process of the deployment that knows the server by its address."""
         vault = await Vault.open(self.store, [b"k" * 32])
         more: dict[str, Any] = {"clock": self.clock, "sleep": no_sleep, "resolve": public_names, "policy": allow_all}
         more["requests_per_minute"] = math.inf
@@ -77,7 +77,7 @@ class House:
         return deputy
 
     async def walk(self, deputy: Deputy, consent: Consent, user: str, *, back_at: Deputy | None = None) -> Consent:
-        """One consent to its end. ``back_at``: the process that the browser comes back to."""
+        """Complete one consent. ``back_at``: the process that the browser returns to."""
         started = await deputy.consents.start(consent.link.rpartition("/")[2], User(user))
         back = self.world.authorize(started.url, user)
         there = back_at or deputy
@@ -87,7 +87,7 @@ class House:
         return ended
 
     async def connect(self, deputy: Deputy, *users: str) -> None:
-        """Each of them through the pause of an act."""
+        """Connect each user through the pause of an act."""
         for user in users:
             asked = await asked_by(act(deputy, user))
             assert (await self.walk(deputy, asked, user)).status == "granted"
@@ -121,7 +121,7 @@ async def test_act_requests_consent_and_continues_afterwards(house: House) -> No
 
 
 async def test_consent_page_names_the_sign_in_and_resource_hosts(house: House) -> None:
-    """A server that was found may name any sign-in page: also a well-known one, to be handed a token of there."""
+    """A discovered server may name any sign-in page, also a well-known one, to obtain a token of it."""
     deputy = await house.process()
     asked = await asked_by(act(deputy, "alice"))
     pages = httpx.ASGITransport(pages_app(deputy, verifier=lambda request: "alice"))
@@ -369,7 +369,7 @@ async def test_forgotten_client_is_registered_again_once(house: House) -> None:
 
 
 async def _age_registration(deputy: Deputy) -> None:
-    """As if it had been made a day before."""
+    """Make the registration a day old."""
     for row in await deputy.vault.scan("meta", "client."):
         await deputy.vault.swap(row, row.json | {"at": row.json["at"] - 86400})
 
@@ -391,7 +391,7 @@ async def test_missing_scopes_are_requested_with_the_granted_ones(house: House) 
 
 
 async def test_server_defined_scope_is_described_as_a_permission(house: House) -> None:
-    """Elsewhere the scopes are verbs, and "it asks to be allowed to tools:write" is no sentence."""
+    """Otherwise scopes are verbs, and "it asks to be allowed to tools:write" is no sentence."""
     deputy = await house.process()
     await house.connect(deputy, "alice")
     asked = await asked_by(act(deputy, "alice", "send"))
@@ -537,7 +537,7 @@ async def test_server_cannot_take_a_providers_name(house: House) -> None:
 
 
 class Stranger(McpWorld):
-    """The same authorization server, named by a server of somebody else's, too."""
+    """The same authorization server, also named by an attacker's server."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.host == "mcp.stranger.test" and "well-known" in request.url.path:
@@ -553,7 +553,7 @@ STRANGER = "https://mcp.stranger.test/mcp"
 
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_server_naming_another_servers_authorization_server_is_refused(house: House, restarted: bool) -> None:
-    """It may not look at `resource`: then its token for the one is good at the other, which the stranger wants."""
+    """It may ignore `resource`: its token for the one is then valid at the other, which the attacker wants."""
     house.world = Stranger(house.clock)
     deputy = await house.process()
     await house.connect(deputy, "alice")

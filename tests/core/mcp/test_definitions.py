@@ -1,4 +1,4 @@
-"""Hostile lists: what is offered of a foreign definition, under which name, and what makes it another one."""
+"""Hostile tool lists: what is offered of a foreign definition, under which name, and what counts as a change."""
 
 from __future__ import annotations
 

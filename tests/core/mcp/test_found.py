@@ -1,4 +1,5 @@
-"""Who authorizes for an MCP server: what is believed of it, and what is refused, in words, before anything is sent."""
+"""The authorization server of an MCP server: what is accepted, and what is refused with an error before anything is
+sent."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ SERVER = McpServer("acme", URL)
 
 
 class Web(httpx.AsyncBaseTransport):
-    """An MCP server and its authorization server, by a table of addresses; what was asked is in ``asked``."""
+    """An MCP server and its authorization server, as a table of addresses; requests are recorded in ``asked``."""
 
     def __init__(self, challenge: str = "Bearer", /, **said: Any) -> None:
         self.challenge, self.asked, self.down = challenge, list[str](), False
@@ -58,7 +59,7 @@ class Web(httpx.AsyncBaseTransport):
 
 
 async def resolved(host: str) -> list[str]:
-    """Where the hosts of these tests are."""
+    """The addresses of the hosts in these tests."""
     return ["10.0.0.7"] if host.startswith("inside") else ["93.184.215.14"]
 
 
@@ -122,7 +123,7 @@ async def test_configured_scopes_precede_the_servers() -> None:
 
 
 async def test_offline_access_is_not_requested_alone() -> None:
-    """It would take the place of the server's own default."""
+    """It would replace the server's own default."""
     row = await ask(Web(**prm(scopes_supported=None)))
     assert row.oauth.always_scopes == () and row.oauth.fallback_scopes == ()
 

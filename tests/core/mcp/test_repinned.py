@@ -1,4 +1,4 @@
-"""Definitions that change and are looked at again while a list counts as fresh, or while a call waits for its yes."""
+"""Definitions that change and are pinned again while a list counts as fresh, or while a call waits for approval."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ async def act(deputy: Deputy, this: Call) -> Any:
 
 
 async def asked(deputy: Deputy, this: Call) -> Approval:
-    """What Alice is asked about this call."""
+    """Return what Alice is asked about this call."""
     with pytest.raises(ApprovalRequired) as waits:
         await act(deputy, this)
     return waits.value.approval
 
 
 async def ready() -> tuple[House, Deputy]:
-    """A server with one tool that was looked at, and Alice signed in there."""
+    """Return a server with one pinned tool, where Alice is signed in."""
     house = House(definition("send"))
     deputy = await house.pinned()
     with pytest.raises(ConsentRequired) as consent:
@@ -40,7 +40,7 @@ async def ready() -> tuple[House, Deputy]:
 
 
 async def looked_again(house: House, deputy: Deputy) -> None:
-    """The server has other words, and the operator pins them."""
+    """Change the server's definition, and pin it as the operator."""
     house.foreign.tools[0]["description"] = OTHER_WORDS
     await deputy.mcp.pin("acme", await deputy.mcp.look("acme", "ops"), by="ops")
 
@@ -59,7 +59,7 @@ async def test_approval_of_one_definition_is_not_valid_for_a_repinned_one() -> N
 
 
 async def test_approval_requested_before_a_repin_does_not_cover_the_new_definition() -> None:
-    """Pinned anew between the question and the yes: the yes that comes then is to what was shown."""
+    """Pinned anew between the request and the approval: the approval covers the definition that was shown."""
     house, deputy = await ready()
     this = a_call()
     first = await asked(deputy, this)
@@ -69,7 +69,7 @@ async def test_approval_requested_before_a_repin_does_not_cover_the_new_definiti
 
 
 async def test_act_works_immediately_after_a_repin() -> None:
-    """The list that was read before still counts as fresh, and is not what the refusal of a definition rests on."""
+    """The earlier list still counts as fresh, but a refusal of a definition is never based on it."""
     house, deputy = await ready()
     house.foreign.ttl = 3_600_000
     await asked(deputy, a_call())
@@ -78,7 +78,7 @@ async def test_act_works_immediately_after_a_repin() -> None:
 
 
 async def test_changed_definition_is_refused_by_a_fresh_list() -> None:
-    """One that differs is asked for once more, for each call, and no call is made."""
+    """A differing definition is fetched once more for each call, and no call is made."""
     house, deputy = await ready()
     await asked(deputy, a_call())
     house.foreign.tools[0]["description"] = OTHER_WORDS
@@ -93,7 +93,7 @@ async def test_changed_definition_is_refused_by_a_fresh_list() -> None:
 
 
 async def test_call_uses_the_pinned_definition_while_the_list_is_fresh() -> None:
-    """Nobody is told of a change in that time: what is checked, shown and sent is what was looked at."""
+    """A change is not noticed in that time: the pinned definition is checked, shown and used."""
     house, deputy = await ready()
     this = a_call()
     await deputy.decide(await asked(deputy, this), "approve", by="alice")

@@ -1,4 +1,4 @@
-"""What a foreign result becomes: bounded, marked, its files the user's, its links words; a hostile one does no harm."""
+"""Results of foreign servers: bounded, marked, files stored for the user, links as text; hostile ones do no harm."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.foreign_mcp import TOKEN, URL, Foreign, definition, foreign_d
 
 @pytest.fixture(autouse=True)
 def numbered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests count from 1, so that answers can be written down here."""
+    """Requests are numbered from 1, so that responses can be written down here."""
     monkeypatch.setattr(protocol, "first_id", lambda: 1)
 
 
@@ -28,7 +28,7 @@ OUTPUT = {"type": "object", "properties": {"id": {"type": "string"}}, "required"
 
 
 async def result_of(said: Any, **more: Any) -> Any:
-    """What a model gets of this result of a read."""
+    """Return what a model gets of this read result."""
     foreign = Foreign([definition("look", **more)], reply=lambda params, request: said)
     async with foreign_deputy(foreign, server=READS) as deputy:
         return await look(deputy)
@@ -129,7 +129,7 @@ async def test_non_finite_numbers_become_strings() -> None:
 
 
 async def test_large_structured_content_is_not_validated() -> None:
-    """Which may make each of its texts as much work as it likes."""
+    """A schema may make validation of each text arbitrarily slow."""
     schema = {"type": "object", "properties": {"a": {"items": {"pattern": r"^(a|aa)+\1$"}}}}
     began = time.process_time()
     await result_of({"content": [], "structuredContent": {"a": ["a" * 60 + "c"] * 30_000}}, outputSchema=schema)

@@ -1,4 +1,4 @@
-"""A stream that ends before its response is taken up where it stopped: bounded, at its own server, for our answer."""
+"""A stream that ends before its response is resumed: bounded, at its own server, for this response only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def done(asked: Any, words: str = "did it") -> dict[str, Any]:
 
 
 class Streams(httpx.AsyncBaseTransport):
-    """A server whose call ends its stream after one event. ``rest``: what each GET for the rest is answered."""
+    """A server whose call ends its stream after one event. ``rest``: the response to each GET for the rest."""
 
     def __init__(self, rest: Callable[[Any], httpx.Response], era: str = LEGACY) -> None:
         self.foreign, self.rest, self.gets = Foreign([SEND], era=era), rest, list[httpx.Request]()

@@ -1,4 +1,4 @@
-"""What a row that speaks MCP changes in the one place where requests meet a token."""
+"""What an MCP provider changes at the one place where requests get a token."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.probe_toolkit import Probe, probing
 
 
 def speaking_mcp(root: str) -> dict[str, Provider]:
-    """The provider of the probe's tools, as if it were one address that speaks MCP."""
+    """Return the provider of the probe's tools, as if it spoke MCP at one address."""
     row = PROVIDERS["google"]
     return PROVIDERS | {
         "google": replace(
@@ -86,7 +86,7 @@ async def test_read_without_response_is_retried_then_fails(probe: Probe) -> None
 
 @pytest.mark.parametrize("status", [200, 400])
 async def test_refusal_in_any_status_counts_as_no_write(probe: Probe, status: int) -> None:
-    """A tool that fails after it is told of a plain failure, so nothing counts as written."""
+    """A tool that fails afterwards gets a plain failure, so nothing counts as written."""
     probe.line.answers[GMAIL_API] = [says(refusal(-32042), status)]
 
     def body() -> Any:
@@ -132,7 +132,7 @@ async def test_mcp_headers_cannot_be_set_for_other_providers() -> None:
 
 
 async def test_too_long_header_is_refused_before_the_claim(probe: Probe) -> None:
-    """The same call with a value that fits is done: no claim of the refused one stands in its way."""
+    """The same call with a shorter value is done: the refused one left no claim."""
     this = Call("thread", "message", "1")
     with pytest.raises(InvalidInput, match=f"mcp-param-note: the header has 1001 .* at most {LONGEST_HEADER}"):
         await probe.run(call(headers={"mcp-param-note": "x" * 1001}), tool="write", call=this)

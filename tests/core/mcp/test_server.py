@@ -1,4 +1,4 @@
-"""What the operator writes about a foreign MCP server, and what cannot be written."""
+"""Valid and invalid settings of a foreign MCP server."""
 
 from __future__ import annotations
 

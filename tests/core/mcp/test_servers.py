@@ -1,4 +1,4 @@
-"""A server from its address to its tools: taken up, signed in to, looked at, pinned, used, removed; and restarted."""
+"""A server from its address to its tools: added, signed in to, reviewed, pinned, used, removed; and restarted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LOOK, SEND, BAD = definition("look", readOnlyHint=True), definition("send"), def
 
 
 class World(McpWorld):
-    """An authorization server, with a server behind it that has tools."""
+    """An authorization server, with an MCP server that has tools."""
 
     foreign: Foreign
 
@@ -78,13 +78,13 @@ class House:
         return deputy
 
     async def walk(self, deputy: Deputy, consent: Consent, user: str) -> None:
-        """The user says yes there."""
+        """Allow access there as the user."""
         started = await deputy.consents.start(consent.link.rpartition("/")[2], User(user))
         back = self.world.authorize(started.url, user)
         await deputy.consents.finish("acme", back, User(user), started.nonce.reveal())
 
     async def pinned(self, **said: Any) -> Deputy:
-        """A process in which the operator has looked at all, and pinned it."""
+        """Return a process in which the operator has reviewed and pinned all tools."""
         deputy = await self.process(**said)
         with pytest.raises(ConsentRequired) as asked:
             await deputy.mcp.look("acme", "ops")
@@ -178,7 +178,7 @@ async def test_server_cannot_have_a_built_in_toolkits_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["acme_x", "ac", "acme_x_y"])
 async def test_tool_names_of_two_servers_cannot_collide(name: str) -> None:
-    """acme's x_y and acme_x's y would have one name, and a call would go to the server that came last."""
+    """acme's x_y and acme_x's y would have one name, and a call could go to the wrong server."""
     deputy = await House(definition("x_y")).pinned()
     if name != "ac":
         with pytest.raises(SettingsError, match="beside the toolkit acme"):
@@ -224,7 +224,7 @@ KEYS = sorted({*FACTS, *WRITERS, *PEOPLE, *ADDRESSES, "more", "handle", "undo", 
 
 
 async def test_address_in_a_server_result_is_untrusted_under_any_key() -> None:
-    """No name of a field that a foreign server chooses is believed, whatever it means in our own results."""
+    """A field name of a foreign server is never trusted, whatever it means in deputize's own results."""
     house = House(LOOK, SEND)
     house.toolkits = [NOTES]
     deputy = await house.pinned(tools={"look": ToolOverride(effect="reads")})

@@ -1,4 +1,4 @@
-"""A foreign server's tools under our rules: consent, Show, approval, one effect, in either era and form."""
+"""A foreign server's tools under the same rules: consent, preview, approval, one effect, in either era and form."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.support.foreign_mcp import LEGACY, MODERN, TOKEN, URL, Foreign, defin
 
 @pytest.fixture(autouse=True)
 def numbered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests count from 1, so that answers can be written down here."""
+    """Requests are numbered from 1, so that responses can be written down here."""
     monkeypatch.setattr(protocol, "first_id", lambda: 1)
 
 
@@ -232,7 +232,7 @@ async def test_legacy_server_is_detected_whatever_it_answers(status: int) -> Non
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirect_is_a_refusal_and_is_not_followed(status: int) -> None:
-    """An expired address, or a gateway that wants somebody to sign in."""
+    """An expired address, or a gateway that requires a sign-in."""
     to = httpx.Response(status, headers={"location": "https://login.example/?next=mcp"})
     foreign = Foreign([SEND, LOOK], reply=lambda params, request: to)
     refusal = InvalidInput if status in (307, 308) else OutcomeUnknown
@@ -314,7 +314,7 @@ async def test_users_never_share_a_session_or_token(era: str) -> None:
 
 
 async def test_new_consent_uses_no_earlier_session_or_list() -> None:
-    """It may be somebody else's, which nobody can see where the server does not say whose account it is."""
+    """They may belong to another account, which is unknown if the server names no account."""
     foreign = Foreign([SEND], era=LEGACY, tokens={TOKEN, "tok-new"})
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
         await act(deputy)
@@ -328,7 +328,7 @@ async def test_new_consent_uses_no_earlier_session_or_list() -> None:
 
 
 class Unhurried(Foreign):
-    """A server whose answers take their time, so that acts run across each other."""
+    """A server with slow responses, so that acts overlap."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await asyncio.sleep(0.002 * (len(self.asked) % 5))

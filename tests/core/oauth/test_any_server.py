@@ -1,4 +1,4 @@
-"""Servers that want what not all do: pushed requests, signed assertions. From the settings file to an act."""
+"""Servers with optional requirements: pushed requests, signed assertions. From the settings file to an act."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def me() -> Steps:
 
 
 Open = Callable[..., AbstractContextManager[Deputy]]
-"""A deputy whose only app is at this server. ``lines``: more of its table in the settings file."""
+"""A deputy whose only app is at this server. ``lines``: further lines of its table in the settings file."""
 
 
 @pytest.fixture
@@ -71,13 +71,13 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
 
 
 def start(deputy: Deputy) -> tuple[Consent, Started]:
-    """Connect was pressed."""
+    """Press Connect."""
     (consent,) = deputy.run(deputy.connect("alice", tools=["acme_me"]))
     return consent, deputy.run(deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser()))
 
 
 def connect(deputy: Deputy, server: OidcServer) -> Consent:
-    """A consent from its link to its end; how it ended."""
+    """Complete a consent from its link; return how it ended."""
     consent, started = start(deputy)
     back = server.authorize(started.url)
     deputy.run(deputy.consents.finish("acme", back, AnyLocalUser(), started.nonce.reveal()))

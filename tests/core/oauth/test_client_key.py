@@ -1,4 +1,4 @@
-"""A client that signs instead of showing a secret: ``private_key_jwt``, from the settings file to every endpoint."""
+"""A client that signs instead of using a secret: ``private_key_jwt``, from the settings file to every endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token families: what a newer consent replaces ends at the provider, and no debt is lost before it was told."""
+"""Token families: those that a newer consent replaces are revoked, and no pending revocation is lost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LEAKED = ("api.github.com", "/credentials/revoke")
 
 
 class Home:
-    """Alice's deputy with one app, at a provider where a consent is a family of tokens of its own."""
+    """Alice's deputy with one app, at a provider where each consent is its own token family."""
 
     def __init__(self, *apps: App) -> None:
         self.sandbox = Sandbox()
@@ -55,14 +55,14 @@ class Home:
         return self
 
     async def allow(self, *scopes: str, deputy: Deputy | None = None) -> str:
-        """Alice consents to these scopes; how that ended."""
+        """Consent as Alice to these scopes; return how that ended."""
         one = deputy or self.deputy
         [asked] = await one.connect("alice", self.apps[0].provider, scopes=scopes)
         return (await consent(one, self.sandbox, asked)).status
 
     @property
     def families(self) -> int:
-        """How many families of tokens are alive at the provider."""
+        """Return how many token families are alive at the provider."""
         return len({one.family for one in self.sandbox._world.authority.tokens.values() if one.lives(time.time())})
 
     async def debts(self) -> list[dict[str, Any]]:
@@ -105,7 +105,7 @@ async def test_step_up_revokes_nothing_if_one_revocation_ends_all() -> None:
 
 
 async def test_older_tokens_are_kept_until_disconnect_if_revocation_may_end_the_newer(linear: Home) -> None:
-    """At oidc-provider two consents of one browser are one grant: to end the older tokens ended the newer."""
+    """At oidc-provider two consents of one browser are one grant: revoking the older tokens ended the newer ones."""
     row = with_fields(PROVIDERS["linear"], ends_replaced="with_grant")
     clock = Clock(time.time())
     one = await build(
@@ -151,7 +151,8 @@ async def test_racing_consents_leave_one_family_and_disconnect_none(linear: Home
 
 
 async def test_second_consent_without_refresh_token_keeps_the_first_and_all_are_revoked(linear: Home) -> None:
-    """The new access token is of another family than the refresh token that stays: a later end must name both."""
+    """The new access token is of another family than the refresh token that is kept: a later revocation must name
+    both."""
     [before] = await linear.deputy.vault.list_grants(ALICE)
     _drop_refresh_token(linear)
     assert await linear.allow("write") == "granted"
@@ -167,7 +168,7 @@ Change = Callable[[httpx.Request, httpx.Response], Awaitable[httpx.Response]]
 
 
 class Between(httpx.AsyncBaseTransport):
-    """Linear's token endpoint, whose answers something is done to on their way."""
+    """Linear's token endpoint, whose responses are changed in transit."""
 
     def __init__(
         self, home: Home, change: Callable[[httpx.Request, httpx.Response], Awaitable[httpx.Response]]
@@ -183,7 +184,7 @@ class Between(httpx.AsyncBaseTransport):
 
 
 def _drop_refresh_token(home: Home) -> None:
-    """Replies to codes come without one."""
+    """Remove the refresh token from replies to codes."""
 
     async def without(request: httpx.Request, reply: httpx.Response) -> httpx.Response:
         await reply.aread()
@@ -240,7 +241,7 @@ async def test_compromise_report_for_everybody_covers_queued_tokens() -> None:
 
 
 async def _rival(house: House) -> Deputy:
-    """Another process on the same vault."""
+    """Return another process on the same vault."""
     return await build(
         house.sandbox, vault=house.deputy.vault, toolkits=[gmail], transport=house.line, clock=house.clock
     )
@@ -272,7 +273,7 @@ async def test_interrupted_disconnect_is_finished_by_the_next_process(house: Hou
 
 
 async def test_queued_revocation_does_not_end_a_newer_grant(house: House) -> None:
-    """Where ending one token ends all: the new grant holds what the old one did, and ends it."""
+    """If revoking one token ends all: the new grant has the old one's tokens, and takes over their revocation."""
     house.line.answers[REVOKE] = [answer(503)]
     await house.deputy.revoke("alice", "google")
     await house.connected("readonly")

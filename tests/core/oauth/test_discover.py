@@ -1,4 +1,4 @@
-"""A provider from its own metadata: what is believed of it, and what is refused before anything is sent there."""
+"""A provider from its own metadata: what is accepted, and what is refused before anything is sent there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ METADATA: dict[str, Any] = {
 
 
 class Server(httpx.AsyncBaseTransport):
-    """Answers from a table of addresses, and remembers what was asked."""
+    """Answers from a table of addresses, and records the requests."""
 
     def __init__(self, answers: dict[str, Any]) -> None:
         self.answers, self.asked = answers, list[str]()
@@ -42,7 +42,7 @@ class Server(httpx.AsyncBaseTransport):
 
 
 async def resolved(host: str) -> list[str]:
-    """Where the hosts of these tests are."""
+    """The addresses of the hosts in these tests."""
     known = {
         "inside.example.test": ["10.0.0.7"],
         "both.example.test": ["93.184.215.14", "127.0.0.1"],
@@ -307,7 +307,7 @@ async def test_D1_metadata_cannot_lead_to_private_hosts(name: str, url: str) -> 
 )
 @pytest.mark.parametrize("origin", ["https://accounts.google.com", "https://login.example.test:444"])
 async def test_endpoint_at_a_foreign_origin_needs_the_operators_setting(name: str, origin: str) -> None:
-    """Else people sign in at a real page, and whoever wrote the metadata gets the code."""
+    """Otherwise people would sign in at a real page, and the metadata's author would get the code."""
     said = METADATA | {name: f"{origin}/x"}
     with pytest.raises(SettingsError, match=name) as e:
         await found(said)

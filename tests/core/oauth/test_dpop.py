@@ -1,4 +1,4 @@
-"""Tokens that are bound to a key (RFC 9449): from consent to disconnect, at a server that checks each proof."""
+"""Key-bound tokens (DPoP, RFC 9449): from consent to disconnect, at a server that checks each proof."""
 
 from __future__ import annotations
 
@@ -56,8 +56,10 @@ def me(page: int = 0) -> Steps:
 
 @dataclass
 class ProvingServer(OidcServer):
-    """It gives tokens to whoever proves a key, bound to that, and wants a proof with each. ``nonces``: how often each
-    nonce is good, 0 for ever without one. ``skew``: seconds its clock goes wrong."""
+    """Issues key-bound tokens, and requires a proof with each request.
+
+    ``nonces``: how often each nonce is valid, 0 for unlimited without one. ``skew``: its clock's error in seconds.
+    """
 
     said: dict[str, Any] = field(default_factory=lambda: {"dpop_signing_alg_values_supported": ["ES256", "EdDSA"]})
     bearer: bool = False
@@ -70,7 +72,7 @@ class ProvingServer(OidcServer):
     _asked: dict[str, int] = field(default_factory=dict)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """A proof is looked at first, as by a real server: what it refuses is not used up."""
+        """Check the proof first, as a real server does: a refused request uses nothing up."""
         place = "api" if str(request.url).startswith(API) else request.url.path
         if self.fails and self.fails[0] == place:
             if isinstance(self.fails[1], Exception):
@@ -105,7 +107,7 @@ class ProvingServer(OidcServer):
         return answer
 
     def _proven(self, request: httpx.Request, token: str, place: str) -> str:
-        """The thumbprint of the key that signed it. RFC 9449 4.3."""
+        """Return the thumbprint of the signing key. RFC 9449 4.3."""
         header = json.loads(base64.urlsafe_b64decode(request.headers.get("dpop", "").partition(".")[0] + "=="))
         assert header["typ"] == "dpop+jwt" and header["alg"] == "ES256" and "d" not in header["jwk"]
         key = ECKey.import_key(header["jwk"])
@@ -150,7 +152,7 @@ def grant_of(deputy: Deputy) -> Grant:
 
 
 def expire(deputy: Deputy) -> Grant:
-    """The access token runs out, here."""
+    """Let the access token expire here."""
     grant = grant_of(deputy)
     kept = deputy.run(deputy.vault.replace(grant, replace(grant, expires_at=1.0)))
     assert kept
@@ -236,7 +238,7 @@ def step_up(deputy: Deputy, server: ProvingServer) -> None:
 
 
 def test_refresh_token_bound_to_an_older_key_is_dropped(opened: Open, server: ProvingServer) -> None:
-    """A consent that brings no refresh token keeps the one before it, elsewhere; here nobody could use it."""
+    """Without a new refresh token a consent usually keeps the previous one; here no key could use it."""
     with connected(opened, server) as deputy:
         older = grant_of(deputy).refresh_token
         server.no_refresh = True
@@ -251,7 +253,7 @@ def test_refresh_token_bound_to_an_older_key_is_dropped(opened: Open, server: Pr
 
 
 def test_received_token_reply_is_stored_encrypted_with_its_key(opened: Open, server: ProvingServer) -> None:
-    """A process that died after the reply: another one looks whose the tokens are, with the same key."""
+    """A process died after the reply: another one asks for the tokens' owner, with the same key."""
     with opened(server, "dpop = true") as deputy:
         deputy.resolver.catalog = Catalog([acme])
         _, started = start(deputy)
@@ -429,7 +431,7 @@ def test_requests_carry_no_proof_without_dpop(opened: Open) -> None:
 
 @dataclass
 class Watched(OidcServer):
-    """It sees to it that nothing is proven."""
+    """Ensures that nothing is proven."""
 
     seen: int = 0
 

@@ -1,4 +1,4 @@
-"""The protocol without I/O: what is sent, and what is made of whatever comes back."""
+"""The protocol without I/O: what is sent, and how each response is interpreted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ every_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PRO
 
 
 def made(**more: Any) -> Provider:
-    """A provider as data, with these fields."""
+    """Return a provider with these fields."""
     row = Provider(
         name="made",
         label="Made",
@@ -49,7 +49,7 @@ def asked(url: str) -> dict[str, list[str]]:
 
 
 def form(request: httpx.Request) -> dict[str, str]:
-    """The parameters of a form, none of them twice."""
+    """Return the parameters of a form; check that none occurs twice."""
     pairs = parse_qsl(request.content.decode(), strict_parsing=True)
     assert len(dict(pairs)) == len(pairs)
     return dict(pairs)
@@ -327,7 +327,7 @@ def test_scopes_are_sent_in_the_providers_parameter() -> None:
 
 
 def reply(**more: Any) -> dict[str, Any]:
-    """A token reply; None leaves a field out."""
+    """Return a token reply; None leaves a field out."""
     fields = {"access_token": "at", "token_type": "Bearer", "expires_in": 3599, "refresh_token": "rt", "scope": "a b"}
     return {name: value for name, value in (fields | more).items() if value is not None}
 

@@ -28,7 +28,7 @@ def issues() -> Steps:
 
 
 class Sites(httpx.AsyncBaseTransport):
-    """GitHub three times. Each gives tokens of its own and takes no other's."""
+    """GitHub at three hosts. Each issues its own tokens and accepts no others."""
 
     def __init__(self) -> None:
         self.foreign: list[str] = []
@@ -80,7 +80,7 @@ async def deputy(sites: Sites) -> AsyncIterator[Deputy]:
 
 
 async def connected(deputy: Deputy, app: str) -> str:
-    """Alice has said yes there: where she was asked."""
+    """Allow access as Alice, at the host where she was asked."""
     (asked,) = await deputy.connect("alice", tools=["hub_issues"], app=app)
     started = await deputy.consents.start(asked.link.rpartition("/")[2], AnyLocalUser())
     state = parse_qs(urlsplit(started.url).query)["state"][0]

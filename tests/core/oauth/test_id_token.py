@@ -1,4 +1,4 @@
-"""Whose account it is, from an id_token: what a sound one says, and every way in which one is not believed."""
+"""Identity from an id_token: what a valid one proves, and every way in which one is rejected."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def b64(value: Any) -> str:
 
 
 def with_claims(**more: Any) -> OidcServer:
-    """A server whose id_tokens say these; None leaves one out."""
+    """A server whose id_tokens have these claims; None leaves one out."""
 
     def claims(said: Claims) -> Claims:
         return {name: value for name, value in (said | more).items() if value is not None}
@@ -240,7 +240,7 @@ def with_claims(**more: Any) -> OidcServer:
 
 
 def later(**seconds: float) -> OidcServer:
-    """A server whose id_tokens have times that are so much later."""
+    """A server whose id_tokens have times that are this much later."""
     return OidcServer(claims=lambda said: said | {name: said[name] + more for name, more in seconds.items()})
 
 
@@ -253,7 +253,7 @@ def unsigned(claims: Claims) -> str:
 
 
 def by_the_public_key(claims: Claims) -> str:
-    """HS256 with what everybody can read as the secret: CVE-2015-9235."""
+    """HS256 with the public key as the secret: CVE-2015-9235."""
     text = f"{b64({'alg': 'HS256', 'kid': 'ec-1'})}.{b64(claims)}"
     public = ec_key().as_pem(private=False)
     return f"{text}.{b64(hmac.digest(public, text.encode(), 'sha256'))}"
@@ -265,7 +265,7 @@ def by_the_secret(claims: Claims) -> str:
 
 
 def by_ones_own(**header: Any) -> Callable[[Claims], str]:
-    """Signed well, by a key that the token itself brings or points to."""
+    """Signed correctly, by a key that the token itself contains or points to."""
     own = ECKey.generate_key("P-256", {"kid": "ec-1"})
     brought = {"jwk": own.as_dict(private=False)} if header.pop("brings", False) else {}
     registry = jws.JWSRegistry(algorithms=["ES256"], strict_check_header=False)

@@ -61,7 +61,7 @@ def me() -> Steps:
 
 
 class Acme(httpx.AsyncBaseTransport):
-    """An authorization server with metadata, tokens and an API; ``down`` answers nothing."""
+    """An authorization server with metadata, tokens and an API; ``down`` stops all responses."""
 
     def __init__(self) -> None:
         self.down, self.forms = False, list[dict[str, list[str]]]()
@@ -205,7 +205,7 @@ async def test_stored_discovery_with_private_addresses_needs_the_setting(server:
 async def test_server_with_another_providers_endpoint_stops_the_start(
     server: Acme, vault: Vault, name: str, place: str
 ) -> None:
-    """Else people consent at Google's page to what this server then gets the code of, whoever allowed that."""
+    """Otherwise people would consent at Google's page, and this server would get the code."""
     server.said[name] = place
     app = APP.model_copy(update={"trusted_origins": ["https://accounts.google.com", "https://oauth2.googleapis.com"]})
     with pytest.raises(SettingsError, match="Google"):

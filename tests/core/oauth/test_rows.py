@@ -1,4 +1,4 @@
-"""What rows say, as the engine does it: kept fields, rights from elsewhere, and tokens ended as each provider wants."""
+"""Provider definitions as the engine applies them: kept fields, scopes from elsewhere, and each revocation style."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def issues() -> Steps:
 
 
 class Line(httpx.AsyncBaseTransport):
-    """Providers made of a few answers: by method and address without its query. A list gives one answer each time."""
+    """Providers made of a few responses, by method and address without its query. A list is used one at a time."""
 
     def __init__(self, answers: dict[str, Any]) -> None:
         self.answers, self.sent = answers, list[httpx.Request]()
@@ -79,7 +79,7 @@ class Clock:
 async def built(
     line: Line, provider: Provider, clock: Clock | None = None, pages: str = "https://deputize.example.test"
 ) -> Deputy:
-    """A deputy with one app at one provider."""
+    """Return a deputy with one app at one provider."""
     return Deputy(
         await Vault.open(open_store("memory:", create=True), [bytes(range(32))]),
         [App(provider.name, "id", Secret("s"))],
@@ -93,7 +93,7 @@ async def built(
 
 
 async def visited(deputy: Deputy, consent: Consent) -> Consent:
-    """The consent after a person has said yes at the provider, whose page is not played."""
+    """Return the consent after a person has allowed access at the provider, whose page is not simulated."""
     started = await deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser())
     state = parse_qs(urlsplit(started.url).query)["state"][0]
     await deputy.consents.finish(consent.app, {"code": "c", "state": state}, AnyLocalUser(), started.nonce.reveal())
@@ -213,7 +213,7 @@ async def test_github_app_permissions_come_from_installations_and_survive_refres
 
 
 def paged(*pages: int) -> list[dict[str, object]]:
-    """Pages of so many installations; the last one has a right that no other has."""
+    """Return pages of this many installations; the last one has a permission that no other has."""
     rows = [[{"permissions": {"metadata": "read"}} for _ in range(count)] for count in pages]
     rows[-1][-1:] = [{"permissions": {"issues": "write"}}] if pages[-1] else []
     return [{"total_count": sum(pages), "installations": row} for row in rows]

@@ -1,4 +1,4 @@
-"""Whether an act may happen, and the user's yes to one exact act."""
+"""Whether an act may happen, and the user's approval of one exact act."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Asking(House):
         return self
 
     async def asked(self, tool: str = "send", message: str = "m1", **arguments: Any) -> Approval:
-        """The approval that an act waits for."""
+        """Return the approval that an act waits for."""
         with pytest.raises(ApprovalRequired) as caught:
             await self.act(tool, message, **arguments or MAIL)
         return caught.value.approval
@@ -220,7 +220,7 @@ async def test_E1_changed_arguments_need_another_approval(house: Asking) -> None
 
 
 async def test_E1_approval_for_one_account_is_not_valid_for_another(house: Asking) -> None:
-    """The user was shown from which account the mail goes; meanwhile another one has become the default."""
+    """The preview named the sending account; meanwhile another one has become the default."""
     other = await house.deputy.consents.require(User("alice"), house.deputy.apps["google"], [SEND])
     await consent(house.deputy, house.sandbox, other, as_="bob@example.test")
     approval = await house.asked()
@@ -330,7 +330,7 @@ async def test_consumed_approval_is_reported_as_consumed(house: Asking) -> None:
 
 
 async def test_act_without_a_call_can_be_approved_and_repeated(house: Asking) -> None:
-    """As the error's hint says: record the answer, and call again."""
+    """As the error's hint says: record the decision, and call again."""
 
     async def act() -> Any:
         return await house.deputy.act("gmail_send", MAIL, user="alice")
@@ -372,7 +372,7 @@ def test_default_policy_is_ask_before_sending() -> None:
 
 
 UNKNOWN = Call("t")
-"""A call that cannot be told from another that looks the same."""
+"""A call that cannot be told from an identical one."""
 
 
 async def test_approval_of_a_read_covers_one_read(house: Asking) -> None:

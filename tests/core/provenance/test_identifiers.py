@@ -1,4 +1,4 @@
-"""What a text names, and what an act is about: in one form, whatever a stranger does to keep them apart."""
+"""What a text names, and what an act targets, in one normal form that untrusted text cannot evade."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_parent_domains_exist_for_bare_hosts_only(value: str, above: list[str]) 
     ],
 )
 def test_spelled_split_or_encoded_address_is_not_found(text: str) -> None:
-    """As the threat model says: what is not found is not told, and the rest of the policy has to hold."""
+    """As the threat model says: such a mention is not reported, and the rest of the policy has to hold."""
     assert "bob@evil.test" not in named(text)
 
 
@@ -213,7 +213,7 @@ def test_identifier_search_time_is_linear(piece: str) -> None:
         return time.thread_time() - began
 
     def least(length: int) -> float:
-        """Without what else the interpreter does now and then, such as a collection."""
+        """Return the least time, without what else the interpreter does now and then, such as a collection."""
         return min(seconds(length) for _ in range(3))
 
     assert least(400_000) < 20 * max(least(40_000), 0.01)

@@ -1,4 +1,4 @@
-"""A provider in ``[providers.acme]``: checked like one in code, and every refusal names the field."""
+"""A provider in ``[providers.acme]``: checked like one in code, and every error names the field."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ APP: Final = App("acme", "acme-client")
 
 
 def load(home: Path, changes: Mapping[str, Any] | None = None) -> Settings:
-    """Settings with this provider, changed at these places (``oauth.token_url``); what is None there is left out."""
+    """Load settings with this provider, changed at these paths (``oauth.token_url``); None removes a field."""
     row = deepcopy(ACME)
     for place, value in (changes or {}).items():
         *parts, last = place.split(".")

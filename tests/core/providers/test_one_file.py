@@ -1,4 +1,4 @@
-"""What is one provider's stands in its file: no other code of the core has a provider's name in it."""
+"""What is specific to one provider is in its file: no other code of the core contains a provider's name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES: Final = re.compile(r"slack|github|google|gmail|linear|salesforce|sforce",
 
 
 def constants(path: Path) -> Iterator[str]:
-    """The texts in a file's code, without docstrings and comments."""
+    """Return the strings in a file's code, without docstrings and comments."""
     tree = ast.parse(path.read_text())
     said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):

@@ -1,4 +1,4 @@
-"""Providers of other packages: found by their entry point, never in the place of one that is built in."""
+"""Providers of other packages: found by their entry point, and never replacing a built-in one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Puts a distribution with providers on the path: ``install("acme-x", "x = acme_x", acme_x="code")``."""
+    """Put a distribution with providers on the path: ``install("acme-x", "x = acme_x", acme_x="code")``."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def add(distribution: str, *points: str, **modules: str) -> None:

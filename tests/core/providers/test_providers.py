@@ -1,4 +1,4 @@
-"""The table of providers: every row against the providers' documentation, and the two ways to move a row elsewhere."""
+"""The table of providers: every entry against the provider's documentation, and the two ways to move one elsewhere."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ ELSEWHERE = {
     "revoke_note",
     "token_shapes",
 }
-"""Each has a test of its own."""
+"""Fields with a test of their own."""
 
 
 @every_provider
@@ -607,7 +607,7 @@ def test_sandboxed_provider_receives_every_request(provider: Provider) -> None:
 
 
 def settings(**apps: AppSettings) -> Settings:
-    """Settings with these apps and nothing else."""
+    """Return settings with these apps and nothing else."""
     return Settings(apps=apps, vault="memory:")  # type: ignore[call-arg]
 
 

@@ -1,4 +1,4 @@
-"""[apps.NAME.source]: what is written there, what comes of it, and what is refused in words."""
+"""[apps.NAME.source]: its valid settings, their effect, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ BOT = "bot@acme.iam.gserviceaccount.example"
 
 
 def source_of(tmp_path: Path, source: dict[str, Any], client_id: str = "an-id") -> Any:
-    """What an app with this table gets."""
+    """Return the source of an app with this table."""
     app = {"client_id": client_id, "client_secret": "a-secret", "source": source}
     [made] = Settings.load(home=tmp_path, apps={"google": app}).all_apps()
     return made.source
 
 
 def googles_file(tmp_path: Path, **changed: Any) -> Path:
-    """A service account's key as Google's console gives it."""
+    """Return a service account's key file as Google's console creates it."""
     pem = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     file = {"type": "service_account", "client_email": BOT, "private_key_id": "k-1", "private_key": pem.decode()}
     path = tmp_path / "key.json"

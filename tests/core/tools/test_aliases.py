@@ -1,4 +1,4 @@
-"""Another name of a tool is the same tool: nothing that holds for it can be dodged by calling it differently."""
+"""An alias is the same tool: no rule can be avoided by calling it by another name."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def tidy(change: bool = False) -> Steps:
 
 
 async def house(policy: Any, *scopes: str) -> tuple[Deputy, Line]:
-    """A deputy with these tools, Alice connected with these scopes."""
+    """A deputy with these tools, where Alice has these scopes."""
     sandbox = Sandbox()
     line = Line(sandbox.transport())
     deputy = await build(sandbox, toolkits=[KIT], transport=line, policy=policy)
@@ -217,7 +217,7 @@ def mark(name: str = "kept") -> Steps:
 
 @pytest.mark.parametrize("arguments", [{}, {"name": "kept"}])
 async def test_edit_under_an_alias_means_what_was_previewed(arguments: dict[str, Any]) -> None:
-    """The user edits under the tool's own name: what the alias stands for must not come back behind the yes."""
+    """The user edits under the tool's own name: the alias's values must not come back after the approval."""
     deputy, line = await house(lambda act: Verdict.ASK, "labels")
     call = Call("t", "m", "c")
     with pytest.raises(ApprovalRequired) as caught:

@@ -1,4 +1,4 @@
-"""Which tools a name chooses: a toolkit, a part of it, a single tool; and which of them a user has allowed already."""
+"""Which tools a name selects: a toolkit, a part of it, a single tool; and which of them a user has already allowed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.sandbox_deputy import build, connect
 
 
 def kit(name: str, provider: str = "google", /, **tools: str) -> Toolkit:
-    """A toolkit of tools by name, each with its toolset; what begins with ``send`` sends and needs to."""
+    """A toolkit of tools by name, each with its toolset; names with ``send`` send, and need that scope."""
     made = Toolkit(name, provider=provider, api="gmail")
 
     def steps() -> Steps:
@@ -103,7 +103,7 @@ def test_built_in_toolkits_are_selected_by_the_same_names() -> None:
 
 
 async def ready(deputy: Deputy, *chosen: str, user: str = "alice", read_only: bool = False) -> str:
-    """The names of the chosen tools that the user could use at once."""
+    """Return the names of the selected tools that the user could use at once."""
     return " ".join(tool.name for tool in await deputy.authorized_tools(user, *chosen, read_only=read_only))
 
 

@@ -1,4 +1,4 @@
-"""A text that was cut is read to its end by its references, which open nothing else and nobody else's."""
+"""A truncated text is read to its end by its references, which open nothing else and nobody else's data."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def leak() -> Steps:
 
 
 class Watch:
-    """A policy that keeps what it is asked about, and says no from when ``closed``."""
+    """A policy that records the acts it is asked about, and refuses when ``closed``."""
 
     def __init__(self) -> None:
         self.acts: list[Act] = []

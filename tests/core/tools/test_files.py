@@ -1,4 +1,4 @@
-"""Files on our side: nobody else's handle opens one, none outlives its day, and no quota is overrun."""
+"""Stored files: no other user's handle opens one, each expires within a day, and quotas hold."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KEY = bytes(range(32))
 
 
 async def some(**more: Any) -> tuple[Files, FaultyStore, Clock]:
-    """Files in memory, with a store that can refuse and a clock that can be moved."""
+    """Files in memory, with a store that can refuse and a clock that can be set."""
     store, clock = FaultyStore(MemoryStore()), Clock(1_800_000_000.0)
     return Files(await Vault.open(store, [KEY]), clock, **more), store, clock
 
@@ -47,7 +47,7 @@ def text(content: bytes = b"hello", name: str = "a.txt") -> File:
 
 
 async def rows(store: FaultyStore) -> int:
-    """How many records of files there are, rows and pieces."""
+    """Return how many records of files there are, rows and pieces."""
     return len(await store.scan("file")) + len(await store.scan("filepart"))
 
 
@@ -390,7 +390,7 @@ async def test_erasure_during_storing_leaves_no_piece() -> None:
 
 @pytest.mark.parametrize("at", range(1, 12))
 async def test_storing_during_erasure_leaves_no_piece(at: int) -> None:
-    """The other way round: a file is being kept, and goes on, in the middle of the erasing."""
+    """The other order: a file is stored during the erasure."""
     files, store, _ = await some()
     slow = FaultyStore(store.inner)
     mine = Files(Vault(slow, files.vault.sealer, files.vault.keys), files.clock)

@@ -1,4 +1,4 @@
-"""Bytes of strangers are read in a process that holds nothing, may do nothing, and ends."""
+"""Untrusted files are parsed in a process that holds no secrets, has no rights, and ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part of
 
 
 def asked(do: str, content: bytes = b"", **more: Any) -> ParseFile:
-    """What a test has done there."""
+    """Return a request to do this in the parser process."""
     return ParseFile(PROBE, {"do": do, **more}, content)
 
 

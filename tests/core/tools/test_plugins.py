@@ -1,4 +1,4 @@
-"""Toolkits of other packages, really installed: dist-info on the path. A bad one is named and skipped."""
+"""Toolkits of other packages, really installed (dist-info on the path). A broken one is named and skipped."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Puts a distribution on the path: ``install("acme-x", "x = acme_x", acme_x="code")``."""
+    """Put a distribution on the path: ``install("acme-x", "x = acme_x", acme_x="code")``."""
     PLUGINS.forget()
 
     def put(distribution: str, *points: str, **modules: str) -> None:

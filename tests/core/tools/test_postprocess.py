@@ -1,4 +1,4 @@
-"""What becomes of a result before anybody reads it, whatever a provider or a careless tool has put into it."""
+"""Post-processing of a result before anyone reads it, whatever a provider or a careless tool put into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person reads has every row of what was shown, whatever the fields are called."""
+"""The preview that a person reads has every row, whatever the fields are called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the values of a `Preview` are read: times in a person's zone, and what changes in a long text."""
+"""How the values of a `Preview` are rendered: times in a person's zone, and changes in a long text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tool is told about its run."""
+"""What a tool receives about its run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ RUN = Run(ActKey.of("one"), frozenset({"read"}), Account("1", "alice@example.tes
 
 
 def one_tool(toolkit: Toolkit) -> str:
-    """The name of the toolkit's only tool."""
+    """Return the name of the toolkit's only tool."""
     (name,) = toolkit.tools
     return name
 
 
 def result_of(steps: Steps) -> object:
-    """What a tool returns that asks for nothing."""
+    """Return what a tool returns that makes no request."""
     with pytest.raises(StopIteration) as stop:
         next(steps)
     return stop.value.value

@@ -1,4 +1,4 @@
-"""Tool search: questions of everyday work find their tool, and a plugin's words buy it no place in front."""
+"""Tool search: everyday questions find their tool, and a plugin's wording cannot put it first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a model has to give every argument, null is "not given": in the schema it sees, and for every tool."""
+"""If a model has to give every argument, null means "not given": in its schema, and for every tool."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BY_NAME = {tool.name: tool for tool in TOOLS}
 
 
 def optional_in(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Each optional property of the schema, at any depth."""
+    """Return each optional property of the schema, at any depth."""
     for one in objects_in(schema):
         yield from ((n, p) for n, p in one.get("properties", {}).items() if n not in one.get("required", ()))
 
@@ -50,7 +50,7 @@ def test_null_equals_absent_for_every_optional_argument() -> None:
 
 
 def test_null_equals_absent_inside_arguments() -> None:
-    """The tools whose arguments hold objects with optional parts."""
+    """The tools whose arguments contain objects with optional parts."""
     nested = {
         tool.name: [n for n, p in tool.schema["properties"].items() if list(optional_in(p.get("items", {})))]
         for tool in TOOLS
@@ -148,7 +148,7 @@ def test_null_allowed_by_a_foreign_schema_is_kept() -> None:
 
 
 def test_alternatives_beside_a_type_restrict_it() -> None:
-    """As servers write "one of these has to be given", and how a text is written."""
+    """As servers write "one of these is required", and the format of a string."""
     either: dict[str, Any] = {
         "type": "object",
         "properties": {"id": {"type": "string"}, "url": {"type": "string", "anyOf": [{"format": "uri"}, {}]}},
@@ -165,7 +165,7 @@ def test_alternatives_beside_a_type_restrict_it() -> None:
 
 
 def test_interpretation_of_arguments_is_idempotent() -> None:
-    """The core reads again what an adapter has read: both are one act."""
+    """The core interprets again what an adapter has interpreted: both are one act."""
     given = {"at": json.dumps({"city": "Rome", "zip": None}), "name": "x"}
     assert as_meant(given, FOREIGN) == {"at": {"city": "Rome"}, "name": "x"}
     assert as_meant(as_meant(given, FOREIGN), FOREIGN) == as_meant(given, FOREIGN)

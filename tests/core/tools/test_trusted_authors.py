@@ -1,4 +1,4 @@
-"""Whose texts a model may read: marks, what becomes of them in results, and words that nobody knows."""
+"""Whose texts a model may read: marks, their effect on results, and unknown values."""
 
 from __future__ import annotations
 

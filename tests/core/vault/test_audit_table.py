@@ -1,4 +1,4 @@
-"""The audit as a table of the vault's database: chains of all machines in one place, as provable as files."""
+"""The audit as a table in the vault's database: chains of all machines in one place, as verifiable as files."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_rows_with_a_lost_answer_are_stored_once(server: Server, tmp_path: Path)
 def test_uncertain_rows_are_written_first(
     server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their commit came through and its answer did not, and the server was away for longer than anybody waits."""
+    """They were committed without a confirmation, and the server was away for longer than any caller waits."""
     monkeypatch.setattr("deputize.core.vault.stores.postgres.sync_connection.STATEMENT_SECONDS", 0.0)
     folder = Path(server.url.partition("host=")[2])
     made = Path(os.path.realpath(folder)) / "lossy"
@@ -348,7 +348,7 @@ def test_chains_under_an_older_key_are_closed(table: PostgresAudit) -> None:
 async def test_intent_row_is_in_the_table_before_the_request(
     server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the standard mode, too: a program that is killed with the request under way has told of it."""
+    """In the standard mode, too: a program killed during a request has recorded its intent."""
     monkeypatch.setattr("deputize.core.audit.commit_thread.GATHER", 60.0)  # nothing goes there that nobody awaits
     sandbox, seen = Sandbox(), list[list[str]]()
     behind = sandbox.transport()

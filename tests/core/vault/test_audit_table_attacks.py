@@ -1,5 +1,4 @@
-"""Whoever has the role of programs may add rows to the audit: what they add moves nothing, hides nothing and stops
-nothing."""
+"""The application's database role may add audit rows: they move, hide and stop nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.counterpart
 
 
 def attack(server: Server, statement: str, *values: object) -> int:
-    """By the role of programs."""
+    """Run SQL as the application's role."""
     with psycopg.connect(server.dsn.replace(f"user={USER}", "user=app"), autocommit=True) as program:
         return program.execute(statement.encode(), values).rowcount
 
@@ -41,7 +40,7 @@ def forged(writer: str, at: int, **facts: object) -> str:
 
 
 def test_rows_blocking_a_chain_stop_nothing_and_are_found(server: Server, table: PostgresAudit) -> None:
-    """The chain goes on under another name, nothing is lost, and no row stands there twice."""
+    """The chain continues under another name, nothing is lost, and no row is there twice."""
     anchors = list[str]()
     audit = Audit(table, KEY, anchor=anchors.append)
     some(audit, 2, "before")
@@ -69,7 +68,7 @@ def test_rows_blocking_a_chain_stop_nothing_and_are_found(server: Server, table:
 
 
 def test_foreign_row_is_not_mistaken_for_a_repeated_write(server: Server, table: PostgresAudit) -> None:
-    """The same line, filed under somebody else: their activity page would not show it."""
+    """The same line, filed under another user: their activity page would not show it."""
     audit, shadow = Audit(table, KEY), Audit(None, KEY)
     shadow.writer, shadow._prev = audit.writer, Key(KEY).first(audit.writer)
     shadow._clock = audit._clock = lambda: 1.0

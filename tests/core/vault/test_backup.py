@@ -1,4 +1,4 @@
-"""A copy made in use is whole and shut; put back, it is trusted with nothing that has changed since."""
+"""A backup made during use is complete and encrypted; after a restore, nothing that has changed since is trusted."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ALICE, KEY = User("alice"), b"k" * 32
 
 
 class Home:
-    """A deputy in a folder, as `Deputy.from_settings` makes one, that can be ended and started again."""
+    """A deputy in a folder, as `Deputy.from_settings` makes one, that can be stopped and restarted."""
 
     def __init__(self, folder: Path) -> None:
         self.sandbox = Sandbox()
@@ -62,12 +62,12 @@ class Home:
         return self
 
     async def restore(self, file: Path) -> Restored:
-        """What ``deputize vault restore`` does."""
+        """Do what ``deputize vault restore`` does."""
         deputy = self.deputy
         return await restore(deputy.vault, file, deputy.audit, self.folder, deputy.revocation_queue.enqueue_in)
 
     async def put_back(self) -> None:
-        """The deputy ends, the backup is copied over the vault, and the deputy starts."""
+        """Stop the deputy, copy the backup over the vault, and start the deputy."""
         await self.deputy.close()
         shutil.copyfile(self.backup, self.file)
         await self.start()
@@ -547,7 +547,7 @@ async def test_R32_disconnect_during_a_restore_is_not_undone(home: Home, monkeyp
 
 
 async def test_R33_record_of_equal_generation_from_another_history_is_not_overwritten(home: Home) -> None:
-    """A refresher that read a grant before a backup was put back must not take the backup's row for the one it read."""
+    """A process that read a grant before a restore must not mistake the backup's record for the one it read."""
     vault = home.deputy.vault
     read = await vault.find_grant(ALICE, "google", "google")
     assert read
@@ -578,7 +578,7 @@ async def test_V10_backup_contains_the_first_record_as_of_its_copy(home: Home, m
 
 
 async def test_backup_opens_after_a_rotation_in_between(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first record has a key by then that this process has not met."""
+    """The first record then has a key that this process has not loaded."""
     loop, newer = asyncio.get_running_loop(), b"n" * 32
     vault = await Vault.open(home.deputy.vault.store, Sealer([KEY], KeysInMemory([newer, KEY])))
 

@@ -1,4 +1,4 @@
-"""What whoever deletes from the audit's folder cannot delete: the vault knows each chain, and how far it had come."""
+"""Deletions in the audit's folder are detected: the vault knows each chain, and its last position."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def run_of_a_program(rows: int = 3) -> str:
-    """A start, some rows, an end; its writer."""
+    """Write the rows of a program: a start, some rows, an end; return its writer."""
     with Deputy.from_settings() as deputy:
         for _ in range(rows):
             deputy.audit.write(VaultCopied())
@@ -151,7 +151,7 @@ def test_heads_of_many_chains_move_into_a_vouching_chain(home: Path, monkeypatch
 
 
 def until_known(home: Path, writer: str) -> None:
-    """A head is kept in the background."""
+    """Wait until a head was stored in the background."""
     deadline = time.monotonic() + 10
     while writer not in {head.writer for head in heads(home)}:
         assert time.monotonic() < deadline
@@ -193,7 +193,7 @@ def test_running_chain_head_stays_and_a_killed_one_moves_after_a_day(
 
 
 def test_closing_row_under_an_old_key_excuses_no_missing_beginning(tmp_path: Path) -> None:
-    """Who has stolen it can write rows under it; a chain that lost its beginning stays one that did."""
+    """An attacker with the old key can write rows under it; a chain without its beginning stays incomplete."""
     audit = Audit(tmp_path / "audit", OLD)
     for _ in range(5):
         audit.write(VaultCopied())

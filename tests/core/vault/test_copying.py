@@ -1,4 +1,4 @@
-"""A vault moves to another store whole, or not at all, and an interrupted move goes on."""
+"""A vault is copied to another store whole or not at all, and an interrupted copy continues."""
 
 from __future__ import annotations
 

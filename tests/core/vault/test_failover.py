@@ -1,4 +1,4 @@
-"""A standby takes over that lacks what was acknowledged last: nothing is done twice, and what is lost is known."""
+"""A failover to a standby that lacks the last commits: nothing is done twice, and what is lost is known."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def mails(sandbox: Sandbox) -> int:
 
 
 async def again(one: Machine, call: str) -> Any:
-    """The same call once more, as soon as the vault can be asked."""
+    """Repeat the same call as soon as the vault is reachable."""
     for _ in range(100):
         try:
             return await one.send(call)
@@ -135,7 +135,7 @@ async def test_acts_missing_on_an_asynchronous_standby_are_done_once(
 
 
 async def _writers(one: Machine, other: Machine) -> list[str]:
-    """Acts before, while and after the server is killed; which were tried."""
+    """Run acts before, during and after the server's death; return those that were tried."""
     tried = list[str]()
 
     async def writer(machine: Machine, name: str) -> None:
@@ -172,7 +172,7 @@ async def test_disconnect_survives_a_failover(world: World) -> None:
 
 
 async def test_erased_user_stays_erased_after_a_failover(world: World) -> None:
-    """The standby has all of it, the end of the user, too: what others wrote before is not written again."""
+    """The standby has everything, including the erasure: what other processes wrote before is not written again."""
     pair, sandbox, one, other = world
     await one.send("before")
     third = await machine(pair, sandbox)
@@ -192,7 +192,7 @@ async def test_erased_user_stays_erased_after_a_failover(world: World) -> None:
 
 
 async def looked_through(one: Machine) -> None:
-    """Wait until the vault can be used again, and is doubted."""
+    """Wait until the vault can be used again, and has recorded the new timeline."""
     for _ in range(100):
         with suppress(StoreUnavailable):
             record = await one.deputy.vault.get(*failover.TIMELINE)
@@ -234,7 +234,7 @@ async def test_start_after_a_failover_doubts_records_once(pair: Pair, monkeypatc
 
 
 async def test_commit_without_a_synchronous_standby_is_not_reported_as_done(pair: Pair) -> None:
-    """Somebody ends the wait for it: the server says that it has committed, and warns."""
+    """An operator cancels the wait for it: the server says that it has committed, and warns."""
     store, table = await asyncio.to_thread(open_store, pair.url, create=True), PostgresAudit(Address.of(pair.url))
     audit = Audit(table, KEY)
     audit._append("act.intent", call_id="1")
@@ -263,7 +263,7 @@ async def test_commit_without_a_synchronous_standby_is_not_reported_as_done(pair
 
 
 def _cancelled(server: Server) -> int:
-    """How many commits of ours were waiting for the standby, and do no longer."""
+    """Cancel the commits that wait for the standby; return their number."""
     found = asked(
         server,
         "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity"

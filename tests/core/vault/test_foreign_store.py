@@ -1,4 +1,4 @@
-"""A store of another package: it inherits the contract, its address names it, and a deputy runs on it."""
+"""A store of another package: it inherits the contract, is selected by its address, and a deputy runs on it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TestAcmeStore(StoreContract):
 
 @pytest.fixture
 def forgetful() -> Iterator[None]:
-    """What was found in one test is no longer there in the next."""
+    """Forget between tests which stores were found."""
     PLUGINS.forget()
     yield
     PLUGINS.forget()
@@ -47,7 +47,7 @@ def forgetful() -> Iterator[None]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgetful: None) -> Path:
-    """A home whose vault is at acme://, with the package of it installed."""
+    """A home whose vault is at acme://, with its package installed."""
     for name in [name for name in os.environ if name.startswith(("DEPUTIZE_", "XDG_"))]:
         monkeypatch.delenv(name)
     source = Path(acme_store.__file__).read_text()

@@ -1,4 +1,4 @@
-"""All that waits is written with one sync, and each writer is told of its own write alone: killed, locked or full."""
+"""Pending writes are committed with one sync, and each writer gets its own result only: killed, locked or full disk."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
 
 @contextmanager
 def grouped(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The sizes of the groups that were written, the first of which takes a while, as a disk's sync does."""
+    """Return the sizes of the written groups; the first one takes a while, as a disk's sync does."""
     commit, sizes = Writer.commit, list[int]()
 
     def slow(writer: Writer, writes: Any) -> Any:

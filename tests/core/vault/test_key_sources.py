@@ -1,4 +1,4 @@
-"""Key sources: the vault knows only their protocol, so a source that deputize has never met does what a file does."""
+"""Key sources: the vault knows only their protocol, so an unknown source works like a file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def vault(source: KeysInMemory) -> Vault:
 
 
 async def rotated(vault: Vault, *keys: bytes) -> Vault:
-    """What another program sees that has put keys in front and sealed everything with the newest."""
+    """Return the view of another program that has added keys and resealed everything with the newest."""
     other = await Vault.open(vault.store, keys)
     await reseal(other)
     return other
@@ -112,7 +112,7 @@ async def test_vault_opened_late_reads_the_first_key_from_its_source(vault: Vaul
 
 
 async def test_key_source_is_never_read_on_the_event_loop(vault: Vault, source: KeysInMemory) -> None:
-    """A source over a network takes seconds: acts of other users must go on meanwhile."""
+    """A network source takes seconds: acts of other users must continue meanwhile."""
     read, threads = source.read_keys, list[int]()
 
     def seen() -> list[bytes]:
@@ -128,7 +128,7 @@ async def test_key_source_is_never_read_on_the_event_loop(vault: Vault, source: 
 
 
 async def test_key_is_found_when_another_task_loads_keys_concurrently(vault: Vault, source: KeysInMemory) -> None:
-    """Two rotations, and two tasks that each look for a key: the slower answer is without the newest key."""
+    """Two rotations, and two tasks that each look for a key: the slower response lacks the newest key."""
     read = source.read_keys
 
     def overtaken() -> list[bytes]:
@@ -209,7 +209,7 @@ def test_deputize_errors_of_a_key_source_are_not_wrapped(source: KeysInMemory) -
 
 @pytest.fixture
 def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeysInMemory:
-    """An empty source that the settings choose."""
+    """An empty source that the settings select."""
     source = KeysInMemory()
 
     def key_source(_: Settings) -> KeySource:

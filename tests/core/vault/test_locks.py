@@ -1,4 +1,4 @@
-"""Both ways of locking among processes: a byte each of one open file; a file each where a system has no such locks."""
+"""Both ways of locking among processes: byte ranges of one open file; a file for each lock on other systems."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def locks(request: pytest.FixtureRequest, tmp_path: Path) -> RangeLocks | FileLo
 
 
 def opened(folder: Path) -> list[str]:
-    """The files of this folder that this process has open."""
+    """Return the files of this folder that this process has open."""
     found = []
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(OSError):
@@ -104,7 +104,7 @@ async def test_processes_exclude_each_other_after_the_lock_file_was_removed(tmp_
 async def test_cancelled_lock_request_frees_the_lock(
     locks: RangeLocks | FileLocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is opened, or tried, in a thread, which does so although nobody waits any more."""
+    """The file is opened, or locked, in a thread, which finishes even if nobody waits any more."""
     begun, go = threading.Event(), threading.Event()
     at: tuple[Any, str] = (filelocks, "_try") if isinstance(locks, FileLocks) else (RangeLocks, "_open")
     step = getattr(*at)

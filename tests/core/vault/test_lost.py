@@ -1,4 +1,4 @@
-"""What is lost stays visible: no vault begins over an old one, and one damaged row shuts nobody out for good."""
+"""Losses are reported: no vault is created over an old one, and one damaged record locks nobody out for good."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ALICE = User("alice")
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The home of a vault that has begun, with an audit and a grant."""
+    """The home of an existing vault, with an audit and a grant."""
     for name in [name for name in os.environ if name.startswith(("DEPUTIZE_", "XDG_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path / "home"))
@@ -106,7 +106,7 @@ async def test_store_with_records_but_no_first_one_is_not_a_new_vault() -> None:
 
 async def test_two_programs_creating_a_vault_concurrently_accept_each_others_records() -> None:
     class Met(MemoryStore):
-        """Where another program begins the vault, and writes, right after this one has found it empty."""
+        """A store where another program creates the vault, and writes, right after this one found it empty."""
 
         other: Vault | None = None
 
@@ -146,7 +146,7 @@ async def test_record_opens_while_another_thread_loads_the_new_key() -> None:
     await writer.insert("chosen", "a", {"app": "x"})
 
     class Overtaken(Sealer):
-        """While it fails to open, another thread has put the new keys in its place."""
+        """While it fails to open, another thread has loaded the new keys."""
 
         def open(self, kind: str, key: str, sealed: bytes) -> Any:
             reader.sealer = Sealer([NEW, OLD])
@@ -166,7 +166,7 @@ async def test_record_opens_while_another_thread_loads_the_new_key() -> None:
 
 
 async def damaged(*others: Grant) -> tuple[Vault, Grant]:
-    """A vault in which the first grant's row was altered."""
+    """Return a vault in which the first grant's record was altered."""
     vault = await Vault.open(store := MemoryStore(), [OLD])
     hurt = await vault.add(grant())
     for one in others:

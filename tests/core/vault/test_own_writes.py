@@ -1,4 +1,4 @@
-"""What was read stays known through this process's own writes of other kinds, and through nobody else's."""
+"""Cached reads survive this process's own writes of other kinds, and no write of another process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 
 @pytest.fixture
 def asked(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
-    """What the reader's thread was asked for."""
+    """Return the reads that reached the reader's thread."""
     rows, asked = store._reader.rows, list[tuple[object, ...]]()
 
     def noting(*one: Any) -> Any:
@@ -50,7 +50,7 @@ async def known(store: SqliteStore) -> None:
 
 
 def by_hand(store: SqliteStore, value: bytes) -> None:
-    """A write as any other program makes it."""
+    """Write as any other program does."""
     with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
         db.execute("UPDATE vault SET value = ? WHERE key = 'grant/a'", (b"\x01" + value,))
 
@@ -87,7 +87,7 @@ async def test_own_write_is_visible_in_the_cache(how: str, store: SqliteStore, a
 
 @pytest.mark.parametrize("when", ["before", "after", "both", "alone"])
 async def test_foreign_writes_are_seen(when: str, store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the look at the header before ours, and the one after it."""
+    """Between the header's check before the own write, and the one after it."""
     commit = Writer.commit
 
     def meeting(self: Writer, writes: Sequence[Any]) -> Any:
@@ -105,7 +105,7 @@ async def test_foreign_writes_are_seen(when: str, store: SqliteStore, monkeypatc
 
 
 async def test_read_overtaken_by_a_write_is_not_cached(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reader's thread has read the old record, and is held up; meanwhile this process writes the record."""
+    """The reader's thread has read the old record, and is delayed; meanwhile this process writes the record."""
     rows, read, go_on = store._reader.rows, threading.Event(), threading.Event()
 
     def late(*one: Any) -> Any:
@@ -143,7 +143,7 @@ async def test_ungrouped_writes_invalidate_the_cache(
 
 @pytest.fixture
 def collecting() -> Iterator[list[Any]]:
-    """What is called whenever memory is collected, which is at any allocation: as other threads may come then."""
+    """Call this at any garbage collection, which can happen at any allocation: as other threads may run then."""
     meddlers, before = list[Any](), gc.get_threshold()
 
     def come(*_: Any) -> None:
@@ -158,7 +158,7 @@ def collecting() -> Iterator[list[Any]]:
 
 
 async def test_read_in_another_thread_breaks_no_cached_record(store: SqliteStore, collecting: list[Any]) -> None:
-    """Of a kind that nobody has read so far."""
+    """Of a kind that was not read before."""
     await known(store)
     taken = [(number, number) for number in range(10_000)]  # so that each pair is allocated anew
     reader, before, asked = store._reader, store._reader.header(), iter(range(10**6))
@@ -171,7 +171,7 @@ async def test_read_in_another_thread_breaks_no_cached_record(store: SqliteStore
 
 
 async def test_fork_breaks_no_written_record(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It waits for the writer, but not for ever: then the index may be gone between any two looks at it."""
+    """It waits for the writer, but not forever: then the index may vanish between any two reads of it."""
     await known(store)
     looks = iter([store._reader._index, None] * 4)
     with monkeypatch.context() as patches:
@@ -206,7 +206,7 @@ for number in range(1, 2001):
 
 @pytest.mark.processes
 async def test_writes_of_another_process_are_not_missed_during_own_writes(store: SqliteStore) -> None:
-    """What the other has said that it wrote is never older than what is read here, while here every act writes too."""
+    """What the other process has committed is never newer than what is read here, though every act here writes, too."""
     said, written, stop = 0, list[str](), asyncio.Event()
 
     async def writing(kind: str) -> None:

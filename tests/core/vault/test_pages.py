@@ -1,4 +1,4 @@
-"""What looks at all records reads them a page at a time, however many there are."""
+"""Code that reads all records reads them a page at a time, however many there are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LARGE = frozenset({"grant", "outbox", "act", "received", "session"})
 
 
 async def opened() -> tuple[Vault, list[tuple[str, int | None]]]:
-    """A vault with many grants, one of which is damaged, and what is asked of its store at once."""
+    """Return a vault with many grants, one of them damaged, and the scans of its store."""
     store, asked = FaultyStore(MemoryStore()), list[tuple[str, int | None]]()
     vault = await Vault.open(store, [b"k" * 32])
     await filled(vault, NUMBER)
@@ -42,14 +42,14 @@ async def opened() -> tuple[Vault, list[tuple[str, int | None]]]:
 
 
 async def damage(vault: Vault) -> str:
-    """One grant does not open any more: its key."""
+    """Make one grant unreadable; return its key."""
     [(key, sealed)] = await vault.store.scan("grant", most=1)
     assert await vault.store.swap("grant", key, sealed, sealed[:-1] + bytes([sealed[-1] ^ 1]))
     return key
 
 
 async def restored(vault: Vault, folder: Path) -> None:
-    """What a restore does with the copy and the vault."""
+    """Do what a restore does with the copy and the vault."""
     deputy = await build(vault=vault)
     audited = await AuditedGenerations.read(folder, vault)
     assert await distrust(vault, audited, deputy.revocation_queue.enqueue_in) == NUMBER

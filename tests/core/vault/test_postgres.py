@@ -1,4 +1,4 @@
-"""Postgres as a store keeps the contract, against a real server."""
+"""Postgres as a store fulfils the contract, on a real server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.counterpart
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """The address of a vault in an empty database."""
+    """Return the address of a vault in an empty database."""
     with postgres() as connection:
         parts = dict(part.split("=", 1) for part in connection.split())
         url = f"postgresql://{parts['user']}@/{parts['dbname']}?host={parts['host']}"
@@ -107,7 +107,7 @@ FORKS = """
 
 
 def another(url: str, body: str) -> str:
-    """What another program prints that does this with the store."""
+    """Return the output of another program that does this with the store."""
     program = f"""
 import asyncio, os, threading
 from deputize.core.vault.stores import open_store

@@ -1,4 +1,4 @@
-"""Which addresses of Postgres are taken, and that they get TLS with the name checked unless they say otherwise."""
+"""Which Postgres addresses are accepted, and that they use TLS with hostname verification unless they say otherwise."""
 
 from __future__ import annotations
 

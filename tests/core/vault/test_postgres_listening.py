@@ -1,4 +1,4 @@
-"""Whoever waits for a consent is woken where the vault lies in Postgres, and ends where nothing is heard, too."""
+"""With a Postgres vault a wait for a consent is notified, and also ends without notifications."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def two(made: Server) -> AsyncIterator[tuple[Sandbox, Deputy, Deputy]]:
 
 
 async def hearing(watch: Watch) -> None:
-    """Until it would be woken by others, and what it hears at first has been heard."""
+    """Wait until notifications are active, and the initial ones were received."""
     assert isinstance(watch, listening.PlaceWatch)
     while not (watch.listener and watch.listener.hears):  # noqa: ASYNC110
         await asyncio.sleep(0.05)
@@ -61,7 +61,7 @@ async def hearing(watch: Watch) -> None:
 
 
 async def until_granted(two: tuple[Sandbox, Deputy, Deputy], timeout: float) -> float:
-    """Seconds from a consent in one program to the end of the wait for it in the other."""
+    """Return the seconds from a consent in one program to the end of the wait for it in the other."""
     sandbox, one, other = two
     [asked] = await one.connect("alice", "google", scopes=[READ])
     waiting = asyncio.create_task(other.wait_for_consents([asked.id], timeout=timeout))
@@ -168,7 +168,7 @@ async def test_constantly_notified_waiter_polls_at_most_ten_times_a_second() -> 
 
 
 async def test_notification_flood_blocks_nothing(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another application of the database may notify on any channel, with any words."""
+    """Another application of the database may notify on any channel, with any payload."""
     monkeypatch.setattr(listening, "HEARING", 60.0)
     store = await asyncio.to_thread(open_store, made.url, create=True)
     assert isinstance(store, Watches)
@@ -222,7 +222,7 @@ async def test_foreign_notifications_wake_nobody(made: Server, monkeypatch: pyte
 
 
 async def test_measured_store_notifies_like_the_store_it_wraps(made: Server) -> None:
-    """From Python 3.12 on ``isinstance`` of a protocol finds no attribute that only ``__getattr__`` knows."""
+    """From Python 3.12 on ``isinstance`` of a protocol ignores attributes provided by ``__getattr__`` only."""
     store = await asyncio.to_thread(open_store, made.url, create=True)
     measured = MeasuredStore(store, lambda seconds, operation: None)
     for protocol in (Watches, FailsOver):

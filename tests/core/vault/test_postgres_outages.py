@@ -1,4 +1,4 @@
-"""Postgres as a store while sessions are cut, answers are lost and the server is restarted."""
+"""Postgres as a store while sessions are cut, responses are lost and the server is restarted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Behind:
-    """The server behind a store, and what is done to it."""
+    """The server behind a store, and its failures."""
 
     def __init__(self, server: Server) -> None:
         self.server, self.stop, self.start = server, server.stop, server.start
@@ -108,7 +108,7 @@ async def _held(store: Store) -> None:
 
 
 async def _losing(way: LossySocket, call: Awaitable[T]) -> T:
-    """What the call comes to, with the first answer to it lost."""
+    """Return the outcome of the call, whose first response is lost."""
     way.lose, before = 1, way.lost
     try:
         return await call
@@ -161,7 +161,7 @@ async def test_server_crash_leaves_no_lock(server: Behind, store: Store) -> None
 
 
 async def test_transaction_pooler_is_refused(server: Behind) -> None:
-    """Such a pooler gives two clients one session, each for as long as its transaction."""
+    """Such a pooler shares one session between two clients, one transaction each."""
     address = Address.of(server.server.url)
     one = await address.connect()
 
@@ -196,7 +196,7 @@ async def test_unreachable_server_error_shows_no_password(tmp_path: Path) -> Non
 
 
 async def test_locks_of_a_vanished_machine_are_freed_after_seconds(made: Server) -> None:
-    """By keepalives that each session asks for, and that are read back."""
+    """By TCP keepalives that each session requests, and that are verified."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Reads and lock files wait for disks in threads: an event loop goes on, and nothing asked for is forgotten."""
+"""Reads and lock files wait for disks in threads: the event loop continues, and no request is lost."""
 
 from __future__ import annotations
 

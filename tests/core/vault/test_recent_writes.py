@@ -1,4 +1,4 @@
-"""What a process keeps of its writes, to write them again after a failover: in which order, how much, and what not."""
+"""Recent writes that a process keeps, to repeat them after a failover: their order, their limit, and exceptions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def made() -> Iterator[Server]:
 
 @pytest.fixture
 async def to(made: Server) -> AsyncIterator[Connection]:
-    """A connection to the server that took over; it lacks what a test does not put there."""
+    """Return a connection to the server that took over; it has only what a test puts there."""
     connection = await Address.of(made.url).connect()
     await connection.execute("TRUNCATE deputize_record")
     yield connection
@@ -65,7 +65,7 @@ def recent(*writes: tuple[str, bytes | None, bytes | None]) -> RecentWrites:
 async def test_successive_writes_of_processes_end_in_the_latest_state_in_any_order(
     to: Connection, order: tuple[int, ...]
 ) -> None:
-    """Consented by one, refreshed by another, revoked by a third: the last of them lay there."""
+    """Consented by one, refreshed by another, revoked by a third: the last state was stored there."""
     everybody = [
         recent(("grant/a.b", b"1", b"2")),
         recent(("grant/a.b", b"2", b"3")),

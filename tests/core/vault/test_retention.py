@@ -1,4 +1,4 @@
-"""Old rows are dropped by whole files, and what is left proves as much as before."""
+"""Old rows are dropped by whole files, and the rest verifies as before."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def own_retention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 
 def later(deputy: Deputy, folder: Path, *, days: int = 30, after: float = 40.0) -> Retention:
-    """Retention, so many days from now."""
+    """Return the retention this many days from now."""
     return Retention(deputy.vault, deputy.audit, folder, days, lambda: time.time() + after * DAY)
 
 

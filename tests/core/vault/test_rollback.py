@@ -1,4 +1,4 @@
-"""An older row put back is found, since the audit has seen the newer one."""
+"""An older record put back is detected, since the audit has seen the newer one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALICE = User("alice")
 
 
 class Place:
-    """A deputy whose vault and audit lie in a folder, and somebody who can write there."""
+    """A deputy whose vault and audit are in a folder, and an attacker who can write there."""
 
     def __init__(self, folder: Path) -> None:
         self.sandbox, self.vault_file, self.folder = Sandbox(), folder / "vault" / "vault.sqlite", folder / "audit"
@@ -45,12 +45,12 @@ class Place:
         return await find_rolled_back(self.vault, self.folder)
 
     def rows(self) -> dict[str, bytes]:
-        """All grants' cells as they lie on the disk."""
+        """Return all grants' cells as stored on the disk."""
         with closing(sqlite3.connect(self.vault_file)) as db:
             return dict(db.execute("SELECT key, value FROM vault WHERE key LIKE 'grant/%'"))
 
     def put_back(self, rows: dict[str, bytes]) -> None:
-        """Whoever can write the disk puts these there, and removes all others."""
+        """Replace all grants by these, as an attacker who can write the disk."""
         with closing(sqlite3.connect(self.vault_file, isolation_level=None)) as db:
             db.execute("DELETE FROM vault WHERE key LIKE 'grant/%'")
             db.executemany("INSERT INTO vault VALUES (?, ?)", rows.items())
@@ -144,7 +144,7 @@ async def test_V2_rows_written_without_the_key_are_ignored(place: Place) -> None
 
 
 async def test_V2_unaudited_write_can_be_undone_unnoticed(place: Place) -> None:
-    """The limit, as SECURITY.md says it: a write that no row tells can be undone unseen."""
+    """The limit named in SECURITY.md: a write without an audit row can be undone unnoticed."""
     older = place.rows()
     grant = await place.vault.find_grant(ALICE, "google", "google")
     assert grant and await place.vault.replace(grant, replace(grant, default=False))

@@ -1,4 +1,4 @@
-"""Root keys: made, parsed, read, refused, and never shown."""
+"""Root keys: created, parsed, read, refused, and never shown."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_weak_keys_are_never_generated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_V6_concurrent_changes_of_a_key_file_lose_no_key(tmp_path: Path) -> None:
-    """Two vaults may share a file: a key that one was sealed with must not vanish in the other's rotation."""
+    """Two vaults may share a file: a key of one must not vanish in the other's rotation."""
     path = tmp_path / "keys" / "key"
     [first] = KeyFile(path).make_key()
     with ThreadPoolExecutor(8) as pool:

@@ -1,4 +1,4 @@
-"""Root keys change while all goes on: every record is sealed anew, none is lost, no step is a trap."""
+"""Root keys change during operation: every record is resealed, none is lost, and every step is safe."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def path(tmp_path: Path) -> Path:
 
 
 async def opened(path: Path, *keys: bytes) -> Vault:
-    """The vault in a file, under these keys."""
+    """Return the vault in a file, under these keys."""
     return await Vault.open(SqliteStore.open(path, create=not path.exists()), keys)
 
 
 async def filled(path: Path, rows: int = 40) -> None:
-    """A vault under the old key with records of every kind."""
+    """Return a vault under the old key with records of every kind."""
     vault = await opened(path, OLD)
     for n in range(rows):
         assert await vault.insert(KINDS[1 + n % (len(KINDS) - 1)], f"row{n:03d}", {"n": n, "expires": 1e12})
@@ -64,14 +64,14 @@ async def filled(path: Path, rows: int = 40) -> None:
 
 
 def sealers(path: Path) -> set[str]:
-    """The ids of all keys that any record in the file is sealed with, read past all our code."""
+    """Return the ids of all keys that seal any record in the file, read without deputize's code."""
     with closing(sqlite3.connect(path)) as db:
         rows = db.execute("SELECT value FROM vault WHERE key LIKE '%/%'").fetchall()
     return {bytes(value)[2:10].hex() for (value,) in rows}
 
 
 async def contents(vault: Vault) -> dict[tuple[str, str], int]:
-    """All records but the first, and their numbers."""
+    """Return all records but the first, and their numbers."""
     found = [record for kind in KINDS if kind != "meta" for record in await vault.scan(kind)]
     return {(record.kind, record.key): record.json["n"] for record in found}
 
@@ -205,7 +205,7 @@ async def house() -> AsyncIterator[House]:
 
 
 def _find_new_key(house: House) -> None:
-    """What a key file does for a program that runs: asked again, it has the new key too."""
+    """Do what a key file does for a running program: read again, it has the new key too."""
     house.deputy.vault.sealer.source = KeysInMemory([NEW, FIRST])
 
 

@@ -1,4 +1,4 @@
-"""What is sealed opens only in its place, with its key, and not a byte changed."""
+"""A sealed value opens only in its place, with its key, and unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLAIN = SecretBytes(TOKEN)
 
 
 def refusal(sealer: Sealer, kind: str, key: str, sealed: bytes) -> tuple[object, ...]:
-    """All that can be seen of the error."""
+    """Return all that is visible of the error."""
     with pytest.raises(VaultError) as caught:
         sealer.open(kind, key, sealed)
     error = caught.value

@@ -1,4 +1,4 @@
-"""Several machines with one vault in Postgres: whoever a balancer asks, it is one deputy."""
+"""Several machines with one vault in Postgres: whichever a balancer selects, it is one deputy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Remote:
 
 
 class Balancer(httpx.AsyncBaseTransport):
-    """Gives requests for the pages to machines by their path; all others go where they say."""
+    """Sends requests for pages to machines by their path; all others go to their host."""
 
     def __init__(self, by_path: dict[str, Remote]) -> None:
         self._by_path, self._inner = by_path, httpx.AsyncHTTPTransport()
@@ -98,7 +98,7 @@ async def machines(count: int) -> AsyncIterator[tuple[Sandbox, list[Remote]]]:
 
 
 async def visited(link: str, start: Remote, back: Remote) -> None:
-    """Alice visits a link, served by one machine, and comes back to another."""
+    """Visit a link as Alice, served by one machine, and return to another."""
     balancer = Balancer({"connect": start, "callback": back, "done": back, "static": back})
     browser = Browser(balancer, base_url=PAGES)
     browser.cookies.take(httpx.URL(PAGES), [f"{SIGNED_IN}=alice; Path=/"])
@@ -108,8 +108,8 @@ async def visited(link: str, start: Remote, back: Remote) -> None:
 
 
 async def test_four_machines_act_as_one_deputy() -> None:
-    """Connect through one, come back through another, act through a third, revoke through the first; two hundred acts
-    on an expired grant are one refresh."""
+    """Connect through one, return through another, act through a third, revoke through the first; two hundred acts on
+    an expired grant are one refresh."""
     async with machines(4) as (sandbox, (first, second, third, fourth)):
         asked = await first.do("connect")
         waiting = asyncio.create_task(fourth.do("wait", asked[0]))

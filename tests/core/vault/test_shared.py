@@ -1,4 +1,4 @@
-"""Acts at the same time share one opened grant: never an old one, never another's, and none that outlives them."""
+"""Concurrent acts share one opened grant: never an old one, never another user's, and none that outlives them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_concurrent_readers_share_one_open_grant() -> None:
 
 
 async def test_write_of_another_process_is_seen_while_a_grant_is_open(tmp_path: Path) -> None:
-    """Each program has its own store and connection; nothing tells this one what the other wrote."""
+    """Each program has its own store and connection; nothing notifies this one of the other's write."""
     here = await Vault.open(SqliteStore.open(tmp_path / "v" / "vault.sqlite", create=True), [KEY])
     there = await Vault.open(SqliteStore.open(tmp_path / "v" / "vault.sqlite", create=False), [KEY])
     await here.add(grant())

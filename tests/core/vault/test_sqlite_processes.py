@@ -1,4 +1,4 @@
-"""One vault, many processes: made once, locked in turn, killed at any moment, forked."""
+"""One vault, many processes: created once, locked in turn, killed at any moment, forked."""
 
 from __future__ import annotations
 

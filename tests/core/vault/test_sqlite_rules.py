@@ -51,23 +51,23 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 async def owned(store: SqliteStore, step: Callable[[Writer], T]) -> T:
-    """A step on the writing connection, in its own thread."""
+    """Run a step on the writing connection, in its own thread."""
     return await asyncio.wrap_future(store._owner.submit(lambda: step(store._opened())))
 
 
 def plant(path: Path, key: str, value: object, *, cast: str = "?") -> None:
-    """Put a row into the table as somebody with write access could."""
+    """Insert a row into the table, as anyone with write access could."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute(f'INSERT OR REPLACE INTO "{sqlite_file.TABLE}" VALUES (?, {cast})', (key, value))  # noqa: S608
 
 
 def on_disk(path: Path) -> bytes:
-    """The bytes of the database and its log."""
+    """Return the bytes of the database and its log."""
     return b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*") if not file.name.endswith("-shm"))
 
 
 async def gone_from_disk(path: Path, canary: bytes) -> bool:
-    """Whether it goes within five seconds."""
+    """Return True if it vanishes within five seconds."""
     for _ in range(100):
         if canary not in on_disk(path):
             return True
@@ -76,7 +76,7 @@ async def gone_from_disk(path: Path, canary: bytes) -> bool:
 
 
 class Bomb:
-    """Unpickled, it makes a file."""
+    """Creates a file when unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -376,7 +376,7 @@ def test_loop_closed_before_its_write_leaves_the_store_usable(path: Path, caplog
 
 
 async def longest_lag(until: asyncio.Event) -> float:
-    """The longest time, in seconds, for which the event loop answered to nobody."""
+    """Return the longest time, in seconds, for which the event loop was blocked."""
     longest, before = 0.0, time.perf_counter()
     while not until.is_set():
         await asyncio.sleep(0.001)
@@ -575,7 +575,7 @@ def read_all_anew(store: SqliteStore, path: Path) -> None:
 
 @pytest.mark.parametrize("bit", [0x01, 0x20])
 async def test_flipped_bit_in_a_key_is_reported_as_damage(tmp_path: Path, path: Path, bit: int) -> None:
-    """One bit of a record's header in the index makes a key a number, which sorts before all text, or a blob."""
+    """One bit of a record's header in the index turns a key into a number, which sorts before all text, or a blob."""
     store = SqliteStore.open(path, create=True)
     for n in range(5):
         await store.insert("grant", f"row{n:03d}", b"x" * 60)

@@ -1,4 +1,4 @@
-"""The built-in stores keep the contract, and are found by their address."""
+"""The built-in stores fulfil the contract, and are selected by their address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has expired goes while the process runs: by pages, in one process at a time, and nobody waits for it."""
+"""Expired records are deleted while the process runs: by pages, in one process at a time, without blocking anyone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def filled(number: int, store: Any = None) -> tuple[Vault, Clock, Sweeper]:
-    """A vault with so many expired results and as many good ones."""
+    """Return a vault with this many expired results and as many valid ones."""
     clock = Clock(1_800_000_000.0)
     vault = await Vault.open(store or MemoryStore(), [b"k" * 32])
     for n in range(number):
@@ -50,7 +50,7 @@ async def filled(number: int, store: Any = None) -> tuple[Vault, Clock, Sweeper]
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of the groups of writes that are made durable with one sync."""
+    """Return the sizes of the groups of writes that are committed with one sync."""
     commit, groups = Writer.commit, list[int]()
 
     def noted(writer: Writer, writes: Any) -> Any:

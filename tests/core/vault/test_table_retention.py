@@ -1,4 +1,4 @@
-"""Old rows of the audit's table go by its owner's order, and what is left proves as much as before."""
+"""Old rows of the audit's table are deleted on its owner's order, and the rest verifies as before."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LONG_AGO = 500.0
 
 @dataclass
 class House:
-    """A vault, its audit's table, and both by the role that owns them."""
+    """A vault, its audit's table, and both as the role that owns them."""
 
     vault: Vault
     table: PostgresAudit
@@ -55,7 +55,7 @@ class House:
         self.anchors.append(line)
 
     def audit(self, days: float = 0.0) -> Audit:
-        """One whose rows are so old."""
+        """Return an audit whose rows have this age."""
         key, clock = self.vault.keys.audit, lambda: time.time() - days * DAY
         self.audits.append(Audit(self.table, key, clock=clock, anchor=self.anchored, anchor_every=60.0))
         return self.audits[-1]
@@ -170,7 +170,7 @@ async def test_forged_row_stops_dropping(house: House, server: Server) -> None:
 
 
 async def test_application_role_cannot_vouch_for_dropped_rows(house: House, server: Server) -> None:
-    """Not by words of their own, not by those of another vault, and an earlier word excuses less."""
+    """Not with a note of its own, not with one of another vault, and an older note covers less."""
     first = await house.written(house.audit(LONG_AGO), 5, close=True)
     at, change = place(*DROPPED), "UPDATE deputize_record SET value = %s WHERE place = %s"
 
@@ -202,11 +202,11 @@ async def test_application_role_cannot_vouch_for_dropped_rows(house: House, serv
 
 
 class Killed(Exception):
-    """The process is."""
+    """Stands for the kill of the process."""
 
 
 class _Dying(OwnedAudit):
-    """Removes so many numbers of rows, and dies."""
+    """Deletes rows up to this number, and dies."""
 
     left: int
 

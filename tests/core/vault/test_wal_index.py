@@ -1,5 +1,5 @@
-"""What was read is told again from memory, and yet a write is seen by every read that begins after it: whoever wrote,
-and whatever became of log, file and process. And SQLite's own locks outlive our look into its shared memory."""
+"""Reads are repeated from memory, and yet every read sees all writes before it: by any process, and whatever happens to
+log, file and process. SQLite's own locks survive our access to its shared memory."""
 
 from __future__ import annotations
 
@@ -41,20 +41,21 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 
 @pytest.fixture
 def asked(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> Counter[object]:
-    """What the reader's thread was asked for."""
+    """Return the reads that reached the reader's thread."""
     rows, asked = store._reader.rows, Counter[object]()
     monkeypatch.setattr(store._reader, "rows", lambda *one: (asked.update([one]), rows(*one))[1])
     return asked
 
 
 async def read(store: SqliteStore) -> bytes | None:
-    """What all three reads say: the first may open a connection, the second be kept, and the third come from memory."""
+    """Return the result of all three reads: the first may open a connection, the second is cached, the third comes from
+    memory."""
     (value,) = {await store.get("test", "k") for _ in range(3)}
     return value
 
 
 def by_hand(store: SqliteStore, value: bytes, then: str = ALL) -> None:
-    """A write as any other program makes it."""
+    """Write as any other program does."""
     with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
         db.execute("UPDATE vault SET value = ? WHERE key = 'test/k'", (b"\x01" + value,))
         db.execute(then).fetchall()
@@ -81,7 +82,7 @@ def shared(store: SqliteStore) -> int:
 
 
 def locked(inode: int) -> bool:
-    """Whether this process keeps others from making this shared memory anew."""
+    """Return True if this process prevents others from recreating this shared memory."""
     return re.search(rf" {os.getpid()} \S+:{inode} 128 128$", Path("/proc/locks").read_text(), re.M) is not None
 
 

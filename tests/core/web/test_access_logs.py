@@ -1,4 +1,4 @@
-"""Whatever a host's server, or what stands around our pages, writes down of a request holds no key to anything."""
+"""Access logs of an application's server, or of its middlewares, contain no secret of the pages' requests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TICKET = "3q2-7wAAAAAAcanary_canaryAAAAAAAAAAAAAAAAAAA"
 
 
 class Noted:
-    """Stands around an application and reads each scope: before it, when an answer begins, and when it has ended."""
+    """Wraps an application and reads each scope: before it, when a response begins, and when it has ended."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -54,7 +54,7 @@ class Noted:
 
 
 async def walk(world: World) -> list[str]:
-    """Alice connects her account. All that nobody else may read of it: ticket, code and state."""
+    """Connect Alice's account. Return what nobody else may read: ticket, code and state."""
     asked = await world.asked()
     url, jar = await press(world, asked)
     back = await answered(world, url)
@@ -78,7 +78,7 @@ async def test_middleware_sharing_the_scope_logs_no_ticket_code_or_state(world: 
 
 
 def fastapi_with(pages: ASGIApp) -> ASGIApp:
-    """An application with a middleware of the kind that wraps requests."""
+    """Return an application with a middleware of the kind that wraps requests."""
 
     async def passing(request: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
         return await call_next(request)
@@ -152,7 +152,7 @@ async def test_application_path_is_left_unchanged() -> None:
 
 @asynccontextmanager
 async def uvicorn_of(app: ASGIApp, line: socket.socket) -> AsyncIterator[None]:
-    """uvicorn with its access log, but without its hold on signals."""
+    """Return uvicorn with its access log, but without its signal handlers."""
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", lifespan="off"))
     task = asyncio.create_task(server._serve([line]))
     try:
@@ -166,7 +166,7 @@ async def uvicorn_of(app: ASGIApp, line: socket.socket) -> AsyncIterator[None]:
 
 @pytest.fixture
 def line() -> Iterator[socket.socket]:
-    """A socket that listens on loopback: what is asked before a server is there waits for it."""
+    """A socket that listens on loopback: requests before a server is there wait for it."""
     with socket.create_server(("127.0.0.1", 0)) as line:
         line.setblocking(False)
         yield line
@@ -178,7 +178,7 @@ async def ask(there: tuple[str, int], paths: list[str]) -> list[int]:
 
 
 async def local_paths(world: World) -> tuple[list[str], list[str]]:
-    """Addresses of local mode, and what in them is secret."""
+    """Return the addresses of local mode, and the secrets in them."""
     asked = await world.asked()
     callback = "/callback/google?code=canary-code&state=canary-state"
     return [path_of(asked), f"/me/{TICKET}/connections", callback], [asked.link.rpartition("/")[2], TICKET, "canary-"]

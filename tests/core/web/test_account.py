@@ -1,4 +1,4 @@
-"""A user's own pages: accounts, what waits, disconnecting, and the yes or no to one act."""
+"""A user's own pages: accounts, pending requests, disconnecting, and the decision on one act."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _form(page: Page, ending: str) -> Form:
 
 
 async def _id(world: World, account: str) -> str:
-    """The id of Alice's connection with this account."""
+    """Return the id of Alice's connection with this account."""
     (found,) = [one.id for one in await world.deputy.connections("alice") if one.account == account]
     return found
 
@@ -40,14 +40,14 @@ def _of(page: Page, connection: str, ending: str) -> Form:
 
 
 async def _disconnect(browser: Browser, page: Page, form: Form) -> Page:
-    """Press Disconnect, and again where it asks."""
+    """Press Disconnect, and confirm if asked."""
     asked = await browser.submit(page, form)
     assert "Disconnect Google?" in words_of(asked)
     return await browser.submit(asked, _form(asked, "/revoke"), sure="yes")
 
 
 async def _me(world: World, user: str = "alice") -> str:
-    """The beginning of this user's own addresses."""
+    """Return the prefix of this user's own addresses."""
     return f"/me/{me_token(world.deputy, User(user))}" if world.base.startswith("http:") else ""
 
 
@@ -192,7 +192,7 @@ async def test_only_the_selected_account_is_disconnected(world: World) -> None:
 
 
 async def _two_accounts(world: World) -> None:
-    """Alice has connected hers, and Bob's beside it."""
+    """Connect Alice's own account, and Bob's beside it."""
     await world.connected("readonly")
     (more,) = await world.deputy.connect("alice", "google", scopes=[f"{GMAIL}readonly"], add_account=True)
     browser = world.browser()

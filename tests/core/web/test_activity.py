@@ -1,4 +1,4 @@
-"""The page of what agents did as a user: in sentences, searchable, with Undo; and nothing of anybody else."""
+"""The activity page: what agents did as a user, in sentences, searchable, with Undo; and nothing of other users."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def allow(act: Act) -> Verdict:
 
 
 async def done(*acts: str, policy: Policy = allow, **more: Any) -> World:
-    """Alice's agent has starred the mails of these calls, an hour apart."""
+    """Star the mails of these calls as Alice's agent, an hour apart."""
     world = await make(policy=policy, toolkits=[KIT], **more)
     await world.connected("modify")
     for call in acts:

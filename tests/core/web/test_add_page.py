@@ -1,4 +1,4 @@
-"""A page is a handler, a template and a sentence: added as CONTRIBUTING.md says, it has all that ours have."""
+"""A page is a handler, a template and a sentence: added as CONTRIBUTING.md says, it has what built-in pages have."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OFF: Final = set[User]()
 
 
 async def agents(site: Site, request: Request) -> Response:
-    """Whether the user's agents are on."""
+    """Show whether the user's agents are enabled."""
     user = await site.user(request)
     if user is None:
         return site.redirect_to_sign_in(request, "/agents")
@@ -50,7 +50,7 @@ async def agents(site: Site, request: Request) -> Response:
 
 
 async def turn(site: Site, request: Request) -> Response:
-    """Turn them off."""
+    """Disable them."""
     user = await site.user(request)
     if user is None:
         return site.redirect_to_sign_in(request, "/agents")
@@ -61,7 +61,7 @@ async def turn(site: Site, request: Request) -> Response:
 
 
 async def broken(site: Site, request: Request) -> Response:
-    """Shows what becomes of an error."""
+    """Show how an error is rendered."""
     raise RuntimeError("a secret")
 
 

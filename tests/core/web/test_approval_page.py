@@ -1,4 +1,4 @@
-"""The page of an approval as a person reads it: what will happen, to whom, which words, where, and the tool last."""
+"""The approval page as a person reads it: what will happen, to whom, the texts, the account, and the tool last."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOTE = {"to": "bob@example.test", "subject": "Tonight", "text": "See you at 8."}
 
 
 async def waiting(text: str = NOTE["text"], **changed: object) -> tuple[World, Approval]:
-    """An approval for a note, with this changed in its row."""
+    """Return an approval of a note, with these changes in its record."""
     world = await make()
     await world.connected("send")
     with pytest.raises(ApprovalRequired) as e:

@@ -1,4 +1,4 @@
-"""One page for all that a message of the model asks: consents and approvals, each with a tick once it is answered."""
+"""One page for all requests of a model's message: consents and approvals, each ticked once it is answered."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CALLS = [
 
 
 async def asked(world: World) -> list[DeputizeError | None]:
-    """What stands in the way of three calls of one message: a consent and two approvals."""
+    """Return the requests of three calls of one message: a consent and two approvals."""
     calls = [(tool, given, Call("t", "m", id)) for tool, given, id in CALLS]
     return await world.deputy.check_calls(calls, user="alice")
 
@@ -35,7 +35,7 @@ async def begun(*, local: bool = False, return_to: tuple[str, ...] = ()) -> tupl
 
 
 def link_of(blockers: list[DeputizeError | None]) -> str:
-    """The one link of all of them."""
+    """Return the one link to all of them."""
     consents = [b.consent for b in blockers if isinstance(b, ConsentRequired)]
     approvals = [b.approval for b in blockers if isinstance(b, ApprovalRequired)]
     assert (len(consents), len(approvals)) == (1, 2)

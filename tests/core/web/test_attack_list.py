@@ -67,7 +67,7 @@ def send(subject: str) -> Steps:
 
 
 async def seen(world: World, event: str, **facts: Any) -> dict[str, Any]:
-    """The one row of the audit that says so."""
+    """Return the only audit row about it."""
     named = (await People.of(world.deputy.vault)).resolve_row
     rows = [named(row) for row in world.deputy.audit.rows() if row["event"] == event]
     found = [row for row in rows if all(row.get(name) == value for name, value in facts.items())]
@@ -76,7 +76,7 @@ async def seen(world: World, event: str, **facts: Any) -> dict[str, Any]:
 
 
 async def nothing_happened(world: World, *users: str) -> None:
-    """No code was taken to the provider, and nobody is connected."""
+    """Check that no code was redeemed, and that nobody is connected."""
     assert world.token_requests == 0
     for user in users:
         assert await world.deputy.connections(user) == []

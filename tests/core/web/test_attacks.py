@@ -1,4 +1,4 @@
-"""Seven ways to make a grant land where it should not, played to their end."""
+"""Seven attacks that try to store a grant for the wrong user, each played to its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The issuer says that somebody has signed out there: their sessions at our pages end, in every process, no other."""
+"""The issuer reports a sign-out: the user's sessions at the pages end, in every process, and no others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATH: Final = "/sign-in/backchannel"
 
 
 async def with_sessions(**more: Any) -> Place:
-    """People get a ``sid``, which `Browser` of the place says in its turn."""
+    """Users get a ``sid``, which `Browser` of the place reports in turn."""
     here = await place(**more)
     clock = here.world.clock
     here.server.claims = lambda usual: usual | {"iat": clock(), "exp": clock() + 600, "sid": here.server.said["sid"]}
@@ -46,13 +46,13 @@ async def signed_in(here: Place, name: str, sid: str) -> Browser:
 
 
 async def is_in(here: Place, browser: Browser) -> bool:
-    """Whether another process of the application knows the browser's person."""
+    """Return True if another process of the application recognises the browser's user."""
     other = Browser(here.another(), here.server, dict(browser.jar))
     return (await other.get("/connections")).status_code == 200
 
 
 def logout(here: Place, key: ECKey | None = None, typ: str = "logout+jwt", **claims: Any) -> str:
-    """A logout token, as Back-Channel Logout 1.0 2.4 has it. A claim that is None is left out."""
+    """Return a logout token, as in Back-Channel Logout 1.0 2.4. A claim that is None is left out."""
     now = here.world.clock()
     usual: Claims = {"iss": ISSUER, "aud": CLIENT, "iat": now, "exp": now + 120, "jti": secrets.token_hex(8)}
     usual |= {"events": {EVENT: {}}} | claims
@@ -61,7 +61,7 @@ def logout(here: Place, key: ECKey | None = None, typ: str = "logout+jwt", **cla
 
 
 async def tell(here: Place, token: str) -> httpx.Response:
-    """From server to server: no cookie, no origin."""
+    """Send it from server to server: no cookie, no origin."""
     return await here.another().send("POST", PATH, data={"logout_token": token})
 
 
@@ -156,7 +156,7 @@ async def test_logout_token_type_jwt_or_none_is_accepted(here: Place) -> None:
 
 @pytest.mark.parametrize("named", [{"sid": "s1"}, {"sub": "alice-1"}])
 async def test_sign_in_in_progress_at_the_logout_gets_no_session(named: Claims, here: Place) -> None:
-    """The code was redeemed, and the row was not written yet: nothing was there to be ended."""
+    """The code was redeemed, and the session not stored yet: there was nothing to end."""
     here.server.said = here.server.said | {"sid": "s1"}
     browser = here.browser()
     back = here.server.authorize(await browser.set_out())
@@ -191,7 +191,7 @@ async def test_delayed_logout_does_not_end_a_later_session(here: Place) -> None:
 
 
 async def test_page_read_during_the_logout_keeps_no_session(monkeypatch: pytest.MonkeyPatch, here: Place) -> None:
-    """The row was read, and the note of this page is written after the row is gone."""
+    """The session was read, and this page's note is written after it was removed."""
     alice, sessions = await signed_in(here, "alice-1", "s1"), here.sign_in.sessions
     here.world.clock.now += 61
     swap, told = here.vault.swap, list[int]()

@@ -1,4 +1,4 @@
-"""No page blocks an event loop: ``langgraph dev`` can serve them beside its graphs, and ends what does."""
+"""No page blocks an event loop: ``langgraph dev`` can serve them beside its graphs, and ends blocking code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.blocking import noted
 
 @pytest.mark.parametrize("local", [True, False])
 async def test_pages_make_no_blocking_calls(tmp_path: Path, local: bool) -> None:
-    """Vault and audit are files; a consent, an approval, an undo that is none, a disconnect, and what pages load."""
+    """Vault and audit are files; a consent, an approval, an impossible undo, a disconnect, and what pages load."""
     store = open_store(str(tmp_path / "vault.sqlite"), create=True)
     world = await make(local=local, store=store, audit=Audit(tmp_path / "audit", bytes(32)))
     browser, deputy = world.browser(), world.deputy

@@ -1,4 +1,4 @@
-"""The application's name, logo, colour and links on every page, and brands that are refused at the start."""
+"""The application's name, logo, colour and links on every page, and invalid brands that are refused at the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The consent page in a real browser: its policy lets the form lead to the provider and back, and no further."""
+"""The consent page in a real browser: its CSP allows the form to lead to the provider and back, and no further."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ form.append(no); document.body.append(form); form.submit(); true"""
 
 
 def sends_on(to: str = "") -> object:
-    """A server that redirects at once: to ``to`` with the query it got, or with a code to where the query says."""
+    """A server that redirects at once: to ``to`` with the received query, or with a code to the query's target."""
 
     async def app(scope: dict[str, object], receive: object, send: object) -> None:
         if scope["type"] != "http":
@@ -54,7 +54,7 @@ def sends_on(to: str = "") -> object:
 
 @dataclass
 class House:
-    """A deputy in local mode, a provider of two hosts that remembers everybody's yes, and a browser."""
+    """A deputy in local mode, a provider of two hosts that remembers everyone's consent, and a browser."""
 
     deputy: Deputy
     browser: Chromium
@@ -115,7 +115,7 @@ async def house() -> AsyncIterator[House]:
 
 
 def without(house: House, **change: Any) -> None:
-    """The provider's row as if it said less."""
+    """Return the provider's definition without these fields."""
     assert isinstance(house.deputy.providers, dict)
     house.deputy.providers["acme"] = with_fields(house.deputy.providers["acme"], **change)
 

@@ -1,4 +1,4 @@
-"""A person opens a link, sees who asks for what, goes to the provider and comes back."""
+"""A person opens a link, sees which application asks for what, goes to the provider and comes back."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ async def test_provider_request_matches_the_page(world: World) -> None:
 
 
 def _outcome(page: Page | httpx.Response) -> str:
-    """What a page is painted as: the class of its body, which its icon has, too."""
+    """Return the outcome that a page shows: the class of its body, which its icon has, too."""
     found = re.search(r'<main class="(\w+)">', page.text)
     assert found and page.text.count('<svg class="mark"') == 1
     return found[1]

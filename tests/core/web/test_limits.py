@@ -1,4 +1,4 @@
-"""What is longer than any browser sends is refused before anything looks at it."""
+"""Input longer than any browser sends is refused before it is parsed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links of local mode: each belongs to the browser that opens it first, and is worth nothing in any other."""
+"""Links of local mode: each is bound to the browser that opens it first, and is invalid in any other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def _refusal(world: World) -> bytes:
 
 
 async def _bound(world: World, path: str) -> dict[str, str]:
-    """The person has opened this link: the cookies of their browser."""
+    """Open this link; return the cookies of the browser."""
     shown, jar = await world.look(path)
     assert shown.status_code == 200
     return jar

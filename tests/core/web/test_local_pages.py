@@ -1,4 +1,4 @@
-"""Our pages on loopback: one server for the process, found by others of the same vault, on one port."""
+"""The pages on loopback: one server for the process, found by others of the same vault, on one port."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def test_local_pages_listen_on_loopback_and_answer_their_own_host_only() -
 
 
 def _listening(port: int) -> set[str]:
-    """The addresses on which something listens on this port."""
+    """Return the addresses on which a server listens on this port."""
     found = set()
     with open("/proc/net/tcp") as lines:
         for line in list(lines)[1:]:
@@ -108,7 +108,7 @@ def _listening(port: int) -> set[str]:
 
 @contextmanager
 def _stranger() -> Iterator[int]:
-    """A program that listens and does not speak as we do."""
+    """A program that listens on the port and is not deputize."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         one.listen()

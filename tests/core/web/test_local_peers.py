@@ -1,4 +1,4 @@
-"""Pages on loopback are for the account that serves them, and for that program alone that listens there."""
+"""Pages on loopback are served only to the account that runs them, and used only if that very program listens there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Providers that bring browsers back to ``localhost``: that is handed on to us, and nothing else is served there."""
+"""Providers that redirect browsers to ``localhost``: the request is forwarded to the pages, and nothing else is served
+there."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ SCOPES = {"slack": "users:read", "salesforce": "id"}
 
 
 class Wire(_Wire):
-    """Loopback by either name over the network, everything else at the sandbox; remembers where it was."""
+    """Loopback by either name over the network, everything else at the sandbox; records the addresses."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         super().__init__(sandbox)
@@ -40,7 +41,7 @@ class Wire(_Wire):
 
 @pytest.fixture
 async def sandbox() -> Sandbox:
-    """A sandbox whose apps take any port of localhost."""
+    """A sandbox whose apps accept any port of localhost."""
     sandbox = Sandbox()
     for name, client in CLIENTS.items():
         sandbox.register(replace(client, redirect_uris=(f"http://localhost/callback/{name}",), any_port=True))
@@ -49,7 +50,7 @@ async def sandbox() -> Sandbox:
 
 @pytest.fixture
 async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    """A deputy in local mode, with Slack's app as PKCE makes it, and Salesforce's."""
+    """A deputy in local mode, with Slack's app in PKCE mode, and Salesforce's."""
     apps = [App(name, one.client_id, Secret(one.client_secret), pkce=True) for name, one in CLIENTS.items()]
     vault = await Vault.open(MemoryStore(), [secrets.token_bytes(32)])
     async with Deputy(vault, apps, pages=LocalPages, toolkits=[], transport=sandbox.transport()) as deputy:
@@ -137,7 +138,7 @@ async def test_localhost_serves_no_other_page(base: str, path: str) -> None:
     ],
 )
 async def test_rebound_or_malformed_host_is_not_forwarded(base: str, host: str) -> None:
-    """DNS rebinding: a page elsewhere lets its own name lead to us."""
+    """DNS rebinding: another site's own name resolves to this machine."""
     for name in (host, f"{host}:{urlsplit(base).port}") if ":" not in host else (host,):
         if name == f"localhost:{urlsplit(base).port}":
             continue

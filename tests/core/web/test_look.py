@@ -1,6 +1,6 @@
-"""All pages in a real browser: light, dark and on a telephone; by keyboard; without barriers; as nobody else.
+"""All pages in a real browser: light, dark and on a telephone; by keyboard; accessible; without user data of others.
 
-Pictures of them go to ``.screenshots/``.
+Screenshots go to ``.screenshots/``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A yes for more than once on the pages: given beside the yes to one act, listed, ended."""
+"""Mandates on the pages: given beside the approval of one act, listed, ended."""
 
 from __future__ import annotations
 

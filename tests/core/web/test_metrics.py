@@ -1,4 +1,4 @@
-"""/metrics: read by Prometheus' own parser, and with nobody in it."""
+"""/metrics: parsed with Prometheus' own parser, and without user data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Read = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def parsed(text: str) -> Read:
-    """What Prometheus makes of it: numbers by name and labels."""
+    """Return what Prometheus parses: numbers by name and labels."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(require_deploying())
         families: Any = import_module("prometheus_client.parser").text_string_to_metric_families

@@ -1,4 +1,4 @@
-"""A provider refuses the application itself: page and log say what has to change, and nobody is told to try again."""
+"""A provider refuses the application itself: page and log say what has to change, and users are not told to retry."""
 
 from __future__ import annotations
 

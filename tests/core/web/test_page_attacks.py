@@ -1,4 +1,4 @@
-"""The user's own pages against odd rows, second tabs, huge texts and rules that changed: true words, and no fault."""
+"""The user's own pages with odd records, second tabs, huge texts and changed rules: correct texts, and no error."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BY_HAND = [
 
 
 async def kept(folder: Path) -> tuple[World, Path, str]:
-    """An act in a file, which file that is, and its line."""
+    """Perform an act with an audit on disk; return the world, the audit file and the act's line."""
     world = await done("1", audit=Audit(folder / "audit", b"k" * 32))
     await asyncio.to_thread(world.deputy.audit.flush)
     (path,) = (folder / "audit").glob("*.jsonl")
@@ -151,7 +151,7 @@ async def test_page_is_rendered_outside_the_event_loop(monkeypatch: pytest.Monke
 
 
 class Slow:
-    """A value that notes which thread writes it into a page."""
+    """A value that records which thread renders it into a page."""
 
     def __init__(self, threads: set[int]) -> None:
         self.threads = threads

@@ -1,4 +1,4 @@
-"""/healthz and /readyz: what lives, and what should be given requests."""
+"""/healthz and /readyz: whether the process lives, and whether it should get requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.sandbox_deputy import build
 
 
 class Probed:
-    """A deputy and what is said of it. ``looks``: how often its probes read the store."""
+    """A deputy and its probes. ``looks``: how often its probes read the store."""
 
     def __init__(self, deputy: Deputy, http: httpx.AsyncClient, of: Probes) -> None:
         self.deputy, self.http, self.of, self.looks = deputy, http, of, 0

@@ -1,4 +1,4 @@
-"""The page on which the signed-in user answers a foreign server: a link in full, a checked form, three replies."""
+"""The page on which the signed-in user answers a foreign server: a full link, a validated form, three replies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALICE = User("alice")
 
 
 def browser_of(deputy: Deputy, user: str = "alice") -> Browser:
-    """A browser in which this user is signed in."""
+    """Return a browser in which this user is signed in."""
     transport = httpx.ASGITransport(pages_app(deputy, verifier=signed_in))
     browser = Browser(transport, base_url=PAGES)
     sign_in(browser, user, PAGES)

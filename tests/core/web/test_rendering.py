@@ -1,4 +1,4 @@
-"""How pages are shown: headers, escaping, errors, mounting."""
+"""How pages are served: headers, escaping, errors, mounting."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ EVIL = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>{{7*7}}"
 
 
 async def _all_pages(world: World) -> list[httpx.Response]:
-    """One of every kind of page there is, as Alice sees them."""
+    """Return one page of every kind, as Alice sees them."""
     await world.connected("send")
     approval, ended = await world.approval(), await world.asked("labels")
     await world.browser().deny(ended.link)
@@ -89,7 +89,7 @@ async def test_every_page_is_valid_english_html_with_one_heading(world: World) -
 
 
 class _Tags(HTMLParser):
-    """Which tags are open, or closed out of turn."""
+    """Collects unclosed tags, and tags closed in the wrong order."""
 
     VOID = frozenset({"meta", "link", "input", "br"})
 
@@ -135,7 +135,7 @@ async def test_head_answers_like_get_without_a_body(path: str, world: World) -> 
 
 
 def _inert(page: httpx.Response) -> None:
-    """The evil text is on the page, and is nothing but text."""
+    """Check that the hostile text is on the page, and is nothing but text."""
     assert "&lt;script&gt;" in page.text or "&lt;img" in page.text
     assert not re.search(r"<script|<img", page.text) and "49" not in words_of(page).replace("U+", "")
     assert _Tags.left_open(page.text) == []
@@ -375,7 +375,7 @@ async def test_prefix_sent_by_the_client_is_ignored(prefix: str) -> None:
     consent = await world.asked("send")
 
     async def trusting(scope: Scope, receive: Receive, send: Send) -> None:
-        """A middleware that believes X-Forwarded-Prefix, as many do."""
+        """A middleware that trusts X-Forwarded-Prefix, as many do."""
         await world.app({**scope, "root_path": prefix}, receive, send)
 
     transport = httpx.ASGITransport(trusting)

@@ -1,4 +1,4 @@
-"""Who calls over HTTP: tokens of the one issuer for this audience are taken, and nothing else in their place."""
+"""Callers over HTTP: tokens of the one issuer for this audience are accepted, and nothing else."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CHALLENGE = 'resource_metadata="https://deputy.example.test/.well-known/oauth-pr
 
 
 class Door:
-    """A resource server in front of an application that says whom it serves, and what it was handed."""
+    """A resource server in front of an application that returns the user, and what it received."""
 
     def __init__(self, issuer: TokenIssuer, **more: Any) -> None:
         self.clock = Clock(1_800_000_000.0)
@@ -92,7 +92,7 @@ async def test_missing_token_gets_a_challenge_with_metadata(door: Door) -> None:
 
 
 def forged(name: str, issuer: TokenIssuer) -> str:
-    """A token that must not be taken."""
+    """Return a token that must be refused."""
     claims, header = issuer.claims("alice"), issuer.header
     other, rsa = new_key("one"), RSAKey.generate_key(2048, {"kid": "rsa"})
     now = int(issuer.now())

@@ -1,4 +1,4 @@
-"""The way back to the application after a consent: kept on the way to the provider, and no open redirect (RFC 9700)."""
+"""The return to the application after a consent: stored during the consent, and no open redirect (RFC 9700)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Consents that meet a slow store, a provider that fails half-way, or one that says less than usual."""
+"""Consents with a slow store, a provider that fails half-way, or one with incomplete responses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.sandbox_deputy import GMAIL
 
 
 class SlowStore(MemoryStore):
-    """Lets others have a turn at every step, as stores on disk do."""
+    """Lets other tasks run at every step, as stores on disk do."""
 
     async def get(self, kind: str, key: str) -> bytes | None:
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""People sign in at our pages at an issuer, in their own browser and for themselves only."""
+"""People sign in to the pages at an issuer, in their own browser and as themselves only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOGOUT = {"end_session_endpoint": f"{ISSUER}/logout"}
 
 
 def alice_at(issuer: str = ISSUER) -> User:
-    """Whom the issuer calls alice-1."""
+    """The user whom the issuer calls alice-1."""
     user = user_at(issuer, "alice-1")
     assert user
     return user
@@ -37,7 +37,7 @@ def alice_at(issuer: str = ISSUER) -> User:
 
 @dataclass
 class Browser:
-    """Somebody's browser: its cookies, and no redirect that is not asked for."""
+    """A user's browser: its cookies, and no automatic redirects."""
 
     world: World
     server: OidcServer
@@ -149,7 +149,7 @@ async def test_signed_in_person_is_the_calls_user(here: Place) -> None:
 
 
 async def test_code_from_another_browser_signs_nobody_in(here: Place) -> None:
-    """Login CSRF: Mallory has a victim open the end of her own way."""
+    """Login CSRF: Mallory lets a victim open the end of her own sign-in."""
     mallory, victim = here.browser(), here.browser()
     back = here.server.authorize(await mallory.set_out())
     assert (await victim.come_back(**back)).status_code == 403
@@ -273,7 +273,7 @@ async def test_session_ends_when_idle_and_after_half_a_day(here: Place) -> None:
 
 
 async def test_late_form_does_nothing_and_says_so(here: Place) -> None:
-    """A redirect to the issuer would be blocked without a word: the form's page names where it may lead (CSP)."""
+    """A redirect to the issuer would be blocked silently: the form's page names where it may lead (CSP)."""
     browser = here.browser()
     [asked] = await here.world.deputy.connect(alice_at(), "google", scopes=[f"{GMAIL}readonly"])
     path = urlsplit(asked.link).path
