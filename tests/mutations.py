@@ -48,12 +48,15 @@ MODULES: Final = (
 TESTS: Final = ("tests/core", "tests/toolkits", "tests/adapters")
 AT_ONCE: Final = 2
 SECONDS: Final = 120.0
-"""Time for the tests of one mutant. Tests are chosen that take half of it: a mutant that needs more hangs."""
+"""Time limit for the tests of one mutant. Tests are chosen that take half of it: a mutant that needs more hangs."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of a module. ``lines``: its own, its statement's; ``inside``: in a function; ``place``: in bytes."""
+    """One change of a module.
+
+    ``lines``: those of the change and of its statement; ``inside``: in a function; ``place``: in bytes.
+    """
 
     module: str
     lines: tuple[int, int]
@@ -77,12 +80,13 @@ PAIRS: Final = (
 )
 OTHER: Final[dict[type[ast.AST], Any]] = {one: other for pair in PAIRS for one, other in (pair, pair[::-1])}
 SILENT: Final = (ast.Raise, ast.JoinedStr, ast.MatchMapping)
-"""What stays: the words of errors; f-strings, whose places Python 3.11 does not know; keys that take no parentheses."""
+"""What is not changed: texts of errors; f-strings, whose positions Python 3.11 does not know; keys that take no
+parentheses."""
 Part = ast.expr | ast.stmt
 
 
 def mutants_of(root: Path, module: str) -> Iterator[Mutant]:
-    """All mutants of a module; in rare places one that does not compile."""
+    """Return all mutants of a module; in rare cases one does not compile."""
     source, starts = (root / module).read_bytes(), [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
@@ -94,7 +98,7 @@ def mutants_of(root: Path, module: str) -> Iterator[Mutant]:
 
 
 def _changes(node: ast.AST, first: int, inside: bool) -> Iterator[tuple[Part, Part, int, bool]]:
-    """Each part that can change, what it becomes, its statement's line, and whether it is in a function."""
+    """Yield each part that can change, its replacement, its statement's line, and whether it is in a function."""
     if isinstance(node, Part):
         first = node.lineno if isinstance(node, ast.stmt) else first
         yield from ((node, new, first, inside) for new in _instead_of(node))
@@ -136,7 +140,8 @@ RAN: Final = defaultdict[str, set[int]](set)
 
 
 def _follow(frame: FrameType, event: str, _: object) -> Any:
-    """Note lines of functions of these modules, but of no import: that happens in whichever test comes first."""
+    """Record executed lines of functions in these modules, but not of imports: those happen in whichever test comes
+    first."""
     module, code = NAMES.get(frame.f_code.co_filename), frame.f_code
     if module is None or not code.co_flags & inspect.CO_OPTIMIZED:
         return None
@@ -146,7 +151,7 @@ def _follow(frame: FrameType, event: str, _: object) -> Any:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Follow the test in all threads; if it passes, write its name, its seconds and the lines that it ran."""
+    """Trace the test in all threads; if it passes, write its name, its seconds and the lines it ran."""
     RAN.clear()
     failed, began = item.session.testsfailed, time.monotonic()
     threading.settrace(_follow)
@@ -160,7 +165,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 class Tests:
-    """The tests that passed by themselves: which lines they ran, and their seconds."""
+    """The tests that passed without mutants: the lines they ran, and their seconds."""
 
     def __init__(self, copy: Copy, modules: Sequence[str], tests: Sequence[str]) -> None:
         self.seconds, self.of_place = dict[str, float](), defaultdict[object, list[str]](list)
@@ -173,7 +178,8 @@ class Tests:
                 self.of_place[place].append(test)
 
     def of(self, mutant: Mutant) -> tuple[list[str], int]:
-        """As many of its line (of its module, if it runs at the import) as fit, the quickest first; how many it has."""
+        """Return as many tests of its line (of its module, if it runs at import) as fit, fastest first; and how many
+        there are."""
         places = [(mutant.module, line) for line in mutant.lines] if mutant.inside else [mutant.module]
         found = next((tests for place in places if (tests := self.of_place.get(place))), [])
         quick = sorted(found, key=self.seconds.__getitem__)
@@ -190,7 +196,7 @@ class Copy:
         self.path = os.pathsep.join([*(str(folder / one) for one in ("core", "toolkits", "adapters", "")), str(ROOT)])
 
     def run(self, *options: str, told: dict[str, str], seconds: float | None = None) -> tuple[int, list[str]]:
-        """Exit code of pytest, and the lines of its output; 1 if it hangs. What its tests have started ends with it."""
+        """Return pytest's exit code and output lines; 1 if it hangs. Processes started by its tests end with it."""
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
         told = os.environ | told | {"PYTHONPATH": self.path}
         apart: dict[str, Any] = {"cwd": self.folder, "env": told, "start_new_session": True}
@@ -205,7 +211,7 @@ class Copy:
                     os.killpg(process.pid, signal.SIGKILL)
 
     def tried(self, mutant: Mutant, tests: Sequence[str]) -> tuple[str, str]:
-        """What these tests say to a mutant, and which of them."""
+        """Return the result of these tests for a mutant, and which of them were run."""
         module, names = self.folder / mutant.module, self.folder / "names.txt"
         module.write_bytes(mutant.into(module.read_bytes()))
         names.write_text("\n".join(tests), encoding="utf-8")
@@ -216,7 +222,7 @@ class Copy:
 
 
 def main(arguments: Sequence[str], root: Path = ROOT) -> Counter[str]:
-    """Try as many mutants as the arguments say, and print what came of each; the totals."""
+    """Try as many mutants as the arguments say; print each result, and the totals."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutations")
     parser.add_argument("--count", type=int, default=200, help="how many mutants")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="which ones")

@@ -35,7 +35,7 @@ Trace = Counter[CodeType]
 
 
 class Tracer:
-    """Counts the calls of our functions, in this thread and in all that start after it. One for a process."""
+    """Counts the calls of deputize's functions, in this thread and in all that start after it. One per process."""
 
     def __init__(self) -> None:
         self._calls: Trace | None = None
@@ -43,7 +43,7 @@ class Tracer:
         sys.setprofile(self._count)
 
     async def trace(self, work: Awaitable[object]) -> Trace:
-        """Return what runs until this work is done."""
+        """Return the calls made until this work is done."""
         self._calls = calls = Trace()
         await work
         self._calls = None

@@ -126,7 +126,7 @@ async def test_lost_consent_is_requested_again_and_the_approval_stays(deputy: De
     assert len(sandbox.sent(MINE)) == 1
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["heard, then not", "not heard, then heard"])
+@pytest.mark.parametrize("first", [True, False], ids=["subgraphs first", "no subgraphs first"])
 async def test_subgraph_streaming_may_change_between_runs(first: bool, deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
 

@@ -81,7 +81,7 @@ async def refused(graph: Any, deputy: Deputy, given: Any, run: Callable[[Any, Co
     assert (await graph.aget_state(config())).interrupts == before
 
 
-@pytest.mark.parametrize("fails", [False, True], ids=["", "and the node is tried again"])
+@pytest.mark.parametrize("fails", [False, True], ids=["", "node retried"])
 @pytest.mark.parametrize("form", ["bare", "map"])
 @pytest.mark.parametrize("said", ["approve", "reject"])
 async def test_application_interrupt_gets_its_own_resume_value(
@@ -125,7 +125,7 @@ async def test_retried_resume_by_another_user_is_refused_again(
     assert tool_messages(state)["send"].status == "success" and len(sandbox.sent(MINE)) == 1
 
 
-@pytest.mark.parametrize("on", [None, Exception], ids=["", "tried again"])
+@pytest.mark.parametrize("on", [None, Exception], ids=["", "retried"])
 @pytest.mark.parametrize("deep", [1, 2])
 @pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_pause_in_a_functional_task_belongs_to_its_owner(
@@ -175,7 +175,7 @@ async def test_pause_in_a_functional_task_belongs_to_its_owner(
 
 
 @pytest.mark.parametrize("durability", ["sync", "exit"])
-@pytest.mark.parametrize("keeps", [None, True], ids=["", "which keeps its state"])
+@pytest.mark.parametrize("keeps", [None, True], ids=["", "own checkpoints"])
 async def test_pause_in_a_nested_subgraph_belongs_to_its_owner(
     keeps: Any, durability: Any, deputy: Deputy, sandbox: Sandbox
 ) -> None:

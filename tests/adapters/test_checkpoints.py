@@ -59,7 +59,7 @@ async def test_pause_is_streamed_in_both_formats(version: Any, sandbox: Sandbox,
 @pytest.mark.parametrize("durability", ["sync", "exit"])
 @pytest.mark.parametrize("calls", [[SEND], [SEARCH, SEND]], ids=["one", "two"])
 @pytest.mark.parametrize(
-    "allowed", [True, None, [("deputize.core.errors", "PolicyDenied")]], ids=["as it is", "", "named"]
+    "allowed", [True, None, [("deputize.core.errors", "PolicyDenied")]], ids=["default", "", "named"]
 )
 async def test_refused_run_stores_no_deputize_type_except_its_error(
     allowed: Any, calls: Any, durability: Any, tmp_path: Path

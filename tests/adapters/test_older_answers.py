@@ -101,7 +101,7 @@ async def test_resume_value_of_a_failed_run_does_not_answer_ours(
     await approved(graph, sandbox, calls)
 
 
-@pytest.mark.parametrize("keeps", [None, True], ids=["", "which keeps its state"])
+@pytest.mark.parametrize("keeps", [None, True], ids=["", "own checkpoints"])
 @of_calls
 async def test_resume_value_of_an_earlier_step_does_not_answer_ours(
     calls: Any, keeps: Any, deputy: Deputy, sandbox: Sandbox

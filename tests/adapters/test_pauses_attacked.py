@@ -199,7 +199,7 @@ async def test_application_interrupt_keeps_its_equal_resume_value(deputy: Deputy
 
 @pytest.mark.parametrize("first", ["approve", EDIT], ids=["approve", "edit"])
 @pytest.mark.parametrize("forms", ["bare bare", "bare map", "map bare", "map map"])
-@pytest.mark.parametrize("deep", [False, True], ids=["", "in the graph inside"])
+@pytest.mark.parametrize("deep", [False, True], ids=["", "in the inner graph"])
 async def test_rejection_replaces_an_approval_that_a_blocking_run_could_not_store(
     deep: bool, forms: str, first: Any, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,7 +146,7 @@ async def test_two_nodes_in_one_retried_node_both_continue(cut: str, deputy: Dep
     assert (await graph.aget_state(config())).interrupts == () and not sandbox.sent(HIS)
 
 
-@pytest.mark.parametrize("inside", [False, True], ids=["", "in a graph inside"])
+@pytest.mark.parametrize("inside", [False, True], ids=["", "in an inner graph"])
 async def test_each_parallel_retried_task_belongs_to_its_owner(
     inside: bool, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""``deputize serve`` on loopback, with an issuer and the providers that the sandbox plays beside it."""
+"""``deputize serve`` on loopback, with an issuer and the sandbox's providers beside it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEY = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 @dataclass
 class Overheard:
-    """An application, and all that was said to it."""
+    """An application, and everything that was sent to it."""
 
     app: ASGIApp
     told: list[bytes]
@@ -44,7 +44,7 @@ class Overheard:
 
 @dataclass
 class Around:
-    """What a served deputy has around it. ``base``: where it is to be served. ``told``: what left it."""
+    """The surroundings of a served deputy. ``base``: where it is to be served. ``told``: what it sent."""
 
     issuer: LoginIssuer
     sandbox: Sandbox
@@ -55,7 +55,7 @@ class Around:
     told: list[bytes]
 
     def settings(self) -> Settings:
-        """Of a process that serves there."""
+        """Return the settings of a process that serves there."""
         return Settings.load(
             home=self.home,
             key=KEY,
@@ -75,20 +75,20 @@ class Around:
 
 @dataclass
 class Person:
-    """Somebody with a browser of their own, who signs in by their name and says yes to everything."""
+    """A person with their own browser, who signs in by name and approves everything."""
 
     name: str
     browser: Browser = field(default_factory=lambda: Browser(httpx.AsyncHTTPTransport(limits=ONE_BY_ONE)))
     seen: list[str] = field(default_factory=list)
 
     async def open(self, url: str) -> Page:
-        """A page of ours, after signing in where that is asked."""
+        """Open a page of the deputy, after signing in if asked."""
         page = await self.browser.open(url)
         login = next((form for form in page.forms if form.offers("go")), None)
         return await self.browser.submit(page, login, login=self.name) if login else page
 
     async def answers(self, ctx: Any, asked: types.ElicitRequestParams) -> types.ElicitResult:
-        """What the MCP client shows them: a link."""
+        """Follow a link that the MCP client shows."""
         assert isinstance(asked, types.ElicitRequestURLParams)
         self.seen.append(asked.url)
         page = await self.open(asked.url)
@@ -103,8 +103,10 @@ class Person:
 
 @asynccontextmanager
 async def around(home: Path, watched: Callable[[Sandbox], ASGIApp] | None = None) -> AsyncIterator[Around]:
-    """An issuer and a sandbox on loopback, and the settings that name them. ``watched``: the sandbox as it is served,
-    where something stands before it; else all that it is told is kept."""
+    """Run an issuer and a sandbox on loopback; return the settings that name them.
+
+    ``watched``: the sandbox as served, if something stands before it; else all its requests are recorded.
+    """
     port, sandbox, told = free_port(), Sandbox(), list[bytes]()
     played_by = watched(sandbox) if watched else Overheard(sandbox.app, told)
     base = f"http://127.0.0.1:{port}"

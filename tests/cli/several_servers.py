@@ -39,7 +39,7 @@ class Server:
 
     @property
     def said(self) -> str:
-        """What it has written on stderr: into a file, since a pipe that nobody reads is full some day."""
+        """Return what it has written on stderr: into a file, since an unread pipe fills up."""
         return (self.home / "stderr").read_text()
 
     async def start(self) -> None:
@@ -69,7 +69,7 @@ class Server:
 
 @dataclass
 class Cluster:
-    """All of it. ``world.base``: the balancer's address."""
+    """All servers. ``world.base``: the balancer's address."""
 
     world: Around
     servers: list[Server]
@@ -81,7 +81,7 @@ class Cluster:
 async def cluster(
     home: Path, count: int = COUNT, watched: Callable[[Sandbox], ASGIApp] | None = None, **env: str
 ) -> AsyncIterator[Cluster]:
-    """So many servers behind the balancer. ``env``: settings of theirs. ``watched``: see `around`."""
+    """Run this many servers behind the balancer. ``env``: their settings. ``watched``: see `around`."""
     with postgres_server() as database:
         await asyncio.to_thread(migrate, Address.of(database.url))
         async with around(home, watched) as world, AsyncExitStack() as ends:

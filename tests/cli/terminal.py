@@ -30,14 +30,14 @@ _OWN_TERMINAL = [
     "signal.signal(signal.SIGINT, signal.SIG_DFL); "
     f"os.execv(sys.executable, [*{CLI!r}, *sys.argv[1:]])",
 ]
-"""The command line with its terminal in charge of it, so that Ctrl-C is what it is for a person, whatever ran us."""
+"""The command line as the controlling process of its terminal, so that Ctrl-C works as for a person."""
 LINK = r"(http://127\.0\.0\.1:\d+/connect/[\w-]+)"
 PATIENCE = 40.0
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """An environment that knows nothing of this machine's own settings."""
+    """Return an environment without this machine's own settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DEPUTIZE_", "XDG_"))}
     kept.pop("DISPLAY", None)
     return kept | {
@@ -50,7 +50,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 def run(*words: str, home: Path, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
-    """One command, from beginning to end, without a terminal."""
+    """Run one command to its end, without a terminal."""
     return subprocess.run(
         [*CLI, *words],
         input=stdin,
@@ -64,7 +64,7 @@ def run(*words: str, home: Path, stdin: str = "", **more: str) -> subprocess.Com
 
 
 def click(link: str, *, as_: str = "alice@example.test", deny: bool = False, untick: Iterable[str] = ()) -> Page:
-    """What a person does with a link: our page, then the provider's, then back."""
+    """Follow a link as a person: the deputy's page, then the provider's, then back."""
 
     async def visit() -> Page:
         async with httpx.AsyncHTTPTransport() as transport:
@@ -75,7 +75,7 @@ def click(link: str, *, as_: str = "alice@example.test", deny: bool = False, unt
 
 
 def click_open(link: str) -> str:
-    """What a person's browser shows at a link."""
+    """Return what a person's browser shows at a link."""
 
     async def visit() -> str:
         async with httpx.AsyncHTTPTransport() as transport:
@@ -91,7 +91,7 @@ def free_port() -> int:
 
 
 class Talk:
-    """A command that is being talked to. ``terminal``: at a terminal of its own, else in pipes."""
+    """An interactive command. ``terminal``: at its own terminal, else in pipes."""
 
     def __init__(self, *words: str, home: Path, terminal: bool, env: Mapping[str, str]) -> None:
         self.heard, self._at = "", 0
@@ -121,12 +121,12 @@ class Talk:
         os.write(self._write_to, bytes([ord(key.upper()) - 64]))
 
     def hang_up(self) -> None:
-        """End the input of a pipe."""
+        """Close the input of a pipe."""
         assert self._process.stdin
         self._process.stdin.close()
 
     def hear(self, pattern: str, seconds: float = PATIENCE) -> re.Match[str]:
-        """What was said next, as far as this pattern. AssertionError where it does not come in time."""
+        """Return the output up to this pattern. Raise AssertionError if it does not arrive in time."""
         deadline = time.monotonic() + seconds
         while not (match := re.compile(pattern, re.DOTALL).search(self.heard, self._at)):
             left = deadline - time.monotonic()
@@ -135,7 +135,7 @@ class Talk:
         return match
 
     def _more(self, seconds: float) -> bool:
-        """Read what is there; False at the end."""
+        """Read what is available; return False at the end."""
         if not select.select([self._ours], [], [], seconds)[0]:
             return True
         try:
@@ -146,16 +146,16 @@ class Talk:
         return bool(data)
 
     def kill(self) -> None:
-        """What a power cut does."""
+        """Kill it, as a power cut does."""
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(PATIENCE)
 
     def terminate(self) -> None:
-        """What a service manager does first."""
+        """Terminate it, as a service manager does first."""
         self._process.send_signal(signal.SIGTERM)
 
     def ends(self, seconds: float = PATIENCE) -> int:
-        """The exit code, once all has been said."""
+        """Return the exit code, once all output was read."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self._more(deadline - time.monotonic()):
             pass
@@ -174,6 +174,6 @@ class Talk:
 
 @contextmanager
 def talk(*words: str, home: Path, terminal: bool = True, env: Mapping[str, str] | None = None) -> Iterator[Talk]:
-    """A command that is being talked to; it is over at the end, one way or another."""
+    """Run an interactive command; it has ended after the block."""
     with Talk(*words, home=home, terminal=terminal, env=env or {}) as talking:
         yield talking

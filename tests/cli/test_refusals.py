@@ -33,7 +33,7 @@ def test_invalid_arguments_are_named_without_their_values(cli: Command, settings
     assert "hush-hush" not in found.stderr
 
 
-@pytest.mark.parametrize("path", ["~nobody0/x", "x" * 5000, "é" * 200], ids=["nobody's", "long", "long in bytes"])
+@pytest.mark.parametrize("path", ["~nobody0/x", "x" * 5000, "é" * 200], ids=["unknown user", "long", "long in bytes"])
 @pytest.mark.parametrize(
     "words",
     [
@@ -55,7 +55,7 @@ def test_impossible_path_is_refused(words: list[str], path: str, cli: Command, p
     assert [one for one in sorted(home.rglob("*")) if one not in before and one.parent == home] == []
 
 
-@pytest.mark.parametrize("path", ["~nobody0/x", "x" * 5000, "é" * 200], ids=["nobody's", "long", "long in bytes"])
+@pytest.mark.parametrize("path", ["~nobody0/x", "x" * 5000, "é" * 200], ids=["unknown user", "long", "long in bytes"])
 @pytest.mark.parametrize(
     "name",
     [

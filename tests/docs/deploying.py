@@ -1,4 +1,4 @@
-"""The files of deploy/, as what they are for reads them; and which settings, commands and secrets they name."""
+"""The files of deploy/, as their programs read them; and which settings, commands and secrets they name."""
 
 from __future__ import annotations
 
@@ -17,32 +17,31 @@ MANIFESTS: Final = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 
 
 def compose() -> dict[str, Any]:
-    """The Compose file, with what ``<<`` merges."""
+    """Return the Compose file, with ``<<`` merged."""
     found: dict[str, Any] = import_module("yaml").safe_load(COMPOSE.read_text())
     return found
 
 
 def manifests() -> Iterator[dict[str, Any]]:
-    """Everything that is given to Kubernetes."""
+    """Return every manifest for Kubernetes."""
     for path in MANIFESTS:
         yield from import_module("yaml").safe_load_all(path.read_text())
 
 
 def manifest(kind: str, name: str = "deputize") -> dict[str, Any]:
-    """One of them."""
+    """Return one of them."""
     [found] = [one for one in manifests() if one["kind"] == kind and one["metadata"]["name"] == name]
     return found
 
 
 def unit(section: str) -> list[tuple[str, str]]:
-    """The lines of a section of the systemd unit."""
+    """Return the lines of a section of the systemd unit."""
     text = UNIT.read_text().partition(f"[{section}]\n")[2].partition("\n[")[0]
     return re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE)
 
 
 def environments() -> dict[str, dict[str, str]]:
-    """What each kind of deployment sets, as variables. In place of values that operators give stands one that could
-    be theirs."""
+    """Return the variables that each kind of deployment sets. Examples replace values that operators give."""
     services = compose()["services"]
     assigned = [one.split("=", 1) for name, line in unit("Service") if name == "Environment" for one in line.split()]
     return {
@@ -57,7 +56,7 @@ def environments() -> dict[str, dict[str, str]]:
 
 
 def given(variables: Mapping[str, Any]) -> dict[str, str]:
-    """With ``${NAME:?why}`` replaced."""
+    """Return the text with ``${NAME:?why}`` replaced."""
     likely = {"BASE_URL": "https://agents.example.com", "ISSUER": "https://login.example.com"}
 
     def value(found: re.Match[str]) -> str:
@@ -67,7 +66,7 @@ def given(variables: Mapping[str, Any]) -> dict[str, str]:
 
 
 def commands() -> dict[str, list[str]]:
-    """What is run, without the program."""
+    """Return what is run, without the program."""
     services = compose()["services"]
     started = dict(unit("Service"))["ExecStart"].split()
     assert started[0].endswith("/deputize")

@@ -38,7 +38,7 @@ SOURCES: Final[tuple[type[BaseModel], ...]] = (ExchangeSettings, IdentityAsserti
 
 
 def settings_page() -> str:
-    """Every setting: its variable, its line in the file, its default, and what it is for."""
+    """Return every setting: its variable, its line in the file, its default, and its purpose."""
     rows = [_setting(name, field) for name, field in Settings.model_fields.items() if name not in NESTED]
     apps = [_app(name, field) for name, field in AppSettings.model_fields.items()]
     return "\n".join(
@@ -145,14 +145,14 @@ def _app(name: str, field: FieldInfo) -> str:
 
 
 def _source(kind: type[BaseModel]) -> list[str]:
-    """One kind of source: its fields in `[apps.NAME.source]`."""
+    """Return one kind of source: its fields in `[apps.NAME.source]`."""
     rows = [_described(name, field) for name, field in kind.model_fields.items() if name != "kind"]
     kinds = " or ".join(f"`{one}`" for one in get_args(kind.model_fields["kind"].annotation))
     return [f"With `kind` {kinds}:", "", "| field | default | |", "|---|---|---|", *rows, ""]
 
 
 def _provider_fields() -> Iterator[str]:
-    """All fields of a provider, those of its tables ``oauth`` and ``apis`` behind the table's name."""
+    """Return all fields of a provider, those of its tables ``oauth`` and ``apis`` with the table's name."""
     parts: dict[str, type[BaseModel]] = {"oauth": OAuthSettings, "apis": ApiSettings}
     for name, field in ProviderSettings.model_fields.items():
         inner = parts[name].model_fields if name in parts else {}
@@ -183,7 +183,7 @@ def _paragraph(described: type[Any]) -> list[str]:
 
 
 def errors_page() -> str:
-    """Every error: its code, when it is raised, what it carries, and what to do."""
+    """Return every error: its code, when it is raised, its fields, and what to do."""
     rows = [_error(kind) for kind in _kinds()]
     return "\n".join(
         [
@@ -224,7 +224,7 @@ def _error(kind: type[DeputizeError]) -> str:
 
 
 def audit_page() -> str:
-    """Every audit event and its fields, each with what it means."""
+    """Return every audit event and its fields, each with its meaning."""
     fields = {name: what for kind in EVENTS.values() for name, what in event_fields(kind).items()}
     return "\n".join(
         [
@@ -257,7 +257,7 @@ def _event(name: str, kind: type[Event]) -> str:
 
 
 def event_fields(kind: type[Facts]) -> dict[str, str]:
-    """What each field means, those of its groups in their place."""
+    """Return each field's meaning, with those of its groups in place."""
     found: dict[str, str] = {}
     hints = get_type_hints(kind, include_extras=True)
     for field in kind.form:
@@ -271,7 +271,7 @@ def event_fields(kind: type[Facts]) -> dict[str, str]:
 
 
 def retention_page() -> str:
-    """The page as it is, with the rows that `deputize retention` prints where nothing is set."""
+    """Return the page with the rows that `deputize retention` prints by default."""
     head = "| Data | Kept | Setting |\n|---|---|---|\n"
     before, _, after = (ROOT / "docs/retention.md").read_text().partition(head)
     settings = Settings.model_construct()

@@ -17,19 +17,19 @@ END: Final = "<!-- end of writing tools -->\n"
 NEVER_LOSES: Final = frozenset(
     {"github_set_star", "github_update_notifications", "linear_update_notifications", "slack_mark_read"}
 )
-"""Tools by which only the user sees anything, and nothing is lost."""
+"""Tools whose effect only the user sees, and which lose nothing."""
 ALWAYS_LOSES: Final = frozenset({"calendar_delete_event", "gmail_delete_draft", "slack_delete_message"})
-"""Tools by which something is lost whoever sees it."""
+"""Tools that lose something, whoever sees it."""
 
 
 def table() -> str:
-    """Every writing tool with who sees what it does, and what the default policy answers."""
+    """Return every writing tool with the readers of its effect, and the default policy's verdict."""
     rows = [f"| `{tool.name}` | {AUDIENCES[tool.name]} | {by_default(tool)} |" for tool in writing_tools()]
     return "\n".join(["| tool | who sees it | by default |", "|---|---|---|", *rows]) + "\n"
 
 
 def by_default(tool: Tool) -> str:
-    """What `ask_before_sending` says, by who may see it and what may be lost."""
+    """Return the verdict of `ask_before_sending`, by readers and possible loss."""
     seen = words(AUDIENCES[tool.name]) & {"self", "people", "organisation", "public", "unknown"}
     if "self" not in seen or tool.name in ALWAYS_LOSES:
         return "asks"
@@ -39,7 +39,7 @@ def by_default(tool: Tool) -> str:
 
 
 def written(page: str) -> str:
-    """The page with the table as it is now."""
+    """Return the page with the current table."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return before + BEGIN + table() + END + after

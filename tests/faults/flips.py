@@ -46,9 +46,12 @@ COPY = "import shutil, sys; [shutil.copy2(one, sys.argv[-1]) for one in sys.argv
 
 @dataclass
 class Result:
-    """What happened. ``kinds_lost``: flips that lost records of a kind while the vault still opened; ``kinds_named``:
-    those whose findings name that kind. ``silent``, ``broken``: file, byte and bit of flips that lost records in
-    silence, or that raised another error."""
+    """The outcome.
+
+    ``kinds_lost``: flips that lost records of a kind while the vault still opened; ``kinds_named``: those whose
+    findings name that kind. ``silent``, ``broken``: file, byte and bit of flips that lost records unnoticed, or that
+    raised another error.
+    """
 
     flips: int = 0
     lost: int = 0
@@ -169,7 +172,7 @@ class Specimen:
 
 
 async def flips(number: int, seed: int, folder: Path) -> Result:
-    """Make so many flips in each file, and return what happened."""
+    """Flip this many bits in each file, and return what happened."""
     specimen, result, chance = Specimen(folder), Result(), random.Random(seed)  # noqa: S311
     await specimen.fill()
     found, lost = await specimen.examine()

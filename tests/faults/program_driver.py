@@ -30,7 +30,7 @@ from tests.support.counterparts import require
 
 CHECKOUT: Final = Path(__file__).parents[2]
 SIZE: Final = "1m"
-"""What a small file system holds: a vault and its log, and some rows."""
+"""The size of a small file system: a vault and its log, and some rows."""
 NAMESPACE: Final = ("unshare", "--user", "--map-root-user", "--mount")
 BALLAST: Final = "ballast"
 ALICE: Final = "alice@example.test"
@@ -50,7 +50,7 @@ def _kept_full(at: Path, ended: threading.Event) -> None:
 
 
 def _put(file: int, data: bytes) -> bool:
-    """Whether there was room."""
+    """Return whether there was room."""
     try:
         return os.write(file, data) == len(data)
     except OSError as error:
@@ -60,7 +60,7 @@ def _put(file: int, data: bytes) -> bool:
 
 @cache
 def _small_disks() -> bool:
-    """Whether this system lets a process mount file systems of its own."""
+    """Return whether this system lets a process mount its own file systems."""
     if not shutil.which("unshare"):
         return False
     tried = ("sh", "-c", "mount -t tmpfs -o size=64k none /mnt")
@@ -69,28 +69,28 @@ def _small_disks() -> bool:
 
 @dataclass
 class Program:
-    """One process. ``say`` a word and its arguments, and get what it came to."""
+    """One process. ``say`` sends a command with its arguments, and returns the outcome."""
 
     process: subprocess.Popen[str]
     _full: dict[str, tuple[threading.Event, threading.Thread]] = field(default_factory=dict)
 
     async def say(self, word: str, *arguments: Any) -> Any:
-        """``{"ok": result}`` or ``{"error", "message", "hint"}``; None where the process has ended."""
+        """Return ``{"ok": result}`` or ``{"error", "message", "hint"}``; None if the process has ended."""
         self.tell(word, *arguments)
         return await self.heard()
 
     def tell(self, word: str, *arguments: Any) -> None:
-        """Say a word, and do not wait for what comes of it."""
+        """Send a command without waiting for its outcome."""
         assert self.process.stdin
         self.process.stdin.write(json.dumps([word, *arguments]) + "\n")
         self.process.stdin.flush()
 
     def seen(self, folder: str) -> Path:
-        """A folder as the process sees it, whatever is mounted there for it alone (proc(5), ``root``)."""
+        """Return a folder as the process sees it, including its private mounts (proc(5), ``root``)."""
         return Path(f"/proc/{self.process.pid}/root{folder}")
 
     def fill(self, folder: str) -> None:
-        """Use up the file system of a folder to the last byte, and what is given back there too, until `free`."""
+        """Fill the file system of a folder to the last byte, again after releases there, until `free`."""
         ended, at = threading.Event(), self.seen(folder) / BALLAST
         _use_up(at)
         thread = threading.Thread(target=_kept_full, args=(at, ended), daemon=True)
@@ -98,20 +98,20 @@ class Program:
         self._full[folder] = (ended, thread)
 
     def free(self, folder: str) -> None:
-        """Make room again."""
+        """Release the space."""
         ended, thread = self._full.pop(folder)
         ended.set()
         thread.join()
         (self.seen(folder) / BALLAST).unlink()
 
     async def heard(self) -> Any:
-        """The next answer."""
+        """Return the next answer."""
         assert self.process.stdout
         line = await asyncio.wait_for(asyncio.to_thread(self.process.stdout.readline), 60)
         return json.loads(line) if line else None
 
     def end(self) -> None:
-        """Kill it where it still runs."""
+        """Kill it if it still runs."""
         for ended, thread in self._full.values():
             ended.set()
             thread.join()
@@ -121,8 +121,10 @@ class Program:
 
 @dataclass
 class World:
-    """A home, and the sandbox that plays the providers on loopback. ``small``: folders below the home, "" for itself,
-    each of which is a file system of its own."""
+    """A home, and the sandbox that simulates the providers on loopback.
+
+    ``small``: folders below the home, "" for itself, each of which is its own file system.
+    """
 
     home: Path
     sandbox: Sandbox
@@ -130,20 +132,20 @@ class World:
     small: Sequence[str] = ()
     more: Mapping[str, str] = field(default_factory=dict)
     meanwhile: dict[str, Callable[[], None]] = field(default_factory=dict)
-    """What happens while the provider is at work on the next request to a path that ends so."""
+    """What happens while the provider processes the next request to a path with this suffix."""
 
     @property
     def vault(self) -> str:
-        """The folder of the vault and the key."""
+        """Return the folder of the vault and the key."""
         return str(self.home / "deputize")
 
     @property
     def audit(self) -> str:
-        """The folder of the audit."""
+        """Return the folder of the audit."""
         return str(self.home / "deputize" / "audit")
 
     def start(self, mounted: str = "") -> Program:
-        """A process, which says first how its start went. ``mounted``: shell commands before it, in its namespace."""
+        """Start a process, which first reports its start. ``mounted``: shell commands before it, in its namespace."""
         command = [sys.executable, "-W", "error", "-m", "tests.faults.sandbox_program"]
         if self.small or mounted:
             require("mount namespaces", _small_disks(), "sysctl kernel.unprivileged_userns_clone=1")
@@ -157,7 +159,7 @@ class World:
         return Program(process)
 
     def environment(self) -> dict[str, str]:
-        """Of a process of this world."""
+        """Return the environment of a process of this world."""
         return environment(
             self.home,
             DEPUTIZE_SANDBOX_URL=self.base,
@@ -171,7 +173,7 @@ class World:
 
     @asynccontextmanager
     async def running(self, mounted: str = "") -> AsyncIterator[Program]:
-        """A process that has started well, ended with the block."""
+        """Run a process that has started successfully, and end it with the block."""
         program = self.start(mounted)
         try:
             assert await program.heard() == {"ok": None}
@@ -180,19 +182,19 @@ class World:
             program.end()
 
     async def connect(self, program: Program) -> None:
-        """Its user consents to reading and sending mail."""
+        """Consent as its user to reading and sending mail."""
         asked = await program.say("connect", "gmail.readonly", "gmail.send")
         page = await asyncio.to_thread(click, asked["ok"], as_=ALICE)
         assert "is connected" in page.text, page.text
 
     def mails(self) -> list[str]:
-        """The subjects of what the provider has sent for the user."""
+        """Return the subjects of the mails the provider has sent for the user."""
         return [mail.subject for mail in self.sandbox.sent(ALICE)]
 
 
 @asynccontextmanager
 async def world(home: Path, *small: str, **more: str) -> AsyncIterator[World]:
-    """A home in this folder; ``more``: its environment."""
+    """Return a home in this folder; ``more``: its environment."""
     made = World(home, Sandbox(), "", small, more)
     async with serve(_Providers(made)) as made.base:
         yield made

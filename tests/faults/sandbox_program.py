@@ -25,35 +25,35 @@ FORK: Final = multiprocessing.get_context("fork")
 
 
 class Program:
-    """What it does for each word it is told."""
+    """The commands of the program."""
 
     def __init__(self, deputy: Deputy) -> None:
         self.deputy = deputy
 
     async def connect(self, *scopes: str) -> Any:
-        """The link at which its user consents."""
+        """Return the link at which its user consents."""
         asked = await self.deputy.connect(USER, "google", scopes=scopes)
         return asked[0].link if asked else ""
 
     async def act(self, tool: str, arguments: dict[str, Any], call: str) -> Any:
-        """One act, by the id of its call."""
+        """Make one act, by the id of its call."""
         return await self.deputy.act(tool, arguments, user=USER, call=Call("thread", "message", call))
 
     async def send(self, call: str) -> Any:
-        """One mail whose subject is the call's id."""
+        """Send one mail whose subject is the call's id."""
         mail = {"to": ["bob@example.test"], "subject": call, "body": "Yes, gladly."}
         return await self.act("gmail_send_email", mail, call)
 
     async def many(self, *calls: str) -> Any:
-        """So many mails at once: how each ended."""
+        """Send this many mails at once; return how each ended."""
         return list(await asyncio.gather(*(answered_with(self.send(call)) for call in calls)))
 
     async def forked(self, *calls: str) -> Any:
-        """How mails end that forked children send, one each, all at once, while this process stands still."""
+        """Send one mail each from forked children, all at once, while this process waits; return how they ended."""
         return _children([partial(self.send, call) for call in calls])
 
     async def proven(self) -> Any:
-        """Whether the audit is whole, and which acts it says were begun and how calls ended."""
+        """Return whether the audit verifies, which acts it has as begun, and how calls ended."""
         folder = self.deputy.audit.trail
         assert folder is not None
         await self.deputy.audit.settle()
@@ -63,7 +63,7 @@ class Program:
 
 
 def _children(works: Sequence[Callable[[], Any]]) -> list[Any]:
-    """What children say that multiprocessing forks: they end without Python's own exit."""
+    """Return the output of children forked by multiprocessing: they end without Python's own exit."""
     children = []
     for work in works:
         ours, theirs = FORK.Pipe(duplex=False)
@@ -82,7 +82,7 @@ def _lived(answer: Connection, work: Callable[[], Any]) -> None:
 
 
 async def answered_with(work: Any) -> Any:
-    """What it came to: ``{"ok": result}``, or what an error says in words."""
+    """Return ``{"ok": result}``, or an error's text."""
     try:
         return {"ok": await work}
     except DeputizeError as error:
@@ -90,7 +90,7 @@ async def answered_with(work: Any) -> Any:
 
 
 async def main() -> None:
-    """Begin, and say how that went; then do what is said until nobody says anything."""
+    """Start, report that, and execute commands until the input ends."""
     try:
         deputy = await asyncio.to_thread(Deputy.from_settings)
     except DeputizeError as error:

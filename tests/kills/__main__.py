@@ -31,7 +31,7 @@ R = TypeVar("R")
 
 PROVIDERS: Final = ("linear", "google", "github")
 TOGETHER: Final = 3
-"""Trials at the same time: processes also wait."""
+"""Concurrent trials: processes also wait."""
 WHEN: Final[tuple[When, ...]] = ("before", "after")
 
 
@@ -39,11 +39,11 @@ _NONE: Final = {
     *(("act", "linear"), ("act", "github"), ("refresh", "github")),
     *product(("key change", "copy"), ("google", "github")),
 }
-"""Only one of them has mail, GitHub's tokens do not expire, and who keeps a vault asks no provider."""
+"""Only one provider has mail, GitHub's tokens do not expire, and vault maintenance asks no provider."""
 
 
 async def steps() -> list[Work]:
-    """Every step of every work there is to be killed at."""
+    """Return every step of every work at which a process can be killed."""
     kinds = [one for one in product(BEFORE, PROVIDERS) if one not in _NONE]
     lengths = [steps async for steps in in_turn(kinds, lambda one: length(*one))]
     return [
@@ -54,7 +54,7 @@ async def steps() -> list[Work]:
 
 
 def plans(works: list[Work], number: int, seed: int, server: str = "") -> Iterator[Plan]:
-    """So many trials, spread over all steps; which of them have rivals, a rotation and faults, chance decides."""
+    """Return this many trials, spread over all steps; rivals, rotations and faults are random."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     chance.shuffle(works)
     for work in islice(cycle(works), number):
@@ -64,7 +64,7 @@ def plans(works: list[Work], number: int, seed: int, server: str = "") -> Iterat
 
 
 def table(seen: Seen, seed: int, seconds: float) -> str:
-    """What came of all trials, a line each."""
+    """Return the results of all trials, a line each."""
     rows = {
         "seed": seed,
         "trials": seen.trials,
@@ -89,7 +89,7 @@ def table(seen: Seen, seed: int, seconds: float) -> str:
 
 
 async def in_turn(all_of: Iterable[T], play: Callable[[T], Awaitable[R]]) -> AsyncIterator[R]:
-    """What came of each, in order; a few are played at the same time."""
+    """Run the trials, a few at the same time, and return their results in order."""
     left = iter(all_of)
     while some := list(islice(left, TOGETHER)):
         for one in await asyncio.gather(*map(play, some)):
@@ -97,7 +97,7 @@ async def in_turn(all_of: Iterable[T], play: Callable[[T], Awaitable[R]]) -> Asy
 
 
 async def main(number: int | None, seed: int, store: str = "sqlite") -> Seen:
-    """Play so many trials, or one for each step, and print the table."""
+    """Run this many trials, or one for each step, and print the table."""
     began, total, works = time.monotonic(), Seen(), await steps()
     with postgres_server() if store == "postgres" else nullcontext() as server:
         chosen = plans(works, number or len(works), seed, server.url if server else "")

@@ -1,4 +1,4 @@
-"""One trial: a provider, a vault, some who act, one of them killed; then what the next process makes of it."""
+"""One trial: a provider, a vault, several processes, one of them killed; then the recovery by the next process."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ BEFORE: Final = {
     "key change": ("connect", "step-up"),
     "copy": ("connect", "step-up"),
 }
-"""What is done to be killed, and what has happened before it."""
+"""The work to be killed, and what has happened before it."""
 ISSUED: Final = re.compile(r"POST \S+/(?:token|access_token)$")
-"""A process that was killed after this step had a reply in its hands that it could not write."""
+"""A process killed after this step had a reply that it could not write."""
 PATIENCE: Final = 60.0
 APIS: Final = (("GET", "gmail.googleapis.com/"), ("POST", "gmail.googleapis.com/"))
 WHOSE: Final = (
     *(("GET", "openidconnect.googleapis.com/"), ("POST", "api.linear.app/graphql")),
     ("GET", "api.github.com/user"),
 )
-"""Where providers say whose a token is."""
+"""The requests for the owner of a token, by provider."""
 FAULTS: Final = ("401", "userinfo", "cut")
-"""What happens beside a kill: the API refuses good tokens; nobody says whose a token is; connections are cut, those to
-the database where there is one, and that of a write whose answer is lost."""
+"""Failures beside a kill: the API refuses valid tokens; user info is unavailable; connections are cut, to the database
+if there is one, and during a write whose reply is lost."""
 Ended: TypeAlias = tuple[int, list[str]]
-"""How many steps a process took, and the names of the errors it met."""
+"""How many steps a process took, and the names of its errors."""
 
 
 @dataclass
@@ -89,13 +89,13 @@ class Seen:
     notes: list[str] = field(default_factory=list)
 
     def add(self, other: Seen) -> None:
-        """Count these, too."""
+        """Add these results."""
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
     @property
     def clean(self) -> bool:
-        """Whether nothing happened that must not."""
+        """Return True if nothing forbidden happened."""
         never = (self.writes_twice, self.wrong_user, self.shut, self.unknown, self.outlived, self.starts_disturbed)
         return not any((*never, self.revoked, self.left_over, self.audit)) and not self.wrong_losses
 
@@ -115,7 +115,7 @@ class Plan:
 
 
 async def played(plan: Plan) -> Seen:
-    """Play a trial; what came of it."""
+    """Run a trial; return its result."""
     sandbox = Sandbox()
     switches = sandbox.switches
     switches.rotate = switches.reuse_kills_family = True
@@ -126,7 +126,7 @@ async def played(plan: Plan) -> Seen:
 
 
 def _database(server: str) -> str:
-    """The address of a database made for one trial, beside another to copy to; "" where there is no server."""
+    """Return the address of a database made for one trial, beside another to copy to; "" without a server."""
     if not server:
         return ""
     name = f"/t{secrets.token_hex(6)}?"
@@ -149,7 +149,7 @@ def _hang_up(database: str) -> None:
 
 
 async def length(name: str, provider: str) -> int:
-    """How many steps this work takes where nobody is killed."""
+    """Return how many steps this work takes without a kill."""
     sandbox = Sandbox()
     sandbox.switches.rotate = sandbox.switches.reuse_kills_family = True
     async with serve(sandbox.app) as base:
@@ -194,7 +194,7 @@ class _Trial:
         return self.seen
 
     async def prepare(self) -> None:
-        """Both have mail, and Alice what the work needs."""
+        """Connect both users to mail, and Alice to what the work needs."""
         self.place.key_file.touch(mode=0o600)
         self.place.key_file.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
         deputy, work = await self.place.deputy(), self.plan.work
@@ -210,12 +210,12 @@ class _Trial:
             self.sandbox.expire_access_tokens()
 
     def before(self) -> None:
-        """What an operator does at once, before the work."""
+        """Do what an operator does before the work."""
         if self.plan.work.name == "key change":
             self.place.renew_keys()
 
     def _break_apis(self, chance: random.Random) -> None:
-        """From now on some requests fail."""
+        """Let some requests fail from now on."""
         switches = self.sandbox.switches
         for fault, places, statuses in (("401", APIS, (401,)), ("userinfo", WHOSE, (401, 403, 500, 503))):
             if fault in self.plan.faults:
@@ -227,7 +227,7 @@ class _Trial:
 
     @asynccontextmanager
     async def _cutting(self, chance: random.Random) -> AsyncIterator[None]:
-        """Meanwhile the sessions of the trial's database are cut, now and then."""
+        """Cut the sessions of the trial's database now and then, meanwhile."""
         if "cut" not in self.plan.faults or not self.place.database or self.plan.work.name in UPKEEP:
             yield
             return
@@ -244,19 +244,19 @@ class _Trial:
             await asyncio.to_thread(_hang_up, self.place.database)
 
     def _mend(self) -> None:
-        """All is well again."""
+        """Stop all failures."""
         self.sandbox.switches.faults.clear()
         self.sandbox.switches.drop_after_commit.clear()
 
     def _rivals(self) -> Sequence[Work]:
-        """Who acts at the same time: the same mail and the same need of Alice's, and Bob."""
+        """Return the concurrent work: the same mail and the same need of Alice's, and Bob's mail."""
         if not self.plan.rival or self.plan.work.name == "copy":  # for which nobody may write
             return ()
         same = replace(self.plan.work, at=0) if self.plan.work.name in ("connect", "step-up", "refresh") else None
         return [Work("act", "google"), Work("act", "google", "bob"), *([same] if same else [])]
 
     async def _rotated(self) -> None:
-        """The root keys change, as ``deputize key rotate`` changes them."""
+        """Rotate the root keys as ``deputize key rotate`` does."""
         if not self.plan.rotation or self.plan.work.name in UPKEEP:
             return
         self.place.renew_keys()
@@ -277,7 +277,7 @@ class _Trial:
             await vault.close()
 
     async def process(self, work: Work) -> Ended | None:
-        """A process of its own does this; None if it was killed."""
+        """Do this in its own process; return None if it was killed."""
         return await asyncio.to_thread(self._process, work)
 
     def _process(self, work: Work) -> Ended | None:
@@ -303,7 +303,7 @@ class _Trial:
             self.seen.starts_disturbed += error.startswith("start:") and "cut" not in self.plan.faults
 
     async def _missing(self) -> int:
-        """How many records are not alike in the vault and its copy, once the copy was begun again."""
+        """Return how many records differ between the vault and its copy, after the copy was restarted."""
         await self.process(Work("copy"))
         stores = [await asyncio.to_thread(self.place.store, url) for url in (self.place.url, self.place.copy_url)]
         here, there = [{(k, *row) for k in KINDS for row in await store.scan(k)} for store in stores]
@@ -312,8 +312,8 @@ class _Trial:
         return len(here ^ there)
 
     async def _old_keys(self) -> int:
-        """How many older root keys are still needed, once the change was begun again where nobody could go on with it.
-        Nobody has them any more after that."""
+        """Return how many older root keys are still needed, after the rotation was restarted if no process could
+        continue it. No process has them any more after that."""
         if len(await self._key_uses()) > 1:
             await self.process(Work("key change"))
         uses = await self._key_uses()
@@ -327,7 +327,7 @@ class _Trial:
         return uses
 
     async def _judge(self, in_flight: bool, done: str) -> None:
-        """Look at the provider and into the vault."""
+        """Judge the state of the provider and the vault."""
         for user in USERS:
             subjects = [mail.subject for mail in self.sandbox.sent(f"{user}@example.test")]
             self.seen.writes_twice += subjects.count(f"From {user}") > 1
@@ -358,13 +358,13 @@ class _Trial:
             self.seen.notes.append(f"{self.plan}, killed after {done!r}: {len(lost)} unknown, {len(left)} outlived")
 
     def _family(self, grant: Grant) -> str:
-        """Its family at the provider; "" where that knows none of its tokens."""
+        """Return its family at the provider; "" if the provider knows none of its tokens."""
         authority = self.sandbox._world.authority
         found = (authority.find(token.reveal()) for token in (grant.refresh_token, grant.access_token) if token)
         return next((token.family for token in found if token), "")
 
     async def _end_all(self) -> None:
-        """Everybody disconnects; what is still alive then is out of reach."""
+        """Disconnect all users; return what is still alive."""
         deputy = await self.place.deputy()
         try:
             await deputy.revoke_all()

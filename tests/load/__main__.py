@@ -22,7 +22,7 @@ from tests.load.figures import shown
 
 
 def main(minutes: float, users: int, seed: int, rate: float) -> int:
-    """Play it and print the report; the exit code."""
+    """Run it, print the report, and return the exit code."""
     with tempfile.TemporaryDirectory(prefix="load-") as home:
         report = asyncio.run(played(Plan(60 * minutes, users, seed, rate), Path(home)))
     print(shown(report))

@@ -1,4 +1,4 @@
-"""One user of the load: an MCP client, a browser, and what they do with both, two things at a time."""
+"""One user of the load: an MCP client, a browser, and their use, two things at a time."""
 
 from __future__ import annotations
 
@@ -24,28 +24,31 @@ from tests.support.mcp_clients import Raw
 from tests.support.token_issuer import TokenIssuer
 
 ROUNDS, REPEATS, PAUSE = 6, 30, 1.0
-"""Questions of one call; how often it is made again while something is down; seconds between."""
+"""Questions of one call; how often it is repeated during an outage; seconds between."""
 TOKEN_LIVES: Final = 240.0
 TO: Final = ["team@elsewhere.test"]
 ACCEPT: Final = {"deputize": {"action": "accept"}}
 STEPS: Final = {"read": 60, "draft": 22, "send": 15, "disconnect": 2, "remove": 1}
-"""Of a hundred steps so many: read, write for oneself, send, disconnect on our page, remove the access at Google."""
+"""Steps in a hundred: read, write for oneself, send, disconnect on the page, remove the access at Google."""
 TOOLS: Final = {"read": "gmail_search_emails", "draft": "gmail_save_draft", "send": "gmail_send_email"}
 
 
 class PageFailed(Exception):
-    """A page did not show what it should have: something was down."""
+    """A page did not show what it should have, because of an outage."""
 
 
 def said_on(page: Page) -> str:
-    """The words of a page's middle, for a report."""
+    """Return the words of a page's main part, for a report."""
     return " ".join(re.sub(r"<[^>]*>", " ", page.text.partition("<main")[2] or page.text).split())[:120]
 
 
 @dataclass(frozen=True)
 class Around:
-    """What all users share. ``ends``: when they stop, by the monotonic clock; ``pause``: seconds between two steps;
-    ``ramp``: seconds within which all have begun."""
+    """What all users share.
+
+    ``ends``: when they stop, by the monotonic clock; ``pause``: seconds between two steps; ``ramp``: seconds within
+    which all have begun.
+    """
 
     base: str
     issuer: TokenIssuer
@@ -59,7 +62,7 @@ class Around:
 
 @dataclass
 class Caller:
-    """A user. What they do in a lane waits for the one before in it; a disconnect waits for both lanes."""
+    """A user. Each step in a lane waits for the one before; a disconnect waits for both lanes."""
 
     around: Around
     name: str
@@ -67,7 +70,7 @@ class Caller:
     raw: Raw = field(init=False)
     lanes: tuple[asyncio.Lock, asyncio.Lock] = field(default_factory=lambda: (asyncio.Lock(), asyncio.Lock()))
     browser: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """A person does one page after another."""
+    """A person uses one page after another."""
     saved: list[str] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -76,7 +79,7 @@ class Caller:
         self.raw = Raw(self.around.http, f"{self.around.base}/mcp", "")
 
     async def lives(self) -> None:
-        """Both lanes, to the end."""
+        """Run both lanes to the end."""
         await asyncio.gather(self._lane(0), self._lane(1))
 
     async def _lane(self, number: int) -> None:
@@ -121,7 +124,7 @@ class Caller:
             self.around.log.wrong.append(f"{self.name} does not find {wanted}: {told.text[:200]}")
 
     async def _call(self, step: str, arguments: dict[str, Any]) -> Told:
-        """One call to its end, made again while something cannot be reached, and once where its end is unknown."""
+        """Make one call to its end, repeated while something is unreachable, and once if its outcome is unknown."""
         unsure, told = False, Told("abandoned", "never called")
         for number in range(REPEATS):
             told = await self._once(step, arguments)
@@ -137,7 +140,7 @@ class Caller:
         return Told("unknown", told.text) if unsure else told
 
     async def _once(self, step: str, arguments: dict[str, Any]) -> Told:
-        """The call, and each question that it leads to."""
+        """Make the call, and answer each question it leads to."""
         more: dict[str, Any] = {}
         for _ in range(ROUNDS):
             began = time.monotonic()
@@ -190,14 +193,14 @@ class Caller:
             self.around.log.answered(kind, began, time.monotonic() - began)
 
     async def _open(self, url: str) -> Page:
-        """A page of ours, signed in."""
+        """Open a page of the deputy, signed in."""
         page = await self.person.open(url)
         if page.status != 200 or any(form.offers("go") for form in page.forms):
             raise PageFailed(f"{page.status} instead of a page of {self.name}: {said_on(page)}")
         return page
 
     async def _answers(self, url: str) -> None:
-        """Connect an account, or decide: mostly yes, often for more than once, sometimes no."""
+        """Connect an account, or decide: mostly approve, often with a mandate, sometimes reject."""
         if "/connect/" in url:
             async with self._page("consents on pages"):
                 await self._open(url)

@@ -1,4 +1,4 @@
-"""The course of a load: what runs beside the callers, what is killed and restarted when, what memory it takes."""
+"""The course of a load test: what runs beside the callers, what is killed and restarted when, and memory use."""
 
 from __future__ import annotations
 
@@ -23,18 +23,22 @@ from tests.load.witness import Witness
 from tests.support.mcp_crowd import memory_of
 
 RAMP, WARM, KILLED, RESTARTED = 0.15, 0.2, 0.35, 0.55
-"""When all users have begun, memory is as it should stay, a server is killed, Postgres is restarted: parts of all."""
+"""When all users have begun, memory should be stable, a server is killed, Postgres is restarted: fractions of the
+whole."""
 DOWN: Final = 2.0
-"""Seconds that Postgres is away."""
+"""Seconds that Postgres is down."""
 GROWS: Final = 40.0
-"""MB that a server may have more at the end than when it was warm."""
+"""MB that a server may grow between its warm-up and the end."""
 SPREAD: Final = 5.0
-"""Seconds before a trouble whose replies may be lost in it, and after it."""
+"""Seconds before and after an outage in which replies may be lost by it."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """``seconds`` of ``users``, who make about ``rate`` steps in a second together. ``lives``: seconds of a token."""
+    """``seconds`` of ``users``, who together make about ``rate`` steps a second.
+
+    ``lives``: seconds of a token's life.
+    """
 
     seconds: float
     users: int
@@ -45,7 +49,7 @@ class Plan:
 
 @dataclass
 class Report:
-    """What came of it. ``memory``: for each life of a server, (seconds since the beginning, MB)."""
+    """The results. ``memory``: for each life of a server, (seconds since the beginning, MB)."""
 
     plan: Plan
     log: Log = field(default_factory=Log)
@@ -58,7 +62,7 @@ class Report:
 
 
 async def played(plan: Plan, home: Path) -> Report:
-    """All of it: callers, troubles, and the verdict on what they were told."""
+    """Run everything: callers, outages, and the verdict on the answers."""
     report, witness = Report(plan), list[Witness]()
 
     def watched(sandbox: Sandbox) -> Witness:
@@ -90,12 +94,12 @@ async def played(plan: Plan, home: Path) -> Report:
 
 
 def numbers(plan: Plan, user: int) -> Random:
-    """What a user's choices are drawn from: the same for the same seed."""
+    """Return the source of a user's choices: the same for the same seed."""
     return Random(plan.seed * 1000 + user)  # noqa: S311
 
 
 def peopled(sandbox: Sandbox, plan: Plan) -> None:
-    """An account for each user, short lives of tokens, and reuse detection."""
+    """Set up an account for each user, short token lives, and reuse detection."""
     world = sandbox._world
     world.people += tuple(Person(f"user{n}@example.test", f"User {n}", f"2{n:020}") for n in range(plan.users))
     world.mailboxes = seed_mailboxes(world.people, world.clock())
@@ -104,7 +108,7 @@ def peopled(sandbox: Sandbox, plan: Plan) -> None:
 
 
 async def troubled(report: Report, world: Cluster, witness: Witness) -> None:
-    """Kill a server and start it again; later, restart Postgres."""
+    """Kill a server and restart it; later, restart Postgres."""
 
     @asynccontextmanager
     async def trouble(name: str, part: float) -> AsyncIterator[None]:
@@ -126,7 +130,7 @@ async def troubled(report: Report, world: Cluster, witness: Witness) -> None:
 
 @asynccontextmanager
 async def measured(report: Report, servers: list[Server]) -> AsyncIterator[None]:
-    """Meanwhile the memory of each server is looked at, sixty times in all."""
+    """Measure the memory of each server sixty times meanwhile."""
 
     async def look() -> None:
         began = time.monotonic()

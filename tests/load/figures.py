@@ -1,4 +1,4 @@
-"""A load's report as tables: how long answers took, what failed, what happened, what memory each server had."""
+"""A load's report as tables: answer times, failures, events, and each server's memory."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from tests.load.course import WARM, Report
 
 AFTER: Final = 10.0
-"""Seconds after a trouble in which an answer still counts as one of it."""
+"""Seconds after an outage in which an answer still counts as part of it."""
 
 
 def shown(report: Report) -> str:
-    """The whole report."""
+    """Return the whole report."""
     parts = [_latencies(report), _failures(report), _counts(report), _memory(report), _verdict(report)]
     return "\n".join(line for part in parts for line in part)
 
@@ -62,12 +62,12 @@ def _memory(report: Report) -> Iterator[str]:
 
 
 def warmed(report: Report, row: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """What was measured after the beginning of this process, which takes a part of the whole."""
+    """Return measurements after this process's warm-up, a part of the whole."""
     return [one for one in row if one[0] >= row[0][0] + WARM * report.plan.seconds] or row[-1:]
 
 
 def slope(row: list[tuple[float, float]]) -> float:
-    """MB a minute, by least squares."""
+    """Return MB a minute, by least squares."""
     middle = sum(at for at, _ in row) / len(row)
     spread = sum((at - middle) ** 2 for at, _ in row)
     return 60 * sum((at - middle) * mb for at, mb in row) / spread if spread else 0.0

@@ -1,4 +1,4 @@
-"""What callers were told, and whether it is so: the oracle's other half, which knows no more than a client does."""
+"""What callers were told, and whether it is true: the oracle's other half, which knows no more than a client does."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from typing import Any, Final, Literal
 from tests.load.witness import MARK, Witness
 
 What = Literal["done", "refused", "unknown", "unanswered", "abandoned"]
-"""``unanswered``: the connection broke, or there was no answer of the protocol. ``abandoned``: a question was not
-answered, and the call was not made again."""
+"""``unanswered``: the connection broke, or the answer was not of the protocol.
+
+``abandoned``: a request was not answered, and the call was not repeated.
+"""
 
 UNKNOWN: Final = re.compile(r"may have|still in progress|could not be recorded|interrupted|cut off|may be done", re.I)
 LATER: Final = re.compile(r"vault|database|not available now|overloaded|try again", re.I)
-"""What is said of a store or a provider that cannot be reached now: the same call may be made again."""
+"""Texts about a store or a provider that is unreachable now: the same call may be repeated."""
 MOST: Final[dict[What, int]] = {"done": 1, "refused": 0, "unknown": 1, "unanswered": 1, "abandoned": 0}
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a caller was told of a call in the end. ``text``: as the model reads it."""
+    """What a caller was finally told of a call. ``text``: as the model reads it."""
 
     what: What
     text: str = ""
 
     @property
     def later(self) -> bool:
-        """Whether the same call may be made again in a while."""
+        """Return True if the same call may be repeated later."""
         return self.what == "refused" and bool(LATER.search(self.text))
 
 
 @dataclass
 class Log:
-    """All that callers were told. ``took``: (when, seconds) of each answer, by kind."""
+    """Everything that callers were told. ``took``: (when, seconds) of each answer, by kind."""
 
     writes: dict[str, Told] = field(default_factory=dict)
     took: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
@@ -43,18 +45,18 @@ class Log:
     wrong: list[str] = field(default_factory=list)
 
     def answered(self, kind: str, began: float, seconds: float) -> None:
-        """A request of this kind had its answer after so long."""
+        """Record that a request of this kind was answered after this time."""
         self.took.setdefault(kind, []).append((began, seconds))
 
     def failed(self, told: Told) -> Told:
-        """Count it by what it says, without what differs each time."""
+        """Count a failure by its text, without its varying parts."""
         words = re.sub(r"\d+", "N", MARK.sub("SUBJECT", told.text))
         self.failures[f"{told.what}: {words[:160]}"] += 1
         return told
 
 
 def told_of(result: dict[str, Any]) -> Told:
-    """What a complete result of a call says."""
+    """Return what a complete result of a call says."""
     text = " ".join(str(one.get("text", "")) for one in result.get("content", ()))
     if not result.get("isError"):
         return Told("done", text)
@@ -62,7 +64,7 @@ def told_of(result: dict[str, Any]) -> Told:
 
 
 def judged(log: Log, witness: Witness) -> list[str]:
-    """Everything that must not be: each write has as many effects as its caller was told."""
+    """Return all violations: each write must have as many effects as its caller was told."""
     wrong = [*log.wrong, *witness.wrong]
     for subject, told in log.writes.items():
         times = witness.effects[subject]

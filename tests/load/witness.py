@@ -22,7 +22,7 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID
 
 MARK: Final = re.compile(r"(user\d+)-(draft|send|read)-\d+")
-"""A subject of the load's: who wants it, and what."""
+"""A subject of the load test: the user and the purpose."""
 CONSENT, TOKEN, GMAIL = "/accounts.google.com/", "/oauth2.googleapis.com/token", "/gmail.googleapis.com/"
 DRAFTS: Final = "/users/me/drafts"
 SENDING: Final = ("/users/me/messages/send", "/users/me/drafts/send")
@@ -30,7 +30,7 @@ SENDING: Final = ("/users/me/messages/send", "/users/me/drafts/send")
 
 @dataclass(eq=False)
 class Family:
-    """All tokens of one consent. ``ended``: when a disconnect of it had returned, 0 while none has."""
+    """All tokens of one consent. ``ended``: when its disconnect had returned, 0 before that."""
 
     user: str
     ended: float = 0.0
@@ -38,7 +38,7 @@ class Family:
 
 @dataclass
 class Exchange:
-    """A request, and what was answered to it."""
+    """A request, and its response."""
 
     method: str
     path: str
@@ -56,8 +56,10 @@ class Exchange:
 
 @dataclass
 class Witness:
-    """``troubles``: from when until when something was down, so that a reply may have been lost. ``effects``: how often
-    each subject was saved or sent."""
+    """``troubles``: the intervals of outages, in which a reply may have been lost.
+
+    ``effects``: how often each subject was saved or sent.
+    """
 
     sandbox: Sandbox
     codes: dict[str, Family] = field(default_factory=dict)
@@ -94,13 +96,13 @@ class Witness:
         self.answered(seen, family)
 
     def disconnected(self, user: str) -> None:
-        """A disconnect has returned: from now on nothing may come with what was granted before."""
+        """Record that a disconnect has returned: from now on no token granted before may be used."""
         for family in self.codes.values():
             if family.user == user and not family.ended:
                 family.ended = time.time()
 
     def removed(self, user: str) -> bool:
-        """The user removes the access at the provider; whether there was any. Only whoever asks it hears of that."""
+        """Remove the access at the provider as the user; return whether there was any. No party is notified."""
         world = self.sandbox._world
         with world.lock:
             person = world.person(f"{user}@example.test")
@@ -112,7 +114,7 @@ class Witness:
     # ------------------------------------------------------------- requests
 
     def arrives(self, seen: Exchange) -> Family | None:
-        """Judge a request; the consent that it is about."""
+        """Judge a request; return its consent."""
         if seen.path == TOKEN:
             return self._wants_tokens(seen)
         if not seen.path.startswith(GMAIL):
@@ -143,7 +145,7 @@ class Witness:
         return self.tokens.get(token)
 
     def answered(self, seen: Exchange, family: Family | None) -> None:
-        """Remember what came of it."""
+        """Record the response."""
         if seen.path.startswith(CONSENT) and seen.location:
             self._consented(seen)
         elif family is None or seen.status != 200:
@@ -177,7 +179,7 @@ class Witness:
             self.effects[subject] += 1
 
     def _subjects(self, seen: Exchange) -> list[str]:
-        """Of the mail in a request, or of the draft that it names."""
+        """Return the subjects of the mail in a request, or of the draft it names."""
         if seen.method != "POST" or not seen.path.endswith((DRAFTS, *SENDING)):
             return []
         said = json.loads(seen.body)

@@ -1,4 +1,5 @@
-"""The API of Acme as an OpenAPI description, small and of every kind; and how a toolkit is made of one and imported."""
+"""The API of Acme as an OpenAPI description, small and with every feature; and how a toolkit is generated and
+imported."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ def body(schema: Json, required: bool = True) -> Json:
 
 
 def needs(*scopes: str) -> list[Json]:
-    """A security requirement: all of these scopes."""
+    """Return a security requirement: all of these scopes."""
     return [{"oauth": list(scopes)}]
 
 
@@ -160,7 +161,8 @@ ACME: Json = {
 
 
 def acme(**paths: Any) -> Json:
-    """Acme's description; ``paths``: operations of a path each instead of its own, as ``_get={...}`` or ``_post=``."""
+    """Return Acme's description; ``paths``: operations of a path each instead of its own, as ``_get={...}`` or
+    ``_post=``."""
     made = copy.deepcopy(ACME)
     if paths:
         made["paths"] = {"/me": made["paths"]["/me"]} | {
@@ -175,7 +177,7 @@ def make(document: Json, provider: str = "acme", providers: Mapping[str, Provide
 
 
 def imported(text: str, name: str = "generated_acme") -> types.ModuleType:
-    """A generated module, as if it had been imported."""
+    """Return a generated module, as if it had been imported."""
     module = types.ModuleType(name)
     sys.modules[name] = module
     exec(compile(text, f"<{name}>", "exec"), module.__dict__)  # noqa: S102  # what these tests are about

@@ -1,4 +1,4 @@
-"""People who connect to each played provider through a whole deputy, and calls with the tokens that brings."""
+"""Users who connect to each simulated provider through a whole deputy, and calls with their tokens."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCOPES = {
 
 
 class Landing(httpx.AsyncBaseTransport):
-    """The sandbox, and the place where a browser lands with what it brings back."""
+    """The sandbox, and the page to which a browser returns."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox.transport()
@@ -48,7 +48,7 @@ class Visitor:
     sandbox: Sandbox
 
     async def visit(self, consent: Consent, *, as_: str, deny: bool = False) -> str:
-        """How a consent ended."""
+        """Complete a consent; return how it ended."""
         started = await self.deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser())
         landing = Landing(self.sandbox)
         browser = Browser(landing)
@@ -59,19 +59,19 @@ class Visitor:
         return ended.status
 
     async def connect(self, provider: str, *, user: str = "alice", as_: str = "", deny: bool = False) -> str:
-        """Ask for the provider's scopes of this test, and how that ended."""
+        """Request the provider's scopes of this test; return how that ended."""
         (asked,) = await self.deputy.connect(user, provider, scopes=SCOPES[provider])
         return await self.visit(asked, as_=as_ or f"{user}@example.test", deny=deny)
 
     async def grant(self, provider: str, user: str = "alice") -> Grant:
-        """The user's grant as the vault has it."""
+        """Return the user's grant from the vault."""
         app = next(app for app in self.deputy.apps.values() if app.provider == provider)
         found = await self.deputy.vault.find_grant(User(user), provider, app.name)
         assert found is not None
         return found
 
     async def call(self, method: str, url: str, grant: Grant, **how: Any) -> httpx.Response:
-        """One request with the grant's access token."""
+        """Make one request with the grant's access token."""
         headers = {"authorization": f"Bearer {grant.access_token.reveal()}", "accept": "application/json"}
         async with httpx.AsyncClient(transport=self.sandbox.transport()) as http:
             return await http.request(method, url, headers=headers, **how)
@@ -79,7 +79,7 @@ class Visitor:
 
 @asynccontextmanager
 async def visitor(sandbox: Sandbox, *more: App, pages: str = PAGES) -> AsyncIterator[Visitor]:
-    """A deputy with the sandbox's apps, whose apps for a provider are replaced by those in ``more``."""
+    """Return a deputy with the sandbox's apps, those for a provider replaced by those in ``more``."""
     taken = {app.provider for app in more}
     chosen = [app for app in apps() if app.provider not in taken] + list(more)
     deputy = Deputy(
@@ -96,7 +96,7 @@ async def visitor(sandbox: Sandbox, *more: App, pages: str = PAGES) -> AsyncIter
 
 
 def client_of(provider: str) -> dict[str, str]:
-    """The client's credentials, for a form."""
+    """Return the client's credentials, for a form."""
     client = CLIENTS[provider]
     return {"client_id": client.client_id, "client_secret": client.client_secret}
 

@@ -1,4 +1,4 @@
-"""An app of a test's own that people in the sandbox connect to: the requests a real one would send, by hand."""
+"""A test's own app that people in the sandbox connect to: hand-written requests, as a real app sends them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REDIRECT: Final = "http://127.0.0.1:8765/callback/google"
 
 
 class Clock:
-    """A clock that a test turns."""
+    """A clock set by a test."""
 
     def __init__(self, now: float = NOW) -> None:
         self.now = now
@@ -39,7 +39,7 @@ class Clock:
 
 
 class AppTransport(httpx.AsyncBaseTransport):
-    """The sandbox, and beside it one page: our callback, which any test can look at."""
+    """The sandbox, and the app's callback page, which a test can inspect."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox.transport()
@@ -52,7 +52,7 @@ class AppTransport(httpx.AsyncBaseTransport):
 
 @dataclass
 class Flow:
-    """One authorization request: its link, and the verifier that belongs to it."""
+    """One authorization request: its link, and its PKCE verifier."""
 
     scopes: tuple[str, ...]
     changed: dict[str, str] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Flow:
 
     @property
     def link(self) -> str:
-        """The authorize URL; an empty value in ``changed`` leaves a parameter out."""
+        """Return the authorize URL; an empty value in ``changed`` omits a parameter."""
         query = {
             "client_id": GOOGLE_CLIENT_ID,
             "redirect_uri": REDIRECT,
@@ -76,7 +76,7 @@ class Flow:
         return f"{AUTHORIZE}?{urlencode({name: value for name, value in query.items() if value})}"
 
     def form(self, code: str, /, **changed: str) -> dict[str, str]:
-        """The token request for a code."""
+        """Return the token request for a code."""
         return {
             "grant_type": "authorization_code",
             "code": code,
@@ -97,19 +97,19 @@ class TestApp:
         self.http = httpx.AsyncClient(transport=sandbox.transport())
 
     def flow(self, *scopes: str, **changed: str) -> Flow:
-        """A fresh authorization request for ``openid email`` and these Gmail scopes, short names."""
+        """Return a new authorization request for ``openid email`` and these Gmail scopes, given by short names."""
         return Flow(("openid", "email", *(GMAIL + scope for scope in scopes)), changed)
 
     async def consent(self, flow: Flow, *, as_: str = ALICE, untick: Iterable[str] = ()) -> Page:
-        """The page a person ends on after saying yes."""
+        """Return the page on which a person ends after allowing access."""
         return await Browser(AppTransport(self.sandbox)).allow(flow.link, as_=as_, untick=untick)
 
     async def code(self, flow: Flow, *, as_: str = ALICE) -> str:
-        """The code a person's yes brings."""
+        """Return the code of a consent."""
         return callback(await self.consent(flow, as_=as_))["code"]
 
     async def connect(self, *scopes: str, as_: str = ALICE, untick: Iterable[str] = (), **changed: str) -> Any:
-        """The token reply for a person who said yes."""
+        """Return the token reply of a consent."""
         flow = self.flow(*scopes, **changed)
         page = await self.consent(flow, as_=as_, untick=untick)
         reply = await self.http.post(TOKEN, data=flow.form(callback(page)["code"]))
@@ -126,7 +126,7 @@ class TestApp:
         return await self.http.post(TOKEN, data=form | changed)
 
     async def gmail(self, *scopes: str, as_: str = ALICE) -> Gmail:
-        """Gmail as this person, with these scopes."""
+        """Return Gmail as this person, with these scopes."""
         reply = await self.connect(*scopes, as_=as_)
         return Gmail(self.http, reply["access_token"])
 
@@ -142,11 +142,11 @@ class Gmail:
         return await self._http.request(method, ME + path, json=body, params=params, headers=self._headers)
 
     async def get(self, path: str, **params: Any) -> Any:
-        """The JSON of a GET that must succeed."""
+        """Return the JSON of a GET that must succeed."""
         return _json(await self.send("GET", path, **params))
 
     async def post(self, path: str, body: Any = None) -> Any:
-        """The JSON of a POST that must succeed."""
+        """Return the JSON of a POST that must succeed."""
         return _json(await self.send("POST", path, {} if body is None else body))
 
     async def ids(self, q: str = "", **params: Any) -> list[str]:
@@ -154,7 +154,7 @@ class Gmail:
         return [row["id"] for row in (await self.get("/messages", **query, **params)).get("messages", [])]
 
     async def subjects(self, q: str = "", **params: Any) -> list[str]:
-        """The subjects a search finds, newest first."""
+        """Return the subjects a search finds, newest first."""
         rows = [await self.get(f"/messages/{id}", format="metadata") for id in await self.ids(q, **params)]
         return [header(row, "Subject") for row in rows]
 
@@ -165,18 +165,18 @@ def _json(reply: httpx.Response) -> Any:
 
 
 def callback(page: Page) -> dict[str, str]:
-    """The parameters with which a person came back to our callback."""
+    """Return the parameters with which a browser returned to the callback."""
     assert page.url.startswith(REDIRECT), page.text
     return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
 
 
 def header(message: Any, name: str) -> str:
-    """One header of a message as the API shows it."""
+    """Return one header of a message as the API shows it."""
     return next((str(row["value"]) for row in message["payload"]["headers"] if row["name"].lower() == name.lower()), "")
 
 
 def written(to: str = BOB, subject: str = "Hello", body: str = "Hi!\n", **headers: str) -> dict[str, str]:
-    """A mail as ``messages.send`` takes it; underscores in header names stand for dashes."""
+    """Return a mail as ``messages.send`` takes it; underscores in header names stand for dashes."""
     message = EmailMessage()
     message["To"], message["Subject"] = to, subject
     for name, value in headers.items():
@@ -186,5 +186,5 @@ def written(to: str = BOB, subject: str = "Hello", body: str = "Hi!\n", **header
 
 
 def unwrapped(data: str) -> bytes:
-    """base64url, padded or not."""
+    """Decode base64url, padded or not."""
     return base64.urlsafe_b64decode(data + "=" * (-len(data) % 4))

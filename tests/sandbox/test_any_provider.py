@@ -94,7 +94,7 @@ async def test_sandboxed_provider_requires_only_checked_features() -> None:
         replace(ACME, oauth=replace(ACME.oauth, revoke_by="bearer", token_url="https://api.acme.example/token")),
         replace(ACME, oauth=replace(ACME.oauth, scope_param="", always_scopes=("tasks:read",))),
     ],
-    ids=["as it is", "basic", "issuer", "bearer", "scopes of the registration"],
+    ids=["default", "basic", "issuer", "bearer", "scopes of the registration"],
 )
 async def test_provider_definition_is_enough_to_connect_act_refresh_and_disconnect(row: Provider) -> None:
     sandbox = Sandbox()

@@ -20,13 +20,13 @@ LINE = "{:34} {:24} {:>5} {:>6} {:>5}  {:6} {}"
 
 
 def chosen(names: Sequence[str]) -> list[Task]:
-    """The tasks of these names, of those of families that there are; all without names."""
+    """Return the tasks with these names or families; all without names."""
     known = [one for one in TASKS.values() if one.family in families.FAMILIES]
     return [one for one in known if not names or any(one.id.startswith(name) for name in names)]
 
 
 async def tried(task: Task, model: Any) -> play.Played:
-    """How the task went, whatever went wrong."""
+    """Return the result of the task, whatever went wrong."""
     try:
         return await play.play(task, model)
     except Exception as wrong:  # a model's run ends in every way
@@ -35,7 +35,7 @@ async def tried(task: Task, model: Any) -> play.Played:
 
 
 async def main(names: Sequence[str], model_name: str, show: bool) -> int:
-    """Do the chosen tasks one after another; the number of those that were not done."""
+    """Run the chosen tasks one after another; return how many failed."""
     model: Any = None
     if model_name:
         from langchain.chat_models import init_chat_model

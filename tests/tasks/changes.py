@@ -1,4 +1,4 @@
-"""What is different in all that the providers keep, each difference under the path where it stands."""
+"""Differences in everything that the providers store, each under its path."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from deputize.sandbox import Sandbox
 Path: TypeAlias = tuple[str, ...]
 
 KEYS: Final = ("id", "Id", "ts", "number", "name", "email")
-"""What a row of a list is known by."""
+"""Keys that identify a row of a list."""
 CLOCKWORK: Final = frozenset(
     "updated_at updatedAt updated etag LastModifiedDate last_id history_id historyId pushed_at posted made sequence"
     " events cached".split()
 )
-"""What goes with every change and says nothing by itself."""
+"""What changes with every write and means nothing by itself."""
 
 
 def kept(sandbox: Sandbox) -> dict[str, Any]:
-    """Everything that the providers keep: rows under what they are known by, mails by their ids."""
+    """Return everything that the providers store: rows under their identifying keys, mails by their ids."""
     services = sandbox._world.services.whole()
     made = {name: _keyed(store) for name, store in services.items() if name != "calendar"}
     calendar = services["calendar"]
@@ -51,7 +51,7 @@ def _keyed(value: Any) -> Any:
 
 
 def changes(before: Any, after: Any, path: Path = ()) -> Iterator[tuple[Path, Any, Any]]:
-    """Each path whose value is another one, with both; a row that is on one side only is one difference, not many."""
+    """Return each path whose value differs, with both values; a row that is on one side only is one difference."""
     if (isinstance(before, Mapping) and isinstance(after, Mapping)) or _of_rows(before, after):
         before, after = before or {}, after or {}
         for name in sorted(before.keys() | after.keys()):
@@ -61,7 +61,7 @@ def changes(before: Any, after: Any, path: Path = ()) -> Iterator[tuple[Path, An
 
 
 def _of_rows(before: Any, after: Any) -> bool:
-    """Whether a whole list of rows is there on one side only."""
+    """Return True if a whole list of rows exists on one side only."""
     one = before or after
     missing = before is None or after is None
     return missing and isinstance(one, Mapping) and all(isinstance(row, Mapping) for row in one.values())
@@ -72,6 +72,6 @@ def _empty(value: Any) -> bool:
 
 
 def fits(path: Path, pattern: str) -> bool:
-    """Whether a path begins as a pattern of words does: ``github comments acme/website *``."""
+    """Return True if a path begins with a pattern of words: ``github comments acme/website *``."""
     words = pattern.split(" ")
     return len(path) >= len(words) and all(map(fnmatchcase, path, words))

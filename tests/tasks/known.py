@@ -1,4 +1,4 @@
-"""Whether a model can know what it writes: every id, address and link has to have been read, or said by the user."""
+"""Whether a model can know what it writes: every id, address and link must have been read, or said by the user."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ IDS: Final = frozenset(
     " pull ref related reply_to repo review_id run_id scheduled_id series_id since target thread_id thread_ids"
     " thread_ts ts unmodified_since update_id".split()
 )
-"""Arguments that name something."""
+"""Arguments that identify something."""
 TOKENS: Final = re.compile(
     r"https?://[^\s)>\"]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|\bfile_\w+|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}\b"
     r"|\b[0-9a-f]{12,}\b|\b[A-Z]{2,5}-\d+\b|\b[CDGUFS]0[A-Z0-9]{8,}\b|\b\d{10}\.\d{6}\b|\b00[0-9A-Za-z]{13,16}\b"
 )
-"""What looks like an id, an address or a link, wherever it stands."""
+"""What looks like an id, an address or a link."""
 
 
 def unknown(arguments: Mapping[str, Any], read: str) -> list[str]:
-    """What in the arguments of a call stands nowhere in what was read and said, each with its argument's name."""
+    """Return what in the arguments of a call was never read or said, each with its argument's name."""
     known = read.casefold()
     return [f"{name}={value}" for name, value in _named(arguments) if not _stands(value.casefold(), known)]
 

@@ -17,7 +17,7 @@ from tests.tasks.task import Refused, Script, Use
 
 
 class Scripted(BaseChatModel):
-    """Plays a script. AssertionError for a call with an id, address or link that stands in no message before it."""
+    """Plays a script. Raises AssertionError for a call with an id, address or link that is in no message before it."""
 
     _script: Script = PrivateAttr()
     _asked: list[Use] | Use | None = PrivateAttr(default=None)
@@ -32,7 +32,7 @@ class Scripted(BaseChatModel):
         return "scripted"
 
     def bind_tools(self, tools: Sequence[Any], **_: Any) -> Any:
-        """Nothing to bind: the script knows its tools by name."""
+        """Return self: the script knows its tools by name."""
         return self
 
     def _generate(self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **_: Any) -> ChatResult:
@@ -64,7 +64,7 @@ class Scripted(BaseChatModel):
 
 
 def _read(message: ToolMessage) -> Any:
-    """A result; of a call that failed, what it says."""
+    """Return a result; of a failed call its error."""
     if message.status == "error":
         return Refused(str(message.content))
     try:

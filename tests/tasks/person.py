@@ -1,4 +1,4 @@
-"""The user of a task: opens links, and answers what is asked before something is done."""
+"""The user of a task: opens links, and answers requests."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ Decision: TypeAlias = str | dict[str, Any]
 
 @dataclass(frozen=True)
 class Person:
-    """``decides``: the decision on an approval, from what it shows and the arguments of the call. ``allows``: whether
-    consents are given; ``unticked``: scopes that are left out, by what follows their last slash. ``speaks``: what else
-    the user says after an answer, one after another."""
+    """``decides``: the decision on an approval, from its preview and the arguments of the call.
+
+    ``allows``: whether consents are given; ``unticked``: scopes that are left out, by what follows their last slash.
+    ``speaks``: the user's further messages after an answer, one after another.
+    """
 
     decides: Callable[[Preview, Arguments], Decision] = lambda preview, arguments: "approve"
     allows: bool = True
@@ -29,12 +31,12 @@ SAYS_NO: Final = Person(decides=lambda preview, arguments: "reject")
 
 
 def edits(**changes: Any) -> Person:
-    """Somebody who says yes to other arguments than the model's."""
+    """Return a person who approves with other arguments than the model's."""
     return Person(decides=lambda preview, arguments: {**arguments, **changes})
 
 
 def approves_only(*words: str) -> Person:
-    """Somebody who says yes where all of these words are shown, and no to everything else."""
+    """Return a person who approves if all of these words are shown, and rejects everything else."""
     return Person(
         decides=lambda preview, arguments: "approve" if all(one in str(preview) for one in words) else "reject"
     )

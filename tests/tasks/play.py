@@ -1,4 +1,4 @@
-"""Plays a task: a graph with a model and the toolkits' tools, the user's answers, and what is judged at the end."""
+"""Runs a task: a graph with a model and the toolkits' tools, the user's answers, and the judgement at the end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.tasks.world import NOW, World
 
 PROVIDER_OF: Final[dict[str, str]] = dict.fromkeys(("gmail", "calendar", "contacts"), "google")
 NARROWING: Final = "https://www.googleapis.com/auth/gmail.metadata"
-"""Who has it reads no text of a mail, whatever else was granted."""
+"""With this scope no text of a mail can be read, whatever else was granted."""
 CONFIG: Final[RunnableConfig] = {"configurable": {"thread_id": "task"}, "recursion_limit": 200}
 WHO: Final = Context("alice")
 PROMPT: Final = "You act for Alice Adams in her accounts. It is Tuesday, 24 November 2026, 14:00 UTC. Use the tools."
@@ -41,7 +41,7 @@ MAX_PAUSES: Final = 60
 
 @dataclass
 class Played:
-    """How a task went: ``fault`` says what is wrong, and is empty where nothing is."""
+    """The result of a task: ``fault`` says what is wrong, and is empty on success."""
 
     task: Task
     calls: list[str] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Played:
 
 
 async def play(task: Task, model: BaseChatModel | None = None) -> Played:
-    """Do the task with a chat model, or with its script. What fails in the script or at the end is raised."""
+    """Run the task with a chat model, or with its script. Failures of the script or the final check are raised."""
     assert task.end is not None, f"{task.id} has no end"
     sandbox = Sandbox(clock=lambda: NOW)
     task.start(World(sandbox))
@@ -102,7 +102,7 @@ class Turn:
         self.read = self.everything = ""
 
     async def played(self) -> Played:
-        """Ask, answer whatever the graph pauses for, and say what else the user has to say."""
+        """Ask, answer each pause of the graph, and send the user's further messages."""
         state: dict[str, Any] = {}
         for words in (self.task.asked, *self.task.person.speaks):
             state = await self._settled(await self._run({"messages": [HumanMessage(words)]}))
@@ -115,7 +115,7 @@ class Turn:
         return Played(self.task, calls, sum(tokens(one) for one in results), len(self.shown), messages[-1].text, told)
 
     async def conversation(self) -> str:
-        """All that was said so far, as a person reads it."""
+        """Return the conversation so far, as a person reads it."""
         messages = (await self.graph.aget_state(CONFIG)).values.get("messages", [])
         return "\n".join(one.pretty_repr() for one in messages)
 
@@ -153,7 +153,7 @@ class Turn:
         return decision if isinstance(decision, str) else {"decision": "edit", "arguments": decision}
 
     async def _answer(self, decided: dict[str, Any]) -> Any:
-        """A third of all tasks is answered in the resume value, a third by the host, a third on the user's pages."""
+        """Answer a third of all tasks in the resume value, a third by the application, a third on the user's pages."""
         way = crc32(self.task.id.encode()) % 3
         if way == 0:
             return {"decisions": decided}
@@ -169,12 +169,12 @@ class Turn:
 
 
 def _latest(state: dict[str, Any]) -> AIMessage:
-    """The message whose calls are being done."""
+    """Return the last message of the model."""
     return next(one for one in reversed(state["messages"]) if isinstance(one, AIMessage))
 
 
 def _graph(deputy: Deputy, task: Task, model: BaseChatModel) -> Graph:
-    """agent -> act node -> agent."""
+    """Return agent -> act node -> agent."""
     node = act_node(deputy, *task.products)
     bound, prompt = model.bind_tools([*node.tools_by_name.values()]), SystemMessage(system_prompt(PROMPT))
 

@@ -1,4 +1,4 @@
-"""Reading a text to its end, as a model does that follows what each result says of the rest."""
+"""Reading a text to its end, as a model does that follows each result's references."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tests.tasks.task import Use, use
 
 
 def whole(tool: str, name: str, **arguments: Any) -> Generator[Use, Any, tuple[dict[str, Any], str]]:
-    """The last result, and the text under ``name`` of all results, one after another."""
+    """Return the last result, and the joined text under ``name`` of all results."""
     found = yield use(tool, **arguments)
     return (yield from _on(found, name, tool, arguments))
 
 
 def full(row: Mapping[str, Any], name: str, tool: str, **arguments: Any) -> Generator[Use, Any, str]:
-    """The text of a row; what the row has left out is read alone."""
+    """Return the text of a row; the omitted part is read separately."""
     if row.get("cut") and not _rest(row, tool, arguments):
         _, text = yield from whole(tool, name, **arguments)
     else:
@@ -24,7 +24,7 @@ def full(row: Mapping[str, Any], name: str, tool: str, **arguments: Any) -> Gene
 
 
 def pages(tool: str, **arguments: Any) -> Generator[Use, Any, list[Any]]:
-    """All rows of a list."""
+    """Return all rows of a list."""
     found = yield use(tool, **arguments)
     rows = list(found["items"])
     while found.get("next"):
@@ -34,7 +34,7 @@ def pages(tool: str, **arguments: Any) -> Generator[Use, Any, list[Any]]:
 
 
 def first_free(found: Mapping[str, Any]) -> str:
-    """The beginning of the first time that is free: ``2026-11-25T09:15``."""
+    """Return the start of the first free time: ``2026-11-25T09:15``."""
     row = found["items"][0]
     return f"{row['date']}T{row['free'][0][:5]}"
 
@@ -51,7 +51,7 @@ def _on(
 
 
 def _alone(part: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """What has the text: the result itself, or the one row that it has."""
+    """Return what contains the text: the result itself, or its only row."""
     if name in part:
         return part
     [row] = part["items"]

@@ -35,23 +35,28 @@ class Use:
 
 
 class Refused(Exception):
-    """What a tool's failure is to a script: the sentence that a model reads."""
+    """A tool's failure as a script sees it: the sentence that a model reads."""
 
 
 Script: TypeAlias = Generator[Use | list[Use], Any, Any]
-"""Yields a call, or several at once, and is sent the result or their results; returns what is said to the user. An
-empty list waits for what the user says next."""
+"""Yields a call, or several at once, and is sent the result or results; returns the answer to the user.
+
+An empty list waits for the user's next message.
+"""
 
 
 def use(tool: str, /, **arguments: Any) -> Use:
-    """A call; an underscore behind a name that is a word of Python's is left out (``from_``)."""
+    """Return a call; an underscore after a Python keyword is removed (``from_``)."""
     return Use(tool, {name.rstrip("_"): value for name, value in arguments.items()})
 
 
 @dataclass
 class Task:
-    """See above. ``products``: the toolkits at hand; ``person``: what the user does when asked; ``connected``: whether
-    the user has consented to everything before."""
+    """See above.
+
+    ``products``: the available toolkits; ``person``: the user's decisions; ``connected``: whether the user has
+    consented to everything before.
+    """
 
     asked: str
     products: tuple[str, ...]
@@ -69,21 +74,21 @@ class Task:
 
     @property
     def family(self) -> str:
-        """The module that it stands in."""
+        """Return the task's module."""
         return self.script.__module__.rpartition(".")[2]
 
     def starts(self, start: Callable[[World], None]) -> Callable[[World], None]:
-        """Name what arranges the start."""
+        """Register the function that arranges the start."""
         self.start = start
         return start
 
     def is_changed_by_others(self, meanwhile: Callable[[World], None]) -> Callable[[World], None]:
-        """Name what others do while the user looks at the first question."""
+        """Register what others do while the user looks at the first request."""
         self.meanwhile = meanwhile
         return meanwhile
 
     def ends(self, end: Callable[[End], None]) -> Callable[[End], None]:
-        """Name what looks at the end."""
+        """Register the function that checks the end."""
         self.end = end
         return end
 
@@ -95,7 +100,7 @@ TASKS: Final = dict[str, Task]()
 def task(
     asked: str, *products: str, person: Person = SAYS_YES, connected: bool = True
 ) -> Callable[[Callable[[], Script]], Task]:
-    """Make a task of its script."""
+    """Create a task from its script."""
 
     def made(script: Callable[[], Script]) -> Task:
         one = Task(asked, products, script, person, connected)

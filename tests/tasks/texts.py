@@ -1,4 +1,4 @@
-"""Texts that are easily damaged: long, with what is not shown, and with joiners that belong to words and emoji."""
+"""Texts that are easily damaged: long, with invisible parts, and with joiners that belong to words and emoji."""
 
 from __future__ import annotations
 

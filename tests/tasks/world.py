@@ -1,4 +1,4 @@
-"""What a task finds when it begins: put into the sandbox's own stores, in the form in which these keep it."""
+"""The initial state of a task, put into the sandbox's own stores in their format."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Json = dict[str, Any]
 
 
 class World:
-    """The sandbox before anything is asked. Times are hours ago."""
+    """The sandbox before the request. Times are hours ago."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self.numbers = count(70001)
 
     def __getitem__(self, provider: str) -> Json:
-        """What a provider keeps; changes are real."""
+        """Return what a provider stores; changes take effect."""
         return self.sandbox._world.services[provider]
 
     # ------------------------------------------------------------------ Gmail
@@ -72,7 +72,7 @@ class World:
         return self.sandbox.mailbox(ALICE).add(message, labels=labels, age=hours * 3600).id
 
     def draft(self, subject: str, text: str, *, to: str) -> None:
-        """Alice's draft, in place of the one that is there."""
+        """Write Alice's draft, replacing the existing one."""
         box, draft = self.sandbox._world.mailbox(ALICE), "r1000000000000000001"
         if draft in box.drafts:
             box.remove(box.mails[box.drafts[draft]])
@@ -85,7 +85,7 @@ class World:
     # ------------------------------------------------------------------ Slack
 
     def say(self, channel: str, text: str, *, by: str = BOB, hours: float = 1.0, thread: str = "", **more: Any) -> str:
-        """A message in a conversation, by its id; its timestamp."""
+        """Add a message to a conversation, by its id; return its timestamp."""
         ts = f"{int(NOW - hours * 3600)}.{next(self.numbers) % 1000000:06d}"
         row = {"type": "message", "user": user_id(by), "text": text, "ts": ts, **more}
         rows = self["slack"]["channels"][channel]["messages"]
@@ -96,7 +96,7 @@ class World:
     # ------------------------------------------------------------------ GitHub
 
     def issue(self, repo: str, title: str, body: str = "", *, by: str = BOB, hours: float = 30, **more: Any) -> int:
-        """An issue; its number."""
+        """Add an issue; return its number."""
         rows = self["github"]["issues"][repo]
         at = _iso(hours)
         rows.append(github_issue(len(rows) + 1, by, title, body, at, more.pop("state", "open")) | more)
@@ -105,7 +105,7 @@ class World:
     def pull(
         self, repo: str, title: str, files: dict[str, str], *, body: str = "", by: str = ALICE, hours: float = 20
     ) -> int:
-        """A pull request from a branch of its own with these files; its number."""
+        """Add a pull request from its own branch with these files; return its number."""
         store = self["github"]
         kept, history = store["repos"][repo], store["commits"][repo]
         base, branch = kept["branches"]["main"], f"change-{next(self.numbers)}"
@@ -117,7 +117,7 @@ class World:
         return number
 
     def file(self, repo: str, path: str, text: str) -> None:
-        """A file on the branch main."""
+        """Write a file on the branch main."""
         store = self["github"]
         kept, history = store["repos"][repo], store["commits"][repo]
         parent = kept["branches"]["main"]
@@ -125,7 +125,7 @@ class World:
         kept["branches"]["main"] = commit(history, tree, [parent], f"Write {path}", "alice", _iso(50))
 
     def push(self, repo: str, branch: str, files: dict[str, str]) -> None:
-        """A commit of Bob's on a branch."""
+        """Push a commit of Bob's to a branch."""
         store = self["github"]
         kept, history = store["repos"][repo], store["commits"][repo]
         parent = kept["branches"][branch]
@@ -133,12 +133,12 @@ class World:
         kept["branches"][branch] = commit(history, tree, [parent], "One thing more", "bob", _iso(0))
 
     def head(self, repo: str, number: int) -> str:
-        """The commit that a pull request ends in."""
+        """Return the head commit of a pull request."""
         store = self["github"]
         return str(store["repos"][repo]["branches"][store["issues"][repo][number - 1]["pull"]["head"]])
 
     def comment(self, repo: str, number: int, body: str, *, by: str = BOB, hours: float = 10) -> int:
-        """A comment on an issue or pull request; its id."""
+        """Add a comment to an issue or pull request; return its id."""
         row = {
             "id": next(self.numbers),
             "number": number,
@@ -152,7 +152,7 @@ class World:
     def review_comment(
         self, repo: str, number: int, path: str, line: int, body: str, *, by: str = BOB, hours: float = 9
     ) -> tuple[int, str]:
-        """A comment on a line of a pull request; its id and its thread's."""
+        """Add a comment on a line of a pull request; return its id and its thread's."""
         store, id = self["github"], next(self.numbers)
         thread = f"PRRT_thread{id}"
         row = {"id": id, "number": number, "user": by.partition("@")[0], "body": body, "path": path, "line": line}
@@ -162,7 +162,7 @@ class World:
         return id, thread
 
     def checks(self, repo: str, number: int, results: Iterable[str]) -> None:
-        """The checks of a pull request's last commit, each with its conclusion: in place of what is there."""
+        """Add checks with these conclusions to a pull request's last commit."""
         sha = self.head(repo, number)
         rows = self["github"]["checks"].setdefault(repo, [])
         for place, conclusion in enumerate(results, 1):
@@ -172,7 +172,7 @@ class World:
     # ------------------------------------------------------------------ Linear
 
     def linear_issue(self, title: str, description: str = "", *, team: str = "ENG", **more: Any) -> str:
-        """An issue in Linear; its identifier."""
+        """Add an issue in Linear; return its identifier."""
         rows, key = self["linear"]["issues"], stable_id("team", team)
         number = 1 + sum(row["team"] == key for row in rows)
         state = stable_id("state", team, more.pop("state", "Todo"))
@@ -191,7 +191,7 @@ class World:
     # ------------------------------------------------------------------ Calendar
 
     def event(self, id: str, title: str, start: str, end: str, guests: Sequence[str] = (), **more: Any) -> None:
-        """An event of Alice's, or of ``home``'s; times as ``2026-11-26T10:00:00+01:00``."""
+        """Add an event of Alice's, or of ``home``'s; times as ``2026-11-26T10:00:00+01:00``."""
         home = more.pop("home", ALICE)
         answers = {home: "accepted"} | more.pop("answers", {})
         attendees = [{"email": one, "responseStatus": answers.get(one, "needsAction")} for one in (home, *guests)]

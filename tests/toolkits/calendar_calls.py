@@ -1,4 +1,4 @@
-"""Calls of every Calendar tool that together make every request it can make, in the sandbox's seed."""
+"""Calls of every Calendar tool that together make every request it can make, with the sandbox's seed data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STAND_UP: Final = "standup0001_20261130T080000Z"  # one of Alice's daily meeting
 
 
 class Case(NamedTuple):
-    """A call, and what is to go wrong in it."""
+    """A call, and the failure that happens in it."""
 
     tool: str
     arguments: dict[str, Any]
@@ -28,7 +28,7 @@ def _lose_insert(desk: Desk) -> None:
 
 
 def _meanwhile(desk: Desk) -> None:
-    """Somebody else changes the event between reading and writing, once."""
+    """Change the event as somebody else between read and write, once."""
 
     def change(request: Request) -> None:
         if request.method in ("PATCH", "DELETE"):

@@ -19,12 +19,12 @@ class Case(NamedTuple):
 
 
 def lose(path: str, times: int = 1) -> Callable[[Play], None]:
-    """The next writes below this path happen, and their answers are lost."""
+    """Perform the next writes below this path, and lose their responses."""
     return lambda play: play.sandbox.switches.drop_after_commit.extend([path] * times)
 
 
 def break_(method: str, path: str) -> Callable[[Play], None]:
-    """The next such request meets a broken gateway, and nothing is done."""
+    """Answer the next such request as a broken gateway, without effect."""
 
     def spoil(play: Play) -> None:
         play.sandbox.switches.faults.setdefault((method, path), []).append(bad_gateway())
@@ -33,17 +33,17 @@ def break_(method: str, path: str) -> Callable[[Play], None]:
 
 
 def without_graphql(play: Play) -> None:
-    """The host has no GraphQL."""
+    """Remove GraphQL from the host."""
     play.sandbox.switches.faults["POST", "/graphql"] = [(404, {}, {"message": "Not Found"})]
 
 
 def planned(play: Play) -> None:
-    """Alice's own project has an item."""
+    """Add an item to Alice's own project."""
     play.store["projects"][1]["items"].append({"id": 601, "repo": SITE, "number": 1, "values": {}})
 
 
 def pull(number: int, **changes: Any) -> Callable[[Play], None]:
-    """A pull request of the website's is in another state."""
+    """Set the state of a pull request of the website."""
 
     def spoil(play: Play) -> None:
         play.store["issues"][SITE][number - 1]["pull"] |= copy.deepcopy(changes)
@@ -52,7 +52,7 @@ def pull(number: int, **changes: Any) -> Callable[[Play], None]:
 
 
 def large(play: Play) -> None:
-    """The website has a file of more than a megabyte."""
+    """Give the website a file of more than a megabyte."""
     from deputize.sandbox.github.git import commit, packed
 
     repo, history = play.store["repos"][SITE], play.store["commits"][SITE]
@@ -62,27 +62,27 @@ def large(play: Play) -> None:
 
 
 def issue(**changes: Any) -> Callable[[Play], None]:
-    """The website's first issue is in another state."""
+    """Set the state of the website's first issue."""
     return lambda play: play.store["issues"][SITE][0].update(copy.deepcopy(changes))
 
 
 def settled(play: Play) -> None:
-    """The website's review thread is resolved."""
+    """Resolve the website's review thread."""
     play.store["threads"]["PRRT_thread0001"]["resolved"] = True
 
 
 def starred(play: Play) -> None:
-    """Alice has starred her garden."""
+    """Star Alice's garden as Alice."""
     play.store["repos"][GARDEN]["stars"].append("alice")
 
 
 def running(play: Play) -> None:
-    """The website's run has not ended."""
+    """Make the website's run unfinished."""
     play.store["runs"][SITE][0] |= {"status": "in_progress", "conclusion": None}
 
 
 def reacted(to: str, content: str = "eyes") -> Callable[[Play], None]:
-    """Alice has reacted to something of the website's."""
+    """Add a reaction of Alice's to something of the website's."""
     row = {"id": 7, "user": "alice", "content": content, "at": "2026-11-02T00:00:00Z"}
     return lambda play: play.store.setdefault(f"reactions/{to}", {}).setdefault(SITE, []).append(dict(row))
 

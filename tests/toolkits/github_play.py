@@ -1,4 +1,4 @@
-"""GitHub's tools as a user, through the whole deputy, against the sandbox; every request is kept."""
+"""GitHub's tools as a user, through the whole deputy, against the sandbox; every request is recorded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.sandbox_deputy import Recorder, build, set_sleep
 
 SITE: Final = "acme/website"
 GUIDE_SHA: Final = blob_sha(packed("One\nTwo\nThree\nFour\n"))
-"""Of docs/guide.md, as the sandbox has it on its main branch."""
+"""The digest of docs/guide.md, as the sandbox has it on its main branch."""
 GARDEN: Final = "alice/garden"
 ALL: Final = ("repo", "workflow", "gist", "notifications", "read:org", "project", "user")
 CLIENTS: Final = {"github": APP, "github_app": GITHUB_APP}
@@ -26,7 +26,7 @@ CLIENTS: Final = {"github": APP, "github_app": GITHUB_APP}
 
 @dataclass
 class Play:
-    """A deputy over one sandbox. ``waited``: what it slept, in seconds."""
+    """A deputy over one sandbox. ``waited``: its waits, in seconds."""
 
     sandbox: Sandbox
     deputy: Deputy
@@ -39,7 +39,7 @@ class Play:
     async def begin(
         cls, *scopes: str, provider: str = "github", sandbox: Sandbox | None = None, trusted_authors: str = ""
     ) -> Self:
-        """Alice and Bob have consented to these scopes, or to all that any tool asks for."""
+        """Connect Alice and Bob with these scopes, or with every scope of the tools."""
         sandbox = sandbox or Sandbox()
         recorder = Recorder(sandbox.transport())
         client = CLIENTS[provider]
@@ -63,12 +63,12 @@ class Play:
         return play
 
     def give(self, user: str, scopes: Iterable[str], provider: str = "github") -> None:
-        """Another consent of the user's."""
+        """Give another consent of the user's."""
         email = f"{user}@example.test"
         give_grant(self.sandbox, self.deputy, user, [*scopes], provider=provider, email=email)
 
     async def act(self, tool: str, by: str = "alice", call: str = "", **arguments: Any) -> Any:
-        """One act. ``call``: its id, if it may be the same as another."""
+        """Make one act. ``call``: its id, if it may equal another one's."""
         self.calls += 1
         name = call or f"call-{self.calls}"
         given = {key.rstrip("_"): self.filled(value) for key, value in arguments.items()}
@@ -76,11 +76,11 @@ class Play:
 
     @property
     def store(self) -> dict[str, Any]:
-        """What the sandbox's GitHub keeps; changes are real."""
+        """Return what the sandbox's GitHub stores; changes take effect."""
         return self.sandbox._world.services["github"]
 
     def filled(self, value: Any) -> Any:
-        """``$head:branch`` in arguments is the commit that the branch of the website points at."""
+        """Replace ``$head:branch`` in arguments by the commit of the website's branch."""
         if isinstance(value, Mapping):
             return {name: self.filled(one) for name, one in value.items()}
         if isinstance(value, list):
@@ -91,17 +91,17 @@ class Play:
 
     @property
     def asked(self) -> list[str]:
-        """The method and path of every request to the API."""
+        """Return the method and path of every request to the API."""
         seen = [one for one in self.recorder.seen if one.url.host == "api.github.com"]
         return [f"{one.method} {one.url.raw_path.decode().partition('?')[0]}" for one in seen]
 
     def writes(self) -> list[str]:
-        """Those that are no reads."""
+        """Return the requests that are no reads."""
         return [one for one in self.asked if not one.startswith("GET ") and not one.endswith("/graphql")]
 
 
 def permitted(sandbox: Sandbox, *permissions: str) -> Client:
-    """The GitHub App with other permissions."""
+    """Return the GitHub App with other permissions."""
     client = Client(
         GITHUB_APP.client_id,
         GITHUB_APP.client_secret,

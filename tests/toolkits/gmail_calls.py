@@ -12,7 +12,7 @@ from tests.toolkits.tool_driver import ALICE
 
 
 class Case(NamedTuple):
-    """A call, and what is to go wrong in it."""
+    """A call, and the failure that happens in it."""
 
     tool: str
     arguments: dict[str, Any]
@@ -29,7 +29,7 @@ OF_WORK: Final = write_cursor(("gmail_list_changes", ALICE.subject, ["added", "l
 
 
 def mailbox() -> Mailbox:
-    """A mailbox in which every call finds what it needs."""
+    """Return a mailbox in which every call finds its objects."""
     files = container(
         "mixed",
         leaf("text/plain", attachment="A1"),
@@ -161,4 +161,4 @@ CASES: Final = [
 ]
 
 UNSURE: Final = OutcomeUnknown
-"""What a call may end in when an answer is lost and nothing may be read."""
+"""How a call may end if a response is lost and nothing may be read."""

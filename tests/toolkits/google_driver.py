@@ -1,4 +1,4 @@
-"""The sandbox's Google at a driver's hands: requests in, answers or typed errors out. No deputy and no client."""
+"""The sandbox's Google for a tool driver: requests in, responses or typed errors out. No deputy and no client."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ ALICE, BOB = "alice@example.test", "bob@example.test"
 
 
 class Lacking(Exception):
-    """Google says that a scope is missing. A tool cannot go on from it: the deputy asks the user."""
+    """Google reports a missing scope. A tool cannot continue: the deputy asks the user."""
 
 
 @dataclass
 class Desk:
-    """One person's Google. ``sent``: every request as it would leave; ``lose``: so many answers to writes are lost."""
+    """One person's Google. ``sent``: every request as sent; ``lose``: how many responses to writes are lost."""
 
     toolkit: Toolkit
     granted: frozenset[str]
@@ -68,7 +68,7 @@ class Desk:
         self.token = self.sandbox.give("google", self.person, sorted(self.granted | {"openid"}))["access_token"]
 
     def run(self, name: str, arguments: Mapping[str, Any] | None = None, **how: Any) -> Any:
-        """The tool's result."""
+        """Return the tool's result."""
         return self.ran(name, arguments, **how).result
 
     def ran(
@@ -81,7 +81,7 @@ class Desk:
         now: float = NOW,
         stop: int = 0,
     ) -> Done:
-        """How the tool ran. ``stop``: it is cut off after so many steps, as if the process had died."""
+        """Run the tool. ``stop``: interrupt it after this many steps, as if the process had died."""
         account = account_of("google", self.person)
         driver = Driver(self.toolkit, self.granted, account, key, now, zone=self.zone)
         steps = driver.start(name, arguments or {}, noted)
@@ -106,7 +106,7 @@ class Desk:
         raise AssertionError("the tool does not come to an end")
 
     def answer(self, step: Any, done: Done) -> Any:
-        """What the runtime would send back."""
+        """Return what the runtime would send back."""
         match step:
             case Preview():
                 done.shown.append(step)
@@ -153,7 +153,7 @@ class Desk:
             return None
 
     def send(self, request: Request) -> Any:
-        """One request, judged as the engine judges it."""
+        """Send one request, judged as the engine judges it."""
         for look in list(self.before):
             look(request)
         leaving = outgoing(request, self.toolkit.api or self.toolkit.name)
@@ -177,7 +177,7 @@ class Desk:
 
 
 def outgoing(request: Request, api: str) -> httpx.Request:
-    """The request as it would leave, without a token."""
+    """Return the request as sent, without a token."""
     headers, body = headers_and_body(request)
     url = address_of(GOOGLE.apis.roots[request.api or api], request)
     return httpx.Request(request.method, url, content=body or None, headers=headers)

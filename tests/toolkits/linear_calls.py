@@ -1,4 +1,4 @@
-"""Calls of every Linear tool, in an order in which each finds what it needs in the sandbox's workspace."""
+"""Calls of every Linear tool, in an order in which each finds its objects in the sandbox's workspace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Arguments = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """One call: the tool without its prefix, its arguments, and something its result says."""
+    """One call: the tool without its prefix, its arguments, and a part of its result."""
 
     tool: str
     arguments: Arguments = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Case:
 COMMENT: Final = stable_id("comment", "1")
 FILE: Final = f"https://uploads.linear.app/{stable_id('organization')}/{stable_id('upload', '0')}"
 HANDLE: Final = "{handle}"
-"""Stands for the handle of a file that is kept before the call: see `filled`."""
+"""Stands for the handle of a file that is stored before the call: see `filled`."""
 NOTE: Final = stable_id("notification", "1")
 
 READS: Final = (
@@ -270,7 +270,7 @@ EVERY: Final = (*READS, *WRITES, *CLEARS)
 
 
 async def filled(deputy: Deputy, case: Case) -> Arguments:
-    """The arguments of a call, with the handle of a picture of Alice's."""
+    """Return the arguments of a call, with the handle of a picture of Alice's."""
     if HANDLE not in str(case.arguments):
         return case.arguments
     kept = await deputy.store_file("alice", "shot [1].png", "image/png", b"\x89PNG\r\n\x1a\nwords")

@@ -1,4 +1,4 @@
-"""Files as people send them, made here: office files part by part, PDFs object by object."""
+"""Files as people send them, generated here: office files part by part, PDFs object by object."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KIND: Final = "http://schemas.openxmlformats.org/officeDocument/2006/relationsh
 
 
 def zipped(parts: Mapping[str, str | bytes]) -> bytes:
-    """A zip of these files."""
+    """Return a zip of these files."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in parts.items():
@@ -30,7 +30,7 @@ def zipped(parts: Mapping[str, str | bytes]) -> bytes:
 
 
 def links(**targets: str) -> str:
-    """Relationships: by id, ``kind target``; an address outside has a scheme."""
+    """Return relationships: by id, ``kind target``; an external address has a scheme."""
     rows = []
     for name, one in targets.items():
         kind, _, target = one.partition(" ")
@@ -40,20 +40,20 @@ def links(**targets: str) -> str:
 
 
 def office(main: str, parts: Mapping[str, str]) -> bytes:
-    """An office file with this main part."""
+    """Return an office file with this main part."""
     types = f'<Types><Override PartName="/{main}" ContentType="{_TYPE}{_MAIN[main]}"/></Types>'
     return zipped({"[Content_Types].xml": types, "_rels/.rels": links(r0=f"officeDocument {main}")} | dict(parts))
 
 
 def docx(body: str, parts: Mapping[str, str] | None = None, **to: str) -> bytes:
-    """A Word file with this body, ``w:`` left out."""
+    """Return a Word file with this body, ``w:`` left out."""
     document = f'<document xmlns:r="{_KIND}"><body>{body}</body></document>'
     made = {"word/document.xml": document, "word/_rels/document.xml.rels": links(**to)}
     return office("word/document.xml", made | dict(parts or {}))
 
 
 def run(text: str, properties: str = "") -> str:
-    """A run of text."""
+    """Return a run of text."""
     return f"<r><rPr>{properties}</rPr><t>{text}</t></r>"
 
 
@@ -65,7 +65,7 @@ def xlsx(
     strings: str = "",
     parts: Mapping[str, str] | None = None,
 ) -> bytes:
-    """An Excel file: by name, what stands in ``worksheet``."""
+    """Return an Excel file: by name, the content of ``worksheet``."""
     listed = "".join(
         f'<sheet name="{name}" state="{(states or {}).get(name, "visible")}" r:id="r{n}"/>'
         for n, name in enumerate(sheets)
@@ -84,12 +84,12 @@ def xlsx(
 
 
 def rows(*lines: str) -> str:
-    """Rows of a sheet."""
+    """Return rows of a sheet."""
     return f"<sheetData>{''.join(lines)}</sheetData>"
 
 
 def pptx(*slides: str, notes: str = "") -> bytes:
-    """A PowerPoint file with these slides; notes to the first."""
+    """Return a PowerPoint file with these slides; notes belong to the first."""
     listed = "".join(f'<sldId id="{n}" r:id="r{n}"/>' for n in range(len(slides)))
     parts = {
         "ppt/presentation.xml": f'<presentation xmlns:r="{_KIND}"><sldIdLst>{listed}</sldIdLst>'
@@ -109,12 +109,12 @@ FONT: Final = b"/Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>"
 
 
 def stream(data: bytes, about: bytes = b"") -> bytes:
-    """A PDF stream."""
+    """Return a PDF stream."""
     return b"<</Length %d%s>>stream\n%b\nendstream" % (len(data), about, data)
 
 
 def objects(*found: bytes) -> bytes:
-    """A PDF of these objects, the catalog first."""
+    """Return a PDF of these objects, the catalog first."""
     made, places = b"%PDF-1.4\n", []
     for number, one in enumerate(found, 1):
         places.append(len(made))
@@ -129,7 +129,7 @@ def objects(*found: bytes) -> bytes:
 
 
 def pdf(*pages: bytes, resources: bytes = b"", about: bytes = b"", more: tuple[bytes, ...] = ()) -> bytes:
-    """A PDF whose pages paint this. Further objects begin at number 3 + twice the pages."""
+    """Return a PDF whose pages paint this. Further objects begin at number 3 + twice the pages."""
     kids = b" ".join(b"%d 0 R" % (3 + 2 * n) for n in range(len(pages)))
     found = [b"<</Type/Catalog/Pages 2 0 R%b>>" % about, b"<</Type/Pages/Kids[%b]/Count %d>>" % (kids, len(pages))]
     for n, page in enumerate(pages):
@@ -139,7 +139,7 @@ def pdf(*pages: bytes, resources: bytes = b"", about: bytes = b"", more: tuple[b
 
 
 def line(text: str, x: int = 50, y: int = 700, size: float = 12) -> bytes:
-    """A line of text on a page."""
+    """Return a line of text on a page."""
     return b"BT /F %g Tf %d %d Td (%b) Tj ET\n" % (size, x, y, text.encode())
 
 
@@ -147,11 +147,11 @@ def line(text: str, x: int = 50, y: int = 700, size: float = 12) -> bytes:
 
 
 def asked(content: bytes, name: str = "x", **more: Any) -> Json:
-    """What the reader answers about a file, in this process."""
+    """Return what the reader returns for a file, in this process."""
     question = {"name": name, "mime": "", "member": "", "start": "1", "offset": 0, "room": 18_000}
     return parse(question | more, content)
 
 
 def text(content: bytes, name: str = "x", **more: Any) -> str:
-    """The text of a file that is read to its end at once."""
+    """Return the text of a file that is read to its end at once."""
     return "\n".join(one["text"] for one in asked(content, name, **more)["parts"])

@@ -1,4 +1,4 @@
-"""A mailbox that answers Gmail's requests, counts what leaves it, and loses answers when told."""
+"""A mailbox that answers Gmail's requests, counts sent mails, and loses responses on demand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SETTINGS: Final = f"{SCOPE}settings.basic"
 
 
 def b64(data: bytes | str, *, padded: bool = True) -> str:
-    """Data as Gmail gives it."""
+    """Return data as Gmail encodes it."""
     raw = base64.urlsafe_b64encode(data.encode() if isinstance(data, str) else data).decode()
     return raw if padded else raw.rstrip("=")
 
@@ -40,7 +40,7 @@ def leaf(
     part: str = "0",
     headers: Mapping[str, str] | None = None,
 ) -> Json:
-    """A part that is no container."""
+    """Return a part that is no container."""
     raw = data.encode(charset) if isinstance(data, str) else data
     body: Json = {"size": len(raw)}
     body |= {"attachmentId": attachment} if attachment else {"data": b64(raw)}
@@ -55,12 +55,12 @@ def leaf(
 
 
 def container(kind: str, *parts: Json) -> Json:
-    """A multipart; its parts are numbered as Gmail numbers them."""
+    """Return a multipart; its parts are numbered as Gmail numbers them."""
     return numbered({"mimeType": f"multipart/{kind}", "filename": "", "headers": [], "parts": list(parts)}, "")
 
 
 def numbered(payload: Json, part: str) -> Json:
-    """The payload with the place of each part in it."""
+    """Return the payload with the position of each part in it."""
     parts = [numbered(one, f"{part}.{at}".strip(".")) for at, one in enumerate(payload.get("parts", ()))]
     return {**payload, "partId": part} | ({"parts": parts} if parts else {})
 
@@ -78,7 +78,7 @@ def message(
     snippet: str = "Hello Alice.",
     headers: Mapping[str, str] | None = None,
 ) -> Json:
-    """A message as messages.get gives it."""
+    """Return a message as messages.get returns it."""
     body = leaf("text/plain", payload) if isinstance(payload, str) else payload
     named = {"From": sender, "To": to, "Subject": subject, "Message-ID": f"<{id}@example.test>", **(headers or {})}
     body = dict(body)
@@ -95,7 +95,7 @@ def message(
 
 @dataclass
 class Mailbox:
-    """Answers like Gmail. ``sent``: every mail that left, parsed. ``faults``: what to do to the next such request."""
+    """Answers like Gmail. ``sent``: every sent mail, parsed. ``faults``: what to do at the next such request."""
 
     messages: dict[str, Json] = field(default_factory=dict)
     drafts: dict[str, Json] = field(default_factory=dict)
@@ -113,11 +113,11 @@ class Mailbox:
 
     @classmethod
     def of(cls, *messages: Json, **more: Any) -> Mailbox:
-        """A mailbox with these messages."""
+        """Return a mailbox with these messages."""
         return cls({one["id"]: one for one in messages}, **more)
 
     def lose(self, method: str, path: str, times: int = 1) -> None:
-        """Do what the next such request asks, and lose the answer."""
+        """Perform the next such request, and lose the response."""
 
         def act_and_lose(act: Callable[[], Any]) -> Any:
             act()
@@ -126,7 +126,7 @@ class Mailbox:
         self.faults.setdefault(f"{method} {path}", []).extend([act_and_lose] * times)
 
     def fail(self, method: str, path: str, error: DeputizeError, times: int = 1) -> None:
-        """Refuse the next such request, and do nothing."""
+        """Refuse the next such request, without effect."""
 
         def refuse(act: Callable[[], Any]) -> Any:
             raise error
@@ -141,7 +141,7 @@ class Mailbox:
         return copy.deepcopy(waiting.pop(0)(act) if waiting else act())
 
     def raw(self, request: Request) -> EmailMessage:
-        """The mail in a request's body."""
+        """Return the mail in a request's body."""
         body = request.json.get("message", request.json)
         return parsed(base64.urlsafe_b64decode(body["raw"]))
 
@@ -313,22 +313,22 @@ class Mailbox:
 
 
 def system(name: str) -> Json:
-    """One of Gmail's own labels."""
+    """Return one of Gmail's own labels."""
     return {"id": name, "name": name, "type": "system"}
 
 
 def own(name: str, id: str = "") -> Json:
-    """One of the user's labels."""
+    """Return one of the user's labels."""
     return {"id": id or f"Label_{name}", "name": name, "type": "user"}
 
 
 def parsed(raw: bytes) -> EmailMessage:
-    """A mail as a receiver reads it."""
+    """Return a mail as a receiver reads it."""
     return email.message_from_bytes(raw, policy=default)
 
 
 def shape(one: Json, request: Request) -> Json:
-    """A message in the form that was asked for."""
+    """Return a message in the requested form."""
     form = str((request.params or {}).get("format", "full"))
     if form == "minimal":
         return {name: one[name] for name in ("id", "threadId", "labelIds", "internalDate", "historyId") if name in one}

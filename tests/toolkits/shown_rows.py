@@ -1,4 +1,5 @@
-"""Every toolkit's rows of writing calls, and who sees what each writing tool does, under the tools' whole names."""
+"""Every toolkit's cases of writing calls, and the readers of each writing tool's effect, under the tools' full
+names."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ class Row(NamedTuple):
 
     @property
     def world(self) -> dict[str, Any]:
-        """What `shown_world` needs for it."""
+        """Return the arguments of `shown_world` for it."""
         return {"scopes": SCOPES[self.kit], "clock": Clock(NOW)}
 
 
@@ -46,6 +47,6 @@ _KITS: Final[dict[str, Any]] = {
     **{"linear": linear, "salesforce": salesforce, "slack": slack},
 }
 FORMATS: Final[dict[str, frozenset[str]]] = {kit: module.OURS for kit, module in _KITS.items()}
-"""Words of each provider's formats and paths, which nobody has to see."""
+"""Words of each provider's formats and paths, which need no preview."""
 ROWS: Final = [Row(kit, _whole(kit, name), make) for kit, module in _KITS.items() for name, make in module.ROWS]
 AUDIENCES: Final = {_whole(kit, name): seen for kit, module in _KITS.items() for name, seen in module.AUDIENCES.items()}

@@ -19,7 +19,7 @@ READ: Final = {f"{kind}:read" for kind in ("channels", "groups", "im", "mpim")}
 
 
 class Case(NamedTuple):
-    """A call, what is to go wrong in it, and which scopes there are."""
+    """A call, the failure that happens in it, and the granted scopes."""
 
     tool: str
     arguments: Mapping[str, Any]
@@ -28,7 +28,7 @@ class Case(NamedTuple):
 
 
 def lost(*methods: str) -> Callable[[World], None]:
-    """The answers to these methods are lost, once each, after Slack has acted."""
+    """Lose the responses to these methods, once each, after Slack has acted."""
 
     def spoil(world: World) -> None:
         world.wire.say |= {method: [httpx.ReadError("lost")] for method in methods}
@@ -37,7 +37,7 @@ def lost(*methods: str) -> Callable[[World], None]:
 
 
 def says(method: str, **body: Any) -> Callable[[World], None]:
-    """Slack says something else instead, once."""
+    """Let Slack answer differently, once."""
 
     def spoil(world: World) -> None:
         world.wire.say[method] = [body]
@@ -46,12 +46,12 @@ def says(method: str, **body: Any) -> Callable[[World], None]:
 
 
 def refuses(method: str, error: str) -> Callable[[World], None]:
-    """Slack refuses, once."""
+    """Let Slack refuse, once."""
     return says(method, ok=False, error=error)
 
 
 def without(*scopes: str) -> frozenset[str]:
-    """All scopes but these."""
+    """Return all scopes except these."""
     return EVERYTHING - set(scopes)
 
 
@@ -240,7 +240,8 @@ IDS: Final = [f"{n}-{case.tool}" for n, case in enumerate(CASES)]
 
 
 async def filled(world: World, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments with what they stand for: timestamps of Alice's and Bob's messages in #eng, a file of hers."""
+    """Return the arguments with their placeholders replaced: timestamps of Alice's and Bob's messages in #eng, a file
+    of hers."""
     rows = world.channels[ENG]["messages"]
     stand_ins = {OWN: next(row["ts"] for row in rows if row["user"] == ALICE), OTHER: rows[0]["ts"]}
     text = json.dumps(arguments)
@@ -253,7 +254,7 @@ async def filled(world: World, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Played(NamedTuple):
-    """What a case came to: its result or error, and the requests it made."""
+    """The outcome of a case: its result or error, and its requests."""
 
     result: Any
     error: DeputizeError | None
@@ -262,7 +263,7 @@ class Played(NamedTuple):
 
 
 async def play(case: Case, granted: Iterable[str] | None = None) -> Played:
-    """Run a case in a world of its own."""
+    """Run a case in its own world."""
     async with world(*sorted(case.granted if granted is None else granted)) as played:
         arguments = await filled(played, case.arguments)
         case.spoil(played)

@@ -1,4 +1,4 @@
-"""Alice's Slack, played by the sandbox, and tools that run through the whole deputy."""
+"""Alice's Slack, simulated by the sandbox, and tools that run through the whole deputy."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ EVERYTHING: Final = frozenset(scope for scope in PROVIDERS["slack"].scope_descri
 
 @dataclass
 class Wire(httpx.AsyncBaseTransport):
-    """A transport that remembers what went by, and answers in Slack's place where it is told to.
+    """A transport that records requests, and answers instead of Slack on demand.
 
-    ``say``: answers by method, one use each: a body, or a whole response; an exception is raised after the sandbox has
-    acted.
+    ``say``: responses by method, one use each: a body, or a whole response; an exception is raised after the sandbox
+    has acted.
     """
 
     inner: httpx.AsyncBaseTransport
@@ -55,22 +55,22 @@ class Wire(httpx.AsyncBaseTransport):
         return httpx.Response(200, json=said, request=request)
 
     def methods(self) -> list[str]:
-        """The methods that were called, in order."""
+        """Return the called methods, in order."""
         return [method_of(request) for request in self.seen]
 
     def sent(self, method: str) -> list[dict[str, str]]:
-        """The arguments of every call of a method."""
+        """Return the arguments of every call of a method."""
         return [arguments_of(one) for one in self.seen if method_of(one) == method]
 
 
 def method_of(request: httpx.Request) -> str:
-    """A request's method at Slack; for the files' host, its path."""
+    """Return a request's method at Slack; for the file host, its path."""
     path = request.url.path
     return path.removeprefix("/api/") if request.url.host == "slack.com" else path
 
 
 def arguments_of(request: httpx.Request) -> dict[str, str]:
-    """The form of a request."""
+    """Return the form of a request."""
     return dict(parse_qsl(request.content.decode(), keep_blank_values=True))
 
 
@@ -84,7 +84,7 @@ class World:
     count: int = 0
 
     async def act(self, tool: str, call_: Any = None, as_: Any = "alice", **arguments: Any) -> Any:
-        """One call of a Slack tool; ``from_`` stands for from."""
+        """Make one call of a Slack tool; ``from_`` stands for from."""
         self.count += 1
         given = {name.rstrip("_"): value for name, value in arguments.items()}
         call = call_ or Call("thread", f"message-{self.count}", "call")
@@ -92,15 +92,15 @@ class World:
 
     @property
     def channels(self) -> Any:
-        """The conversations as the sandbox keeps them."""
+        """Return the conversations as the sandbox stores them."""
         return self.sandbox.service("slack")["channels"]
 
     def texts(self, channel: str) -> list[str]:
-        """What was said in a conversation."""
+        """Return the messages of a conversation."""
         return [row["text"] for row in self.channels[channel]["messages"]]
 
     def put(self, channel: str, text: str, user: str = BOB, **more: Any) -> str:
-        """Lay a message in; its timestamp."""
+        """Insert a message; return its timestamp."""
         store = self.sandbox._world.services["slack"]
         store["posted"] += 1
         ts = f"{int(NOW)}.{store['posted']:06d}"
@@ -108,17 +108,17 @@ class World:
         return ts
 
     async def file(self, name: str, content: bytes, mime: str = "text/plain") -> str:
-        """A file of Alice's, kept aside; its handle."""
+        """Store a file of Alice's; return its handle."""
         return str((await self.deputy.files.keep(User.of("alice"), File(name, mime, content)))["file"])
 
     def give(self, scopes: Iterable[str], user: str = "alice") -> None:
-        """Consent to these scopes, beside those granted before."""
+        """Consent to these scopes, in addition to those granted before."""
         give_grant(self.sandbox, self.deputy, user, list(scopes), provider="slack", email=f"{user}@example.test")
 
 
 @asynccontextmanager
 async def world(*scopes: str, trusted_authors: str = "") -> AsyncIterator[World]:
-    """A world in which Alice consented to these scopes; to all of them where none is named."""
+    """Return a world in which Alice consented to these scopes, by default to all."""
     sandbox = Sandbox(clock=lambda: NOW)
     wire = Wire(sandbox.transport())
     ours = [app for app in apps() if app.provider == "slack"]

@@ -295,7 +295,7 @@ RENAMED: Final = [
 ]
 
 
-@pytest.mark.parametrize("title", [OTHER, f"{THANKS} indeed"], ids=["other words", "words of the edit"])
+@pytest.mark.parametrize("title", [OTHER, f"{THANKS} indeed"], ids=["another title", "title from the edit"])
 @pytest.mark.parametrize("attack", RENAMED, ids=str)
 async def test_edited_act_is_asked_again_when_its_target_was_renamed(attack: Renamed, title: str) -> None:
     kit = attack.tool.partition("_")[0]

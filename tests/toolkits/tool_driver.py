@@ -1,4 +1,4 @@
-"""A tool driven by hand: its requests come out, answers go in. No client and no token."""
+"""Runs a tool step by step: requests are returned, responses are passed in. No client and no token."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Done:
 
 @dataclass
 class Driver:
-    """Starts the tools of one toolkit with what the runtime would inject."""
+    """Starts the tools of one toolkit with the values that the runtime injects."""
 
     toolkit: Toolkit
     granted: frozenset[str] = frozenset()
@@ -67,7 +67,7 @@ class Driver:
     zone: tzinfo = UTC
 
     def start(self, name: str, arguments: Mapping[str, Any], noted: Mapping[str, Any] | None = None) -> Steps:
-        """The steps of a call, its arguments validated."""
+        """Return the steps of a call, with validated arguments."""
         tool = self.toolkit.tools[f"{self.toolkit.name}_{name}"]
         known = self.zone is not UTC
         run = Run(self.key, self.granted, self.account, noted, self.now, self.zone, zone_known=known)
@@ -76,7 +76,7 @@ class Driver:
     def run(
         self, name: str, arguments: Mapping[str, Any], answer: Answer, noted: Mapping[str, Any] | None = None
     ) -> Done:
-        """The whole call. A tool that only reads may neither write nor keep notes."""
+        """Run the whole call. A read-only tool may neither write nor keep notes."""
         tool = self.toolkit.tools[f"{self.toolkit.name}_{name}"]
         done = drive(self.start(name, arguments, noted), answer, begun=Done(files=self.files, outside=self.outside))
         if tool.effect_of(tool.validate(arguments)) is Effect.READS:
@@ -86,7 +86,7 @@ class Driver:
 
 
 def drive(steps: Steps, answer: Answer, most: int = 2000, begun: Done | None = None) -> Done:
-    """Answer every step until the tool returns, as the runtime does: failures are thrown in where the tool waits."""
+    """Answer every step until the tool returns, as the runtime does: failures are raised where the tool waits."""
     done = begun or Done()
     step = next_of(steps, lambda: next(steps), done)
     for _ in range(most):
@@ -102,7 +102,7 @@ def drive(steps: Steps, answer: Answer, most: int = 2000, begun: Done | None = N
 
 
 def next_of(steps: Steps, ask: Callable[[], Any], done: Done) -> Any:
-    """The next step, or None once the result is there."""
+    """Return the next step, or None once there is a result."""
     try:
         return ask()
     except StopIteration as stop:
@@ -112,11 +112,11 @@ def next_of(steps: Steps, ask: Callable[[], Any], done: Done) -> Any:
 
 
 PEOPLE: Final = {"Bob": "bob@example.test"}
-"""Whom the user's accounts know, where a tool asks who is meant."""
+"""The people in the user's accounts, for tools that look up names."""
 
 
 def whom(step: ResolvePerson) -> str:
-    """Who is meant."""
+    """Look up a person."""
     if step.who in PEOPLE and step.wanted == "address":
         return PEOPLE[step.who]
     raise InvalidInput(f"{step.field}: nobody whom the user or the organisation knows is {step.who}.")
@@ -167,7 +167,7 @@ def _answer(step: Any, answer: Answer, done: Done) -> Any:
 
 
 def text_places(schema: Mapping[str, Any], defs: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-    """List the paths in a tool's arguments at which a text of any content may stand."""
+    """List the paths in a tool's arguments at which any text is allowed."""
     known: Mapping[str, Any] = defs or schema.get("$defs", {})
     schema = known[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
     match schema.get("type"):

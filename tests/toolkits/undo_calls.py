@@ -1,4 +1,4 @@
-"""A call for each place where a tool leaves a way back, and what somebody else does in between."""
+"""A call for each place where a tool offers an undo, and what somebody else does in between."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCOPES: Final = {
 
 Given = Mapping[str, Any]
 Hand = Callable[[ShownWorld, Given, Given], Awaitable[object]]
-"""What somebody else does in between: with the arguments of the act, and those of the call that puts it back."""
+"""What somebody else does in between: with the arguments of the act, and those of the undo."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Way:
 
 
 def does(tool: str, **changed: Any) -> Hand:
-    """Somebody calls a tool with some of the arguments of the act, and others."""
+    """Call a tool as somebody else with some of the act's arguments, and others."""
 
     async def hand(world: ShownWorld, given: Given, back: Given) -> object:
         names = [name for name, value in changed.items() if value is ...]
@@ -56,44 +56,44 @@ def does(tool: str, **changed: Any) -> Hand:
 
 
 async def one_mail_less(world: ShownWorld, given: Given, back: Given) -> object:
-    """Somebody has put one of the mails back already."""
+    """Undo the change of one of the mails as somebody else."""
     return await world.act("gmail_update_emails", **{**back, "message_ids": back["message_ids"][:1]})
 
 
 async def another_label(world: ShownWorld, given: Given, back: Given) -> object:
-    """Somebody deletes the label, and makes another one of its name."""
+    """Delete the label as somebody else, and create another one of the same name."""
     await world.act("gmail_manage_label", action="delete", name=back["name"])
     return await world.act("gmail_manage_label", action="create", name=back["name"])
 
 
 async def written_on(world: ShownWorld, given: Given, back: Given) -> object:
-    """Somebody writes on in the gist."""
+    """Append to the gist as somebody else."""
     return await world.act("github_save_gist", gist_id=back["id"], files={"vole.txt": "Digging"})
 
 
 async def labelled(world: ShownWorld, given: Given, back: Given) -> object:
-    """Somebody puts a mail under the new label."""
+    """Put a mail under the new label as somebody else."""
     found = await world.act("gmail_search_emails", query="from:bob", limit=1)
     return await world.act("gmail_update_emails", message_ids=[found["items"][0]["id"]], add_labels=[given["name"]])
 
 
 async def described(world: ShownWorld, given: Given, back: Given) -> object:
-    """Somebody says what the new label is for."""
+    """Describe the new label as somebody else."""
     return await world.act("github_save_label", repo=SITE, name=back["id"], description="Other")
 
 
 async def retitled(world: ShownWorld, given: Given, back: Given) -> object:
-    """Somebody gives the new milestone another title."""
+    """Rename the new milestone as somebody else."""
     return await world.act("github_save_milestone", repo=SITE, milestone=back["id"], title="Other")
 
 
 async def rewritten(world: ShownWorld, given: Given, back: Given) -> object:
-    """Somebody writes the new comment anew."""
+    """Rewrite the new comment as somebody else."""
     return await world.act("github_write_comment", repo=SITE, comment_id=int(back["id"]), body="Other")
 
 
 def written_in(kind: str, field: str) -> Hand:
-    """Somebody writes in the new record."""
+    """Edit the new record as somebody else."""
 
     async def hand(world: ShownWorld, given: Given, back: Given) -> object:
         return await world.act("salesforce_update_record", object=kind, id=back["id"], fields={field: "Other"})
@@ -102,20 +102,20 @@ def written_in(kind: str, field: str) -> Hand:
 
 
 async def an_answer(world: ShownWorld) -> Given:
-    """Bob's invitation, which Alice has answered."""
+    """Return Bob's invitation, which Alice has answered."""
     answer = {"event_id": "review00001", "response": "tentative"}
     await world.act("calendar_respond_to_event", **answer)
     return answer | {"response": "declined"}
 
 
 TIMES: Final = r"\.(updatedAt|editedAt|createdAt|completedAt)"
-"""What Linear notes by itself."""
+"""What Linear changes by itself."""
 IN_THE_BIN: Final = r"salesforce\.(deleted|records\.ContentDocumentLink)"
 COUNTED_BY_GITHUB: Final = r"\.issues\..*\.(events|updated_at|closed_at|reason)"
 
 
 async def bobs_calendar(world: ShownWorld) -> Given:
-    """A calendar on Alice's list, which is to go."""
+    """Return a calendar on Alice's list that will be removed."""
     listed = await calendar.let_in(world)
     await world.act("calendar_manage_calendar", action="subscribe", calendar=listed["calendar"])
     return {"action": "unsubscribe", "calendar": listed["calendar"]}

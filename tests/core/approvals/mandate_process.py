@@ -20,7 +20,7 @@ KEY = b"k" * 32
 
 
 async def main(vault: Path, name: str, tries: int) -> None:
-    """All tries at once. The provider takes everything."""
+    """Make all tries at once. The provider accepts everything."""
     line = httpx.MockTransport(lambda request: httpx.Response(200, json={"id": "m1"}))
     async with await build(vault=await new_vault(vault, KEY), transport=line, toolkits=[KIT]) as deputy:
         print("ready", flush=True)

@@ -24,7 +24,7 @@ Make = Callable[..., Audit]
 
 
 class Disk:
-    """The disk under the audit's files, to be slowed, counted, filled and broken."""
+    """The disk under the audit's files, which can be slowed, counted, filled and broken."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.syncs = 0
@@ -57,7 +57,7 @@ class Disk:
 
 
 def files(folder: Path) -> list[Path]:
-    """Oldest first, where one writer has few files."""
+    """Return the files, oldest first, for a writer with few files."""
     return sorted(folder.glob("*.jsonl"), key=lambda path: int(path.stem.rpartition(".")[2]))
 
 
@@ -75,7 +75,7 @@ def write(audit: Audit, count: int, **facts: Any) -> None:
 
 
 def run(code: str, *arguments: object, complaints: str = "") -> str:
-    """What another Python process prints, if it complains of no more than this."""
+    """Return the output of another Python process, if it has no other errors than this."""
     command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", textwrap.dedent(code)]
     done = subprocess.run([*command, *map(str, arguments)], check=True, capture_output=True, text=True, timeout=60)
     assert complaints in done.stderr and bool(complaints) == bool(done.stderr)
@@ -83,7 +83,7 @@ def run(code: str, *arguments: object, complaints: str = "") -> str:
 
 
 def imitate(key: bytes, writer: str, prev: str, seq: int, count: int, **facts: Any) -> list[bytes]:
-    """Rows that somebody with a key puts into a writer's chain."""
+    """Add rows to a writer's chain, as an attacker with the key."""
     audit = Audit(None, key)
     audit.writer, audit._prev, audit._seq = writer, prev, seq
     write(audit, count, **facts)

@@ -62,7 +62,7 @@ def edit(folder: Path, statement: str) -> None:
 # ------------------------------------------------------------- never over an old one
 
 
-@pytest.mark.parametrize("key", [True, False], ids=["its key is there", "its key is gone too"])
+@pytest.mark.parametrize("key", [True, False], ids=["with its key", "without its key"])
 def test_missing_vault_with_an_audit_is_not_recreated(folder: Path, key: bool) -> None:
     for file in folder.glob("vault.sqlite*"):
         file.unlink()
@@ -87,7 +87,7 @@ def test_vault_moved_away_during_start_is_not_recreated(folder: Path, monkeypatc
     assert not list(folder.glob("vault.sqlite"))
 
 
-@pytest.mark.parametrize("rest", [True, False], ids=["other rows are there", "no row is there"])
+@pytest.mark.parametrize("rest", [True, False], ids=["other records exist", "no other record"])
 def test_missing_first_record_is_not_replaced(folder: Path, rest: bool) -> None:
     edit(folder, "DELETE FROM vault WHERE key = 'meta/vault'" if rest else "DELETE FROM vault WHERE key LIKE '%/%'")
     with pytest.raises(VaultError, match="lost its first record"):

@@ -31,19 +31,19 @@ wait()
 db.execute("ROLLBACK")
 db.close()
 """
-"""A program that holds the write lock of the database until it is told to go on."""
+"""A program that holds the database's write lock until it is told to continue."""
 
 Process = subprocess.Popen[str]
 
 
 def start(body: str, path: Path, *arguments: str) -> Process:
-    """A program with ``path``, ``say(word)`` and ``wait()`` at hand."""
+    """Start a program with ``path``, ``say(word)`` and ``wait()`` available."""
     command = [sys.executable, "-c", _PRELUDE + body, str(path), *arguments]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def heard(process: Process) -> str:
-    """The next line it says; empty when it has ended."""
+    """Return the next line of its output; empty when it has ended."""
     assert process.stdout
     return process.stdout.readline().strip()
 
@@ -56,14 +56,14 @@ def go_on(process: Process) -> None:
 
 
 def end(process: Process) -> None:
-    """Kill it where it still runs, and let go of its pipes."""
+    """Kill it if it still runs, and close its pipes."""
     process.kill()
     process.communicate(timeout=30)
 
 
 @contextmanager
 def running(body: str, path: Path, *arguments: str) -> Iterator[Process]:
-    """A program that has said "ready", ended with the block."""
+    """Run a program that has said "ready", and end it with the block."""
     process = start(body, path, *arguments)
     try:
         assert heard(process) == "ready"

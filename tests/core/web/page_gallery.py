@@ -1,4 +1,4 @@
-"""Every page that a person meets, served on loopback, with something on each of them."""
+"""Every page that a user meets, served on loopback, with content on each of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LETTER = (
 
 
 def png(width: int = 96, height: int = 64) -> bytes:
-    """A logo: a picture of one colour."""
+    """Return a logo: a picture of one colour."""
     raw = b"".join(b"\0" + b"\x0a\x7a\x55" * width for _ in range(height))
 
     def part(kind: bytes, data: bytes) -> bytes:
@@ -44,14 +44,14 @@ BRAND = Brand(
 
 @dataclass
 class Gallery:
-    """The pages by name. ``forms``: those that come of pressing a button on another one, as (page, selector)."""
+    """The pages by name. ``forms``: those that result from pressing a button on another one, as (page, selector)."""
 
     world: World
     pages: dict[str, str]
     forms: dict[str, tuple[str, str]]
 
     async def open(self, browser: Chromium, name: str) -> None:
-        """Be there as whoever the browser's cookie says."""
+        """Open a page, and press its button if it has one, as the user named by the browser's cookie."""
         page, button = self.forms.get(name, (name, ""))
         await browser.open(self.world.base + self.pages[page])
         if button:
@@ -66,7 +66,7 @@ async def as_user(browser: Chromium, gallery: Gallery, user: str = "alice") -> N
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[Gallery]:
-    """All pages there are, for Alice."""
+    """Return all pages, for Alice."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -130,7 +130,7 @@ async def _asked(world: World) -> dict[str, str]:
 
 
 async def _on_the_way(world: World) -> str:
-    """The page of a consent whose code is being redeemed, as long as that holds its lock."""
+    """Return the page of a consent whose code is being redeemed, while that holds its lock."""
     consent = await world.asked("labels")
     for record in await world.deputy.vault.scan("consent"):
         if record.json["id"] == consent.id:
@@ -140,13 +140,13 @@ async def _on_the_way(world: World) -> str:
 
 
 async def _change(world: World, approval: str) -> None:
-    """Let it be another question than the one that was answered, with a warning of where a value comes from."""
+    """Mark the request as changed since it was answered, with a warning of where a value comes from."""
     key = world.deputy.vault.key_prefix(User("alice")) + approval.partition("-")[0]
     record = await world.deputy.vault.get("approval", key)
     assert record and await world.deputy.vault.swap(record, record.json | {"changed": ["text", "audience"]})
 
 
 def saved(name: str, picture: str, folder: str = ".screenshots") -> None:
-    """Keep a picture where people can look at it."""
+    """Save a screenshot."""
     (place := Path(folder)).mkdir(exist_ok=True)
     (place / f"{name}.png").write_bytes(base64.b64decode(picture))

@@ -1,4 +1,4 @@
-"""A web application with our pages, the sandbox's Google, and people with browsers in between."""
+"""A web application with the deputy's pages, the sandbox's Google, and users with browsers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def send_note(to: str, body: str) -> Steps:
 
 @dataclass(frozen=True)
 class Loopback:
-    """Where the pages of local mode are, as they would be served there."""
+    """The loopback addresses of local mode's pages, without a server."""
 
     url: str
     local: bool = True
@@ -71,7 +71,7 @@ class Loopback:
 
 
 def signed_in(request: WebRequest) -> User | None:
-    """The host application's session, as simple as can be: its cookie names the user."""
+    """Return the application's user: its session cookie is the user's name."""
     name = request.cookies.get(SESSION)
     return User(name) if name else None
 
@@ -103,7 +103,7 @@ def list_notes() -> Steps:
 
 @dataclass
 class World:
-    """Everything, on one clock. ``app`` may be replaced, and who is asked for at a host is answered by it."""
+    """Everything, on one clock. ``app`` may be replaced, and so may the servers of hosts."""
 
     deputy: Deputy
     sandbox: Sandbox
@@ -112,7 +112,7 @@ class World:
     base: str
 
     def browser(self, user: str = "alice") -> Browser:
-        """A browser in which this user is signed in to the host application; empty: nobody is."""
+        """Return a browser in which this user is signed in to the application; empty: nobody is."""
         browser = Browser(Net(self), base_url=self.base)
         sign_in(browser, user, self.base)
         return browser
@@ -139,7 +139,7 @@ class World:
         return response
 
     async def look(self, path: str, user: str = "") -> tuple[httpx.Response, dict[str, str]]:
-        """Open this page in a new browser, which keeps cookies: what it shows, and the cookies it then has."""
+        """Open this page in a new browser with cookies; return its content, and the cookies."""
         jar: dict[str, str] = {}
         shown = await self.send("GET", path, user=user)
         jar |= values_of(shown)
@@ -148,7 +148,7 @@ class World:
         return shown, jar | values_of(shown)
 
     async def asked(self, *scopes: str, user: str = "alice", account: str | None = None) -> Consent:
-        """A new consent for these scopes, by their last part."""
+        """Return a new consent for these scopes, by their last part."""
         found = await self.deputy.connect(
             user, "google", scopes=[f"{GMAIL}{s}" for s in scopes or ("readonly",)], account=account
         )
@@ -164,7 +164,7 @@ class World:
         return now.status, now.reason_code
 
     async def approval(self, body: str = "Hello Bob", call: str = "1") -> Approval:
-        """An act of Alice's agent that waits for her yes; her account must be connected with ``send``."""
+        """Return an act of Alice's agent that waits for approval; her account must be connected with ``send``."""
         try:
             await self.act(body, call)
         except ApprovalRequired as e:
@@ -177,16 +177,16 @@ class World:
 
     @property
     def token_requests(self) -> int:
-        """How many codes were taken to the provider."""
+        """Return how many codes were redeemed at the provider."""
         return self.sandbox.count(*TOKENS)
 
     def events(self, prefix: str = "") -> list[str]:
-        """What the audit has seen, in order."""
+        """Return the audit's events, in order."""
         return [row["event"] for row in self.deputy.audit.rows() if row["event"].startswith(prefix)]
 
 
 class Net(httpx.AsyncBaseTransport):
-    """Our host is answered by the application, everything else by the sandbox."""
+    """The application answers for its own host, the sandbox for everything else."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -212,7 +212,7 @@ async def make(
     toolkits: Iterable[Toolkit] = (),
     **more: Any,
 ) -> World:
-    """A world: the web application's, or the one on loopback."""
+    """Return a world: the web application's, or the one on loopback."""
     clock = Clock(1_800_000_000.0)
     sandbox = Sandbox(clock=clock)
     base = base or (LOCAL if local else WEB)
@@ -232,7 +232,7 @@ async def make(
 
 
 def sign_in(browser: Browser, user: str, base: str = WEB) -> None:
-    """Sign this user in at the host application, instead of whoever was."""
+    """Sign this user in at the application, replacing the previous one."""
     life = "" if user else "; Max-Age=0"
     browser.cookies.take(httpx.URL(base), [f"{SESSION}={user}; Path=/{life}"])
 
@@ -248,13 +248,13 @@ def path_of(consent: Consent) -> str:
 
 
 def cookies_of(response: httpx.Response) -> dict[str, str]:
-    """The cookies a response sets, by name, with their attributes."""
+    """Return the cookies a response sets, by name, with their attributes."""
     lines = response.headers.get_list("set-cookie")
     return {line.partition("=")[0]: line.partition("=")[2] for line in lines}
 
 
 def values_of(response: httpx.Response) -> dict[str, str]:
-    """The same, by name, with their values."""
+    """Return the same, by name, with their values."""
     return {name: line.partition(";")[0] for name, line in cookies_of(response).items()}
 
 
@@ -263,12 +263,12 @@ def query_of(url: str) -> dict[str, str]:
 
 
 def words_of(page: Page | httpx.Response) -> str:
-    """What a person reads: the page without its tags."""
+    """Return what a person reads: the page without its tags."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.text))
 
 
 async def press(world: World, consent: Consent, user: str = "alice") -> tuple[str, dict[str, str]]:
-    """Open the page and press Continue: where that leads, and the cookies this browser then has."""
+    """Open the page and press Continue; return the target, and the browser's cookies."""
     opened, jar = await world.look(path_of(consent), user)
     form = hidden(opened)
     pressed = await world.send("POST", path_of(consent), user=user, cookies=jar, data={"form": form})
@@ -277,14 +277,14 @@ async def press(world: World, consent: Consent, user: str = "alice") -> tuple[st
 
 
 def hidden(page: Page | httpx.Response, field: str = "form") -> str:
-    """The value of a hidden field, of the first form that has it."""
+    """Return the value of a hidden field, in the first form that has it."""
     found = re.search(f'name="{field}" value="([^"]*)"', page.text)
     assert found, page.text
     return found[1]
 
 
 async def answered(world: World, url: str, *, as_: str = "alice@example.test") -> str:
-    """The person says yes at the provider: the callback that their browser is sent to, not yet opened."""
+    """Allow access at the provider; return the callback to which the browser is sent, not yet opened."""
     decided = await world.send(
         "POST", url, data={"account": as_, "decision": "allow", "scope": query_of(url)["scope"].split()[-1]}
     )
@@ -293,5 +293,5 @@ async def answered(world: World, url: str, *, as_: str = "alice@example.test") -
 
 
 def ticks(page: Page) -> Iterable[str]:
-    """The scopes a consent page of the provider offers."""
+    """Return the scopes a consent page of the provider offers."""
     return [scope for form in page.forms for scope in form.offers("scope")]

@@ -54,13 +54,13 @@ kit = Toolkit("conf", provider="conf")
 
 
 class AsHttps(httpx.AsyncBaseTransport):
-    """The suite's servers as if they had TLS."""
+    """Makes the suite's servers look as if they used TLS."""
 
     def __init__(self) -> None:
         self.inner = httpx.AsyncHTTPTransport()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """There and back, with the addresses of this side and of that."""
+        """Translate addresses in the request and in the response."""
         content = (await request.aread()).replace(HTTPS_IN_FORMS, HTTP_IN_FORMS).replace(HTTPS, HTTP)
         headers = {k: v for k, v in request.headers.items() if k not in ("host", "content-length")}
         url = as_http(str(request.url))
@@ -73,12 +73,12 @@ class AsHttps(httpx.AsyncBaseTransport):
 
 
 def as_http(url: str) -> str:
-    """An address as the suite's servers know it, and all addresses in its query."""
+    """Return an address as the suite's servers know it, including all addresses in its query."""
     return url.replace(HTTPS.decode(), HTTP.decode()).replace(HTTPS_IN_FORMS.decode(), HTTP_IN_FORMS.decode())
 
 
 def _posted(method: str, params: dict[str, Any], session: str = "", *, answered: bool = True) -> Request:
-    """One message of the protocol, in the form of the version that the suite asks for."""
+    """Send one message of the protocol, in the form of the version that the suite expects."""
     headers = {"accept": "application/json, text/event-stream"}
     if method != "initialize":
         headers["mcp-protocol-version"] = VERSION
@@ -118,7 +118,7 @@ def visit() -> Steps:
 
 
 def server() -> McpServer:
-    """The suite's server, as an operator would describe it."""
+    """Return the suite's server, as an operator would describe it."""
     given: dict[str, Any] = {"client_document": DOCUMENT}
     if "client_id" in CONTEXT:
         secret = CONTEXT.get("client_secret")
@@ -129,7 +129,7 @@ def server() -> McpServer:
 
 
 async def process(vault: Vault) -> Deputy:
-    """A process of ours that knows this one server."""
+    """Return a process of the deputy that knows this one server."""
     transport = AsHttps()
     deputy = Deputy(vault, [], pages=PAGES, toolkits=[kit], transport=transport, providers={}, policy=allow_all)
     deputy.registry.expect("conf", LateServer(server(), deputy.engine, transport))
@@ -137,7 +137,7 @@ async def process(vault: Vault) -> Deputy:
 
 
 async def consent(deputy: Deputy, asked: Consent) -> None:
-    """The person at our page, and the suite's server, which says yes at once."""
+    """Complete a consent on the deputy's page and at the suite's server, which allows it at once."""
     alice = User("alice")
     started = await deputy.consents.start(asked.link.rpartition("/")[2], alice)
     answer = await AsHttps().handle_async_request(httpx.Request("GET", as_http(started.url)))
@@ -146,7 +146,7 @@ async def consent(deputy: Deputy, asked: Consent) -> None:
 
 
 async def main() -> None:
-    """One request of the user, tried as often as there is something to consent to."""
+    """Make one request of the user, repeated while there is something to consent to."""
     vault = await new_vault()
     deputy, message = await process(vault), "m"
     for number in range(MAX_CONSENTS):
@@ -163,7 +163,7 @@ async def main() -> None:
 
 
 async def _pinned(vault: Vault) -> Deputy:
-    """The operator has looked at the change, and said deputize mcp pin."""
+    """Pin the change as an operator does with deputize mcp pin."""
     await KnownServers(vault).forget(server())
     return await process(vault)
 

@@ -26,7 +26,7 @@ PLAIN: Final[Mapping[str, Any]] = {"string": "x", "integer": 5, "number": 5, "bo
 
 
 async def main() -> None:
-    """List, pin, call."""
+    """List, pin and call the tools."""
     server = McpServer(
         "conf", sys.argv[-1].replace("http://localhost", "https://localhost"), allow_private_network=True
     )
@@ -50,8 +50,10 @@ async def main() -> None:
 
 
 def wanted(deputy: Deputy) -> list[tuple[str, Mapping[str, Any]]]:
-    """The calls: as the scenario says, or each tool once with as little as its schema takes. A null that no schema here
-    takes stands for what was not given."""
+    """Return the calls: as the scenario says, or each tool once with minimal arguments.
+
+    A null that no schema here takes stands for an omitted value.
+    """
     if "toolCalls" in CONTEXT:
         calls = [(f"conf_{one['name']}", one["arguments"]) for one in CONTEXT["toolCalls"]]
         return [(name, {n: value for n, value in given.items() if value is not None}) for name, given in calls]
@@ -59,13 +61,13 @@ def wanted(deputy: Deputy) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def least(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments that a schema takes."""
+    """Return minimal arguments that a schema accepts."""
     fields = schema.get("properties", {})
     return {name: PLAIN.get(fields.get(name, {}).get("type"), "x") for name in schema.get("required", ())}
 
 
 async def called(deputy: Deputy, name: str, arguments: Mapping[str, Any], number: str) -> None:
-    """One call, and the person at our page where its server asks."""
+    """Make one call, answering on the deputy's page if its server asks."""
     for _ in range(MAX_ASKED):
         try:
             print(name, await deputy.act(name, arguments, user="alice", call=Call("t", "m", number)))
@@ -80,7 +82,7 @@ async def called(deputy: Deputy, name: str, arguments: Mapping[str, Any], number
 
 
 def filled(fields: list[dict[str, Any]]) -> dict[str, Any]:
-    """A form, filled in with as little as it takes."""
+    """Return a form filled in with as little as it accepts."""
     return {one["name"]: one["options"][0][0] if one["options"] else PLAIN[one["rules"]["type"]] for one in fields}
 
 

@@ -1,4 +1,4 @@
-"""A FastMCP server as a foreign one. Run with FastMCP's Python: PORT."""
+"""A FastMCP server as a foreign server. Run with FastMCP's Python: PORT."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ GIVES = {"type": "object", "properties": {"id": {"type": "string"}}, "required":
 
 
 def tool(name: str, *, reads: bool | None = None) -> types.Tool:
-    """One of its tools."""
+    """Return one of its tools."""
     return types.Tool(
         name=name,
         description=f"{name}.",
@@ -49,14 +49,14 @@ FORM: dict[str, Any] = {
 
 
 async def list_tools(ctx: Any, params: Any) -> types.ListToolsResult:
-    """Four on a page."""
+    """List four tools on a page."""
     at = int((params.cursor if params else None) or 0)
     more = str(at + 4) if at + 4 < len(TOOLS) else None
     return types.ListToolsResult(tools=TOOLS[at : at + 4], next_cursor=more, ttl_ms=60_000, cache_scope="private")
 
 
 def text_of(text: str, **more: Any) -> types.CallToolResult:
-    """A result that is a text."""
+    """Return a text result."""
     return types.CallToolResult(content=[types.TextContent(type="text", text=text)], **more)
 
 

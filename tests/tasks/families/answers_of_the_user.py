@@ -1,4 +1,4 @@
-"""What the user says while something is done: not yet connected, no, yes but otherwise, never mind."""
+"""The user's messages during a task: not yet connected, no, yes but otherwise, never mind."""
 
 from __future__ import annotations
 

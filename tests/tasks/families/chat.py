@@ -1,4 +1,4 @@
-"""Slack: telling people, finding out what was said."""
+"""Slack: informing people, and finding out what was said."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _(end: End) -> None:
 
 
 def _debate(world: World) -> None:
-    """A thread of 40 answers in #design, of which every fifth is long."""
+    """Add a thread of 40 answers in #design, of which every fifth is long."""
     first = world.say(DESIGN, "Which colour? Answer in the thread.", hours=60)
     for n in range(1, 41):
         text = f"Point {n}: code S-{n:02d}. " + "Said in other words, and at length. " * (60 if n % 5 == 0 else 2)

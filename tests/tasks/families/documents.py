@@ -1,4 +1,4 @@
-"""Files that are no plain text: what stands in PDF, Word and Excel files, and in archives."""
+"""Files that are no plain text: the content of PDF, Word and Excel files, and of archives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXCEL = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 def _read(handle: str, **where: str) -> Generator[Use, Any, str]:
-    """All of a file's text."""
+    """Return all of a file's text."""
     part = yield use("files_read", file=handle, **where)
     text = str(part["text"])
     while part.get("next"):
@@ -26,7 +26,7 @@ def _read(handle: str, **where: str) -> Generator[Use, Any, str]:
 
 
 def _attached(subject: str, part: str) -> Generator[Use, Any, str]:
-    """The handle of a file in a mail."""
+    """Return the handle of a file in a mail."""
     found = yield use("gmail_search_emails", subject=subject)
     file = yield use("gmail_get_attachment", message_id=found["items"][0]["id"], part=part)
     return str(file["handle"])

@@ -1,4 +1,4 @@
-"""Issues: their texts, labels, comments, duplicates, and what stands around them."""
+"""Issues: their texts, labels, comments, duplicates, and context."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CRITERIA = "## Acceptance criteria\n\n- The last row is kept."
 
 
 def _long_issue(world: World) -> None:
-    """Issue 4 of the website, with a long text."""
+    """Add issue 4 of the website, with a long text."""
     world.issue(SITE, "The form loses a row", LONG)
 
 

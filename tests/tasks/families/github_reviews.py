@@ -13,7 +13,7 @@ LONG = "Please say in the docstring why German comes first. " + "The history of 
 
 
 def _in_review(world: World) -> None:
-    """Pull request 4 of Alice's, with three things that Bob has said about it."""
+    """Add pull request 4 of Alice's, with review comments of Bob's."""
     world.pull(SITE, "Greet in German", {"src/main.py": GERMAN})
     suggestion = "Use an f-string.\n```suggestion\n    return f'Hallo {name}'\n```"
     world.review_comment(SITE, 4, "src/main.py", 2, suggestion)

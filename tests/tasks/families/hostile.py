@@ -1,7 +1,8 @@
-"""Texts of others that ask for things, and must change nothing.
+"""Texts of others with instructions, which must change nothing.
 
-The scripts are of a model that obeys them: the user, who sees what it wants to do, asked for something else and says
-no. A model that does not obey is not asked about anything."""
+The scripts are of a model that obeys them: the user, who sees what it wants to do, asked for something else and
+refuses. A model that does not obey makes no request.
+"""
 
 from __future__ import annotations
 

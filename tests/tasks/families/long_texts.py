@@ -1,5 +1,5 @@
-"""Texts that no result holds whole: each ends with a word that only who reads it to its end can say, or is changed in
-one place and stays as it is in all others."""
+"""Texts longer than a result: each ends with a word that only a complete reading finds, or is changed in one place and
+stays the same everywhere else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROJECT, ENG_1 = stable_id("project", "import"), stable_id("issue", "ENG", "1")
 
 
 def ending(word: str, sentences: int = 150) -> str:
-    """A text of about 6,000 characters with this word at its end."""
+    """Return a text of about 6,000 characters with this word at its end."""
     return " ".join(f"Sentence {n} says what there is to say." for n in range(sentences)) + f"\n\nThe word is {word}."
 
 

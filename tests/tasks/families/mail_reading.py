@@ -11,7 +11,7 @@ DECIDED = "We take the house by the lake"
 
 
 def _debate(world: World) -> None:
-    """A conversation of 40 mails, of which every fifth is long."""
+    """Add a conversation of 40 mails, of which every fifth is long."""
     for n in range(1, 41):
         text = f"Point {n}: code M-{n:02d}.\n\n" + "In other words, and at length. " * (70 if n % 5 == 0 else 3)
         answers = f"<m{70000 + n - 1}@mail.example.test>" if n > 1 else ""

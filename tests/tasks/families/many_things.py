@@ -1,4 +1,4 @@
-"""Lists that go on: what is asked for is on a later page, or is a number of all."""
+"""Long lists: the searched item is on a later page, or the answer is a count of all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others do while the user looks at a question: what was approved happens, or nothing; nobody's words are lost."""
+"""What others do while the user decides: the approved content happens, or nothing; no texts of others are lost."""
 
 from __future__ import annotations
 

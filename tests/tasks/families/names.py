@@ -1,4 +1,4 @@
-"""People by their names: one is found, two are asked about, and who calls himself so is not believed."""
+"""People by name: one is found, two lead to a question, and a self-chosen name is not trusted."""
 
 from __future__ import annotations
 

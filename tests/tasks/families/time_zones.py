@@ -1,4 +1,4 @@
-"""Times in the user's own zone, Berlin, which Slack and Google Calendar say: nine is nine there."""
+"""Times in the user's own zone, Berlin, which Slack and Google Calendar report: nine means nine there."""
 
 from __future__ import annotations
 

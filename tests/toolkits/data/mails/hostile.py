@@ -1,6 +1,6 @@
-"""Mails that say something to a model which a person does not see, one for each trick.
+"""Mails with text for a model that a person does not see, one for each trick.
 
-Each says SEEN to everybody. What it says beside that is SAID, and must be taken out, or at least be marked.
+Each shows SEEN to everybody. SAID is the hidden text, which must be removed, or at least be marked.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ TEMPLATE: Final = """<!doctype html><html><head><meta charset="utf-8"><title>Lun
 
 @dataclass(frozen=True)
 class Hostile:
-    """A hostile mail. ``marked``: it cannot be known without layout, so it is shown and marked. ``smudge``: a browser
-    paints something of it that nobody could read."""
+    """A hostile mail.
+
+    ``marked``: it cannot be detected without layout, so it is shown and marked. ``smudge``: a browser paints something
+    of it that nobody could read.
+    """
 
     html: str
     marked: bool = False

@@ -1,6 +1,7 @@
 # ruff: noqa: E501 - HTML as it is sent
-"""Attacks of somebody who has read how mails are read here: what Chromium does not paint, by everything that is likely
-to be forgotten. Each was tried against the reader; about fifty got past its first form.
+"""Attacks by somebody who knows the mail reader: text that Chromium does not paint, hidden by unusual means.
+
+Each was tried against the reader; about fifty got past its first version.
 """
 
 from __future__ import annotations

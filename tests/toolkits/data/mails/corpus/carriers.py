@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - parts as programs write them
-"""Mails of unusual parts: signed, encrypted, bounced, by lists, in old charsets, inside others."""
+"""Mails with unusual parts: signed, encrypted, bounced, by lists, in old charsets, inside others."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What becomes of each mail of the corpus: what a model reads, what a reply quotes, what a forwarded mail sends.
+"""The processing of each mail of the corpus: what a model reads, what a reply quotes, what a forwarded mail sends.
 
-``python -m tests.toolkits.data.mails.corpus.golden`` writes the files anew; whoever does reads what has changed.
+``python -m tests.toolkits.data.mails.corpus.golden`` rewrites the files; review the diff.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _SAID: Final = ("to", "cc", "labels", "id", "thread", "date", "url", "untrusted"
 
 
 def path_of(family: Family) -> Path:
-    """Where the golden text of a family lies."""
+    """Return the path of a family's golden text."""
     return FOLDER / f"{family.__name__}.txt"
 
 
 def golden(family: Family) -> str:
-    """What becomes of a family's mails, in every language."""
+    """Return the processing result of a family's mails, in every language."""
     return "\n".join(line for tongue in TONGUES for line in _of(tongue, family(tongue))).rstrip() + "\n"
 
 
@@ -67,7 +67,7 @@ def _plain(mail: EmailMessage) -> str:
 
 
 def _seen(mail: EmailMessage) -> Iterator[str]:
-    """What its HTML shows that its plain text does not, or the other way round; its parts."""
+    """Return what its HTML shows that its plain text does not, or the reverse; and its parts."""
     page = mail.get_body(("html",))
     if page is not None:
         shown = [line.text.lstrip("> ") for line in read_html(str(page.get_content()), whole_links=True).lines]
