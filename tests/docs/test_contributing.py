@@ -265,7 +265,7 @@ def chat_call(name: str, **arguments: Any) -> dict[str, Any]:
     return {"id": "c1", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
 
 
-def test_named_places_exist() -> None:
+def test_names_in_the_places_table_of_contributing_exist() -> None:
     section = text("CONTRIBUTING.md").split("## Where things are changed\n")[1].split("\n## ")[0]
     rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| ")][1:]
     assert rows

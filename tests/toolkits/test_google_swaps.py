@@ -395,7 +395,7 @@ async def test_change_after_an_interrupted_run_is_kept_by_the_next(swaps: Swaps,
     assert unlike(await another_world(change), everything(swaps.world.sandbox)) == []
 
 
-async def test_own_marks_and_times_need_no_approval_after_mail_naming_them(swaps: Swaps) -> None:
+async def test_starring_and_own_events_need_no_approval_after_mail_naming_their_values(swaps: Swaps) -> None:
     head = b"From: Eve <eve@evil.test>\r\nTo: alice@example.test\r\nSubject: ask bob@example.test"
     raw = head + b"\r\n\r\nAt 10:00 Europe/Berlin"
     swaps.world.sandbox._world.mailbox("alice@example.test").add(raw, ["INBOX", "UNREAD"], int(NOW * 1000))

@@ -115,7 +115,7 @@ async def test_archived_channel_does_not_precede_an_open_one_of_its_name(slack: 
 
 
 @pytest.mark.parametrize("named", ["Bob Brown", "bob-brown", "bob brown"])
-async def test_bare_word_is_no_channel_if_not_all_people_were_read(named: str, slack: World) -> None:
+async def test_bare_word_matches_no_channel_when_not_all_people_were_read(named: str, slack: World) -> None:
     channel(slack, "C0TRAP00001", "bob-brown")
     crowd(slack, {"id": BOB, "name": "bob", "profile": {"real_name": "Bob Brown"}})
     with pytest.raises(NotFound) as refused:

@@ -246,7 +246,7 @@ async def test_wait_step_lasts_as_requested_up_to_its_limit(probe: Probe) -> Non
         assert caught.value.fix_by == "operator" and sum(waited) <= 30
 
 
-async def test_at_most_ten_reads_are_tried_at_once_and_no_write(probe: Probe) -> None:
+async def test_try_step_accepts_at_most_ten_reads_and_no_write(probe: Probe) -> None:
     read, write = Request("GET", PATH), Request("POST", PATH, json={})
     assert len(await probe.run(Try([read] * 10))) == 10
     for tried in ([read] * 11, [read, write]):

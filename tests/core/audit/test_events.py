@@ -58,7 +58,7 @@ async def test_unlisted_event_cannot_be_written(event: Any) -> None:
     assert kept.rows() == []
 
 
-def test_event_equals_one_with_its_defaults_given() -> None:
+def test_event_equals_one_with_explicit_defaults() -> None:
     given = OfGrant(tenant="", source="", user="alice", provider="google", app="google", account_hash="a1", grant_gen=3)
     assert (given, hash(given), repr(given)) == (GRANT, hash(GRANT), repr(GRANT)) and GRANT.tenant == ""
     assert TokenRefreshed(given) == TokenRefreshed(GRANT) != TokenRefreshed(OfGrant(**vars(GRANT) | {"source": "x"}))

@@ -319,7 +319,7 @@ async def test_device_code_is_not_polled_while_the_link_is_redeemed(house: House
     assert (await linked[0]).status == "granted"
 
 
-async def test_erasure_of_the_user_ends_the_wait_for_the_code(house: House) -> None:
+async def test_erasing_the_user_ends_the_wait_for_a_device_code(house: House) -> None:
     house.then[2] = lambda: house.deputy.erase("alice")
     await house.run(await house.ask())
     assert len(house.line.forms) == 1 and await house.deputy.vault.scan("consent") == []

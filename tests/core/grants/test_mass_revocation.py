@@ -353,7 +353,7 @@ async def test_running_process_continues_a_bulk_revocation() -> None:
     await over(house, other)
 
 
-async def test_follow_up_waits_while_another_process_is_doing_it() -> None:
+async def test_bulk_revocation_is_not_continued_while_another_process_continues_it() -> None:
     house, other = await pair()
     await house.deputy.revoker.many.begin(None, leaked=False)
     async with house.store.lock(LOCK, 1.0):

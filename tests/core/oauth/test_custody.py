@@ -283,7 +283,7 @@ async def test_queued_revocation_does_not_end_a_newer_grant(house: House) -> Non
     assert house.live() == 0 and await house.deputy.vault.scan("outbox") == []
 
 
-async def test_queued_revocation_ends_one_token_alone_beside_a_newer_grant() -> None:
+async def test_queued_revocation_revokes_only_its_token_when_a_newer_grant_exists() -> None:
     home = await Home(GITHUB).begin()
     await home.allow("gist")
     home.line.answers["api.github.com", "/applications/"] = [answer(503)]
@@ -295,7 +295,7 @@ async def test_queued_revocation_ends_one_token_alone_beside_a_newer_grant() -> 
     await home.deputy.close()
 
 
-async def test_rejected_token_ends_alone_at_an_account_that_another_user_has_connected() -> None:
+async def test_only_the_rejected_token_is_revoked_when_another_user_has_the_account() -> None:
     home, bob = await Home(GITHUB).begin(), "bob@example.test"
     assert await home.allow("gist") == "granted"
     for user in ("bob", "alice"):

@@ -253,7 +253,7 @@ async def test_every_field_of_an_untrusted_item_counts(desk: Desk, result: Any) 
     assert [one.value for one in await desk.outside(people=["bob@evil.test"])] == ["bob@evil.test"]
 
 
-async def test_person_in_a_marked_row_is_an_untrusted_target_without_an_at_sign(desk: Desk) -> None:
+async def test_person_in_an_untrusted_row_is_a_target_without_an_at_sign(desk: Desk) -> None:
     people = "from author creator organizer people assignee assignees reviewers login user members".split()
     RESULT[:] = [{name: f"octo{name}" for name in people} | {"text": "octotext", "untrusted": True}]
     await desk.act("strange_read_email")

@@ -73,7 +73,7 @@ async def test_parser_cannot_change_files(do: str, tmp_path: Path) -> None:
 
 
 @LINUX
-def test_python_files_are_not_written_by_c_code_that_tells_no_flags() -> None:
+def test_opening_a_python_file_for_writing_is_refused_without_flags() -> None:
     for name in (os.__file__, "/dev/null", "/dev/urandom"):
         _audit("open", (name, "rb", 0))
     with pytest.raises(PermissionError, match="cannot be written"):
@@ -113,7 +113,7 @@ def test_kernel_refuses_what_python_does_not_check(do: str) -> None:
 @pytest.mark.skipif(
     (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the numbers of this machine type"
 )
-def test_the_kernel_refuses_each_call_of_its_list() -> None:
+def test_kernel_refuses_each_listed_system_call_of_the_parser() -> None:
     numbers = (
         *(41, 42, 44, 49, 50, 53),  # socket connect sendto bind listen socketpair
         *(56, 57, 58, 59, 322, 435),  # clone fork vfork execve execveat clone3
