@@ -157,7 +157,7 @@ async def test_adk_tools_given_separately_ask_twice(play: Play) -> None:
     assert await chat.answer("approve") == [] and play.sent() == 1
 
 
-async def test_adk_application_tool_without_summary_does_not_end_the_run_before_a_request() -> None:
+async def test_adk_run_does_not_end_at_an_application_tool_that_skips_summarization() -> None:
     def own(tool_context: Any) -> str:
         """The host's own."""
         tool_context.actions.skip_summarization = True

@@ -38,7 +38,7 @@ async def test_unknown_filter_value_is_an_error_with_the_known_ones(
     assert refused.value.message.startswith(f"{field}: ") and hint in refused.value.hint
 
 
-async def test_empty_list_for_a_known_filter_value_is_empty(play: Play) -> None:
+async def test_list_filter_with_known_values_and_no_match_returns_an_empty_list(play: Play) -> None:
     for arguments in ({"labels": ["help wanted"], "assignee": "bob", "author": "bob"}, {"query": "no such words"}):
         assert (await play.act("list_issues", repo=SITE, **arguments))["items"] == []
 

@@ -118,7 +118,7 @@ async def test_file_of_one_long_line_is_read_to_its_end(play: Play) -> None:
     assert text == f"// made\n{data}\n"
 
 
-async def test_cursor_needs_exactly_one_block(play: Play) -> None:
+async def test_get_pull_cursor_requires_exactly_one_included_block(play: Play) -> None:
     for n in range(60):
         put(play, f"src/part{n}.py", "x = 1\n" * 60, "feature/polite")
     found = await play.act("get_pull", repo=SITE, number=2, include=["files", "diff", "reviews"])

@@ -91,7 +91,7 @@ USUAL = (
 
 
 @pytest.mark.parametrize("style", USUAL)
-def test_usual_declarations_hide_and_mark_nothing(style: str) -> None:
+def test_common_css_declarations_hide_and_mark_nothing(style: str) -> None:
     page = read_html(f'<!doctype html><p style="{style}">Words to read</p>')
     assert (page.text, page.doubts) == ("Words to read", set())
 

@@ -106,7 +106,7 @@ def test_giant_text_is_rendered_quickly(piece: str) -> None:
     "text",
     ["> " * 200 + "deep", "- " * 200 + "deep", "".join(f"{'  ' * n}- x\n" for n in range(60)) + "deep"],
 )
-def test_text_nested_deeper_than_the_parser_is_kept(text: str) -> None:
+def test_text_nested_beyond_the_parsers_limit_is_kept(text: str) -> None:
     assert "deep" in to_html(text)
 
 

@@ -216,7 +216,7 @@ async def test_concurrent_acts_share_one_refresh_and_one_pause(world: World) -> 
     assert world.line.tokens() == 2
 
 
-async def test_expired_token_is_refreshed_during_the_pause_of_a_refused_one(world: World) -> None:
+async def test_expired_token_is_refreshed_despite_the_pause_after_refused_tokens(world: World) -> None:
     await world.connect("alice")
     world.line.status = 401
     for _ in range(8):

@@ -112,7 +112,7 @@ def test_pushed_request_leaves_nothing_else_in_the_browser(opened: Open) -> None
 
 
 @pytest.mark.parametrize(("said", "places"), [(["par = true"], ["/par", "/token"]), ([], ["/token"])])
-def test_request_is_pushed_only_if_the_client_setting_says_so(opened: Open, said: list[str], places: list[str]) -> None:
+def test_authorization_request_is_pushed_only_if_configured(opened: Open, said: list[str], places: list[str]) -> None:
     server = OidcServer()
     with opened(server, *said) as deputy:
         assert connect(deputy, server).status == "granted"
