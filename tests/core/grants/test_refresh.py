@@ -458,7 +458,7 @@ async def test_R4_unsaved_token_is_never_used(house: Refreshing) -> None:
     assert len(saved) == 21 and set(saved) == {0}
 
 
-async def test_R4_callers_hear_that_the_new_token_cannot_be_saved(
+async def test_R4_callers_are_told_that_the_new_token_cannot_be_saved(
     house: Refreshing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house.expire()
