@@ -467,7 +467,7 @@ async def test_R4_callers_are_told_that_the_new_token_cannot_be_saved(
     while "token.save_failed" not in house.events():  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     with monkeypatch.context() as patches:
-        patches.setattr(refresh, "CALLER_TIMEOUT", 0.05)
+        patches.setattr(refresh, "CALLER_TIMEOUT_SECONDS", 0.05)
         with pytest.raises(StoreUnavailable, match="cannot keep the new token") as caught:
             await house.act()
     assert "leave this program running" in caught.value.hint
