@@ -43,7 +43,7 @@ def test_only_cases_a_lane_of_the_run_takes_are_generated(case: int) -> None:
     assert case in made and made == (list(range(12)) if Run.sweeps else [0, 8, 11])
 
 
-def test_every_sweep_case_is_in_one_part_and_other_tests_in_each(
+def test_sweep_case_is_in_one_part_and_other_tests_are_in_every_part(
     request: pytest.FixtureRequest,
 ) -> None:
     parts = [Part.read(f"{number}/3") for number in (1, 2, 3)]

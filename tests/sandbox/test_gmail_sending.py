@@ -192,7 +192,7 @@ async def test_draft_can_be_replaced_while_it_is_sent(alice: Gmail, sandbox: San
     assert [mail.subject for mail in sandbox.sent(ALICE)] == ["Final"]
 
 
-async def test_unsendable_draft_stays(alice: Gmail, sandbox: Sandbox) -> None:
+async def test_draft_is_kept_when_it_cannot_be_sent(alice: Gmail, sandbox: Sandbox) -> None:
     made = await alice.post("/drafts", {"message": written(to="")})
     assert (await alice.send("POST", "/drafts/send", {"id": made["id"]})).status_code == 400
     assert (await alice.send("POST", "/drafts/send", {})).status_code == 400

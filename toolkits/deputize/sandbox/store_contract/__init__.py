@@ -39,11 +39,11 @@ class StoreContract(RecordContract, RaceContract, LockContract):
 
     # abilities
 
-    async def test_it_says_what_it_can_do(self, store: Store) -> None:
+    async def test_traits_of_the_store_are_declared(self, store: Store) -> None:
         assert store.local_reads in (True, False)
         assert store.backup is None or callable(store.backup.copy)
 
-    async def test_a_backup_is_a_private_copy_that_can_be_put_back(self, store: Store, tmp_path: Path) -> None:
+    async def test_backup_is_a_private_copy_that_can_be_restored(self, store: Store, tmp_path: Path) -> None:
         if (backup := store.backup) is None:
             pytest.skip("this store makes no copies")
         await store.insert("test", "a", b"1")
@@ -61,7 +61,7 @@ class StoreContract(RecordContract, RaceContract, LockContract):
             await draft.publish({})
         assert await store.scan("test") == [("a", b"1!"), ("b", b"1"), ("d", b"1")]
 
-    async def test_a_draft_that_is_not_published_changes_nothing(self, store: Store, tmp_path: Path) -> None:
+    async def test_unpublished_draft_changes_nothing(self, store: Store, tmp_path: Path) -> None:
         if (backup := store.backup) is None:
             pytest.skip("this store makes no copies")
         await asyncio.to_thread(backup.copy, tmp_path / "copy", {})
@@ -72,12 +72,12 @@ class StoreContract(RecordContract, RaceContract, LockContract):
 
     # the end
 
-    async def test_closing_twice_is_closing_once(self, store: Store) -> None:
+    async def test_second_close_does_nothing(self, store: Store) -> None:
         await store.insert("test", "a", b"1")
         await asyncio.gather(store.close(), store.close())
         await store.close()
 
-    async def test_a_closed_store_says_so(self, store: Store) -> None:
+    async def test_closed_store_raises_an_error(self, store: Store) -> None:
         await store.insert("test", "a", b"1")
         await store.close()
         for refused in (
@@ -90,7 +90,7 @@ class StoreContract(RecordContract, RaceContract, LockContract):
             with pytest.raises(StoreUnavailable, match="closed"):
                 await refused
 
-    async def test_closing_finishes_what_was_asked(self, store: Store) -> None:
+    async def test_close_finishes_pending_calls(self, store: Store) -> None:
         asked = [asyncio.create_task(store.insert("test", f"{n}", b"1")) for n in range(20)]
         await asyncio.sleep(0)
         await store.close()

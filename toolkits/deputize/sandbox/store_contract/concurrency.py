@@ -58,18 +58,18 @@ def in_threads(count: int, work: Callable[[], Coroutine[Any, Any, None]]) -> Non
 class RaceContract:
     """Tests of concurrent writes by tasks and threads. Part of `StoreContract`."""
 
-    async def test_of_many_inserts_at_once_one_wins(self, store: Store) -> None:
+    async def test_one_of_many_concurrent_inserts_wins(self, store: Store) -> None:
         won = await asyncio.gather(*(store.insert("test", "race", b"%d" % n) for n in range(20)))
         assert won.count(True) == 1
         assert await store.get("test", "race") == b"%d" % won.index(True)
 
-    async def test_of_many_swaps_at_once_one_wins(self, store: Store) -> None:
+    async def test_one_of_many_concurrent_swaps_wins(self, store: Store) -> None:
         await store.insert("test", "race", b"old")
         won = await asyncio.gather(*(store.swap("test", "race", b"old", b"%d" % n) for n in range(20)))
         assert won.count(True) == 1
         assert await store.get("test", "race") == b"%d" % won.index(True)
 
-    async def test_swap_and_delete_at_once_have_one_winner(self, store: Store) -> None:
+    async def test_concurrent_swap_and_delete_have_one_winner(self, store: Store) -> None:
         for n in range(10):
             await store.insert("test", f"race{n}", b"old")
             swapped, deleted = await asyncio.gather(
@@ -78,11 +78,11 @@ class RaceContract:
             assert swapped != deleted
             assert await store.get("test", f"race{n}") == (b"new" if swapped else None)
 
-    async def test_no_count_is_lost_among_tasks(self, store: Store) -> None:
+    async def test_concurrent_tasks_lose_no_count(self, store: Store) -> None:
         await asyncio.gather(*(add_one(store) for _ in range(30)))
         assert await store.get("test", "counter") == b"30"
 
-    async def test_no_count_is_lost_among_threads_and_their_loops(self, store: Store) -> None:
+    async def test_concurrent_threads_and_loops_lose_no_count(self, store: Store) -> None:
         async def work() -> None:
             for _ in range(10):
                 await add_one(store)
@@ -94,7 +94,7 @@ class RaceContract:
 class LockContract:
     """Tests of locks among tasks and threads, however their holders end. Part of `StoreContract`."""
 
-    async def test_a_lock_excludes_tasks(self, store: Store) -> None:
+    async def test_lock_excludes_tasks(self, store: Store) -> None:
         async def work() -> None:
             async with store.lock("one", 20):
                 await add_one_slowly(store)
@@ -102,7 +102,7 @@ class LockContract:
         await asyncio.gather(*(work() for _ in range(20)))
         assert await store.get("test", "counter") == b"20"
 
-    async def test_a_lock_excludes_threads_and_their_loops(self, store: Store) -> None:
+    async def test_lock_excludes_threads_and_their_loops(self, store: Store) -> None:
         async def work() -> None:
             for _ in range(5):
                 async with store.lock("one", 20):
@@ -111,11 +111,11 @@ class LockContract:
         await asyncio.to_thread(in_threads, 4, work)
         assert await store.get("test", "counter") == b"20"
 
-    async def test_without_the_lock_the_same_work_loses_counts(self, store: Store) -> None:
+    async def test_control_work_without_the_lock_loses_counts(self, store: Store) -> None:
         with pytest.raises(AssertionError):
             await asyncio.gather(*(add_one_slowly(store) for _ in range(5)))
 
-    async def test_a_held_lock_times_out_for_others_and_stays_held(self, store: Store) -> None:
+    async def test_held_lock_times_out_for_others_and_stays_held(self, store: Store) -> None:
         async with store.lock("one", 1):
             for timeout in (0.2, 0):
                 began = time.monotonic()
@@ -126,18 +126,18 @@ class LockContract:
         async with store.lock("one", 0):
             await asyncio.sleep(0)
 
-    async def test_a_lock_is_not_reentrant(self, store: Store) -> None:
+    async def test_lock_is_not_reentrant(self, store: Store) -> None:
         lock = store.lock("one", 0.05)
         async with lock:
             with pytest.raises(TimeoutError):
                 async with store.lock("one", 0.05):
                     raise AssertionError("two holders")
 
-    async def test_locks_of_other_names_are_free(self, store: Store) -> None:
+    async def test_locks_with_other_names_are_free(self, store: Store) -> None:
         async with store.lock("one", 0), store.lock("two", 0), store.lock("A name / of ANY kind\n\u00e9", 0):
             await store.insert("test", "a", b"1")
 
-    async def test_a_waiter_gets_the_lock_when_it_is_freed(self, store: Store) -> None:
+    async def test_waiter_gets_the_lock_when_it_is_released(self, store: Store) -> None:
         order: list[str] = []
 
         async def waiter() -> None:
@@ -151,14 +151,14 @@ class LockContract:
         await asyncio.wait_for(task, 5)
         assert order == ["holder", "waiter"]
 
-    async def test_an_error_while_holding_frees_the_lock(self, store: Store) -> None:
+    async def test_error_in_the_holder_releases_the_lock(self, store: Store) -> None:
         with pytest.raises(ZeroDivisionError):
             async with store.lock("one", 0):
                 _ = 1 / 0
         async with store.lock("one", 0):
             await asyncio.sleep(0)
 
-    async def test_a_task_cancelled_while_holding_frees_the_lock(self, store: Store) -> None:
+    async def test_cancelled_holder_releases_the_lock(self, store: Store) -> None:
         async def hold(entered: asyncio.Event) -> None:
             async with store.lock("one", 1):
                 entered.set()
@@ -174,7 +174,7 @@ class LockContract:
         async with store.lock("one", 0):
             await asyncio.sleep(0)
 
-    async def test_a_task_cancelled_while_waiting_takes_nothing(self, store: Store) -> None:
+    async def test_cancelled_waiter_does_not_take_the_lock(self, store: Store) -> None:
         async def wait() -> None:
             async with store.lock("one", 30):
                 raise AssertionError("two holders")
@@ -205,7 +205,7 @@ class LockContract:
             await add_one(store)
         assert done < int(await store.get("test", "counter") or 0) <= 21
 
-    async def test_a_loop_that_is_stopped_while_waiting_takes_nothing(self, store: Store) -> None:
+    async def test_stopped_loop_of_a_waiter_does_not_take_the_lock(self, store: Store) -> None:
         async def wait() -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.03), store.lock("one", 30):

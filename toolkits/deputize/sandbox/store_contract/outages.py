@@ -87,7 +87,7 @@ class OutageContract:
         """Provide the server behind both stores."""
         raise NotImplementedError("give the server that is behind the store")
 
-    async def test_every_call_goes_on_over_a_new_connection(self, store: Store, server: Outages) -> None:
+    async def test_every_call_continues_on_a_new_connection(self, store: Store, server: Outages) -> None:
         await store.insert("test", "a", b"1")
         for call, wanted in (
             (lambda: store.get("test", "a"), b"1"),
@@ -100,7 +100,7 @@ class OutageContract:
             await asyncio.to_thread(server.cut)
             assert await call() == wanted
 
-    async def test_a_delete_on_a_cut_connection_is_done_or_not_known(self, store: Store, server: Outages) -> None:
+    async def test_delete_on_a_cut_connection_is_done_or_in_doubt(self, store: Store, server: Outages) -> None:
         tally = Tally()
         for n in range(10):
             key, value = f"k{n}", b"%d" % n
@@ -109,7 +109,7 @@ class OutageContract:
             await tally.write(value, store.delete("test", key, value))
             assert value in tally.done | tally.open and await store.get("test", key) is None
 
-    async def test_a_lock_whose_connection_is_cut_says_so_and_another_may_have_it(
+    async def test_lock_with_a_cut_connection_is_reported_lost_and_can_be_taken(
         self, store: Store, other: Store, server: Outages
     ) -> None:
         async with store.lock("one", 1) as lock:
@@ -127,7 +127,7 @@ class OutageContract:
         async with store.lock("one", 1) as again:
             assert again and await again.confirm()
 
-    async def test_while_the_server_is_away_errors_are_typed_and_all_goes_on_when_it_is_back(
+    async def test_errors_are_typed_while_the_server_is_away_and_calls_work_afterwards(
         self, store: Store, server: Outages
     ) -> None:
         await store.insert("test", "a", b"1")
@@ -141,7 +141,7 @@ class OutageContract:
         assert await store.get("test", "a") == b"1" and await store.insert("test", "b", b"1") is True
         await _take_lock(store)
 
-    async def test_under_load_nothing_is_lost_and_nothing_is_done_twice_while_connections_are_cut(
+    async def test_cut_connections_under_load_lose_and_repeat_nothing(
         self, store: Store, other: Store, server: Outages
     ) -> None:
         async def meddle() -> None:
@@ -151,7 +151,9 @@ class OutageContract:
 
         await self._under_load(store, other, meddle)
 
-    async def test_the_same_while_the_server_is_restarted(self, store: Store, other: Store, server: Outages) -> None:
+    async def test_restarted_server_under_load_loses_and_repeats_nothing(
+        self, store: Store, other: Store, server: Outages
+    ) -> None:
         async def meddle() -> None:
             for _ in range(2):
                 await asyncio.sleep(0.3)

@@ -15,19 +15,19 @@ from deputize.core.vault.stores import Store, Tails
 class RecordContract:
     """Tests by one task at a time. Part of `StoreContract`."""
 
-    async def test_what_was_inserted_is_read(self, store: Store) -> None:
+    async def test_inserted_record_is_read(self, store: Store) -> None:
         assert await store.get("grant", "alice") is None
         assert await store.insert("grant", "alice", b"one")
         assert await store.get("grant", "alice") == b"one"
 
-    async def test_an_insert_never_replaces(self, store: Store) -> None:
+    async def test_insert_never_replaces(self, store: Store) -> None:
         value = b"one"
         assert await store.insert("grant", "alice", value)
         assert not await store.insert("grant", "alice", b"two")
         assert not await store.insert("grant", "alice", value)
         assert await store.get("grant", "alice") == b"one"
 
-    async def test_a_swap_replaces_exactly_the_old_value(self, store: Store) -> None:
+    async def test_swap_replaces_the_expected_value_only(self, store: Store) -> None:
         assert not await store.swap("grant", "alice", b"one", b"two")
         assert await store.get("grant", "alice") is None
         await store.insert("grant", "alice", b"one")
@@ -37,11 +37,11 @@ class RecordContract:
         assert not await store.swap("grant", "alice", b"one", b"three")
         assert await store.get("grant", "alice") == b"two"
 
-    async def test_a_swap_for_the_same_value_succeeds(self, store: Store) -> None:
+    async def test_swap_to_the_same_value_succeeds(self, store: Store) -> None:
         await store.insert("grant", "alice", b"one")
         assert await store.swap("grant", "alice", b"one", b"one")
 
-    async def test_a_delete_removes_exactly_the_old_value(self, store: Store) -> None:
+    async def test_delete_removes_the_expected_value_only(self, store: Store) -> None:
         assert not await store.delete("grant", "alice", b"one")
         await store.insert("grant", "alice", b"one")
         assert not await store.delete("grant", "alice", b"two")
@@ -52,7 +52,7 @@ class RecordContract:
         assert await store.insert("grant", "alice", b"again")
 
     @pytest.mark.parametrize("value", [b"", b"\0", bytes(range(256)), b"\x80\x04N.", "é".encode(), bytes(2**20)])
-    async def test_any_bytes_come_back_as_they_were(self, store: Store, value: bytes) -> None:
+    async def test_any_bytes_are_read_unchanged(self, store: Store, value: bytes) -> None:
         await store.insert("grant", "alice", value)
         assert await store.get("grant", "alice") == value
         assert await store.scan("grant") == [("alice", value)]
@@ -60,7 +60,7 @@ class RecordContract:
         assert await store.delete("grant", "alice", value + b"!")
 
     @pytest.mark.parametrize("value", ["text", None, 1, bytearray(b"b"), memoryview(b"m"), [b"x"]])
-    async def test_nothing_but_bytes_is_kept(self, store: Store, value: Any) -> None:
+    async def test_values_other_than_bytes_are_refused(self, store: Store, value: Any) -> None:
         await store.insert("grant", "alice", b"one")
         for refused in (
             store.insert("grant", "bob", value),
@@ -73,7 +73,7 @@ class RecordContract:
         assert await store.scan("grant") == [("alice", b"one")]
 
     @pytest.mark.parametrize("name", ["", "A", "a/b", "a b", "a\0", "a\n", "é", "a%", "a" * 256])
-    async def test_names_are_short_words(self, store: Store, name: str) -> None:
+    async def test_invalid_kinds_and_keys_are_refused(self, store: Store, name: str) -> None:
         for refused in (
             store.get("grant", name),
             store.get(name, "alice"),
@@ -90,21 +90,21 @@ class RecordContract:
             with pytest.raises(InvalidInput):
                 await store.scan("grant", name)
 
-    async def test_kinds_are_apart(self, store: Store) -> None:
+    async def test_equal_keys_of_different_kinds_are_different_records(self, store: Store) -> None:
         for kind in ("grant", "grants", "grant.x", "gran", "grant-", "grant_"):
             assert await store.insert(kind, "alice", kind.encode())
         assert await store.get("grant", "alice") == b"grant"
         assert await store.scan("grant") == [("alice", b"grant")]
         assert not await store.delete("gran", "alice", b"grant")
 
-    async def test_a_scan_is_in_key_order_whatever_the_order_of_writing(self, store: Store) -> None:
+    async def test_scan_is_in_key_order(self, store: Store) -> None:
         keys = ["a", "a-", "a.", "a0", "a9", "a_", "aa", "b", "-", ".", "0", "_", "z"]
         for key in random.sample(keys, len(keys)):
             await store.insert("test", key, key.encode())
         assert await store.scan("test") == [(key, key.encode()) for key in sorted(keys)]
 
     @pytest.mark.parametrize("number", [0, 1, 3, 199, 200, 201, 401])
-    async def test_a_store_that_gives_tails_gives_those_of_a_scan(self, store: Store, number: int) -> None:
+    async def test_tails_equal_the_ends_of_scanned_values(self, store: Store, number: int) -> None:
         if not isinstance(store, Tails):
             return
         for n in range(number):
@@ -115,9 +115,7 @@ class RecordContract:
             assert await store.tails("test", prefix) == [(k, v[-16:]) for k, v in await store.scan("test", prefix)]
 
     @pytest.mark.parametrize("most", [1, 2, 199, 200, 201, 450, 1000])
-    async def test_scans_by_pages_find_each_record_once_and_no_more_than_they_are_asked_for(
-        self, store: Store, most: int
-    ) -> None:
+    async def test_paged_scan_finds_each_record_once_within_the_limit(self, store: Store, most: int) -> None:
         keys = [f"k{n:03d}" for n in range(450 if most > 2 else 9)]
         for key in keys:
             assert await store.insert("test", key, key.encode())
@@ -130,14 +128,14 @@ class RecordContract:
         assert [key for key, _ in await store.scan("test", "k00", after="k003", most=3)] == ["k004", "k005", "k006"]
         assert await store.scan("test", "k00", after="k5") == [] and await store.scan("test", most=0) == []
 
-    async def test_a_scan_finds_the_prefix_itself_and_all_behind_it(self, store: Store) -> None:
+    async def test_scan_finds_the_prefix_and_all_keys_below_it(self, store: Store) -> None:
         for key in ("al", "alic", "alice", "alice.google", "alice.slack", "alicf", "b", "zalice"):
             await store.insert("test", key, b"x")
         assert [key for key, _ in await store.scan("test", "alice")] == ["alice", "alice.google", "alice.slack"]
         assert await store.scan("test", "alice.github") == []
         assert await store.scan("nothing") == []
 
-    async def test_a_long_scan_is_whole(self, store: Store) -> None:
+    async def test_long_scan_is_complete(self, store: Store) -> None:
         keys = [f"{n:03}" for n in range(450)]
         for part in range(0, len(keys), 50):
             await asyncio.gather(*(store.insert("test", key, key.encode()) for key in keys[part : part + 50]))
