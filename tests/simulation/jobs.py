@@ -59,9 +59,9 @@ class Jobs:
         user, provider = self.rng.choice(self.world.users), self.rng.choice(self.world.names)
         drawn = self.rng.random()
         for probability, job in (
-            (0.30, self.read),
+            (0.25, self.read),
             (0.15, self.post),
-            (0.20, self.connect),
+            (0.25, self.connect),
             (0.16, self.disconnect),
             (0.08, self.upkeep),
             (0.05, self.spend_mandate),
@@ -190,7 +190,7 @@ class Jobs:
 
     async def connect(self, user: str, provider: str) -> None:
         """Connect an account; the browser may come back twice, and to any program."""
-        how, email = self.rng.choice(("", "", "add", "switch")), email_of(user, self.rng.choice((0, 0, 1)))
+        how, email = self.rng.choice(("", "add", "switch")), email_of(user, self.rng.choice((0, 0, 1)))
         with self._acting(user, provider) as acting:
             asked = await self.world.tried(
                 self.world.call(

@@ -47,16 +47,15 @@ class Lane:
 class Process:
     """One life of a program.
 
-    ``fuse``: the number of the step in which it dies, 0 for never; ``last_mark``: the number of the mark with which it
-    dies, and ``last_of``: the kind of mark that counts, "" for all. Marks are what others saw of it: writes that were
-    carried out, by the kind of record, and requests that arrived, by the end of their path.
+    ``fuse``: the number of the step in which it dies, 0 for never; ``last_marks``: the marks, in this order, with the
+    last of which it dies, "" for any. Marks are what others saw of it: writes that were carried out, by the kind of
+    record, and requests that arrived, by the end of their path.
     """
 
     name: str
     fuse: int = 0
     steps: int = 0
-    last_mark: int = 0
-    last_of: str = ""
+    last_marks: list[str] = field(default_factory=list)
     dead: bool = False
     on_death: list[Callable[[], None]] = field(default_factory=list)
     main: Lane = field(init=False)
@@ -67,9 +66,9 @@ class Process:
 
     def mark(self, kind: str) -> None:
         """Others saw something of this process."""
-        if self.last_mark and self.last_of in ("", kind):
-            self.last_mark -= 1
-            if not self.last_mark:
+        if self.last_marks and self.last_marks[0] in ("", kind):
+            del self.last_marks[0]
+            if not self.last_marks:
                 self.die()
 
     def die(self) -> None:

@@ -132,24 +132,6 @@ def replaced_tokens_are_dropped() -> AbstractContextManager[object]:
     return _patched((RevocationQueue, "enqueue_replaced", enqueue))
 
 
-def queue_ends_living_grants() -> AbstractContextManager[object]:
-    """An entry of the queue is sent although a grant still holds its tokens."""
-
-    async def must_wait(self: Any, entry: Any) -> None:
-        return None
-
-    return _patched((RevocationQueue, "_must_wait", must_wait))
-
-
-def cancelled_consent_keeps_its_grant() -> AbstractContextManager[object]:
-    """A disconnect comes between a stored grant and the end of its consent, and the grant stays."""
-
-    async def take_back(self: Any, reply: Any) -> None:
-        return None
-
-    return _patched((GrantWriter, "_take_back", take_back))
-
-
 def write_is_not_claimed() -> AbstractContextManager[object]:
     """A write is sent before anything says so."""
 
@@ -206,8 +188,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     code_is_redeemed_without_lock,
     tombstone_precedes_queue,
     replaced_tokens_are_dropped,
-    queue_ends_living_grants,
-    cancelled_consent_keeps_its_grant,
     write_is_not_claimed,
     refreshed_token_is_used_before_it_is_stored,
     reply_is_not_sealed,

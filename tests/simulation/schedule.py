@@ -18,8 +18,22 @@ from tests.simulation.stores import MODELS, Model
 from tests.simulation.world import USERS, Program, World
 
 MOST_STEPS: Final = 200_000
-MARKS: Final = ("grant", "grant", "consent", "received", "outbox", "intent", "act", "approval", "token", "me", "notes")
-"""What a process may die with."""
+HALF_DONE: Final = (
+    *4 * ("received grant",),
+    "received",
+    "received me",
+    "intent",
+    "intent token",
+    "intent grant",
+    "outbox",
+    "outbox grant",
+    "outbox revoke",
+    "consent",
+    "approval",
+    "act",
+    "act notes",
+)
+"""Writes and requests, with the last of which a process may die."""
 HEALED: Final = 400.0
 """Seconds until every lease and every pause before another try has ended."""
 
@@ -117,10 +131,10 @@ class Schedule:
             if rng.random() < 0.3:
                 program.process.fuse = program.process.steps + int(10 ** rng.uniform(0.0, 2.6)) + 1
             elif rng.random() < 0.4:
-                program.process.last_mark = int(10 ** rng.uniform(0.0, 1.5))
+                program.process.last_marks = [""] * int(10 ** rng.uniform(0.0, 1.5))
             else:
-                program.process.last_of, program.process.last_mark = rng.choice(MARKS), rng.choice((1, 1, 2))
-            await self._restart(program)
+                program.process.last_marks = rng.choice(HALF_DONE).split()
+            await self._restart(program, received="received" in program.process.last_marks)
         elif kind == "cancel":
             world.cancel_at = rng.randint(1, 8)
         elif kind == "weather":
@@ -149,13 +163,17 @@ class Schedule:
         rng = self.world.rng
         return rng.choice(self.world.names), rng.choice(("token", "revoke", "me", "me", "api", "401"))
 
-    async def _restart(self, program: Program) -> None:
-        """Start the program again some time after it has died. Its providers may fail from then on."""
+    async def _restart(self, program: Program, *, received: bool) -> None:
+        """Start the program again some time after it has died. Its providers may fail from then on.
+
+        ``received``: it has received tokens, so that another program may ask whose they are.
+        """
         died = asyncio.Event()
         program.process.on_death.append(died.set)
         await died.wait()
-        if self.world.rng.random() < 0.25:
-            self.world.providers.trouble.add(self._trouble())
+        if self.world.rng.random() < 0.4:
+            some = {(name, "me") for name in self.world.names} if received else {self._trouble()}
+            self.world.providers.trouble |= some
         await asyncio.sleep(self.world.rng.choice((0.01, 0.5, 5.0, 100.0)))
         self.world.programs[program.number] = await self.world.start(program.number)
 
@@ -172,7 +190,7 @@ class Schedule:
         world.disk.flaky, world.cancel_at = 0.0, 0
         crash = rng.random() < 0.3
         for program in list(world.programs):
-            program.process.fuse = program.process.last_mark = 0
+            program.process.fuse, program.process.last_marks = 0, []
             if program.process.dead or crash:
                 await world.restart(program)
         for _ in range(2):
