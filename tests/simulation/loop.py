@@ -31,8 +31,12 @@ EPOCH: Final = 1_900_000_000.0
 """Unix time at the start of each schedule."""
 
 
+MOST_STEPS: Final = 100_000
+"""Steps after which a schedule counts as one that never ends; most have a few hundred."""
+
+
 class Stuck(Exception):
-    """Everything waits, and nothing will ever happen."""
+    """Everything waits, and nothing will ever happen, or it goes on for ever."""
 
 
 @dataclass(eq=False)
@@ -199,6 +203,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             task: asyncio.Task[T] = self.create_task(work)
             while not task.done():
                 self.step()
+                if self.steps > MOST_STEPS:
+                    raise Stuck
             return task.result()
         finally:
             events._set_running_loop(None)

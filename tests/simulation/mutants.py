@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any, Final
 from unittest import mock
 
 from deputize.core.acts.provider_requests import Exchange
 from deputize.core.approvals.service import Approvals
 from deputize.core.consent.grant_writer import GrantWriter
-from deputize.core.consent.redeem import Redeemer
+from deputize.core.consent.redeem import Redeemer, Turn
 from deputize.core.failures import Kind
 from deputize.core.grants import end_grant, mass_revocation, revoke
 from deputize.core.grants.refresh import GrantLost, Refresher
@@ -90,21 +91,21 @@ def refresh_takes_no_lock() -> AbstractContextManager[object]:
 def last_write_of_grant_wins() -> AbstractContextManager[object]:
     """A refresh in progress writes its tokens over the tombstone of a revocation."""
 
-    async def replace(self: Any, old: Any, new: Any) -> Any:
+    async def swap_grant(self: Any, old: Any, new: Any) -> Any:
         while record := await self.get("grant", self.record_key(old)):
-            if await self.swap(record, new.pack()):
-                return new
+            if stored := await self.swap(record, new.pack()):
+                return replace(new, generation=stored.generation)
         return None
 
-    return _patched((Vault, "replace", replace))
+    return _patched((Vault, "_swap_grant", swap_grant))
 
 
 def code_is_redeemed_without_lock() -> AbstractContextManager[object]:
     """Two processes finish one consent at once."""
 
     @asynccontextmanager
-    async def always(self: Any, *args: Any) -> AsyncIterator[bool]:
-        yield True
+    async def always(self: Any, *args: Any) -> AsyncIterator[Turn]:
+        yield Turn(None)
 
     return _patched((Redeemer, "_try_lock", always))
 
@@ -114,7 +115,7 @@ def tombstone_precedes_queue() -> AbstractContextManager[object]:
 
     async def end(queue: Any, grant: Any, *, leaked: bool) -> list[Any]:
         vault = queue.vault
-        while not (stone := await vault.replace(grant, grant.tombstone())):
+        while not (stone := await vault._swap_grant(grant, grant.tombstone())):
             grant = await vault.get_stored_grant(vault.record_key(grant))
             if grant is None or grant.status == "revoked":
                 return []
@@ -197,7 +198,10 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
 def find(mutant: Mutant, most: int = MOST) -> Came | None:
     """Return the first schedule in which the mutant does what it must not, or None."""
     with mutant():
-        return next((came for came in map(play, range(most)) if came.wrong), None)
+        came = next((came for came in map(play, range(most)) if came.wrong), None)
+    if came and came.wrong[0].startswith(("AttributeError", "TypeError")):
+        raise AssertionError(f"{mutant.__name__} does not fit the code any more: {came.wrong[0]}")
+    return came
 
 
 def found(number: int) -> str:

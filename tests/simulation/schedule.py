@@ -17,7 +17,6 @@ from tests.simulation.providers import ROWS, Wrong
 from tests.simulation.stores import MODELS, Model
 from tests.simulation.world import USERS, Program, World
 
-MOST_STEPS: Final = 200_000
 HALF_DONE: Final = (
     *4 * ("received grant",),
     "received",
@@ -66,7 +65,7 @@ def play(seed: int, model: Model | None = None, *, log: bool = False) -> Came:
         try:
             loop.run(schedule.play())
         except Stuck:
-            world.providers.violated("everything waits for ever")
+            world.providers.violated("everything waits, or goes on for ever")
         except Wrong as wrong:
             world.providers.violated(str(wrong))
         came.wrong = world.providers.wrong

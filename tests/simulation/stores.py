@@ -80,9 +80,9 @@ class Disk:
         """Free a lock, and wake all who wait for it."""
         if self.locks.get(name) is lock:
             del self.locks[name]
-            for waiter in self._waiting.pop(name, ()):
-                if not waiter.done():
-                    waiter.set_result(None)
+        for waiter in self._waiting.pop(name, ()):
+            if not waiter.done():
+                waiter.set_result(None)
 
     def drop_locks(self, holder: Process) -> None:
         """Free all locks of a process: it died, or its session was cut."""
@@ -91,20 +91,21 @@ class Disk:
                 lock.lost = True
                 self.free(name, lock)
 
-    async def take(self, name: str, timeout: float) -> Lock:
-        """Take a lock. Raises TimeoutError after ``timeout`` seconds."""
+    async def take(self, name: str, timeout: float, held_here: set[str]) -> Lock:
+        """Take a lock. Raises TimeoutError after ``timeout`` seconds. ``held_here``: names that this process holds, or
+        believes to hold."""
         deadline = self.loop.time() + timeout
-        while name in self.locks:
-            left = deadline - self.loop.time()
-            if left <= 0:
+        while name in self.locks or name in held_here:
+            if self.loop.time() >= deadline:
                 raise TimeoutError("The lock was not free in time.")
             waiter: asyncio.Future[None] = self.loop.create_future()
             self._waiting[name].append(waiter)
-            timer = self.loop.call_later(left, _release, waiter)
+            timer = self.loop.call_at(deadline, _release, waiter)
             try:
                 await waiter
             finally:
                 timer.cancel()
+        held_here.add(name)
         lock = self.locks[name] = Lock(LANE.get().process)
         return lock
 
@@ -123,6 +124,7 @@ class SimulatedStore:
     backup = None
     _queue: list[tuple[Change, str, asyncio.Future[bool]]] = field(default_factory=list)
     _writing: bool = False
+    _held: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.rng, self.loop = self.disk.loop.rng, self.disk.loop
@@ -254,10 +256,11 @@ class SimulatedStore:
     @asynccontextmanager
     async def _locked(self, name: str, timeout: float) -> AsyncIterator[HeldLock | None]:
         await self._way()
-        lock = await self.disk.take(name, timeout)
+        lock = await self.disk.take(name, timeout, self._held)
         try:
             yield SessionLock(self, lock) if self.disk.model == "postgres" else None
         finally:
+            self._held.discard(name)
             self.disk.free(name, lock)
 
     async def close(self) -> None:

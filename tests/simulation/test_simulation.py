@@ -10,8 +10,10 @@ from tests.simulation.batches import Batch, played
 from tests.simulation.schedule import play
 from tests.simulation.stores import MODELS, Model
 
-FAILED_ONCE: Final[dict[int, str]] = {}
-"""Seeds, and what they found."""
+FAILED_ONCE: Final[dict[tuple[int, Model], str]] = {
+    (9_000_003_900, "postgres"): "a second process revoked what the first had granted, after its lock was lost",
+}
+"""Seeds and models, and what they found."""
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -23,7 +25,7 @@ def test_schedules_break_no_invariant(model: Model) -> None:
 
 
 def test_schedules_that_failed_once_break_no_invariant() -> None:
-    assert {seed: play(seed).wrong for seed in FAILED_ONCE} == {seed: [] for seed in FAILED_ONCE}
+    assert {case: play(*case).wrong for case in FAILED_ONCE} == {case: [] for case in FAILED_ONCE}
 
 
 def test_schedule_is_the_same_whenever_it_is_played() -> None:
