@@ -167,6 +167,10 @@ async def test_step_up_refused_by_userinfo_keeps_the_live_grant(status: int, the
     elif then == "too late":
         house.clock.now += 3700
         await house.deputy.consents.recover()
+        house.line.answers[USERINFO] = []
+        assert await house.act(message="m2") and len(await house.deputy.vault.scan("outbox")) == 1
+        await house.deputy.revoke("alice")
+        assert house.live() == 0
     else:
         house.line.answers[USERINFO] = []
         await house.deputy.consents.recover()

@@ -20,7 +20,7 @@ from deputize.core.consent.repository import ConsentRepository
 from deputize.core.failures import Outcome
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.end_grant import finish_bulk_end
-from deputize.core.grants.revocation_entries import all_end_with_one, may_end_others
+from deputize.core.grants.revocation_entries import may_end_others
 from deputize.core.grants.revocation_queue import ABANDON_AFTER, RevocationQueue
 from deputize.core.grants.token_reply_journal import Received, ReceivedReplies
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
@@ -30,6 +30,7 @@ from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.refusals import REMEDIES
 from deputize.core.providers.origin import MOVED, origin_of
 from deputize.core.vault.grant import Account, Grant, User, grant_fields
+from deputize.core.vault.record import Record
 
 
 class GrantWriter:
@@ -43,14 +44,13 @@ class GrantWriter:
         endpoint = await self._endpoint(reply)
         record = await self._find_waiting_consent(reply)
         if record is None:
-            kept = await self._was_kept(reply, endpoint)
+            entries = await self._end_unless_kept(reply, endpoint)
         elif endpoint is None:
             return  # the settings no longer have the app: the tokens cannot be used or revoked
         else:
-            kept = await self._keep(record, endpoint, reply)
-        if kept is None:
+            entries = await self._keep(record, endpoint, reply)
+        if entries is None:
             return  # a later attempt may find out
-        entries = [] if kept else [await reply.enqueue(self.queue)]
         await self.received.remove(reply)
         await self.queue.deliver(*entries)
 
@@ -73,32 +73,32 @@ class GrantWriter:
             record = await self.repository.reload(record)
         return None
 
-    async def _was_kept(self, reply: Received, endpoint: Endpoint | None) -> bool | None:
-        """Decide about tokens whose consent does not wait for them. Return True if they must not be revoked: they are a
-        grant, or a grant would end with them. None: unknown now. Revokes a grant whose consent was cancelled before it
-        was closed."""
+    async def _end_unless_kept(self, reply: Received, endpoint: Endpoint | None) -> list[Record] | None:
+        """Return the queue entry of tokens whose consent does not wait for them, or nothing if they are a grant. Return
+        None if the provider does not name their account now and revoking them might end a grant. Revokes a grant whose
+        consent was cancelled before it was closed."""
         record = await self.repository.get(reply.key)
         mine = record if record and record.id == reply.consent else None
         if mine and _was_granted(mine, reply):
-            return True
-        if await self._find_stored_grant(reply):
+            return []
+        if stored := await self._find_stored_grant(reply):
             if mine is None:
-                return True  # its consent is forgotten, or the same need was asked for again
+                return []  # its consent is forgotten, or the same need was asked for again
             await self._take_back(reply)
-            return False
+            return await self._enqueue(reply, stored.account)
         if reply.device:
             await self.repository.audit_misuse("late_code", record)
         if endpoint is None or _has_moved(reply, endpoint) or not may_end_others(endpoint.provider):
-            return False
+            return await self._enqueue(reply)
         try:
             account, _ = await self._account(endpoint, reply, record)
         except Refusal:
-            return await self._decide_unnamed(reply, endpoint.provider)
-        return await self._must_spare(reply, endpoint.provider, account)
+            return await self._enqueue_unnamed(reply, endpoint.provider)
+        return await self._enqueue(reply, account)
 
-    async def _keep(self, record: ConsentRecord, endpoint: Endpoint, reply: Received) -> bool | None:
-        """Store the tokens if they belong to the right account. Return False if they must be revoked. Returns None if
-        the provider does not name their account now and revoking them might end a grant."""
+    async def _keep(self, record: ConsentRecord, endpoint: Endpoint, reply: Received) -> list[Record] | None:
+        """Store the tokens if they belong to the right account, and return nothing. Otherwise return their queue entry,
+        or None if the provider does not name their account now and revoking them might end a grant."""
         provider = endpoint.provider
         if stored := await self._find_stored_grant(
             reply
@@ -106,21 +106,21 @@ class GrantWriter:
             return await self._store(record, provider, reply, stored)
         if _has_moved(reply, endpoint):
             await self.repository.end(record, "failed", MOVED)
-            return False
+            return await self._enqueue(reply)
         if unbound(provider, reply.tokens):
             await self.repository.end(record, "failed", NOT_BOUND)
-            return False
+            return await self._enqueue(reply)
         try:
             account, extra = await self._account(endpoint, reply, record)
             granted = await endpoint.granted(reply.tokens, record.asked)
         except Refusal as refusal:
             await self.repository.end(record, "failed", reason_of(refusal.outcome))
-            return await self._decide_unnamed(reply, provider)
+            return await self._enqueue_unnamed(reply, provider)
         if why := await self._refusal_reason(record, provider, account, granted):
             await self.repository.end(record, "failed", why)
-            return await self._must_spare(reply, provider, account)
+            return await self._enqueue(reply, account)
         if not await self._is_still_wanted(record):
-            return await self._was_granted_meanwhile(reply)
+            return [] if await self._was_granted_meanwhile(reply) else await self._enqueue(reply, account)
         return await self._store(record, provider, reply, _grant(reply, account, granted, extra))
 
     async def _account(
@@ -140,8 +140,8 @@ class GrantWriter:
         held = await self.repository.engine.vault.find_undamaged(reply.user, reply.provider, reply.app)
         return (held.account if held else nameless_account(provider.label, reply.family)), {}
 
-    async def _store(self, record: ConsentRecord, provider: Provider, reply: Received, fresh: Grant) -> bool:
-        """Store the grant unless it is stored already, and end the consent. Return False if it was just cancelled."""
+    async def _store(self, record: ConsentRecord, provider: Provider, reply: Received, fresh: Grant) -> list[Record]:
+        """Store the grant unless it is stored already, and end the consent. Return a queue entry if it was just cancelled."""
         vault, accounts = self.repository.engine.vault, Accounts(self.repository.engine)
         before = await vault.find_undamaged(record.user, record.provider, record.app)
         key = vault.record_key(fresh := replace(fresh, epoch=record.epoch))
@@ -161,7 +161,7 @@ class GrantWriter:
                 await accounts.prefer(before)
         replaced += await finish_bulk_end(self.queue, key)  # it may have ended with many grants meanwhile
         await self.queue.deliver(*replaced)
-        return granted
+        return [] if granted else await self._enqueue(reply, fresh.account)
 
     async def _find_stored_grant(self, reply: Received) -> Grant | None:
         """Return the active grant with these tokens, or with tokens refreshed from them, or None."""
@@ -217,26 +217,20 @@ class GrantWriter:
         kept = held.scopes - provider.apis.incompatible_scopes.keys() if held else frozenset[str]()
         return not kept <= provider.implied_scopes(granted)
 
-    async def _must_spare(self, reply: Received, provider: Provider, account: Account) -> bool:
-        """Return True if refused tokens must not be revoked now, because a grant of the account might end with them.
+    async def _enqueue(self, reply: Received, account: Account | None = None) -> list[Record]:
+        """Return a queue entry for tokens that are not stored. ``account``: their account, if the provider named it."""
+        named = account is not None and account.subject != reply.family  # the subject of a nameless account
+        return [await reply.enqueue(self.queue, account.subject if account and named else "")]
 
-        They end together with that grant: at the provider, or by an entry of the revocation queue that waits for it.
-        """
-        held = await self._find_active_grant(reply.user, reply.provider, reply.app, account)
-        if held is None or not may_end_others(provider):
-            return False
-        if not all_end_with_one(provider):
-            await reply.enqueue(self.queue, held)
-        return True
-
-    async def _decide_unnamed(self, reply: Received, provider: Provider) -> bool | None:
-        """Decide about tokens whose account the provider does not name now. False: they are revoked. None: the reply
-        stays stored until it expires, because revoking its tokens might end a grant of the user."""
+    async def _enqueue_unnamed(self, reply: Received, provider: Provider) -> list[Record] | None:
+        """Return a queue entry for tokens whose account the provider does not name now. None: the reply stays stored
+        until it expires, because revoking its tokens might end a grant of the user."""
         engine, lifetime = self.repository.engine, reply.tokens.lifetime or ABANDON_AFTER
-        if not may_end_others(provider) or engine.clock() >= reply.asked_at + lifetime:
-            return False
-        grants = await engine.vault.list_grants(reply.user, reply.provider, reply.app)
-        return None if any(grant.status == "active" for grant in grants) else False
+        if may_end_others(provider) and engine.clock() < reply.asked_at + lifetime:
+            grants = await engine.vault.list_grants(reply.user, reply.provider, reply.app)
+            if any(grant.status == "active" for grant in grants):
+                return None
+        return await self._enqueue(reply)
 
     async def _is_still_wanted(self, record: ConsentRecord) -> bool:
         """Return True unless the consent has ended in between."""

@@ -204,8 +204,11 @@ class Refresher:
         else:
             self._backoff.reset(key)
             if why := refusal_reason(self._row(grant)[0], grant, tokens):
-                await self.revocation_queue.end(grant.user, grant.provider, grant.app, tokens)
-                return await self._mark_dead(grant, why, intent)
+                refused_entry = await self.revocation_queue.enqueue(grant.user, grant.provider, grant.app, tokens)
+                try:
+                    return await self._mark_dead(grant, why, intent)
+                finally:  # not before: this very grant might end with them
+                    await self.revocation_queue.deliver(refused_entry)
             try:
                 saved, left = await self._save(
                     grant, apply_reply(grant, tokens, asked_at, origin_of(*self._row(grant)))
@@ -397,7 +400,7 @@ class Refresher:
         """Handle a revocation during the refresh: the grant stays revoked, and the new tokens are revoked too."""
         lifetime = max(new.expires_at - new.obtained_at, 0.0)
         tokens = Tokens(new.access_token, new.refresh_token, None, lifetime)
-        await self.revocation_queue.end(old.user, old.provider, old.app, tokens)
+        await self.revocation_queue.end(old.user, old.provider, old.app, tokens, subject=old.account.subject)
         return GrantLost(current.reason if current else "disconnected", current)
 
     def _is_usable(self, grant: Grant, failed: Secret | None) -> bool:

@@ -37,18 +37,20 @@ class RevocationEntries:
         asked_at: float | None = None,
         family: str = "",
         origin: Origin | None = None,
-        beside: Grant | None = None,
+        subject: str = "",
     ) -> Record:
         """Store an entry for these tokens, durably. ``alone``: no other tokens may end with them.
 
         ``asked_at``: the start of the tokens' lifetime, default: now. ``origin``: the tokens' server, default: the
-        app's. ``beside``: a grant of the account that revoking them might end, so that they end with it.
+        app's. ``subject``: the tokens' account, "" if unknown. They are not sent while that might end a grant.
         """
         begun = self.clock() if asked_at is None else asked_at
         expires = begun + tokens.lifetime if tokens.lifetime else 0.0
         more: dict[str, Any] = {"replaced": True} if alone else {}
         more |= pack_origin(origin or self._origin(provider, app))
-        more |= {"place": self.vault.record_key(beside), "held": True} if beside else {}
+        more |= {"place": self.vault.key_prefix(user, provider, app, subject)} if subject else {}
+        row = self.providers.get(provider)
+        more |= {"held": True} if row and may_end_others(row) else {}
         return await self._note(user, provider, app, tokens, expires, family=family, **more)
 
     def _origin(self, provider: str, app: str) -> Origin | None:

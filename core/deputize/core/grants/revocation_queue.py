@@ -11,7 +11,8 @@ never a live token without a record. Only the process that sent the revocation r
     anything else     sent at once
 
 At some providers, revoking one token ends all tokens of the app for that account. A newer grant then includes the older
-one, and revoking the older would end the newer. Such an entry is superseded by that grant.
+one, and revoking the older would end the newer. Such an entry is superseded by that grant. If
+the account of the tokens is unknown, the entry waits until the user has no grant of the app that might end with them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from deputize.core.audit.events import REVOKES, GrantRevoked, RevokeReplaced
 from deputize.core.engine import Engine
 from deputize.core.errors import VaultError
 from deputize.core.failures import Kind
-from deputize.core.grants.revocation_entries import RevocationEntries
+from deputize.core.grants.revocation_entries import RevocationEntries, may_end_others
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE, Endpoint, Refusal, end_leaked
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.provider import Provider
@@ -115,15 +116,23 @@ class RevocationQueue(RevocationEntries):
                 await self.deliver(*([newer] if newer else []))
         except VaultError:
             return self._state_later(note)  # the grant's tokens cannot be read
-        if grant and self._holds_older(grant.provider):
+        if grant and "place" in note and self._holds_older(grant.provider):
             return await self._settle_superseded(entry)
-        held = grant and self._ends_with_grant(grant.provider) and not note.get("leaked")
+        row = self.providers.get(note["provider"])
+        held = grant and row and may_end_others(row) and not note.get("leaked")
         return "queued" if held else None
 
     async def _active(self, note: Mapping[str, Any]) -> Grant | None:
-        """Return the active grant of the entry's account."""
-        grant = await self.vault.get_grant(note["place"]) if "place" in note else None
-        return grant if grant and grant.status == "active" else None
+        """Return the active grant of the entry's account. If that is unknown, return any of the user and app that might
+        be of the account, first one that has the tokens."""
+        if "place" in note:
+            found = [await self.vault.get_grant(note["place"])]
+        else:
+            whose = User(note["user"], note["tenant"])
+            found = [*await self.vault.list_grants(whose, note["provider"], note["app"])]
+        active = [grant for grant in found if grant and grant.status == "active"]
+        same = (grant for grant in active if _has_token(grant, note) or _is_of_family(grant, note))
+        return next(same, active[0] if active else None)
 
     async def _settle_superseded(self, entry: Record) -> Upstream:
         await self.audit.record(RevokeReplaced(await self._owner_facts(entry.json), self.audit.digest(entry.key)))
@@ -193,9 +202,9 @@ class RevocationQueue(RevocationEntries):
             app["user"] = ""
         return OfApp(**app)
 
-    async def end(self, user: User, provider: str, app: str, tokens: Tokens, *, alone: bool = False) -> Upstream:
-        """Revoke tokens that must not be stored, now or later. ``alone``: no other tokens may end with them."""
-        return (await self.deliver(await self.enqueue(user, provider, app, tokens, alone=alone)))[0]
+    async def end(self, user: User, provider: str, app: str, tokens: Tokens, *, subject: str = "") -> Upstream:
+        """Revoke tokens that must not be stored, now or later. ``subject``: their account, "" if that is unknown."""
+        return (await self.deliver(await self.enqueue(user, provider, app, tokens, subject=subject)))[0]
 
     async def retry(self) -> list[Upstream]:
         """Send all waiting entries, a page at a time, and return the state of each."""

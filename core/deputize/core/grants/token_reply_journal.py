@@ -18,7 +18,7 @@ from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.value_object import Frozen, frozen
-from deputize.core.vault.grant import Grant, Origin, User
+from deputize.core.vault.grant import Origin, User
 from deputize.core.vault.record import Record
 
 SEAL_TRIES: Final = 20
@@ -55,9 +55,8 @@ class Received(Frozen):
         origin = {"origin": self.origin.pack()} if self.origin else {}
         return {**whose, "user": self.user.id, "tenant": self.user.tenant, "tokens": tokens | more, **origin}
 
-    async def enqueue(self, queue: RevocationQueue, beside: Grant | None = None) -> Record:
-        """Store a revocation entry for these tokens alone. ``beside``: the account's grant, which must not end with
-        them."""
+    async def enqueue(self, queue: RevocationQueue, subject: str = "") -> Record:
+        """Store a revocation entry for these tokens alone. ``subject``: their account, "" if that is unknown."""
         return await queue.enqueue(
             self.user,
             self.provider,
@@ -67,7 +66,7 @@ class Received(Frozen):
             asked_at=self.asked_at,
             family=self.family,
             origin=self.origin,
-            beside=beside,
+            subject=subject,
         )
 
     @classmethod

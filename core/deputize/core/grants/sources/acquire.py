@@ -288,12 +288,14 @@ class GrantSources:
         """Send the request and return the new tokens. Raises if they belong to another account than the grant."""
         asked_at = self.engine.clock()
         tokens = await ask(endpoint)
+        subject = ""
         try:
             account = asserted_account(endpoint.provider, tokens) or (await endpoint.whoami(tokens, asked_at))[0]
-            if account.subject != grant.account.subject:
+            subject = account.subject
+            if subject != grant.account.subject:
                 raise Refusal(outcome_of(Kind.REAUTH, OTHER_ACCOUNT))
         except Refusal:
-            await self.queue.end(grant.user, grant.provider, grant.app, tokens)
+            await self.queue.end(grant.user, grant.provider, grant.app, tokens, subject=subject)
             raise
         return tokens
 

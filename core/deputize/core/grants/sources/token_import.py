@@ -52,7 +52,11 @@ class ImportedTokens(Frozen):
 
 
 class _Refused(Exception):
-    """The tokens must not be stored."""
+    """The tokens must not be stored. ``subject``: their account, "" if that is unknown."""
+
+    def __init__(self, why: str, subject: str = "") -> None:
+        super().__init__(why)
+        self.subject = subject
 
 
 def is_called(account: Account, name: str) -> bool:
@@ -102,7 +106,7 @@ class TokenImporter:
             await self._end(sealed)
             raise
         except _Refused as why:
-            await self._end(sealed)
+            await self._end(sealed, why.subject)
             raise Refusal(outcome_of(Kind.REAUTH, str(why))) from None
 
     async def _check(self, endpoint: Endpoint, came: ImportedTokens, reply: Received) -> Grant:
@@ -113,7 +117,7 @@ class TokenImporter:
         if account is None:
             account, extra = await endpoint.whoami(came.tokens, came.asked_at)
         if came.subject not in ("", account.subject) or not (came.named == "" or is_called(account, came.named)):
-            raise _Refused(OTHER_ACCOUNT)
+            raise _Refused(OTHER_ACCOUNT, account.subject)
         return Grant(
             user=came.user,
             provider=reply.provider,
@@ -138,18 +142,18 @@ class TokenImporter:
 
         async def replacing(before: Grant, after: Grant) -> None:
             if before.status == "revoked" and not came.again:
-                raise _Refused(DISCONNECTED)  # meanwhile: revocation wins
+                raise _Refused(DISCONNECTED, fresh.account.subject)  # meanwhile: revocation wins
             if entry := await self.queue.enqueue_replaced(before, after):
                 replaced.append(entry)
 
         if await self.vault.get(came.mark.kind, came.mark.key) is None or self.vault.has_ended(fresh):
-            raise _Refused(DISCONNECTED)
+            raise _Refused(DISCONNECTED, fresh.account.subject)
         grant = await self.vault.add(fresh, replacing)
         stopped = not await self.vault.delete(came.mark)
         replaced += await finish_bulk_end(self.queue, key)
         if stopped or self.vault.has_ended(fresh):  # meanwhile, this one or all
             await self._take_back(grant, sealed)
-            raise _Refused(DISCONNECTED)
+            raise _Refused(DISCONNECTED, fresh.account.subject)
         await self.received.remove(sealed)
         await self.queue.deliver(*replaced)
         await self.engine.audit.record(GrantObtained(grant_fields(grant), sorted(grant.scopes), came.by))
@@ -160,7 +164,7 @@ class TokenImporter:
         if ended := await self.vault.end_grant(grant, grant.tombstone(), sealed.row):
             await self.engine.audit.record(GrantRevoked(grant_fields(ended)))
 
-    async def _end(self, sealed: Received) -> None:
-        entry = await sealed.enqueue(self.queue)
+    async def _end(self, sealed: Received, subject: str = "") -> None:
+        entry = await sealed.enqueue(self.queue, subject)
         await self.received.remove(sealed)
         await self.queue.deliver(entry)
