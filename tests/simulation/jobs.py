@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -76,7 +76,7 @@ class Jobs:
 
     @contextmanager
     def _acting(self, user: str, provider: str) -> Iterator[Acting]:
-        acting = Acting(user, provider, self.providers.tick())
+        acting = Acting(user, provider, self.providers.tick(), self.world.loop.now)
         token = ACTING.set(acting)
         try:
             yield acting
@@ -273,19 +273,33 @@ class Jobs:
         """Disconnect a user from a provider, or everybody from everything."""
         order = Disconnect(user, provider, self.providers.tick())
         self.providers.disconnects.append(order)
+        program = self.world.some()
         with self._acting(user, provider):
-            done = await self.world.tried(
-                self.world.call(
-                    self.world.some(),
-                    lambda deputy: deputy.revoke(user, provider) if user else deputy.revoke_all(),
-                )
-            )
+            done = await self.world.tried(self._returned(order, program, user, provider))
         if done is not None:
-            order.ended = self.providers.tick()
+            order.ended, order.at = self.providers.tick(), self.world.loop.now
+
+    async def _returned(self, order: Disconnect, program: Program, user: str, provider: str) -> object:
+        try:
+            return await self.world.call(
+                program, lambda deputy: deputy.revoke(user, provider) if user else deputy.revoke_all()
+            )
+        except CutOff:
+            if program.process.dead:
+                await asyncio.sleep(0.01)  # what the process had sent to the store is written by then
+                order.cut = self.providers.tick()
+            raise
+        except DeputizeError:
+            order.cut = self.providers.tick()
+            raise
 
     async def _disconnect_soon(self, user: str, provider: str) -> None:
-        """Disconnect while a consent is under way."""
-        await asyncio.sleep(self.rng.random())
+        """Disconnect while a consent is under way, most often when its tokens are about to become a grant."""
+        if self.rng.random() < 0.7:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(10.0):
+                    await self.providers.whose_asked.setdefault(provider, asyncio.Event()).wait()
+        await asyncio.sleep(self.rng.random() * self.rng.choice((0.3, 1.0)))
         await self.disconnect(user, provider)
 
     async def upkeep(self, user: str, provider: str) -> None:

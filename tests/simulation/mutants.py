@@ -133,6 +133,61 @@ def replaced_tokens_are_dropped() -> AbstractContextManager[object]:
     return _patched((RevocationQueue, "enqueue_replaced", enqueue))
 
 
+def queue_ends_living_grants() -> AbstractContextManager[object]:
+    """An entry of the queue is sent although a grant holds its tokens, or might end with them."""
+
+    async def must_wait(self: Any, entry: Any) -> None:
+        return None
+
+    return _patched((RevocationQueue, "_must_wait", must_wait))
+
+
+def unkept_tokens_wait_for_no_grant() -> AbstractContextManager[object]:
+    """The queue compares tokens that were not kept with no grant, and a later one of their account ends with them."""
+
+    async def active(self: Any, note: Any) -> Any:
+        grant = await self.vault.get_grant(note["place"]) if "place" in note else None
+        return grant if grant and grant.status == "active" else None
+
+    enqueue = RevocationQueue.enqueue
+
+    async def enqueue_nameless(self: Any, *args: Any, subject: str = "", **more: Any) -> Any:
+        return await enqueue(self, *args, **more)
+
+    return _patched((RevocationQueue, "_active", active), (RevocationQueue, "enqueue", enqueue_nameless))
+
+
+def cancelled_consent_keeps_its_grant() -> AbstractContextManager[object]:
+    """A disconnect comes between a stored grant and the end of its consent, and the grant stays."""
+
+    async def take_back(self: Any, reply: Any) -> None:
+        return None
+
+    return _patched((GrantWriter, "_take_back", take_back))
+
+
+def rival_revokes_what_was_granted() -> AbstractContextManager[object]:
+    """A second process, which has got a lost lock, takes a consent that the first has just granted for a cancelled
+    one."""
+
+    async def was_granted(self: Any, reply: Any) -> bool:
+        return False
+
+    return _patched((GrantWriter, "_was_granted_meanwhile", was_granted))
+
+
+def dead_grant_overwrites_newer_tokens() -> AbstractContextManager[object]:
+    """A refused refresh marks the grant dead without looking whether a consent has stored newer tokens meanwhile."""
+
+    async def end_with(self: Any, grant: Any, reason: str, next_owner: Any) -> Any:
+        while current := await self.vault.get_grant(self.vault.record_key(grant)):
+            if current.status != "active" or await self.vault._swap_grant(current, current.dead(reason)):
+                break
+        raise GrantLost(reason, grant)
+
+    return _patched((Refresher, "_end_with", end_with))
+
+
 def write_is_not_claimed() -> AbstractContextManager[object]:
     """A write is sent before anything says so."""
 
@@ -181,6 +236,8 @@ def reply_is_not_sealed() -> AbstractContextManager[object]:
 
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
+    reply_is_not_sealed,
+    queue_ends_living_grants,
     second_401_ends_grant,
     refresh_needs_no_lease,
     stored_grant_is_checked_again,
@@ -189,9 +246,12 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     code_is_redeemed_without_lock,
     tombstone_precedes_queue,
     replaced_tokens_are_dropped,
+    unkept_tokens_wait_for_no_grant,
+    cancelled_consent_keeps_its_grant,
+    dead_grant_overwrites_newer_tokens,
+    rival_revokes_what_was_granted,
     write_is_not_claimed,
     refreshed_token_is_used_before_it_is_stored,
-    reply_is_not_sealed,
 )
 
 

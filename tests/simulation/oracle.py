@@ -53,8 +53,13 @@ class Verdict:
         return self.groups[family.user, family.provider, family.email]
 
     def _excused(self, family: Family) -> bool:
-        """Whether tokens of it never came to a process that could store them."""
+        """Whether it may live on unknown: its latest tokens never came to a process that could store them, or, where
+        one revocation ends all of a person, those of another family did not, whose grant answered for this one."""
         return any(one.lost for one in self._shared(family))
+
+    def _was_lost(self, group: list[Family]) -> bool:
+        """Whether a grant of these may be over: the latest tokens of a family that was kept are lost."""
+        return any(one.lost for one in group if one in self.kept)
 
     # ------------------------------------------------------------- what happened
 
@@ -119,7 +124,7 @@ class Verdict:
         """No account that somebody connected is over without an order."""
         for (user, provider, email), group in self.groups.items():
             kept = [one for one in group if one in self.kept and not self._is_ordered(one)]
-            if kept and not any(map(self._excused, group)) and not any(one.alive for one in group):
+            if kept and not self._was_lost(group) and not any(one.alive for one in group):
                 ends = ", ".join(f"{one.name}: {one.ended_by}" for one in group)
                 self.violated(f"{user} connected {email} at {provider}, and nobody ended that: {ends}")
 
@@ -127,8 +132,10 @@ class Verdict:
         """What was there before a disconnect is over after it, unless a newer grant might end with it."""
         for order in self.providers.disconnects:
             for family in self.families:
-                waits = family.provider != "acme" and any(one.alive for one in self._group(family) if one != family)
-                if family.alive and order.must_end(family) and not self._excused(family) and not waits:
+                if not family.alive or not order.must_end(family) or self._excused(family):
+                    continue
+                held_by = (one for one in self._group(family) if one in self.kept and not order.must_end(one))
+                if family.provider == "acme" or not any(one.alive for one in held_by):
                     self.violated(f"{family.name} outlived the disconnect of {order.user or 'everybody'}")
 
     async def usable(self) -> None:
@@ -137,7 +144,7 @@ class Verdict:
             for provider in self.world.names:
                 mine = [one for one in self.families if (one.user, one.provider) == (user, provider)]
                 must = [one for one in mine if one in self.kept and not self._is_ordered(one)]
-                if not must or any(map(self._excused, mine)):
+                if not must or self._was_lost(mine):
                     continue
                 try:
                     found = await self.jobs.read_once(user, provider)

@@ -2,7 +2,8 @@
 
 acme    refresh tokens work once, and a second use ends the family; revoking a used one does nothing
 birch   the same, but revoking any token of a person ends all that the app has of them
-cedar   refresh tokens work until they are revoked; deputize is not told that it can revoke older tokens alone
+cedar   refresh tokens work until they are revoked; deputize is not told whether it can revoke older tokens alone, and
+        in every second schedule it cannot: all consents of a person are one grant (RFC 7009 2.1)
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ PAL: Final = "pal@acme.example"
 SCOPES: Final = ("notes:read", "notes:write")
 LIFETIME: Final = 3600.0
 GRACE_FOR_CODES: Final = 600.0
+FRESH: Final = 1.0
+"""Seconds within which every process knows that all grants have ended."""
 Reply: TypeAlias = tuple[int, dict[str, Any]]
 
 
@@ -91,11 +94,12 @@ TOOLKITS: Final = [_kit(name) for name in ROWS]
 
 @dataclass(frozen=True)
 class Acting:
-    """The user for whom a step of the simulation runs, and when that began."""
+    """The user for whom a step of the simulation runs, and when that began; ``at``: by the loop's clock."""
 
     user: str
     provider: str
     began: int
+    at: float
 
 
 ACTING: Final = ContextVar[Acting | None]("acting", default=None)
@@ -132,17 +136,24 @@ class Family:
 
 @dataclass(eq=False)
 class Disconnect:
-    """An order to end families: of a user at a provider, or of all if both are "". ``ended``: when it had returned."""
+    """An order to end families: of a user at a provider, or of all if both are "".
+
+    ``ended``: when it had returned, and ``at``, by the loop's clock; ``cut``: when it had failed or its process had
+    died. It has neither while it may go on.
+    """
 
     user: str
     provider: str
     began: int
     ended: int = 0
+    at: float = 0.0
+    cut: int = 0
 
     def covers(self, family: Family) -> bool:
         """Whether it may have ended this family."""
         mine = self.user in ("", family.user) and self.provider in ("", family.provider)
-        return mine and (not self.ended or family.requested <= self.ended)
+        over = self.ended or self.cut
+        return mine and (not over or family.requested <= over)
 
     def must_end(self, family: Family) -> bool:
         """Whether this family must be over after it."""
@@ -180,10 +191,13 @@ class Providers:
     trouble: set[tuple[str, str]] = field(default_factory=set)
     """What fails now: a provider's name, and ``token``, ``revoke``, ``me``, ``api`` or ``401``."""
     disconnects: list[Disconnect] = field(default_factory=list)
-    is_known: Callable[[str], bool] | None = None
-    """Whether the vault has this token now."""
     trace: Callable[[str], None] | None = None
-    _stored: set[str] = field(default_factory=set)
+    ends_all: tuple[str, ...] = ()
+    """Where one revocation ends all families of a person."""
+    whose_asked: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Set when a program asks this provider whose tokens it has, for those who wait."""
+    unstored: dict[str, tuple[Family, Process]] = field(default_factory=dict)
+    """Tokens that came to a process and were not stored yet."""
     _number: Any = field(default_factory=count)
 
     def tick(self) -> int:
@@ -222,6 +236,11 @@ class Providers:
             family.refresh = reply["refresh_token"] = f"rt-{family.name}-{number}"
             self._know(family.refresh, family)
         return reply
+
+    def stored(self, plain: bytes) -> None:
+        """Tokens in this record are stored now."""
+        for token in [one for one in self.unstored if one.encode() in plain]:
+            del self.unstored[token]
 
     def _know(self, token: str, family: Family) -> None:
         self.tokens[token] = family
@@ -290,7 +309,7 @@ class Providers:
         token = form.get("token", "")
         family = self.tokens.get(token)
         if family and family.provider == provider and not (provider == "acme" and token in family.used):
-            for one in self.persons(family) if provider == "birch" else [family]:
+            for one in self.persons(family) if provider in self.ends_all else [family]:
                 if one.alive:
                     one.ended_by = "revoked"
         return 200, {}
@@ -307,14 +326,12 @@ class Providers:
             return 401, {}
         if kind == "notes":
             self._judge(provider, family)
-        if family.alive and token not in self._stored and self.is_known:
-            self._stored.add(token)
-            newer = any(one.redeemed and one.asked > family.asked for one in self.persons(family))
-            if not (newer or self.is_known(token) or self.is_known(family.refresh)):
-                self.violated(f"an access token of {family.name} was used before it was stored")
+        if token in self.unstored:
+            self.violated(f"an access token of {family.name} was used before it was stored")
         if (provider, "401") in self.trouble or not family.alive or family.access[token] < self.loop.time():
             return 401, {"error": "invalid_token"}
         if kind == "me":
+            self.whose_asked.pop(provider, asyncio.Event()).set()
             return 200, {"id": f"id-of-{family.email}", "email": family.email}
         if request.method == "POST":
             acting = ACTING.get()
@@ -328,7 +345,8 @@ class Providers:
             self.violated(f"{acting.user if acting else 'nobody'} acted with {family.name} of {family.user}")
             return
         for order in self.disconnects:
-            if order.user and order.ended < acting.began and order.must_end(family):
+            known = order.user or order.at + FRESH < acting.at
+            if known and order.ended < acting.began and order.must_end(family):
                 self.violated(f"{family.user} acted with {family.name} after the disconnect had returned")
 
 
@@ -336,23 +354,26 @@ class Providers:
 class Line(httpx.AsyncBaseTransport):
     """The network of one process. ``weather``: what may happen to a request, each with its probability.
 
-    ``heard``: the families whose new tokens came to this process: if it dies, it may not have stored them.
-    ``under_way``: those whose refresh token is on its way from it, or whose new tokens are on their way to it.
+    ``under_way``: the families whose refresh token is on its way from this process, or whose new tokens are on their
+    way to it.
     """
 
     providers: Providers
     process: Process
     weather: Mapping[str, float]
-    heard: list[Family] = field(default_factory=list)
     under_way: list[Family] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.process.on_death.append(self._lose)
 
     def _lose(self) -> None:
-        """The process is dead: what is under way to it is lost."""
+        """The process is dead: what is under way to it is lost, and what it has not stored."""
         for family in self.under_way:
             family.lost = True
+        for token, (family, process) in self.providers.unstored.items():
+            if process is self.process and token == family.refresh and family.alive and not family.lost:
+                family.lost = True
+                self._say(f"had not stored the latest tokens of {family.name}")
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         loop, rng = self.providers.loop, self.providers.loop.rng
@@ -365,7 +386,7 @@ class Line(httpx.AsyncBaseTransport):
         else:
             fate = ""
         answer: asyncio.Future[httpx.Response] = loop.create_future()
-        acting, came = ACTING.get(), self.providers.rotated_by(request)
+        acting, came = ACTING.get(), [] if fate == "cut before" else self.providers.rotated_by(request)
         if fate == "unsent":
             await asyncio.sleep(0)
             raise httpx.ConnectError("refused")
@@ -378,6 +399,9 @@ class Line(httpx.AsyncBaseTransport):
             (status, body), family = self.providers.handle(request)
             self._say(f"{request.method} {request.url.host}{request.url.path} -> {status}")
             slow = rng.uniform(10.0, 90.0) if fate == "slow" else rng.random() * 0.2
+            if status != 200:  # no token was used, or its family is over
+                ended()
+                came.clear()
             if family and family not in came:
                 came.append(family)
                 self.under_way.append(family)
@@ -391,7 +415,9 @@ class Line(httpx.AsyncBaseTransport):
             if answer.done() or self.process.dead or fate == "cut after":
                 self._say(f"the answer to {request.method} {request.url.path} was lost")
                 return fail()
-            self.heard += came if status == 200 else ()
+            for token in (body.get("access_token"), body.get("refresh_token")):
+                if token:
+                    self.providers.unstored[token] = self.providers.tokens[token], self.process
             answer.set_result(httpx.Response(status, json=body))
 
         def fail() -> None:

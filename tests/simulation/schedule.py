@@ -88,7 +88,7 @@ class Schedule:
         faults = self._faults()
         tasks = [asyncio.ensure_future(self._fault(*fault)) for fault in faults]
         spread = rng.choice((0.0, 0.2, 0.2, 3.0, 60.0))
-        work = [self._later(rng.random() * spread, self.jobs.draw) for _ in range(rng.choice((2, 2, 3, 3, 4, 6)))]
+        work = [self._later(rng.random() * spread, self.jobs.draw) for _ in range(rng.choice((1, 2, 2, 3, 3, 5)))]
         await self._in_time(asyncio.gather(*work))
         if not faults:
             self._one_refresh()
@@ -154,6 +154,11 @@ class Schedule:
             world.disk.flaky = rng.choice((0.05, 0.3))
         elif kind == "locks":
             await asyncio.sleep(rng.random() ** 2)
+            for _ in range(50):  # most often there is none to lose
+                if any(lock.holder is program.process for lock in world.disk.locks.values()):
+                    break
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(rng.random() * 0.1)
             world.say(f"the session of {program.process.name} was cut")
             world.disk.drop_locks(program.process)
 
@@ -192,11 +197,13 @@ class Schedule:
             program.process.fuse, program.process.last_marks = 0, []
             if program.process.dead or crash:
                 await world.restart(program)
-        for _ in range(2):
+        for _ in range(3):
             await asyncio.sleep(HEALED)
             await world.tried(self.jobs.keep_up(world.some()))
             for _, consent in self.jobs.consents:
                 await world.tried(world.call(world.some(), partial(_get_consent, consent)))
+            if not world.has_work_left():
+                return
 
 
 async def _get_consent(consent: Consent, deputy: Deputy) -> Consent | None:

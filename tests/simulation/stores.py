@@ -45,7 +45,7 @@ class Lock:
 @dataclass(eq=False)
 class Disk:
     """What all processes share. ``down``: the processes that cannot reach it now; ``flaky``: the probability that an
-    answer is lost; ``committed``: called after each change, with the place."""
+    answer is lost; ``committed``: called with each record that is written, and its place."""
 
     loop: SimulatedLoop
     model: Model
@@ -54,17 +54,23 @@ class Disk:
     down: set[str] = field(default_factory=set)
     flaky: float = 0.0
     trace: Callable[[str], None] | None = None
+    committed: Callable[[str, bytes], None] | None = None
     _waiting: defaultdict[str, list[asyncio.Future[None]]] = field(default_factory=lambda: defaultdict(list))
 
     def insert(self, where: str, value: bytes) -> bool:
         if free := where not in self.records:
-            self.records[where] = value
+            self._put(where, value)
         return free
 
     def swap(self, where: str, old: bytes, new: bytes) -> bool:
         if same := self.records.get(where) == old:
-            self.records[where] = new
+            self._put(where, new)
         return same
+
+    def _put(self, where: str, value: bytes) -> None:
+        self.records[where] = value
+        if self.committed:
+            self.committed(where, value)
 
     def delete(self, where: str, old: bytes) -> bool:
         if same := self.records.get(where) == old:
@@ -73,8 +79,8 @@ class Disk:
 
     def scan(self, kind: str, prefix: str, after: str, most: int | None) -> list[tuple[str, bytes]]:
         begin, end = span(kind, prefix, after)
-        found = sorted((at.partition("/")[2], value) for at, value in self.records.items() if begin <= at < end)
-        return found if most is None else found[:most]
+        found = sorted([at for at in self.records if begin <= at < end])[:most]
+        return [(at.partition("/")[2], self.records[at]) for at in found]
 
     def free(self, name: str, lock: Lock) -> None:
         """Free a lock, and wake all who wait for it."""

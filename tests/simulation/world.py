@@ -17,7 +17,6 @@ from deputize.core import Account, DeputizeError, Deputy, Secret, User
 from deputize.core.audit import Audit
 from deputize.core.audit.events import Event
 from deputize.core.grants.families import TokenFamily, families
-from deputize.core.oauth.pkce import fingerprint
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.seal import Sealer
@@ -123,9 +122,9 @@ class World:
         self.sealer.source = self.root_keys
         self.rng = self.loop.rng
         self.disk = Disk(self.loop, self.model, dict(records))
-        self.providers = Providers(self.loop)
+        self.providers = Providers(self.loop, ends_all=self.rng.choice((("birch",), ("birch", "cedar"))))
         self.vault = Vault(_Oracle(self.disk), self.sealer, self.keys)  # type: ignore[arg-type]
-        self.providers.is_known = self._is_known
+        self.disk.committed = self._written
         if self.log is not None:
             self.disk.trace = self.providers.trace = self.say
 
@@ -180,26 +179,26 @@ class World:
         )
         deputy.audit._handing = _Handing(deputy.audit)  # type: ignore[assignment]
         vault.ended._clock = deputy.audit.names._clock = self.loop.time  # type: ignore[union-attr]
-        process.on_death.append(lambda: self._died(line))
+        process.on_death.append(lambda: self._died(process))
         return Program(number, process, deputy, line, store)
 
-    def _died(self, line: Line) -> None:
-        """Find the replies that the process had received and not stored."""
+    def _died(self, process: Process) -> None:
         self.met["processes that died"] += 1
-        self.say(f"{line.process.name} died")
-        for family in line.heard:
-            if family.alive and not family.lost and not self._is_known(family.refresh):
-                family.lost = True
-                self.say(f"the latest tokens of {family.name} were lost with it")
+        self.say(f"{process.name} died")
 
-    def _is_known(self, token: str) -> bool:
-        """Whether the vault has this token."""
-        mark = fingerprint(Secret(token))
-        return any(mark in one.tokens for one in self.known_families())
+    def _written(self, where: str, value: bytes) -> None:
+        """See whether a record that was written has tokens that a process received."""
+        kind, _, key = where.partition("/")
+        if self.providers.unstored and kind in ("received", "grant", "outbox"):
+            self.providers.stored(self.vault.unsealed(kind, key, value)[1].reveal())
 
     def known_families(self) -> list[TokenFamily]:
         """The token families that the vault knows now."""
         return _finished(families(self.vault))
+
+    def has_work_left(self) -> bool:
+        """Whether the store has records that upkeep may still remove."""
+        return any(where.startswith(("received/", "outbox/", "intent/")) for where in self.disk.records)
 
     def use_new_root_key(self) -> list[bytes]:
         """Put a new root key first, and return all."""
