@@ -141,7 +141,8 @@ class GrantWriter:
         return (held.account if held else nameless_account(provider.label, reply.family)), {}
 
     async def _store(self, record: ConsentRecord, provider: Provider, reply: Received, fresh: Grant) -> list[Record]:
-        """Store the grant unless it is stored already, and end the consent. Return a queue entry if it was just cancelled."""
+        """Store the grant unless it is stored already, and end the consent. Return a queue entry for the tokens if the
+        consent was just cancelled."""
         vault, accounts = self.repository.engine.vault, Accounts(self.repository.engine)
         before = await vault.find_undamaged(record.user, record.provider, record.app)
         key = vault.record_key(fresh := replace(fresh, epoch=record.epoch))

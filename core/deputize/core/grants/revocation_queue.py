@@ -11,8 +11,8 @@ never a live token without a record. Only the process that sent the revocation r
     anything else     sent at once
 
 At some providers, revoking one token ends all tokens of the app for that account. A newer grant then includes the older
-one, and revoking the older would end the newer. Such an entry is superseded by that grant. If
-the account of the tokens is unknown, the entry waits until the user has no grant of the app that might end with them.
+one, and revoking the older would end the newer. Such an entry is superseded by that grant. If the account of the tokens
+is unknown, the entry waits until the user has no grant of the app that might end with them.
 """
 
 from __future__ import annotations
