@@ -22,8 +22,8 @@ from deputize.adapters.pydantic_ai import answers as pydantic_ai_answers
 from deputize.core import ConsentRequired, Deputy, PolicyDenied, allow_all
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Browser, Page
-from tests.core.mcp.test_asking_the_user import ADDRESS, FORM, LINK, SEND, asks, replies
-from tests.core.mcp.test_servers import House
+from tests.core.mcp_client.test_asking_the_user import ADDRESS, FORM, LINK, SEND, asks, replies
+from tests.core.mcp_client.test_servers import House
 from tests.core.web.web_application import sign_in, signed_in
 from tests.support.canary import dump
 from tests.support.foreign_mcp import text

@@ -11,7 +11,7 @@ from langgraph.types import Command
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.mcp import DeputyServer
 from deputize.core import ConsentRequired, User, allow_all
-from tests.core.mcp.test_servers import LOOK, SEND, House
+from tests.core.mcp_client.test_servers import LOOK, SEND, House
 from tests.support.canary import dump
 from tests.support.graphs import Context, approvals_of, asking, config, consents_of, tool_messages, wired
 from tests.support.mcp_clients import MODES, by_bearer, client, served

@@ -14,7 +14,7 @@ from deputize.cli import doctor_foreign
 from deputize.cli.doctor_foreign import foreign
 from deputize.core import Call, DeputizeError, Deputy, PolicyDenied, allow_all
 from deputize.core.background_loop import portal
-from deputize.core.mcp import discovery as found
+from deputize.core.mcp_client import discovery as found
 from deputize.core.settings import Settings
 from tests.cli.conftest import Command
 from tests.cli.test_mcp_servers import Terminal, home, terminal  # noqa: F401

@@ -18,7 +18,7 @@ from deputize.core import Consent, Deputy
 from deputize.core.background_loop import portal
 from deputize.core.settings import Settings
 from deputize.core.vault.grant import User
-from tests.core.mcp.test_servers import BAD, LOOK, SEND, House
+from tests.core.mcp_client.test_servers import BAD, LOOK, SEND, House
 from tests.support.foreign_mcp import definition
 from tests.support.mcp_world import ISSUER, URL
 

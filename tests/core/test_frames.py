@@ -19,7 +19,7 @@ from sentry_sdk.utils import event_from_exception
 from deputize.core import PROVIDERS, App, DeputizeError, Secret, User, VaultError
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.grants import refresh
-from deputize.core.oauth import flow
+from deputize.core.oauth import messages as flow
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.vault.backup import back_up
 from deputize.core.vault.encoding import decode, encode

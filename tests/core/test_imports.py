@@ -65,7 +65,7 @@ def test_import_starts_no_thread_and_no_event_loop() -> None:
 
 def test_core_loads_no_authlib_before_a_token_request(core: set[str]) -> None:
     assert "authlib" not in core
-    used = loaded("from deputize.core.oauth.pkce import new_pkce\nimport deputize.core.oauth.flow\nnew_pkce()")
+    used = loaded("from deputize.core.oauth.pkce import new_pkce\nimport deputize.core.oauth.messages\nnew_pkce()")
     assert "authlib" in used and not [name for name in used if name.startswith("authlib.integrations")]
     assert "httpx2" not in used and "requests" not in used
 

@@ -49,7 +49,7 @@ from deputize.core.audit import Audit
 from deputize.core.background_loop import portal
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.grants import refresh
-from deputize.core.oauth.flow import Tokens, parse_tokens
+from deputize.core.oauth.messages import Tokens, parse_tokens
 from deputize.core.oauth.provider import Identity
 from deputize.core.settings import Settings
 from deputize.core.vault.grant import Grant, Secret

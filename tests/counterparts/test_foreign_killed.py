@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core.mcp import protocol
+from deputize.core.mcp_client import protocol
 from tests.counterparts.test_foreign_servers import WAYS, deputy_at, running
 from tests.support.foreign_mcp_process import Place, lived, once
 

@@ -15,10 +15,10 @@ import httpx
 import pytest
 
 from deputize.core import App, ApprovalRequired, Call, Deputy, InvalidInput, NotFound, User
-from deputize.core.mcp import protocol
-from deputize.core.mcp.authorization import API
-from deputize.core.mcp.server import McpServer, ToolOverride
-from deputize.core.mcp.servers import ListedTool
+from deputize.core.mcp_client import protocol
+from deputize.core.mcp_client.authorization import API
+from deputize.core.mcp_client.remote_servers import ListedTool
+from deputize.core.mcp_client.server_config import McpServer, ToolOverride
 from tests.counterparts.test_langgraph_server import free_port
 from tests.support.counterparts import mcp_python
 from tests.support.foreign_mcp import give, provider_at

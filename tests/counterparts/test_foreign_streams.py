@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from deputize.core import Call, Deputy, OutcomeUnknown, allow_all
-from deputize.core.mcp import protocol
+from deputize.core.mcp_client import protocol
 from tests.counterparts.test_foreign_servers import act, deputy_at, running
 
 pytestmark = pytest.mark.counterpart

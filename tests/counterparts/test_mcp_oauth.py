@@ -20,8 +20,8 @@ import pytest
 
 from deputize.core import Call, Consent, ConsentRequired, Deputy, NotFound, ReconsentRequired, User, allow_all
 from deputize.core.background_loop import portal
-from deputize.core.mcp import protocol
-from deputize.core.mcp.server import McpServer, ToolOverride
+from deputize.core.mcp_client import protocol
+from deputize.core.mcp_client.server_config import McpServer, ToolOverride
 from tests.support.counterparts import CHECKOUT
 from tests.support.mcp_oauth import McpOauth
 from tests.support.sandbox_deputy import PAGES, new_vault
@@ -159,7 +159,7 @@ _CHILD = textwrap.dedent(
     """
     import asyncio, pathlib, sys
     from types import SimpleNamespace
-    from deputize.core.mcp import protocol
+    from deputize.core.mcp_client import protocol
     from tests.counterparts.test_mcp_oauth import House, who
 
     if sys.argv[4] == "legacy":

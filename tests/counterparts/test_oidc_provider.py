@@ -18,7 +18,7 @@ import pytest
 
 from deputize.core import Call, ConsentRequired, Deputy, ReconsentRequired, User
 from deputize.core.consent.device import DeviceCode
-from deputize.core.oauth import flow
+from deputize.core.oauth import messages as flow
 from deputize.core.vault.grant import Grant
 from tests.support.counterparts import require_oidc_provider
 from tests.support.oidc_acting import KEY, acts

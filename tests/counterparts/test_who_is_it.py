@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from deputize.core import App, Secret, User
 from deputize.core.background_loop import portal
 from deputize.core.http import Http
-from deputize.core.oauth import flow
+from deputize.core.oauth import messages as flow
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.pkce import new_pkce, new_state
 from deputize.core.web.app import PAGES as OURS

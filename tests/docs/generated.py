@@ -19,7 +19,7 @@ from deputize.core import errors
 from deputize.core.audit.common_fields import Facts
 from deputize.core.audit.events import EVENTS, Event
 from deputize.core.errors import DeputizeError
-from deputize.core.mcp.mcp_settings import McpSettings
+from deputize.core.mcp_client.mcp_settings import McpSettings
 from deputize.core.providers.app_settings import (
     ExchangeSettings,
     IdentityAssertionSettings,

@@ -17,7 +17,7 @@ from random import Random
 from typing import Any, Final
 
 from deputize.core import Approval, ApprovalRequired, Audience, Call, Consent, Deputy, Mandate, ask_before_sending
-from deputize.core.mcp.server import McpServer
+from deputize.core.mcp_client.server_config import McpServer
 from deputize.sandbox import Sandbox
 from tests.core.web.web_application import notes
 from tests.entry_points.hostile_values import TEXTS, Report, fits, is_documented, place_of, pool, some

@@ -11,11 +11,11 @@ from typing import Any, Final
 import httpx
 
 from deputize.core import Account, ApiRules, App, Deputy, OAuthEndpoints, Provider, Secret, User
-from deputize.core.mcp.authorization import API
-from deputize.core.mcp.pins import Pin
-from deputize.core.mcp.rules import MCP, MCP_HEADERS
-from deputize.core.mcp.server import McpServer
-from deputize.core.mcp.tools import foreign_toolkit
+from deputize.core.mcp_client.authorization import API
+from deputize.core.mcp_client.pins import Pin
+from deputize.core.mcp_client.rules import MCP, MCP_HEADERS
+from deputize.core.mcp_client.server_config import McpServer
+from deputize.core.mcp_client.tools import foreign_toolkit
 from deputize.core.oauth.identity import Identity
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Grant

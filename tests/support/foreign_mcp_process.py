@@ -13,10 +13,10 @@ from typing import Any, Final
 import httpx
 
 from deputize.core import App, Call, DeputizeError, Deputy, allow_all
-from deputize.core.mcp import protocol
-from deputize.core.mcp.pins import Pins
-from deputize.core.mcp.server import McpServer, ToolOverride
-from deputize.core.mcp.tools import foreign_toolkit
+from deputize.core.mcp_client import protocol
+from deputize.core.mcp_client.pins import Pins
+from deputize.core.mcp_client.server_config import McpServer, ToolOverride
+from deputize.core.mcp_client.tools import foreign_toolkit
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from tests.kills.killed_process import Doom, KilledStore

@@ -29,7 +29,7 @@ from deputize.core import (
     Wait,
 )
 from deputize.core.acts.build_request import address_of, headers_and_body
-from deputize.core.acts.response_errors import error_of
+from deputize.core.acts.provider_errors import error_of
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown
 from deputize.core.failures import Kind, classify
 from deputize.core.providers import GOOGLE

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from deputize.core import DeputizeError, OrgBlocked, ProviderUnavailable, ReconsentRequired, User, allow_all
-from deputize.core.failures.retry_after import MAX_RETRY_WAIT_SECONDS, TRIES
+from deputize.core.failures.retry import MAX_RETRY_WAIT_SECONDS, TRIES
 from deputize.core.tools.plugins import find_toolkits
 from deputize.core.vault.grant import Grant
 from deputize.sandbox import Sandbox

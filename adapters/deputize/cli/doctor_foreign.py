@@ -15,8 +15,8 @@ from deputize.core.background_loop import portal
 from deputize.core.errors import ProviderUnavailable
 
 if TYPE_CHECKING:
-    from deputize.core.mcp.server import McpServer
-    from deputize.core.mcp.servers import Standing
+    from deputize.core.mcp_client.remote_servers import Standing
+    from deputize.core.mcp_client.server_config import McpServer
     from deputize.core.settings import Settings
     from deputize.core.vault.vault import Vault
 
@@ -47,7 +47,7 @@ def foreign(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator
 
 
 async def _stand(vault: Vault, servers: list[McpServer]) -> list[Standing]:
-    from deputize.core.mcp.servers import server_status
+    from deputize.core.mcp_client.remote_servers import server_status
 
     return await server_status(vault, servers)
 
@@ -57,8 +57,8 @@ async def _reached(servers: Iterable[McpServer], vault: Vault | None) -> list[Fi
 
 
 async def _one_reached(server: McpServer, vault: Vault | None) -> Finding:
-    from deputize.core.mcp.authorization import KnownServers
-    from deputize.core.mcp.discovery import check
+    from deputize.core.mcp_client.authorization import KnownServers
+    from deputize.core.mcp_client.discovery import check
 
     what = f"MCP server {server.name}"
     try:

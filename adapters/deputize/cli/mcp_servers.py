@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deputize.core import Deputy
-    from deputize.core.mcp.servers import ListedTool
+    from deputize.core.mcp_client.remote_servers import ListedTool
 
 NameArgument = Annotated[str, typer.Argument(help="The server's name here; deputize mcp list shows them.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]
@@ -41,7 +41,7 @@ def add(
     Example: deputize mcp add tracker https://mcp.linear.app/mcp --read-only
     """
     from deputize.core.errors import SettingsError
-    from deputize.core.mcp.server import McpServer
+    from deputize.core.mcp_client.server_config import McpServer
 
     with open_deputy() as deputy:
         known = deputy.mcp.known.get(name)
@@ -69,7 +69,7 @@ def add(
 def servers(as_json: JsonOption = False) -> None:
     """List the MCP servers of the settings: pinned tools, tools that changed since, and connected users. Contacts no
     server."""
-    from deputize.core.mcp.servers import server_status
+    from deputize.core.mcp_client.remote_servers import server_status
 
     with open_deputy() as deputy:
         rows: list[dict[str, Any]] = [
@@ -182,7 +182,7 @@ def _look(deputy: Deputy, name: str, user: str, browser: bool, wait: float) -> l
 
 
 async def _as_pinned(deputy: Deputy, name: str) -> list[ListedTool]:
-    from deputize.core.mcp.servers import ListedTool
+    from deputize.core.mcp_client.remote_servers import ListedTool
 
     deputy.mcp.server(name)
     return [ListedTool(tool, "pinned", one.definition, one) for tool, one in (await deputy.mcp.pins.of(name)).items()]
@@ -191,7 +191,7 @@ async def _as_pinned(deputy: Deputy, name: str) -> list[ListedTool]:
 def _pin(deputy: Deputy, name: str, chosen: Sequence[ListedTool], by: str, *, yes: bool, effect: str) -> None:
     """Show the tools, ask, and pin them. Raises `InvalidInput` for an unknown effect."""
     from deputize.core.errors import InvalidInput, instead
-    from deputize.core.mcp.pins import EFFECTS, Pin, effect_of
+    from deputize.core.mcp_client.pins import EFFECTS, Pin, effect_of
 
     if effect and effect not in EFFECTS:
         raise InvalidInput(f"--effect {effect!r} does not exist.", hint=instead(effect, EFFECTS))
@@ -210,7 +210,7 @@ def _pin(deputy: Deputy, name: str, chosen: Sequence[ListedTool], by: str, *, ye
 
 
 def _says_it_reads(one: ListedTool) -> bool:
-    from deputize.core.mcp.pins import hints_of
+    from deputize.core.mcp_client.pins import hints_of
 
     return one.now is not None and hints_of(one.now).get("readOnlyHint") is True
 

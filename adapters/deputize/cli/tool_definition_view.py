@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from deputize.core.mcp.definitions import shown_schema
+from deputize.core.mcp_client.definitions import shown_schema
 
 _VALUES: Final = ("enum", "const", "default", "required", "type")
 _NAMED: Final = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")

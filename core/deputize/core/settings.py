@@ -43,15 +43,15 @@ from deputize.core.audit import Mode
 from deputize.core.audit.trail import Trail
 from deputize.core.configfile import NAME, config_file, find_unread_file, read_config, tell_unread
 from deputize.core.idempotency.ledger import OUTCOME_TTL
-from deputize.core.mcp.mcp_settings import McpSettings
-from deputize.core.mcp.server import McpServer
+from deputize.core.mcp_client.mcp_settings import McpSettings
+from deputize.core.mcp_client.server_config import McpServer
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import unknown_provider
 from deputize.core.paths import usable_path
 from deputize.core.providers.app_settings import AppSettings as AppSettings
 from deputize.core.providers.from_settings import ProviderSettings, with_settings
 from deputize.core.secret_files import with_secret
-from deputize.core.tools.files import FILE_TTL
+from deputize.core.tools.stored_files import FILE_TTL
 from deputize.core.vault.key_source import ChangeableKeySource, KeySource, read_keys
 from deputize.core.vault.key_sources.file import KeyFile
 from deputize.core.vault.key_sources.given import GivenKeys

@@ -45,8 +45,8 @@ from deputize.core.policy.policy import Judge, Policy, ask_before_sending
 from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.providers import known_providers
 from deputize.core.tools.catalog import Catalog
-from deputize.core.tools.files import FILE_TTL, Files
 from deputize.core.tools.steps import AskUser, Heard, ResolvePerson
+from deputize.core.tools.stored_files import FILE_TTL, Files
 from deputize.core.tools.toolkit import Toolkit
 from deputize.core.tools.trusted_authors import TrustedAuthors
 from deputize.core.vault.grant import Secret
@@ -57,8 +57,8 @@ from deputize.core.zones import Zone, Zones
 
 if TYPE_CHECKING:
     from deputize.core.acts.people_search import PeopleSearch
-    from deputize.core.mcp.server import McpServer
-    from deputize.core.mcp.servers import McpServers
+    from deputize.core.mcp_client.remote_servers import McpServers
+    from deputize.core.mcp_client.server_config import McpServer
 
 T = TypeVar("T")
 
@@ -182,7 +182,7 @@ class Components:
     @cached_property
     def mcp(self) -> McpServers:
         """The foreign MCP servers: their tools and the pinned definitions."""
-        from deputize.core.mcp.servers import servers_of  # imported only if there are some
+        from deputize.core.mcp_client.remote_servers import servers_of  # imported only if there are some
 
         return servers_of(self.engine, self.catalog, self.authorizer, self.executor, self.asking, *self._ways)
 

@@ -34,7 +34,7 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from deputize.core.failures.retry_after import MAX_RETRY_WAIT_SECONDS, TRIES
+from deputize.core.failures.retry import MAX_RETRY_WAIT_SECONDS, TRIES
 from deputize.core.vault.grant import Grant
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant

@@ -23,7 +23,7 @@ from deputize.core import (
 )
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.engine import FixedPages
-from deputize.core.oauth import flow
+from deputize.core.oauth import messages as flow
 from deputize.core.providers import GITHUB
 from deputize.sandbox import Browser, Page, Sandbox
 from deputize.sandbox.deputies import apps

@@ -11,7 +11,7 @@ import pytest
 
 from deputize.core.failures import Call, Kind, Outcome, classify, is_refusal
 from deputize.core.failures.standard import GENERIC
-from deputize.core.mcp.rules import MCP
+from deputize.core.mcp_client.rules import MCP
 
 RESULT = {"jsonrpc": "2.0", "id": 7, "result": {"content": []}}
 CODES = {

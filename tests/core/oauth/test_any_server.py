@@ -24,7 +24,7 @@ from deputize.core import (
     any_of,
 )
 from deputize.core.consent.consents import AnyLocalUser, Started
-from deputize.core.oauth.flow import MAX_URI
+from deputize.core.oauth.messages import MAX_URI
 from deputize.core.tools.catalog import Catalog
 from deputize.core.vault.root_keys import new_key
 from deputize.core.web.pages import texts

@@ -20,7 +20,7 @@ from deputize.core.oauth.registry import Registry
 from deputize.core.vault.grant import Secret, User
 from tests.core.oauth.test_any_server import Open, act, connect
 from tests.core.oauth.test_any_server import opened as opened  # a fixture
-from tests.core.oauth.test_flow import made
+from tests.core.oauth.test_messages import made
 from tests.support.canary import frame_hits
 from tests.support.oidc_server import ISSUER, OidcServer, ec_key, rsa_key
 

@@ -22,7 +22,7 @@ from deputize.core.oauth.id_token import claims_of
 from deputize.core.web.pages import texts
 from tests.core.oauth.test_any_server import Open, act, connect, start
 from tests.core.oauth.test_any_server import opened as opened  # a fixture
-from tests.core.oauth.test_flow import made
+from tests.core.oauth.test_messages import made
 from tests.support.oidc_server import CLIENT, ISSUER, SECRET, OidcServer, ec_key, rsa_key
 
 Claims = dict[str, Any]

@@ -30,7 +30,7 @@ from deputize.core import (
     ask_before_sending,
     read_only,
 )
-from deputize.core.acts.response_errors import own_address
+from deputize.core.acts.provider_errors import own_address
 from deputize.core.approvals.service import APPROVAL_TTL, Decision
 from deputize.core.tools.preview import argument_rows
 from deputize.core.user_requests import MAX_IN_PAYLOAD

@@ -23,7 +23,7 @@ from deputize.core import (
     Toolkit,
     any_of,
 )
-from deputize.core.oauth.flow import authorize_url
+from deputize.core.oauth.messages import authorize_url
 from deputize.core.providers import PROVIDERS
 from deputize.core.providers.origin import origin_change, origin_of
 from deputize.core.settings import Settings

@@ -12,7 +12,7 @@ import pytest
 from deputize.core import PROVIDERS, App, InvalidInput, Provider, ProviderUnavailable, Request, Secret, SettingsError
 from deputize.core.acts.build_request import headers_and_body
 from deputize.core.failures import TokenShape, redact
-from deputize.core.oauth import flow
+from deputize.core.oauth import messages as flow
 from deputize.core.oauth.identity import Permissions
 from deputize.core.oauth.provider import NEVER_SET, ApiRules, OAuthEndpoints
 from deputize.core.oauth.registry import Registry

@@ -8,7 +8,7 @@ import pytest
 from deputize.core import ApprovalRequired, Deputy, User, allow_all
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Browser, Page
-from tests.core.mcp.test_asking_the_user import ADDRESS, FORM, LINK, SEND, act, asked, asks, form, replies
+from tests.core.mcp_client.test_asking_the_user import ADDRESS, FORM, LINK, SEND, act, asked, asks, form, replies
 from tests.core.web.web_application import sign_in, signed_in, words_of
 from tests.support.foreign_mcp import Foreign, foreign_deputy, text
 from tests.support.sandbox_deputy import PAGES

@@ -30,9 +30,9 @@ from deputize.core import (
     User,
     allow_all,
 )
-from deputize.core.mcp.authorization import KnownServers
-from deputize.core.mcp.lazy_provider import LateServer
-from deputize.core.mcp.server import McpServer
+from deputize.core.mcp_client.authorization import KnownServers
+from deputize.core.mcp_client.lazy_provider import LateServer
+from deputize.core.mcp_client.server_config import McpServer
 from deputize.core.user_requests import Consent
 from deputize.core.vault.vault import Vault
 from tests.support.sandbox_deputy import PAGES, new_vault

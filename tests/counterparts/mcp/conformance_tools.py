@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from deputize.core import App, ApprovalRequired, Call, DeputizeError, Deputy, User, allow_all
-from deputize.core.mcp.server import McpServer
+from deputize.core.mcp_client.server_config import McpServer
 from tests.counterparts.mcp.conformance_client import AsHttps
 from tests.support.foreign_mcp import give, provider_at
 from tests.support.sandbox_deputy import PAGES, new_vault

@@ -10,8 +10,8 @@ from deputize.core.acts.elicitation import Questions
 from deputize.core.acts.find_grant import Known
 from deputize.core.acts.missing_scopes import MissingScopes, as_missing_scopes
 from deputize.core.acts.preview import Previewer
+from deputize.core.acts.provider_errors import MissingScope
 from deputize.core.acts.resolve_call import CallResolver
-from deputize.core.acts.response_errors import MissingScope
 from deputize.core.errors import DeputizeError
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.idempotency.ledger import Ledger

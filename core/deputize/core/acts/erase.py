@@ -12,7 +12,7 @@ from deputize.core.audit.events import UserErased
 from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
 from deputize.core.provenance.store import UntrustedRecord
-from deputize.core.tools.files import Files
+from deputize.core.tools.stored_files import Files
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.stores import FailsOver
 from deputize.core.vault.vault import Record, Vault

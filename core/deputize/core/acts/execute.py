@@ -11,7 +11,7 @@ from deputize.core.acts.audit_record import CallRow
 from deputize.core.acts.elicitation import Questions
 from deputize.core.acts.missing_scopes import as_missing_scopes
 from deputize.core.acts.preview import Previewer
-from deputize.core.acts.response_errors import MissingScope
+from deputize.core.acts.provider_errors import MissingScope
 from deputize.core.acts.runner import Planned
 from deputize.core.approvals.repository import Claim
 from deputize.core.audit.common_fields import OfUser

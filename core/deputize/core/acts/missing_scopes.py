@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from deputize.core.acts.response_errors import MissingScope
+from deputize.core.acts.provider_errors import MissingScope
 from deputize.core.consent.consents import Consents
 from deputize.core.consent.record import Other
 from deputize.core.engine import Engine

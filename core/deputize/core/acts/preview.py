@@ -16,7 +16,7 @@ from types import EllipsisType
 from typing import Final
 
 from deputize.core.acts.authorize import Asked, current_approval
-from deputize.core.acts.response_errors import MissingScope
+from deputize.core.acts.provider_errors import MissingScope
 from deputize.core.acts.runner import Planned, Runner
 from deputize.core.approvals.mandates import Mandates
 from deputize.core.approvals.record import ApprovalRecord, Status

@@ -17,9 +17,7 @@ import httpx
 
 from deputize.core.acts.batched_reads import BatchedReads
 from deputize.core.acts.build_request import address_of, headers_and_body
-from deputize.core.acts.public_requests import PublicSender, is_loopback
-from deputize.core.acts.rate_limit import STRANGERS, Budgets
-from deputize.core.acts.response_errors import (
+from deputize.core.acts.provider_errors import (
     REDIRECTS,
     MissingScope,
     ScrubbedHeaders,
@@ -30,11 +28,13 @@ from deputize.core.acts.response_errors import (
     scrub_token,
     whole,
 )
+from deputize.core.acts.public_requests import PublicSender, is_loopback
+from deputize.core.acts.rate_limit import STRANGERS, Budgets
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import STEP_UP, Kind, Outcome, RpcId, classify, is_refusal
 from deputize.core.failures.parse import provider_reason
-from deputize.core.failures.retry_after import retry_delay
+from deputize.core.failures.retry import retry_delay
 from deputize.core.grants.refresh import REJECTED, GrantLost, Refresher
 from deputize.core.grants.refresh_request import TOKEN_REFUSED, token_refused_error
 from deputize.core.http import LeanRequest

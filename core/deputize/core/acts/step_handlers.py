@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from deputize.core.acts.execution_context import ExecutionContext, Handler
 from deputize.core.acts.operator_notes import OperatorNotes
-from deputize.core.acts.response_errors import MissingScope, scrub_token
+from deputize.core.acts.provider_errors import MissingScope, scrub_token
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.tools import steps
-from deputize.core.tools.files import Files
+from deputize.core.tools.stored_files import Files
 from deputize.core.tools.tool import Effect
 from deputize.core.tools.user_time import UserTime
 from deputize.core.zones import Zones, named_zone

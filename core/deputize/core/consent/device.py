@@ -22,7 +22,7 @@ from deputize.core.consent.redeem import Redeemer
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import InvalidInput, ProviderUnavailable, SettingsError
 from deputize.core.failures import Kind, Outcome, classify, outcome_without_answer
-from deputize.core.oauth import flow
+from deputize.core.oauth import messages as flow
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.providers.origin import MOVED, origin_of

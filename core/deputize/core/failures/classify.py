@@ -33,7 +33,7 @@ from deputize.core.failures.parse import (
     token_reply,
     word,
 )
-from deputize.core.failures.retry_after import with_wait
+from deputize.core.failures.retry import with_wait
 from deputize.core.failures.rules import NO_TOKEN, RefusedAnswer, Rules, When
 from deputize.core.http.challenges import bearer
 

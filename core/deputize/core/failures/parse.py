@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from deputize.core.failures.outcome import TEXT, TOKEN_CALLS, Call
 from deputize.core.failures.redaction import redact
-from deputize.core.failures.retry_after import http_date
+from deputize.core.failures.retry import http_date
 from deputize.core.failures.rules import RefusedAnswer, Rules
 from deputize.core.text import without_hidden
 

@@ -56,7 +56,7 @@ from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources.acquire import GrantSources
 from deputize.core.grants.sources.session import NotObtained
 from deputize.core.oauth.endpoint import Endpoint, Refusal, Unanswered
-from deputize.core.oauth.flow import Tokens
+from deputize.core.oauth.messages import Tokens
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import UNKNOWN_CLIENT
 from deputize.core.providers.origin import MOVED, moved, origin_change, origin_of

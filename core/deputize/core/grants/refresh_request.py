@@ -11,8 +11,8 @@ from deputize.core.errors import ProviderUnavailable, StoreUnavailable
 from deputize.core.oauth.app import RENEWED_BY_SOURCE
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint
-from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.id_token import names_another_account
+from deputize.core.oauth.messages import Tokens
 from deputize.core.oauth.provider import Provider
 from deputize.core.vault.grant import Grant, Origin
 

@@ -30,7 +30,7 @@ from deputize.core.errors import VaultError
 from deputize.core.failures import Kind
 from deputize.core.grants.revocation_entries import RevocationEntries, may_end_others
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE, Endpoint, Refusal, end_leaked
-from deputize.core.oauth.flow import Tokens
+from deputize.core.oauth.messages import Tokens
 from deputize.core.oauth.provider import Provider
 from deputize.core.providers.origin import origin_change, origin_in
 from deputize.core.vault.grant import Grant, User, grant_fields

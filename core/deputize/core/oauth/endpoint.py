@@ -15,7 +15,8 @@ import httpx
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures import Call, Kind, Outcome, classify, outcome_of, outcome_without_answer
 from deputize.core.http import Http
-from deputize.core.oauth import dpop, flow, id_token
+from deputize.core.oauth import dpop, id_token
+from deputize.core.oauth import messages as flow
 from deputize.core.oauth.provider import App, Permissions, Provider
 from deputize.core.oauth.refusals import log_refusal
 from deputize.core.vault.grant import Account, Secret

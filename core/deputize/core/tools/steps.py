@@ -107,7 +107,8 @@ class File(ValueObject):
 
 @frozen
 class Keep(ValueObject):
-    """Store a file for the user, encrypted, for a day. The tool is sent its handle: `deputize.core.tools.files`."""
+    """Store a file for the user, encrypted, for a day. The tool is sent its handle, see
+    `deputize.core.tools.stored_files`."""
 
     file: File
 

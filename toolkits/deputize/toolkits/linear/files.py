@@ -11,7 +11,7 @@ from pydantic import Field
 
 from deputize.core import Answer, Continuation, File, Keep, PublicRequest, Request, Steps
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.core.tools.files import MAX_FILE_BYTES
+from deputize.core.tools.stored_files import MAX_FILE_BYTES
 from deputize.toolkits._shared.arguments import Offset
 from deputize.toolkits._shared.file_text import file_text
 from deputize.toolkits._shared.long_text import PART, Form, part

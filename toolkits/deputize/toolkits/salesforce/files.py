@@ -16,7 +16,7 @@ from pydantic import Field
 
 from deputize.core import Audience, Continuation, Effect, File, Keep, Preview, Request, Run, Steps, Take, shown_file
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
-from deputize.core.tools.files import MAX_FILE_BYTES
+from deputize.core.tools.stored_files import MAX_FILE_BYTES
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.file_text import file_text
 from deputize.toolkits._shared.long_text import PART, part

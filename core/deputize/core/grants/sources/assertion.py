@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.grants.sources.token_exchange import JWT_GRANT, TYPE_OF, exchange_request, with_lifetime
-from deputize.core.oauth import flow
+from deputize.core.oauth import messages as flow
 from deputize.core.oauth.app import IdentityAssertion
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.identity import Identity

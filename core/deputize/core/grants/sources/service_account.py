@@ -17,7 +17,7 @@ import httpx
 
 from deputize.core.errors import InvalidInput, PolicyDenied
 from deputize.core.grants.sources.token_exchange import JWT_GRANT
-from deputize.core.oauth import flow
+from deputize.core.oauth import messages as flow
 from deputize.core.oauth.app import ServiceAccount
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.provider import App, Provider

@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx
 
 from deputize.core.errors import ProviderUnavailable
-from deputize.core.oauth import flow
+from deputize.core.oauth import messages as flow
 from deputize.core.oauth.app import TokenExchange
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.provider import App, Provider

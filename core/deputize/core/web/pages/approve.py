@@ -20,7 +20,7 @@ from deputize.core.approvals.mandate_record import MAX_ACTS
 from deputize.core.approvals.record import Reply
 from deputize.core.approvals.service import Decision
 from deputize.core.errors import Conflict, InvalidInput, NotFound
-from deputize.core.mcp.elicitation import read_form
+from deputize.core.mcp_client.elicitation import read_form
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import User
 from deputize.core.web.pages import texts

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deputize.core.mcp.clients import CLIENT_NAME, DOCUMENT, document_of
+from deputize.core.mcp_client.client_registration import CLIENT_NAME, DOCUMENT, document_of
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.rendering import asset, file_of_ours, json_of, root_of, see_other
 from deputize.core.web.pages.site import Page, Site

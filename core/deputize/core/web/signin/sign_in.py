@@ -32,7 +32,7 @@ from deputize.core.base_deputy import BaseDeputy
 from deputize.core.engine import FixedPages
 from deputize.core.errors import InvalidInput, ProviderUnavailable, SettingsError
 from deputize.core.failures import Kind
-from deputize.core.oauth import flow
+from deputize.core.oauth import messages as flow
 from deputize.core.oauth.app import App
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.id_token import claims_of

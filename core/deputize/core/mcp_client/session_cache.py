@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from deputize.core.mcp.definitions import MAX_SERVER_NAME_CHARACTERS, digest_of
-from deputize.core.mcp.pins import Pin
-from deputize.core.mcp.protocol import Link, ToolList
-from deputize.core.mcp.server import McpServer
+from deputize.core.mcp_client.definitions import MAX_SERVER_NAME_CHARACTERS, digest_of
+from deputize.core.mcp_client.pins import Pin
+from deputize.core.mcp_client.protocol import Link, ToolList
+from deputize.core.mcp_client.server_config import McpServer
 from deputize.core.tools.steps import ForOperator, Steps
 
 MIN_TOOL_LIST_TTL: Final = 60.0

@@ -18,8 +18,8 @@ from typing import Any
 
 from deputize.core.acts.build_request import visible
 from deputize.core.errors import InvalidInput, NotFound, PolicyDenied
-from deputize.core.mcp.authorization import API
-from deputize.core.mcp.definitions import (
+from deputize.core.mcp_client.authorization import API
+from deputize.core.mcp_client.definitions import (
     MAX_DESCRIPTION_CHARACTERS,
     LeftOut,
     check_schema_shape,
@@ -30,14 +30,14 @@ from deputize.core.mcp.definitions import (
     shown_arguments,
     shown_schema,
 )
-from deputize.core.mcp.elicitation import Sent, rounds
-from deputize.core.mcp.pins import EFFECTS, Pin, effect_of, repeat_of
-from deputize.core.mcp.protocol import Refused, mirrored_headers
-from deputize.core.mcp.results import outcome_of_call
-from deputize.core.mcp.rules import HEADER_MISMATCH
-from deputize.core.mcp.schemas import check_schema, faults_of, fits
-from deputize.core.mcp.server import ForeignRepeat, McpServer, ToolOverride
-from deputize.core.mcp.session_cache import Known, Links
+from deputize.core.mcp_client.elicitation import Sent, rounds
+from deputize.core.mcp_client.pins import EFFECTS, Pin, effect_of, repeat_of
+from deputize.core.mcp_client.protocol import Refused, mirrored_headers
+from deputize.core.mcp_client.results import outcome_of_call
+from deputize.core.mcp_client.rules import HEADER_MISMATCH
+from deputize.core.mcp_client.schemas import check_schema, faults_of, fits
+from deputize.core.mcp_client.server_config import ForeignRepeat, McpServer, ToolOverride
+from deputize.core.mcp_client.session_cache import Known, Links
 from deputize.core.tools.needs import any_of
 from deputize.core.tools.preview import Audience, Instant, Preview
 from deputize.core.tools.steps import Steps

@@ -23,9 +23,9 @@ from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures.redaction import redact
 from deputize.core.http import Http
 from deputize.core.http.request import JSON_HEADERS
-from deputize.core.mcp.authorization import KnownServers, shown
-from deputize.core.mcp.discovery import unusable_server
-from deputize.core.mcp.server import McpServer
+from deputize.core.mcp_client.authorization import KnownServers, shown
+from deputize.core.mcp_client.discovery import unusable_server
+from deputize.core.mcp_client.server_config import McpServer
 from deputize.core.oauth.app import App, ClientAuth
 from deputize.core.oauth.discover import MAX_METADATA_BYTES, METADATA_TIMEOUT_SECONDS
 from deputize.core.oauth.pkce import fingerprint

@@ -22,7 +22,7 @@ from deputize.core import (
     User,
     allow_all,
 )
-from deputize.core.mcp.server import McpServer, ToolOverride
+from deputize.core.mcp_client.server_config import McpServer, ToolOverride
 from tests.support.foreign_mcp import LEGACY, URL, Foreign, definition, foreign_deputy, text
 
 LOOK, SEND = definition("look", readOnlyHint=True), definition("send")

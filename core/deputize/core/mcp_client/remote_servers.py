@@ -20,16 +20,16 @@ from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, SettingsError, instead
 from deputize.core.http import Transport
 from deputize.core.http.address_guard import Resolve
-from deputize.core.mcp.authorization import API, KnownServers
-from deputize.core.mcp.clients import registered_until
-from deputize.core.mcp.definitions import clean_text, digest_of
-from deputize.core.mcp.lazy_provider import LateServer
-from deputize.core.mcp.pins import Pin, Pins, effect_of
-from deputize.core.mcp.protocol import Link, Refused
-from deputize.core.mcp.schemas import load
-from deputize.core.mcp.server import ForeignEffect, McpServer
-from deputize.core.mcp.session_cache import Links, changed_place
-from deputize.core.mcp.tools import foreign_toolkit, reason_left_out
+from deputize.core.mcp_client.authorization import API, KnownServers
+from deputize.core.mcp_client.client_registration import registered_until
+from deputize.core.mcp_client.definitions import clean_text, digest_of
+from deputize.core.mcp_client.lazy_provider import LateServer
+from deputize.core.mcp_client.pins import Pin, Pins, effect_of
+from deputize.core.mcp_client.protocol import Link, Refused
+from deputize.core.mcp_client.schemas import load
+from deputize.core.mcp_client.server_config import ForeignEffect, McpServer
+from deputize.core.mcp_client.session_cache import Links, changed_place
+from deputize.core.mcp_client.tools import foreign_toolkit, reason_left_out
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.needs import any_of

@@ -29,9 +29,9 @@ from deputize.core import (
     User,
     allow_all,
 )
-from deputize.core.mcp.authorization import KnownServers
-from deputize.core.mcp.lazy_provider import LateServer
-from deputize.core.mcp.server import AccountTool, McpServer
+from deputize.core.mcp_client.authorization import KnownServers
+from deputize.core.mcp_client.lazy_provider import LateServer
+from deputize.core.mcp_client.server_config import AccountTool, McpServer
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.core.web.app import pages_app

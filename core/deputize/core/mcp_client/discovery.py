@@ -23,8 +23,8 @@ from deputize.core.http import Http, Transport
 from deputize.core.http.address_guard import AddressGuard, Resolve, addresses_of
 from deputize.core.http.challenges import bearer
 from deputize.core.http.request import USER_AGENT
-from deputize.core.mcp.authorization import Authorization, KnownServers, check_unchanged, provider_of, shown
-from deputize.core.mcp.server import McpServer
+from deputize.core.mcp_client.authorization import Authorization, KnownServers, check_unchanged, provider_of, shown
+from deputize.core.mcp_client.server_config import McpServer
 from deputize.core.oauth.discover import MAX_METADATA_BYTES, METADATA_TIMEOUT_SECONDS, check_all, document, metadata_of
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import check_origins, origin_at, usable_scopes

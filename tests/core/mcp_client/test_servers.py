@@ -27,7 +27,7 @@ from deputize.core import (
     Toolkit,
     User,
 )
-from deputize.core.mcp.server import AccountTool, McpServer, ToolOverride
+from deputize.core.mcp_client.server_config import AccountTool, McpServer, ToolOverride
 from deputize.core.provenance.extract import ADDRESSES, PEOPLE
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault

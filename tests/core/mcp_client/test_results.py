@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from deputize.core import Act, Call, Deputy, InvalidInput, OutcomeUnknown, User, Verdict, allow_all
-from deputize.core.mcp import protocol
-from deputize.core.mcp.results import MAX_TEXT_CHARACTERS
-from deputize.core.mcp.server import McpServer, ToolOverride
+from deputize.core.mcp_client import protocol
+from deputize.core.mcp_client.results import MAX_TEXT_CHARACTERS
+from deputize.core.mcp_client.server_config import McpServer, ToolOverride
 from tests.support.foreign_mcp import TOKEN, URL, Foreign, definition, foreign_deputy, text
 
 

@@ -14,14 +14,14 @@ from typing import Any, Final
 import httpx
 
 from deputize.core.acts.build_request import address_of, headers_and_body
+from deputize.core.acts.provider_errors import error_of, scrub_token, whole
 from deputize.core.acts.provider_requests import rpc_id
-from deputize.core.acts.response_errors import error_of, scrub_token, whole
 from deputize.core.errors import DeputizeError
 from deputize.core.failures import Kind, Outcome, classify, is_refusal, outcome_of
 from deputize.core.http import Http
-from deputize.core.mcp.authorization import API
-from deputize.core.mcp.protocol import Link, McpSteps, Refused
-from deputize.core.mcp.server import AccountTool, McpServer
+from deputize.core.mcp_client.authorization import API
+from deputize.core.mcp_client.protocol import Link, McpSteps, Refused
+from deputize.core.mcp_client.server_config import AccountTool, McpServer
 from deputize.core.oauth.client_auth import bearer
 from deputize.core.oauth.endpoint import NAMELESS_ACCOUNT, Refusal
 from deputize.core.oauth.provider import Provider

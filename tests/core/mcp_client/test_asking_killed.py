@@ -10,12 +10,12 @@ import httpx
 import pytest
 
 from deputize.core import App, ApprovalRequired, Call, Deputy, InvalidInput, OutcomeUnknown, User, allow_all
-from deputize.core.mcp.pins import Pin
-from deputize.core.mcp.server import McpServer
-from deputize.core.mcp.tools import foreign_toolkit
+from deputize.core.mcp_client.pins import Pin
+from deputize.core.mcp_client.server_config import McpServer
+from deputize.core.mcp_client.tools import foreign_toolkit
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
-from tests.core.mcp.test_asking_the_user import LINK, SEND, asks
+from tests.core.mcp_client.test_asking_the_user import LINK, SEND, asks
 from tests.support.foreign_mcp import URL, Foreign, give, provider_at, text
 from tests.support.kill_points import Fate, MortalLine, MortalStore, When
 from tests.support.sandbox_deputy import PAGES, no_sleep, public_names

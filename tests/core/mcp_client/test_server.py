@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deputize.core.errors import SettingsError
-from deputize.core.mcp.server import McpServer, ToolOverride
+from deputize.core.mcp_client.server_config import McpServer, ToolOverride
 from deputize.core.vault.grant import Secret
 
 

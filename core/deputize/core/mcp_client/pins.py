@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from deputize.core.errors import SettingsError
-from deputize.core.mcp.definitions import digest_of
-from deputize.core.mcp.server import ForeignEffect, ForeignRepeat, McpServer, ToolOverride
+from deputize.core.mcp_client.definitions import digest_of
+from deputize.core.mcp_client.server_config import ForeignEffect, ForeignRepeat, McpServer, ToolOverride
 from deputize.core.tools.tool import Effect
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.vault import Vault

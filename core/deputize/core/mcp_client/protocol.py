@@ -21,9 +21,9 @@ from typing import Any, Final, NamedTuple
 
 from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.failures.json_rpc import code_of
-from deputize.core.mcp.definitions import clean_text, header_paths
-from deputize.core.mcp.rules import ASKS_USER, HEADER_MISMATCH, INVALID_REQUEST, NO_CAPABILITY, NO_VERSION
-from deputize.core.mcp.server import McpServer
+from deputize.core.mcp_client.definitions import clean_text, header_paths
+from deputize.core.mcp_client.rules import ASKS_USER, HEADER_MISMATCH, INVALID_REQUEST, NO_CAPABILITY, NO_VERSION
+from deputize.core.mcp_client.server_config import McpServer
 from deputize.core.tools.steps import Answer, Repeat, Request
 
 MODERN: Final = "2026-07-28"

@@ -14,7 +14,7 @@ import pytest
 
 import deputize.core
 from deputize.core import PROVIDERS, App, Identity, Provider, ProviderUnavailable, Secret, SettingsError
-from deputize.core.oauth import flow
+from deputize.core.oauth import messages as flow
 from deputize.core.oauth.pkce import challenge_of, fingerprint, new_pkce, new_state
 from deputize.core.oauth.provider import ApiRules, OAuthEndpoints, Permissions
 from tests.support.provider_fields import with_fields

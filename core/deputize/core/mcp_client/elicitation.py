@@ -22,11 +22,11 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from deputize.core.errors import Declined, InvalidInput, OutcomeUnknown
-from deputize.core.mcp.definitions import clean_text
-from deputize.core.mcp.protocol import Asked, Refused
-from deputize.core.mcp.rules import INVALID_PARAMS
-from deputize.core.mcp.schemas import faults_of
-from deputize.core.mcp.server import McpServer
+from deputize.core.mcp_client.definitions import clean_text
+from deputize.core.mcp_client.protocol import Asked, Refused
+from deputize.core.mcp_client.rules import INVALID_PARAMS
+from deputize.core.mcp_client.schemas import faults_of
+from deputize.core.mcp_client.server_config import McpServer
 from deputize.core.tools.preview import Audience, Preview
 from deputize.core.tools.steps import AskUser, Heard, Steps, UserSaid, Wait
 

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deputize.core import DeputizeError, File, InvalidInput, NotFound, StoreUnavailable, Take, User, UserRequired
-from deputize.core.tools.files import FILE_TTL, MAX_FILE_NAME_CHARACTERS, PIECE, Files, one_segment
 from deputize.core.tools.steps import MIB
+from deputize.core.tools.stored_files import FILE_TTL, MAX_FILE_NAME_CHARACTERS, PIECE, Files, one_segment
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.sweeper import Sweeper
 from deputize.core.vault.vault import Vault
@@ -281,7 +281,7 @@ RIVAL = """
 import asyncio, json, sys, time
 from pathlib import Path
 from deputize.core import File, InvalidInput, User
-from deputize.core.tools.files import Files
+from deputize.core.tools.stored_files import Files
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deputize.core.errors import SettingsError
-from deputize.core.mcp.definitions import (
+from deputize.core.mcp_client.definitions import (
     LeftOut,
     check_schema_shape,
     clean_text,
@@ -18,10 +18,10 @@ from deputize.core.mcp.definitions import (
     own_name,
     shown_schema,
 )
-from deputize.core.mcp.pins import Pin, effect_of, repeat_of
-from deputize.core.mcp.schemas import faults_of
-from deputize.core.mcp.server import McpServer, ToolOverride
-from deputize.core.mcp.tools import foreign_toolkit, reason_left_out
+from deputize.core.mcp_client.pins import Pin, effect_of, repeat_of
+from deputize.core.mcp_client.schemas import faults_of
+from deputize.core.mcp_client.server_config import McpServer, ToolOverride
+from deputize.core.mcp_client.tools import foreign_toolkit, reason_left_out
 from tests.support.foreign_mcp import URL, definition
 
 SERVER = McpServer("other", URL)

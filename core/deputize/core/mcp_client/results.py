@@ -20,7 +20,7 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from deputize.core.mcp.definitions import clean_text
+from deputize.core.mcp_client.definitions import clean_text
 from deputize.core.text import without_hidden
 from deputize.core.tools.steps import File, Keep
 

@@ -13,7 +13,7 @@ import pytest
 
 from deputize.core import Call, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable, Request
 from deputize.core.acts.build_request import LONGEST_HEADER
-from deputize.core.mcp.rules import MCP, MCP_HEADERS
+from deputize.core.mcp_client.rules import MCP, MCP_HEADERS
 from deputize.core.oauth.provider import Provider
 from deputize.core.providers import PROVIDERS
 from tests.support.faults import GMAIL_API

@@ -26,8 +26,8 @@ from deputize.core import (
     allow_all,
 )
 from deputize.core.acts import provider_requests as exchange
-from deputize.core.mcp import protocol
-from deputize.core.mcp.server import McpServer, ToolOverride
+from deputize.core.mcp_client import protocol
+from deputize.core.mcp_client.server_config import McpServer, ToolOverride
 from tests.support.foreign_mcp import LEGACY, MODERN, TOKEN, URL, Foreign, definition, foreign_deputy, give, text
 
 

@@ -6,11 +6,11 @@ from deputize.core.engine import Engine
 from deputize.core.errors import SettingsError
 from deputize.core.http import Transport
 from deputize.core.http.address_guard import Resolve, addresses_of
-from deputize.core.mcp.account_tool import account_of
-from deputize.core.mcp.authorization import KnownServers
-from deputize.core.mcp.clients import client_again, client_of, known_client
-from deputize.core.mcp.discovery import discover_server
-from deputize.core.mcp.server import McpServer
+from deputize.core.mcp_client.account_tool import account_of
+from deputize.core.mcp_client.authorization import KnownServers
+from deputize.core.mcp_client.client_registration import client_again, client_of, known_client
+from deputize.core.mcp_client.discovery import discover_server
+from deputize.core.mcp_client.server_config import McpServer
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.value_object import Frozen, frozen

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from deputize.core.mcp.server import AccountTool, ForeignEffect, ForeignRepeat, McpServer, ToolOverride
+from deputize.core.mcp_client.server_config import AccountTool, ForeignEffect, ForeignRepeat, McpServer, ToolOverride
 from deputize.core.secret_files import with_secret
 from deputize.core.vault.grant import Secret
 
@@ -33,8 +33,8 @@ class IdentitySettings(BaseModel):
 
 
 class McpSettings(BaseModel):
-    """One server. `deputize.core.mcp.server.McpServer` explains the fields. Unknown names are rejected, so that a
-    misspelt ``trust_hint`` is noticed."""
+    """One server. `deputize.core.mcp_client.server_config.McpServer` explains the fields. Unknown names are rejected,
+    so that a misspelt ``trust_hint`` is noticed."""
 
     model_config = ConfigDict(extra="forbid")
 

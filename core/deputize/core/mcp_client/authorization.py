@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any, Final, Self
 
 from deputize.core.errors import SettingsError
-from deputize.core.mcp.rules import MCP, MCP_HEADERS
-from deputize.core.mcp.server import AccountTool, McpServer
+from deputize.core.mcp_client.rules import MCP, MCP_HEADERS
+from deputize.core.mcp_client.server_config import AccountTool, McpServer
 from deputize.core.oauth.identity import Identity
 from deputize.core.oauth.jose import ALGS
 from deputize.core.oauth.pkce import fingerprint

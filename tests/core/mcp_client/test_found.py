@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from deputize.core import Provider, ProviderUnavailable, SettingsError
-from deputize.core.mcp.authorization import KnownServers
-from deputize.core.mcp.discovery import discover_server
-from deputize.core.mcp.server import McpServer
+from deputize.core.mcp_client.authorization import KnownServers
+from deputize.core.mcp_client.discovery import discover_server
+from deputize.core.mcp_client.server_config import McpServer
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from deputize.core.errors import SettingsError
-from deputize.core.mcp.definitions import LeftOut
+from deputize.core.mcp_client.definitions import LeftOut
 
 if TYPE_CHECKING:
     from jsonschema_rs import Validator
