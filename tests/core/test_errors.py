@@ -219,7 +219,7 @@ def test_L2_tombstone_and_dead_grant_contain_no_token() -> None:
 
 REVEALING: Final = {
     "acts/provider_requests.py": 1,  # where a token meets a request
-    "acts/provider_errors.py": 1,  # to take it out of an answer that repeats it
+    "acts/scrub_response.py": 1,  # to take it out of an answer that repeats it
     "tools/stored_files.py": 1,  # the user's own file, out of its records
     "oauth/messages.py": 9,  # where a form goes to a token endpoint, and the state to the authorization endpoint
     "oauth/endpoint.py": 1,  # the address of an authorization request, for the browser

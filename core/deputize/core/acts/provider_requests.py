@@ -20,16 +20,14 @@ from deputize.core.acts.build_request import address_of, headers_and_body
 from deputize.core.acts.provider_errors import (
     REDIRECTS,
     MissingScope,
-    ScrubbedHeaders,
     error_of,
     less_to_ask_for,
     lost_response,
     own_address,
-    scrub_token,
-    whole,
 )
 from deputize.core.acts.public_requests import PublicSender, is_loopback
 from deputize.core.acts.rate_limit import STRANGERS, Budgets
+from deputize.core.acts.scrub_response import ScrubbedHeaders, scrub_token, whole
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import STEP_UP, Kind, Outcome, RpcId, classify, is_refusal

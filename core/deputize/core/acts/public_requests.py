@@ -16,7 +16,8 @@ from urllib.parse import urljoin
 import httpx
 
 from deputize.core.acts.build_request import LONGEST_URL, visible
-from deputize.core.acts.provider_errors import REDIRECTS, lost_response, whole
+from deputize.core.acts.provider_errors import REDIRECTS, lost_response
+from deputize.core.acts.scrub_response import whole
 from deputize.core.errors import InvalidInput, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, classify, outcome_of, outcome_without_answer
 from deputize.core.failures.standard import GENERIC

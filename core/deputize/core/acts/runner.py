@@ -19,8 +19,9 @@ from weakref import WeakKeyDictionary
 from deputize.core.acts.audit_record import CallRow
 from deputize.core.acts.execution_context import ExecutionContext, Handler
 from deputize.core.acts.find_grant import NO_PROVIDER
-from deputize.core.acts.provider_errors import MissingScope, scrub_token
+from deputize.core.acts.provider_errors import MissingScope
 from deputize.core.acts.provider_requests import Exchange, ProviderTransport
+from deputize.core.acts.scrub_response import scrub_token
 from deputize.core.errors import ApprovalRequired, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.core.failures.redaction import redact
 from deputize.core.grants.refresh import GrantLost

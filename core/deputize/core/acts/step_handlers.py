@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from deputize.core.acts.execution_context import ExecutionContext, Handler
 from deputize.core.acts.operator_notes import OperatorNotes
-from deputize.core.acts.provider_errors import MissingScope, scrub_token
+from deputize.core.acts.provider_errors import MissingScope
+from deputize.core.acts.scrub_response import scrub_token
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.tools import steps

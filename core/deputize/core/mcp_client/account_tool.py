@@ -14,8 +14,9 @@ from typing import Any, Final
 import httpx
 
 from deputize.core.acts.build_request import address_of, headers_and_body
-from deputize.core.acts.provider_errors import error_of, scrub_token, whole
+from deputize.core.acts.provider_errors import error_of
 from deputize.core.acts.provider_requests import rpc_id
+from deputize.core.acts.scrub_response import scrub_token, whole
 from deputize.core.errors import DeputizeError
 from deputize.core.failures import Kind, Outcome, classify, is_refusal, outcome_of
 from deputize.core.http import Http

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from deputize.core import Secret
-from deputize.core.acts.provider_errors import scrub_token
+from deputize.core.acts.scrub_response import scrub_token
 
 TOKEN = "ya29.A+b/c=" + "x" * 40
 ALL = "".join(f"\\u{ord(one):04x}" for one in TOKEN)
