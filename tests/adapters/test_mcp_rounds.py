@@ -13,8 +13,8 @@ import httpx2
 import pytest
 
 from deputize.core import Approval, Consent, InvalidInput, User, allow_all
-from deputize.core.approvals.service import APPROVAL_TTL
-from deputize.core.consent.consents import TICKET_TTL
+from deputize.core.approvals.record import APPROVAL_TTL
+from deputize.core.consent.consents import CONSENT_LINK_TTL
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import OWN_PAGE, TOOL, House, house
 from tests.support.graphs import SEND
@@ -93,7 +93,7 @@ async def test_expired_link_is_replaced_by_a_valid_one() -> None:
     clock = Clock(1_800_000_000.0)
     async with house(waits=0.1, clock=clock) as home, raw(home.url) as alice:
         first = await alice.call(TOOL, ARGS)
-        clock.now += TICKET_TTL + 1
+        clock.now += CONSENT_LINK_TTL + 1
         again = await alice.call(TOOL, ARGS, inputResponses=ACCEPT, requestState=first["requestState"])
         assert asked(again)["url"] != asked(first)["url"] and len(await home.deputy.pending("alice")) == 1
         await visit(home, asked(again)["url"])

@@ -34,7 +34,7 @@ def retention_rows(settings: Settings) -> list[Kept]:
     """Return the rows for all that a vault stores. Each kind of record is in exactly one row."""
     from deputize.core.acts import call_dedup as recognizing
     from deputize.core.acts import erase
-    from deputize.core.approvals import service as approval
+    from deputize.core.approvals.record import APPROVAL_TTL
     from deputize.core.consent import record
     from deputize.core.grants.sources import inflight_requests as under_way
     from deputize.core.provenance import store as outside_record
@@ -53,7 +53,7 @@ def retention_rows(settings: Settings) -> list[Kept]:
         Kept(
             "approvals, questions",
             ("approval",),
-            f"{format_duration(approval.APPROVAL_TTL)}, or as long as the tool asks",
+            f"{format_duration(APPROVAL_TTL)}, or as long as the tool asks",
         ),
         Kept("mandates", ("mandate",), "until they end"),
         Kept("consents", ("consent",), format_duration(record.CONSENT_TTL)),

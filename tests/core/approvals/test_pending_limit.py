@@ -12,7 +12,7 @@ import pytest
 
 from deputize.core import Approval, ApprovalRequired, Call, Deputy, RateLimited, User
 from deputize.core.approvals.pending import MAX_PENDING_APPROVALS
-from deputize.core.approvals.service import APPROVAL_TTL
+from deputize.core.approvals.record import APPROVAL_TTL
 from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox

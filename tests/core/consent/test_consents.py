@@ -33,7 +33,14 @@ from deputize.core import (
     VaultError,
     allow_all,
 )
-from deputize.core.consent.consents import MAX_PENDING_CONSENTS, REDEEM_TTL, TICKET_TTL, AnyLocalUser, Started, Who
+from deputize.core.consent.consents import (
+    CONSENT_LINK_TTL,
+    MAX_PENDING_CONSENTS,
+    REDEEM_TTL,
+    AnyLocalUser,
+    Started,
+    Who,
+)
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.stores.memory import MemoryStore
@@ -257,7 +264,7 @@ async def test_B11_twenty_first_pending_consent_is_refused(house: House) -> None
     assert caught.value.retry_after
     assert (await house.ask(labels[3])).status == "pending"  # those that wait can be had again
     await house.ask("readonly", user="bob")  # another user's are not counted
-    house.clock.now += TICKET_TTL + 1
+    house.clock.now += CONSENT_LINK_TTL + 1
     assert (await house.ask(labels[-1])).status == "pending"
 
 
@@ -300,7 +307,7 @@ async def test_partial_consent_grants_the_ticked_scopes(house: House) -> None:
 
 async def test_expired_ticket_is_reissued_and_the_old_link_is_dead(house: House) -> None:
     old = await house.ask()
-    house.clock.now += TICKET_TTL + 1
+    house.clock.now += CONSENT_LINK_TTL + 1
     assert await house.status(old) == ("expired", "")
     assert await refused(house.start(old)) == "expired_ticket"
     new = await house.ask()
@@ -414,7 +421,7 @@ async def test_A4_expired_state_is_refused(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
-    house.clock.now += TICKET_TTL + 1
+    house.clock.now += CONSENT_LINK_TTL + 1
     assert await refused(house.finish(back, started)) in ("expired_state", "unknown_state")
     assert house.line.count(TOKEN) == 0 and await house.grant() is None
     assert any(event.startswith("connect.") for event in house.events())
@@ -569,7 +576,7 @@ async def test_equal_request_from_a_later_message_does_not_undo_the_consent(hous
 async def test_repeated_request_at_the_end_of_redemption_does_not_undo_the_consent(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
-    house.clock.now += TICKET_TTL - 1
+    house.clock.now += CONSENT_LINK_TTL - 1
     back = await house.allowed(started)
     house.line.held = TOKEN
     finishing = asyncio.create_task(house.finish(back, started))

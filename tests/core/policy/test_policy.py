@@ -31,7 +31,8 @@ from deputize.core import (
     read_only,
 )
 from deputize.core.acts.provider_errors import own_address
-from deputize.core.approvals.service import APPROVAL_TTL, Decision
+from deputize.core.approvals.record import APPROVAL_TTL
+from deputize.core.approvals.service import Decision
 from deputize.core.tools.preview import argument_rows
 from deputize.core.user_requests import MAX_IN_PAYLOAD
 from tests.core.consent.test_consents import House

@@ -51,6 +51,8 @@ class Status(StrEnum):
     USED = "used"
 
 
+APPROVAL_TTL: Final = 3600.0
+"""Seconds for which an approval waits for a decision, unless the tool asks for another time."""
 MOVES: Final[Mapping[str, frozenset[Status]]] = {
     "approve": frozenset({Status.PENDING}),
     "edit": frozenset({Status.PENDING}),

@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, get_args
 
 from deputize.core.approvals.outcome import LedgerRecord, State, describe_outcome
 from deputize.core.approvals.pending import ApprovalLists
-from deputize.core.approvals.record import ApprovalRecord, Change, Edit, Status, meant, preview_fields
+from deputize.core.approvals.record import APPROVAL_TTL, ApprovalRecord, Change, Edit, Status, meant, preview_fields
 from deputize.core.approvals.repository import ApprovalRepository, Claim, Repository
 from deputize.core.audit.events import ApprovalTooLate
 from deputize.core.engine import Engine
@@ -34,7 +34,6 @@ from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import Account, User
 from deputize.core.vault.notify import deadline, watch_records
 
-APPROVAL_TTL: Final = 3600.0
 _ID: Final = r"[0-9a-f]{40}-[0-9a-f]{8}"
 Decision = Literal["approve", "reject", "edit"]
 

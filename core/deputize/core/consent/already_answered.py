@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from deputize.core.consent.record import PENDING, TICKET_TTL, ConsentRecord
+from deputize.core.consent.record import CONSENT_LINK_TTL, PENDING, ConsentRecord
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import AccountMismatch, Declined, ScopeNotGranted
 from deputize.core.oauth.provider import App
@@ -63,4 +63,4 @@ def _stop_if_answered(
 
 def _is_same_request(record: ConsentRecord, ask: str, now: float) -> bool:
     """Return True if the same user request led here. Without a request id, a consent that ended lately counts."""
-    return ask in record.asks if ask else record.finished > now - TICKET_TTL
+    return ask in record.asks if ask else record.finished > now - CONSENT_LINK_TTL

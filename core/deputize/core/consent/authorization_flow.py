@@ -14,10 +14,10 @@ from typing import Any, Final
 from deputize.core.audit.events import ConsentOpened, Misuse
 from deputize.core.consent.grant_writer import reason_of
 from deputize.core.consent.record import (
+    CONSENT_LINK_TTL,
     OPENABLE,
     PENDING,
     REDEEMING,
-    TICKET_TTL,
     ConsentRecord,
     Visit,
     Who,
@@ -80,7 +80,7 @@ class AuthorizationFlow:
             await repository.check_origin(record.user, app)
             scopes = await repository.scopes_to_ask(record, provider)
             pkce, state, nonce = new_pkce(), new_state(), new_state()
-            visit = Visit(fingerprint(state), fingerprint(nonce), pkce.verifier, engine.clock() + TICKET_TTL)
+            visit = Visit(fingerprint(state), fingerprint(nonce), pkce.verifier, engine.clock() + CONSENT_LINK_TTL)
             opened = record.open(
                 visit,
                 redirect_uri=provider.redirect_uri(base, app),

@@ -20,12 +20,12 @@ from deputize.core.consent.authorization_flow import AuthorizationFlow, Started
 from deputize.core.consent.device import Device, DeviceCode, Sleep
 from deputize.core.consent.grant_writer import GrantWriter
 from deputize.core.consent.record import (
+    CONSENT_LINK_TTL,
     CONSENT_TTL,
     MAX_FORMER,
     PENDING,
     REDEEM_TTL,
     REDEEMING,
-    TICKET_TTL,
     AnyLocalUser,
     ConsentRecord,
     Other,
@@ -45,8 +45,8 @@ from deputize.core.vault.bulk_revocation import BulkRevocation
 from deputize.core.vault.grant import Grant, User
 
 __all__ = [
+    "CONSENT_LINK_TTL",
     "REDEEM_TTL",
-    "TICKET_TTL",
     "AnyLocalUser",
     "Consents",
     "Details",
@@ -134,7 +134,7 @@ class Consents:
                         return await repository.to_public(kept, ask)
                     continue
                 if pending >= MAX_PENDING_CONSENTS:
-                    raise RateLimited("Too many consents are waiting for this user.", retry_after=TICKET_TTL)
+                    raise RateLimited("Too many consents are waiting for this user.", retry_after=CONSENT_LINK_TTL)
                 new = ConsentRecord(
                     id=secrets.token_urlsafe(16),
                     user=user,
@@ -150,7 +150,7 @@ class Consents:
                     why=why,
                     claims=claims,
                     asks=(ask,) if ask else (),
-                    ticket_expires=now + TICKET_TTL,
+                    ticket_expires=now + CONSENT_LINK_TTL,
                     expires=now + CONSENT_TTL,
                     epoch=epoch,
                 )

@@ -23,7 +23,7 @@ from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Origin, Secret, User
 from deputize.core.vault.record import Record, StoredRecord
 
-TICKET_TTL: Final = 600.0
+CONSENT_LINK_TTL: Final = 600.0
 """Seconds for which a link can be opened, and seconds between a press of Connect and the callback."""
 REDEEM_TTL: Final = 60.0
 """Seconds after which an unredeemed code is abandoned: its process has died."""
@@ -184,7 +184,7 @@ class ConsentRecord(StoredRecord):
 
     def renew_ticket(self, now: float) -> Self:
         """Return the record with a new ticket. Earlier tickets become invalid, and no open browser may return."""
-        return self._without_secrets()._move("created", issue=self.issue + 1, ticket_expires=now + TICKET_TTL)
+        return self._without_secrets()._move("created", issue=self.issue + 1, ticket_expires=now + CONSENT_LINK_TTL)
 
     def end(self, status: EndStatus, reason: str, now: float, **facts: Any) -> Self:
         """Move to a final state, without any secrets. ``facts``: ``account``, ``missing``, ``family``."""

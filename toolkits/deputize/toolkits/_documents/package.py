@@ -18,7 +18,7 @@ from xml.parsers import expat
 
 from deputize.toolkits._documents.document import Unreadable
 
-LARGEST: Final = 48 * 2**20
+MAX_PART_BYTES: Final = 48 * 2**20
 """Largest part in bytes, decompressed."""
 MAX_PARTS: Final = 10_000
 """Most parts of a package, or files of an archive."""
@@ -72,7 +72,7 @@ class Package:
             raise Unreadable("too_complex", f"The archive has {len(infos)} files; at most {MAX_PARTS} are read.")
         self.infos = {info.filename: info for info in infos}
 
-    def part(self, name: str, largest: int = LARGEST) -> bytes:
+    def part(self, name: str, largest: int = MAX_PART_BYTES) -> bytes:
         """Return a part's bytes, or b"" if it is missing. Raises `Unreadable` if it is too large or encrypted."""
         info = self.infos.get(name.lstrip("/"))
         if info is None:
