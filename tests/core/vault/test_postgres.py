@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 import psycopg
 import pytest
 
-from deputize.core.vault.stores import Store, open_store
+from deputize.core.vault.stores import Batches, Store, open_store
 from deputize.core.vault.stores.postgres.address import Address
 from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.sandbox.store_contract import StoreContract
@@ -57,6 +57,20 @@ async def test_two_processes_share_records_and_exclude_each_other(empty: str, st
         said = await asyncio.to_thread(another, empty, HOLDS)
         assert said == "ours, and the lock is another's"
     assert await asyncio.to_thread(another, empty, HOLDS) == "ours, and the lock is free"
+
+
+async def test_a_lock_reads_what_its_holder_in_another_process_wrote_last(empty: str, store: Store) -> None:
+    other = open_store(empty, create=True)
+    assert isinstance(store, Batches) and isinstance(other, Batches)
+
+    async def count(one: Batches) -> None:
+        for _ in range(60):
+            async with one.lock_and_read("one", 20, ("get", "test", "counter")) as (_, [old]):
+                assert await one.write(("test", "counter", old, b"%d" % (int(old or 0) + 1))) == 1
+
+    await asyncio.gather(count(store), count(other))
+    assert await store.get("test", "counter") == b"120"
+    await other.close()
 
 
 async def test_lock_ends_with_its_process(empty: str, store: Store) -> None:

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from deputize.core.errors import SettingsError, StoreUnavailable
-from deputize.core.vault.stores import Store, open_store
+from deputize.core.vault.stores import Batches, Store, open_store
 from deputize.core.vault.stores.postgres.address import Address, Connection
 from deputize.core.vault.stores.postgres.checks import KEEPALIVES, check, risks, sessions
 from deputize.core.vault.stores.postgres.schema import migrate
@@ -92,6 +92,13 @@ async def test_write_with_a_lost_answer_is_reported_as_done(server: Behind, tmp_
             await _losing(way, store.delete("test", "a", b"3"))
         assert await _losing(way, store.delete("test", "b", b"3")) is False
         assert await store.scan("test") == [("b", b"1")]
+        assert isinstance(store, Batches)
+        assert await _losing(way, store.write(("test", "c", None, b"1"), ("test", "b", b"1", b"2"))) == 2
+        assert await _losing(way, store.write(("test", "c", None, b"2"), ("test", "b", b"2", b"3"))) == 0
+        assert await _losing(way, store.write(("test", "d", None, b"1"), ("test", "b", b"1", b"3"))) == 1
+        assert await _losing(way, store.read(("scan", "test", ""), ("get", "test", "b"))) == [
+            [("b", b"2"), ("c", b"1"), ("d", b"1")], b"2"
+        ]  # fmt: skip
         async with store.lock("one", 1) as lock:
             assert lock
             with pytest.raises(StoreUnavailable):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core.vault.stores import Store
+from deputize.core.vault.stores import Batches, Store
 
 
 async def add_one(store: Store, key: str = "counter") -> None:
@@ -109,6 +109,20 @@ class LockContract:
                     await add_one_slowly(store)
 
         await asyncio.to_thread(in_threads, 4, work)
+        assert await store.get("test", "counter") == b"20"
+
+    async def test_what_is_read_with_a_lock_is_what_its_last_holder_wrote(self, store: Store) -> None:
+        if not isinstance(store, Batches):
+            return
+        batches: Batches = store
+
+        async def work() -> None:
+            for _ in range(5):
+                async with batches.lock_and_read("one", 20, ("get", "test", "counter")) as (_, [old]):
+                    await asyncio.sleep(0.001)
+                    assert await batches.write(("test", "counter", old, b"%d" % (int(old or 0) + 1))) == 1
+
+        await asyncio.gather(*(work() for _ in range(4)))
         assert await store.get("test", "counter") == b"20"
 
     async def test_control_work_without_the_lock_loses_counts(self, store: Store) -> None:

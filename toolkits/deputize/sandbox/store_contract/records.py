@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deputize.core.errors import InvalidInput
-from deputize.core.vault.stores import Store, Tails
+from deputize.core.vault.stores import Batches, Store, Tails
 
 
 class RecordContract:
@@ -113,6 +113,29 @@ class RecordContract:
             await store.insert("test", other, b"other" * 9)
         for prefix in ("", "user.", "user", "user.001", "nobody"):
             assert await store.tails("test", prefix) == [(k, v[-16:]) for k, v in await store.scan("test", prefix)]
+
+    async def test_a_batch_of_reads_returns_what_each_read_returns(self, store: Store) -> None:
+        if not isinstance(store, Batches):
+            return
+        for key in ("al", "alice", "alice.google", "alice.slack", "b"):
+            await store.insert("test", key, key.encode() * 20)
+        await store.insert("tests", "alice", b"another kind")
+        assert await store.read(("scan", "test", "alice"), ("get", "test", "b"), ("get", "test", "c")) == [
+            await store.scan("test", "alice"), await store.get("test", "b"), None
+        ]  # fmt: skip
+        assert await store.read(("tails", "test", "al"), ("scan", "nothing", ""), ("scan", "test", "")) == [
+            [(key, value[-16:]) for key, value in await store.scan("test", "al")], [], await store.scan("test")
+        ]  # fmt: skip
+
+    async def test_a_batch_of_writes_stops_at_the_first_that_does_not_apply(self, store: Store) -> None:
+        if not isinstance(store, Batches):
+            return
+        assert await store.write(("act", "a", None, b"1"), ("approval", "a", None, b"1")) == 2
+        assert await store.write(("approval", "a", b"1", b"2"), ("act", "a", b"1", b"2"), ("act", "b", None, b"1")) == 3
+        assert await store.write(("act", "a", None, b"3"), ("approval", "a", b"2", b"3")) == 0
+        assert await store.write(("act", "c", None, b"1"), ("approval", "a", b"1", b"3"), ("act", "d", None, b"1")) == 1
+        assert await store.scan("act") == [("a", b"2"), ("b", b"1"), ("c", b"1")]
+        assert await store.scan("approval") == [("a", b"2")]
 
     @pytest.mark.parametrize("most", [1, 2, 199, 200, 201, 450, 1000])
     async def test_paged_scan_finds_each_record_once_within_the_limit(self, store: Store, most: int) -> None:

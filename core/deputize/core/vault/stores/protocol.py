@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from deputize.core.audit.trail import AuditTable
 from deputize.core.value_object import Frozen, frozen
@@ -117,6 +117,31 @@ class Tails(Protocol):
 
     async def tails(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
         """Return key and last 16 bytes of each record whose key begins with ``prefix``, in key order."""
+        ...
+
+
+Wanted: TypeAlias = tuple[Literal["get", "scan", "tails"], str, str]
+"""One read of a batch: the method of the store, the kind, and the key or the key prefix."""
+Put: TypeAlias = tuple[str, str, bytes | None, bytes]
+"""One write of a batch: kind, key, the old value (None: an insert) and the new one."""
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """A store that needs one round trip to its server for several operations. Others are asked one by one."""
+
+    async def read(self, *wanted: Wanted) -> list[Any]:
+        """Return what each of these reads returns by itself, in their order, as of one moment."""
+        ...
+
+    async def write(self, *puts: Put) -> int:
+        """Make these writes in order, in one transaction, until one does not apply. Return how many were made."""
+        ...
+
+    def lock_and_read(
+        self, name: str, timeout: float, *wanted: Wanted
+    ) -> AbstractAsyncContextManager[tuple[HeldLock, list[Any]]]:
+        """Hold a lock as `Store.lock` does, and read once it is held: nothing that its last holder wrote is missing."""
         ...
 
 

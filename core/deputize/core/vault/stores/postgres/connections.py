@@ -32,6 +32,7 @@ from deputize.core.vault.stores.postgres.address import (
 
 T = TypeVar("T")
 Meets = Callable[[Connection], Awaitable[None]]
+Passed = Callable[[], Awaitable[None]]
 MAX_CONNECTIONS: Final = 8
 """Connections for records, of each process; one more holds its locks."""
 CHECK_TIMEOUT_SECONDS: Final = 60.0
@@ -122,17 +123,7 @@ class Connections:
         while self._idle:
             if not (kept := self._idle.pop()).closed:
                 return kept
-        made = await open_connection(self._address)
-        try:
-            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-                await self._meet(made)
-        except (psycopg.Error, OSError, TimeoutError):
-            await made.close()
-            raise Lost(sent=False) from None
-        except BaseException:
-            await made.close()
-            raise
-        return made
+        return await meet_connection(self._address, self._meet)
 
     async def drop_idle(self) -> None:
         """Close idle connections."""
@@ -151,6 +142,22 @@ async def open_connection(address: Address) -> Connection:
             return await address.connect()
     except (psycopg.OperationalError, OSError, TimeoutError) as error:
         raise Lost(sent=False, fault=find_fault(error)) from None
+
+
+async def meet_connection(address: Address, meet: Meets) -> Connection:
+    """Return a new connection after ``meet`` has checked it. Raises as `open_connection`, and `Lost` if the check
+    fails."""
+    made = await open_connection(address)
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+            await meet(made)
+    except (psycopg.Error, OSError, TimeoutError):
+        await made.close()
+        raise Lost(sent=False) from None
+    except BaseException:
+        await made.close()
+        raise
+    return made
 
 
 async def await_answer(connection: Connection, work: Coroutine[Any, Any, T]) -> T:

@@ -9,17 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import psycopg
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.postgres.address import Address, Connection, explain, refusal
-from deputize.core.vault.stores.postgres.connections import Lost, await_answer, no_answer_error, open_connection
+from deputize.core.vault.stores.postgres.connections import (
+    Lost,
+    Meets,
+    Passed,
+    await_answer,
+    meet_connection,
+    no_answer_error,
+)
 
 _TRY = "SELECT pg_try_advisory_lock(%s)"
 _FREE = "SELECT pg_advisory_unlock(%s)"
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
+
+Rows = Sequence[tuple[Any, ...]]
+Query = tuple[str, Sequence[object]]
 
 
 def lock_number(name: str) -> int:
@@ -35,15 +47,21 @@ class LockSession:
     def __init__(self, connection: Connection) -> None:
         self.connection, self.lost = connection, False
 
-    async def value(self, sql: str, *values: object) -> object:
-        """Return the value of a query. Raises `Lost` now and from then on if the session has ended."""
+    async def rows(self, *queries: Query) -> list[Rows]:
+        """Return the rows of queries that are sent as one message. Each begins when the one before has ended, and sees
+        what others have committed until then. Raises `Lost` now and from then on if the session has ended."""
         if self.lost or self.connection.closed:
             self.lost = True
             raise Lost(sent=False)
 
-        async def asked() -> object:
-            row = await (await self.connection.execute(sql.encode(), values)).fetchone()
-            return row[0] if row else None
+        async def asked() -> list[Rows]:
+            cursor = psycopg.AsyncClientCursor(self.connection)  # several statements cannot have parameters
+            sql, values = "; ".join(sql for sql, _ in queries), [value for _, those in queries for value in those]
+            await cursor.execute(sql.encode(), values)
+            found: list[Rows] = [await cursor.fetchall()]
+            while cursor.nextset():
+                found.append(await cursor.fetchall())
+            return found
 
         try:
             return await await_answer(self.connection, asked())
@@ -63,22 +81,24 @@ class LockSession:
 
 
 class PostgresLocks:
-    """All locks of this process, on one event loop."""
+    """All locks of this process, on one event loop. ``meet`` is awaited with each new session, and ``passed`` before a
+    lock is taken, because records are read on the session too."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, address: Address, meet: Meets, passed: Passed) -> None:
+        self._address, self._meet, self._passed = address, meet, passed
         self._session: LockSession | None = None
         self._one = asyncio.Lock()
 
-    async def take(self, name: str) -> LockSession | None:
-        """Take the lock and return its session, or None if another process holds it.
+    async def take(self, name: str, *more: Query) -> tuple[LockSession, list[Rows]] | None:
+        """Take the lock. Return its session and the rows of ``more`` queries, or None if another process holds the lock.
 
         Raises `StoreUnavailable` if the server cannot be reached, and `VaultError` if it refuses.
         """
-        number = lock_number(name)
         try:
             session = await self._live()
-            return session if await session.value(_TRY, number) else None
+            await self._passed()  # a new session may have met a server that must be checked first
+            [[taken]], *found = await session.rows((_TRY, (lock_number(name),)), *more)
+            return (session, found) if taken else None
         except Lost as lost:
             raise no_answer_error(False, lost.fault) from None
         except psycopg.Error as error:
@@ -87,20 +107,21 @@ class PostgresLocks:
     async def free(self, name: str, session: LockSession) -> None:
         """Release the lock. The locks of a lost session are free already."""
         with suppress(Lost, psycopg.Error):
-            await session.value(_FREE, lock_number(name))
+            await session.rows((_FREE, (lock_number(name),)))
 
     async def _live(self) -> LockSession:
         async with self._one:
             if self._session is None or self._session.lost or self._session.connection.closed:
                 if self._session:
                     await self._session.end()
-                self._session = LockSession(await open_connection(self._address))
+                self._session = LockSession(await meet_connection(self._address, self._meet))
             return self._session
 
     async def confirm(self, session: LockSession) -> float:
         """Return the server's clock, read in the lock's session. Raises `StoreUnavailable` if the session has ended."""
         try:
-            return float(str(await session.value(_NOW)))
+            [[[now]]] = await session.rows((_NOW, ()))
+            return float(now)
         except Lost:
             raise StoreUnavailable(
                 "The lock of this act was lost with its connection to the vault's database. Nothing more was sent.",

@@ -28,11 +28,18 @@ DEAF: Final = 1.0
 PACE: Final = 0.1
 """The minimum, however many notifications arrive: anyone with access to the database may notify."""
 _CHANNEL: Final = "deputize"
+NOTIFY: Final = f"pg_notify('{_CHANNEL}', place)::text"
+"""The expression that notifies of a changed record, in a query of its place."""
 
 
 def with_notify(sql: str) -> str:
     """Return the statement, extended by a notification if it changes a record. Its row count stays the same."""
-    return f"WITH done AS ({sql} RETURNING place) SELECT pg_notify('{_CHANNEL}', place) FROM done"  # noqa: S608
+    return f"WITH done AS ({sql} RETURNING place) SELECT {NOTIFY} FROM done"  # noqa: S608
+
+
+def is_awaited(where: str) -> bool:
+    """Return whether tasks wait for records of this kind."""
+    return where.partition("/")[0] in AWAITED
 
 
 class PlaceWatch:

@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg
 
 from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.stores.common import place, span
 from deputize.core.vault.stores.postgres.address import Address, Connection, is_lost
 from deputize.core.vault.stores.postgres.connections import (
     Connections,
     Lost,
     Meets,
+    Passed,
     add_doubt,
     await_answer,
     find_fault,
     no_answer_error,
     statement_error,
 )
-from deputize.core.vault.stores.postgres.notify import AWAITED, with_notify
+from deputize.core.vault.stores.postgres.notify import NOTIFY, is_awaited, with_notify
+from deputize.core.vault.stores.protocol import Wanted
 
 GET: Final = "SELECT value FROM deputize_record WHERE place = %s"
 INSERT: Final = "INSERT INTO deputize_record (place, value) VALUES (%s, %s) ON CONFLICT DO NOTHING"
@@ -37,6 +40,12 @@ TAILS: Final = (
     " WHERE place >= %s AND place < %s ORDER BY place LIMIT %s"
 )
 SCAN: Final = "SELECT place, value FROM deputize_record WHERE place >= %s AND place < %s ORDER BY place LIMIT %s"
+_BATCH: Final = {
+    "get": "SELECT {n}, place, value FROM deputize_record WHERE place = ANY(%s)",
+    "scan": "SELECT {n}, place, value FROM deputize_record WHERE place >= %s AND place < %s",
+    "tails": "SELECT {n}, place, substr(value, greatest(length(value) - 15, 1)) FROM deputize_record"
+    " WHERE place >= %s AND place < %s",
+}
 
 _TOLD: Final = {sql: with_notify(sql) for sql in (INSERT, SWAP, DELETE)}
 
@@ -44,7 +53,7 @@ CALL_TIMEOUT_SECONDS: Final = 8.0
 """Seconds that one call may take while the server is away."""
 _RETRY_PAUSE_SECONDS: Final = 0.1
 Rows = Sequence[tuple[Any, ...]]
-Passed = Callable[[], Awaitable[None]]
+Statement = tuple[str, Sequence[object]]
 
 
 class Statements:
@@ -77,6 +86,25 @@ class Statements:
             )
         return changed
 
+    async def read(self, *wanted: Wanted) -> list[Any]:
+        """Return what each of these reads finds. Raises as `rows`."""
+        sql, values = batch_of(wanted)
+        return sort_batch(wanted, await self.rows(sql, *values))
+
+    async def write(self, *puts: tuple[str, bytes | None, bytes]) -> int:
+        """Insert or swap the values of these places in order, until one does not apply. Return how many were made.
+        Raises as `rows`."""
+        sql, values = _chain_of(puts)
+        (made, _), repeated = await self._decided(sql, values)
+        if made or not repeated:
+            return len(made)
+        count = 0  # an earlier try made them, or nobody
+        for key, _, new in puts:
+            if not await self._lies_there(key, new):
+                break
+            count += 1
+        return count
+
     async def _lies_there(self, key: str, value: bytes) -> bool:
         return [bytes(row[0]) for row in await self.rows(GET, key)] == [value]
 
@@ -94,7 +122,7 @@ class Statements:
             except StoreUnavailable as error:
                 raise add_doubt(error) if sent else error from None
             except Lost as lost:
-                sent = sent or (lost.sent and sql not in (GET, SCAN, TAILS))
+                sent = sent or (lost.sent and not sql.startswith("SELECT"))
                 if time.monotonic() + _RETRY_PAUSE_SECONDS >= deadline:
                     raise no_answer_error(sent, lost.fault) from None
                 await asyncio.sleep(_RETRY_PAUSE_SECONDS)
@@ -117,8 +145,49 @@ class Statements:
                 raise statement_error(error) from None
 
 
+def batch_of(wanted: Sequence[Wanted]) -> Statement:
+    """Return the statement for several reads. Its rows have the number of the read, or -1 for all records by key."""
+    gets = [place(kind, key) for verb, kind, key in wanted if verb == "get"]
+    sqls, values = ([_BATCH["get"].format(n=-1)], list[object]([gets])) if gets else ([], [])
+    for n, (verb, kind, key) in enumerate(wanted):
+        if verb != "get":
+            sqls.append(_BATCH[verb].format(n=n))
+            values += span(kind, key)
+    return " UNION ALL ".join(sqls), values
+
+
+def sort_batch(wanted: Sequence[Wanted], rows: Rows) -> list[Any]:
+    """Return what each read found, from the rows of `batch_of`'s statement."""
+    by_place = {where: bytes(value) for n, where, value in rows if n < 0}
+    scans: dict[int, list[tuple[str, bytes]]] = {n: [] for n, (verb, *_) in enumerate(wanted) if verb != "get"}
+    for n, where, value in rows:
+        if n >= 0:
+            scans[n].append((where.partition("/")[2], bytes(value)))
+    return [
+        by_place.get(place(kind, key)) if verb == "get" else sorted(scans[n])
+        for n, (verb, kind, key) in enumerate(wanted)
+    ]
+
+
+def _chain_of(puts: Sequence[tuple[str, bytes | None, bytes]]) -> Statement:
+    """Return the statement for several writes, each of which waits for the one before. It has a row for each that was
+    made."""
+    steps, values, made = list[str](), list[object](), list[str]()
+    for n, (key, old, new) in enumerate(puts):
+        before = f"EXISTS (SELECT FROM made{n - 1})" if n else "TRUE"
+        if old is None:
+            step = f"INSERT INTO deputize_record (place, value) SELECT %s, %s WHERE {before} ON CONFLICT DO NOTHING"
+            values += key, new
+        else:
+            step = f"{SWAP} AND {before}"
+            values += new, key, old
+        steps.append(f"made{n} AS ({step} RETURNING place)")
+        made.append(f"SELECT {NOTIFY if is_awaited(key) else 'place'} FROM made{n}")  # noqa: S608
+    return f"WITH {', '.join(steps)} {' UNION ALL '.join(made)}", values
+
+
 def _notifying(sql: str, key: str) -> str:
-    return _TOLD[sql] if key.partition("/")[0] in AWAITED else sql
+    return _TOLD[sql] if is_awaited(key) else sql
 
 
 async def _executed(connection: Connection, sql: str, values: Sequence[object]) -> tuple[Rows, int]:

@@ -11,9 +11,9 @@ a leak of that data, change the key and revoke the grants at the provider.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self, TypeVar
 
 import psycopg
@@ -30,8 +30,8 @@ from deputize.core.vault.stores.postgres.failover import Failover, Looks
 from deputize.core.vault.stores.postgres.integrity import find_damage
 from deputize.core.vault.stores.postgres.locks import LockSession, PostgresLocks
 from deputize.core.vault.stores.postgres.notify import Listener, PlaceWatch
-from deputize.core.vault.stores.postgres.statements import GET, SCAN, TAILS, Rows
-from deputize.core.vault.stores.protocol import Store, StoreType
+from deputize.core.vault.stores.postgres.statements import GET, SCAN, TAILS, Rows, batch_of, sort_batch
+from deputize.core.vault.stores.protocol import Put, Store, StoreType, Wanted
 
 T = TypeVar("T")
 
@@ -107,8 +107,21 @@ class PostgresStore:
         """Implement `Inspects.find_damage`."""
         return await asyncio.to_thread(find_damage, self._address)
 
-    def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[SessionLock]:
-        return self._locked(name, timeout)
+    async def read(self, *wanted: Wanted) -> list[Any]:
+        """Implement `Batches.read`."""
+        return await self._do(lambda at: at.statements.read(*wanted))
+
+    async def write(self, *puts: Put) -> int:
+        """Implement `Batches.write`."""
+        placed = [
+            (place(kind, key), opaque(old) if old is not None else None, opaque(new)) for kind, key, old, new in puts
+        ]
+        return await self._do(lambda at: at.write(placed))
+
+    @asynccontextmanager
+    async def lock(self, name: str, timeout: float) -> AsyncIterator[SessionLock]:
+        async with self.lock_and_read(name, timeout) as (held, _):
+            yield held
 
     async def close(self) -> None:
         self._closed = True
@@ -144,19 +157,19 @@ class PostgresStore:
                 await self._do(lambda at: at.listen(watch, end=True))
 
     @asynccontextmanager
-    async def _locked(self, name: str, timeout: float) -> AsyncIterator[SessionLock]:
+    async def lock_and_read(
+        self, name: str, timeout: float, *wanted: Wanted
+    ) -> AsyncIterator[tuple[SessionLock, list[Any]]]:
+        """Implement `Batches.lock_and_read`. The lock is freed without waiting for the server's answer."""
         taken: list[SessionLock] = []
-        await wait_until(lambda: self._take(name, taken), timeout)
+        await wait_until(lambda: self._take(name, taken, wanted), timeout)
         try:
-            yield taken[0]
+            yield taken[0], taken[0].found
         finally:
-            try:
-                with suppress(DeputizeError):  # freed with its connection, or its process
-                    await taken[0].free()
-            finally:
-                self._names.release(name)
+            taken[0].begin_to_free()  # before anything that this process sends next on the session
+            self._names.release(name)
 
-    async def _take(self, name: str, taken: list[SessionLock]) -> bool:
+    async def _take(self, name: str, taken: list[SessionLock], wanted: Sequence[Wanted]) -> bool:
         """Take the lock in this process first (the server grants a session the same lock twice), then at the server."""
         if self._closed:
             raise StoreUnavailable("The vault is closed.")
@@ -164,7 +177,7 @@ class PostgresStore:
             return False
         outcome = Future[SessionLock | None]()
         try:
-            held = await self._do(lambda at: at.take(name, outcome))
+            held = await self._do(lambda at: at.take(name, outcome, wanted))
         except BaseException:  # it may still be taken, though nobody waits any more
             outcome.add_done_callback(lambda done: self._unwanted(name, done))
             raise
@@ -177,47 +190,54 @@ class PostgresStore:
     def _unwanted(self, name: str, done: Future[SessionLock | None]) -> None:
         held = None if done.exception() else done.result()
         if held is not None:
-            held.begin_to_free()  # before the next attempt: a connection keeps the order
+            held.begin_to_free()  # before the next attempt, as above
         self._names.release(name)
 
 
 class SessionLock:
-    """A held lock: the `HeldLock` of this store."""
+    """A held lock: the `HeldLock` of this store. ``found``: what was read once it was held."""
 
-    def __init__(self, name: str, home: Portal, locks: PostgresLocks, session: LockSession) -> None:
-        self._name, self._home, self._locks, self._session = name, home, locks, session
+    def __init__(self, name: str, inside: _Inside, session: LockSession, found: list[Any]) -> None:
+        self._name, self._inside, self._session, self.found = name, inside, session, found
 
     async def confirm(self) -> float:
         """Implement `HeldLock.confirm`."""
-        return await self._home.hop(lambda: self._locks.confirm(self._session))
-
-    async def free(self) -> None:
-        """Release the lock, even if the caller is cancelled."""
-        await self._home.hop(lambda: self._locks.free(self._name, self._session))
+        return await self._inside.home.hop(lambda: self._inside.locks.confirm(self._session))
 
     def begin_to_free(self) -> None:
-        """Release the lock without waiting."""
-        with suppress(DeputizeError):
-            self._home.begin(self._locks.free(self._name, self._session))
+        """Release the lock without waiting, even if the caller is cancelled."""
+        with suppress(DeputizeError):  # else freed with its connection, or its process
+            self._inside.home.begin(self._inside.finish(self._inside.locks.free(self._name, self._session)))
 
 
 class _Inside:
     """All open connections on the portal's loop. All methods are called on that loop."""
 
     def __init__(self, address: Address, home: Portal, looks: Callable[[], Looks | None]) -> None:
-        self.home, self._locks = home, PostgresLocks(address)
-        self._failover, self._listener = Failover(address, MAX_CONNECTIONS, looks), Listener(address)
+        self.home, self._failover = home, Failover(address, MAX_CONNECTIONS, looks)
+        self.locks = PostgresLocks(address, self._failover.past.meet, self._failover.wait_until_usable)
+        self._listener = Listener(address)
         self.statements = self._failover.statements
         self._asked = set[asyncio.Event]()
         _open.add(self)
 
     async def do(self, step: Callable[[_Inside], Coroutine[Any, Any, T]]) -> T:
-        ended = asyncio.Event()
-        self._asked.add(ended)
-        try:
+        """Run a step once the store may be used."""
+
+        async def begun() -> T:
             await _register(self.home)
             await self._failover.wait_until_usable()
             return await step(self)
+
+        return await self.finish(begun())
+
+    async def finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await work that must end before the connections are closed: one that waits on a closed connection would go on
+        with the next that gets its file descriptor."""
+        ended = asyncio.Event()
+        self._asked.add(ended)
+        try:
+            return await work
         finally:
             self._asked.discard(ended)
             ended.set()
@@ -229,6 +249,14 @@ class _Inside:
             self._failover.wrote()
         return done
 
+    async def write(self, puts: Sequence[tuple[str, bytes | None, bytes]]) -> int:
+        """Make several writes, and remember those that were made."""
+        made = await self.statements.write(*puts)
+        for key, old, new in puts[:made]:
+            self._failover.recent.add(key, old, new)
+        self._failover.wrote()
+        return made
+
     async def listen(self, watch: PlaceWatch, *, end: bool = False) -> None:
         """Start notifying this watch, or stop with ``end``."""
         self._listener.drop(watch) if end else self._listener.add(watch)
@@ -238,14 +266,20 @@ class _Inside:
         await self.statements.rows("SELECT 1")
         return self._failover.past.timeline
 
-    async def take(self, name: str, outcome: Future[SessionLock | None]) -> SessionLock | None:
-        """Take the lock, or return None if another process has it. Sets ``outcome`` too."""
+    async def take(
+        self, name: str, outcome: Future[SessionLock | None], wanted: Sequence[Wanted]
+    ) -> SessionLock | None:
+        """Take the lock and read, or return None if another process has the lock. Sets ``outcome`` too."""
         try:
-            session = await self._locks.take(name)
+            taken = await self.locks.take(name, *([batch_of(wanted)] if wanted else []))
         except BaseException as error:
             outcome.set_exception(error)
             raise
-        held = SessionLock(name, self.home, self._locks, session) if session else None
+        held = None
+        if taken:
+            session, rows = taken
+            found = sort_batch(wanted, rows[0]) if rows else []
+            held = SessionLock(name, self, session, found)
         outcome.set_result(held)
         return held
 
@@ -257,7 +291,7 @@ class _Inside:
                     await ended.wait()
         await self._failover.end()
         await self._listener.end()
-        await self._locks.end()
+        await self.locks.end()
         await self.statements.connections.drop_idle()
         _open.discard(self)
 
