@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -64,7 +64,7 @@ class SlowServer:
     def url(self) -> str:
         return f"postgresql://postgres@/postgres?host={self.folder}"
 
-    async def serve(self, closing: asyncio.Event) -> None:
+    async def serve(self, closing: threading.Event) -> None:
         name = ".s.PGSQL.5432"
         home = dict(part.split("=") for part in self.server.dsn.split())["host"]
 
@@ -81,13 +81,17 @@ class SlowServer:
                 if latest:
                     latest[-1].end = time.monotonic()
 
-            await asyncio.gather(
-                self._carry(reader, there, ask, None), self._carry(back, writer, None, answer), return_exceptions=True
-            )
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._carry(reader, there, ask, None))
+                    both.create_task(self._carry(back, writer, None, answer))
+            finally:
+                for one in (there, writer):
+                    one.close()
 
-        server = await asyncio.start_unix_server(meet, self.folder / name)
-        await closing.wait()
-        server.close()
+        async with await asyncio.start_unix_server(meet, self.folder / name) as server:
+            await asyncio.to_thread(closing.wait)
+            server.close()
 
     async def _carry(
         self,
@@ -100,23 +104,27 @@ class SlowServer:
         waiting = asyncio.Queue[tuple[float, bytes]]()
 
         async def pass_on() -> None:
-            while True:
+            data = b"more"
+            while data:
                 due, data = await waiting.get()
                 await asyncio.sleep(due - time.monotonic())
-                if not data:
-                    return sink.close()
-                if gone:
+                if gone and data:
                     gone()
                 sink.write(data)
+            if sink.can_write_eof():
+                sink.write_eof()
 
-        passing = asyncio.create_task(pass_on())
-        with suppress(OSError):
-            while data := await source.read(1 << 16):
-                if come:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(pass_on())
+            data = b"more"
+            while data:
+                try:
+                    data = await source.read(1 << 16)
+                except OSError:
+                    data = b""
+                if come and data:
                     come()
                 waiting.put_nowait((time.monotonic() + self.delay, data))
-        waiting.put_nowait((time.monotonic() + self.delay, b""))
-        await passing
 
 
 @contextmanager
@@ -129,15 +137,15 @@ def slow_server() -> Iterator[SlowServer]:
         migrate(Address.of(server.url))
         with psycopg.connect(server.dsn, autocommit=True) as admin:
             admin.execute("CREATE EXTENSION pg_stat_statements")
-        slow, loop, closing = SlowServer(server, Path(folder)), asyncio.new_event_loop(), asyncio.Event()
-        thread = threading.Thread(target=loop.run_until_complete, args=(slow.serve(closing),), daemon=True)
+        slow, closing = SlowServer(server, Path(folder)), threading.Event()
+        thread = threading.Thread(target=lambda: asyncio.run(slow.serve(closing)), daemon=True)
         thread.start()
         while not (slow.folder / ".s.PGSQL.5432").exists():
             time.sleep(0.01)
         try:
             yield slow
         finally:
-            loop.call_soon_threadsafe(closing.set)
+            closing.set()
             thread.join(5)
 
 

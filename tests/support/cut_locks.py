@@ -1,14 +1,17 @@
-"""A store in memory whose locks can be lost while their holder continues, as when a session is cut."""
+"""A store in memory that behaves as one in a database: its locks can be lost while their holder continues, as when a
+session is cut, and it does several operations in one round trip."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.common import Names, wait_until
 from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.stores.protocol import Put, Wanted
 
 
 class CutLock:
@@ -32,11 +35,15 @@ class CutLock:
 class CutLocksStore(MemoryStore):
     """A store with such locks.
 
-    ``ahead``: seconds by which the store's clock is ahead of this machine's; ``asked``: how often locks were checked.
+    ``trips``: operations of one round trip each, without locks; ``ahead``: seconds by which the store's clock is ahead
+    of this machine's; ``asked``: how often locks were checked.
     """
+
+    in_order = False
 
     def __init__(self) -> None:
         super().__init__()
+        self.trips = list[tuple[Any, ...]]()
         self.names, self.held, self.ahead, self.asked = Names(), list[CutLock](), 3600.0, 0
 
     def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[CutLock]:  # type: ignore[override]
@@ -57,6 +64,34 @@ class CutLocksStore(MemoryStore):
                 self.held.remove(lock)
             if not lock.lost:
                 self.names.release(name)
+
+    async def read(self, *wanted: Wanted) -> list[Any]:
+        """See `Batches.read`."""
+        self.trips.append(wanted)
+        return await self._read(wanted)
+
+    async def _read(self, wanted: tuple[Wanted, ...]) -> list[Any]:
+        return [await getattr(self, verb)(kind, key) for verb, kind, key in wanted]
+
+    async def tails(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """See `Tails.tails`."""
+        return [(name, value[-16:]) for name, value in await self.scan(kind, prefix)]
+
+    async def write(self, *puts: Put) -> int:
+        """See `Batches.write`."""
+        self.trips.append(puts)
+        for number, (kind, key, old, new) in enumerate(puts):
+            if not await (self.insert(kind, key, new) if old is None else self.swap(kind, key, old, new)):
+                return number
+        return len(puts)
+
+    @asynccontextmanager
+    async def lock_and_read(
+        self, name: str, timeout: float, *wanted: Wanted
+    ) -> AsyncIterator[tuple[CutLock, list[Any]]]:
+        """See `Batches.lock_and_read`."""
+        async with self.lock(name, timeout) as held:
+            yield held, await self._read(wanted)
 
     def cut(self) -> None:
         """End the session that holds all locks."""

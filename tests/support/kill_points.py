@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, TypeAlias
 
 import httpx
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores import HeldLock
-from deputize.core.vault.stores.protocol import Store
+from deputize.core.vault.stores.protocol import Batches, Put, Store
 
 When: TypeAlias = Literal["before", "after"]
 
@@ -98,6 +99,14 @@ class MortalStore:
     def __post_init__(self) -> None:
         self.local_reads, self.in_order = self.inner.local_reads, self.inner.in_order
         self.backup = self.inner.backup
+        if isinstance(inner := self.inner, Batches):
+            self.read, self.write = inner.read, partial(self._write, inner)
+            self.lock_and_read = inner.lock_and_read
+
+    async def _write(self, inner: Batches, *puts: Put) -> int:
+        name = ", ".join(f"{'insert' if old is None else 'swap'} {kind}" for kind, _, old, _ in puts)
+        async with self.fate.step(name):
+            return await inner.write(*puts)
 
     async def get(self, kind: str, key: str) -> bytes | None:
         self._alive()

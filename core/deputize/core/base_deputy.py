@@ -54,10 +54,11 @@ class BaseDeputy(Components):
         async with AuditedCall(self.audit, self.asking, row):
             act = await self.resolver.resolve(tool, arguments, user, account, call, agent, app)
             row.record_act(act, tool, self.ledger.act_id(act))
-            if recorded := await self.ledger.outcome(act):
-                return recorded.result
-            act, grant, _ = await self.authorizer.authorize(act, row)
-            return await self.executor.execute(act, grant, row)
+            async with self.act_reads.read_first(act):
+                if recorded := await self.ledger.outcome(act):
+                    return recorded.result
+                act, grant, _ = await self.authorizer.authorize(act, row)
+                return await self.executor.execute(act, grant, row)
 
     async def undo(self, user: AnyUser, act: str, *, agent: str = "") -> Any:
         """Undo an act by running its inverse as a new act, and return the result. ``act``: an id from `undoable`.

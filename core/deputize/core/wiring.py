@@ -21,6 +21,7 @@ from deputize.core.acts.preview import Previewer
 from deputize.core.acts.provider_requests import ProviderTransport
 from deputize.core.acts.public_requests import PublicSender
 from deputize.core.acts.rate_limit import DEFAULT_REQUESTS_PER_MINUTE, Budgets
+from deputize.core.acts.read_ahead import ActReads
 from deputize.core.acts.resolve_call import CallResolver
 from deputize.core.acts.runner import Runner
 from deputize.core.acts.step_handlers import handlers_of
@@ -149,8 +150,11 @@ class Components:
         handlers[ResolvePerson] = lambda run, step: self._people.handle_step(run, step)
         self.runner = Runner(transport, TrustedAuthors.of(trusted_authors, self.catalog.toolkit), handlers)
         self.previewer = Previewer(self.judge, self.approvals, self._mandates, self.runner, self.provenance)
-        self.executor = Executor(engine, self.ledger, self.previewer, self.questions, refresher)
-        self.checker = CallChecker(self.resolver, self.authorizer, self.previewer, self.ledger, self.questions)
+        self.act_reads = ActReads(engine, self.ledger, self.approvals, self._mandates, self.provenance)
+        self.executor = Executor(engine, self.ledger, self.previewer, self.questions, refresher, self.act_reads)
+        self.checker = CallChecker(
+            self.resolver, self.authorizer, self.previewer, self.ledger, self.questions, self.act_reads
+        )
         self.undoing, self.recognizing = Undoing(self.ledger), CallRecognizer(engine, self.resolver)
         many = MassRevocation(engine, self.consents, self.revocation_queue, self._mandates.end_all)
         self.revoker = Revoker(engine, self.accounts, self.consents, self.revocation_queue, many)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final, TypeAlias
 
 from deputize.core.vault.grant import User
+from deputize.core.vault.stores.protocol import Wanted
 from deputize.core.vault.vault import Vault
 
 Zone: TypeAlias = tzinfo | Callable[[User], tzinfo | None] | None
@@ -48,6 +49,12 @@ class Zones:
             zone = await named_zone(record.json["zone"]) if record else None
             self._remember(user, zone)
         return (zone, True) if zone else (self.default, False)
+
+    def reads(self, user: User) -> list[Wanted]:
+        """Return what `find` reads."""
+        until, _ = self._known.get((user.tenant, user.id), (0.0, None))
+        known = callable(self.default) or self.clock() < until
+        return [] if known else [("get", "zone", self._place(user))]
 
     @property
     def guess(self) -> tzinfo | None:

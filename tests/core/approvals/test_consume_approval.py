@@ -12,10 +12,11 @@ import pytest
 from deputize.core import ApprovalRequired, Call, Deputy, OutcomeUnknown, StoreUnavailable
 from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.approvals.repository import Claim
+from deputize.core.vault.records import Write
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores.sqlite.store import SqliteStore
-from deputize.core.vault.stores.sqlite.writer import Write, Writer
-from deputize.core.vault.vault import Record
+from deputize.core.vault.stores.sqlite.writer import Write as SqliteWrite
+from deputize.core.vault.stores.sqlite.writer import Writer
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from tests.core.approvals.test_mandates import MODIFY, World
@@ -44,7 +45,7 @@ async def test_claim_is_first_in_the_shared_transaction(deputy: Deputy, monkeypa
     await approved(deputy)
     transactions, commit = list[list[str]](), Writer.commit
 
-    def noting(self: Writer, writes: Sequence[Write]) -> Any:
+    def noting(self: Writer, writes: Sequence[SqliteWrite]) -> Any:
         places = [str(value) for write in writes for value in write.values if isinstance(value, str)]
         transactions.append([place.partition("/")[0] for place in places])
         return commit(self, writes)
@@ -78,8 +79,12 @@ async def test_nothing_is_encrypted_between_claim_and_approval_writes(
     assert steps[at - 2 : at + 2] == ["seal approval", "seal act", "write INSERT", "write UPDATE"]
 
 
-def made_by(claim: Callable[[], Awaitable[None]]) -> Claim:
-    return Claim(claim, lambda write: None)
+def made_by(deputy: Deputy, claim: Callable[[], Awaitable[None]]) -> Claim:
+    async def make(also: Write | None) -> bool:
+        await claim()
+        return also is None or await deputy.vault.write(also) == 1
+
+    return Claim(make, lambda write: None)
 
 
 async def consuming(deputy: Deputy, claim: Callable[[], Awaitable[None]], times: int = 1) -> list[bool]:
@@ -88,7 +93,7 @@ async def consuming(deputy: Deputy, claim: Callable[[], Awaitable[None]], times:
     [row] = await deputy.vault.scan("approval")
     record, rows = ApprovalRecord.of(row), deputy.approvals.rows
     act = await deputy.resolver.resolve(SEND["name"], SEND["args"], "alice", None, CALL, "")
-    return await asyncio.gather(*(rows.consume(record, act, made_by(claim)) for _ in range(times)))
+    return await asyncio.gather(*(rows.consume(record, act, made_by(deputy, claim)) for _ in range(times)))
 
 
 @pytest.mark.parametrize("in_order", [True, False])
@@ -123,21 +128,23 @@ async def test_consumed_approval_cannot_be_consumed_again(
 async def test_store_without_transactions_is_written_in_sequence(
     deputy: Deputy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await approved(deputy)
     monkeypatch.setattr(SqliteStore, "in_order", False)
-    steps = list[str]()
-    swap = deputy.vault.swap
+    steps, insert, swap = list[str](), SqliteStore.insert, SqliteStore.swap
 
-    async def swapping(record: Record, content: Any) -> Any:
-        steps.append(content["status"])
-        return await swap(record, content)
+    async def inserting(self: SqliteStore, kind: str, key: str, value: bytes) -> bool:
+        done = await insert(self, kind, key, value)
+        steps.append(f"inserted {kind}")
+        return done
 
-    async def claim() -> None:
-        await asyncio.sleep(0.01)
-        steps.append("claimed")
+    async def swapping(self: SqliteStore, kind: str, key: str, old: bytes, new: bytes) -> bool:
+        steps.append(f"swaps {kind}")
+        return await swap(self, kind, key, old, new)
 
-    monkeypatch.setattr(deputy.vault, "swap", swapping)
-    assert await consuming(deputy, claim) == [True]
-    assert steps == ["approved", "claimed", "used"]
+    monkeypatch.setattr(SqliteStore, "insert", inserting)
+    monkeypatch.setattr(SqliteStore, "swap", swapping)
+    await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
+    assert steps == ["inserted act", "swaps approval", "swaps act"]
 
 
 async def test_approval_consumed_on_a_full_disk_is_released_at_the_next_run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 
 from deputize.core import (
+    ApprovalRequired,
     Call,
     Deputy,
     Effect,
@@ -24,8 +26,10 @@ from deputize.core import (
     Toolkit,
     allow_all,
     any_of,
+    ask_before_sending,
 )
 from deputize.core.acts import provider_requests as exchange
+from deputize.core.audit.events import ActIntent, Event
 from deputize.core.idempotency import ledger
 from deputize.core.vault.stores import Store, open_store
 from deputize.core.vault.stores.postgres.address import Address
@@ -182,8 +186,10 @@ async def test_act_with_its_lock_continues_despite_a_different_store_clock(two: 
     assert [one.json["state"] for one in await two.deputies[0].vault.scan("act")] == ["done"]
 
 
-async def test_lock_is_checked_before_every_write_and_no_read() -> None:
+@pytest.mark.parametrize(("ahead", "asked"), [(0.0, 2), (3600.0, 3)])  # once more to learn the store's clock
+async def test_lock_is_checked_before_every_write_and_no_read(ahead: float, asked: int) -> None:
     store = CutLocksStore()
+    store.ahead = ahead
 
     async def cut() -> None:
         store.cut()
@@ -191,5 +197,61 @@ async def test_lock_is_checked_before_every_write_and_no_read() -> None:
     two = await machines([store], cut)
     before = store.asked
     await two.act(0, "plain")
-    assert (store.asked - before, two.lines[0].count(SENT)) == (3, 2)  # and once for the time that the claim says
+    assert (store.asked - before, two.lines[0].count(SENT)) == (asked, 2)
     await two.deputies[0].close()
+
+
+async def test_claim_names_the_end_of_its_requests_by_the_clock_of_the_store() -> None:
+    store = CutLocksStore()
+
+    async def cut() -> None:
+        store.cut()
+
+    two = await machines([store], cut)
+    run = two.begun(0, "plain", SENT)
+    await two.lines[0].until_held()
+    [row] = await two.deputies[0].vault.scan("act")
+    left = row.json["until"] - (time.time() + store.ahead)
+    assert exchange.SECONDS < left <= exchange.SECONDS + ledger.SPARE
+    two.lines[0].release()
+    await run
+    await two.deputies[0].close()
+
+
+@pytest.mark.parametrize("confirmed", [ledger.CONFIRMED, 0.0])
+async def test_approved_act_that_loses_its_lock_after_its_claim_is_done_once(
+    confirmed: float, two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a second the claim itself keeps others out. After that the lock is asked for again, and the approval is
+    free for the next run."""
+    monkeypatch.setattr(ledger, "CONFIRMED", confirmed)
+    first, call = two.deputies[0], Call("t", "m", "c")
+    if isinstance(first.vault.store, CutLocksStore):
+        first.vault.store.ahead = 0.0  # else the claim is saved once more, and the loss is noticed then
+    for deputy in two.deputies:
+        deputy.policy = ask_before_sending
+    with pytest.raises(ApprovalRequired) as asked:
+        await two.act(0, "plain")
+    await two.deputies[1].decide(asked.value.approval, "approve", by="alice")
+    record, cuts = first.audit.record, list[str]()
+
+    async def cutting(event: Event) -> None:
+        await record(event)
+        if isinstance(event, ActIntent):
+            await two.cut()
+            cuts.append("cut")
+
+    monkeypatch.setattr(first.audit, "record", cutting)
+    failure = StoreUnavailable if confirmed == 0 else OutcomeUnknown  # its second mail asks anew
+    with pytest.raises(failure):
+        await first.act("gmail_plain", MAIL, user="alice", call=call)
+    assert two.mails == (0 if confirmed == 0 else 1) and len(cuts) == 1
+    [approval] = await first.vault.scan("approval")
+    assert approval.json["status"] == ("approved" if confirmed == 0 else "used")
+    if confirmed == 0:
+        assert await two.act(1, "plain")
+        assert two.mails == 2  # the two of one act
+    else:
+        with pytest.raises(OutcomeUnknown):
+            await two.act(1, "plain")
+        assert two.mails == 1

@@ -13,10 +13,12 @@ import pytest
 
 from deputize.core import Call, ConsentRequired, DeputizeError, Deputy, User, allow_all
 from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.stores import Batches
 from deputize.core.web.ops import metrics
-from deputize.core.web.ops.metrics import Histogram, Metric, Metrics, render_metrics
+from deputize.core.web.ops.metrics import Histogram, MeasuredStore, Metric, Metrics, render_metrics
 from deputize.sandbox import Sandbox
 from tests.support.counterparts import CHECKOUT, require_deploying
+from tests.support.cut_locks import CutLocksStore
 from tests.support.gmail_toolkit import MAIL, gmail
 from tests.support.sandbox_deputy import build, connect
 
@@ -125,3 +127,14 @@ def test_special_characters_in_labels_are_escaped() -> None:
     assert below == [2, 2, 3, 3, 4]
     assert found(now, "y_seconds_count", label=strange) == 4
     assert found(now, "y_seconds_sum", label=strange) == pytest.approx(3600.301)
+
+
+async def test_batches_of_a_measured_store_count_as_one_read_and_one_write() -> None:
+    seen = list[str]()
+    store = MeasuredStore(CutLocksStore(), lambda seconds, operation: seen.append(operation))
+    assert isinstance(store, Batches)
+    assert await store.write(("act", "a", None, b"1"), ("approval", "a", None, b"1")) == 2
+    assert await store.read(("get", "act", "a"), ("scan", "approval", "")) == [b"1", [("a", b"1")]]
+    async with store.lock_and_read("one", 1, ("get", "act", "a")) as (held, found):
+        assert await held.confirm() and found == [b"1"]
+    assert seen == ["swap", "get"]

@@ -59,7 +59,7 @@ class Authorizer:
         changed: Mapping[str, Any] | None = None
         asked: Asked = ...
         if verdict is Verdict.ASK and not act.shows:
-            changed = await self.approvals.require(act, grant.account)
+            changed = (await self.approvals.require(act, grant.account)).edited
             act = act.having(approved=True)
         elif act.effect is not Effect.READS:
             asked = await self.approvals.find_unconsumed(act, grant.account)

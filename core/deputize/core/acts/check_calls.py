@@ -11,6 +11,7 @@ from deputize.core.acts.find_grant import Known
 from deputize.core.acts.missing_scopes import MissingScopes, as_missing_scopes
 from deputize.core.acts.preview import Previewer
 from deputize.core.acts.provider_errors import MissingScope
+from deputize.core.acts.read_ahead import ActReads
 from deputize.core.acts.resolve_call import CallResolver
 from deputize.core.errors import DeputizeError
 from deputize.core.grants.refresh import GrantLost
@@ -23,10 +24,16 @@ class CallChecker:
     """Checks calls, and requests their missing consents and approvals."""
 
     def __init__(
-        self, resolver: CallResolver, authorizer: Authorizer, previewer: Previewer, ledger: Ledger, questions: Questions
+        self,
+        resolver: CallResolver,
+        authorizer: Authorizer,
+        previewer: Previewer,
+        ledger: Ledger,
+        questions: Questions,
+        act_reads: ActReads,
     ) -> None:
         self.resolver, self.authorizer, self.previewer = resolver, authorizer, previewer
-        self.ledger, self.questions = ledger, questions
+        self.ledger, self.questions, self.act_reads = ledger, questions, act_reads
 
     async def blockers(
         self, calls: Iterable[ToolCall], user: AnyUser, agent: str, approved: set[str] | None, app: str = ""
@@ -40,7 +47,9 @@ class CallChecker:
             tool, arguments, call = one
             try:
                 act = await self.resolver.resolve(tool, arguments, user, None, call, agent, app)
-                if await self._check(act, beside, known) and approved is not None:
+                async with self.act_reads.read_first(act, checks=True):
+                    is_approved = await self._check(act, beside, known)
+                if is_approved and approved is not None:
                     approved.add(call.id)
                 found.append(None)
             except (DeputizeError, MissingScopes) as e:

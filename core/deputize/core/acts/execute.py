@@ -12,7 +12,9 @@ from deputize.core.acts.elicitation import Questions
 from deputize.core.acts.missing_scopes import as_missing_scopes
 from deputize.core.acts.preview import Previewer
 from deputize.core.acts.provider_errors import MissingScope
+from deputize.core.acts.read_ahead import ActReads
 from deputize.core.acts.runner import Planned
+from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.approvals.repository import Claim
 from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import ActIntent, LedgerSaveFailed
@@ -33,10 +35,16 @@ class Executor:
     """Execution of authorized acts with a valid token. Reads are not recorded. Each write happens once."""
 
     def __init__(
-        self, engine: Engine, ledger: Ledger, previewer: Previewer, questions: Questions, refresher: Refresher
+        self,
+        engine: Engine,
+        ledger: Ledger,
+        previewer: Previewer,
+        questions: Questions,
+        refresher: Refresher,
+        act_reads: ActReads,
     ) -> None:
         self.audit, self.clock, self.providers = engine.audit, engine.clock, engine.providers
-        self.ledger, self.previewer = ledger, previewer
+        self.ledger, self.previewer, self.act_reads = ledger, previewer, act_reads
         self.approvals, self.mandates, self.questions = previewer.approvals, previewer.mandates, questions
         self.runner, self.refresher, self.provenance = previewer.runner, refresher, previewer.provenance
 
@@ -65,7 +73,8 @@ class Executor:
         plans.drop(act, self.clock())
         try:
             live = await self.refresher.get_live(grant)
-            async with self.ledger.perform_once(act, live.account.subject) as entry:
+            reads = self.act_reads.wanted_with_lock(act, live.account)
+            async with self.ledger.perform_once(act, live.account.subject, *reads) as entry:
                 if isinstance(entry, Recorded):
                     result = entry.result
                 else:
@@ -146,28 +155,30 @@ class _Beginning:
         self.shown = show
         if not self.entry.taken_up:
             self.entry.show, self.entry.began = show.digest, self.act.began
-            await self.begin_write(await self._authorize(self.act.having(show=show)))
+            await self.begin_write(*await self._authorize(self.act.having(show=show)))
         elif show.digest != self.entry.show:
             raise OutcomeUnknown(
                 "An earlier run of this act was interrupted, and its preview has changed since.",
                 hint="Check at the provider whether it was done before you request it again.",
             )
 
-    async def _authorize(self, act: Act) -> Act:
-        """Return the act with its authorization. If other acts used up its mandate, an approval is required."""
+    async def _authorize(self, act: Act) -> tuple[Act, ApprovalRecord | None]:
+        """Return the act with its authorization, and its approval. If other acts used up its mandate, an approval is
+        required."""
         while True:
-            allowed = await self.executor.previewer.authorize(act, self.grant)
+            allowed, approval = await self.executor.previewer.authorize(act, self.grant)
             if not allowed.mandate:
-                return allowed
+                return allowed, approval
             if await self.executor.mandates.spend(allowed, self.grant.account):
                 self.spent = allowed
-                return allowed
+                return allowed, None
 
-    async def begin_write(self, act: Act) -> None:
-        """Record that the act may write. If the audit is strict, the intent is on disk before the write."""
+    async def begin_write(self, act: Act, approval: ApprovalRecord | None = None) -> None:
+        """Record that the act may write. If the audit is strict, the intent is on disk before the write. ``approval``: the act's, if it
+        was just loaded."""
         executor, entry = self.executor, self.entry
         if not entry.taken_up:
-            entry.answered_by = await self._take(act)
+            entry.answered_by = await self._take(act, approval)
         self.row.record_authorization(entry.answered_by)
         if entry.show:
             self.row.record_preview(entry.show)
@@ -179,15 +190,15 @@ class _Beginning:
         else:
             await executor.audit.hand_over_async()  # survives a kill of this process
 
-    async def _take(self, act: Act) -> str:
+    async def _take(self, act: Act, approval: ApprovalRecord | None) -> str:
         """Claim the ledger record and use the approval, if any. Return the reason why the act may begin."""
         if act.approved:
-            claim = Claim(self.entry.claim, partial(self.executor.ledger.keep_ending, act))
-            approval = await self.executor.approvals.consume(act, self.grant.account, claim)
+            claim = Claim(self.entry.begin, partial(self.executor.ledger.keep_ending, act))
+            used = await self.executor.approvals.consume(act, self.grant.account, claim, approval or ...)
             self.taken = act
-            return approval
+            return used
         if act.shows:
-            await self.entry.claim()
+            await self.entry.begin()
         if await self.executor.approvals.supersede(act, self.grant.account):
             self.passed = act
         return act.mandate or "policy"

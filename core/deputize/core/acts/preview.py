@@ -127,7 +127,8 @@ class Previewer:
         if plan is None:
             return False
         try:
-            allowed = await self.authorize(act.having(show=plan.show), grant, beside, None if asked is None else ...)
+            stands = None if asked is None else ...
+            allowed, _ = await self.authorize(act.having(show=plan.show), grant, beside, stands)
         except BaseException:
             plan.close()
             raise
@@ -147,8 +148,8 @@ class Previewer:
         grant: Grant,
         beside: Mapping[str, int] = NONE,
         stands: ApprovalRecord | EllipsisType | None = ...,
-    ) -> Act:
-        """Return the act if it is approved, covered by a mandate, or needs no approval; request an approval otherwise.
+    ) -> tuple[Act, ApprovalRecord | None]:
+        """Return the act if it is approved, covered by a mandate, or needs no approval; request an approval otherwise. Return the approval too, if there is one.
 
         An act that the user edited needs an approval too. A decision about this act takes precedence over any mandate.
         The policy and the user see which targets untrusted content has named. ``stands``: the act's approval, or None,
@@ -157,18 +158,18 @@ class Previewer:
         refuse_if_changed(act)
         act = await self.provenance.mark_untrusted(act)
         if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
-            return act.having(approved=False)
+            return act.having(approved=False), None
         if stands is ...:
             stands = await self.approvals.current_approval(act, grant.account)
         waits = stands is not None and stands.status is Status.PENDING
         if stands is None or waits:
             mandate = await self.mandates.find_covering(act, grant.account, beside)
             if mandate:
-                return act.having(approved=False, mandate=mandate)
+                return act.having(approved=False, mandate=mandate), None
         unedited = await self._preview_before_edit(act, grant, stands)
         seen = ... if waits else stands  # the user may have decided by now
-        await self.approvals.require(act, grant.account, seen, unedited)
-        return act.having(approved=True)
+        approval = await self.approvals.require(act, grant.account, seen, unedited)
+        return act.having(approved=True), approval
 
     async def _preview_before_edit(self, act: Act, grant: Grant, stands: ApprovalRecord | None) -> Preview | None:
         """Return the preview of the arguments before the user's edit, or None if it is not needed or cannot be read.

@@ -40,6 +40,7 @@ from deputize.core.tools.preview import Audience, Preview
 from deputize.core.tools.tool import Tool
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import Account, User
+from deputize.core.vault.stores.protocol import Wanted
 
 _ID: Final = "[0-9a-f]{16}"
 
@@ -207,6 +208,10 @@ class Mandates:
     def _ledger_horizon(self) -> float:
         """The time before which the ledger no longer has records of acts."""
         return self.clock() - self.kept
+
+    def reads(self, user: User) -> list[Wanted]:
+        """Return what `find_covering` reads."""
+        return [("scan", MandateRecord.KIND, self.vault.key_prefix(user))]
 
     async def _load_valid(self, user: User) -> list[MandateRecord]:
         """Return the user's valid mandates, ordered by expiry. Records that this version cannot read are left out: they

@@ -13,7 +13,7 @@ from deputize.core.engine import Engine
 from deputize.core.errors import RateLimited, StoreUnavailable
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import User
-from deputize.core.vault.stores import Store
+from deputize.core.vault.stores import Store, Wanted
 
 MAX_PENDING_APPROVALS: Final = 20
 """Pending approvals of one user. A user who has hundreds stops reading them. Further ones are refused, and none is
@@ -55,7 +55,7 @@ class ApprovalLists:
         """
         stripe, home = int(self.vault.key_prefix(user)[:8], 16) % STRIPES, self.engine.home
         try:
-            async with self.vault.store.lock(f"approvals-{stripe:02d}", LOCK_TIMEOUT_SECONDS):
+            async with self.vault.lock(f"approvals-{stripe:02d}", LOCK_TIMEOUT_SECONDS, *self._reads(user)):
                 if await self._wait_already(user, MAX_PENDING_APPROVALS):
                     raise RateLimited(
                         f"{MAX_PENDING_APPROVALS} approvals are pending for this user, so no other can be requested.",
@@ -68,6 +68,10 @@ class ApprovalLists:
                 f"Could not lock the user's pending approvals within {LOCK_TIMEOUT_SECONDS:g} s. Nothing was done.",
                 hint="Try again.",
             ) from None
+
+    def _reads(self, user: User) -> list[Wanted]:
+        """Return what `_wait_already` reads."""
+        return [("tails", "approval", self.vault.key_prefix(user))]
 
     async def _wait_already(self, user: User, most: int) -> bool:
         """Return True if the user has ``most`` pending approvals. Otherwise count one more. The caller holds the lock.

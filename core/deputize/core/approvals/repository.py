@@ -2,7 +2,7 @@
 
 Two records are written before a write is sent: the act's claim, then the use of its approval. In this order, every used
 approval has a record of the act that used it. If the store keeps the order of its writes, both are requested at once
-and share one sync to disk.
+and share one sync to disk. Other stores get both in one call (`Records.write`).
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from deputize.core.errors import StoreUnavailable
 from deputize.core.tools.act import Act
 from deputize.core.vault.grant import User
 from deputize.core.vault.record import Record, StoredRecord
+from deputize.core.vault.records import Write
 
 Kind = TypeVar("Kind", bound=StoredRecord)
-Write: TypeAlias = Callable[[], Awaitable[None]]
+Retry: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class Claim:
-    """The claim of one act. ``make``: makes the claim durable, and calls the store before it awaits anything else.
-    ``keep``: takes a write that the store rejected, and retries it before the next run of the act reads."""
+    """The claim of one act. ``make``: makes the claim durable, together with a write that follows it, and returns False
+    if that write does not apply. It calls the store before it awaits anything else. ``keep``: takes a write that the
+    store rejected, and retries it before the next run of the act reads."""
 
-    def __init__(self, make: Write, keep: Callable[[Write], None]) -> None:
+    def __init__(self, make: Callable[[Write | None], Awaitable[bool]], keep: Callable[[Retry], None]) -> None:
         self.make, self.keep = make, keep
 
 
@@ -92,12 +94,13 @@ class ApprovalRepository(Repository[ApprovalRecord]):
         """Use the approval after the claim. Return False if it is no longer available. If the claim raises, the
         approval stays available."""
         used, event = record.consume(act)
-        if claim is not None and getattr(self.vault.store, "in_order", False):
+        if claim is None:
+            consumed = await self.put(used.place.key, used) is not None
+        elif getattr(self.vault.store, "in_order", False):
             consumed = await asyncio.shield(self._claim_and_consume(used, claim))
         else:
-            if claim is not None:
-                await claim.make()
-            consumed = await self.put(used.place.key, used) is not None
+            write = self.vault.prepare(used.place, used.KIND, used.place.key, used.pack())
+            consumed = await asyncio.shield(claim.make(write))
         if consumed and event:
             await self.audit.record(event)
         return consumed
@@ -110,7 +113,7 @@ class ApprovalRepository(Repository[ApprovalRecord]):
         encryption, and the store would write the claim alone.
         """
         swapping = self.vault.start_swap(used.place, used.pack())
-        claimed, swapped = await asyncio.gather(claim.make(), swapping, return_exceptions=True)
+        claimed, swapped = await asyncio.gather(claim.make(None), swapping, return_exceptions=True)
         if isinstance(claimed, BaseException):
             if isinstance(swapped, Record):
                 await self._restore(swapped, used.place, claim)

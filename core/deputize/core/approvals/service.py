@@ -33,6 +33,7 @@ from deputize.core.tools.tool import Effect
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import Account, User
 from deputize.core.vault.notify import deadline, watch_records
+from deputize.core.vault.stores.protocol import Wanted
 
 _ID: Final = r"[0-9a-f]{40}-[0-9a-f]{8}"
 Decision = Literal["approve", "reject", "edit"]
@@ -57,8 +58,8 @@ class Approvals:
         account: Account,
         seen: ApprovalRecord | EllipsisType | None = ...,
         unedited: Preview | None = None,
-    ) -> Mapping[str, Any] | None:
-        """Return normally only if the user has approved exactly this act. The result is the user's edit, or None.
+    ) -> ApprovalRecord:
+        """Return the user's approval of exactly this act.
 
         ``seen``: the act's record, or None, if the caller has just loaded it. ``unedited``: as in
         `ApprovalRecord.edit_is_about`. Raises `ApprovalRequired`, `Declined` after a rejection, or `RateLimited` if too
@@ -69,17 +70,17 @@ class Approvals:
         if record.status is Status.PENDING:
             waits = await self.public(act.user, record)
             raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=waits)
-        return record.edited
+        return record
 
     async def find_unconsumed(self, act: Act, account: Account) -> ApprovalRecord | EllipsisType | None:
         """Return the act's record, even if expired, None without a record, or ``...`` if another act used the record.
         An edit applies even if the policy requires no approval."""
-        record = await self.rows.load(self._key(act, account))
+        record = await self.rows.load(self._key(act, account.subject))
         return ... if record and record.is_consumed(act) else record
 
     async def current_approval(self, act: Act, account: Account) -> ApprovalRecord | None:
         """Return the act's record if it still applies, or None."""
-        record = await self.rows.load(self._key(act, account))
+        record = await self.rows.load(self._key(act, account.subject))
         return None if record is None or self._is_over(act, record) else record
 
     async def _load_or_ask(
@@ -91,7 +92,7 @@ class Approvals:
     ) -> ApprovalRecord:
         """Return the record for exactly this act. Requests a new approval if there is none, or if it is for another
         preview. A record that changes in between is judged again, so an approval of something else never counts."""
-        key = self._key(act, account)
+        key = self._key(act, account.subject)
         while True:
             record, seen = await self.rows.load(key) if seen is ... else seen, ...
             if record is None or self._is_over(act, record):
@@ -237,21 +238,28 @@ class Approvals:
             if record := await self._load(approval_id, user):
                 await self.rows.swap(record, partial(_renew, approval_id))
 
-    async def consume(self, act: Act, account: Account, claim: Claim | None = None) -> str:
+    async def consume(
+        self,
+        act: Act,
+        account: Account,
+        claim: Claim | None = None,
+        seen: ApprovalRecord | EllipsisType | None = ...,
+    ) -> str:
         """Use the approval for the act that begins, and return its id. Only one run may call this at a time.
 
-        ``claim``: made durable before the approval is used. A record that changed in between is loaded once more.
-        Raises `ApprovalRequired` if another equal call used the approval or the preview has changed, and
-        `OutcomeUnknown` if an earlier run used it and left no outcome.
+        ``claim``: made durable before the approval is used. ``seen``: the act's record, if it was just loaded.
+        A record that changed in between is loaded once more.
+        Raises `ApprovalRequired` if another equal call used the
+        approval or the preview has changed, and `OutcomeUnknown` if an earlier run used it and left no outcome.
         """
         mine = None if act.asked is None else meant(act.tool, act.arguments)
-        record = await self._load_or_ask(act, account)
+        record = await self._load_or_ask(act, account, seen)
         for _ in range(2):
             if act.call.has_id and record.status is Status.USED:
                 if act.effect is Effect.READS:
                     return record.id
                 if claim is not None:
-                    await claim.make()  # the ledger keeps the outcome for longer than the approval lives
+                    await claim.make(None)  # the ledger keeps the outcome for longer than the approval lives
                 raise OutcomeUnknown(
                     "An earlier run of this act used the user's approval and was interrupted: it may have been done.",
                     hint="Check at the provider whether it was done before you request it again.",
@@ -269,7 +277,7 @@ class Approvals:
     async def supersede(self, act: Act, account: Account) -> bool:
         """Close the act's approval, because the act begins under a mandate or without an approval. Return True if there
         was one. Raises `Declined` after a rejection, which overrides every other permission."""
-        record = await self.rows.load(self._key(act, account)) if act.call.has_id else None
+        record = await self.rows.load(self._key(act, account.subject)) if act.call.has_id else None
 
         def apply_supersede(found: ApprovalRecord) -> Change | None:
             if self._is_over(act, found):
@@ -281,12 +289,16 @@ class Approvals:
 
     async def release(self, act: Act, account: Account) -> None:
         """Release the approval, because the act did nothing."""
-        await self.rows.release(self._key(act, account))
+        await self.rows.release(self._key(act, account.subject))
 
-    def _key(self, act: Act, account: Account) -> str:
+    def reads(self, act: Act, subject: str) -> list[Wanted]:
+        """Return what these methods read about an act with the account of this subject."""
+        return [("get", "approval", self._key(act, subject))]
+
+    def _key(self, act: Act, subject: str) -> str:
         """Return a record key from the act, its account and its exact arguments. Nobody can guess them from it."""
         who = act.key.hex if act.call.has_id else f"{act.call.thread}/{act.tool.name}"
-        exact = json.dumps([who, account.subject, act.canonical_arguments]).encode()
+        exact = json.dumps([who, subject, act.canonical_arguments]).encode()
         return (
             self.vault.key_prefix(act.user)
             + hmac.digest(self.vault.keys.index, b"approval" + exact, "sha256").hex()[:40]

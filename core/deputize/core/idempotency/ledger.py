@@ -29,8 +29,8 @@ from deputize.core.tools.steps import Undo
 from deputize.core.tools.tool import Effect
 from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import User
-from deputize.core.vault.stores import HeldLock
-from deputize.core.vault.stores.protocol import Store
+from deputize.core.vault.records import Write
+from deputize.core.vault.stores.protocol import HeldLock, Store, Wanted
 
 OUTCOME_TTL: Final = 86400
 """Default of the setting ``outcome_retention_seconds``: how long an outcome is stored, and can be undone."""
@@ -40,6 +40,8 @@ MAX_REQUEST_SECONDS: Final = 20.0
 """Default maximum seconds of one request."""
 CLAIM_MARGIN_SECONDS: Final = 5.0
 """Additional seconds for work before the request, and for requests that follow at once."""
+CONFIRMATION_SECONDS: Final = 1.0
+"""Seconds for which a confirmation of the lock serves the next request."""
 POLL_INTERVAL_SECONDS: Final = 0.5
 SETTLE_TIMEOUT_SECONDS: Final = 20.0
 """Seconds to wait for another run of the same act."""
@@ -67,6 +69,7 @@ class Entry:
         self, ledger: Ledger, key: str, left: LedgerRecord | None, act: Act, account: str, lock: HeldLock | None
     ) -> None:
         self.rows, self.clock, self.kept, self.key, self.lock = ledger.rows, ledger.clock, ledger.kept, key, lock
+        self.ledger = ledger
         begun = left or LedgerRecord.begin(act, account)
         self.record = begun if begun.account == account else begun.copy_with(account=account)
         self.noted, self.show, self.began = begun.noted, begun.show, begun.began
@@ -75,8 +78,19 @@ class Entry:
         self.undo: Undo | None = None
         self.asks = self.heard = self._ours = False
         self._until = 0.0
+        self._asked: _Confirmation | None = None
         self._notes: dict[str, Any] = {}
         self._one = asyncio.Lock()
+
+    async def begin(self, also: Write | None = None) -> bool:
+        """Make the claim durable before the act begins to write. ``also``: a write that follows the claim, in the same
+        transaction if the store can do that. Return False if that one does not apply."""
+        async with self._one:
+            if self._ours:
+                return also is None or await self.rows.vault.write(also) == 1
+            if self.lock is not None:
+                self._until = self._guess_time() + MAX_REQUEST_SECONDS + CLAIM_MARGIN_SECONDS
+            return await self._save_claim(also)
 
     async def claim(self, seconds: float = MAX_REQUEST_SECONDS) -> None:
         """Make the claim durable before the first byte of a write, which takes at most ``seconds``, also when resumed.
@@ -86,9 +100,26 @@ class Entry:
                 if not self._ours:
                     await self._save_claim()
                 return
-            while (now := await self.lock.confirm()) + seconds > self._until or not self._ours:
-                self._until = now + seconds + CLAIM_MARGIN_SECONDS
+            now = await self._confirm() if self._ours else None
+            while now is None or now + seconds > self._until:
+                self._until = (self._guess_time() if now is None else now) + seconds + CLAIM_MARGIN_SECONDS
                 await self._save_claim()
+                now = await self._confirm()
+
+    async def _confirm(self) -> float:
+        """Return the store's time while the lock is held. A confirmation that came with a save serves one request."""
+        asked, self._asked = self._asked, None
+        if self.lock is None:
+            raise RuntimeError("This lock cannot be lost.")
+        if asked is None or asked.at < time.monotonic() - CONFIRMATION_SECONDS:
+            asked = _Confirmation(self.lock)
+        now = await asked.now()
+        self.ledger.ahead = now - time.time()
+        return now
+
+    def _guess_time(self) -> float:
+        """Return about the store's time, so that a claim need not wait for it. It is checked before a request."""
+        return time.time() + self.ledger.ahead
 
     async def note(self, data: Mapping[str, Any]) -> None:
         """Store data from which a later run can find out how this one ended, in addition to earlier notes."""
@@ -116,19 +147,52 @@ class Entry:
         if self.record.row is not None and not self.keeps_note:
             await self._save(self.record.lose(**self._facts()))
 
-    async def _save_claim(self) -> None:
+    async def _save_claim(self, also: Write | None = None) -> bool:
+        """Save the claim, and confirm the lock at the same time. See `begin`."""
         noted = {**(self.noted or {}), **self._notes} or None
-        await self._save(self.record.claim(**self._facts(), noted=noted, until=self._until, people=self.people))
+        record = self.record.claim(**self._facts(), noted=noted, until=self._until, people=self.people)
+        self._asked = None if self.lock is None else _Confirmation(self.lock)
+        try:
+            return await self._save(record, also)
+        except Conflict:
+            if self._asked:
+                await self._asked.now()  # another run has the lock by now: that is the cause
+            raise
 
     def _facts(self) -> dict[str, Any]:
         now, answered = self.clock(), {"answered_by": self.answered_by}
         return {"at": now, "expires": now + self.kept, "show": self.show, "began": self.began, **answered}
 
-    async def _save(self, record: LedgerRecord) -> None:
-        made = await self.rows.put(self.key, record)
-        if made is None:
+    async def _save(self, record: LedgerRecord, also: Write | None = None) -> bool:
+        vault, claim = self.rows.vault, None
+        if also is None:
+            saved = await self.rows.put(self.key, record)
+        else:
+            claim = vault.prepare(record.row, record.KIND, self.key, record.pack())
+            made = await vault.write(claim, also)
+            saved = record.copy_with(row=claim.new) if made else None
+        if saved is None:
             raise Conflict("Another run of this act has already begun.", reason="already_done")
-        self.record, self._ours = made, True
+        self.record, self._ours = saved, True
+        return also is None or made == 2
+
+
+class _Confirmation:
+    """A question whether a lock is held. ``at``: when it was asked, by the monotonic clock."""
+
+    def __init__(self, lock: HeldLock) -> None:
+        self.at = time.monotonic()
+        self._answer = asyncio.ensure_future(lock.confirm())
+        self._answer.add_done_callback(_note_failure)
+
+    async def now(self) -> float:
+        """Return the store's time, or raise `StoreUnavailable` if the lock is lost."""
+        return await asyncio.shield(self._answer) + (time.monotonic() - self.at)
+
+
+def _note_failure(answer: asyncio.Future[float]) -> None:
+    if not answer.cancelled():
+        answer.exception()  # nobody may need it
 
 
 class Ledger:
@@ -138,6 +202,8 @@ class Ledger:
         self.vault, self.clock, self.kept = engine.vault, engine.clock, kept
         self.rows = Repository(engine, LedgerRecord)
         self.unsaved = DeferredOutcomes(engine.vault.store)
+        self.ahead = 0.0
+        """Seconds by which the store's clock was last ahead of this machine's."""
         engine.vault.before_close.append(self.unsaved.settle_all)
 
     def keep_ending(self, act: Act, write: Callable[[], Awaitable[None]]) -> None:
@@ -191,16 +257,19 @@ class Ledger:
         return Recorded(record.result_now()) if record.state is State.DONE else None
 
     @asynccontextmanager
-    async def perform_once(self, act: Act, account: str) -> AsyncIterator[Entry | Recorded]:
+    async def perform_once(self, act: Act, account: str, *reads: Wanted) -> AsyncIterator[Entry | Recorded]:
         """Enter the run of an act: yield its `Entry`, or the recorded result if an earlier run completed it.
 
-        ``account``: the acting subject. A run of another account is not resumed. Raises `OutcomeUnknown` after an
-        interrupted run without notes, or if one is still in progress after the timeout; `Conflict` if the record has
-        other arguments; `StoreUnavailable` if other acts hold the lock.
+        ``account``: the acting subject. A run of another account is not resumed. ``reads``: what the caller reads next,
+        which is read with the lock. Raises `OutcomeUnknown` after an interrupted run without notes, or if one is still
+        in progress after the timeout; `Conflict` if the record has other arguments; `StoreUnavailable` if other acts
+        hold the lock.
         """
         async with AsyncExitStack() as held:
             try:
-                lock = await held.enter_async_context(self.vault.store.lock(_stripe(act), LOCK_TIMEOUT_SECONDS))
+                lock = await held.enter_async_context(
+                    self.vault.lock(_stripe(act), LOCK_TIMEOUT_SECONDS, ("get", "act", self._place(act)), *reads)
+                )
             except TimeoutError:
                 if await self._row(act):
                     raise OutcomeUnknown("Another run of this act is still in progress.") from None
@@ -243,6 +312,10 @@ class Ledger:
 
     def _is_expired(self, record: LedgerRecord) -> bool:
         return record.expires <= self.clock()
+
+    def reads(self, act: Act) -> list[Wanted]:
+        """Return what `outcome` reads."""
+        return [("get", "act", self._place(act))] if act.effect is not Effect.READS and act.call.has_id else []
 
     def _place(self, act: Act) -> str:
         return self.vault.key_prefix(act.user) + act.key.hex

@@ -22,6 +22,7 @@ from deputize.core.tools.act import Act
 from deputize.core.tools.continuation import References
 from deputize.core.tools.untrusted import Untrusted
 from deputize.core.vault.grant import Account, User
+from deputize.core.vault.stores.protocol import Wanted
 
 CONVERSATION_TTL: Final = 7 * 86_400.0
 """Seconds for which a conversation's values are stored after its last new value."""
@@ -116,6 +117,10 @@ class UntrustedRecord:
             elif content.get("forgot") and not is_bare(value, words, act.show):
                 told.setdefault(words, Untrusted(words, FORGOTTEN, "forgotten"))
         return tuple(told.values())
+
+    def reads(self, act: Act) -> list[Wanted]:
+        """Return what `mark_untrusted` reads."""
+        return [("get", "outside", self._place(act))] if act.call.thread else []
 
     def _place(self, act: Act) -> str:
         """Return the record key of the user's conversation, hashed with a key of the vault."""

@@ -18,6 +18,7 @@ from deputize.core.audit.events import GrantsEnded
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.record import Record
 from deputize.core.vault.records import Records
+from deputize.core.vault.stores.protocol import Wanted
 
 PLACE: Final = ("meta", "ended")
 """Kind and key of the record."""
@@ -110,6 +111,10 @@ class BulkRevocationState:
             self._know(BulkRevocations.of(await self._records.get(*PLACE)))
             self._due = due
         return self.ends
+
+    def reads(self) -> list[Wanted]:
+        """Return what `refresh` reads now."""
+        return [("get", *PLACE)] if self._clock() >= self._due else []
 
     async def epoch(self) -> int:
         """Return the current epoch, for a grant that is about to be requested."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any, Final, Literal, TypeVar
 
 from deputize.core.errors import InvalidInput, VaultError
 from deputize.core.vault.bootstrap import check_key, find_keys
@@ -11,8 +15,50 @@ from deputize.core.vault.encoding import encode
 from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.record import FIRST, KINDS, PAGE, Content, Record, mark_of
 from deputize.core.vault.seal import Sealer
-from deputize.core.vault.stores.protocol import Store
+from deputize.core.vault.stores.protocol import Batches, HeldLock, Put, Store, Wanted
 from deputize.core.vault.vault_keys import VaultKeys
+
+T = TypeVar("T")
+FRESH: Final = 1.0
+"""Seconds for which a value that was read ahead may be used."""
+_ahead: ContextVar[ReadAhead | None] = ContextVar("deputize_ahead", default=None)
+
+
+class ReadAhead:
+    """Values that a task is about to read, from one round trip. Each serves one read, so that a task that reads again,
+    as after a lost race, reads what is stored then."""
+
+    def __init__(self, store: Store, wanted: Sequence[Wanted], found: Sequence[Any]) -> None:
+        self._store, self._until = store, time.monotonic() + FRESH
+        self._found = dict(zip(wanted, found, strict=True))
+
+    def take(self, store: Store, wanted: Wanted) -> list[Any]:
+        """Return the value in a list, which is empty if there is none to use."""
+        if store is not self._store or wanted not in self._found or time.monotonic() > self._until:
+            return []
+        return [self._found.pop(wanted)]
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """Let the reads of this task, and of the tasks that it starts, take these values."""
+        before = _ahead.get()
+        _ahead.set(self)
+        try:
+            yield
+        finally:
+            _ahead.set(before)
+
+
+class Write:
+    """A write that is encrypted and not yet made. ``old``: the record to replace, None for a new one."""
+
+    def __init__(self, old: Record | None, new: Record) -> None:
+        self.old, self.new = old, new
+
+    @property
+    def put(self) -> Put:
+        """The write, for a store."""
+        return self.new.kind, self.new.key, self.old.sealed if self.old else None, self.new.sealed
 
 
 class Records:
@@ -23,19 +69,82 @@ class Records:
 
     async def get(self, kind: str, key: str) -> Record | None:
         """Return the decrypted record, or None. Raises `VaultError` if it cannot be decrypted."""
-        sealed = await self.store.get(kind, key)
+        sealed = await self.stored("get", kind, key)
         if sealed is None:
             return None
         await self.find_keys(sealed)
         return self._opened(kind, key, sealed)
 
+    def stored(self, verb: Literal["get", "scan", "tails"], kind: str, key: str) -> Awaitable[Any]:
+        """Return what the store's method returns, or what was read ahead for it."""
+        if (ahead := _ahead.get()) is not None and (at_hand := ahead.take(self.store, (verb, kind, key))):
+            return _return(at_hand[0])
+        found: Awaitable[Any] = getattr(self.store, verb)(kind, key)
+        return found
+
+    @property
+    def batches(self) -> Batches | None:
+        """The store, if it saves round trips."""
+        store: Any = self.store
+        return store if hasattr(store, "lock_and_read") else None
+
+    def read_ahead(self, *wanted: Wanted) -> AbstractAsyncContextManager[None]:
+        """Read what the block is about to read, if that saves round trips: see `ReadAhead`."""
+        store = self.batches if len(wanted) > 1 else None
+        return self._read_ahead(store, wanted) if store else nullcontext()
+
+    @asynccontextmanager
+    async def _read_ahead(self, store: Batches, wanted: Sequence[Wanted]) -> AsyncIterator[None]:
+        with ReadAhead(self.store, wanted, await store.read(*wanted)).use():
+            yield
+
+    def lock(self, name: str, timeout: float, *wanted: Wanted) -> AbstractAsyncContextManager[HeldLock | None]:
+        """Hold a lock of the store: see `Store.lock`. A store that saves round trips reads ahead once it is held, and
+        what was read before that is read again."""
+        store = self.batches
+        return self._lock_and_read(store, name, timeout, wanted) if store else self.store.lock(name, timeout)
+
+    @asynccontextmanager
+    async def _lock_and_read(
+        self, store: Batches, name: str, timeout: float, wanted: Sequence[Wanted]
+    ) -> AsyncIterator[HeldLock]:
+        async with store.lock_and_read(name, timeout, *wanted) as (held, found):
+            with ReadAhead(self.store, wanted, found).use():
+                yield held
+
+    def prepare(self, old: Record | None, kind: str, key: str, content: Content) -> Write:
+        """Encrypt the content of a new record, or of one that replaces ``old``, for `write`."""
+        plain, generation = encode(content), old.generation + 1 if old else 1
+        return Write(old, Record(kind, key, generation, plain, self.sealer.seal(kind, key, generation, plain)))
+
+    async def write(self, *writes: Write) -> int:
+        """Make writes in their order, until one does not apply: there is another record. Return how many were made. One
+        transaction and one round trip, if the store can do that."""
+        made, left = 0, list(writes)
+        while left:
+            done = await self._write_in_order(left)
+            made, left = made + done, left[done:]
+            if left and (old := left[0].old) is not None and (again := await self._resealed(old)) is not None:
+                left[0] = Write(again, left[0].new)
+            else:
+                break
+        return made
+
+    async def _write_in_order(self, writes: Sequence[Write]) -> int:
+        if store := self.batches:
+            return await store.write(*(write.put for write in writes))
+        for number, write in enumerate(writes):
+            kind, key, old, new = write.put
+            if not await (self.store.insert(kind, key, new) if old is None else self.store.swap(kind, key, old, new)):
+                return number
+        return len(writes)
+
     async def insert(self, kind: str, key: str, content: Content) -> Record | None:
         """Insert a record and return it, or None if the key has one. Raises `InvalidInput` for an unknown kind."""
         if kind not in KINDS:
             raise InvalidInput(f"A vault keeps no records of the kind {kind!r}.", fix_by="operator")
-        plain = encode(content)
-        sealed = self.sealer.seal(kind, key, 1, plain)
-        return Record(kind, key, 1, plain, sealed) if await self.store.insert(kind, key, sealed) else None
+        new = self.prepare(None, kind, key, content).new
+        return new if await self.store.insert(kind, key, new.sealed) else None
 
     async def swap(self, record: Record, content: Content) -> Record | None:
         """Replace the content, and return the record of the next generation, or None if the old one has changed."""
@@ -43,9 +152,7 @@ class Records:
 
     def start_swap(self, record: Record, content: Content) -> Awaitable[Record | None]:
         """Encrypt the content now, and return an awaitable that replaces the record. Its first step calls the store."""
-        plain, generation = encode(content), record.generation + 1
-        sealed = self.sealer.seal(record.kind, record.key, generation, plain)
-        return self._swapped(record, Record(record.kind, record.key, generation, plain, sealed))
+        return self._swapped(record, self.prepare(record, record.kind, record.key, content).new)
 
     async def _swapped(self, record: Record, new: Record) -> Record | None:
         while not await self.store.swap(record.kind, record.key, record.sealed, new.sealed):
@@ -70,8 +177,8 @@ class Records:
 
     async def marks(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
         """Return key and mark of each record with this key prefix, without decrypting any."""
-        if (tails := getattr(self.store, "tails", None)) is not None:
-            found: list[tuple[str, bytes]] = await tails(kind, prefix)
+        if hasattr(self.store, "tails"):
+            found: list[tuple[str, bytes]] = await self.stored("tails", kind, prefix)
             return found
         return [(key, mark_of(sealed)) for key, sealed in await self.store.scan(kind, prefix)]
 
@@ -83,7 +190,7 @@ class Records:
         past = known or {}
         rows = [
             row
-            for row in await self.store.scan(kind, prefix)
+            for row in await self.stored("scan", kind, prefix)
             if (mark := past.get(row[0])) is None or mark != mark_of(row[1])
         ]
         await self.find_keys(*(sealed for _, sealed in rows))
@@ -163,3 +270,7 @@ class Records:
                 self.keys = after
                 return
         raise VaultError("The vault has lost its first record.")
+
+
+async def _return(value: T) -> T:
+    return value

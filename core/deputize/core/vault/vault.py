@@ -89,7 +89,7 @@ class Vault(Records):
         """Return the grants that can be decrypted, and the number of damaged ones."""
         await self.ended.refresh()
         found, damaged = [], 0
-        rows = await self.store.scan("grant", self.key_prefix(user, provider, app))
+        rows = await self.stored("scan", "grant", self.key_prefix(user, provider, app))
         await self.find_keys(*[sealed for _, sealed in rows])
         for key, sealed in rows:
             if (grant := self._grant_or_none(key, sealed)) is None:

@@ -127,7 +127,7 @@ Put: TypeAlias = tuple[str, str, bytes | None, bytes]
 
 
 @runtime_checkable
-class Batches(Protocol):
+class Batches(Tails, Protocol):
     """A store that needs one round trip to its server for several operations. Others are asked one by one."""
 
     async def read(self, *wanted: Wanted) -> list[Any]:

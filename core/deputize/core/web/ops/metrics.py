@@ -14,6 +14,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from itertools import accumulate
 from typing import Any, Final, TypeVar
 
@@ -59,8 +60,10 @@ DURATION_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 Values = tuple[str, ...]
 T = TypeVar("T")
 
-BEYOND: Final = ("on_failover", "timeline", "watch")
+BEYOND: Final = ("on_failover", "timeline", "watch", "lock_and_read")
 """Methods beyond the protocol (`FailsOver`, `Watches`): ``isinstance`` does not find them by ``__getattr__``."""
+TIMED: Final = {"tails": "scan", "read": "get", "write": "swap"}
+"""Timed methods beyond the protocol (`Tails`, `Batches`), and the operations that they count as."""
 
 
 class MeasuredStore(Store):
@@ -71,8 +74,9 @@ class MeasuredStore(Store):
         for name in BEYOND:
             if hasattr(store, name):
                 setattr(self, name, getattr(store, name))
-        if tails := getattr(store, "tails", None):
-            self.tails = lambda *place: self._time("scan", tails(*place))
+        for name, operation in TIMED.items():
+            if method := getattr(store, name, None):
+                setattr(self, name, partial(self._time_call, operation, method))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)  # methods of stores in other packages
@@ -111,6 +115,9 @@ class MeasuredStore(Store):
 
     async def close(self) -> None:
         await self._store.close()
+
+    def _time_call(self, operation: str, method: Callable[..., Awaitable[T]], *values: Any) -> Awaitable[T]:
+        return self._time(operation, method(*values))
 
     async def _time(self, operation: str, work: Awaitable[T]) -> T:
         began = time.monotonic()
