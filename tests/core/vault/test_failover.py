@@ -15,7 +15,7 @@ from deputize.core.audit import Audit, read, verify
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault import failover
 from deputize.core.vault.failover import follow_failovers
-from deputize.core.vault.stores import open_store
+from deputize.core.vault.stores import Batches, open_store
 from deputize.core.vault.stores.postgres.address import Address
 from deputize.core.vault.stores.postgres.audit import PostgresAudit
 from deputize.core.vault.stores.postgres.checks import risks
@@ -317,3 +317,22 @@ async def test_doctor_reports_what_a_failover_could_lose(pair: Pair) -> None:
     await asyncio.to_thread(pair.standby.cut_off)
     assert "none follows" in await asyncio.to_thread(said)
     await asyncio.to_thread(named, "")
+
+
+async def test_lock_reads_what_this_process_wrote_although_the_new_server_lacks_it(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deputize.core.vault.stores.postgres.failover.PULSE", 60.0)  # the lock meets the server first
+    store = await asyncio.to_thread(open_store, pair.url, create=True)
+    assert isinstance(store, Batches)
+    async with store.lock("act-0001", 5):
+        await asyncio.to_thread(pair.standby.cut_off)
+        assert await store.write(("act", "a", None, b"done")) == 1
+    await asyncio.to_thread(pair.standby.take_over)
+    for _ in range(100):
+        with suppress(StoreUnavailable):
+            async with store.lock_and_read("act-0001", 5, ("get", "act", "a")) as (_, [found]):
+                break
+        await asyncio.sleep(0.1)
+    assert found == b"done"
+    await store.close()
