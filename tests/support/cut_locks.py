@@ -11,7 +11,7 @@ from typing import Any
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.common import Names, wait_until
 from deputize.core.vault.stores.memory import MemoryStore
-from deputize.core.vault.stores.protocol import Put, Wanted
+from deputize.core.vault.stores.protocol import RecordRead, RecordWrite
 
 
 class CutLock:
@@ -65,19 +65,19 @@ class CutLocksStore(MemoryStore):
             if not lock.lost:
                 self.names.release(name)
 
-    async def read(self, *wanted: Wanted) -> list[Any]:
+    async def read(self, *wanted: RecordRead) -> list[Any]:
         """See `Batches.read`."""
         self.trips.append(wanted)
         return await self._read(wanted)
 
-    async def _read(self, wanted: tuple[Wanted, ...]) -> list[Any]:
+    async def _read(self, wanted: tuple[RecordRead, ...]) -> list[Any]:
         return [await getattr(self, verb)(kind, key) for verb, kind, key in wanted]
 
     async def tails(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
         """See `Tails.tails`."""
         return [(name, value[-16:]) for name, value in await self.scan(kind, prefix)]
 
-    async def write(self, *puts: Put) -> int:
+    async def write(self, *puts: RecordWrite) -> int:
         """See `Batches.write`."""
         self.trips.append(puts)
         for number, (kind, key, old, new) in enumerate(puts):
@@ -87,7 +87,7 @@ class CutLocksStore(MemoryStore):
 
     @asynccontextmanager
     async def lock_and_read(
-        self, name: str, timeout: float, *wanted: Wanted
+        self, name: str, timeout: float, *wanted: RecordRead
     ) -> AsyncIterator[tuple[CutLock, list[Any]]]:
         """See `Batches.lock_and_read`."""
         async with self.lock(name, timeout) as held:

@@ -16,7 +16,7 @@ import httpx
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores import HeldLock
-from deputize.core.vault.stores.protocol import Batches, Put, Store
+from deputize.core.vault.stores.protocol import Batches, RecordWrite, Store
 
 When: TypeAlias = Literal["before", "after"]
 
@@ -103,7 +103,7 @@ class MortalStore:
             self.read, self.write = inner.read, partial(self._write, inner)
             self.lock_and_read = inner.lock_and_read
 
-    async def _write(self, inner: Batches, *puts: Put) -> int:
+    async def _write(self, inner: Batches, *puts: RecordWrite) -> int:
         name = ", ".join(f"{'insert' if old is None else 'swap'} {kind}" for kind, _, old, _ in puts)
         async with self.fate.step(name):
             return await inner.write(*puts)

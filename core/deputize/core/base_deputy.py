@@ -54,7 +54,7 @@ class BaseDeputy(Components):
         async with AuditedCall(self.audit, self.asking, row):
             act = await self.resolver.resolve(tool, arguments, user, account, call, agent, app)
             row.record_act(act, tool, self.ledger.act_id(act))
-            async with self.act_reads.read_first(act):
+            async with self.act_reads.read_before_lock(act):
                 if recorded := await self.ledger.outcome(act):
                     return recorded.result
                 act, grant, _ = await self.authorizer.authorize(act, row)
@@ -268,6 +268,7 @@ class BaseDeputy(Components):
         ended = await self.revoke(user)
         await self.ledger.unsaved.settle_all()  # else it would be stored again as an outcome
         await erase(user, self.engine, self.consents, self.files, self.provenance)
+        self.act_reads.forget(user)
         return ended
 
     def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final, TypeAlias
 
 from deputize.core.vault.grant import User
-from deputize.core.vault.stores.protocol import Wanted
+from deputize.core.vault.stores.protocol import RecordRead
 from deputize.core.vault.vault import Vault
 
 Zone: TypeAlias = tzinfo | Callable[[User], tzinfo | None] | None
@@ -50,7 +50,7 @@ class Zones:
             self._remember(user, zone)
         return (zone, True) if zone else (self.default, False)
 
-    def reads(self, user: User) -> list[Wanted]:
+    def reads(self, user: User) -> list[RecordRead]:
         """Return what `find` reads."""
         until, _ = self._known.get((user.tenant, user.id), (0.0, None))
         known = callable(self.default) or self.clock() < until

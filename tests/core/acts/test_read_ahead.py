@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextvars
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import pytest
 
@@ -13,6 +14,7 @@ from deputize.core import (
     ApprovalRequired,
     Audience,
     Call,
+    ConsentRequired,
     Declined,
     Deputy,
     Effect,
@@ -20,11 +22,15 @@ from deputize.core import (
     Request,
     Run,
     Steps,
+    StoreUnavailable,
     Toolkit,
+    Verdict,
+    allow_all,
     any_of,
 )
 from deputize.core.vault import records
-from deputize.core.vault.stores import Wanted
+from deputize.core.vault.bulk_revocation import FRESH, PLACE
+from deputize.core.vault.stores import RecordRead
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.cut_locks import CutLocksStore
@@ -34,6 +40,9 @@ from tests.support.sandbox_deputy import build, connect
 
 MESSAGES = ("gmail.googleapis.com", "/gmail/v1/users/me/messages")
 SENT = ("gmail.googleapis.com", "/gmail/v1/users/me/messages/send")
+
+T = TypeVar("T")
+WANTED: Final[list[RecordRead]] = [("get", "call", "a"), ("scan", "call", "")]
 
 kit = Toolkit("gmail", provider="google", shows=True)
 
@@ -76,7 +85,7 @@ class FarStore(CutLocksStore):
         if not self._batch:
             self.single.append(step)
 
-    async def _read(self, wanted: tuple[Wanted, ...]) -> list[Any]:
+    async def _read(self, wanted: tuple[RecordRead, ...]) -> list[Any]:
         self._batch = True
         try:
             return await super()._read(wanted)
@@ -119,6 +128,11 @@ class World:
     @property
     def mails(self) -> int:
         return len(self.sandbox.sent("alice@example.test"))
+
+
+async def elsewhere(work: Coroutine[Any, Any, T]) -> T:
+    """Do this as another process would, which shares nothing with this task."""
+    return await asyncio.create_task(work, context=contextvars.Context())
 
 
 @pytest.fixture
@@ -172,22 +186,118 @@ async def test_value_that_was_read_ahead_serves_one_read_of_its_task_in_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vault = world.deputy.vault
-    wanted: list[Wanted] = [("get", "call", "a"), ("scan", "call", "")]
     record = await vault.insert("call", "a", {"n": 1})
     assert record
-    async with vault.read_ahead(*wanted):
+    async with vault.read_ahead(*WANTED):
         world.store.single.clear()
-        await vault.swap(record, {"n": 2})
+        await elsewhere(world.other.vault.swap(record, {"n": 2}))
         seen = [row.json["n"] for row in (await vault.get("call", "a"), await vault.get("call", "a")) if row]
         assert seen == [1, 2] and world.store.single == ["swap call", "get call"]
-        async with vault.lock("one", 1):  # whoever waited for a lock reads what its last holder wrote
-            assert [row.json["n"] for row in await vault.scan("call")] == [2]
-    assert [row.json["n"] for row in await vault.scan("call")] == [2]
     monkeypatch.setattr(records, "FRESH", -1.0)
-    async with vault.read_ahead(*wanted):
+    async with vault.read_ahead(*WANTED):
         world.store.single.clear()
         await vault.get("call", "a")
         assert world.store.single == ["get call"]
+
+
+async def test_task_reads_what_it_has_written_and_what_was_written_before_its_lock(world: World) -> None:
+    vault = world.deputy.vault
+    record = await vault.insert("call", "a", {"n": 1})
+
+    async def read() -> Any:
+        row = await vault.get("call", "a")
+        return row and row.json["n"]
+
+    async def change(store: Vault, n: int) -> None:
+        nonlocal record
+        assert record
+        record = await store.swap(record, {"n": n})
+
+    async with vault.read_ahead(*WANTED):
+        await change(vault, 2)
+        assert await read() == 2
+    async with vault.read_ahead(*WANTED):
+        await asyncio.shield(change(vault, 3))  # as a write that a cancelled caller finishes
+        assert await read() == 3
+    async with vault.read_ahead(*WANTED):
+        async with vault.read_ahead(*WANTED):
+            await change(vault, 4)
+        assert await read() == 4
+    async with vault.read_ahead(*WANTED):
+        async with vault.lock("one", 1):
+            await elsewhere(change(world.other.vault, 5))
+        assert await read() == 5
+    async with vault.read_ahead(*WANTED):
+        assert record and await vault.write(vault.prepare(record, "call", "a", {"n": 6})) == 1
+        assert await read() == 6
+    async with vault.read_ahead(*WANTED):
+        record = await vault.get("call", "a")
+        assert record and await vault.delete(record)
+        assert await vault.scan("call") == []
+
+
+async def test_task_that_another_one_starts_reads_what_is_stored(world: World) -> None:
+    vault = world.deputy.vault
+    record = await vault.insert("call", "a", {"n": 1})
+    assert record
+    async with vault.read_ahead(*WANTED):
+        await elsewhere(world.other.vault.swap(record, {"n": 2}))
+        row = await asyncio.create_task(vault.get("call", "a"))
+    assert row and row.json["n"] == 2
+
+
+async def test_fresh_revocation_state_is_not_what_was_read_ahead(world: World) -> None:
+    vault = world.deputy.vault
+    async with vault.read_ahead(("get", *PLACE), ("get", "call", "a")):
+        await elsewhere(world.other.vault.ended.begin("acme"))
+        assert await vault.ended.epoch() == 1
+
+
+async def test_grant_that_a_bulk_revocation_ends_while_the_policy_decides_is_not_used(world: World) -> None:
+    """As without reading ahead: half a second later every process knows it."""
+
+    async def revoking(*_: Any) -> Verdict:
+        await elsewhere(world.other.vault.ended.begin(None))
+        await asyncio.sleep(FRESH + 0.1)
+        return Verdict.ALLOW
+
+    await world.ask("earlier")
+    world.deputy.vault.ended._due = 0.0
+    world.deputy.policy = revoking
+    with pytest.raises(ConsentRequired):
+        await world.act()
+    assert world.mails == 0
+
+
+async def test_result_that_could_not_be_saved_is_returned_although_the_grant_has_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.deputy.policy = allow_all
+    swap, kinds = FarStore.swap, list[str]()
+
+    async def full(self: FarStore, kind: str, *rest: Any) -> bool:
+        kinds.append(kind)
+        if kind == "act":
+            raise StoreUnavailable("The disk is full.")
+        return await swap(self, kind, *rest)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(FarStore, "swap", full)
+        sent = await world.act()
+    assert world.mails == 1 and len(world.deputy.ledger.unsaved) == 1
+    await world.other.revoke("alice")
+    assert await world.act() == sent and world.mails == 1
+
+
+async def test_erased_user_leaves_no_account_in_the_memory(world: World) -> None:
+    await world.ask()
+    world.deputy.policy = allow_all
+    await world.act("2")
+    assert len(world.deputy.act_reads._last_subject) == 1
+    await world.deputy.erase("bob")
+    assert len(world.deputy.act_reads._last_subject) == 1
+    await world.deputy.erase("alice")
+    assert not world.deputy.act_reads._last_subject
 
 
 async def test_write_of_several_records_goes_on_after_a_rotation_has_resealed_one(world: World) -> None:

@@ -12,11 +12,9 @@ import pytest
 from deputize.core import ApprovalRequired, Call, Deputy, OutcomeUnknown, StoreUnavailable
 from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.approvals.repository import Claim
-from deputize.core.vault.records import Write
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores.sqlite.store import SqliteStore
-from deputize.core.vault.stores.sqlite.writer import Write as SqliteWrite
-from deputize.core.vault.stores.sqlite.writer import Writer
+from deputize.core.vault.stores.sqlite.writer import Write, Writer
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from tests.core.approvals.test_mandates import MODIFY, World
@@ -45,7 +43,7 @@ async def test_claim_is_first_in_the_shared_transaction(deputy: Deputy, monkeypa
     await approved(deputy)
     transactions, commit = list[list[str]](), Writer.commit
 
-    def noting(self: Writer, writes: Sequence[SqliteWrite]) -> Any:
+    def noting(self: Writer, writes: Sequence[Write]) -> Any:
         places = [str(value) for write in writes for value in write.values if isinstance(value, str)]
         transactions.append([place.partition("/")[0] for place in places])
         return commit(self, writes)
@@ -79,10 +77,10 @@ async def test_nothing_is_encrypted_between_claim_and_approval_writes(
     assert steps[at - 2 : at + 2] == ["seal approval", "seal act", "write INSERT", "write UPDATE"]
 
 
-def made_by(deputy: Deputy, claim: Callable[[], Awaitable[None]]) -> Claim:
-    async def make(also: Write | None) -> bool:
+def made_by(claim: Callable[[], Awaitable[None]]) -> Claim:
+    async def make(_: object) -> bool:
         await claim()
-        return also is None or await deputy.vault.write(also) == 1
+        return True
 
     return Claim(make, lambda write: None)
 
@@ -93,7 +91,7 @@ async def consuming(deputy: Deputy, claim: Callable[[], Awaitable[None]], times:
     [row] = await deputy.vault.scan("approval")
     record, rows = ApprovalRecord.of(row), deputy.approvals.rows
     act = await deputy.resolver.resolve(SEND["name"], SEND["args"], "alice", None, CALL, "")
-    return await asyncio.gather(*(rows.consume(record, act, made_by(deputy, claim)) for _ in range(times)))
+    return await asyncio.gather(*(rows.consume(record, act, made_by(claim)) for _ in range(times)))
 
 
 @pytest.mark.parametrize("in_order", [True, False])
@@ -145,6 +143,24 @@ async def test_store_without_transactions_is_written_in_sequence(
     monkeypatch.setattr(SqliteStore, "swap", swapping)
     await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
     assert steps == ["inserted act", "swaps approval", "swaps act"]
+
+
+async def test_claim_goes_if_the_yes_cannot_be_used(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
+    await approved(deputy)
+    monkeypatch.setattr(SqliteStore, "in_order", False)
+    swap = SqliteStore.swap
+
+    async def full(self: SqliteStore, kind: str, *rest: Any) -> bool:
+        if kind == "approval":
+            raise StoreUnavailable("The vault's disk is full.")
+        return await swap(self, kind, *rest)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(SqliteStore, "swap", full)
+        with pytest.raises(StoreUnavailable):
+            await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
+    assert await deputy.vault.scan("act") == []
+    assert await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
 
 
 async def test_approval_consumed_on_a_full_disk_is_released_at_the_next_run(

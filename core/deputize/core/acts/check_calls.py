@@ -47,7 +47,7 @@ class CallChecker:
             tool, arguments, call = one
             try:
                 act = await self.resolver.resolve(tool, arguments, user, None, call, agent, app)
-                async with self.act_reads.read_first(act, checks=True):
+                async with self.act_reads.read_before_lock(act, check_only=True):
                     is_approved = await self._check(act, beside, known)
                 if is_approved and approved is not None:
                     approved.add(call.id)

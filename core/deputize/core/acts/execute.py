@@ -73,7 +73,7 @@ class Executor:
         plans.drop(act, self.clock())
         try:
             live = await self.refresher.get_live(grant)
-            reads = self.act_reads.wanted_with_lock(act, live.account)
+            reads = self.act_reads.list_with_lock(act, live.account)
             async with self.ledger.perform_once(act, live.account.subject, *reads) as entry:
                 if isinstance(entry, Recorded):
                     result = entry.result

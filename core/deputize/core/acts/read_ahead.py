@@ -1,14 +1,16 @@
-"""The records that an act reads, read together from a store that is a round trip away (`Records.read_ahead`).
+"""The lists of records that an act reads ahead, so that a store over a network is asked once for all of them.
 
-An act reads twice: at its start, and once it holds its lock. What decides about the act is read under the lock. The
-key of an approval contains the account, which the grant names. So the first read guesses the account of the last act,
-and a wrong guess costs a round trip.
+An act reads twice: at its start, and again when it has its lock. Whatever the act writes is compared with what is
+stored then (`deputize.core.vault.records`), so a value that has changed since it was read allows nothing.
+
+The key of an approval contains the account, which only the grant names. So the first read guesses the account of the
+user's last act. If the guess is wrong, the approval is read by itself, in a round trip of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 from deputize.core.approvals.mandates import Mandates
@@ -20,51 +22,59 @@ from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.tools.act import Act
 from deputize.core.tools.tool import Effect
 from deputize.core.vault.grant import Account, User
-from deputize.core.vault.stores import Wanted
+from deputize.core.vault.stores import RecordRead
 
-MAX_ACCOUNTS: Final = 4096
-"""Accounts of users that are remembered."""
+MAX_CACHED_ACCOUNTS: Final = 4096
+"""Accounts of last acts that this process caches."""
 
 
 class ActReads:
-    """What acts read from the vault."""
+    """The reads of acts from the vault."""
 
     def __init__(
         self, engine: Engine, ledger: Ledger, approvals: Approvals, mandates: Mandates, provenance: UntrustedRecord
     ) -> None:
         self.vault, self.apps, self.zones = engine.vault, engine.apps, engine.zones
         self.ledger, self.approvals, self.mandates, self.provenance = ledger, approvals, mandates, provenance
-        self._subjects = dict[tuple[User, str, str | None], str]()
+        self._last_subject = dict[tuple[User, str, str | None], str]()
 
-    def read_first(self, act: Act, *, checks: bool = False) -> AbstractAsyncContextManager[None]:
-        """Read what the act needs until it has its lock, or until its end if it only reads. ``checks``: it is only
-        checked, which takes no lock."""
-        return self.vault.read_ahead(*(self._first(act, checks=checks) if self.vault.batches else ()))
+    @asynccontextmanager
+    async def read_before_lock(self, act: Act, *, check_only: bool = False) -> AsyncIterator[None]:
+        """Read ahead what the act needs until it has its lock, or until its end if it takes none. ``check_only``: the
+        act is not run."""
+        if self.vault.batches is None:
+            yield
+            return
+        async with self.vault.read_ahead(*self._list_before_lock(act, check_only=check_only)):
+            if act.provider:
+                await self.vault.ended.refresh()  # its age counts from here
+            yield
 
-    def _first(self, act: Act, *, checks: bool) -> list[Wanted]:
-        wanted = [*self.ledger.reads(act), *self.zones.reads(act.user)]
+    def _list_before_lock(self, act: Act, *, check_only: bool) -> list[RecordRead]:
+        reads = [*self.ledger.reads(act), *self.zones.reads(act.user)]
         if act.provider:
             owner = owner_of(self.apps[act.app], act.user)
-            wanted += self.vault.ended.reads()
-            wanted.append(("scan", "grant", self.vault.key_prefix(owner, act.provider, act.app)))
+            reads += self.vault.ended.reads()
+            reads.append(("scan", "grant", self.vault.key_prefix(owner, act.provider, act.app)))
         if act.effect is not Effect.READS:
-            subject = self._subjects.get((act.user, act.app, act.account), "")
-            wanted += self.approvals.reads(act, subject)
-            wanted += self.provenance.reads(act) if checks or not act.shows else []
-            wanted += self.mandates.reads(act.user) if checks and act.shows else []
-        return wanted
+            reads += self.approvals.reads(act, self._last_subject.get((act.user, act.app, act.account), ""))
+            reads += self.provenance.reads(act) if check_only or not act.shows else []
+            reads += self.mandates.reads(act.user) if check_only and act.shows else []
+        return reads
 
-    def wanted_with_lock(self, act: Act, account: Account) -> Sequence[Wanted]:
-        """Return what a write reads again, or first, once it has its lock."""
-        if not self.vault.batches:
+    def list_with_lock(self, act: Act, account: Account) -> Sequence[RecordRead]:
+        """Return what a write reads once it has its lock, and remember its account."""
+        if self.vault.batches is None:
             return ()
-        self._remember(act, account)
-        wanted = self.approvals.reads(act, account.subject)
-        return [*wanted, *self.provenance.reads(act), *self.mandates.reads(act.user)] if act.shows else wanted
-
-    def _remember(self, act: Act, account: Account) -> None:
         whose = act.user, act.app, act.account
-        self._subjects.pop(whose, None)
-        self._subjects[whose] = account.subject
-        while len(self._subjects) > MAX_ACCOUNTS:
-            self._subjects.pop(next(iter(self._subjects)), None)
+        self._last_subject.pop(whose, None)
+        self._last_subject[whose] = account.subject
+        while len(self._last_subject) > MAX_CACHED_ACCOUNTS:
+            self._last_subject.pop(next(iter(self._last_subject)), None)
+        reads = self.approvals.reads(act, account.subject)
+        return [*reads, *self.provenance.reads(act), *self.mandates.reads(act.user)] if act.shows else reads
+
+    def forget(self, user: User) -> None:
+        """Drop the cached accounts of an erased user."""
+        for whose in [whose for whose in list(self._last_subject) if whose[0] == user]:
+            self._last_subject.pop(whose, None)

@@ -40,7 +40,7 @@ from deputize.core.tools.preview import Audience, Preview
 from deputize.core.tools.tool import Tool
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import Account, User
-from deputize.core.vault.stores.protocol import Wanted
+from deputize.core.vault.stores.protocol import RecordRead
 
 _ID: Final = "[0-9a-f]{16}"
 
@@ -209,7 +209,7 @@ class Mandates:
         """The time before which the ledger no longer has records of acts."""
         return self.clock() - self.kept
 
-    def reads(self, user: User) -> list[Wanted]:
+    def reads(self, user: User) -> list[RecordRead]:
         """Return what `find_covering` reads."""
         return [("scan", MandateRecord.KIND, self.vault.key_prefix(user))]
 

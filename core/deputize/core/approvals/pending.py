@@ -13,7 +13,7 @@ from deputize.core.engine import Engine
 from deputize.core.errors import RateLimited, StoreUnavailable
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import User
-from deputize.core.vault.stores import Store, Wanted
+from deputize.core.vault.stores import RecordRead, Store
 
 MAX_PENDING_APPROVALS: Final = 20
 """Pending approvals of one user. A user who has hundreds stops reading them. Further ones are refused, and none is
@@ -69,7 +69,7 @@ class ApprovalLists:
                 hint="Try again.",
             ) from None
 
-    def _reads(self, user: User) -> list[Wanted]:
+    def _reads(self, user: User) -> list[RecordRead]:
         """Return what `_wait_already` reads."""
         return [("tails", "approval", self.vault.key_prefix(user))]
 

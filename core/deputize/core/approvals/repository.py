@@ -1,8 +1,8 @@
 """Typed records in one vault, loaded by key and saved by compare-and-swap; and the use of approvals by acts.
 
 Two records are written before a write is sent: the act's claim, then the use of its approval. In this order, every used
-approval has a record of the act that used it. If the store keeps the order of its writes, both are requested at once
-and share one sync to disk. Other stores get both in one call (`Records.write`).
+approval has a record of the act that used it. A store that can write both in one round trip gets them together
+(`Records.write`). If the store keeps the order of its writes, both are requested at once and share one sync to disk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from deputize.core.errors import StoreUnavailable
 from deputize.core.tools.act import Act
 from deputize.core.vault.grant import User
 from deputize.core.vault.record import Record, StoredRecord
-from deputize.core.vault.records import Write
+from deputize.core.vault.records import PreparedWrite
 
 Kind = TypeVar("Kind", bound=StoredRecord)
 Retry: TypeAlias = Callable[[], Awaitable[None]]
@@ -29,7 +29,7 @@ class Claim:
     if that write does not apply. It calls the store before it awaits anything else. ``keep``: takes a write that the
     store rejected, and retries it before the next run of the act reads."""
 
-    def __init__(self, make: Callable[[Write | None], Awaitable[bool]], keep: Callable[[Retry], None]) -> None:
+    def __init__(self, make: Callable[[PreparedWrite | None], Awaitable[bool]], keep: Callable[[Retry], None]) -> None:
         self.make, self.keep = make, keep
 
 
@@ -94,13 +94,15 @@ class ApprovalRepository(Repository[ApprovalRecord]):
         """Use the approval after the claim. Return False if it is no longer available. If the claim raises, the
         approval stays available."""
         used, event = record.consume(act)
-        if claim is None:
-            consumed = await self.put(used.place.key, used) is not None
-        elif getattr(self.vault.store, "in_order", False):
-            consumed = await asyncio.shield(self._claim_and_consume(used, claim))
-        else:
+        if claim is not None and self.vault.batches is not None:
             write = self.vault.prepare(used.place, used.KIND, used.place.key, used.pack())
             consumed = await asyncio.shield(claim.make(write))
+        elif claim is not None and getattr(self.vault.store, "in_order", False):
+            consumed = await asyncio.shield(self._claim_and_consume(used, claim))
+        else:
+            if claim is not None:
+                await claim.make(None)
+            consumed = await self.put(used.place.key, used) is not None
         if consumed and event:
             await self.audit.record(event)
         return consumed

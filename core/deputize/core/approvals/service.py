@@ -33,7 +33,7 @@ from deputize.core.tools.tool import Effect
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import Account, User
 from deputize.core.vault.notify import deadline, watch_records
-from deputize.core.vault.stores.protocol import Wanted
+from deputize.core.vault.stores.protocol import RecordRead
 
 _ID: Final = r"[0-9a-f]{40}-[0-9a-f]{8}"
 Decision = Literal["approve", "reject", "edit"]
@@ -291,7 +291,7 @@ class Approvals:
         """Release the approval, because the act did nothing."""
         await self.rows.release(self._key(act, account.subject))
 
-    def reads(self, act: Act, subject: str) -> list[Wanted]:
+    def reads(self, act: Act, subject: str) -> list[RecordRead]:
         """Return what these methods read about an act with the account of this subject."""
         return [("get", "approval", self._key(act, subject))]
 

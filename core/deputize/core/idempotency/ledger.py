@@ -29,8 +29,9 @@ from deputize.core.tools.steps import Undo
 from deputize.core.tools.tool import Effect
 from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import User
-from deputize.core.vault.records import Write
-from deputize.core.vault.stores.protocol import HeldLock, Store, Wanted
+from deputize.core.vault.records import PreparedWrite
+from deputize.core.vault.stores.protocol import HeldLock, RecordRead
+from deputize.core.vault.vault import Vault
 
 OUTCOME_TTL: Final = 86400
 """Default of the setting ``outcome_retention_seconds``: how long an outcome is stored, and can be undone."""
@@ -82,9 +83,9 @@ class Entry:
         self._notes: dict[str, Any] = {}
         self._one = asyncio.Lock()
 
-    async def begin(self, also: Write | None = None) -> bool:
-        """Make the claim durable before the act begins to write. ``also``: a write that follows the claim, in the same
-        transaction if the store can do that. Return False if that one does not apply."""
+    async def begin(self, also: PreparedWrite | None = None) -> bool:
+        """Make the claim durable before the act begins to write. ``also``: a write that follows the claim in the same
+        transaction, see `Records.write`. Return False if that one does not apply."""
         async with self._one:
             if self._ours:
                 return also is None or await self.rows.vault.write(also) == 1
@@ -147,7 +148,7 @@ class Entry:
         if self.record.row is not None and not self.keeps_note:
             await self._save(self.record.lose(**self._facts()))
 
-    async def _save_claim(self, also: Write | None = None) -> bool:
+    async def _save_claim(self, also: PreparedWrite | None = None) -> bool:
         """Save the claim, and confirm the lock at the same time. See `begin`."""
         noted = {**(self.noted or {}), **self._notes} or None
         record = self.record.claim(**self._facts(), noted=noted, until=self._until, people=self.people)
@@ -163,7 +164,7 @@ class Entry:
         now, answered = self.clock(), {"answered_by": self.answered_by}
         return {"at": now, "expires": now + self.kept, "show": self.show, "began": self.began, **answered}
 
-    async def _save(self, record: LedgerRecord, also: Write | None = None) -> bool:
+    async def _save(self, record: LedgerRecord, also: PreparedWrite | None = None) -> bool:
         vault, claim = self.rows.vault, None
         if also is None:
             saved = await self.rows.put(self.key, record)
@@ -201,7 +202,7 @@ class Ledger:
     def __init__(self, engine: Engine, kept: float) -> None:
         self.vault, self.clock, self.kept = engine.vault, engine.clock, kept
         self.rows = Repository(engine, LedgerRecord)
-        self.unsaved = DeferredOutcomes(engine.vault.store)
+        self.unsaved = DeferredOutcomes(engine.vault)
         self.ahead = 0.0
         """Seconds by which the store's clock was last ahead of this machine's."""
         engine.vault.before_close.append(self.unsaved.settle_all)
@@ -257,7 +258,7 @@ class Ledger:
         return Recorded(record.result_now()) if record.state is State.DONE else None
 
     @asynccontextmanager
-    async def perform_once(self, act: Act, account: str, *reads: Wanted) -> AsyncIterator[Entry | Recorded]:
+    async def perform_once(self, act: Act, account: str, *reads: RecordRead) -> AsyncIterator[Entry | Recorded]:
         """Enter the run of an act: yield its `Entry`, or the recorded result if an earlier run completed it.
 
         ``account``: the acting subject. A run of another account is not resumed. ``reads``: what the caller reads next,
@@ -313,7 +314,7 @@ class Ledger:
     def _is_expired(self, record: LedgerRecord) -> bool:
         return record.expires <= self.clock()
 
-    def reads(self, act: Act) -> list[Wanted]:
+    def reads(self, act: Act) -> list[RecordRead]:
         """Return what `outcome` reads."""
         return [("get", "act", self._place(act))] if act.effect is not Effect.READS and act.call.has_id else []
 
@@ -348,8 +349,8 @@ class DeferredOutcomes:
     the store accepts no writes.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
         self._endings: dict[str, _Ending] = {}
 
     def __len__(self) -> int:
@@ -369,7 +370,7 @@ class DeferredOutcomes:
             del self._endings[key]
             return
         with suppress(TimeoutError):  # a run in progress will find it
-            async with self._store.lock(waits.lock, SETTLE_TIMEOUT_SECONDS):
+            async with self._vault.lock(waits.lock, SETTLE_TIMEOUT_SECONDS):
                 await self._write(key)
 
     async def settle_all(self) -> None:

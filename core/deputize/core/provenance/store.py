@@ -22,7 +22,7 @@ from deputize.core.tools.act import Act
 from deputize.core.tools.continuation import References
 from deputize.core.tools.untrusted import Untrusted
 from deputize.core.vault.grant import Account, User
-from deputize.core.vault.stores.protocol import Wanted
+from deputize.core.vault.stores.protocol import RecordRead
 
 CONVERSATION_TTL: Final = 7 * 86_400.0
 """Seconds for which a conversation's values are stored after its last new value."""
@@ -118,7 +118,7 @@ class UntrustedRecord:
                 told.setdefault(words, Untrusted(words, FORGOTTEN, "forgotten"))
         return tuple(told.values())
 
-    def reads(self, act: Act) -> list[Wanted]:
+    def reads(self, act: Act) -> list[RecordRead]:
         """Return what `mark_untrusted` reads."""
         return [("get", "outside", self._place(act))] if act.call.thread else []
 

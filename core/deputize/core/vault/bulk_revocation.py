@@ -18,7 +18,7 @@ from deputize.core.audit.events import GrantsEnded
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.record import Record
 from deputize.core.vault.records import Records
-from deputize.core.vault.stores.protocol import Wanted
+from deputize.core.vault.stores.protocol import RecordRead
 
 PLACE: Final = ("meta", "ended")
 """Kind and key of the record."""
@@ -106,13 +106,15 @@ class BulkRevocationState:
 
     async def refresh(self, *, fresh: bool = False) -> BulkRevocations:
         """Read the record again if the cache is older than `CACHE_TTL` seconds, or if ``fresh``."""
+        if fresh:
+            self._records.drop_read_ahead()
         if fresh or self._clock() >= self._due:
             due = self._clock() + CACHE_TTL
             self._know(BulkRevocations.of(await self._records.get(*PLACE)))
             self._due = due
         return self.ends
 
-    def reads(self) -> list[Wanted]:
+    def reads(self) -> list[RecordRead]:
         """Return what `refresh` reads now."""
         return [("get", *PLACE)] if self._clock() >= self._due else []
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 from deputize.core.errors import InvalidInput, VaultError
 from deputize.core.vault.bootstrap import check_key, find_keys
@@ -15,48 +15,54 @@ from deputize.core.vault.encoding import encode
 from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.record import FIRST, KINDS, PAGE, Content, Record, mark_of
 from deputize.core.vault.seal import Sealer
-from deputize.core.vault.stores.protocol import Batches, HeldLock, Put, Store, Wanted
+from deputize.core.vault.stores.protocol import Batches, HeldLock, RecordRead, RecordWrite, Store
 from deputize.core.vault.vault_keys import VaultKeys
 
-T = TypeVar("T")
 FRESH: Final = 1.0
 """Seconds for which a value that was read ahead may be used."""
 _ahead: ContextVar[ReadAhead | None] = ContextVar("deputize_ahead", default=None)
 
 
 class ReadAhead:
-    """Values that a task is about to read, from one round trip. Each serves one read, so that a task that reads again,
-    as after a lost race, reads what is stored then."""
+    """Values that a task is about to read, from one round trip. Each serves one read of this task, within `FRESH`
+    seconds. So a task that reads again, as after a lost race, reads what is stored then. So does a task that has taken
+    a lock, or has written a record of this kind: `drop`."""
 
-    def __init__(self, store: Store, wanted: Sequence[Wanted], found: Sequence[Any]) -> None:
-        self._store, self._until = store, time.monotonic() + FRESH
+    def __init__(self, store: Store, wanted: Sequence[RecordRead], found: Sequence[Any]) -> None:
+        self._store, self._task, self._outer = store, asyncio.current_task(), _ahead.get()
+        self._until = time.monotonic() + FRESH
         self._found = dict(zip(wanted, found, strict=True))
 
-    def take(self, store: Store, wanted: Wanted) -> list[Any]:
+    def take(self, store: Store, wanted: RecordRead) -> list[Any]:
         """Return the value in a list, which is empty if there is none to use."""
-        if store is not self._store or wanted not in self._found or time.monotonic() > self._until:
+        if store is not self._store or asyncio.current_task() is not self._task or time.monotonic() > self._until:
             return []
-        return [self._found.pop(wanted)]
+        return [self._found.pop(wanted)] if wanted in self._found else []
+
+    def drop(self, kind: str = "") -> None:
+        """Drop the values of a kind, or all, here and in the blocks around this one."""
+        self._found = {wanted: value for wanted, value in self._found.items() if kind and wanted[1] != kind}
+        if self._outer is not None:
+            self._outer.drop(kind)
 
     @contextmanager
     def use(self) -> Iterator[None]:
-        """Let the reads of this task, and of the tasks that it starts, take these values."""
-        before = _ahead.get()
+        """Let the reads of this task take these values."""
         _ahead.set(self)
         try:
             yield
         finally:
-            _ahead.set(before)
+            _ahead.set(self._outer)
 
 
-class Write:
+class PreparedWrite:
     """A write that is encrypted and not yet made. ``old``: the record to replace, None for a new one."""
 
     def __init__(self, old: Record | None, new: Record) -> None:
         self.old, self.new = old, new
 
     @property
-    def put(self) -> Put:
+    def put(self) -> RecordWrite:
         """The write, for a store."""
         return self.new.kind, self.new.key, self.old.sealed if self.old else None, self.new.sealed
 
@@ -75,12 +81,11 @@ class Records:
         await self.find_keys(sealed)
         return self._opened(kind, key, sealed)
 
-    def stored(self, verb: Literal["get", "scan", "tails"], kind: str, key: str) -> Awaitable[Any]:
+    async def stored(self, verb: Literal["get", "scan", "tails"], kind: str, key: str) -> Any:
         """Return what the store's method returns, or what was read ahead for it."""
         if (ahead := _ahead.get()) is not None and (at_hand := ahead.take(self.store, (verb, kind, key))):
-            return _return(at_hand[0])
-        found: Awaitable[Any] = getattr(self.store, verb)(kind, key)
-        return found
+            return at_hand[0]
+        return await getattr(self.store, verb)(kind, key)
 
     @property
     def batches(self) -> Batches | None:
@@ -88,62 +93,64 @@ class Records:
         store: Any = self.store
         return store if hasattr(store, "lock_and_read") else None
 
-    def read_ahead(self, *wanted: Wanted) -> AbstractAsyncContextManager[None]:
+    def read_ahead(self, *wanted: RecordRead) -> AbstractAsyncContextManager[None]:
         """Read what the block is about to read, if that saves round trips: see `ReadAhead`."""
         store = self.batches if len(wanted) > 1 else None
         return self._read_ahead(store, wanted) if store else nullcontext()
 
     @asynccontextmanager
-    async def _read_ahead(self, store: Batches, wanted: Sequence[Wanted]) -> AsyncIterator[None]:
+    async def _read_ahead(self, store: Batches, wanted: Sequence[RecordRead]) -> AsyncIterator[None]:
         with ReadAhead(self.store, wanted, await store.read(*wanted)).use():
             yield
 
-    def lock(self, name: str, timeout: float, *wanted: Wanted) -> AbstractAsyncContextManager[HeldLock | None]:
-        """Hold a lock of the store: see `Store.lock`. A store that saves round trips reads ahead once it is held, and
-        what was read before that is read again."""
+    def lock(self, name: str, timeout: float, *wanted: RecordRead) -> AbstractAsyncContextManager[HeldLock | None]:
+        """Hold a lock of the store: see `Store.lock`. A store that saves round trips reads ahead once it is held. What
+        was read ahead before that is dropped."""
         store = self.batches
         return self._lock_and_read(store, name, timeout, wanted) if store else self.store.lock(name, timeout)
 
     @asynccontextmanager
     async def _lock_and_read(
-        self, store: Batches, name: str, timeout: float, wanted: Sequence[Wanted]
+        self, store: Batches, name: str, timeout: float, wanted: Sequence[RecordRead]
     ) -> AsyncIterator[HeldLock]:
         async with store.lock_and_read(name, timeout, *wanted) as (held, found):
+            self.drop_read_ahead()
             with ReadAhead(self.store, wanted, found).use():
                 yield held
 
-    def prepare(self, old: Record | None, kind: str, key: str, content: Content) -> Write:
+    def drop_read_ahead(self, kind: str = "") -> None:
+        """Let the next reads of this kind, or of all, read what is stored then."""
+        if (ahead := _ahead.get()) is not None:
+            ahead.drop(kind)
+
+    def prepare(self, old: Record | None, kind: str, key: str, content: Content) -> PreparedWrite:
         """Encrypt the content of a new record, or of one that replaces ``old``, for `write`."""
         plain, generation = encode(content), old.generation + 1 if old else 1
-        return Write(old, Record(kind, key, generation, plain, self.sealer.seal(kind, key, generation, plain)))
+        return PreparedWrite(old, Record(kind, key, generation, plain, self.sealer.seal(kind, key, generation, plain)))
 
-    async def write(self, *writes: Write) -> int:
-        """Make writes in their order, until one does not apply: there is another record. Return how many were made. One
-        transaction and one round trip, if the store can do that."""
+    async def write(self, *writes: PreparedWrite) -> int:
+        """Make writes in one round trip and in their order, until one does not apply: there is another record. Return
+        how many were made. Raises `TypeError` for a store without `batches`."""
+        if (store := self.batches) is None:
+            raise TypeError("This store writes one record at a time.")
         made, left = 0, list(writes)
         while left:
-            done = await self._write_in_order(left)
+            for write in left:
+                self.drop_read_ahead(write.new.kind)
+            done = await store.write(*(write.put for write in left))
             made, left = made + done, left[done:]
             if left and (old := left[0].old) is not None and (again := await self._resealed(old)) is not None:
-                left[0] = Write(again, left[0].new)
+                left[0] = PreparedWrite(again, left[0].new)
             else:
                 break
         return made
-
-    async def _write_in_order(self, writes: Sequence[Write]) -> int:
-        if store := self.batches:
-            return await store.write(*(write.put for write in writes))
-        for number, write in enumerate(writes):
-            kind, key, old, new = write.put
-            if not await (self.store.insert(kind, key, new) if old is None else self.store.swap(kind, key, old, new)):
-                return number
-        return len(writes)
 
     async def insert(self, kind: str, key: str, content: Content) -> Record | None:
         """Insert a record and return it, or None if the key has one. Raises `InvalidInput` for an unknown kind."""
         if kind not in KINDS:
             raise InvalidInput(f"A vault keeps no records of the kind {kind!r}.", fix_by="operator")
         new = self.prepare(None, kind, key, content).new
+        self.drop_read_ahead(kind)
         return new if await self.store.insert(kind, key, new.sealed) else None
 
     async def swap(self, record: Record, content: Content) -> Record | None:
@@ -155,6 +162,7 @@ class Records:
         return self._swapped(record, self.prepare(record, record.kind, record.key, content).new)
 
     async def _swapped(self, record: Record, new: Record) -> Record | None:
+        self.drop_read_ahead(record.kind)
         while not await self.store.swap(record.kind, record.key, record.sealed, new.sealed):
             if (again := await self._resealed(record)) is None:
                 return None
@@ -163,6 +171,7 @@ class Records:
 
     async def delete(self, record: Record) -> bool:
         """Delete the record if it is unchanged. Return whether it was deleted."""
+        self.drop_read_ahead(record.kind)
         while not await self.store.delete(record.kind, record.key, record.sealed):
             if (again := await self._resealed(record)) is None:
                 return False
@@ -270,7 +279,3 @@ class Records:
                 self.keys = after
                 return
         raise VaultError("The vault has lost its first record.")
-
-
-async def _return(value: T) -> T:
-    return value

@@ -120,9 +120,9 @@ class Tails(Protocol):
         ...
 
 
-Wanted: TypeAlias = tuple[Literal["get", "scan", "tails"], str, str]
+RecordRead: TypeAlias = tuple[Literal["get", "scan", "tails"], str, str]
 """One read of a batch: the method of the store, the kind, and the key or the key prefix."""
-Put: TypeAlias = tuple[str, str, bytes | None, bytes]
+RecordWrite: TypeAlias = tuple[str, str, bytes | None, bytes]
 """One write of a batch: kind, key, the old value (None: an insert) and the new one."""
 
 
@@ -130,16 +130,16 @@ Put: TypeAlias = tuple[str, str, bytes | None, bytes]
 class Batches(Tails, Protocol):
     """A store that needs one round trip to its server for several operations. Others are asked one by one."""
 
-    async def read(self, *wanted: Wanted) -> list[Any]:
+    async def read(self, *wanted: RecordRead) -> list[Any]:
         """Return what each of these reads returns by itself, in their order, as of one moment."""
         ...
 
-    async def write(self, *puts: Put) -> int:
+    async def write(self, *puts: RecordWrite) -> int:
         """Make these writes in order, in one transaction, until one does not apply. Return how many were made."""
         ...
 
     def lock_and_read(
-        self, name: str, timeout: float, *wanted: Wanted
+        self, name: str, timeout: float, *wanted: RecordRead
     ) -> AbstractAsyncContextManager[tuple[HeldLock, list[Any]]]:
         """Hold a lock as `Store.lock` does, and read once it is held: nothing that its last holder wrote is missing."""
         ...

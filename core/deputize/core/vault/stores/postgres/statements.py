@@ -29,7 +29,7 @@ from deputize.core.vault.stores.postgres.connections import (
     statement_error,
 )
 from deputize.core.vault.stores.postgres.notify import NOTIFY, is_awaited, with_notify
-from deputize.core.vault.stores.protocol import Wanted
+from deputize.core.vault.stores.protocol import RecordRead
 
 GET: Final = "SELECT value FROM deputize_record WHERE place = %s"
 INSERT: Final = "INSERT INTO deputize_record (place, value) VALUES (%s, %s) ON CONFLICT DO NOTHING"
@@ -86,7 +86,7 @@ class Statements:
             )
         return changed
 
-    async def read(self, *wanted: Wanted) -> list[Any]:
+    async def read(self, *wanted: RecordRead) -> list[Any]:
         """Return what each of these reads finds. Raises as `rows`."""
         sql, values = batch_of(wanted)
         return sort_batch(wanted, await self.rows(sql, *values))
@@ -145,7 +145,7 @@ class Statements:
                 raise statement_error(error) from None
 
 
-def batch_of(wanted: Sequence[Wanted]) -> Statement:
+def batch_of(wanted: Sequence[RecordRead]) -> Statement:
     """Return the statement for several reads. Its rows have the number of the read, or -1 for all records by key."""
     gets = [place(kind, key) for verb, kind, key in wanted if verb == "get"]
     sqls, values = ([_BATCH["get"].format(n=-1)], list[object]([gets])) if gets else ([], [])
@@ -156,7 +156,7 @@ def batch_of(wanted: Sequence[Wanted]) -> Statement:
     return " UNION ALL ".join(sqls), values
 
 
-def sort_batch(wanted: Sequence[Wanted], rows: Rows) -> list[Any]:
+def sort_batch(wanted: Sequence[RecordRead], rows: Rows) -> list[Any]:
     """Return what each read found, from the rows of `batch_of`'s statement."""
     by_place = {where: bytes(value) for n, where, value in rows if n < 0}
     scans: dict[int, list[tuple[str, bytes]]] = {n: [] for n, (verb, *_) in enumerate(wanted) if verb != "get"}

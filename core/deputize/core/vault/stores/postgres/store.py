@@ -31,7 +31,7 @@ from deputize.core.vault.stores.postgres.integrity import find_damage
 from deputize.core.vault.stores.postgres.locks import LockSession, PostgresLocks
 from deputize.core.vault.stores.postgres.notify import Listener, PlaceWatch
 from deputize.core.vault.stores.postgres.statements import GET, SCAN, TAILS, Rows, batch_of, sort_batch
-from deputize.core.vault.stores.protocol import Put, Store, StoreType, Wanted
+from deputize.core.vault.stores.protocol import RecordRead, RecordWrite, Store, StoreType
 
 T = TypeVar("T")
 
@@ -107,11 +107,11 @@ class PostgresStore:
         """Implement `Inspects.find_damage`."""
         return await asyncio.to_thread(find_damage, self._address)
 
-    async def read(self, *wanted: Wanted) -> list[Any]:
+    async def read(self, *wanted: RecordRead) -> list[Any]:
         """Implement `Batches.read`."""
         return await self._do(lambda at: at.statements.read(*wanted))
 
-    async def write(self, *puts: Put) -> int:
+    async def write(self, *puts: RecordWrite) -> int:
         """Implement `Batches.write`."""
         placed = [
             (place(kind, key), opaque(old) if old is not None else None, opaque(new)) for kind, key, old, new in puts
@@ -158,7 +158,7 @@ class PostgresStore:
 
     @asynccontextmanager
     async def lock_and_read(
-        self, name: str, timeout: float, *wanted: Wanted
+        self, name: str, timeout: float, *wanted: RecordRead
     ) -> AsyncIterator[tuple[SessionLock, list[Any]]]:
         """Implement `Batches.lock_and_read`. The lock is freed without waiting for the server's answer."""
         taken: list[SessionLock] = []
@@ -169,7 +169,7 @@ class PostgresStore:
             taken[0].begin_to_free()  # before anything that this process sends next on the session
             self._names.release(name)
 
-    async def _take(self, name: str, taken: list[SessionLock], wanted: Sequence[Wanted]) -> bool:
+    async def _take(self, name: str, taken: list[SessionLock], wanted: Sequence[RecordRead]) -> bool:
         """Take the lock in this process first (the server grants a session the same lock twice), then at the server."""
         if self._closed:
             raise StoreUnavailable("The vault is closed.")
@@ -267,7 +267,7 @@ class _Inside:
         return self._failover.past.timeline
 
     async def take(
-        self, name: str, outcome: Future[SessionLock | None], wanted: Sequence[Wanted]
+        self, name: str, outcome: Future[SessionLock | None], wanted: Sequence[RecordRead]
     ) -> SessionLock | None:
         """Take the lock and read, or return None if another process has the lock. Sets ``outcome`` too."""
         try:
