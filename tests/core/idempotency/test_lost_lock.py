@@ -201,8 +201,10 @@ async def test_lock_is_checked_before_every_write_and_no_read(ahead: float, aske
     await two.deputies[0].close()
 
 
-async def test_claim_names_the_end_of_its_requests_by_the_clock_of_the_store() -> None:
+@pytest.mark.parametrize("ahead", [0.0, 3600.0, -3600.0])
+async def test_claim_names_the_end_of_its_requests_by_the_clock_of_the_store(ahead: float) -> None:
     store = CutLocksStore()
+    store.ahead = ahead
 
     async def cut() -> None:
         store.cut()

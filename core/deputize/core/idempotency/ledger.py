@@ -78,7 +78,7 @@ class Entry:
         self.taken_up = left is not None
         self.undo: Undo | None = None
         self.asks = self.heard = self._ours = False
-        self._until = 0.0
+        self._until, self._ahead = 0.0, ledger.ahead
         self._asked: _Confirmation | None = None
         self._notes: dict[str, Any] = {}
         self._one = asyncio.Lock()
@@ -115,12 +115,17 @@ class Entry:
         if asked is None or asked.at < time.monotonic() - CONFIRMATION_SECONDS:
             asked = _Confirmation(self.lock)
         now = await asked.now()
-        self.ledger.ahead = now - time.time()
+        ahead = now - time.time()
+        if abs(ahead - self._ahead) > SPARE:
+            self._until = 0.0  # the claim names a wrong time
+        self._ahead = self.ledger.ahead = ahead
         return now
 
     def _guess_time(self) -> float:
-        """Return about the store's time, so that a claim need not wait for it. It is checked before a request."""
-        return time.time() + self.ledger.ahead
+        """Return about the store's time, so that a claim need not wait for it. `_confirm` checks it before a
+        request."""
+        self._ahead = self.ledger.ahead
+        return time.time() + self._ahead
 
     async def note(self, data: Mapping[str, Any]) -> None:
         """Store data from which a later run can find out how this one ended, in addition to earlier notes."""
