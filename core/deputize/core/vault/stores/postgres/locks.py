@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores.postgres.address import Address, Connection, explain, refusal
+from deputize.core.vault.stores.postgres.address import Address, Connection, explain
 from deputize.core.vault.stores.postgres.connections import (
     Lost,
     Meets,
@@ -24,11 +24,16 @@ from deputize.core.vault.stores.postgres.connections import (
     await_answer,
     meet_connection,
     no_answer_error,
+    statement_error,
 )
 
-_TRY = "SELECT pg_try_advisory_lock(%s)"
+_TRY = "SELECT set_config('deputize.taken', pg_try_advisory_lock(%s)::text, false)"
+_IF_TAKEN = "SELECT * FROM ({}) AS found WHERE current_setting('deputize.taken') = 'true'"
+"""Of a query after `_TRY`: whoever waits for a lock asks often, and the server then reads nothing."""
 _FREE = "SELECT pg_advisory_unlock(%s)"
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
+_ABORTED = psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable
+"""Errors of a statement that leave the session as it is."""
 
 Rows = Sequence[tuple[Any, ...]]
 Query = tuple[str, Sequence[object]]
@@ -66,7 +71,8 @@ class LockSession:
         try:
             return await await_answer(self.connection, asked())
         except psycopg.Error as error:
-            if not self.connection.closed and not isinstance(error, psycopg.OperationalError):
+            lost = isinstance(error, psycopg.OperationalError) and not isinstance(error, _ABORTED)
+            if not (lost or self.connection.closed):
                 raise
             await self.end()
             raise Lost(sent=True) from None
@@ -97,12 +103,20 @@ class PostgresLocks:
         try:
             session = await self._live()
             await self._passed()  # a new session may have met a server that must be checked first
-            [[taken]], *found = await session.rows((_TRY, (lock_number(name),)), *more)
-            return (session, found) if taken else None
+            [[taken]], *found = await self._try(name, session, more)
+            return (session, found) if taken == "true" else None
         except Lost as lost:
             raise no_answer_error(False, lost.fault) from None
         except psycopg.Error as error:
-            raise refusal(error) from None
+            raise statement_error(error) from None
+
+    async def _try(self, name: str, session: LockSession, more: Sequence[Query]) -> list[Rows]:
+        reads = [(_IF_TAKEN.format(sql), values) for sql, values in more]
+        try:
+            return await session.rows((_TRY, (lock_number(name),)), *reads)
+        except psycopg.Error:
+            await self.free(name, session)  # it may have been taken before a read failed
+            raise
 
     async def free(self, name: str, session: LockSession) -> None:
         """Release the lock. The locks of a lost session are free already."""

@@ -207,7 +207,10 @@ class SessionLock:
     def begin_to_free(self) -> None:
         """Release the lock without waiting, even if the caller is cancelled."""
         with suppress(DeputizeError):  # else freed with its connection, or its process
-            self._inside.home.begin(self._inside.finish(self._inside.locks.free(self._name, self._session)))
+            self._inside.home.begin(self._free())
+
+    async def _free(self) -> None:
+        await self._inside.finish(self._inside.locks.free(self._name, self._session))
 
 
 class _Inside:
