@@ -5,21 +5,22 @@ died before it knew.
 
     sqlite     writes of one process keep their order; a lock ends only with its holder or its process
     postgres   concurrent writes have no order; a cut connection loses answers, and all locks of its process at once,
-               while the process continues
+               while the process continues; several reads, several writes, or a lock and reads, in one round trip
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from itertools import takewhile
+from typing import Any, Final, Literal, TypeAlias
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.common import place, span
-from deputize.core.vault.stores.protocol import HeldLock
+from deputize.core.vault.stores.protocol import HeldLock, RecordRead, RecordWrite
 from tests.simulation.loop import EPOCH, LANE, Process, SimulatedLoop
 
 Model: TypeAlias = Literal["sqlite", "postgres"]
@@ -31,7 +32,8 @@ PATIENCE: Final = 8.0
 SKEW: Final = 2.5
 """Seconds by which the database's clock is ahead."""
 
-Change: TypeAlias = Callable[[], bool]
+Change: TypeAlias = Callable[[], int]
+"""A write, or several together. Returns how many records it changed."""
 
 
 @dataclass(eq=False)
@@ -128,7 +130,7 @@ class SimulatedStore:
     disk: Disk
     process: Process
     backup = None
-    _queue: list[tuple[Change, str, asyncio.Future[bool]]] = field(default_factory=list)
+    _queue: list[tuple[Change, str, asyncio.Future[int]]] = field(default_factory=list)
     _writing: bool = False
     _held: set[str] = field(default_factory=set)
 
@@ -136,6 +138,9 @@ class SimulatedStore:
         self.rng, self.loop = self.disk.loop.rng, self.disk.loop
         self.local_reads = self.in_order = self.disk.model == "sqlite"
         self.process.on_death += [self._queue.clear, lambda: self.disk.drop_locks(self.process)]
+        if self.disk.model == "postgres":
+            self.tails, self.read, self.write = self._tails, self._read_together, self._write_together
+            self.lock_and_read = self._lock_and_read
 
     # ------------------------------------------------------------- reads
 
@@ -157,6 +162,26 @@ class SimulatedStore:
             await asyncio.sleep(0)
         return found
 
+    async def _tails(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        return [(key, value[-16:]) for key, value in await self.scan(kind, prefix)]
+
+    async def _read_together(self, *wanted: RecordRead) -> list[Any]:
+        await self._way()
+        found = self._find(wanted)
+        await asyncio.sleep(0)
+        return found
+
+    def _find(self, wanted: Sequence[RecordRead]) -> list[Any]:
+        """Read as of one moment."""
+        found: list[Any] = []
+        for verb, kind, key in wanted:
+            if verb == "get":
+                found.append(self.disk.records.get(place(kind, key)))
+            else:
+                rows = self.disk.scan(kind, key, "", None)
+                found.append([(at, value[-16:]) for at, value in rows] if verb == "tails" else rows)
+        return found
+
     async def _way(self) -> None:
         """The way to the store, in one direction."""
         if self.disk.model == "postgres" and self.rng.random() < 0.3:
@@ -170,17 +195,33 @@ class SimulatedStore:
 
     async def insert(self, kind: str, key: str, value: bytes) -> bool:
         where = place(kind, key)
-        return await self._write(
-            lambda: self.disk.insert(where, value), lambda: self._is(where, value), "insert", where
+        return bool(
+            await self._write(lambda: self.disk.insert(where, value), lambda: self._is(where, value), "insert", where)
         )
 
     async def swap(self, kind: str, key: str, old: bytes, new: bytes) -> bool:
         where = place(kind, key)
-        return await self._write(lambda: self.disk.swap(where, old, new), lambda: self._is(where, new), "swap", where)
+        return bool(
+            await self._write(lambda: self.disk.swap(where, old, new), lambda: self._is(where, new), "swap", where)
+        )
 
     async def delete(self, kind: str, key: str, old: bytes) -> bool:
         where = place(kind, key)
-        return await self._write(lambda: self.disk.delete(where, old), lambda: self._gone(where), "delete", where)
+        return bool(await self._write(lambda: self.disk.delete(where, old), lambda: self._gone(where), "delete", where))
+
+    async def _write_together(self, *puts: RecordWrite) -> int:
+        placed = [(place(kind, key), old, new) for kind, key, old, new in puts]
+
+        def write() -> int:
+            for number, (where, old, new) in enumerate(placed):
+                if not (self.disk.insert(where, new) if old is None else self.disk.swap(where, old, new)):
+                    return number
+            return len(placed)
+
+        def repeated() -> int:
+            return sum(1 for _ in takewhile(lambda one: self._is(one[0], one[2]), placed))
+
+        return await self._write(write, repeated, "write", placed[0][0])
 
     def _is(self, where: str, value: bytes) -> bool:
         return self.disk.records.get(where) == value
@@ -190,12 +231,12 @@ class SimulatedStore:
             raise StoreUnavailable("A record is gone, and it is unknown who deleted it.")
         return False
 
-    async def _write(self, change: Change, repeated: Change, name: str, where: str) -> bool:
+    async def _write(self, change: Change, repeated: Change, name: str, where: str) -> int:
         what = f"{self.process.name} {name} {where[:24]}"
         if self.disk.model == "postgres":
             return await self._statement(change, repeated, what)
         await self._way()
-        future: asyncio.Future[bool] = self.loop.create_future()
+        future: asyncio.Future[int] = self.loop.create_future()
         self._queue.append((change, what, future))
         if not self._writing:
             self._writing = True
@@ -216,13 +257,13 @@ class SimulatedStore:
         if self._writing:
             self.loop.after(self.rng.random() * 0.004, self._commit)
 
-    def _changed(self, change: Change, what: str) -> bool:
+    def _changed(self, change: Change, what: str) -> int:
         done = change()
         if self.disk.trace:
             self.disk.trace(f"{what}: {done}")
         return done
 
-    async def _statement(self, change: Change, repeated: Change, what: str) -> bool:
+    async def _statement(self, change: Change, repeated: Change, what: str) -> int:
         """Run a statement as the store for Postgres does: again, if its answer was lost."""
         await self._way()
         done = await self._sent(change, what)
@@ -235,9 +276,9 @@ class SimulatedStore:
         again = await self._sent(change, what, lossless=True)
         return again or repeated()
 
-    async def _sent(self, change: Change, what: str, *, lossless: bool = False) -> bool | None:
+    async def _sent(self, change: Change, what: str, *, lossless: bool = False) -> int | None:
         """Send the statement once. Returns None if the connection was cut, before or after the server ran it."""
-        answer: asyncio.Future[bool | None] = self.loop.create_future()
+        answer: asyncio.Future[int | None] = self.loop.create_future()
         cut = not lossless and self.rng.random() < self.disk.flaky
         arrives = not cut or self.rng.random() < 0.5
 
@@ -247,7 +288,7 @@ class SimulatedStore:
                 self.process.mark(_kind(what))
             self.loop.after(self.rng.random() * 0.004, reply, None if cut else done)
 
-        def reply(done: bool | None) -> None:
+        def reply(done: int | None) -> None:
             if not answer.done():
                 answer.set_result(done)
 
@@ -268,6 +309,21 @@ class SimulatedStore:
         finally:
             self._held.discard(name)
             self.disk.free(name, lock)
+
+    @asynccontextmanager
+    async def _lock_and_read(
+        self, name: str, timeout: float, *wanted: RecordRead
+    ) -> AsyncIterator[tuple[SessionLock, list[Any]]]:
+        await self._way()
+        lock = await self.disk.take(name, timeout)
+        try:
+            found = self._find(wanted)
+            await self._way()  # the answer may come late
+            if lock.lost:
+                raise StoreUnavailable("The vault does not answer.")
+            yield SessionLock(self, lock), found
+        finally:
+            self.loop.after(self.rng.random() * 0.02, lambda: self.disk.free(name, lock))  # nobody waits for that
 
     async def close(self) -> None:
         """The disk outlives its processes."""
