@@ -194,10 +194,13 @@ def write_is_not_claimed() -> AbstractContextManager[object]:
     async def claim(self: Any, *args: Any) -> None:
         return None
 
-    async def consume(self: Any, act: Any, account: Any, claim: Any = None) -> str:
+    async def begin(self: Any, *args: Any) -> bool:
+        return True
+
+    async def consume(self: Any, act: Any, account: Any, claim: Any = None, seen: Any = ...) -> str:
         return (await self._load_or_ask(act, account)).id  # type: ignore[no-any-return]
 
-    return _patched((Entry, "claim", claim), (Approvals, "consume", consume))
+    return _patched((Entry, "claim", claim), (Entry, "begin", begin), (Approvals, "consume", consume))
 
 
 def refreshed_token_is_used_before_it_is_stored() -> AbstractContextManager[object]:
