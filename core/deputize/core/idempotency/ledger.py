@@ -170,7 +170,7 @@ class Entry:
         return {"at": now, "expires": now + self.kept, "show": self.show, "began": self.began, **answered}
 
     async def _save(self, record: LedgerRecord, also: PreparedWrite | None = None) -> bool:
-        vault, claim = self.rows.vault, None
+        vault, made = self.rows.vault, 0
         if also is None:
             saved = await self.rows.put(self.key, record)
         else:

@@ -128,14 +128,19 @@ RecordWrite: TypeAlias = tuple[str, str, bytes | None, bytes]
 
 @runtime_checkable
 class Batches(Tails, Protocol):
-    """A store that needs one round trip to its server for several operations. Others are asked one by one."""
+    """A store over a network that carries out several operations in one round trip to its server.
+
+    Without it, deputize asks the store once for each record. It looks for ``lock_and_read``, so a store that wraps
+    another one must pass on all of these methods or none.
+    """
 
     async def read(self, *wanted: RecordRead) -> list[Any]:
         """Return what each of these reads returns by itself, in their order, as of one moment."""
         ...
 
     async def write(self, *puts: RecordWrite) -> int:
-        """Make these writes in order, in one transaction, until one does not apply. Return how many were made."""
+        """Make these writes in order, in one transaction, until one does not apply. Return how many were made. Each is
+        of another record."""
         ...
 
     def lock_and_read(

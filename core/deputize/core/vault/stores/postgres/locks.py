@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import psycopg
 
@@ -26,6 +25,7 @@ from deputize.core.vault.stores.postgres.connections import (
     no_answer_error,
     statement_error,
 )
+from deputize.core.vault.stores.postgres.statements import Rows, Statement
 
 _TRY = "SELECT set_config('deputize.taken', pg_try_advisory_lock(%s)::text, false)"
 _IF_TAKEN = "SELECT * FROM ({}) AS found WHERE current_setting('deputize.taken') = 'true'"
@@ -34,9 +34,6 @@ _FREE = "SELECT pg_advisory_unlock(%s)"
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _ABORTED = psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable
 """Errors of a statement that leave the session as it is."""
-
-Rows = Sequence[tuple[Any, ...]]
-Query = tuple[str, Sequence[object]]
 
 
 def lock_number(name: str) -> int:
@@ -52,7 +49,7 @@ class LockSession:
     def __init__(self, connection: Connection) -> None:
         self.connection, self.lost = connection, False
 
-    async def rows(self, *queries: Query) -> list[Rows]:
+    async def rows(self, *queries: Statement) -> list[Rows]:
         """Return the rows of queries that are sent as one message. Each begins when the one before has ended, and sees
         what others have committed until then. Raises `Lost` now and from then on if the session has ended."""
         if self.lost or self.connection.closed:
@@ -95,7 +92,7 @@ class PostgresLocks:
         self._session: LockSession | None = None
         self._one = asyncio.Lock()
 
-    async def take(self, name: str, *more: Query) -> tuple[LockSession, list[Rows]] | None:
+    async def take(self, name: str, *more: Statement) -> tuple[LockSession, list[Rows]] | None:
         """Take the lock. Return its session and the rows of ``more`` queries, or None if another process holds the lock.
 
         Raises `StoreUnavailable` if the server cannot be reached, and `VaultError` if it refuses.
@@ -110,7 +107,7 @@ class PostgresLocks:
         except psycopg.Error as error:
             raise statement_error(error) from None
 
-    async def _try(self, name: str, session: LockSession, more: Sequence[Query]) -> list[Rows]:
+    async def _try(self, name: str, session: LockSession, more: Sequence[Statement]) -> list[Rows]:
         reads = [(_IF_TAKEN.format(sql), values) for sql, values in more]
         try:
             return await session.rows((_TRY, (lock_number(name),)), *reads)
