@@ -9,7 +9,7 @@ SYNCHRONOUS-REPLICATION).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
@@ -33,6 +33,9 @@ from deputize.core.vault.stores.postgres.address import (
 T = TypeVar("T")
 Meets = Callable[[Connection], Awaitable[None]]
 Passed = Callable[[], Awaitable[None]]
+Rows = Sequence[tuple[Any, ...]]
+Statement = tuple[str, Sequence[object]]
+"""SQL and its values."""
 MAX_CONNECTIONS: Final = 8
 """Connections for records, of each process; one more holds its locks."""
 CHECK_TIMEOUT_SECONDS: Final = 60.0

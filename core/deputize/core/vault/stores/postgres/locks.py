@@ -20,12 +20,13 @@ from deputize.core.vault.stores.postgres.connections import (
     Lost,
     Meets,
     Passed,
+    Rows,
+    Statement,
     await_answer,
     meet_connection,
     no_answer_error,
     statement_error,
 )
-from deputize.core.vault.stores.postgres.statements import Rows, Statement
 
 _TRY = "SELECT set_config('deputize.taken', pg_try_advisory_lock(%s)::text, false)"
 _IF_TAKEN = "SELECT * FROM ({}) AS found WHERE current_setting('deputize.taken') = 'true'"

@@ -22,6 +22,8 @@ from deputize.core.vault.stores.postgres.connections import (
     Lost,
     Meets,
     Passed,
+    Rows,
+    Statement,
     add_doubt,
     await_answer,
     find_fault,
@@ -52,8 +54,6 @@ _TOLD: Final = {sql: with_notify(sql) for sql in (INSERT, SWAP, DELETE)}
 CALL_TIMEOUT_SECONDS: Final = 8.0
 """Seconds that one call may take while the server is away."""
 _RETRY_PAUSE_SECONDS: Final = 0.1
-Rows = Sequence[tuple[Any, ...]]
-Statement = tuple[str, Sequence[object]]
 
 
 class Statements:

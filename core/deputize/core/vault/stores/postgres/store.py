@@ -25,12 +25,12 @@ from deputize.core.vault.stores.common import Names, opaque, place, span, wait_u
 from deputize.core.vault.stores.postgres.address import SET_UP, Address
 from deputize.core.vault.stores.postgres.audit import PostgresAudit
 from deputize.core.vault.stores.postgres.checks import check, risks
-from deputize.core.vault.stores.postgres.connections import MAX_CONNECTIONS, statement_error
+from deputize.core.vault.stores.postgres.connections import MAX_CONNECTIONS, Rows, statement_error
 from deputize.core.vault.stores.postgres.failover import Failover, Looks
 from deputize.core.vault.stores.postgres.integrity import find_damage
 from deputize.core.vault.stores.postgres.locks import LockSession, PostgresLocks
 from deputize.core.vault.stores.postgres.notify import Listener, PlaceWatch
-from deputize.core.vault.stores.postgres.statements import GET, SCAN, TAILS, Rows, batch_of, sort_batch
+from deputize.core.vault.stores.postgres.statements import GET, SCAN, TAILS, batch_of, sort_batch
 from deputize.core.vault.stores.protocol import RecordRead, RecordWrite, Store, StoreType
 
 T = TypeVar("T")
