@@ -315,7 +315,12 @@ class SimulatedStore:
         self, name: str, timeout: float, *wanted: RecordRead
     ) -> AsyncIterator[tuple[SessionLock, list[Any]]]:
         await self._way()
-        lock = await self.disk.take(name, timeout)
+        lock = await self.disk.take(name, timeout, self._held)
+
+        def free() -> None:
+            self._held.discard(name)
+            self.disk.free(name, lock)
+
         try:
             found = self._find(wanted)
             await self._way()  # the answer may come late
@@ -323,7 +328,7 @@ class SimulatedStore:
                 raise StoreUnavailable("The vault does not answer.")
             yield SessionLock(self, lock), found
         finally:
-            self.loop.after(self.rng.random() * 0.02, lambda: self.disk.free(name, lock))  # nobody waits for that
+            self.loop.after(self.rng.random() * 0.02, free)  # nobody waits for that
 
     async def close(self) -> None:
         """The disk outlives its processes."""

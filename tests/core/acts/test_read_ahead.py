@@ -29,7 +29,7 @@ from deputize.core import (
     any_of,
 )
 from deputize.core.vault import records
-from deputize.core.vault.bulk_revocation import FRESH, PLACE
+from deputize.core.vault.bulk_revocation import CACHE_TTL, PLACE
 from deputize.core.vault.stores import RecordRead
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
@@ -193,7 +193,7 @@ async def test_value_that_was_read_ahead_serves_one_read_of_its_task_in_time(
         await elsewhere(world.other.vault.swap(record, {"n": 2}))
         seen = [row.json["n"] for row in (await vault.get("call", "a"), await vault.get("call", "a")) if row]
         assert seen == [1, 2] and world.store.single == ["swap call", "get call"]
-    monkeypatch.setattr(records, "FRESH", -1.0)
+    monkeypatch.setattr(records, "READ_AHEAD_TTL", -1.0)
     async with vault.read_ahead(*WANTED):
         world.store.single.clear()
         await vault.get("call", "a")
@@ -258,7 +258,7 @@ async def test_grant_that_a_bulk_revocation_ends_while_the_policy_decides_is_not
 
     async def revoking(*_: Any) -> Verdict:
         await elsewhere(world.other.vault.ended.begin(None))
-        await asyncio.sleep(FRESH + 0.1)
+        await asyncio.sleep(CACHE_TTL + 0.1)
         return Verdict.ALLOW
 
     await world.ask("earlier")

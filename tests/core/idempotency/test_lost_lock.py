@@ -214,13 +214,13 @@ async def test_claim_names_the_end_of_its_requests_by_the_clock_of_the_store(ahe
     await two.lines[0].until_held()
     [row] = await two.deputies[0].vault.scan("act")
     left = row.json["until"] - (time.time() + store.ahead)
-    assert exchange.SECONDS < left <= exchange.SECONDS + ledger.SPARE
+    assert exchange.REQUEST_TIMEOUT_SECONDS < left <= exchange.REQUEST_TIMEOUT_SECONDS + ledger.CLAIM_MARGIN_SECONDS
     two.lines[0].release()
     await run
     await two.deputies[0].close()
 
 
-@pytest.mark.parametrize("confirmed", [ledger.CONFIRMED, 0.0])
+@pytest.mark.parametrize("confirmed", [ledger.CONFIRMATION_SECONDS, 0.0])
 async def test_approved_act_that_loses_its_lock_after_its_claim_is_done_once(
     confirmed: float, two: Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,8 +174,10 @@ class _Beginning:
                 return allowed, None
 
     async def begin_write(self, act: Act, approval: ApprovalRecord | None = None) -> None:
-        """Record that the act may write. If the audit is strict, the intent is on disk before the write. ``approval``: the act's, if it
-        was just loaded."""
+        """Record that the act may write. If the audit is strict, the intent is on disk before the write.
+
+        ``approval``: the act's approval, if it was just loaded.
+        """
         executor, entry = self.executor, self.entry
         if not entry.taken_up:
             entry.answered_by = await self._take(act, approval)

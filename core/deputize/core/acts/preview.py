@@ -149,7 +149,8 @@ class Previewer:
         beside: Mapping[str, int] = NONE,
         stands: ApprovalRecord | EllipsisType | None = ...,
     ) -> tuple[Act, ApprovalRecord | None]:
-        """Return the act if it is approved, covered by a mandate, or needs no approval; request an approval otherwise. Return the approval too, if there is one.
+        """Return the act, and its approval if it has one. Request an approval unless the act is approved, covered by a
+        mandate, or needs none.
 
         An act that the user edited needs an approval too. A decision about this act takes precedence over any mandate.
         The policy and the user see which targets untrusted content has named. ``stands``: the act's approval, or None,

@@ -116,7 +116,7 @@ class Entry:
             asked = _Confirmation(self.lock)
         now = await asked.now()
         ahead = now - time.time()
-        if abs(ahead - self._ahead) > SPARE:
+        if abs(ahead - self._ahead) > CLAIM_MARGIN_SECONDS:
             self._until = 0.0  # the claim names a wrong time
         self._ahead = self.ledger.ahead = ahead
         return now

@@ -18,19 +18,19 @@ from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores.protocol import Batches, HeldLock, RecordRead, RecordWrite, Store
 from deputize.core.vault.vault_keys import VaultKeys
 
-FRESH: Final = 1.0
+READ_AHEAD_TTL: Final = 1.0
 """Seconds for which a value that was read ahead may be used."""
 _ahead: ContextVar[ReadAhead | None] = ContextVar("deputize_ahead", default=None)
 
 
 class ReadAhead:
-    """Values that a task is about to read, from one round trip. Each serves one read of this task, within `FRESH`
+    """Values that a task is about to read, from one round trip. Each serves one read of this task, within `READ_AHEAD_TTL`
     seconds. So a task that reads again, as after a lost race, reads what is stored then. So does a task that has taken
     a lock, or has written a record of this kind: `drop`."""
 
     def __init__(self, store: Store, wanted: Sequence[RecordRead], found: Sequence[Any]) -> None:
         self._store, self._task, self._outer = store, asyncio.current_task(), _ahead.get()
-        self._until = time.monotonic() + FRESH
+        self._until = time.monotonic() + READ_AHEAD_TTL
         self._found = dict(zip(wanted, found, strict=True))
 
     def take(self, store: Store, wanted: RecordRead) -> list[Any]:

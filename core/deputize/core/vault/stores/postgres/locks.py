@@ -94,7 +94,7 @@ class PostgresLocks:
         self._one = asyncio.Lock()
 
     async def take(self, name: str, *more: Statement) -> tuple[LockSession, list[Rows]] | None:
-        """Take the lock. Return its session and the rows of ``more`` queries, or None if another process holds the lock.
+        """Take the lock. Return its session and the rows of the queries ``more``, or None if another process holds it.
 
         Raises `StoreUnavailable` if the server cannot be reached, and `VaultError` if it refuses.
         """
