@@ -226,7 +226,7 @@ async def test_approved_act_that_loses_its_lock_after_its_claim_is_done_once(
 ) -> None:
     """Within a second the claim itself keeps others out. After that the lock is asked for again, and the approval is
     free for the next run."""
-    monkeypatch.setattr(ledger, "CONFIRMED", confirmed)
+    monkeypatch.setattr(ledger, "CONFIRMATION_SECONDS", confirmed)
     first, call = two.deputies[0], Call("t", "m", "c")
     if isinstance(first.vault.store, CutLocksStore):
         first.vault.store.ahead = 0.0  # else the claim is saved once more, and the loss is noticed then
