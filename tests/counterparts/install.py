@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.support.counterparts import (
+    AGENTDOJO,
+    AGENTDOJO_HOME,
     AXE_HOME,
     AXE_VERSION,
     CHECKOUT,
@@ -102,6 +104,11 @@ def deploying() -> None:
     """Install what reads the files of deploy/ and /metrics. Of docker-compose its schema only, without dependencies."""
     there = target_is_installed(DEPLOYING_HOME, DEPLOYING)
     beside("the schemas of Compose and Kubernetes", DEPLOYING_HOME, DEPLOYING, there)
+
+
+def agentdojo() -> None:
+    """A benchmark of prompt injection, with the clients of models that it imports and that nothing here calls."""
+    beside("AgentDojo", AGENTDOJO_HOME, AGENTDOJO, target_is_installed(AGENTDOJO_HOME, AGENTDOJO))
 
 
 def langgraph() -> None:
@@ -231,7 +238,7 @@ def node_wheel() -> Path:
 
 
 FROM_NPM = (emulate, oidc_provider, axe, descriptions, mcp_conformance)
-FROM_PYPI = (langgraph, workflow_server, deepagents, mcp, msal, deploying)
+FROM_PYPI = (langgraph, workflow_server, deepagents, mcp, msal, deploying, agentdojo)
 
 
 if __name__ == "__main__":

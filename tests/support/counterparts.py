@@ -58,6 +58,20 @@ DEPLOYING: Final = {
     "kubernetes-validate": "1.37.0",
     "prometheus-client": "0.26.0",
 }
+AGENTDOJO_HOME: Final = COUNTERPARTS / "agentdojo"
+AGENTDOJO: Final = {  # with what it imports and the project does not need
+    "agentdojo": "0.1.35",
+    "anthropic": "2.15.0",
+    "cachebox": "5.2.3",
+    "cohere": "7.3.1",
+    "deepdiff": "9.1.0",
+    "dnspython": "2.9.2",
+    "docstring_parser": "0.18.0",
+    "email-validator": "2.4.0",
+    "fastavro": "1.13.1",
+    "orderly-set": "5.5.0",
+    "tokenizers": "0.23.3",
+}
 INSTALL: Final = "python -m tests.counterparts.install"
 
 
@@ -258,6 +272,21 @@ def require_deploying() -> Path:
     pins = " ".join(f"{name} {release}" for name, release in DEPLOYING.items())
     require(pins, target_is_installed(DEPLOYING_HOME, DEPLOYING), INSTALL)
     return DEPLOYING_HOME
+
+
+def require_agentdojo() -> None:
+    """`require` for AgentDojo."""
+    require(f"agentdojo {AGENTDOJO['agentdojo']}", target_is_installed(AGENTDOJO_HOME, AGENTDOJO), INSTALL)
+
+
+def agentdojo(module: str) -> Any:
+    """`require` for AgentDojo; one of its modules, such as ``task_suite``. Call it in a process of its own: other
+    packages find what AgentDojo brings. Its packages come last on the path, so that none replaces one of the
+    project's."""
+    require_agentdojo()
+    if str(AGENTDOJO_HOME) not in sys.path:
+        sys.path.append(str(AGENTDOJO_HOME))
+    return importlib.import_module(f"agentdojo.{module}")
 
 
 def target_is_installed(home: Path, pins: Mapping[str, str]) -> bool:

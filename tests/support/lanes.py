@@ -13,7 +13,7 @@ from _pytest.mark import ParameterSet
 
 Case = TypeVar("Case")
 
-LANES: Final = ("sweep", "processes", "browser", "counterpart")
+LANES: Final = ("sweep", "processes", "browser", "counterpart", "agentdojo")
 """The marks that the default run leaves out."""
 MAX_CASES: Final = 2
 """Cases of a test that the default run takes: the first and the last; the others are in `sweep`."""
