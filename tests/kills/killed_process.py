@@ -149,7 +149,8 @@ def killed_audit(fate: Fate) -> Iterator[None]:
 
 
 class Doom(Fate):
-    """The real thing: kill -9. ``trace``: where it says how far it came."""
+    """The real thing: kill -9. ``trace``: where it says how far it came: what was carried out last, and what was under
+    way."""
 
     trace: Path
 
@@ -161,7 +162,7 @@ class Doom(Fate):
     def die(self) -> None:
         """Now, with nothing said to anybody."""
         self.dead = True
-        self.trace.write_text(json.dumps([self.last, self.done]))
+        self.trace.write_text(json.dumps([self.done, self.under_way]))
         os.kill(os.getpid(), signal.SIGKILL)
 
 

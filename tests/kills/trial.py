@@ -48,7 +48,7 @@ BEFORE: Final = {
 }
 """The work to be killed, and what has happened before it."""
 ISSUED: Final = re.compile(r"POST \S+/(?:token|access_token)$")
-"""A process killed after this step had a reply that it could not write."""
+"""A process killed in or after this step had a reply that it could not write, or was about to get it."""
 PATIENCE: Final = 60.0
 APIS: Final = (("GET", "gmail.googleapis.com/"), ("POST", "gmail.googleapis.com/"))
 WHOSE: Final = (
@@ -183,14 +183,14 @@ class _Trial:
                 ended = [*ended[:-1], await self.process(Work("take up")), None]
         self._mend()
         killed = ended[0] is None
-        done = json.loads(self.place.trace.read_text())[1] if killed else ""
+        done, under_way = json.loads(self.place.trace.read_text()) if killed else ("", [])
         if self.plan.work.name == "copy":
             self.seen.left_over = await self._missing()
         self._count_errors([*ended[1:-1], await self.process(Work("take up"))])
         if self.plan.work.name == "key change":
             self.seen.left_over = await self._old_keys()
         self.seen.trials, self.seen.killed, self.seen.disturbed = 1, killed, bool(self.plan.faults)
-        await self._judge(bool(killed and ISSUED.search(done)), done)
+        await self._judge(any(map(ISSUED.search, (done, *under_way))), done)  # the audit's thread may end it meanwhile
         return self.seen
 
     async def prepare(self) -> None:

@@ -29,7 +29,8 @@ class Died(Exception):
 class Fate:
     """Ends a process at its ``at``-th step of this name, or of any; ``before`` or ``after`` it was executed.
 
-    ``steps``: those started; ``carried_out``: those that did not fail.
+    ``steps``: those started; ``under_way``: those that have not ended; ``carried_out``: those that ended and
+    did not fail.
     """
 
     at: int = 0
@@ -37,6 +38,7 @@ class Fate:
     name: str = ""
     steps: list[str] = field(default_factory=list)
     dead: bool = False
+    under_way: list[str] = field(default_factory=list)
     carried_out: list[str] = field(default_factory=list)
 
     @asynccontextmanager
@@ -54,7 +56,11 @@ class Fate:
         last = self.name in ("", name) and self._met() == self.at
         if last and self.when == "before":
             self.die()
-        yield
+        self.under_way.append(name)
+        try:
+            yield
+        finally:
+            self.under_way.remove(name)
         self.carried_out.append(name)
         if last or self.dead:
             self.die()
