@@ -25,8 +25,8 @@ _ahead: ContextVar[ReadAhead | None] = ContextVar("deputize_ahead", default=None
 
 class ReadAhead:
     """Values that a task is about to read, from one round trip. Each serves one read of this task, within
-    `READ_AHEAD_TTL` seconds. So a task that reads again, as after a lost race, reads what is stored then. So does a task
-    that has taken a lock, or has written a record of this kind: `drop`."""
+    `READ_AHEAD_TTL` seconds. So a task that reads again, as after a lost race, reads what is stored then. So does a
+    task that has taken a lock, or has written a record of this kind: `drop`."""
 
     def __init__(self, store: Store, wanted: Sequence[RecordRead], found: Sequence[Any]) -> None:
         self._store, self._task, self._outer = store, asyncio.current_task(), _ahead.get()
