@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -82,9 +82,10 @@ class SlowServer:
                     latest[-1].end = time.monotonic()
 
             try:
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(self._carry(reader, there, ask, None))
-                    both.create_task(self._carry(back, writer, None, answer))
+                with suppress(asyncio.CancelledError):  # at the end: else Python 3.11 logs it
+                    async with asyncio.TaskGroup() as both:
+                        both.create_task(self._carry(reader, there, ask, None))
+                        both.create_task(self._carry(back, writer, None, answer))
             finally:
                 for one in (there, writer):
                     one.close()
