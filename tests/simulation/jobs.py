@@ -207,7 +207,8 @@ class Jobs:
             now = self.providers.tick()
             for one in asked or ():
                 walk = self._enter_code if self.rng.random() < 0.15 else self._walk
-                beside = [self._disconnect_soon(user, provider)] if self.rng.random() < 0.15 else []
+                others = (self.disconnect, self.read, None, None, None)
+                beside = [self._soon(job, user, provider) for job in [self.rng.choice(others)] if job]
                 await asyncio.gather(walk(user, provider, one, email, acting.began, now), *beside)
 
     async def _enter_code(self, user: str, provider: str, asked: Consent, email: str, requested: int, now: int) -> None:
@@ -293,14 +294,14 @@ class Jobs:
             order.cut = self.providers.tick()
             raise
 
-    async def _disconnect_soon(self, user: str, provider: str) -> None:
-        """Disconnect while a consent is under way, most often when its tokens are about to become a grant."""
+    async def _soon(self, job: Callable[[str, str], Awaitable[None]], user: str, provider: str) -> None:
+        """Do this while a consent is under way, most often when its tokens are about to become a grant."""
         if self.rng.random() < 0.7:
             with suppress(TimeoutError):
                 async with asyncio.timeout(10.0):
                     await self.providers.whose_asked.setdefault(provider, asyncio.Event()).wait()
         await asyncio.sleep(self.rng.random() * self.rng.choice((0.3, 1.0)))
-        await self.disconnect(user, provider)
+        await job(user, provider)
 
     async def upkeep(self, user: str, provider: str) -> None:
         """Do what a program does in the background."""

@@ -166,16 +166,6 @@ def cancelled_consent_keeps_its_grant() -> AbstractContextManager[object]:
     return _patched((GrantWriter, "_take_back", take_back))
 
 
-def rival_revokes_what_was_granted() -> AbstractContextManager[object]:
-    """A second process, which has got a lost lock, takes a consent that the first has just granted for a cancelled
-    one."""
-
-    async def was_granted(self: Any, reply: Any) -> bool:
-        return False
-
-    return _patched((GrantWriter, "_was_granted_meanwhile", was_granted))
-
-
 def dead_grant_overwrites_newer_tokens() -> AbstractContextManager[object]:
     """A refused refresh marks the grant dead without looking whether a consent has stored newer tokens meanwhile."""
 
@@ -252,7 +242,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     unkept_tokens_wait_for_no_grant,
     cancelled_consent_keeps_its_grant,
     dead_grant_overwrites_newer_tokens,
-    rival_revokes_what_was_granted,
     write_is_not_claimed,
     refreshed_token_is_used_before_it_is_stored,
 )

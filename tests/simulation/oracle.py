@@ -6,6 +6,7 @@ from collections import defaultdict
 from functools import partial
 
 from deputize.core import DeputizeError, User
+from deputize.core.consent.redeem import INTERRUPTED
 from deputize.core.vault.record import KINDS
 from deputize.core.vault.rotation import key_uses
 from tests.simulation.jobs import Jobs, reseal_with
@@ -93,6 +94,8 @@ class Verdict:
             )
             status = found.status if found else "unknown"
             self.world.met[f"consent {status}"] += 1
+            if found and found.reason_code == INTERRUPTED and not self.world.has_met_faults():
+                self.violated(f"a consent of {consent.provider} was interrupted, and nothing had failed")
             if family and family.redeemed and status in KEPT:
                 self.kept.add(family)
 

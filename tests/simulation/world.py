@@ -196,6 +196,10 @@ class World:
         """The token families that the vault knows now."""
         return _finished(families(self.vault))
 
+    def has_met_faults(self) -> bool:
+        """Whether anything went wrong in the jobs of this schedule."""
+        return any(name.startswith("fault") for name in self.met)
+
     def has_work_left(self) -> bool:
         """Whether the store has records that upkeep may still remove."""
         return any(where.startswith(("received/", "outbox/", "intent/")) for where in self.disk.records)
