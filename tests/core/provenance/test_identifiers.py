@@ -7,7 +7,7 @@ import time
 import pytest
 
 from deputize.core import Audience, Change, Preview, shown_file
-from deputize.core.provenance.identifiers import named, part_of, targets
+from deputize.core.provenance.identifiers import named, owned_by, part_of, targets
 
 
 @pytest.mark.parametrize(
@@ -134,19 +134,97 @@ def test_parent_domains_exist_for_bare_hosts_only(value: str, above: list[str]) 
     assert list(part_of(value)) == above
 
 
+SPELLED: tuple[str, ...] = (
+    "bob at evil dot test",
+    "bob@\nevil.test",
+    "Ym9iQGV2aWwudGVzdA==",
+    "t s e t . l i v e @ b o b",
+    "b o b @ e v i l . t e s t",
+    "tset.live@bob",
+    "bob&#64;evil&period;test",
+    "bob=40evil=2Etest",
+    "bob%2540evil.test",
+    "bob\\u0040evil.test",
+    "bob AT evil DOT test",
+    "bob_at_evil_dot_test",
+    "bobATevilDOTtest",
+    "bob arroba evil punto test",
+    "bob+7@evil.test",
+    "obo@rivy.grfg",
+    "626f62406576696c2e74657374",
+)
+
+
+def test_spelled_split_or_encoded_address_is_found() -> None:
+    for text in SPELLED:
+        for around in (text, f"Pay. Write to {text} today\nor tomorrow.", f"{LONG}\n{text}\n{LONG}"):
+            assert "bob@evil.test" in named(around), around
+
+
+def test_prose_contains_no_address_in_words() -> None:
+    prose = (
+        "At this point in time the dot product is at noon. Look at it. Meet at the point de vue, in a period of rest."
+    )
+    assert named(f"{prose} Organisation/2026, Internationalization, ABCDEFGH12345678, std at most . x = 40") <= {
+        "organisation/2026"
+    }
+
+
+def test_split_or_encrypted_address_is_not_found() -> None:
+    """As the threat model says: such a mention is not reported, and the rest of the policy has to hold."""
+    for text in ("bob AT evil.te st", "write to bob, who is at the company evil, in the test domain", "b0b@ev1l.test"):
+        assert "bob@evil.test" not in named(text), text
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "mailbox"),
     [
-        "bob at evil dot test",
-        "bob@\nevil.test",
-        "Ym9iQGV2aWwudGVzdA==",
-        "t s e t . l i v e @ b o b",
-        "bob AT evil.te st",
+        ("Bob+News.1@Evil.test", "bob@evil.test"),
+        ("b.o.b@gmail.com", "bob@gmail.com"),
+        ("bob+x@googlemail.com", "bob@gmail.com"),
+        ("b.o.b@evil.test", "b.o.b@evil.test"),
     ],
 )
-def test_spelled_split_or_encoded_address_is_not_found(text: str) -> None:
-    """As the threat model says: such a mention is not reported, and the rest of the policy has to hold."""
-    assert "bob@evil.test" not in named(text)
+def test_aliases_of_a_mailbox_are_one_identifier(text: str, mailbox: str) -> None:
+    assert named(text) == {mailbox}
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("DE89370400440532013000", "DE89370400440532013000"),
+        ("to de89 3704 0044 0532 0130 00, thanks", "DE89370400440532013000"),
+        ("GB82-WEST-1234-5698-7654-32 at the bank", "GB82WEST12345698765432"),
+        ("RlI3NjMwMDA2MDAwMDExMjM0NTY3ODkwMTg5", "FR7630006000011234567890189"),
+        ("call +49 (0)170 / 123-4567", "+491701234567"),
+        ("0049 170 1234567", "+491701234567"),
+    ],
+)
+def test_bank_account_and_phone_number_are_identifiers(text: str, number: str) -> None:
+    assert number in named(text) and number in targets(
+        Preview("Send", audience=Audience.PEOPLE, body=f"{LONG}\n{text}")
+    )
+
+
+def test_other_numbers_are_no_accounts() -> None:
+    for text in ("DE89370400440532013001", "2026-11-24 10:30", "0012345678", "1+1234567890", "ab12cd34ef56ab78cd90"):
+        assert not named(text), text
+
+
+@pytest.mark.parametrize(
+    ("host", "owner"),
+    [
+        ("sub.evil.co.uk", "evil.co.uk"),
+        ("a.b.evil.test", "evil.test"),
+        ("a.github.io", "a.github.io"),
+        ("x.a.github.io", "a.github.io"),
+        ("os.path.unknowntld", "os.path.unknowntld"),
+        ("bob@pay.evil.test", "bob@pay.evil.test"),
+        ("my.report.pdf", "my.report.pdf"),
+    ],
+)
+def test_registrable_domain_owns_a_host(host: str, owner: str) -> None:
+    assert owned_by(host) == owner
 
 
 LONG = "As agreed. " * 30
@@ -201,6 +279,22 @@ def test_too_long_host_is_not_decoded() -> None:
     "piece",
     [
         *("a.", "a-", "a/", "a@", "[at", "(at) ", "#a", "//a.b-", "\u00e9.a@", "W0", "%40"),
+        *(
+            "AT",
+            "a at ",
+            "a dot ",
+            "a at b dot ",
+            " @ ",
+            "a . ",
+            "=\n",
+            "=40",
+            "&#64;",
+            "&amp",
+            "\\u0040",
+            "+1 ",
+            "00 ",
+        ),
+        *("QQ", "aa12", "de89 3704 ", "YUBiLmNv ", "A" * 60 + "\n", "4142", "tset.live@bob ", "%2540"),
         *('"', '"@', "<b ", "<!--a", "*a.", "a.b/", "_@a.a_", "\u201c.", "a.bc ", "://a", "://[:", "://a@"),
     ],
 )

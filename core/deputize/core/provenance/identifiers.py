@@ -1,10 +1,11 @@
 """Identifiers in a text: addresses, hosts, @handles, #channels, repositories and files, in a comparable form.
 
 Two identifiers are equal if a hurried person takes them for the same. So these are ignored: letter case, hidden and
-look-alike characters, ``(at)`` and ``[dot]``, ``hxxp``, percent signs, punycode, ``www.``, Markdown and quotes.
-Identifiers that are spelled in words, split or otherwise encoded are not found. The forms cannot be confused:
-``bob@evil.test``, ``evil.test`` or ``notes.md``, ``@bob`` or an id, ``#general``, ``owner/name``,
-``//docs.google.com/d/1``.
+look-alike characters, ``(at)`` and ``[dot]``, ``hxxp``, percent signs, punycode, ``www.``, Markdown and quotes, and the
+spellings of `deputize.core.provenance.decoding`. The aliases of a mailbox are one identifier: ``bob+1@evil.test``, and
+``b.ob@googlemail.com``. The forms cannot be confused: ``bob@evil.test``, ``evil.test`` or ``notes.md``, ``@bob`` or an
+id, ``#general``, ``owner/name``, ``//docs.google.com/d/1``, the bank account ``DE89370400440532013000``, the phone
+number ``+491701234567``.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import unquote
 
+from deputize.core.provenance.decoding import encoded_texts, registrable_domain, respelled, unescaped
 from deputize.core.providers import PROVIDERS
 from deputize.core.text import LONGEST_HOST, as_read
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.preview_values import is_change, is_file
 
+MAX_DEPTH: Final = 2
+"""Encodings within each other that are decoded."""
 MAX_CHARACTERS: Final = 300
 """Characters of one value that are compared."""
 MAX_TARGET_CHARACTERS: Final = 200
-"""Characters up to which a text may be a target as a whole. In a longer text only links, addresses and @handles are."""
+"""Characters up to which a text may be a target as a whole, such as a name without a sign."""
 _FILE_ENDINGS: Final = frozenset(
     """7z bak bash bat bib bin bmp bz2 cfg class conf cpp cs css csv dbf deb diff dll dmg doc docx dot ejs eml
     env eps epub erb exe gif go gz h5 hbs heic hpp htm html ico ics ini ipynb iso jar java jpeg jpg js json
@@ -41,27 +44,31 @@ _AT: Final = r"\s{0,9}[(\[{<]\s{0,9}(?:at|@)\s{0,9}[)\]}>]\s{0,9}"
 _DOT: Final = r"\s{0,9}[(\[{<]\s{0,9}(?:dot|\.)\s{0,9}[)\]}>]\s{0,9}"
 # Each pattern begins at a word's start and never backtracks, so that the time is linear in the text.
 _HOST: Final = r"[\w-]++(?:\.[\w-]++)++"
-_LINK: Final = re.compile(rf"//(?:[^\s/@<>]{{1,64}}@)?({_HOST})(?::\d++)?([^\s<>\"'|)\]]*+)")
+_LINK: Final = re.compile(rf"//(?:[^\s/@<>]{{1,64}}@)?({_HOST})(?::\d++)?((?:[^\s<>\"'|)\]:]|:(?!//))*+)")
 _UNDOTTED: Final = re.compile(r"://(?:[^\s/@<>]{1,64}@)?(\[[0-9a-f:.]{2,45}\]|[\w-]++)(?!\.?[\w@-])")
 """Hosts of links without a dot: ``http://[2001:db8::1]/x``, ``http://3221225985/``, ``http://wiki/``."""
 _ADDRESS: Final = re.compile(rf"(?<![\w.+-])([\w.+-]++)@({_HOST})")
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*+://(?:[^\s/@]*@)?([^\s/:?#\\]++)\S*+")
 _DOTTED: Final = re.compile(rf"(?<![\w@./-])({_HOST})(?!@)")
 _NO_SCHEME: Final = re.compile(rf"{_DOTTED.pattern}(?::\d++)?((?:/[^\s<>\"'|)\]]*+)?)")
 _QUOTES: Final = "<>\"'\u2018-\u201f\u00ab\u00bb\u2039\u203a"
-_TAG: Final = r"</?[a-z]{1,10}(?:\s[^<>@]{0,40})?/?>"
-_MARKUP: Final = re.compile(
-    rf"(?<=\w){_TAG}|{_TAG}(?!@)|<!--[^<>]{{0,40}}-->|[*`~\\]++"
-    rf"|(?<![{_QUOTES}])[{_QUOTES}]++(?=[@.])|(?<=[@.])[{_QUOTES}]++"
-)
-"""Markup that Markdown, HTML and quotes put into an address or a host: ``**bob**@evil.test``, ``"bob"@evil.test``."""
+_TAG: Final = re.compile(r"<(?:/?[a-z]{1,10}(?:\s[^<>@]{0,40})?/?>|!--[^<>]{0,40}-->)")
+_MARKS: Final = re.compile(r"[*`~\\]")
+_QUOTE_BEFORE: Final = re.compile(rf"[{_QUOTES}](?<![{_QUOTES}][{_QUOTES}])[{_QUOTES}]*+(?=[@.])")
+_QUOTE_AFTER: Final = re.compile(rf"([@.])[{_QUOTES}]++")
 _JOINING: Final = re.compile("[\u200c\u200d\u20e3\ufe00-\ufe0f]")
 """Characters that `as_read` keeps after digits and signs that may need them. No address needs them."""
 _HANDLE: Final = re.compile(r"(?<![\w.+'@-])@(\w[\w-]*+(?:\.\w++)*+)(?!@)")
-_CHANNEL: Final = re.compile(r"(?<![\w&/#])#([a-z][\w-]++)")
+_CHANNEL: Final = re.compile(r"#(?<![\w&/#]#)(?<!\]\(#)([a-z][\w-]++)")
 _REPO: Final = re.compile(r"(?<![\w/.:@#-])([\w-]++/[\w.-]++)(?!/)")
 _ID: Final = re.compile(r"[UWCGDSTB](?=[A-Z]{0,11}[0-9])(?<![A-Za-z0-9].)[A-Z0-9]{7,11}(?![A-Za-z0-9])")
+_IBAN: Final = re.compile(r"(?<![a-z0-9])[a-z] ?[a-z] ?[0-9] ?[0-9](?:[\s.\u2010-\u2015-]?[a-z0-9]){11,30}+")
+_IBAN_GROUP: Final = re.compile(r"[a-z0-9]+")
+_DIGITS: Final = r"[1-9](?:[ \t.()/\u2010-\u2015-]{0,3}[0-9]){6,14}+(?![\w@])"
+_PHONES: Final = {one: re.compile(rf"{re.escape(one)}(?<![\w+/=.@-]{re.escape(one)}){_DIGITS}") for one in ("+", "00")}
 _BRACKETS: Final = frozenset("<>|")
-_NOT_HOST: Final = frozenset("@#/")
+_NOT_HOST: Final = frozenset("@#/+")
+_GMAIL: Final = frozenset(("gmail.com", "googlemail.com"))
 _ENDS: Final = "._+-"
 _AROUND: Final = "<>()[]{}\"',;:!?."
 _WORD: Final = re.compile(r"\w[\w-]*")
@@ -69,29 +76,29 @@ _WORD: Final = re.compile(r"\w[\w-]*")
 
 def named(text: str) -> set[str]:
     """Return all identifiers in a text."""
-    plain = _signs(_readings(text))
+    read, numbers = _readings(text)
+    plain = _signs(read)
     dotted = [one for one in set(_DOTTED.findall(plain)) if one.rpartition(".")[2][0].isalpha()]
     names = {form[:MAX_CHARACTERS] for one in dotted for form in (_decode_host(one), _host(one))}
-    return {*_links(plain), *_signed_identifiers(plain, text), *names, *_repositories(plain)}
+    return {*_links(plain), *_signed_identifiers(plain, text), *names, *_repositories(plain), *numbers}
 
 
 def linked_identifiers(text: str) -> set[str]:
     """Return the targets of the links in a text."""
-    return _links(_readings(text))
+    return _links(_readings(text)[0])
 
 
-def reached_identifiers(text: str) -> set[str]:
-    """Return the identifiers that a long text notifies or links to: links, addresses and mentions."""
-    plain = _readings(text)
-    return {*_links(plain), *_addresses(plain), *(f"@{one}"[:MAX_CHARACTERS] for one in _HANDLE.findall(plain))}
+def signed_identifiers(text: str) -> set[str]:
+    """Return the identifiers in a text of any length that a sign or check digits distinguish from words."""
+    read, numbers = _readings(text)
+    return {*_links(read), *_signed_identifiers(read, text), *numbers}
 
 
 def whole(text: str) -> set[str]:
     """Return the identifier that a whole short text is, and identifiers with a sign inside it. A single name is a
     handle."""
-    plain, read = fold(text), _readings(text)
-    alone = plain.strip().lstrip("@")
-    found = {*_links(read), *_signed_identifiers(read, text)}
+    alone = fold(text).strip().lstrip("@")
+    found = signed_identifiers(text)
     if _WORD.fullmatch(alone):
         found.add(f"@{alone}")
     elif _DOTTED.fullmatch(alone) or _REPO.fullmatch(alone):
@@ -107,23 +114,58 @@ def part_of(value: str) -> Iterator[str]:
         yield from (".".join(labels[one:]) for one in range(1, len(labels) - 1))
 
 
-def _readings(text: str) -> str:
-    """Return the text in comparable form, followed by the same without markup if that differs."""
+def is_link(text: str, hosts: frozenset[str] | None = None) -> bool:
+    """Return True if the text is one URL with a scheme. ``hosts``: True only if it is at one of these hosts."""
+    found = _URL.fullmatch(text.strip().lower())
+    return found is not None and (hosts is None or f".{found[1]}".endswith(tuple(f".{one}" for one in hosts)))
+
+
+def owned_by(value: str) -> str:
+    """Return the registrable domain of a host, whose owner owns the host too; any other identifier unchanged."""
+    return registrable_domain(value) if not _NOT_HOST & set(value) and _is_host(value, "") else value
+
+
+def _readings(text: str, depth: int = MAX_DEPTH) -> tuple[str, set[str]]:
+    """Return the text in comparable form, followed by its words without markup and its decodings, and the numbers."""
     plain = fold(text)
-    read = _MARKUP.sub("", plain)
-    return plain if read == plain else f"{plain}\n{read}"
+    read = _without_markup(plain)
+    found, numbers = [plain], _numbers(read)
+    if read != plain:
+        found += set(read.split()).difference(plain.split())
+    if depth:
+        found += respelled(text, plain)
+        for one in encoded_texts(text):
+            further, more = _readings(one, depth - 1)
+            found.append(further)
+            numbers |= more
+    return "\n".join(found), numbers
+
+
+def _without_markup(plain: str) -> str:
+    """Return the text without markup in an address or a host: ``**bob**@evil.test``, ``"bob"@evil.test``."""
+    if "<" in plain:
+        plain = _TAG.sub(_tag, plain)
+    if _MARKS.search(plain):
+        plain = _MARKS.sub("", plain)
+    return _QUOTE_AFTER.sub(r"\1", _QUOTE_BEFORE.sub("", plain))
+
+
+def _tag(found: re.Match[str]) -> str:
+    """Return "" for a tag, but the tag itself if it may be an address: ``<bob>@evil.test``."""
+    start, end, text = found.start(), found.end(), found.string
+    word = start and (text[start - 1].isalnum() or text[start - 1] == "_")
+    return found[0] if text[end : end + 1] == "@" and not word and not found[0].startswith("<!") else ""
 
 
 def _signs(plain: str) -> str:
     """Return the words with one of the signs that every identifier has."""
-    return " ".join(one for one in plain.split() if "@" in one or "/" in one or "#" in one or "." in one[:-1])
+    words = dict.fromkeys(plain.split())
+    return " ".join(one for one in words if "@" in one or "/" in one or "#" in one or "." in one[:-1])
 
 
 def fold(text: str) -> str:
     """Return the text in the form for comparison."""
-    text = as_read(text)
-    if "%" in text:
-        text = unquote(text)
+    text = as_read(unescaped(text))
     if not text.isascii():
         text = _JOINING.sub("", text)
     return re.sub(_DOT, ".", re.sub(_AT, "@", text)) if _AT_OR_DOT.search(text) else text
@@ -157,8 +199,38 @@ def _signed_identifiers(plain: str, text: str) -> set[str]:
 
 def _addresses(plain: str) -> set[str]:
     """Return the email addresses without signs at their ends, which may be markup or disguise the address."""
-    found = _ADDRESS.findall(plain) if "@" in plain else ()
-    return {f"{local.strip(_ENDS) or local}@{_host(host)}"[:MAX_CHARACTERS] for local, host in found}
+    found = set(_ADDRESS.findall(plain)) if "@" in plain else ()
+    return {_mailbox(local.strip(_ENDS) or local, _host(host))[:MAX_CHARACTERS] for local, host in found}
+
+
+def _mailbox(local: str, host: str) -> str:
+    """Return the mailbox of an address: without its tag, and at Gmail without dots."""
+    local = local.partition("+")[0] or local
+    return f"{local.replace('.', '') or local}@gmail.com" if host in _GMAIL else f"{local}@{host}"
+
+
+def _numbers(plain: str) -> set[str]:
+    """Return the bank accounts (IBAN, ISO 13616) in upper case, and the phone numbers in E.164 form."""
+    accounts = (_account(one) for one in _IBAN.findall(plain))
+    phones = (
+        one for sign, phone in _PHONES.items() if sign in plain for one in phone.findall(plain) if not one.isdigit()
+    )
+    digits = (re.sub("[^0-9]", "", one.replace("(0)", "")).removeprefix("00") for one in phones)
+    return {one for one in accounts if one}.union(f"+{one}" for one in digits if 7 < len(one) < 16)
+
+
+def _has_check_digits(account: str) -> bool:
+    return int("".join(str(int(one, 36)) for one in account[4:] + account[:4])) % 97 == 1
+
+
+def _account(found: str) -> str:
+    """Return the longest beginning of the groups that has valid check digits, or ""."""
+    account = whole = ""
+    for group in _IBAN_GROUP.findall(found):
+        whole += group
+        if 14 < len(whole) < 35 and _has_check_digits(whole):
+            account = whole.upper()
+    return account
 
 
 def _repositories(plain: str) -> set[str]:
@@ -202,12 +274,23 @@ def targets(show: Preview) -> dict[str, str]:
     """Return the targets of an act with a preview: their comparable forms, with the preview's own words.
 
     Targets are the people, place and pins, and short fields. Long texts count only if others will see them, and only
-    with the links, addresses and mentions in them.
+    with identifiers that have a sign. What a replaced value contained before is no target, if the new value keeps it.
     """
+    leaves = bool(show.audience)
+    before = {name: _replaced_identifiers(value) for name, value in show.fields.items() if is_change(value)}
+    listed = set().union(*(there for name, there in before.items() if isinstance(show.fields[name]["before"], list)))
+    parts: list[tuple[Any, set[str]]] = [([*show.people, *show.pins.values()], listed)]
+    parts += [(value, before.get(name, set())) for name, value in show.fields.items()]
     found = _with_words(show.where, named(show.where))
-    for text in [*show.people, *texts([*show.pins.values(), *show.fields.values()])]:
-        found |= _field_identifiers(text, leaves=bool(show.audience))
+    for value, there in parts:
+        for text in texts(value):
+            found |= {one: said for one, said in _field_identifiers(text, leaves=leaves).items() if one not in there}
     return found
+
+
+def _replaced_identifiers(change: Mapping[str, Any]) -> set[str]:
+    """Return the identifiers in the old value of a change."""
+    return {one for text in texts(change["before"]) for one in _field_identifiers(text, leaves=True)}
 
 
 def is_bare(value: str, words: str, show: Preview | None) -> bool:
@@ -226,7 +309,8 @@ def targets_of(arguments: Mapping[str, Any]) -> dict[str, str]:
 def _field_identifiers(text: str, *, leaves: bool) -> dict[str, str]:
     if len(text) <= MAX_TARGET_CHARACTERS and "\n" not in text:
         return _with_words(text, whole(text))
-    return _with_words("", reached_identifiers(text)) if leaves else {}
+    found = signed_identifiers(text) if leaves else ()
+    return _with_words("", [one for one in found if not one.startswith("#")])  # there, # mostly marks a section
 
 
 def _with_words(text: str, found: Iterable[str]) -> dict[str, str]:
