@@ -64,7 +64,12 @@ def retention_rows(settings: Settings) -> list[Kept]:
             f"{format_duration(sign_in_sessions.IDLE_SECONDS)} without a page, "
             f"{format_duration(sign_in_sessions.MAX_SESSION_SECONDS)} at most",
         ),
-        Kept("what others' texts named", ("outside",), format_duration(outside_record.CONVERSATION_TTL)),
+        Kept(
+            "what others' texts named",
+            ("outside",),
+            f"{format_duration(outside_record.CONVERSATION_TTL)}, "
+            f"or {format_duration(outside_record.CARRIED_TTL)} if an agent wrote it somewhere",
+        ),
         Kept("calls without an id", ("call",), format_duration(recognizing.CALL_TTL)),
         Kept(
             "tokens on their way",

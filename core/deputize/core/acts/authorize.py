@@ -79,9 +79,9 @@ class Authorizer:
         return grant
 
     async def _judge(self, act: Act, row: CallRow | None, known: Known | None = None) -> tuple[Act, Verdict, Grant]:
-        """Return the act, the policy's verdict and the grant. If a write has no preview, the act lists its arguments
-        that untrusted content has named."""
-        if not act.shows and act.effect is not Effect.READS:
+        """Return the act, the policy's verdict and the grant. If the act has no preview, it lists its arguments that
+        untrusted content has named."""
+        if not act.shows:
             act = await self.provenance.mark_untrusted(act)
         verdict, grant = await self.judge.verdict(act), await self.grants.find(act, known)
         if row:

@@ -174,11 +174,13 @@ class _Beginning:
                 return allowed, None
 
     async def begin_write(self, act: Act, approval: ApprovalRecord | None = None) -> None:
-        """Record that the act may write. If the audit is strict, the intent is on disk before the write.
+        """Record that the act may write, and the untrusted values that it writes. If the audit is strict, the intent is
+        on disk before the write.
 
         ``approval``: the act's approval, if it was just loaded.
         """
         executor, entry = self.executor, self.entry
+        await executor.provenance.carry(act)
         if not entry.taken_up:
             entry.answered_by = await self._take(act, approval)
         self.row.record_authorization(entry.answered_by)

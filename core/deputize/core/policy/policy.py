@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final, TypeGuard
@@ -32,18 +33,37 @@ counts; and with the preview, where its verdict is final. It may be called any n
 not have side effects such as counters.
 """
 
+_LINKS: Final = re.compile("ur[il]|link|href|host|domain|site|page")
+"""Names of arguments that take a link."""
 _SEEN_BY_OTHERS = (Effect.SENDS | Effect.DESTRUCTIVE).value
 
 
 def ask_before_sending(act: Act) -> Verdict:
     """Require approval for acts that others will see, that destroy data, or whose target untrusted content has named in
-    this conversation. Allow all other acts. This is the default policy."""
+    this conversation. Allow all other acts. This is the default policy.
+
+    A read needs approval only if it is given a link to a host that untrusted content has named, because it may carry
+    the user's data there."""
     if act.outside and any(one.by_others for one in act.outside):
-        return Verdict.ASK
+        return Verdict.ASK if act.effect is not Effect.READS or _is_given_link(act) else Verdict.ALLOW
     if act.show is not None:
         return Verdict.ASK if act.show.audience > Audience.SELF or act.show.destroys else Verdict.ALLOW
     seen = act.effect is not Effect.READS and act.effect.value & _SEEN_BY_OTHERS
     return Verdict.ASK if seen else Verdict.ALLOW
+
+
+def _is_given_link(act: Act) -> bool:
+    """Return True if an argument is a link: it has a scheme, or its name says so."""
+    found: list[tuple[str, Any]] = [*act.arguments.items()]
+    for name, value in found:  # the list grows by nested values
+        if isinstance(value, str):
+            if "://" in value or (value and _LINKS.search(name.lower())):
+                return True
+        elif isinstance(value, Mapping):
+            found += [(f"{name} {inner}", one) for inner, one in value.items()]
+        elif isinstance(value, list | tuple):
+            found += [(name, one) for one in value]
+    return False
 
 
 def allow_all(act: Act) -> Verdict:

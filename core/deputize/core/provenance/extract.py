@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from deputize.core.provenance.identifiers import linked_identifiers, named, reached_identifiers, texts, whole
+from deputize.core.provenance.identifiers import linked_identifiers, named, signed_identifiers, texts, whole
 from deputize.core.tools.postprocess import PLAIN
 
 MARK: Final = "untrusted"
@@ -101,6 +101,19 @@ def find_untrusted_values(result: Any, given: Mapping[str, Any], believed: Belie
     return found
 
 
+def trusted_texts(value: Any) -> Iterator[str]:
+    """Yield every string of a result that is outside of marked objects."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        if not value.get(MARK):
+            for one in value.values():
+                yield from trusted_texts(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from trusted_texts(one)
+
+
 def _author_address(by: str) -> str:
     """Return the author's address without the display name, which may contain somebody else's address."""
     found = _ADDRESSED.search(by)
@@ -159,7 +172,7 @@ class _Row:
         addresses = self.row.keys() & ADDRESSES if believed.declared else ()
         found = found.union(*(believed.chosen(line) for name in addresses for line in _lines(self.row[name])))
         places = self.row.keys() & PLACES & believed.apart
-        return found.union(*(reached_identifiers(line) for name in places for line in _lines(self.row[name])))
+        return found.union(*(signed_identifiers(line) for name in places for line in _lines(self.row[name])))
 
     def _is_ours(self, name: str, value: Any) -> bool:
         """Return True for deputize's own signed reference in ``more``, in a toolkit that declares its fields."""

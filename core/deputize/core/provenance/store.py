@@ -4,34 +4,52 @@ Each user and conversation has one encrypted record, stored for a week after its
 more were read, the oldest are dropped, and from then on a value that is not in the record counts as untrusted. In a
 call without a conversation, every value counts as untrusted. A value that the agent has used before becomes untrusted
 as soon as untrusted content names it. Only the arguments of the reading call itself are exempt.
+
+A write that contains such a value carries it on: each user has one more record, of the untrusted values in what the
+agents wrote. If another conversation reads one of them, as in the user's own draft or event, it is untrusted there too.
 """
 
 from __future__ import annotations
 
 import hmac
+import re
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from deputize.core.engine import Engine
-from deputize.core.provenance.extract import Believed, Said, find_untrusted_values
-from deputize.core.provenance.identifiers import is_bare, named, part_of, targets, targets_of, whole
+from deputize.core.provenance.extract import Believed, Said, find_untrusted_values, trusted_texts
+from deputize.core.provenance.identifiers import (
+    is_bare,
+    is_link,
+    named,
+    owned_by,
+    part_of,
+    targets,
+    targets_of,
+    texts,
+    whole,
+)
 from deputize.core.providers import PROVIDERS
 from deputize.core.text import visible
 from deputize.core.tools.act import Act
 from deputize.core.tools.continuation import References
+from deputize.core.tools.preview import Preview
+from deputize.core.tools.tool import Effect
 from deputize.core.tools.untrusted import Untrusted
 from deputize.core.vault.grant import Account, User
 from deputize.core.vault.stores.protocol import RecordRead
 
 CONVERSATION_TTL: Final = 7 * 86_400.0
 """Seconds for which a conversation's values are stored after its last new value."""
+CARRIED_TTL: Final = 90 * 86_400.0
+"""Seconds for which the untrusted values in the writes of a user's agents are stored after the last new one."""
 MAX_VALUES: Final = 500
-"""Values of one conversation."""
+"""Values of one conversation, and values in the writes of a user's agents."""
 MAX_CACHED_CONVERSATIONS: Final = 128
 """Conversations whose values this process caches."""
 CACHE_TTL: Final = 60.0
-"""Seconds of that cache."""
+"""Seconds of that cache. A write of another process carries values on after this time."""
 
 UNTOLD: Final = "the call names no conversation, so that nobody knows what was read in it"
 FORGOTTEN: Final = "more was read in this conversation than is kept, so that nobody knows"
@@ -49,6 +67,15 @@ _NOUNS: Final = {
 _NOUN_OF: Final = {word: noun for noun, words in _NOUNS.items() for word in words}
 
 
+_NO_VALUES: Final[Mapping[str, Any]] = {"reads": [], "values": {}}
+_SIGN: Final = re.compile(r"[@.#/+]|[0-9]{8}")
+_Sources: TypeAlias = dict[str, tuple[list[Any], bool]]
+"""Values with their source, and True if the value only occurs as the author. A source has the tool, the author, the
+time, and for a page its URL."""
+MAX_PAGE_CHARACTERS: Final = 120
+"""Characters of the URL of a page that are stored."""
+
+
 class UntrustedRecord:
     """The untrusted values of all conversations in one vault."""
 
@@ -56,6 +83,8 @@ class UntrustedRecord:
         self.vault, self.clock = engine.vault, engine.clock
         self._references = References(engine.vault.keys.index)
         self._seen: dict[str, tuple[float, dict[str, bool]]] = {}
+        self._carried: dict[str, tuple[float, Mapping[str, Any]]] = {}
+        self._marked: dict[str, Mapping[str, Any]] = {}
 
     async def learn(self, act: Act, account: Account, result: Any) -> None:
         """Store the untrusted values of a result. Writes nothing if all are stored already.
@@ -67,45 +96,112 @@ class UntrustedRecord:
         tool, row = act.tool, PROVIDERS.get(act.tool.provider)
         hosts = row.apis.shared_hosts if row else frozenset[str]()
         believed = Believed(tool.facts, tool.writers, lambda text: self._references.is_sealed(act.user, text), hosts)
-        said = find_untrusted_values(result, act.arguments, believed)
+        read = find_untrusted_values(result, act.arguments, believed)
         foreign = act.tool.model is None  # a foreign server may have invented the user's names
-        own = set[str]() if foreign or not said else _names_of(account)
-        if not (said := {value: one for value, one in said.items() if value not in own}):
+        own = set[str]() if foreign or not read else _names_of(account)
+        at, page = self.clock(), _page(act) if read else []
+        said = {
+            value: ([act.tool.name, one.by[:100], at, *page], one.wrote) for value, one in _by_owner(read, own).items()
+        }
+        if act.effect is Effect.READS:
+            said = await self._carried_values(act, result) | said
+        if not said:
             return
         place, now = self._place(act), self.clock()
         until, seen = self._seen.get(place, (0.0, {}))
-        if now < until and all(value in seen and seen[value] <= one.wrote for value, one in said.items()):
+        if now < until and all(value in seen and seen[value] <= wrote for value, (_, wrote) in said.items()):
             return
+        content = await self._add(place, said, CONVERSATION_TTL)
+        self._seen.pop(place, None)
+        self._seen[place] = now + CACHE_TTL, {value: wrote for value, (_, wrote) in content["values"].items()}
+        _limit(self._seen)
+
+    async def carry(self, act: Act) -> None:
+        """Store the untrusted values in what the act is about to write, for the user's other conversations.
+
+        Raises `StoreUnavailable`: what nobody would know of must not be written.
+        """
+        if not act.call.thread:
+            return
+        content = self._marked.pop(self._place(act), None) or await self._load(act)
+        if content is None or not content["values"]:
+            return
+        shown = list(act.show.fields.values()) if act.show else []
+        written = [*texts(act.arguments, ours=False), *texts(shown)]
+        values, reads = content["values"], content["reads"]
+        found = {one for text in dict.fromkeys(written) for one in (*named(text), *whole(text))}
+        known = {near: values[near] for one in found for near in (one, *part_of(one)) if near in values}
+        if said := {value: (reads[index], False) for value, (index, wrote) in known.items() if not wrote}:
+            place = self._carried_place(act.user)
+            self._carried[place] = self.clock() + CACHE_TTL, await self._add(place, said, CARRIED_TTL)
+
+    async def _carried_values(self, act: Act, result: Any) -> _Sources:
+        """Return the values in trusted parts of a result that are untrusted, because an agent took them from somewhere
+        else and wrote them there."""
+        place, now = self._carried_place(act.user), self.clock()
+        until, content = self._carried.pop(place, (0.0, _NO_VALUES))
+        if now >= until:
+            record = await self.vault.get("outside", place)
+            until, content = now + CACHE_TTL, record.json if record else _NO_VALUES
+        self._carried[place] = until, content
+        _limit(self._carried)
+        values, reads = content["values"], content["reads"]
+        if not values:
+            return {}
+        given = {one for text in texts(act.arguments, ours=False) for one in (*named(text), *whole(text))}
+        found = named("\n".join(trusted_texts(result))) - given
+        near = {close for one in found for close in (one, *part_of(one))}
+        return {value: (reads[values[value][0]], False) for value in near & values.keys()}
+
+    async def _add(self, place: str, said: _Sources, ttl: float) -> Mapping[str, Any]:
+        """Add values to a record, and return its content."""
+        now = self.clock()
         while True:
             record = await self.vault.get("outside", place)
-            old = record.json if record else {"reads": [], "values": {}}
-            content = _with(old, said, [act.tool.name, now], now)
+            old = record.json if record else _NO_VALUES
+            content = _with(old, said, now, ttl)
             if content is None or await (
                 self.vault.swap(record, content) if record else self.vault.insert("outside", place, content)
             ):
-                break
-        self._remember(place, now, content or old)
-
-    def _remember(self, place: str, now: float, content: Mapping[str, Any]) -> None:
-        self._seen.pop(place, None)
-        self._seen[place] = now + CACHE_TTL, {value: wrote for value, (_, wrote) in content["values"].items()}
-        while len(self._seen) > MAX_CACHED_CONVERSATIONS:
-            self._seen.pop(next(iter(self._seen)), None)
+                return content or old
 
     def forget(self, user: User) -> None:
         """Clear the cache for an erased user."""
         mine = self.vault.key_prefix(user)
         self._seen = {place: seen for place, seen in self._seen.items() if not place.startswith(mine)}
+        self._marked = {place: content for place, content in self._marked.items() if not place.startswith(mine)}
+        self._carried.pop(self._carried_place(user), None)
 
     async def mark_untrusted(self, act: Act) -> Act:
-        """Return the act with its untrusted targets, found in its `Preview` or, without one, in its arguments."""
+        """Return the act with its untrusted targets, found in its `Preview` or, without one, in its arguments.
+
+        For a read, these are the identifiers with a sign in its arguments, except pages of the provider itself.
+        """
+        if act.effect is Effect.READS:
+            return await self._mark_read(act)
         if not act.call.thread:
             return act.having(outside=tuple(Untrusted(words, UNTOLD, "untold") for words in _all_targets(act)))
-        record = await self.vault.get("outside", self._place(act))
-        if record is None:
+        content = await self._load(act)
+        self._marked[self._place(act)] = content or _NO_VALUES
+        _limit(self._marked)
+        if content is None:
             return act.having(outside=())
         found = targets(act.show) if act.show else targets_of(act.arguments)
-        return act.having(outside=self._find_untrusted(act, found, record.json)) if found else act
+        return act.having(outside=self._find_untrusted(act, found, content)) if found else act
+
+    async def _load(self, act: Act) -> Mapping[str, Any] | None:
+        record = await self.vault.get("outside", self._place(act))
+        return record.json if record else None
+
+    async def _mark_read(self, act: Act) -> Act:
+        if not act.call.thread:
+            return act
+        row = PROVIDERS.get(act.tool.provider)
+        hosts = row.apis.shared_hosts if row else frozenset[str]()
+        given = [text for text in texts(act.arguments, ours=False) if _SIGN.search(text) and not is_link(text, hosts)]
+        found = {one: words for one, words in targets_of({"": given}).items() if not is_bare(one, words, None)}
+        content = await self._load(act) if found else None
+        return act.having(outside=self._find_untrusted(act, found, content)) if content else act
 
     def _find_untrusted(self, act: Act, found: Mapping[str, str], content: Mapping[str, Any]) -> tuple[Untrusted, ...]:
         """Return the targets that the conversation's record contains. ``found``: all targets of the act."""
@@ -113,7 +209,9 @@ class UntrustedRecord:
         told: dict[str, Untrusted] = {}
         for value, words in found.items():
             if known := next((values[one] for one in (value, *part_of(value)) if one in values), None):
-                told.setdefault(words, _describe_source(words, content["reads"][known[0]], now, wrote=known[1]))
+                read = content["reads"][known[0]]
+                name = _name_of(words, act.show, read[1]) if value == f"@{words.lower()}" else ""
+                told.setdefault(words, _describe_source(words, read, now, name, wrote=known[1]))
             elif content.get("forgot") and not is_bare(value, words, act.show):
                 told.setdefault(words, Untrusted(words, FORGOTTEN, "forgotten"))
         return tuple(told.values())
@@ -121,6 +219,10 @@ class UntrustedRecord:
     def reads(self, act: Act) -> list[RecordRead]:
         """Return what `mark_untrusted` reads."""
         return [("get", "outside", self._place(act))] if act.call.thread else []
+
+    def _carried_place(self, user: User) -> str:
+        """Return the key of the user's record of untrusted values in writes, apart from those of conversations."""
+        return self.vault.key_prefix(user) + hmac.digest(self.vault.keys.index, b"carried", "sha256").hex()[:40]
 
     def _place(self, act: Act) -> str:
         """Return the record key of the user's conversation, hashed with a key of the vault."""
@@ -141,6 +243,18 @@ def _names_of(account: Account) -> set[str]:
     }
 
 
+def _by_owner(said: Mapping[str, Said], own: set[str]) -> dict[str, Said]:
+    """Return the values without the user's own, and each host as its registrable domain, unless that is the user's."""
+    mine, found = {owned_by(one) for one in own}, dict[str, Said]()
+    for value, one in said.items():
+        if value not in own:
+            owner = owned_by(value)
+            value = value if owner in mine else owner
+            if value not in found or found[value].wrote:
+                found[value] = one
+    return found
+
+
 def _all_targets(act: Act) -> list[str]:
     """Return all targets in the act's own words, for a call without a conversation. The list is never empty."""
     show = act.show
@@ -148,35 +262,61 @@ def _all_targets(act: Act) -> list[str]:
     return list(dict.fromkeys(one for one in found if one)) or [show.what if show else act.tool.name]
 
 
-def _with(old: Mapping[str, Any], said: Mapping[str, Said], read: list[Any], now: float) -> dict[str, Any] | None:
+def _page(act: Act) -> list[str]:
+    """Return the link that the call was given to read, if its tool's name does not say what it reads."""
+    if act.tool.name.rpartition("_")[2] in _NOUN_OF:
+        return []
+    links = (text.strip() for text in texts(act.arguments, ours=False) if is_link(text))
+    return [one[:MAX_PAGE_CHARACTERS] for one in links][:1]
+
+
+def _limit(cache: dict[str, Any]) -> None:
+    """Remove the oldest entries over `MAX_CACHED_CONVERSATIONS`."""
+    while len(cache) > MAX_CACHED_CONVERSATIONS:
+        cache.pop(next(iter(cache)), None)
+
+
+def _with(old: Mapping[str, Any], said: _Sources, now: float, ttl: float) -> dict[str, Any] | None:
     """Return the record's content with these values, or None if all are stored and its expiry is far enough."""
     before: dict[str, list[Any]] = old["values"]
-    new = {v: one for v, one in said.items() if v not in before or (before[v][1] and not one.wrote)}
-    if not new and old.get("expires", 0.0) - now > CONVERSATION_TTL / 2:
+    new = {v: one for v, one in said.items() if v not in before or (before[v][1] and not one[1])}
+    if not new and old.get("expires", 0.0) - now > ttl / 2:
         return None
     reads = list(old["reads"])
     values = {value: kept for value, kept in before.items() if value not in new}
-    for value, one in new.items():
-        source = [read[0], one.by[:100], read[1]]
+    for value, (source, wrote) in new.items():
         if source not in reads[-20:]:
             reads.append(source)
-        values[value] = [len(reads) - 1 - reads[::-1].index(source), one.wrote]
+        values[value] = [len(reads) - 1 - reads[::-1].index(source), wrote]
     kept = dict(list(values.items())[-MAX_VALUES:])
     used = sorted({index for index, _ in kept.values()})
     return {
-        "expires": now + CONVERSATION_TTL,
+        "expires": now + ttl,
         "forgot": old.get("forgot", False) or len(values) > len(kept),
         "reads": [reads[index] for index in used],
         "values": {value: [used.index(index), wrote] for value, (index, wrote) in kept.items()},
     }
 
 
-def _describe_source(words: str, read: list[Any], now: float, *, wrote: bool) -> Untrusted:
-    tool, by, at = read
+def _name_of(id: str, show: Preview | None, by: str) -> str:
+    """Return the name before an id: ``Bob (U0BOB00000)``. It is taken from the place, the lists of the preview, or the
+    author of the content. Texts of the preview do not count, because the model wrote them."""
+    lists = [value for value in show.fields.values() if isinstance(value, list)] if show else []
+    shown = [show.where, *texts(lists)] if show else []
+    names = re.compile(rf"([^()<>,;\n]{{1,60}}?)\s*[(<]{re.escape(id)}\b", re.IGNORECASE)
+    found = next((one for one in map(names.search, (*shown, by)) if one), None)
+    return found[1].strip() if found else ""
+
+
+def _describe_source(words: str, read: list[Any], now: float, name: str, *, wrote: bool) -> Untrusted:
+    tool, by, at, *page = read
     noun, when = _NOUN_OF.get(tool.rpartition("_")[2], "a text"), f"read {_format_time(at, now)} by {tool}"
+    noun = f"the page {visible(page[0])}" if page else noun
     if wrote:
-        return Untrusted(words, f"who wrote {noun}, {when}", "wrote")
-    return Untrusted(words, f"{noun} of {visible(by)}, {when}" if by else f"{noun}, {when}")
+        called = f"{visible(name)}, " if name else ""
+        return Untrusted(words, f"{called}who wrote {noun}, {when}", "wrote")
+    called = f"{visible(name)}, named in " if name else ""
+    return Untrusted(words, f"{called}{noun} of {visible(by)}, {when}" if by else f"{called}{noun}, {when}")
 
 
 def _format_time(at: float, now: float) -> str:
