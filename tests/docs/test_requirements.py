@@ -48,7 +48,7 @@ def test_every_test_named_on_the_page_exists() -> None:
 def test_every_test_name_on_the_page_is_checked() -> None:
     names = re.findall(r"`(test_\w+)`", PAGE)
     assert len(names) == sum(len(re.findall(r"test_\w+", group)) for _, group in NAMED.findall(PAGE))
-    assert len(names) > len(existing()) / 10
+    assert len(names) > 600
 
 
 def test_every_numbered_test_is_in_the_row_of_its_numbers() -> None:

@@ -113,7 +113,7 @@ class PostgresAudit:
         return sum(self._reading.changed(_INSERT_LACKING, writer, *_columns(page)) for page in _pages(lines))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class PostgresChain:
     """The `TableChain` of one writer."""
 
