@@ -57,7 +57,8 @@ class World:
         """Return everything that is observable afterwards."""
         rows = sorted(row.json["status"] for row in await self.deputy.vault.scan("approval"))
         acts = sorted(row.json["state"] for row in await self.deputy.vault.scan("act"))
-        told = [row["event"] for row in self.deputy.audit.rows() if row["event"].startswith(("approval.", "act."))]
+        mine = [row for row in self.deputy.audit.rows() if row.get("tool") == SEND["name"]]
+        told = [row["event"] for row in mine if row["event"].startswith(("approval.", "act."))]
         waits = [one.tool for one in await self.deputy.pending("alice") if isinstance(one, Approval)]
         return {"rows": rows, "acts": acts, "told": told, "waits": waits, "sent": len(self.sandbox.sent(MINE))}
 

@@ -208,7 +208,8 @@ async def test_trap_abandoned_wait_does_not_repeat_the_call(deputy: Deputy, sand
     approve(handler, found[ApprovalRequest].approval_id)
     result: Any = await asyncio.wait_for(handler, 20)
     assert "Sent." in str(result) and str(result).count("Bob Brown") and len(result.tool_calls) == 2
-    assert len([seen for seen in sandbox.requests if seen.path.endswith("/messages")]) == 1, "one search"
+    searches = [seen for seen in sandbox.requests if seen.path.endswith("/messages")]
+    assert len(searches) == 2, "one search by the call, and one for earlier mails to the recipient"
 
 
 async def test_trap_waits_have_no_timeout(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

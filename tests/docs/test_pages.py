@@ -207,6 +207,11 @@ async def test_documented_mandate_covers_mails_to_colleagues() -> None:
         await connect(deputy, sandbox, "modify")
         names = await run(block(POLICY, "create_mandate"), {"deputy": deputy})
         colleague, call = MAIL | {"to": ["dave@acme.example"]}, Call("thread", "message", "call")
+        first = MAIL | {"to": ["erin@acme.example"]}
+        with pytest.raises(ApprovalRequired):  # a first contact, of whom the mandate names the domain only
+            await deputy.act("gmail_send_email", first, user="alice", agent="inbox", call=replace(call, id="first"))
+        earlier = b"From: alice@example.test\r\nTo: dave@acme.example\r\n\r\nHello"
+        sandbox.mailbox("alice@example.test").add(earlier, labels=["SENT"])
         await deputy.act("gmail_send_email", colleague, user="alice", agent="inbox", call=call)
         for mail, agent in ((MAIL, "inbox"), (colleague, "another")):
             with pytest.raises(ApprovalRequired):

@@ -37,6 +37,7 @@ def retention_rows(settings: Settings) -> list[Kept]:
     from deputize.core.approvals.record import APPROVAL_TTL
     from deputize.core.consent import record
     from deputize.core.grants.sources import inflight_requests as under_way
+    from deputize.core.provenance import contacts
     from deputize.core.provenance import store as outside_record
     from deputize.core.web.pages import local_links
     from deputize.core.web.signin import sign_in_sessions
@@ -69,6 +70,12 @@ def retention_rows(settings: Settings) -> list[Kept]:
             ("outside",),
             f"{format_duration(outside_record.CONVERSATION_TTL)}, "
             f"or {format_duration(outside_record.CARRIED_TTL)} if an agent wrote it somewhere",
+        ),
+        Kept(
+            "people the user knows",
+            ("contacts",),
+            f"{format_duration(contacts.CONTACTS_TTL)} after the last was added; keyed digests, "
+            f"{contacts.MAX_CONTACTS:,} of a user at most",
         ),
         Kept("calls without an id", ("call",), format_duration(recognizing.CALL_TTL)),
         Kept(

@@ -267,8 +267,8 @@ class BaseDeputy(Components):
         user = User.of(user)
         ended = await self.revoke(user)
         await self.ledger.unsaved.settle_all()  # else it would be stored again as an outcome
-        await erase(user, self.engine, self.consents, self.files, self.provenance)
-        self.act_reads.forget(user)
+        caches = (self.provenance, self.contacts, self._first_contacts, self.act_reads)
+        await erase(user, self.engine, self.consents, self.files, *caches)
         return ended
 
     def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:

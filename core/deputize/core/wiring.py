@@ -43,6 +43,7 @@ from deputize.core.oauth.discover import Resolve, addresses_of
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import Registry
 from deputize.core.policy.policy import Judge, Policy, ask_before_sending
+from deputize.core.provenance.contacts import KnownContacts
 from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.providers import known_providers
 from deputize.core.tools.catalog import Catalog
@@ -57,6 +58,7 @@ from deputize.core.vault.vault import Vault
 from deputize.core.zones import Zone, Zones
 
 if TYPE_CHECKING:
+    from deputize.core.acts.first_contacts import FirstContactSearch
     from deputize.core.acts.people_search import PeopleSearch
     from deputize.core.mcp_client.remote_servers import McpServers
     from deputize.core.mcp_client.server_config import McpServer
@@ -139,7 +141,7 @@ class Components:
         """Create the parts that run acts with these grants, and the parts that end grants and mandates."""
         engine, refresher = self.engine, self.refresher
         self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock, life=file_retention_seconds)
-        self.judge, self.provenance = Judge(policy), UntrustedRecord(engine)
+        self.judge, self.provenance, self.contacts = Judge(policy), UntrustedRecord(engine), KnownContacts(engine)
         self.ledger, self.approvals = Ledger(engine, kept), Approvals(engine)
         self._mandates, self.questions = Mandates(engine, self.approvals, kept), Questions(engine, self.approvals)
         self.resolver, grants = CallResolver(engine, self.catalog, self.accounts), GrantFinder(engine, refresher)
@@ -148,8 +150,12 @@ class Components:
         transport = ProviderTransport(engine, refresher, self.outside, budgets, self.provenance)
         handlers = handlers_of(engine, self.files) | dict.fromkeys((AskUser, Heard), self.questions.handle_step)
         handlers[ResolvePerson] = lambda run, step: self._people.handle_step(run, step)
-        self.runner = Runner(transport, TrustedAuthors.of(trusted_authors, self.catalog.toolkit), handlers)
-        self.previewer = Previewer(self.judge, self.approvals, self._mandates, self.runner, self.provenance)
+        authors = TrustedAuthors.of(trusted_authors, self.catalog.toolkit)
+        self.runner = Runner(transport, authors, handlers, self.contacts)
+        self.previewer = Previewer(
+            *(self.judge, self.approvals, self._mandates, self.runner, self.provenance, self.contacts),
+            search=lambda act: self._first_contacts.find(act),
+        )
         self.act_reads = ActReads(engine, self.ledger, self.approvals, self._mandates, self.provenance)
         self.executor = Executor(engine, self.ledger, self.previewer, self.questions, refresher, self.act_reads)
         self.checker = CallChecker(
@@ -196,6 +202,13 @@ class Components:
         from deputize.core.acts.people_search import PeopleSearch  # imported only if a tool resolves a person
 
         return PeopleSearch(self.engine, self.catalog, self.authorizer, self.executor, self.asking)
+
+    @cached_property
+    def _first_contacts(self) -> FirstContactSearch:
+        """The search for people in the user's sent mail."""
+        from deputize.core.acts.first_contacts import FirstContactSearch  # imported only if an act needs it
+
+        return FirstContactSearch(self._people, self.contacts)
 
     def dashboard_url(self) -> str:
         """Return the URL of the page where users see their connections and pending requests; "" in local mode. The URL

@@ -574,13 +574,13 @@ async def test_act_reuses_what_prepare_read(desk: Desk) -> None:
     draft = await desk.draft()
     start = len(desk.wire.seen)
     approval = await desk.asked("gmail_send_draft", "s", draft_id=draft)
-    assert len(desk.wire.seen) == start + 1
+    assert len(desk.wire.seen) == start + 3, "the draft, and what says that Alice has written to Bob before"
     assert (await desk.asked("gmail_send_draft", "s", draft_id=draft)).id == approval.id
-    assert len(desk.wire.seen) == start + 1, "what was just asked is not read again"
+    assert len(desk.wire.seen) == start + 3, "what was just asked is not read again"
     await desk.yes(approval)
     assert await desk.way("gmail_send_draft", "s", draft_id=draft) is None
     await desk.act("gmail_send_draft", "s", draft_id=draft)
-    assert len(desk.wire.seen) == start + 3
+    assert len(desk.wire.seen) == start + 5
 
 
 @pytest.mark.parametrize("fits", [True, False])
@@ -999,6 +999,9 @@ async def reply_of(desk: Desk, headers: Mapping[str, str] = MappingProxyType({})
         mail[name] = value
     mail.set_content("At one?\n\nBob, www.acme.example, or ask eve@acme.example, https://acme.example/x")
     id = desk.sandbox.mailbox("alice@example.test").add(mail).id
+    before = EmailMessage()
+    before["From"], before["To"] = "alice@example.test", "bob@acme.example"
+    desk.sandbox.mailbox("alice@example.test").add(before, labels=("SENT",))  # Bob is no first contact
     await desk.act("gmail_get_email", message_id=id)
     mandate: dict[str, Any] = {"tools": ["gmail_reply_email"], "targets": ["@acme.example"], "max_acts": 5}
     await desk.deputy.create_mandate("alice", **mandate, expires_at=desk.sandbox.clock() + 3600)

@@ -1,17 +1,16 @@
 """Removal of a user's data: tombstones, outcomes, approvals, mandates, consents, files, the record of untrusted
-content, time zone, sessions, interrupted refreshes, and the key of their pseudonym."""
+content, known contacts, time zone, sessions, interrupted refreshes, and the key of their pseudonym."""
 
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Final, Protocol
 
 from deputize.core.approvals.outcome import LedgerRecord, State
 from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import UserErased
 from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
-from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.tools.stored_files import Files
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.stores import FailsOver
@@ -20,14 +19,23 @@ from deputize.core.vault.vault import Record, Vault
 ERASURE_MARK_TTL: Final = 600.0
 """Seconds for which the erasure is remembered: longer than processes keep data that they would write again after a
 failover. The mark's key is a keyed digest, and it holds no other data."""
-KINDS: Final = ("act", "approval", "mandate", "consent", "chosen", "outside", "zone", "call", "session", "intent")
+KINDS: Final = (
+    *("act", "approval", "mandate", "consent", "chosen", "outside", "contacts", "zone", "call", "session", "intent"),
+)
 
 
-async def erase(user: User, engine: Engine, consents: Consents, files: Files, outside: UntrustedRecord) -> None:
+class Cache(Protocol):
+    """Data of users that one process caches."""
+
+    def forget(self, user: User) -> None:
+        """Clear the data of an erased user."""
+
+
+async def erase(user: User, engine: Engine, consents: Consents, files: Files, *caches: Cache) -> None:
     """Remove all data of the user and record the erasure in the audit.
 
     Acts in progress continue, and their records expire. The user's grants must have been revoked before. Only their
-    tombstones are left, which name the account.
+    tombstones are left, which name the account. ``caches``: what this process still knows of the user.
     """
     vault, audit = engine.vault, engine.audit
     await consents.settle(vault.key_prefix(user), wait=True)
@@ -47,7 +55,8 @@ async def erase(user: User, engine: Engine, consents: Consents, files: Files, ou
     if audit.names:
         await audit.names.forget(user.tenant, user.id)
     engine.zones.forget(user)
-    outside.forget(user)
+    for cache in caches:
+        cache.forget(user)
 
 
 def _is_under_way(row: Record) -> bool:

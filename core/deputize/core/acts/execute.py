@@ -123,6 +123,8 @@ class Executor:
             await self._leave(entry.mark_unknown, act)
             raise OutcomeUnknown(f"{act.tool.name} was done, but its result could not be recorded.") from None
         await self._leave(lambda: entry.done(result, kept), act)
+        if begins.taken is not None and begins.taken.show is not None:  # the user has approved these people
+            await self.previewer.contacts.learn(act.user, begins.taken.show.people)
         return result
 
     async def _leave(self, write: Callable[[], Coroutine[Any, Any, None]], act: Act) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from deputize.core.acts.audit_record import AuditedCall, CallRow
@@ -59,6 +59,8 @@ class Asker(Printed):
 
 class PeopleSearch:
     """Search for people in the accounts of users."""
+
+    REFUSED: Final = _REFUSED
 
     def __init__(
         self, engine: Engine, catalog: Catalog, authorizer: Authorizer, executor: Executor, asking: Asking
@@ -166,19 +168,16 @@ class PeopleSearch:
     async def _read(self, tool: Tool, grant: Grant, asker: Asker, who: str, looked: Looked) -> None:
         """Search one account for a name and add the rows to ``looked``."""
         where = f"{tool.toolkit} ({visible(grant.account.name)[:80]})"
-        act = self._act(tool, grant, asker, who)
+        act = self._act(tool, grant, asker, {"who": who})
         if grant.status != "active":
             looked.not_looked.append(NotLooked(where, "must be connected again"))
             return
-        if missing := asks_of(act.needs, self.engine.providers[grant.provider].implied_scopes(grant.scopes)):
+        if missing := self._missing_scopes(act, grant):
             short = ", ".join(one.rpartition("/")[2] for one in missing)
             looked.not_looked.append(NotLooked(where, f"not granted: {short}"))
             return
-        row = CallRow.start(tool.name, asker.user, act.call, asker.agent)
         try:
-            async with AuditedCall(self.engine.audit, self.asking, row):
-                row.record_act(act, tool.name, "")
-                result = await self._perform(act, row)
+            result = await self._perform(act)
         except _REFUSED as refused:
             looked.not_looked.append(NotLooked(where, refused.message))
         except DeputizeError as failed:
@@ -186,12 +185,26 @@ class PeopleSearch:
         else:
             _collect_rows(result, where, tool, grant, looked)
 
-    def _act(self, tool: Tool, grant: Grant, asker: Asker, who: str) -> Act:
+    async def list_readable(self, tool: Tool, asker: Asker) -> list[Grant]:
+        """Return the user's grants that this reader can use now, without a new consent."""
+        held = await self._accounts(tool, asker, Looked())
+        usable = [one for one in held if one.status == "active"]
+        return [one for one in usable if not self._missing_scopes(self._act(tool, one, asker, None), one)]
+
+    async def read_account(self, tool: Tool, grant: Grant, asker: Asker, arguments: Mapping[str, Any]) -> Any:
+        """Return what this reader returns for one account. Raises one of `REFUSED` if the account may not be read."""
+        return await self._perform(self._act(tool, grant, asker, arguments))
+
+    def _missing_scopes(self, act: Act, grant: Grant) -> Sequence[str]:
+        return asks_of(act.needs, self.engine.providers[grant.provider].implied_scopes(grant.scopes))
+
+    def _act(self, tool: Tool, grant: Grant, asker: Asker, arguments: Mapping[str, Any] | None) -> Act:
+        """Return the act of a reader. ``arguments``: None if only its needs are of interest."""
         call = Call(asker.call.thread, asker.call.message, run=asker.call.run)
         return Act(
             user=asker.user,
             tool=tool,
-            arguments=tool.validate({"who": who}),
+            arguments={} if arguments is None else tool.validate(arguments),
             effect=Effect.READS,
             call=call,
             agent=asker.agent,
@@ -203,13 +216,16 @@ class PeopleSearch:
             organisation=organisation_of(self.engine.apps[grant.app]),
         )
 
-    async def _perform(self, act: Act, row: CallRow) -> Any:
-        """Return the act's result without asking the user for a missing consent or approval."""
-        try:
-            grant = await self.authorizer.authorize_without_asking(act, row)
-            return await self.executor.execute(act, grant, row)
-        except MissingScopes as lacking:
-            raise ScopeNotGranted("Not granted, or not any more.", scopes=tuple(lacking.scopes)) from None
+    async def _perform(self, act: Act) -> Any:
+        """Return the act's result without asking the user for a missing consent or approval. The act is audited."""
+        row = CallRow.start(act.tool.name, act.user, act.call, act.agent)
+        async with AuditedCall(self.engine.audit, self.asking, row):
+            row.record_act(act, act.tool.name, "")
+            try:
+                grant = await self.authorizer.authorize_without_asking(act, row)
+                return await self.executor.execute(act, grant, row)
+            except MissingScopes as lacking:
+                raise ScopeNotGranted("Not granted, or not any more.", scopes=tuple(lacking.scopes)) from None
 
 
 def _collect_rows(result: Any, where: str, tool: Tool, grant: Grant, looked: Looked) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import EllipsisType
-from typing import Final
+from typing import Final, TypeAlias
 
 from deputize.core.acts.authorize import Asked, current_approval
 from deputize.core.acts.provider_errors import MissingScope
@@ -21,13 +21,15 @@ from deputize.core.acts.runner import Planned, Runner
 from deputize.core.approvals.mandates import Mandates
 from deputize.core.approvals.record import ApprovalRecord, Status
 from deputize.core.approvals.service import Approvals
-from deputize.core.errors import DeputizeError
+from deputize.core.errors import DeputizeError, PolicyDenied
 from deputize.core.idempotency.undo import refuse_if_changed
 from deputize.core.policy.policy import Judge, Verdict
+from deputize.core.provenance.contacts import KnownContacts
 from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.tools.act import Act
+from deputize.core.tools.first_contact import FirstContact
 from deputize.core.tools.preview import Preview
-from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.grant import Account, Grant, User
 
 PLAN_TTL: Final = 10.0
 MAX_PLANS: Final = 64
@@ -99,14 +101,26 @@ class Plans:
             plan.close()
 
 
+Search: TypeAlias = Callable[[Act], Awaitable[tuple[FirstContact, ...]]]
+
+
 class Previewer:
     """Runs acts up to their preview, then authorizes the preview or submits it for approval."""
 
     def __init__(
-        self, judge: Judge, approvals: Approvals, mandates: Mandates, runner: Runner, provenance: UntrustedRecord
+        self,
+        judge: Judge,
+        approvals: Approvals,
+        mandates: Mandates,
+        runner: Runner,
+        provenance: UntrustedRecord,
+        contacts: KnownContacts,
+        search: Search,
     ) -> None:
+        """``search``: finds the act's first contacts among those that were not checked."""
         self.judge, self.approvals, self.mandates, self.clock = judge, approvals, mandates, approvals.clock
         self.runner, self.provenance, self.plans = runner, provenance, Plans()
+        self.contacts, self.search = contacts, search
 
     async def preview(self, act: Act, grant: Grant, asked: Asked, beside: Counter[str]) -> bool:
         """Make the preview and request an approval if one is needed. Return True if the user has approved the act.
@@ -153,15 +167,22 @@ class Previewer:
         mandate, or needs none.
 
         An act that the user edited needs an approval too. A decision about this act takes precedence over any mandate.
-        The policy and the user see which targets untrusted content has named. ``stands``: the act's approval, or None,
+        The policy and the user see which targets untrusted content has named, and which people are first contacts.
+        Their addresses are searched for only if the policy does not allow the act without that, and if the user has not
+        approved it already. The policy is asked again after the search. ``stands``: the act's approval, or None,
         if the caller has just loaded it.
         """
         refuse_if_changed(act)
-        act = await self.provenance.mark_untrusted(act)
-        if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
+        act = await self._mark(act, grant.account)
+        verdict = await self._verdict(act)
+        if verdict is Verdict.ALLOW and act.asked is None:
             return act.having(approved=False), None
         if stands is ...:
             stands = await self.approvals.current_approval(act, grant.account)
+        if act.first_contacts and not (verdict is Verdict.ASK and _is_approved(act, stands)):
+            act = act.having(first_contacts=await self.search(act))
+            if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
+                return act.having(approved=False), None
         waits = stands is not None and stands.status is Status.PENDING
         if stands is None or waits:
             mandate = await self.mandates.find_covering(act, grant.account, beside)
@@ -171,6 +192,21 @@ class Previewer:
         seen = ... if waits else stands  # the user may have decided by now
         approval = await self.approvals.require(act, grant.account, seen, unedited)
         return act.having(approved=True), approval
+
+    async def _mark(self, act: Act, account: Account) -> Act:
+        """Return the act with its untrusted targets, and with the people who are not in the user's record."""
+        act = await self.provenance.mark_untrusted(act)
+        unknown = await self.contacts.unknown(act, account)
+        return act.having(first_contacts=tuple(FirstContact(one, checked=False) for one in unknown))
+
+    async def _verdict(self, act: Act) -> Verdict:
+        """Return the policy's verdict. A denial is not final if the search may remove a first contact from the act."""
+        try:
+            return await self.judge.verdict(act)
+        except PolicyDenied:
+            if not act.first_contacts:
+                raise
+            return Verdict.DENY
 
     async def _preview_before_edit(self, act: Act, grant: Grant, stands: ApprovalRecord | None) -> Preview | None:
         """Return the preview of the arguments before the user's edit, or None if it is not needed or cannot be read.
@@ -188,3 +224,8 @@ class Previewer:
             return None
         plan.close()
         return plan.show
+
+
+def _is_approved(act: Act, stands: ApprovalRecord | EllipsisType | None) -> bool:
+    """Return True if the user has approved exactly this act."""
+    return isinstance(stands, ApprovalRecord) and stands.status is Status.APPROVED and stands.is_about(act)

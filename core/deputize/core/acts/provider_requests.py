@@ -88,6 +88,7 @@ class Exchange:
 
     ``wrote``: number of writes that the provider has not refused. ``doubt``: True if the response to a write was lost.
     ``incomplete``: data that successful responses reported as missing. ``held``: bytes of the responses.
+    ``contacts``: addresses of people whom the user knows, by the responses to reads.
     """
 
     def __init__(self, transport: ProviderTransport, act: Act, provider: Provider, grant: Grant) -> None:
@@ -95,6 +96,7 @@ class Exchange:
         self.wrote = self.held = 0
         self.doubt = False
         self.incomplete: list[str] = []
+        self.contacts = set[str]()
 
     @property
     def grant_name(self) -> str:
@@ -142,6 +144,7 @@ class Exchange:
                 self.grant = grant = await self.transport.refresher.clear(grant)
             pause = self._pause(outcome, "read" if request.prepares else call, attempt)
             if outcome.kind is Kind.OK:
+                self._note_contacts(call, outcome.data)
                 return outcome.data
             if pause is None:
                 failure = await self._failure(outcome, grant)
@@ -163,6 +166,12 @@ class Exchange:
             return None
         self.doubt |= outcome.kind is Kind.AMBIGUOUS_WRITE and call != "read"
         return retry_delay(outcome, attempt)
+
+    def _note_contacts(self, call: Repeat, data: Any) -> None:
+        """Note whom the user knows by this response. The mail of a service account is not the user's."""
+        find, act = self.act.tool.contacts_in, self.act
+        if find is not None and call == "read" and not act.organisation:
+            self.contacts.update(find(data, self.grant.account.name, self.transport.engine.clock()))
 
     def _note_doubt(self, request: Request | PublicRequest, failure: Exception) -> None:
         """Record that a write may have been sent. deputize's own errors are excluded: they precede the sending."""

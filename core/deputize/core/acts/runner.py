@@ -26,6 +26,7 @@ from deputize.core.errors import ApprovalRequired, DeputizeError, InvalidInput, 
 from deputize.core.failures.redaction import redact
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.idempotency.ledger import Entry
+from deputize.core.provenance.contacts import KnownContacts
 from deputize.core.providers.origin import restrict_to_origin
 from deputize.core.tools.act import Act
 from deputize.core.tools.continuation import References
@@ -144,10 +145,15 @@ class Runner:
     chain_bugs = False
 
     def __init__(
-        self, transport: ProviderTransport, trusted_authors: TrustedAuthors, handlers: Mapping[type, Handler]
+        self,
+        transport: ProviderTransport,
+        trusted_authors: TrustedAuthors,
+        handlers: Mapping[type, Handler],
+        contacts: KnownContacts,
     ) -> None:
         engine = transport.engine
         self.transport, self.trusted_authors, self.handlers = transport, trusted_authors, handlers
+        self.contacts = contacts
         self.providers, self.apps, self.zones, self.clock = engine.providers, engine.apps, engine.zones, engine.clock
         self.references = References(engine.vault.keys.index)
 
@@ -179,6 +185,8 @@ class Runner:
         if isinstance(found, Preview):
             found = await self._carry_out(run, steps, found, on_show)
         result = self._narrow(run, found.result if isinstance(found, _Ended) else None)
+        if run.exchange.contacts:
+            await self.contacts.learn(act.user, run.exchange.contacts)
         seal = partial(self.references.sealed, act=act)
         result = postprocess(result, run.zone, self.clock(), seal, named=run.guessed_zone)
         if not run.exchange.incomplete:

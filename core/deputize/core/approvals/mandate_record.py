@@ -142,7 +142,7 @@ class MandateRecord(StoredRecord):
 
         A mandate never covers an act with a target that untrusted content may have chosen, an act with an unknown
         audience, an act that the user edited, or an undo. A mandate for any of the user's accounts covers no
-        organisation's account.
+        organisation's account. A mandate covers a first contact only if it names the person's exact address.
         """
         show = act.show
         return bool(
@@ -157,7 +157,13 @@ class MandateRecord(StoredRecord):
             and act.call.undoes is None
             and not is_chosen_by_others(act.outside)
             and is_covered(show, self.targets)
+            and all(one.address in self._people for one in act.first_contacts)
         )
+
+    @property
+    def _people(self) -> set[str]:
+        """The targets, without letter case."""
+        return {one.lower() for one in self.targets}
 
     def is_known(self, act: Act, since: float) -> bool:
         """Return True if this act has used the mandate after ``since``, when the ledger's records begin."""

@@ -30,6 +30,7 @@ from deputize.core.audit.events import (
 )
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.act import Act
+from deputize.core.tools.first_contact import ROW, first_contact_lines, first_contact_rows
 from deputize.core.tools.preview import Audience, Preview, Rows, argument_rows, show_rows
 from deputize.core.tools.tool import Tool
 from deputize.core.tools.untrusted import is_chosen_by_others, untrusted_lines, untrusted_rows
@@ -116,8 +117,9 @@ class ApprovalRecord(StoredRecord):
 
     ``subject``: the account's subject, None in old records. ``call``, ``step``: ids of the tool call and of its
     message. ``began``: when the act was first requested. ``show``: the preview as `Preview.kept`; ``digest``: its
-    digest. ``outside``, ``chosen_by_others``: the parts that untrusted content has named. ``arguments``: the arguments
-    to approve, under their public names; ``preview``: the same in the oldest records. ``edited``: the arguments as the
+    digest. ``outside``, ``chosen_by_others``: the parts that untrusted content has named. ``first_contacts``: sentences
+    about people to whom the user has never written, when the approval was requested. ``arguments``: the arguments to
+    approve, under their public names; ``preview``: the same in the oldest records. ``edited``: the arguments as the
     user edited them; ``settled``: True after the preview of the edit was made. ``agreed``: the preview that the user
     last approved; ``changed``: the differences from it. ``act``: key of the act that used the approval; ``was``: its
     status before.
@@ -142,6 +144,7 @@ class ApprovalRecord(StoredRecord):
     digest: str = ""
     outside: tuple[str, ...] = field(default=(), repr=False)
     chosen_by_others: bool = False
+    first_contacts: tuple[str, ...] = field(default=(), repr=False)
     arguments: Mapping[str, Any] | None = field(default=None, repr=False)
     preview: Mapping[str, Any] | None = field(default=None, repr=False)
     edited: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -323,7 +326,9 @@ class ApprovalRecord(StoredRecord):
             id=self.id,
             tool=self.tool,
             effect=self.effect,
-            preview=rows_by_name(rows + untrusted_rows(self.outside)),
+            preview=_first_contact_first(
+                rows_by_name([*rows, *untrusted_rows(self.outside), *first_contact_rows(self.first_contacts)])
+            ),
             expires_at=self.expires,
             agent=self.agent,
             account=self.account,
@@ -376,7 +381,8 @@ def preview_fields(act: Act) -> dict[str, Any]:
     """Return the fields for the act's preview and for the parts that untrusted content has named."""
     shown = {} if act.show is None else {"show": act.show.kept, "digest": act.show.digest}
     outside, by_others = tuple(untrusted_lines(act.outside)), is_chosen_by_others(act.outside)
-    return shown | {"outside": outside, "chosen_by_others": by_others}
+    firsts = first_contact_lines(act.first_contacts)
+    return shown | {"outside": outside, "chosen_by_others": by_others, "first_contacts": firsts}
 
 
 def rows_by_name(rows: Rows) -> dict[str, str]:
@@ -386,6 +392,12 @@ def rows_by_name(rows: Rows) -> dict[str, str]:
         names = chain([name], (f"{name} ({number})" for number in count(2)))
         found[next(one for one in names if one not in found)] = text
     return dict(reversed(found.items()))
+
+
+def _first_contact_first(rows: dict[str, str]) -> dict[str, str]:
+    """Return the lines with deputize's own line about first contacts on top. It was named last, so that a line of the
+    tool cannot take its name."""
+    return {ROW: rows[ROW], **rows} if ROW in rows else rows
 
 
 def meant(tool: Tool, valid: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias, TypedDict, Unpack
 
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.canonical import canonical
+from deputize.core.tools.first_contact import FirstContact
 from deputize.core.tools.needs import Need
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.tool import Effect, Tool
@@ -77,6 +78,7 @@ class Progress(TypedDict, total=False):
     show: Preview
     began: float
     outside: tuple[Untrusted, ...]
+    first_contacts: tuple[FirstContact, ...]
     mandate: str
 
 
@@ -89,7 +91,8 @@ class Act(Printed):
     ``asked``: the arguments before the user's edit. ``approved``: True if the act uses the user's approval. ``show``:
     the preview; None before it is made, and always for a tool without previews. ``began``: when the act was first
     requested, Unix seconds; 0.0 if that does not matter. ``outside``: targets of the act that untrusted content in the
-    same conversation has named. ``mandate``: id of the mandate that covers the act. ``organisation``: name of the
+    same conversation has named. ``first_contacts``: people in the preview to whom the user has never written, or of
+    whom that is not known yet. ``mandate``: id of the mandate that covers the act. ``organisation``: name of the
     organisation whose service account acts; "" for the user's own account.
     """
 
@@ -109,6 +112,7 @@ class Act(Printed):
     show: Preview | None = None
     began: float = 0.0
     outside: tuple[Untrusted, ...] = ()
+    first_contacts: tuple[FirstContact, ...] = ()
     mandate: str = ""
     organisation: str = ""
 

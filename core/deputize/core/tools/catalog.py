@@ -109,6 +109,10 @@ class Catalog:
         """Return the people reader of each toolkit that has one."""
         return [kit.reads_people for kit in self._load_all().values() if kit.reads_people is not None]
 
+    def readers_of_sent_mail(self) -> list[Tool]:
+        """Return the reader of sent mail of each toolkit that has one."""
+        return [kit.reads_sent_mail for kit in self._load_all().values() if kit.reads_sent_mail is not None]
+
     def tool(self, name: str) -> Tool:
         """Return the tool of this name or alias. Raises `InvalidInput` with similar names if there is none."""
         if not isinstance(name, str) or len(name) > MAX_NAME_CHARACTERS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import UTC, tzinfo
 from enum import Flag, auto
@@ -91,6 +91,10 @@ class Alias(Printed):
 Arguments = Mapping[str, Any]
 Needs = Sequence[Need] | Callable[[Arguments], Sequence[Need]]
 Effects = Effect | Callable[[Arguments], Effect]
+ContactsIn = Callable[[Any, str, float], Iterable[str]]
+"""Function of a provider's response, the account's name and the time, in Unix seconds. It returns the addresses of the
+people whom the user knows by this response: to whom the user wrote, or whom the user saved. It returns only what the
+provider vouches for, and never raises, whatever the response is."""
 
 
 @frozen(slots=False)
@@ -100,7 +104,7 @@ class Tool(Printed):
     ``follows``: True for a tool that runs the call in a reference; see `deputize.core.tools.continuation`. ``words``:
     further search words, from its toolkit. ``model``: None for a tool with a foreign schema, whose class validates
     arguments. ``may_ask``: True if its provider may ask the user something. ``facts``, ``writers``: as its toolkit
-    declares them. ``shows``: True if it yields a `Preview` before its first write.
+    declares them, and ``contacts_in`` too. ``shows``: True if it yields a `Preview` before its first write.
     """
 
     name: str
@@ -126,6 +130,7 @@ class Tool(Printed):
     words: tuple[str, ...] = ()
     facts: frozenset[str] = frozenset()
     writers: tuple[str, ...] = ()
+    contacts_in: ContactsIn | None = None
 
     def under(self, alias: Alias) -> Tool:
         """Return this tool under another name, with that name's arguments."""

@@ -52,7 +52,7 @@ from deputize.core.tools.steps import (
     Try,
     Wait,
 )
-from deputize.core.tools.tool import Alias, Arguments, Effect, Effects, Needs, Run, Tool
+from deputize.core.tools.tool import Alias, Arguments, ContactsIn, Effect, Effects, Needs, Run, Tool
 from deputize.core.tools.trusted_authors import Screen as Screen
 from deputize.core.tools.user_time import UserTime
 
@@ -95,7 +95,7 @@ __all__ = [
 
 
 READERS: Final = "reads people"
-"""The toolset of tools declared by `Toolkit.people`, which are in no list."""
+"""The toolset of tools declared by `Toolkit.people` and `Toolkit.correspondents`, which are in no list."""
 
 
 @dataclass(eq=False)
@@ -111,7 +111,9 @@ class Toolkit:
     the call's own values, never with text that somebody chose (``id``). ``writers``: fields that name the author of an
     object; the first one present counts. If a toolkit declares neither, all data that its results mark ``untrusted``
     counts as one untrusted text. ``shows``: True if each of its tools that can change something yields a `Preview`
-    before its first write. ``reads_people``: the tool declared by `people`, in no list.
+    before its first write. ``reads_people``, ``reads_sent_mail``: the tools declared by `people` and `correspondents`,
+    in no list. ``contacts_in``: finds the people whom the user knows in a response; see
+    `deputize.core.tools.tool.ContactsIn`.
     """
 
     name: str
@@ -126,7 +128,9 @@ class Toolkit:
     shows: bool = False
     tools: dict[str, Tool] = field(default_factory=dict)
     screens: dict[str, Screen] = field(default_factory=dict)
+    contacts_in: ContactsIn | None = None
     reads_people: Tool | None = None
+    reads_sent_mail: Tool | None = None
 
     @cached_property
     def offered(self) -> Mapping[str, Tool]:
@@ -187,6 +191,7 @@ class Toolkit:
                 words=self.words,
                 facts=self.facts,
                 writers=self.writers,
+                contacts_in=self.contacts_in,
                 shows=worst is not Effect.READS and self.shows if shows is None else shows,
             )
             return steps
@@ -204,6 +209,21 @@ class Toolkit:
         def declare(steps: Callable[..., Steps]) -> Callable[..., Steps]:
             self.tool(needs=needs, toolset=READERS)(steps)
             self.reads_people = self.tools.pop(f"{self.name}_{steps.__name__}")
+            return steps
+
+        return declare
+
+    def correspondents(self, *, needs: Needs) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
+        """Declare the search of the user's sent mail, which is called before the user is asked about a first contact.
+
+        It has one argument ``addresses``, a list. It only reads. It returns ``{"written_to": [...]}``: those of the
+        addresses to which the user has sent a mail, as the provider vouches for. It raises if it could not search. It
+        is called only if the grant meets its needs.
+        """
+
+        def declare(steps: Callable[..., Steps]) -> Callable[..., Steps]:
+            self.tool(needs=needs, toolset=READERS)(steps)
+            self.reads_sent_mail = self.tools.pop(f"{self.name}_{steps.__name__}")
             return steps
 
         return declare

@@ -9,8 +9,9 @@ from deputize.sandbox.people import ALICE, BOB, Person
 Json = dict[str, Any]
 
 
-def person(id: str, kind: str, name: str, *emails: str, **more: Any) -> Json:
-    """Return a person in Google's format. ``kind``: CONTACT, OTHER_CONTACT or DOMAIN_PROFILE."""
+def person(id: str, kind: str, name: str, *emails: str, changed: str = "2024-05-01T09:00:00Z", **more: Any) -> Json:
+    """Return a person in Google's format. ``kind``: CONTACT, OTHER_CONTACT or DOMAIN_PROFILE. ``changed``: when a saved
+    contact was last changed."""
     source = {"type": kind, "id": id}
 
     def fields(key: str, *values: Any) -> list[Json]:
@@ -20,7 +21,8 @@ def person(id: str, kind: str, name: str, *emails: str, **more: Any) -> Json:
     for one in names:
         one |= {"givenName": name.split()[0], "unstructuredName": name}
     row: Json = {"resourceName": f"{'otherContacts' if kind == 'OTHER_CONTACT' else 'people'}/{id}", "etag": f"%{id}"}
-    row |= {"metadata": {"objectType": "PERSON", "sources": [source]}, "names": names}
+    whole = {**source, "updateTime": changed} if kind == "CONTACT" else source
+    row |= {"metadata": {"objectType": "PERSON", "sources": [whole]}, "names": names}
     extra = {name: [{"metadata": {"source": source}, **one} for one in ones] for name, ones in more.items()}
     return row | {"emailAddresses": fields("value", *emails)} | extra
 

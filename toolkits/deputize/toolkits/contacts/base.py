@@ -14,6 +14,7 @@ from deputize.core.errors import DeputizeError
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks, many
 from deputize.toolkits._shared.text import FACTS, WRITERS
+from deputize.toolkits.contacts.saved import saved_addresses
 
 CONTACTS: Final = Toolkit(
     "contacts",
@@ -24,6 +25,7 @@ CONTACTS: Final = Toolkit(
     writers=WRITERS,
     shows=True,
     words=("people", "person", "colleague"),
+    contacts_in=saved_addresses,
 )
 
 SCOPE: Final = "https://www.googleapis.com/auth/"

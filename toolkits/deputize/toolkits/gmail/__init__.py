@@ -13,6 +13,7 @@ from deputize.toolkits.gmail import (  # noqa: F401 - they declare the tools
     attachment,
     bulk_modify,
     changes,
+    correspondents,
     drafts,
     filters,
     find,

@@ -14,7 +14,7 @@ from deputize.toolkits._shared.steps import AT_ONCE as AT_ONCE
 from deputize.toolkits._shared.steps import Asks as Asks
 from deputize.toolkits._shared.steps import many as many
 
-HEADERS: Final = ("From", "To", "Cc", "Subject")
+HEADERS: Final = ("From", "To", "Cc", "Subject", "Auto-Submitted")
 
 
 def get_message(message_id: str, form: str = "full", headers: Sequence[str] = HEADERS) -> Request:

@@ -12,6 +12,7 @@ from typing import Final
 from deputize.core import Need, Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.text import FACTS, WRITERS
+from deputize.toolkits.gmail.sent import people_written_to
 
 GMAIL = Toolkit(
     "gmail",
@@ -22,6 +23,7 @@ GMAIL = Toolkit(
     shows=True,
     cuts=True,
     words=("mail", "email", "inbox", "mailbox"),
+    contacts_in=people_written_to,
 )
 
 SCOPE: Final = "https://www.googleapis.com/auth/gmail."

@@ -23,11 +23,13 @@ def build_query(
     before: int | None = None,
     unread: bool | None = None,
     skip_automated: bool = False,
+    written_to: str = "",
 ) -> str:
     """Return one ``q`` of all arguments, or "". No argument's value can act as an operator."""
     terms = [
         _people("from", sender),
         _people("to", to),
+        f"{{{' '.join(_people(name, [written_to]) for name in ('to', 'cc', 'bcc'))}}}" if written_to else "",
         _subject(subject),
         _words(text),
         f"after:{after}" if after is not None else "",

@@ -15,7 +15,7 @@ FIRST: Final = (
     *("text", "body", "message", "html", "files", "attachments"),
 )
 """What is read first, where an act has it; everything else follows as the tool has it."""
-WARNINGS: Final = ("warning", "comes from")
+WARNINGS: Final = ("first contact", "warning", "comes from")
 PLACES: Final = ("where", "seen by")
 NAMED: Final = {"audience": "seen by", "people": "who is reached", "destroys": "warning", "what": "what is done"}
 """Names of changed parts of a `Preview` that have no row of their own."""

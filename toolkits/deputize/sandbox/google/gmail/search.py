@@ -1,6 +1,6 @@
 """Gmail's search syntax: conversion of a query to one predicate over mails.
 
-Operators: from to cc subject is in label category has filename after before newer older newer_than older_than
+Operators: from to cc bcc subject is in label category has filename after before newer older newer_than older_than
 rfc822msgid, plain words, "phrases", -term, OR, (all of) and {any of}. Words match whole, ignoring case.
 """
 
@@ -18,7 +18,7 @@ from deputize.sandbox.google.gmail.mailbox import CATEGORIES, Mail, Mailbox
 Matches = Callable[[Mail], bool]
 
 OPERATORS = (
-    *("from", "to", "cc", "subject", "is", "in", "label", "category", "has", "filename", "rfc822msgid"),
+    *("from", "to", "cc", "bcc", "subject", "is", "in", "label", "category", "has", "filename", "rfc822msgid"),
     *("after", "before", "newer", "older", "newer_than", "older_than"),
 )
 TOKEN = re.compile(
@@ -113,7 +113,7 @@ class Reader:
         return self._operation(operator, (token["word"] or "").lstrip("+-"))
 
     def _operation(self, operator: str, value: str) -> Matches:
-        if operator in ("from", "to", "cc", "subject"):
+        if operator in ("from", "to", "cc", "bcc", "subject"):
             return self._match_header(operator, value)
         if operator in ("is", "in", "label", "category"):
             return self._match_label(operator, value.lower())

@@ -1,0 +1,43 @@
+"""First contacts: people whom an act reaches, and to whom the user has never written, as far as deputize can know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from deputize.core.text import visible
+from deputize.core.value_object import ValueObject, frozen
+
+ROW: Final = "first contact"
+"""Name of the line of an approval."""
+MAX_SHOWN: Final = 10
+
+
+@frozen
+class FirstContact(ValueObject):
+    """A person whom the act reaches, and to whom the user has never written.
+
+    ``address``: as in the act's `Preview`. ``checked``: True if the user's sent mail was searched for the address.
+    False if nobody could search it, so that the user may have written there.
+    """
+
+    address: str
+    checked: bool
+
+
+def first_contact_lines(contacts: Sequence[FirstContact]) -> tuple[str, ...]:
+    """Return the sentences about these people, at most ten and the number of the others."""
+    lines = [_sentence(one) for one in contacts[:MAX_SHOWN]]
+    more = len(contacts) - MAX_SHOWN
+    return (*lines, f"The same applies to {more} more.") if more > 0 else tuple(lines)
+
+
+def _sentence(contact: FirstContact) -> str:
+    if contact.checked:
+        return f"You have never written to {contact.address}."
+    return f"Not known: have you ever written to {contact.address}?"
+
+
+def first_contact_rows(lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the lines as one line of the approval. It is not part of the preview, because it is not compared."""
+    return [(ROW, "\n".join(visible(line) for line in lines))] if lines else []
