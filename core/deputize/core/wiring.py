@@ -156,7 +156,7 @@ class Components:
             *(self.judge, self.approvals, self._mandates, self.runner, self.provenance, self.contacts),
             search=lambda act: self._first_contacts.find(act),
         )
-        self.act_reads = ActReads(engine, self.ledger, self.approvals, self._mandates, self.provenance)
+        self.act_reads = ActReads(engine, self.ledger, self.approvals, self._mandates, self.provenance, self.contacts)
         self.executor = Executor(engine, self.ledger, self.previewer, self.questions, refresher, self.act_reads)
         self.checker = CallChecker(
             self.resolver, self.authorizer, self.previewer, self.ledger, self.questions, self.act_reads

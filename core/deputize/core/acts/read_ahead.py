@@ -18,6 +18,7 @@ from deputize.core.approvals.service import Approvals
 from deputize.core.engine import Engine
 from deputize.core.grants.sources.service_account import owner_of
 from deputize.core.idempotency.ledger import Ledger
+from deputize.core.provenance.contacts import KnownContacts
 from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.tools.act import Act
 from deputize.core.tools.tool import Effect
@@ -32,10 +33,17 @@ class ActReads:
     """The reads of acts from the vault."""
 
     def __init__(
-        self, engine: Engine, ledger: Ledger, approvals: Approvals, mandates: Mandates, provenance: UntrustedRecord
+        self,
+        engine: Engine,
+        ledger: Ledger,
+        approvals: Approvals,
+        mandates: Mandates,
+        provenance: UntrustedRecord,
+        contacts: KnownContacts,
     ) -> None:
         self.vault, self.apps, self.zones = engine.vault, engine.apps, engine.zones
         self.ledger, self.approvals, self.mandates, self.provenance = ledger, approvals, mandates, provenance
+        self.contacts = contacts
         self._last_subject = dict[tuple[User, str, str | None], str]()
 
     @asynccontextmanager
@@ -59,7 +67,8 @@ class ActReads:
         if act.effect is not Effect.READS:
             reads += self.approvals.reads(act, self._last_subject.get((act.user, act.app, act.account), ""))
             reads += self.provenance.reads(act) if check_only or not act.shows else []
-            reads += self.mandates.reads(act.user) if check_only and act.shows else []
+            if check_only and act.shows:
+                reads += [*self.mandates.reads(act.user), *self.contacts.reads(act.user)]
         return reads
 
     def list_with_lock(self, act: Act, account: Account) -> Sequence[RecordRead]:
@@ -72,7 +81,9 @@ class ActReads:
         while len(self._last_subject) > MAX_CACHED_ACCOUNTS:
             self._last_subject.pop(next(iter(self._last_subject)), None)
         reads = self.approvals.reads(act, account.subject)
-        return [*reads, *self.provenance.reads(act), *self.mandates.reads(act.user)] if act.shows else reads
+        if not act.shows:
+            return reads
+        return [*reads, *self.provenance.reads(act), *self.mandates.reads(act.user), *self.contacts.reads(act.user)]
 
     def forget(self, user: User) -> None:
         """Drop the cached accounts of an erased user."""

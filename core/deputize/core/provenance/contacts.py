@@ -24,6 +24,7 @@ from deputize.core.errors import StoreUnavailable
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Audience
 from deputize.core.vault.grant import Account, User
+from deputize.core.vault.stores import RecordRead
 
 MAX_CONTACTS: Final = 20_000
 """Digests of one user."""
@@ -89,6 +90,10 @@ class KnownContacts:
         kept = _unpack(record.json) if record and record.json["expires"] > now else b""
         self._remember(place, now, kept)
         return tuple(one for one, digest in reached.items() if not _is_in(kept, digest))
+
+    def reads(self, user: User) -> list[RecordRead]:
+        """Return what `unknown` reads."""
+        return [("get", "contacts", self.vault.key_prefix(user))]
 
     async def learn(self, user: User, addresses: Iterable[str]) -> None:
         """Add these addresses to the user's record. Writes nothing if it contains all. If the store fails, nothing is
