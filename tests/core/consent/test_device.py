@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -300,22 +301,22 @@ async def test_consent_already_finished_by_its_link_is_left_unchanged(house: Hou
 
 
 async def test_device_code_is_not_polled_while_the_link_is_redeemed(house: House) -> None:
-    asked, held, go_on = await house.ask(), asyncio.Event(), asyncio.Event()
-    linked: list[asyncio.Task[Consent]] = []
+    asked, linked = await house.ask(), list[asyncio.Task[Consent]]()
+    held, released = threading.Event(), threading.Event()  # the reply may come on another loop
 
     async def hold_the_tokens() -> None:
         held.set()
-        await go_on.wait()
+        await asyncio.to_thread(released.wait, 10)
 
     async def by_link() -> None:
         house.line.before = hold_the_tokens
         linked.append(asyncio.create_task(consent(house.deputy, house.sandbox, asked)))
-        await held.wait()
+        await asyncio.to_thread(held.wait, 10)
 
     house.then[2] = by_link
     assert (await house.run(asked)).status == "pending"
     assert ["device_code" in form for form in house.line.forms] == [True, False]
-    go_on.set()
+    released.set()
     assert (await linked[0]).status == "granted"
 
 
