@@ -230,6 +230,7 @@ class Jobs:
         await polling
 
     async def _walk(self, user: str, provider: str, asked: Consent, email: str, requested: int, now: int) -> None:
+        place = len(self.consents)
         self.consents.append((None, asked))
         ticket, who = asked.link.rpartition("/")[2], User(user)
         if self.rng.random() < 0.05:
@@ -245,7 +246,7 @@ class Jobs:
             back["error"] = "access_denied"
         else:
             family = self.providers.family(user, provider, email, asked.id, requested=requested, asked=now)
-            self.consents[-1] = family, asked
+            self.consents[place] = family, asked
             back["code"] = self.providers.authorize(family)
         nonce = started.nonce.reveal()
 

@@ -197,7 +197,7 @@ class Schedule:
             program.process.fuse, program.process.last_marks = 0, []
             if program.process.dead or crash:
                 await world.restart(program)
-        for _ in range(3):
+        for _ in range(2):
             await asyncio.sleep(HEALED)
             await world.tried(self.jobs.keep_up(world.some()))
             for _, consent in self.jobs.consents:
