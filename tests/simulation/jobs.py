@@ -301,7 +301,7 @@ class Jobs:
             with suppress(TimeoutError):
                 async with asyncio.timeout(10.0):
                     await self.providers.whose_asked.setdefault(provider, asyncio.Event()).wait()
-        await asyncio.sleep(self.rng.random() * self.rng.choice((0.3, 1.0)))
+        await asyncio.sleep(self.rng.random() * self.rng.choice((0.1, 0.3, 1.0)))
         await job(user, provider)
 
     async def upkeep(self, user: str, provider: str) -> None:
