@@ -159,7 +159,7 @@ async def test_untrusted_link_is_found_by_its_target(written: str, used: str) ->
 
 
 @pytest.mark.parametrize(
-    "written", ["bob at evil dot test", "Ym9iQGV2aWwudGVzdA==", "tset.live@bob", "bob @ evil . test"]
+    "written", ["bob, then the funny a, then evil.test", '{"user": "bob", "domain": "evil"}', "Bob, at the usual place"]
 )
 async def test_target_only_a_reader_can_assemble_is_not_named_but_needs_approval(written: str) -> None:
     """As documented in docs/security/threat-model.md."""

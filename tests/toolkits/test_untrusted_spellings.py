@@ -107,7 +107,7 @@ async def deputy() -> AsyncIterator[Deputy]:
     async with await build(sandbox, clock=lambda: NOW, apps=apps(sandbox)) as one:
         scopes = ["https://www.googleapis.com/auth/gmail.modify", "https://www.googleapis.com/auth/gmail.send"]
         give_grant(sandbox, one, "alice", scopes, provider="google", email=ALICE)
-        targets = ["@clientcorp.com", "@gmail.com", BOB]
+        targets = ["@clientcorp.com", "@gmail.com", BOB, CAROL, MARK, GMAIL]  # a domain covers no first contact
         await one.create_mandate(
             "alice", tools=["gmail_send_email"], targets=targets, max_acts=100, expires_at=NOW + 3600
         )
