@@ -8,6 +8,7 @@ import logging
 import re
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -16,6 +17,7 @@ from llama_index.core.workflow import Context
 
 from deputize.adapters.llamaindex import ApprovalRequest, ApprovalResponse, ConsentRequest, resume_when_done
 from deputize.core import Act, ApprovalRequired, Call, Deputy, PolicyDenied, User, Verdict
+from deputize.core.tools.untrusted import Untrusted
 from deputize.sandbox import Sandbox
 from tests.docs import test_deferred_pages, test_langgraph_pages, test_migrating, test_screenless_page
 from tests.docs.blocks import ROOT, block, blocks, run, text
@@ -31,7 +33,7 @@ POLICY: Final = "docs/policy.md"
 APPROVALS: Final = "docs/approvals.md"
 OPERATIONS: Final = "docs/operations.md"
 SERVER: Final = "docs/langgraph-server.md"
-COUNTS: Final = {WEB: 3, SERVER: 5, LLAMA: 4, POLICY: 2, APPROVALS: 2, OPERATIONS: 5}
+COUNTS: Final = {WEB: 3, SERVER: 5, LLAMA: 4, POLICY: 4, APPROVALS: 2, OPERATIONS: 5}
 EVERY: Final = [
     str(page.relative_to(ROOT))
     for folder in (".", "docs", "docs/migrating", "docs/security", "examples")
@@ -172,6 +174,23 @@ async def test_documented_policy_denies_outsiders_and_asks_for_colleagues(
     named = set(re.findall(r"`act\.(\w+)", text(POLICY)))
     assert named - {field.name for field in dataclasses.fields(Act)} == set() and {"effect", "show"} <= named
     assert {f"`Verdict.{one.name}`" for one in Verdict} == set(re.findall(r"`Verdict\.\w+`", text(POLICY)))
+
+
+async def test_documented_policy_denies_first_contacts() -> None:
+    names, sandbox = await run(block(POLICY, "no_first_contacts"), {}), Sandbox()
+    async with await build(sandbox, policy=names["no_first_contacts"]) as deputy:
+        await connect(deputy, sandbox, "modify")
+        earlier = b"From: alice@example.test\r\nTo: dave@acme.example\r\n\r\nHello"
+        sandbox.mailbox("alice@example.test").add(earlier, labels=["SENT"])
+        for to, refusal in (("erin@acme.example", PolicyDenied), ("dave@acme.example", ApprovalRequired)):
+            with pytest.raises(refusal):
+                await deputy.act("gmail_send_email", MAIL | {"to": [to]}, user="alice")
+
+
+async def test_documented_policy_asks_before_a_search_for_untrusted_words() -> None:
+    names = await run(block(POLICY, "no_words_of_strangers"), {})
+    search = SimpleNamespace(tool=SimpleNamespace(name="web_search"), outside=(Untrusted("evil.test", "a mail"),))
+    assert names["no_words_of_strangers"](search) is Verdict.ASK
 
 
 async def test_documented_approval_is_shown_given_and_used_once(capsys: pytest.CaptureFixture[str]) -> None:
