@@ -61,9 +61,10 @@ async def test_unlisted_event_cannot_be_written(event: Any) -> None:
 def test_event_equals_one_with_explicit_defaults() -> None:
     given = OfGrant(tenant="", source="", user="alice", provider="google", app="google", account_hash="a1", grant_gen=3)
     assert (given, hash(given), repr(given)) == (GRANT, hash(GRANT), repr(GRANT)) and GRANT.tenant == ""
-    assert TokenRefreshed(given) == TokenRefreshed(GRANT) != TokenRefreshed(OfGrant(**vars(GRANT) | {"source": "x"}))
+    facts: dict[str, Any] = {**vars(GRANT), "source": "x"}
+    assert TokenRefreshed(given) == TokenRefreshed(GRANT) != TokenRefreshed(OfGrant(**facts))
     with pytest.raises(TypeError, match="OfGrant takes"):
-        OfGrant(**vars(GRANT) | {"of_user": "bob"})
+        OfGrant(**facts | {"of_user": "bob"})
 
 
 async def test_rows_of_calls_have_only_declared_fields() -> None:

@@ -329,6 +329,7 @@ async def test_lock_reads_what_this_process_wrote_although_the_new_server_lacks_
         await asyncio.to_thread(pair.standby.cut_off)
         assert await store.write(("act", "a", None, b"done")) == 1
     await asyncio.to_thread(pair.standby.take_over)
+    found: Any = None
     for _ in range(100):
         with suppress(StoreUnavailable):
             async with store.lock_and_read("act-0001", 5, ("get", "act", "a")) as (_, [found]):
