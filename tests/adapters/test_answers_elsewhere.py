@@ -33,8 +33,8 @@ Two = tuple[Sandbox, Deputy, Deputy]
 @pytest.fixture(autouse=True)
 def ears(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lengthen the polling intervals, so that only a notification ends a wait in time."""
-    monkeypatch.setattr(listening, "HEARING", 60.0)
-    monkeypatch.setattr(listening, "DEAF", 60.0)
+    monkeypatch.setattr(listening, "CONNECTED_POLL_SECONDS", 60.0)
+    monkeypatch.setattr(listening, "DISCONNECTED_POLL_SECONDS", 60.0)
 
 
 async def asked(two: Two) -> Approval:
@@ -67,7 +67,7 @@ async def test_approval_wait_ends_without_store_notifications(two: Two, monkeypa
         raise Lost(sent=True)
 
     monkeypatch.setattr(listening.Listener, "_hear", deaf)
-    monkeypatch.setattr(listening, "DEAF", 0.5)
+    monkeypatch.setattr(listening, "DISCONNECTED_POLL_SECONDS", 0.5)
     approval = await asked(two)
     waiting = asyncio.create_task(two[2].get_approval(approval, by="alice", timeout=50))
     await asyncio.sleep(1.0)
@@ -75,7 +75,7 @@ async def test_approval_wait_ends_without_store_notifications(two: Two, monkeypa
 
 
 async def test_decision_during_a_cut_session_is_seen(made: Server, two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "DEAF", 1.0)
+    monkeypatch.setattr(listening, "DISCONNECTED_POLL_SECONDS", 1.0)
     approval = await asked(two)
     waiting = asyncio.create_task(two[2].get_approval(approval, by="alice", timeout=50))
     with psycopg.connect(made.dsn, autocommit=True) as admin:

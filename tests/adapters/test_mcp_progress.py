@@ -25,7 +25,7 @@ async def test_waiting_client_gets_progress_notifications() -> None:
 
 @pytest.mark.processes
 async def test_progress_during_an_act_only_increases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "TELLS_EVERY", 0.02)
+    monkeypatch.setattr(progress, "NOTIFY_INTERVAL_SECONDS", 0.02)
     held: list[float] = []
 
     async def slowly(*given: Any, **more: Any) -> Any:

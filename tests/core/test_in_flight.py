@@ -90,7 +90,7 @@ async def test_close_finishes_a_consent_in_flight(house: Kept) -> None:
 
 
 async def test_close_waits_a_bounded_time_for_work_in_flight(house: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.05)
+    monkeypatch.setattr(module, "CLOSE_TIMEOUT_SECONDS", 0.05)
     house.expire()
     house.line.held = TOKEN
     acting = asyncio.create_task(house.act())

@@ -31,8 +31,8 @@ USER: contextvars.ContextVar[str] = contextvars.ContextVar("USER", default="nobo
 
 @pytest.fixture
 def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[Portal]:
-    monkeypatch.setattr(portal_module, "DRAIN", 0.3)
-    monkeypatch.setattr(portal_module, "GRACE", 0.3)
+    monkeypatch.setattr(portal_module, "DRAIN_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(portal_module, "SHUTDOWN_STEP_TIMEOUT_SECONDS", 0.3)
     door = Portal()
     yield door
     door.close()
@@ -525,7 +525,7 @@ sys.exit(5)
 def test_endless_work_does_not_block_exit(tmp_path: Path, stubborn: str) -> None:
     script = f"""
 atexit.register(lambda: note("exit-call"))  # called after the portal's own, which is registered later
-module.DRAIN = module.GRACE = 0.2
+module.DRAIN_TIMEOUT_SECONDS = module.SHUTDOWN_STEP_TIMEOUT_SECONDS = 0.2
 async def work():
     note("begun")
     while True:
@@ -547,7 +547,7 @@ sys.exit(6)
 @pytest.mark.processes
 def test_endless_hop_is_cancelled_at_exit(tmp_path: Path) -> None:
     script = """
-module.DRAIN = 0.5
+module.DRAIN_TIMEOUT_SECONDS = 0.5
 async def main():
     task = asyncio.create_task(portal().hop(for_ever))
     await asyncio.sleep(0.1)

@@ -16,7 +16,7 @@ from jsonschema import Draft7Validator
 
 from deputize.cli.graceful_shutdown import CALLS_TIMEOUT_SECONDS
 from deputize.cli.http_app import check
-from deputize.core.in_flight import CLOSE_TIMEOUT
+from deputize.core.in_flight import CLOSE_TIMEOUT_SECONDS
 from deputize.core.settings import Settings
 from deputize.core.tools.plugins import find_toolkits
 from deputize.core.vault.root_keys import new_key
@@ -155,7 +155,7 @@ def test_stop_timeout_covers_the_shutdown() -> None:
         ("systemd", dict(unit("Service"))["TimeoutStopSec"]),
     ):
         drain = float(environments()[where].get("DEPUTIZE_SERVE__DRAIN", 5))
-        assert float(seconds) >= drain + CALLS_TIMEOUT_SECONDS + CLOSE_TIMEOUT, where
+        assert float(seconds) >= drain + CALLS_TIMEOUT_SECONDS + CLOSE_TIMEOUT_SECONDS, where
 
 
 def test_servers_run_without_root_and_unneeded_write_access() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PLACE: Final = re.compile(r"(?:(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:)?(?P<port>[0-9]{1,5})")
 _MAX_HEAD: Final = 2**17
-_KEEP_ALIVE: Final = 75
+_KEEP_ALIVE_SECONDS: Final = 75
 """Seconds that an idle connection is kept: longer than load balancers do (60), or they use one that is closing."""
 
 
@@ -115,7 +115,7 @@ def _http(settings: Settings, host: str, port: int) -> None:
         http=BoundedConnection,  # httptools does not bound the head of a request
         ws="none",
         h11_max_incomplete_event_size=_MAX_HEAD,
-        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=CALLS_TIMEOUT_SECONDS,
     )
     server = LeavingServer(config, app.state.leaving, settings.serve.drain)

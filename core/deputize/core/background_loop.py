@@ -23,9 +23,9 @@ from deputize.core.errors import InvalidInput, OutcomeUnknown
 T = TypeVar("T")
 _Begun: TypeAlias = dict[asyncio.Task[Any], Future[Any]]
 
-DRAIN: Final = 20.0
+DRAIN_TIMEOUT_SECONDS: Final = 20.0
 """Seconds that work started by `Portal.hop` may still take when the process ends."""
-GRACE: Final = 3.0
+SHUTDOWN_STEP_TIMEOUT_SECONDS: Final = 3.0
 """Seconds for each later step: cancel, close the entered contexts, end the thread."""
 
 
@@ -70,7 +70,7 @@ class Portal:
         """Await ``make()`` on the portal's loop, from any loop. It runs to its end even if the caller is cancelled.
 
         Raises the errors of ``make()``. Raises `InvalidInput` on a closed portal, and `OutcomeUnknown` if the portal
-        closes before ``make()`` has ended. Closing waits `DRAIN` seconds for it.
+        closes before ``make()`` has ended. Closing waits `DRAIN_TIMEOUT_SECONDS` seconds for it.
         """
         here = asyncio.get_running_loop()
         waiter: asyncio.Future[T] = here.create_future()
@@ -110,7 +110,7 @@ class Portal:
                 drained: Future[None] = Future()
                 self._submit(self._drain(), {}, drained)
                 with suppress(TimeoutError):
-                    drained.result(DRAIN + GRACE)
+                    drained.result(DRAIN_TIMEOUT_SECONDS + SHUTDOWN_STEP_TIMEOUT_SECONDS)
                 self._end()
 
     def _submit(self, work: Coroutine[Any, Any, T], begun: _Begun, future: Future[T]) -> None:
@@ -158,7 +158,7 @@ class Portal:
         self._loop.close()
 
     async def _drain(self) -> None:
-        deadline = self._loop.time() + DRAIN
+        deadline = self._loop.time() + DRAIN_TIMEOUT_SECONDS
         while self._hops and (left := deadline - self._loop.time()) > 0:
             await asyncio.wait(self._hops, timeout=left)
 
@@ -166,17 +166,19 @@ class Portal:
         with self._gate:
             self.closed = True
         asyncio.run_coroutine_threadsafe(self._wind_up(), self._loop)
-        self._thread.join(GRACE * (4 + len(self._entered)))
+        self._thread.join(SHUTDOWN_STEP_TIMEOUT_SECONDS * (4 + len(self._entered)))
 
     async def _wind_up(self) -> None:
         try:
             await _cancel_all({*self._works, *self._hops})
             for task, closing in reversed(self._entered):
                 closing.set()
-                await asyncio.wait((task,), timeout=GRACE)
+                await asyncio.wait((task,), timeout=SHUTDOWN_STEP_TIMEOUT_SECONDS)
             await _cancel_all(asyncio.all_tasks() - {asyncio.current_task()})
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._loop.shutdown_asyncgens(), GRACE)  # which closes this loop's transports,
+                await asyncio.wait_for(
+                    self._loop.shutdown_asyncgens(), SHUTDOWN_STEP_TIMEOUT_SECONDS
+                )  # which closes this loop's transports,
             await asyncio.sleep(0)  # and here the sockets go
         finally:
             self._ended = True
@@ -197,7 +199,7 @@ async def _cancel_all(tasks: set[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     if tasks:
-        await asyncio.wait(tasks, timeout=GRACE)
+        await asyncio.wait(tasks, timeout=SHUTDOWN_STEP_TIMEOUT_SECONDS)
 
 
 def _settle(task: asyncio.Task[T], future: Future[T]) -> None:

@@ -19,7 +19,7 @@ from deputize.core.errors import InvalidInput
 
 T = TypeVar("T")
 
-CLOSE_TIMEOUT: Final = 20.0
+CLOSE_TIMEOUT_SECONDS: Final = 20.0
 """Seconds that closing a deputy waits for requests in flight."""
 TERMINATED: Final = 128 + signal.SIGTERM
 """Exit code of a process that SIGTERM ended, as shells report it."""
@@ -46,7 +46,7 @@ class InFlight:
             self._tasks.discard(task)
 
     async def wait(self) -> None:
-        """Wait until no request is in flight, for at most `CLOSE_TIMEOUT` seconds."""
+        """Wait until no request is in flight, for at most `CLOSE_TIMEOUT_SECONDS` seconds."""
         if self._tasks:
             with suppress(InvalidInput):  # the portal has closed, and all requests with it
                 await portal().hop(self._wait)
@@ -54,7 +54,7 @@ class InFlight:
     async def _wait(self) -> None:
         here = asyncio.get_running_loop()
         with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT):
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                 while ours := {
                     task for task in self._tasks if task.get_loop() is here
                 }:  # not those of a forked process's parent

@@ -19,7 +19,7 @@ import pytest
 from deputize.core.audit import Audit, Report, compression, read, verify
 from deputize.core.audit import compressed_file as format_
 from deputize.core.audit.compressed_file import DamagedFile, compressed_path, pack, unpack
-from deputize.core.audit.compression import QUIET, closed_files, compress_file
+from deputize.core.audit.compression import IDLE_CHAIN_SECONDS, closed_files, compress_file
 from deputize.core.audit.copy import copy_rows
 from deputize.core.audit.reader import files_of
 from deputize.core.audit.rows import Head, Key
@@ -46,7 +46,7 @@ def fill(audit: Audit, parts: int = 5) -> Audit:
 
 def compress(folder: Path, ring: list[Key] | None = None) -> int:
     """Compress all closed files, as if the last row were old."""
-    return sum(compress_file(path, ring or RING) for path in closed_files(folder, time.time() + QUIET + 1))
+    return sum(compress_file(path, ring or RING) for path in closed_files(folder, time.time() + IDLE_CHAIN_SECONDS + 1))
 
 
 def packed(folder: Path) -> list[Path]:
@@ -288,7 +288,7 @@ def test_open_or_recent_last_file_is_not_compressed(make: Make, folder: Path) ->
     audit = make(rotate_bytes=100_000)
     fill(audit)
     assert closed_files(folder, time.time()) == []
-    [path] = closed_files(folder, time.time() + QUIET + 1)
+    [path] = closed_files(folder, time.time() + IDLE_CHAIN_SECONDS + 1)
     assert not compress_file(path, RING), "its writer has it open"
     write(audit, 3)
     audit.close()

@@ -75,7 +75,9 @@ async def test_killed_process_has_an_intent_for_every_write_in_standard_mode(tmp
 def test_handed_over_rows_are_in_the_file_immediately(
     make: Make, folder: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commit_thread, "GATHER", 60.0)  # a busy machine may take longer than half a second
+    monkeypatch.setattr(
+        commit_thread, "MAX_UNAWAITED_DELAY_SECONDS", 60.0
+    )  # a busy machine may take longer than half a second
     audit = make()
     write(audit, 3)
     audit.hand_over()

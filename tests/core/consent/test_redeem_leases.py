@@ -22,7 +22,9 @@ TOKEN = ("api.linear.app", "/oauth/token")
 KEY = b"k" * 32
 
 
-@pytest.mark.parametrize(("passed", "ends"), [(0.0, ("granted", "")), (redeem.LEASE + 1, ("failed", "interrupted"))])
+@pytest.mark.parametrize(
+    ("passed", "ends"), [(0.0, ("granted", "")), (redeem.LEASE_SECONDS + 1, ("failed", "interrupted"))]
+)
 async def test_rival_without_the_lock_waits_until_the_lease_ends(passed: float, ends: tuple[str, str]) -> None:
     sandbox, store = Sandbox(), CutLocksStore()
     line = Line(sandbox.transport())

@@ -13,7 +13,7 @@ from deputize.core import PROVIDERS, Deputy, Secret, User
 from deputize.core.audit import Audit
 from deputize.core.grants.families import families
 from deputize.core.grants.refresh import GrantLost
-from deputize.core.grants.revocation_queue import ABANDON_AFTER
+from deputize.core.grants.revocation_queue import ABANDON_AFTER_SECONDS
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.vault.backup import back_up, restore
 from deputize.core.vault.custody import EndedByProvider
@@ -128,7 +128,7 @@ async def test_rejected_tokens_do_not_end_the_accounts_other_grant(up: bool) -> 
     [asked] = await one.connect("alice", "linear", scopes=["read"], add_account=True)
     assert (await consent(one, home.sandbox, asked)).reason_code == "same_account"
     assert home.line.count(LINEAR_REVOKE) == 0 and await unknown(one.vault, home.sandbox, time.time) == set()
-    clock.now += 2 * ABANDON_AFTER
+    clock.now += 2 * ABANDON_AFTER_SECONDS
     if not up:
         home.line.answers[LINEAR_REVOKE] = [answer(503)] * 4
         assert [told.upstream for told in await one.revoke("alice")] == ["queued"]

@@ -175,7 +175,7 @@ async def test_resumes_are_limited_in_number_with_pauses() -> None:
 
 
 async def test_resumes_are_limited_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resuming, "SECONDS_TO_RESUME", -1.0)
+    monkeypatch.setattr(resuming, "RESUME_TIMEOUT_SECONDS", -1.0)
 
     async def fetch(last: str, seconds: float) -> httpx.Response:
         raise AssertionError("too late")

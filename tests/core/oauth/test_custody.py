@@ -17,7 +17,7 @@ import pytest
 
 from deputize.core import PROVIDERS, App, Deputy, Secret, User
 from deputize.core.audit import Audit
-from deputize.core.grants.revocation_queue import ABANDON_AFTER
+from deputize.core.grants.revocation_queue import ABANDON_AFTER_SECONDS
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET
@@ -118,11 +118,11 @@ async def test_older_tokens_are_kept_until_disconnect_if_revocation_may_end_the_
     )
     assert await linear.allow("write", deputy=one) == "granted"
     assert await one.revoker.retry() == ["queued"] and linear.line.count(LINEAR_REVOKE) == 0 and linear.families == 2
-    clock.now += 2 * ABANDON_AFTER
+    clock.now += 2 * ABANDON_AFTER_SECONDS
     linear.line.answers[LINEAR_REVOKE] = [answer(503)] * 6
     assert [told.upstream for told in await one.revoke("alice")] == ["queued"]
     assert await one.revoker.retry() == ["queued", "queued"]  # the time that it was held does not count
-    clock.now += ABANDON_AFTER
+    clock.now += ABANDON_AFTER_SECONDS
     assert await one.revoker.retry() == ["abandoned", "abandoned"]
     assert await one.revoker.retry() == ["done", "done"]
     assert linear.families == 0 and await linear.debts() == []

@@ -349,7 +349,9 @@ async def test_intent_row_is_in_the_table_before_the_request(
     server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the standard mode, too: a program killed during a request has recorded its intent."""
-    monkeypatch.setattr("deputize.core.audit.commit_thread.GATHER", 60.0)  # nothing goes there that nobody awaits
+    monkeypatch.setattr(
+        "deputize.core.audit.commit_thread.MAX_UNAWAITED_DELAY_SECONDS", 60.0
+    )  # nothing goes there that nobody awaits
     sandbox, seen = Sandbox(), list[list[str]]()
     behind = sandbox.transport()
 

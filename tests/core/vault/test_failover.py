@@ -322,7 +322,9 @@ async def test_doctor_reports_what_a_failover_could_lose(pair: Pair) -> None:
 async def test_lock_reads_what_this_process_wrote_although_the_new_server_lacks_it(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deputize.core.vault.stores.postgres.failover.PULSE", 60.0)  # the lock meets the server first
+    monkeypatch.setattr(
+        "deputize.core.vault.stores.postgres.failover.IDENTITY_CHECK_SECONDS", 60.0
+    )  # the lock meets the server first
     store = await asyncio.to_thread(open_store, pair.url, create=True)
     assert isinstance(store, Batches)
     async with store.lock("act-0001", 5):

@@ -74,8 +74,8 @@ async def until_granted(two: tuple[Sandbox, Deputy, Deputy], timeout: float) -> 
 
 
 async def test_wait_ends_with_the_consent(two: tuple[Sandbox, Deputy, Deputy], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "HEARING", 60.0)
-    monkeypatch.setattr(listening, "DEAF", 60.0)
+    monkeypatch.setattr(listening, "CONNECTED_POLL_SECONDS", 60.0)
+    monkeypatch.setattr(listening, "DISCONNECTED_POLL_SECONDS", 60.0)
     assert await until_granted(two, 50) < 10
 
 
@@ -86,16 +86,16 @@ async def test_waiter_without_notifications_polls_often(
         raise Lost(sent=True)
 
     monkeypatch.setattr(listening.Listener, "_hear", deaf)
-    monkeypatch.setattr(listening, "HEARING", 60.0)
-    monkeypatch.setattr(listening, "DEAF", 0.5)
+    monkeypatch.setattr(listening, "CONNECTED_POLL_SECONDS", 60.0)
+    monkeypatch.setattr(listening, "DISCONNECTED_POLL_SECONDS", 0.5)
     assert await until_granted(two, 50) < 10
 
 
 async def test_notifications_resume_after_the_session_was_cut(
     made: Server, two: tuple[Sandbox, Deputy, Deputy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "HEARING", 60.0)
-    monkeypatch.setattr(listening, "DEAF", 0.2)
+    monkeypatch.setattr(listening, "CONNECTED_POLL_SECONDS", 60.0)
+    monkeypatch.setattr(listening, "DISCONNECTED_POLL_SECONDS", 0.2)
     sandbox, one, other = two
     [asked] = await one.connect("alice", "google", scopes=[READ])
     waiting = asyncio.create_task(other.wait_for_consents([asked.id], timeout=50))
@@ -103,7 +103,7 @@ async def test_notifications_resume_after_the_session_was_cut(
         while not admin.execute(f"SELECT pg_terminate_backend(pid) {LISTENING}").fetchall():  # noqa: ASYNC110
             await asyncio.sleep(0.2)
     await asyncio.sleep(1.0)
-    monkeypatch.setattr(listening, "DEAF", 60.0)
+    monkeypatch.setattr(listening, "DISCONNECTED_POLL_SECONDS", 60.0)
     await consent(one, sandbox, asked)
     assert [ended.status for ended in await asyncio.wait_for(waiting, 10)] == ["granted"]
 
@@ -134,7 +134,7 @@ async def test_watched_write_with_a_lost_answer_is_reported_as_done(made: Server
 
 
 async def test_watcher_is_notified_of_its_own_keys_only(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "HEARING", 60.0)
+    monkeypatch.setattr(listening, "CONNECTED_POLL_SECONDS", 60.0)
     store = await asyncio.to_thread(open_store, made.url, create=True)
     assert isinstance(store, Watches)
     async with store.watch(("consent", "mine.")) as watch:
@@ -169,7 +169,7 @@ async def test_constantly_notified_waiter_polls_at_most_ten_times_a_second() -> 
 
 async def test_notification_flood_blocks_nothing(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another application of the database may notify on any channel, with any payload."""
-    monkeypatch.setattr(listening, "HEARING", 60.0)
+    monkeypatch.setattr(listening, "CONNECTED_POLL_SECONDS", 60.0)
     store = await asyncio.to_thread(open_store, made.url, create=True)
     assert isinstance(store, Watches)
     ended, sent = asyncio.Event(), 0
@@ -207,7 +207,7 @@ async def test_notification_flood_blocks_nothing(made: Server, monkeypatch: pyte
 
 
 async def test_foreign_notifications_wake_nobody(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "HEARING", 60.0)
+    monkeypatch.setattr(listening, "CONNECTED_POLL_SECONDS", 60.0)
     store = await asyncio.to_thread(open_store, made.url, create=True)
     assert isinstance(store, Watches)
     async with store.watch(("consent", "mine.")) as watch:

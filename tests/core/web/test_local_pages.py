@@ -175,7 +175,7 @@ async def test_pages_of_another_vault_on_the_port_are_not_used() -> None:
 async def test_pages_are_taken_over_when_their_process_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(local_pages, "LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(local_pages, "CHECK_INTERVAL_SECONDS", 0.0)
     first = await _deputy()
     app = require_host(pages_app(first, verifier=None, local=True), {"127.0.0.1"})
     second = await _deputy(port := _free(), vault=first.vault)

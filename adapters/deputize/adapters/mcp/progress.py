@@ -18,7 +18,7 @@ from deputize.adapters.mcp.elicitation import Context
 
 __all__ = ["report_progress", "start_progress"]
 
-TELLS_EVERY: Final = 5.0
+NOTIFY_INTERVAL_SECONDS: Final = 5.0
 """Seconds between two notifications."""
 
 _began: ContextVar[float] = ContextVar("start_progress")
@@ -36,7 +36,7 @@ async def report_progress(ctx: Context, words: str, *, at_once: bool = False) ->
 
     async def tell() -> None:
         while True:
-            await asyncio.sleep(TELLS_EVERY)
+            await asyncio.sleep(NOTIFY_INTERVAL_SECONDS)
             await say()
 
     async def say() -> None:

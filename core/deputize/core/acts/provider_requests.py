@@ -42,7 +42,7 @@ from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.providers.origin import moved
 from deputize.core.tools.act import Act
 from deputize.core.tools.act_key import ActKey
-from deputize.core.tools.steps import MAX_RESPONSE_BYTES, SECONDS_TO_RESUME, PublicRequest, Repeat, Request
+from deputize.core.tools.steps import MAX_RESPONSE_BYTES, RESUME_TIMEOUT_SECONDS, PublicRequest, Repeat, Request
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Grant
 
@@ -229,7 +229,7 @@ class Exchange:
         if request.call == "read":
             async with self.transport.in_step:
                 return await self.transport.engine.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
-        await claim(seconds + (SECONDS_TO_RESUME if request.resumes else 0.0))
+        await claim(seconds + (RESUME_TIMEOUT_SECONDS if request.resumes else 0.0))
         return await self.transport.engine.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
 
     async def _resume_stream(self, answer: httpx.Response, request: Request, url: str, grant: Grant) -> httpx.Response:

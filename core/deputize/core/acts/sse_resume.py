@@ -18,7 +18,7 @@ import httpx
 
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures.json_rpc import EVENT_STREAM, RpcId, is_stream, response_to
-from deputize.core.tools.steps import SECONDS_TO_RESUME
+from deputize.core.tools.steps import RESUME_TIMEOUT_SECONDS
 from deputize.core.value_object import ValueObject, frozen
 
 MAX_RESUMES: Final = 6
@@ -62,7 +62,7 @@ async def resume_stream(
     answer: httpx.Response, asked: RpcId, fetch: Fetch, sleep: Callable[[float], Awaitable[None]]
 ) -> httpx.Response:
     """Return the answer with the response to ``asked``, or the first answer if no response arrives."""
-    until, now = time.monotonic() + SECONDS_TO_RESUME, answer
+    until, now = time.monotonic() + RESUME_TIMEOUT_SECONDS, answer
     last = ""
     for _ in range(MAX_RESUMES):
         if _is_whole(now, asked):

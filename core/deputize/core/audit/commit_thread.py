@@ -13,9 +13,9 @@ from typing import Final, TypeAlias
 
 from deputize.core.errors import StoreUnavailable
 
-GATHER: Final = 0.5
+MAX_UNAWAITED_DELAY_SECONDS: Final = 0.5
 """Seconds a row may wait for others when nobody awaits it."""
-CROWD: Final = 0.001
+AWAITED_DELAY_SECONDS: Final = 0.001
 """Seconds an awaited row waits for others that are awaited."""
 
 Waiter: TypeAlias = tuple[asyncio.AbstractEventLoop | None, "asyncio.Future[None] | concurrent.futures.Future[None]"]
@@ -46,7 +46,7 @@ class CommitThread:
         return self._inline
 
     def ring(self) -> None:
-        """Make the waiting rows durable within `GATHER` seconds; without a thread, at once in the caller's."""
+        """Make the waiting rows durable within `MAX_UNAWAITED_DELAY_SECONDS`; without a thread, at once in this one."""
         with self._state:
             if self._wake():
                 return
@@ -107,8 +107,8 @@ class CommitThread:
     def _run(self) -> None:
         while not self._inline:
             self._bell.wait()
-            if self._hurry.wait(GATHER) and self._crowd > 1:
-                time.sleep(CROWD)  # several waited last time: more will follow
+            if self._hurry.wait(MAX_UNAWAITED_DELAY_SECONDS) and self._crowd > 1:
+                time.sleep(AWAITED_DELAY_SECONDS)  # several waited last time: more will follow
             self._bell.clear()
             self._hurry.clear()
             self.awake = False  # before the rows are taken: later writers ring again

@@ -25,11 +25,11 @@ from deputize.core.audit.rows import Key
 
 MIN_SIZE: Final = 4096
 """Bytes: a smaller file would free nothing."""
-QUIET: Final = 600.0
+IDLE_CHAIN_SECONDS: Final = 600.0
 """Seconds without a row after which the last file of a chain may be closed."""
 _AT_ONCE: Final = 64
 """Rows between two pauses, so that other threads of this process are not held up."""
-_PAUSE: Final = 0.001
+_PAUSE_SECONDS: Final = 0.001
 
 
 def closed_files(folder: Path, now: float) -> list[Path]:
@@ -39,7 +39,7 @@ def closed_files(folder: Path, now: float) -> list[Path]:
         for path in paths:
             with contextlib.suppress(FileNotFoundError):  # compressed, or removed
                 status = path.lstat()
-                followed = path is not paths[-1] or status.st_mtime < now - QUIET
+                followed = path is not paths[-1] or status.st_mtime < now - IDLE_CHAIN_SECONDS
                 if followed and stat.S_ISREG(status.st_mode) and MIN_SIZE <= status.st_size <= MAX_FILE_BYTES:
                     found.append(path)
     return found
@@ -86,7 +86,7 @@ def _is_same(path: Path, file: io.BufferedReader) -> bool:
 def _pace(lines: Iterable[bytes]) -> Iterator[bytes]:
     for number, line in enumerate(lines):
         if number % _AT_ONCE == 0:
-            time.sleep(_PAUSE)
+            time.sleep(_PAUSE_SECONDS)
         yield line
 
 

@@ -21,7 +21,7 @@ from deputize.core.failures import Outcome
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.end_grant import finish_bulk_end
 from deputize.core.grants.revocation_entries import may_end_others
-from deputize.core.grants.revocation_queue import ABANDON_AFTER, RevocationQueue
+from deputize.core.grants.revocation_queue import ABANDON_AFTER_SECONDS, RevocationQueue
 from deputize.core.grants.token_reply_journal import Received, ReceivedReplies
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
@@ -226,7 +226,7 @@ class GrantWriter:
     async def _enqueue_unnamed(self, reply: Received, provider: Provider) -> list[Record] | None:
         """Return a queue entry for tokens whose account the provider does not name now. None: the reply stays stored
         until it expires, because revoking its tokens might end a grant of the user."""
-        engine, lifetime = self.repository.engine, reply.tokens.lifetime or ABANDON_AFTER
+        engine, lifetime = self.repository.engine, reply.tokens.lifetime or ABANDON_AFTER_SECONDS
         if may_end_others(provider) and engine.clock() < reply.asked_at + lifetime:
             grants = await engine.vault.list_grants(reply.user, reply.provider, reply.app)
             if any(grant.status == "active" for grant in grants):

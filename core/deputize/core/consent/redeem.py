@@ -33,7 +33,7 @@ from deputize.core.vault.stores import HeldLock
 
 LOCK_TIMEOUT_SECONDS: Final = 30.0
 """Seconds to wait until another consent of the user for the same app has been redeemed."""
-LEASE: Final = 60.0
+LEASE_SECONDS: Final = 60.0
 """Seconds in which a code is sent, twice at most, and its reply sealed."""
 INTERRUPTED: Final = "interrupted"
 
@@ -49,7 +49,7 @@ class Turn:
     async def take_lease(self) -> float:
         """Return the end of a lease that begins now, or 0.0 if no lease is needed. Raises `StoreUnavailable` if the
         lock was lost: nothing may be sent then."""
-        return await self.lock.confirm() + LEASE if self.lock else 0.0
+        return await self.lock.confirm() + LEASE_SECONDS if self.lock else 0.0
 
     async def has_ended(self, lease: float) -> bool:
         """Return True if the lease has ended, so that its holder sends nothing any more."""

@@ -36,13 +36,13 @@ from deputize.core.providers.origin import origin_change, origin_in
 from deputize.core.vault.grant import Grant, User, grant_fields
 from deputize.core.vault.vault import Record
 
-ABANDON_AFTER: Final = 86400.0
+ABANDON_AFTER_SECONDS: Final = 86400.0
 """Seconds after which an entry is abandoned: audited once, and then tried once a day."""
-TOGETHER: Final = 8
+MAX_CONCURRENT_REVOCATIONS: Final = 8
 """The number of concurrent revocation requests."""
-FLUSH_EVERY: Final = 60.0
+FLUSH_INTERVAL_SECONDS: Final = 60.0
 """Seconds between two flushes, however many callers want one."""
-MARGIN: Final = 10.0
+EXPIRY_MARGIN_SECONDS: Final = 10.0
 """Seconds before its end from which an access token counts as expired."""
 
 Upstream = Literal["done", "queued", "moved", "not_supported", "abandoned"]
@@ -61,7 +61,7 @@ class RevocationQueue(RevocationEntries):
     async def _with_live_token(self, entry: Record, endpoint: Endpoint) -> Record:
         """Return the entry with an access token that has not expired. A new pair is stored before it is used."""
         note = entry.json
-        if not note.get("refresh") or self.clock() < note["expires"] - MARGIN:
+        if not note.get("refresh") or self.clock() < note["expires"] - EXPIRY_MARGIN_SECONDS:
             return entry
         tokens = await endpoint.refresh(note["refresh"])
         renewed = replace(tokens, refresh=tokens.refresh or note.pop("refresh"))
@@ -80,9 +80,9 @@ class RevocationQueue(RevocationEntries):
         results: dict[str, Upstream] = {}
         plain: list[Record] = []
         leaked: defaultdict[str, list[Record]] = defaultdict(list)
-        for begin in range(0, len(entries), TOGETHER):
+        for begin in range(0, len(entries), MAX_CONCURRENT_REVOCATIONS):
             await asyncio.sleep(0)
-            some = entries[begin : begin + TOGETHER]
+            some = entries[begin : begin + MAX_CONCURRENT_REVOCATIONS]
             for entry, waits in zip(some, await asyncio.gather(*map(self._must_wait, some)), strict=True):
                 if waits is not None:
                     results[entry.key] = waits
@@ -94,8 +94,8 @@ class RevocationQueue(RevocationEntries):
                     plain.append(entry)
         for provider, found in leaked.items():
             results |= await self._send_leaked(self.providers[provider], found)
-        for begin in range(0, len(plain), TOGETHER):
-            some = plain[begin : begin + TOGETHER]
+        for begin in range(0, len(plain), MAX_CONCURRENT_REVOCATIONS):
+            some = plain[begin : begin + MAX_CONCURRENT_REVOCATIONS]
             results |= zip((entry.key for entry in some), await asyncio.gather(*map(self._send, some)), strict=True)
         return results
 
@@ -177,7 +177,7 @@ class RevocationQueue(RevocationEntries):
         return "done" if refusal.outcome.kind is Kind.REAUTH else self._state_later(note)
 
     def _state_later(self, note: dict[str, Any]) -> Upstream:
-        return "queued" if self.clock() < note["since"] + ABANDON_AFTER else "abandoned"
+        return "queued" if self.clock() < note["since"] + ABANDON_AFTER_SECONDS else "abandoned"
 
     async def _settle(self, entry: Record, upstream: Upstream) -> Upstream:
         note = entry.json
@@ -215,10 +215,10 @@ class RevocationQueue(RevocationEntries):
 
         ``but``: leave out the entries below this key, which the caller handles.
         """
-        if not 0 < self._next_flush - self.clock() <= FLUSH_EVERY:  # the clock may have been set back
-            self._next_flush = self.clock() + FLUSH_EVERY
+        if not 0 < self._next_flush - self.clock() <= FLUSH_INTERVAL_SECONDS:  # the clock may have been set back
+            self._next_flush = self.clock() + FLUSH_INTERVAL_SECONDS
             async for page, _ in self.vault.pages("outbox"):
-                due = [entry for entry in page if self.clock() >= entry.json.get("tried", 0.0) + ABANDON_AFTER]
+                due = [entry for entry in page if self.clock() >= entry.json.get("tried", 0.0) + ABANDON_AFTER_SECONDS]
                 await self.deliver(*(entry for entry in due if not entry.key.startswith(but)))
 
 

@@ -16,7 +16,7 @@ from deputize.core.oauth.jose import ALGS, content_of, header_of, key_of, kind_o
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.vault.grant import Secret
 
-SKEW: Final = 120.0
+CLOCK_SKEW_SECONDS: Final = 120.0
 """Seconds that the server's clock may differ from ours."""
 MAX_KEY_SET_BYTES: Final = 2**18
 """Maximum size of a key set."""
@@ -125,9 +125,9 @@ def validity_fault(claims: Mapping[str, Any], at: float) -> str:
     ends, issued, begins = claims.get("exp"), claims.get("iat"), claims.get("nbf", 0)
     if not (_is_time(ends) and _is_time(issued) and _is_time(begins)):
         return "does not say how long it holds"
-    if ends <= at - SKEW:
+    if ends <= at - CLOCK_SKEW_SECONDS:
         return "has expired; if it is fresh, look at the clock of this machine"
-    if max(issued, begins) > at + SKEW:
+    if max(issued, begins) > at + CLOCK_SKEW_SECONDS:
         return "comes from the future; look at the clock of this machine"
     return ""
 

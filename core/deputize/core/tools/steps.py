@@ -14,7 +14,7 @@ Repeat = Literal["read", "idem", "write"]
 MIB: Final = 2**20
 MAX_RESPONSE_BYTES: Final = 50 * MIB
 """Maximum bytes of any response."""
-SECONDS_TO_RESUME: Final = 30.0
+RESUME_TIMEOUT_SECONDS: Final = 30.0
 """Seconds for which the rest of a stream is requested, including pauses."""
 
 

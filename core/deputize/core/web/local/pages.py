@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from deputize.core.web.pages.brand import Brand
 
 HOST: Final = "127.0.0.1"
-LOOK_AGAIN: Final = 1.0
+CHECK_INTERVAL_SECONDS: Final = 1.0
 """Seconds between two checks of another process that serves our pages."""
 
 
@@ -41,7 +41,7 @@ class _Server(ValueObject):
 
     def is_up(self, here: Portal) -> bool:
         """Return True if this portal can rely on the server without another check."""
-        return self.portal is here and (self.ours or time.monotonic() < self.seen + LOOK_AGAIN)
+        return self.portal is here and (self.ours or time.monotonic() < self.seen + CHECK_INTERVAL_SECONDS)
 
 
 class LocalPages:

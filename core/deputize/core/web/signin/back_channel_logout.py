@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeGuard
 
-from deputize.core.oauth.id_token import SKEW
+from deputize.core.oauth.id_token import CLOCK_SKEW_SECONDS
 from deputize.core.oauth.jose import header_of
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret
@@ -52,8 +52,8 @@ def read_logout(token: Secret, claims: Mapping[str, Any], issuer: str, client_id
         return "names neither itself nor whose session it is"
     if not _is_time(issued) or not (ends is None or _is_time(ends)):
         return "does not say when it was made"
-    until = min(issued + LOGOUT_TOKEN_TTL, issued + LOGOUT_TOKEN_TTL if ends is None else ends) + SKEW
-    if issued > now + SKEW or until <= now:
+    until = min(issued + LOGOUT_TOKEN_TTL, issued + LOGOUT_TOKEN_TTL if ends is None else ends) + CLOCK_SKEW_SECONDS
+    if issued > now + CLOCK_SKEW_SECONDS or until <= now:
         return "is not of now; look at the clock of this machine"
     return Logout(session, subject, name, float(issued), until)
 

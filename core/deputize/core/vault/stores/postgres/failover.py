@@ -19,10 +19,10 @@ from deputize.core.vault.stores.postgres.statements import CALL_TIMEOUT_SECONDS,
 from deputize.core.vault.stores.postgres.timeline import Past, RecentWrites
 
 Looks = Callable[[int], Awaitable[None]]
-PULSE: Final = 2.0
+IDENTITY_CHECK_SECONDS: Final = 2.0
 """Seconds between two checks of the server's identity, while there are recent writes that another might lack."""
 _RETRY_PAUSE_SECONDS: Final = 1.0
-FOLLOWS: Final = 3.0
+REWRITE_TIMEOUT_SECONDS: Final = 3.0
 """Seconds in which other processes may write again the values that this process's writes followed."""
 _BETWEEN: Final = 0.3
 _looking: Final = contextvars.ContextVar("deputize_looking", default=False)
@@ -90,7 +90,7 @@ class Failover:
 
     async def _follow_others(self) -> None:
         """Repeat the writes that followed another process's writes, after that process has repeated its own."""
-        until = time.monotonic() + FOLLOWS
+        until = time.monotonic() + REWRITE_TIMEOUT_SECONDS
         while self.recent.left and time.monotonic() < until:
             await asyncio.sleep(_BETWEEN)
             with suppress(DeputizeError, Lost, psycopg.Error):
@@ -105,7 +105,7 @@ class Failover:
 
     async def _looks_often(self) -> None:
         while self.recent:
-            await asyncio.sleep(PULSE)
+            await asyncio.sleep(IDENTITY_CHECK_SECONDS)
             with suppress(DeputizeError):
                 await self.statements.rows("SELECT 1")
 

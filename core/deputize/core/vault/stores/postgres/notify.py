@@ -21,9 +21,9 @@ from deputize.core.vault.stores.postgres.connections import Lost, open_connectio
 
 AWAITED: Final = frozenset({"approval", "consent", "grant"})
 """Kinds that tasks wait for."""
-HEARING: Final = 30.0
+CONNECTED_POLL_SECONDS: Final = 30.0
 """Seconds between two reads of a waiting task while notifications arrive."""
-DEAF: Final = 1.0
+DISCONNECTED_POLL_SECONDS: Final = 1.0
 """The same while the listener is disconnected; also between two tries to connect."""
 PACE: Final = 0.1
 """The minimum, however many notifications arrive: anyone with access to the database may notify."""
@@ -54,7 +54,7 @@ class PlaceWatch:
         """Implement `Watch.changed`."""
         hears = self.listener is not None and self.listener.hears
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(timeout, HEARING if hears else DEAF)):
+            async with asyncio.timeout(min(timeout, CONNECTED_POLL_SECONDS if hears else DISCONNECTED_POLL_SECONDS)):
                 await self._woken.wait()
                 await asyncio.sleep(self._looked + PACE - time.monotonic())
         self._woken.clear()
@@ -96,7 +96,7 @@ class Listener:
                     self.hears = False
                     await connection.close()
             self._wake()  # to look more often
-            await asyncio.sleep(DEAF)
+            await asyncio.sleep(DISCONNECTED_POLL_SECONDS)
 
     async def _hear(self, connection: Connection) -> None:
         await connection.execute(f"LISTEN {_CHANNEL}".encode())
