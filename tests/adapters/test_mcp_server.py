@@ -118,7 +118,7 @@ async def test_client_finds_and_calls_tools_through_search(sandbox: Sandbox, dep
     [
         ("search_tools", {}, "query"),
         ("search_tools", {"query": 7}, "query"),
-        ("search_tools", {"query": "mail", "user": "bob"}, "nothing else"),
+        ("search_tools", {"query": "mail", "user": "bob"}, "takes only query"),
         ("call_tool", {"name": "gmail_send_email"}, "arguments"),
         ("call_tool", {"name": "gmail_send_email", "arguments": "{}"}, "object"),
         ("call_tool", {"name": "call_tool", "arguments": {"name": "call_tool", "arguments": {}}}, "No tool is called"),

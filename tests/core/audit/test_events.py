@@ -63,8 +63,9 @@ def test_event_equals_one_with_explicit_defaults() -> None:
     assert (given, hash(given), repr(given)) == (GRANT, hash(GRANT), repr(GRANT)) and GRANT.tenant == ""
     facts: dict[str, Any] = {**vars(GRANT), "source": "x"}
     assert TokenRefreshed(given) == TokenRefreshed(GRANT) != TokenRefreshed(OfGrant(**facts))
+    facts["of_user"] = "bob"
     with pytest.raises(TypeError, match="OfGrant takes"):
-        OfGrant(**facts | {"of_user": "bob"})
+        OfGrant(**facts)
 
 
 async def test_rows_of_calls_have_only_declared_fields() -> None:

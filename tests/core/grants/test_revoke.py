@@ -354,7 +354,7 @@ def test_compromise_report_is_not_sent_to_self_hosted_servers() -> None:
 
 _DYING = """
     from deputize.core.audit import Audit
-    save, write = refresh.Refresher._save, Audit.write
+    save, write = refresh.Refresher._save, Audit._write
 
     async def saving(self, old, new):
         saved = await save(self, old, new)
@@ -362,12 +362,12 @@ _DYING = """
             end()
         return saved
 
-    def writing(self, event):
+    def writing(self, event, facts):
         if die == "kill-audit" and event.event == "token.refreshed":
             end()
-        write(self, event)
+        write(self, event, facts)
 
-    refresh.Refresher._save, Audit.write = saving, writing
+    refresh.Refresher._save, Audit._write = saving, writing
     refresh.Endpoint.refresh = asking
 """
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from deputize.core.engine import Engine
 from deputize.core.errors import StoreUnavailable
+from deputize.core.providers.google import MAILBOX_DOMAINS
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Audience
 from deputize.core.vault.grant import Account, User
@@ -39,7 +40,6 @@ MAX_LEARNT: Final = 500
 
 _BYTES: Final = 8
 _ADDRESS: Final = re.compile(r"[^\s@<>(),;:\\\"\[\]]{1,64}@[^\s@<>(),;:\\\"\[\]]{1,253}")
-_GMAIL: Final = frozenset({"gmail.com", "googlemail.com"})
 
 log = logging.getLogger("deputize.core.acts")
 
@@ -56,8 +56,8 @@ def canonical_address(text: str) -> str:
         return ""
     local, _, host = text.encode(errors="surrogatepass").lower().decode(errors="surrogatepass").partition("@")
     host = host.removesuffix(".")
-    if host in _GMAIL:
-        local, host = local.partition("+")[0].replace(".", ""), "gmail.com"
+    if host in MAILBOX_DOMAINS:
+        local, host = local.partition("+")[0].replace(".", ""), MAILBOX_DOMAINS[0]
     return f"{local}@{host}" if local and host else ""
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from deputize.core.provenance.decoding import encoded_texts, registrable_domain, respelled, unescaped
 from deputize.core.providers import PROVIDERS
+from deputize.core.providers.google import MAILBOX_DOMAINS
 from deputize.core.text import LONGEST_HOST, as_read
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.preview_values import is_change, is_file
@@ -68,7 +69,6 @@ _DIGITS: Final = r"[1-9](?:[ \t.()/\u2010-\u2015-]{0,3}[0-9]){6,14}+(?![\w@])"
 _PHONES: Final = {one: re.compile(rf"{re.escape(one)}(?<![\w+/=.@-]{re.escape(one)}){_DIGITS}") for one in ("+", "00")}
 _BRACKETS: Final = frozenset("<>|")
 _NOT_HOST: Final = frozenset("@#/+")
-_GMAIL: Final = frozenset(("gmail.com", "googlemail.com"))
 _ENDS: Final = "._+-"
 _AROUND: Final = "<>()[]{}\"',;:!?."
 _WORD: Final = re.compile(r"\w[\w-]*")
@@ -206,7 +206,7 @@ def _addresses(plain: str) -> set[str]:
 def _mailbox(local: str, host: str) -> str:
     """Return the mailbox of an address: without its tag, and at Gmail without dots."""
     local = local.partition("+")[0] or local
-    return f"{local.replace('.', '') or local}@gmail.com" if host in _GMAIL else f"{local}@{host}"
+    return f"{local.replace('.', '') or local}@{MAILBOX_DOMAINS[0]}" if host in MAILBOX_DOMAINS else f"{local}@{host}"
 
 
 def _numbers(plain: str) -> set[str]:

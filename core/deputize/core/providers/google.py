@@ -29,6 +29,8 @@ from deputize.core.failures.standard import (
 )
 from deputize.core.oauth.provider import ApiRules, Identity, Imports, OAuthEndpoints, Provider
 
+MAILBOX_DOMAINS: Final = ("gmail.com", "googlemail.com")
+"""Domains of one mailbox: dots in its name do not count."""
 GOOGLE_RULES = Rules(
     callback=table(
         when(ORG, "admin_policy_enforced", "org_internal"),
