@@ -184,7 +184,7 @@ OTHER = "https://accounts.google.com/o/oauth2/v2/auth"
         (asm(registration_endpoint="https://evil.test/r"), "registration_endpoint elsewhere"),
         (asm(authorization_endpoint="javascript:alert(1)"), "elsewhere: javascript:"),
         (asm(token_endpoint="http://as.example.test/token"), "token_endpoint elsewhere: http://as.example.test"),
-        (asm(token_endpoint="https://[as"), "token_endpoint elsewhere: at no address"),
+        (asm(token_endpoint="https://[as"), "token_endpoint that is no address"),
         (asm(id_token_signing_alg_values_supported=[["x"]], jwks_uri=[], issuer={}), "calls itself by another name"),
         (asm(issuer="https://as.honest.test"), "calls itself by another name"),
         (asm(code_challenge_methods_supported=None), "does not say that it does PKCE with S256"),
