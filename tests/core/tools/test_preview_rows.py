@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deputize.core import Audience, Change, Preview
+from deputize.core import Audience, Change, Danger, Preview
 from deputize.core.approvals.record import rows_by_name
 from deputize.core.tools.preview import show_rows
 from deputize.core.tools.untrusted import untrusted_rows
@@ -25,3 +25,19 @@ def test_preview_rows_of_one_name_are_all_kept() -> None:
         "seen by": "everybody",
         "comes from": "eve@evil.test: a mail of eve@evil.test",
     }
+
+
+def test_dangers_are_warned_of_and_compared() -> None:
+    plain = Preview("Change it", audience=Audience.PUBLIC, destroys=True)
+    dangerous = Preview(
+        "Change it", audience=Audience.PUBLIC, destroys=True, dangers=[Danger.RUNS_CODE, Danger.GIVES_ACCESS]
+    )
+    assert dict(show_rows(dangerous))["warning"].splitlines() == [
+        "What is there now will be lost.",
+        "This gives somebody access.",
+        "This changes code that runs by itself.",
+    ]
+    assert dangerous.differs(plain) == ["dangers"]
+    assert dangerous.digest != plain.digest
+    assert "dangers" not in plain.kept
+    assert Preview.of(dangerous.kept).digest == dangerous.digest

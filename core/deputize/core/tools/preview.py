@@ -17,7 +17,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from functools import cached_property
 from itertools import takewhile
 from typing import Any, Final, Self
@@ -46,6 +46,26 @@ SEEN_BY: Final = {
     Audience.PUBLIC: "everybody",
     Audience.UNKNOWN: "not known; possibly everybody",
 }
+
+
+class Danger(StrEnum):
+    """What is dangerous about an act, beyond its audience and what it destroys."""
+
+    RUNS_CODE = "runs_code"
+    FORWARDS_MAIL = "forwards_mail"
+    MOVES_MONEY = "moves_money"
+    GIVES_ACCESS = "gives_access"
+
+
+DANGERS: Final = {
+    Danger.RUNS_CODE: "This changes code that runs by itself.",
+    Danger.FORWARDS_MAIL: "Mail will go to this address from now on.",
+    Danger.MOVES_MONEY: "This moves money.",
+    Danger.GIVES_ACCESS: "This gives somebody access.",
+}
+
+
+LOSES: Final = "What is there now will be lost."
 
 
 @frozen
@@ -93,8 +113,8 @@ def shown_file(name: str, mime: str, content: bytes | None = None, *, size: int 
 
 class Preview:
     """The preview of an act; see the module. ``what``: one constant sentence. ``where``: the place, in words.
-    ``people``: addresses or ids of everybody whom the act reaches. ``destroys``: True if text or data is lost. Raises
-    `ValueError` for a name that occurs in two parts."""
+    ``people``: addresses or ids of everybody whom the act reaches. ``destroys``: True if text or data is lost.
+    ``dangers``: what else is dangerous. Raises `ValueError` for a name that occurs in two parts."""
 
     what: str
     audience: Audience
@@ -104,6 +124,7 @@ class Preview:
     context: Mapping[str, Any]
     beside: Mapping[str, Any]
     destroys: bool
+    dangers: tuple[Danger, ...]
     fields: Mapping[str, Any]
 
     def __init__(
@@ -118,9 +139,11 @@ class Preview:
         context: Mapping[str, Any] | None = None,
         beside: Mapping[str, Any] | None = None,
         destroys: bool = False,
+        dangers: Iterable[Danger] = (),
         **fields: Any,
     ) -> None:
         self.what, self.audience, self.where, self.destroys = what, audience, where, destroys
+        self.dangers = tuple(sorted(set(dangers)))
         self.people = tuple(sorted({one.lower() for one in people}))
         self.pins, self.context, self.beside = (
             _values(pins or {}),
@@ -141,6 +164,7 @@ class Preview:
             **kept,
             "audience": Audience(kept["audience"]),
             "people": tuple(kept["people"]),
+            "dangers": tuple(map(Danger, kept.get("dangers", ()))),
         }
         return show
 
@@ -151,7 +175,8 @@ class Preview:
 
     @property
     def kept(self) -> dict[str, Any]:
-        """The stored form of the preview, as JSON. An empty context is omitted, so that earlier digests stay valid."""
+        """The stored form of the preview, as JSON, without an empty context or list of dangers, so that earlier digests
+        stay valid."""
         kept = {
             "what": self.what,
             "audience": int(self.audience),
@@ -162,7 +187,8 @@ class Preview:
             "fields": self.fields,
             "beside": self.beside,
         }
-        return kept | {"context": self.context} if self.context else kept
+        optional = {"context": self.context, "dangers": list(self.dangers)}
+        return kept | {name: value for name, value in optional.items() if value}
 
     @property
     def reached(self) -> tuple[str, ...]:
@@ -218,7 +244,7 @@ class Preview:
         return True
 
 
-_PARTS = ("what", "audience", "people", "where", "destroys")
+_PARTS = ("what", "audience", "people", "where", "destroys", "dangers")
 _NAMED = ("fields", "context", "pins")
 _WORDS = re.compile(r"\w+|[^\w\s]")
 """Words and single signs of a text: ``-10`` is not ``10``, ``@bob`` is not ``bob``."""
@@ -297,7 +323,8 @@ def show_rows(show: Preview, zone: tzinfo | None = UTC) -> Rows:
         rows.extend(texts(name, value, zone))
     there = show.audience is Audience.PEOPLE and not show.people  # members of a private channel are not named
     rows.append(("seen by", "the people who are there" if there else SEEN_BY[show.audience]))
-    return [*rows, ("warning", "What is there now will be lost.")] if show.destroys else rows
+    warnings = [*([LOSES] if show.destroys else []), *(DANGERS[danger] for danger in show.dangers)]
+    return [*rows, ("warning", "\n".join(warnings))] if warnings else rows
 
 
 def argument_rows(arguments: Mapping[str, Any]) -> Rows:

@@ -17,7 +17,13 @@ FIRST: Final = (
 """What is read first, where an act has it; everything else follows as the tool has it."""
 WARNINGS: Final = ("first contact", "warning", "comes from")
 PLACES: Final = ("where", "seen by")
-NAMED: Final = {"audience": "seen by", "people": "who is reached", "destroys": "warning", "what": "what is done"}
+NAMED: Final = {
+    "audience": "seen by",
+    "people": "who is reached",
+    "destroys": "warning",
+    "dangers": "warning",
+    "what": "what is done",
+}
 """Names of changed parts of a `Preview` that have no row of their own."""
 SCROLLING_CHARACTERS: Final = 400
 """Characters from which on a text scrolls, like one with more lines than `MAX_LINES`."""
