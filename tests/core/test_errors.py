@@ -106,7 +106,7 @@ def test_error_text_is_its_message_only(kind: type[DeputizeError]) -> None:
     assert made(kind).hint == "Do this." and isinstance(kind("x", **MORE.get(kind.__name__, {})).hint, str)
 
 
-def test_core_exports_exist_sorted_and_complete() -> None:
+def test_core_exports_every_public_name_once() -> None:
     names = deputize.core.__all__
     assert len(set(names)) == len(names) and all(hasattr(deputize.core, name) for name in names)
     public = {

@@ -260,7 +260,7 @@ async def test_entered_contexts_are_exited_in_reverse_by_the_same_task(door: Por
     assert notes[1][1] is notes[2][1]
 
 
-async def test_failed_context_entry_raises_its_cause(door: Portal) -> None:
+async def test_error_while_entering_a_context_is_raised_to_the_caller(door: Portal) -> None:
     @asynccontextmanager
     async def taken() -> AsyncIterator[str]:
         raise LookupError("taken")

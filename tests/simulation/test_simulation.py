@@ -17,7 +17,7 @@ def test_schedules_break_no_invariant(model: Model) -> None:
         assert batch.met[name], f"{name} never happened"
 
 
-def test_schedule_is_the_same_whenever_it_is_played() -> None:
+def test_schedule_replays_identically() -> None:
     for seed in range(10):
         first, again = play(seed, log=True), play(seed, log=True)
         assert first.log == again.log and first.met == again.met

@@ -95,7 +95,7 @@ def test_labels_are_given_by_name_and_sent_by_id(mailbox: Mailbox) -> None:
     assert done.result["undo"]["args"] == {"add_labels": ["Work"], "remove_labels": ["Play"], "message_ids": ["m3"]}
 
 
-def test_partly_existing_change_has_no_undo(mailbox: Mailbox) -> None:
+def test_change_that_partly_existed_before_has_no_undo(mailbox: Mailbox) -> None:
     done = update(mailbox, action="star", add_labels=["Work"], message_ids=["m1", "m3"])
     assert done.result["changed"] == 2 and "undo" not in done.result
     done = update(box(), action="read", thread_ids=["t1"])

@@ -14,7 +14,7 @@ from deputize.cli.common import (
     JsonOption,
     UserOption,
     WaitOption,
-    acting_user,
+    command_user,
     open_deputy,
 )
 
@@ -37,7 +37,7 @@ def act(
 
     given = _arguments(arguments)
     with open_deputy() as deputy:
-        result = Asking(deputy, acting_user(user), browser, wait, yes).act(tool, given, account or None, registration)
+        result = Asking(deputy, command_user(user), browser, wait, yes).act(tool, given, account or None, registration)
     show.data(result)
 
 

@@ -13,7 +13,7 @@ from deputize.cli import show
 from deputize.cli.act import act, tools
 from deputize.cli.audit import audit_app
 from deputize.cli.commands import Commands
-from deputize.cli.common import BrowserOption, JsonOption, acting_user, open_deputy
+from deputize.cli.common import BrowserOption, JsonOption, command_user, open_deputy
 from deputize.cli.connect import accounts, connect, open_page
 from deputize.cli.erase import erase
 from deputize.cli.import_tokens import import_tokens
@@ -116,7 +116,7 @@ def demo(
 
     if auto:
         raise typer.Exit(play.play_story(folder, fresh=fresh, as_json=as_json))
-    play.chat(folder, model=model, fresh=fresh, browser=browser, live=acting_user(user) if live else "")
+    play.chat(folder, model=model, fresh=fresh, browser=browser, live=command_user(user) if live else "")
 
 
 for name, server_command in SERVER_COMMANDS.items():

@@ -50,7 +50,7 @@ def tell_unusable_apps(deputy: Deputy, tools: Iterable[Tool]) -> None:
             )
 
 
-def acting_user(named: str) -> str:
+def command_user(named: str) -> str:
     """Return the user for whom a command acts. Raises `UserRequired` if only the operator can name one."""
     import getpass
 

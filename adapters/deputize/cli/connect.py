@@ -14,7 +14,7 @@ from deputize.cli.common import (
     JsonOption,
     UserOption,
     WaitOption,
-    acting_user,
+    command_user,
     known_provider,
     open_deputy,
 )
@@ -55,7 +55,7 @@ def connect(
     with open_deputy() as deputy:
         named = {known_provider(deputy, provider)} if provider else set()
         families = {*map(deputy.registry.family, named), *(deputy.catalog.tool(name).provider for name in tool or ())}
-        asking = Asking(deputy, acting_user(user), browser, wait, device=device)
+        asking = Asking(deputy, command_user(user), browser, wait, device=device)
         asked = deputy.run(
             deputy.connect(
                 asking.user,
@@ -80,7 +80,7 @@ def open_page(user: UserOption = "", browser: BrowserOption = True) -> None:
     from deputize.core.web.pages.local_links import connections_link
 
     with open_deputy() as deputy:
-        link = deputy.run(connections_link(deputy, acting_user(user)))
+        link = deputy.run(connections_link(deputy, command_user(user)))
         show.link(link, show.out)
         if browser:
             open_browser(link)
@@ -94,7 +94,7 @@ def accounts(user: UserOption = "", as_json: JsonOption = False) -> None:
     from dataclasses import asdict
 
     with open_deputy() as deputy:
-        held = deputy.run(deputy.connections(acting_user(user)))
+        held = deputy.run(deputy.connections(command_user(user)))
     if as_json:
         show.data([asdict(one) for one in held])
     else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import JsonOption, UserOption, acting_user, known_provider, open_deputy
+from deputize.cli.common import JsonOption, UserOption, command_user, known_provider, open_deputy
 
 if TYPE_CHECKING:
     from deputize.cli.token_files import Found
@@ -49,7 +49,7 @@ def import_tokens(
 
     content, shared = content_of(file) if file else (_typed(), False)
     found = parse_tokens(content)
-    whom = User(acting_user(user), tenant)
+    whom = User(command_user(user), tenant)
     with open_deputy() as deputy:
         name = known_provider(deputy, provider or found.provider or _asked("Which provider?", "--provider"))
         _says_whose(deputy, name, found)

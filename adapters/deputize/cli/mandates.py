@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import JsonOption, UserOption, acting_user, open_deputy
+from deputize.cli.common import JsonOption, UserOption, command_user, open_deputy
 
 if TYPE_CHECKING:
     from deputize.core import Mandate
@@ -26,7 +26,7 @@ def mandates(context: typer.Context, user: UserOption = "", as_json: JsonOption 
     if context.invoked_subcommand:
         return
     with open_deputy() as deputy:
-        found = deputy.run(deputy.mandates(acting_user(user)))
+        found = deputy.run(deputy.mandates(command_user(user)))
     if as_json:
         show.data([_facts(one) for one in found])
         return
@@ -43,7 +43,7 @@ def end(
 ) -> None:
     """End a mandate: from now on you are asked again. Acts that have begun under it continue."""
     with open_deputy() as deputy:
-        deputy.run(deputy.revoke_mandate(acting_user(user), mandate))
+        deputy.run(deputy.revoke_mandate(command_user(user), mandate))
     show.out.print(show.plain(f"Ended {mandate}: you are asked again."))
 
 

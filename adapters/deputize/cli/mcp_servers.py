@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import BrowserOption, JsonOption, UserOption, WaitOption, acting_user, open_deputy
+from deputize.cli.common import BrowserOption, JsonOption, UserOption, WaitOption, command_user, open_deputy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +53,7 @@ def add(
         row = deputy.providers[name]
         hosts = ", ".join(sorted(row.apis.hosts))
         show.note(f"People sign in at {row.oauth.authorize_origin}; tokens go to {hosts} only.")
-        looked = _look(deputy, name, acting_user(user), browser, wait)
+        looked = _look(deputy, name, command_user(user), browser, wait)
         good = [one for one in looked if one.state in ("new", "changed")]
         chosen = [one for one in good if not read_only or _says_it_reads(one)]
         for one in looked:
@@ -61,7 +61,7 @@ def add(
                 _tell(one, "")
         if len(chosen) < len(good):
             show.note(f"Left out by --read-only: {show.counted(len(good) - len(chosen), 'tool')} that may write.")
-        _pin(deputy, name, chosen, acting_user(user), yes=yes, effect="reads" if read_only else "")
+        _pin(deputy, name, chosen, command_user(user), yes=yes, effect="reads" if read_only else "")
         where = _written(name, url, client_id)
     show.out.print(show.plain(f"[mcp.{name}] is in {where}." if where else f"[mcp.{name}] is in the settings."))
 
@@ -105,7 +105,7 @@ def tools(
 ) -> None:
     """Show the pinned tools of a server and their effects. With --diff: compared with what it lists now."""
     with open_deputy() as deputy:
-        looked = _look(deputy, name, acting_user(user), browser, wait) if diff else deputy.run(_as_pinned(deputy, name))
+        looked = _look(deputy, name, command_user(user), browser, wait) if diff else deputy.run(_as_pinned(deputy, name))
         effects = deputy.run(deputy.mcp.effects(name))
     if as_json:
         show.data([_facts(one, effects.get(one.name, "")) for one in looked])
@@ -130,19 +130,19 @@ def pin(
 
     with open_deputy() as deputy:
         try:
-            looked = _look(deputy, name, acting_user(user), browser, wait)
+            looked = _look(deputy, name, command_user(user), browser, wait)
         except SettingsError as moved:
             show.error(moved)
             if not yes:
                 typer.confirm("Accept its new address, and sign in there again?", abort=True, err=True)
             deputy.run(deputy.mcp.reset_trust(name))
-            deputy.run(deputy.revoke(acting_user(user), name))
-            looked = _look(deputy, name, acting_user(user), browser, wait)
+            deputy.run(deputy.revoke(command_user(user), name))
+            looked = _look(deputy, name, command_user(user), browser, wait)
         listed = {one.name: one for one in looked if one.now is not None}
         if unknown := next((one for one in tool or () if one not in listed), ""):
             raise InvalidInput(f"{name} lists no tool {unknown!r}.", hint=instead(unknown, listed))
         chosen = [listed[one] for one in tool] if tool else [one for one in looked if one.state in ("new", "changed")]
-        _pin(deputy, name, chosen, acting_user(user), yes=yes, effect=effect)
+        _pin(deputy, name, chosen, command_user(user), yes=yes, effect=effect)
 
 
 def remove(name: NameArgument, yes: YesOption = False) -> None:

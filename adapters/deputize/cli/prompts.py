@@ -176,7 +176,7 @@ def approval_page(deputy: Deputy, user: str, approval: Approval) -> str:
 
 
 def describe_decision(approval: Approval | None) -> str:
-    """Return the decision made on the page, or the state of the act, as a sentence in local time."""
+    """Return a sentence with what was decided on the page, or that the act is already done, in local time."""
     if approval is None or approval.status == "pending":
         return "This approval no longer waits."
     if approval.status == "used":

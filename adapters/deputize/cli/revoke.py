@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import AccountOption, UserOption, acting_user, open_deputy
+from deputize.cli.common import AccountOption, UserOption, command_user, open_deputy
 
 if TYPE_CHECKING:
     from deputize.core import Deputy
@@ -64,7 +64,7 @@ def revoke(
             labels = {name: row.label for name, row in deputy.providers.items()}
             if not (tenant or everybody):
                 work = deputy.revoke(
-                    acting_user(user), provider, app=registration, account=account or None, leaked=leaked
+                    command_user(user), provider, app=registration, account=account or None, leaked=leaked
                 )
                 show.revoked(deputy.run(work), label, labels=labels)
                 return

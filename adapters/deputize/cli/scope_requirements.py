@@ -160,10 +160,10 @@ class _Search:
         beginnings: list[Labels] = [()]
         for _ in range(_MAX_ARGUMENTS):
             known, seen = frozenset(self.found), set[frozenset[Label]]()
-            beginnings = [longer for labels in beginnings for longer in self._longer(labels, known, seen)]
+            beginnings = [longer for labels in beginnings for longer in self._with_one_more(labels, known, seen)]
 
-    def _longer(self, labels: Labels, known: frozenset[Key], seen: set[frozenset[Label]]) -> Iterator[Labels]:
-        """Yield these arguments with one more argument that is read, if that adds a need which is not ``known``."""
+    def _with_one_more(self, labels: Labels, known: frozenset[Key], seen: set[frozenset[Label]]) -> Iterator[Labels]:
+        """Yield each extension of these arguments by one that the tool reads and that adds a need not ``known``."""
         for inner in sorted(self.asked(labels)[1] - {name for name, _ in labels}):
             outcomes = set[Any]()
             for longer in ((*labels, (inner, label)) for label in self.choices(inner)):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import BrowserOption, UserOption, acting_user, open_deputy, tell_unusable_apps
+from deputize.cli.common import BrowserOption, UserOption, command_user, open_deputy, tell_unusable_apps
 
 if TYPE_CHECKING:
     from deputize.core.settings import Settings
@@ -45,7 +45,7 @@ def serve(
             "--stdio serves one person: it takes no --base-url, --issuer, --token-audience or --client-id."
         )
     if stdio:
-        _stdio(tools or [], acting_user(user), search, browser)
+        _stdio(tools or [], command_user(user), search, browser)
         return
     host, port = _place(http)
     if not port:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import BrowserOption, JsonOption, UserOption, WaitOption, acting_user, open_deputy
+from deputize.cli.common import BrowserOption, JsonOption, UserOption, WaitOption, command_user, open_deputy
 
 
 def undo(
@@ -27,9 +27,9 @@ def undo(
 
     with open_deputy() as deputy:
         if act:
-            show.data(Asking(deputy, acting_user(user), browser, wait, yes).undo(act))
+            show.data(Asking(deputy, command_user(user), browser, wait, yes).undo(act))
             return
-        found = deputy.run(deputy.undoable(acting_user(user)))
+        found = deputy.run(deputy.undoable(command_user(user)))
     if as_json:
         show.data([asdict(one) for one in found])
     else:

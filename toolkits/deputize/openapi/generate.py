@@ -95,7 +95,7 @@ def generate_modules(description: Description, wanted: Wanted, providers: Mappin
         try:
             if len(tools) >= wanted.limit:
                 raise CannotTranslate(f"{wanted.limit} tools exist already (--limit)")
-            operation = _check_wanted(entry, wanted, operation_of(description, entry, servers, rulings, headers))
+            operation = _require_selected(entry, wanted, operation_of(description, entry, servers, rulings, headers))
         except CannotTranslate as e:
             left_out[entry.key] = str(e)
             continue
@@ -121,7 +121,7 @@ def _servers(description: Description, wanted: Wanted, row: Provider | None) -> 
     return own_servers(description, wanted.toolkit, wanted.server)
 
 
-def _check_wanted(entry: Entry, wanted: Wanted, operation: Operation) -> Operation:
+def _require_selected(entry: Entry, wanted: Wanted, operation: Operation) -> Operation:
     """Return the operation. Raises `CannotTranslate` for an operation that must be selected by name."""
     if wanted.read_only and not operation.reads:
         raise CannotTranslate("it changes something (--read-only)")

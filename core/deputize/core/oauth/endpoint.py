@@ -52,7 +52,7 @@ class Refusal(Exception):
 
 
 class Unanswered(Refusal):
-    """A refused second attempt, after a first one that may have been carried out without returning tokens."""
+    """A refusal of the second attempt, when the first one may have been carried out and its answer was lost."""
 
 
 class Endpoint:

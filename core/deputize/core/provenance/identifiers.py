@@ -172,7 +172,10 @@ def fold(text: str) -> str:
 
 
 def _links(plain: str) -> set[str]:
-    """Return the hosts of links, the whole URLs at shared hosts, and possible repositories in those URLs."""
+    """Return the host of each link, and the repository that the link may name.
+
+    At a host where anybody can have a page (`_SHARED`), the host identifies nobody: the whole URL is returned instead.
+    """
     links = set(_LINK.findall(plain)) if "//" in plain else set()
     if "://" in plain:
         links |= {(host, "") for host in _UNDOTTED.findall(plain)}

@@ -130,7 +130,7 @@ def _check_filters(
 
 
 def search_issues(bound: tuple[Any, ...], q: str, sort: str | None, repo: str | None, org: str | None) -> List:
-    """Return a search for issues or pull requests. Rows of other places are left out."""
+    """Return a search for issues or pull requests. Results outside ``repo`` or ``org`` are left out."""
     params = {"q": q, "sort": sort, "order": "desc"}
 
     def shape(row: Mapping[str, Any]) -> Json | None:

@@ -145,7 +145,10 @@ def write_comment(
 
 
 def _resolve_target(above: Json | None, target: str | None, kind: Target, *, quoted: bool) -> Asks[tuple[Json, Place]]:
-    """Return the ids of the answered comment and the target, and the place. A reply to a reply joins its thread."""
+    """Return where the new comment goes: the ids to send, and the place in words.
+
+    ``above``: the comment that is answered. A reply to a reply joins the same thread.
+    """
     if above is None:
         return (yield from _place(str(target), kind, quoted=quoted))
     pins = {"parentId": above.get("parentId") or above["id"]}

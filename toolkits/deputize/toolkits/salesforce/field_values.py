@@ -1,4 +1,4 @@
-"""Salesforce: field values in the form of their types, and owners of records."""
+"""Salesforce: conversion of field values to the types of their fields, and lookup of record owners."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _NUMBERS: Final = {"double", "currency", "percent"}
 
 
 def values_of(known: Described, given: Mapping[str, str], run: Run, *, creating: bool) -> Asks[Json]:
-    """Return values in the form of their fields' types. Unknown fields and unknown picklist values are refused."""
+    """Return the values, converted to the types of their fields. Raises `InvalidInput` for an unknown field or picklist
+    value."""
     run = yield from _with_zone(known, given, run)
     values: Json = {}
     for name, value in given.items():
