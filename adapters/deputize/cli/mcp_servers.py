@@ -105,7 +105,9 @@ def tools(
 ) -> None:
     """Show the pinned tools of a server and their effects. With --diff: compared with what it lists now."""
     with open_deputy() as deputy:
-        looked = _look(deputy, name, command_user(user), browser, wait) if diff else deputy.run(_as_pinned(deputy, name))
+        looked = (
+            _look(deputy, name, command_user(user), browser, wait) if diff else deputy.run(_as_pinned(deputy, name))
+        )
         effects = deputy.run(deputy.mcp.effects(name))
     if as_json:
         show.data([_facts(one, effects.get(one.name, "")) for one in looked])
