@@ -87,7 +87,8 @@ class Verdict:
                 self.violated(f"{post.text!r} was posted, and all mandates had ended")
 
     async def outcomes(self) -> None:
-        """What became of each consent, as its user sees it."""
+        """What became of each consent, as its user sees it. Of two codes for one consent, the later one counts, and the
+        consent names its account."""
         for family, consent in self.jobs.consents:
             found = await self.world.tried(
                 self.world.call(self.world.some(), lambda deputy, one=consent: deputy.get_consent(one))  # type: ignore[misc]
@@ -96,7 +97,7 @@ class Verdict:
             self.world.met[f"consent {status}"] += 1
             if found and found.reason_code == INTERRUPTED and not self.world.has_met_faults():
                 self.violated(f"a consent of {consent.provider} was interrupted, and nothing had failed")
-            if family and family.redeemed and status in KEPT:
+            if family and family.redeemed and found and status in KEPT and found.account == family.email:
                 self.kept.add(family)
 
     # ------------------------------------------------------------- families
