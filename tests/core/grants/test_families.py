@@ -16,7 +16,7 @@ from deputize.core.grants.refresh import GrantLost
 from deputize.core.grants.revocation_queue import ABANDON_AFTER_SECONDS
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.vault.backup import back_up, restore
-from deputize.core.vault.custody import EndedByProvider
+from deputize.core.vault.custody import EndedByProvider, NextOwner
 from deputize.core.vault.grant import Account, Grant, SecretBytes
 from deputize.core.vault.vault import Vault
 from tests.core.oauth.test_custody import ALICE, LINEAR, LINEAR_REVOKE, Home
@@ -58,6 +58,29 @@ async def test_grant_that_keeps_a_refresh_token_keeps_its_family() -> None:
 
 
 # ------------------------------------------------------------- what is lost or overtaken
+
+
+async def test_disconnect_ends_also_what_a_consent_replaced_while_its_answer_was_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The store writes the tombstone, its answer is lost, and a newer consent takes the place of the tombstone."""
+    home = Home(LINEAR)
+    home.vault = vault = await new_vault()
+    deputy = (await home.begin()).deputy
+    assert await home.allow("read") == "granted"
+    end, lost = vault.end_grant, list[Grant]()
+
+    async def answer_once_lost(held: Grant, ended: Grant, owner: NextOwner) -> Grant | None:
+        stone = await end(held, ended, owner)
+        if not lost:
+            lost.append(held)
+            assert stone and await home.allow("read") == "granted"
+            return None
+        return stone
+
+    monkeypatch.setattr(vault, "end_grant", answer_once_lost)
+    assert [one.upstream for one in await deputy.revoke("alice")] == ["done", "done"]
+    assert home.families == 0 and await unknown(vault, home.sandbox, time.time) == set()
 
 
 async def _on_disk(folder: Path) -> tuple[Home, Vault, Deputy]:

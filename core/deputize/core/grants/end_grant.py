@@ -18,22 +18,28 @@ QUEUED: Final = "queued"
 
 
 async def end_grant(queue: RevocationQueue, grant: Grant, *, leaked: bool) -> list[Ended]:
-    """Write the grant's tombstone, even if it is refreshed in between. Return nothing if another process wrote it.
+    """Write the grant's tombstone, even if it is refreshed or replaced in between. Also returns a grant that a newer
+    consent replaced. Returns nothing if another process wrote the tombstone.
 
-    A queue entry is withdrawn only after its successor was added. A process that finds an entry without a tombstone
-    finishes both.
+    A queue entry is withdrawn only after its successor was added, and only if its tokens were refreshed. Of tokens that
+    a newer consent replaced, it may be the only record. A process that finds an entry without a tombstone writes it.
     """
     vault, before = queue.vault, None
+    replaced: list[Ended] = []
     while True:
         entry = await queue.enqueue_grant(grant, leaked=leaked)
         if before:
-            await vault.delete(before)  # of tokens that were refreshed, or of an older generation
+            await vault.delete(before)
         if stone := await vault.end_grant(grant, grant.tombstone(), entry):
-            return [(stone, entry)]
+            return [*replaced, (stone, entry)]
         current = await vault.get_stored_grant(vault.record_key(grant))
         if current is None or current.status == "revoked":
-            return [(current or grant, entry)] if entry else []
-        before, grant = entry, current
+            return [*replaced, *([(current or grant, entry)] if entry else [])]
+        before = entry
+        if entry and grant.family != current.family:
+            replaced.append((grant.tombstone(), entry))
+            before = None
+        grant = current
 
 
 async def finish_bulk_end(queue: RevocationQueue, key: str) -> list[Record]:
