@@ -19,6 +19,7 @@ from tests.toolkits.tool_driver import NOW
     [
         ("now", "2026-11-24T14:00:00"),
         ("today", "2026-11-24T00:00:00"),
+        ("yesterday", "2026-11-23T00:00:00"),
         ("Today ", "2026-11-24T00:00:00"),
         ("-7d", "2026-11-17T14:00:00"),
         ("-1d2h", "2026-11-23T12:00:00"),
@@ -36,7 +37,7 @@ def test_time_is_parsed_in_any_of_its_forms(text: str, meant: str) -> None:
     assert moment(text, NOW, "after") == datetime.fromisoformat(meant).replace(tzinfo=UTC)
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "7d", "-7", "-d", "-1y", "2026-02-30", "2027-02-29", "24.11.2026",
+@pytest.mark.parametrize("text", ["", "last week", "7d", "-7", "-d", "-1y", "2026-02-30", "2027-02-29", "24.11.2026",
                                   "-999999w", "+999999w", "2026-11-24T25:00", "-1d 2h", "٣d", "-٣d"])  # fmt: skip
 def test_other_time_text_is_refused_with_the_forms(text: str) -> None:
     with pytest.raises(InvalidInput, match="before: not") as refused:
