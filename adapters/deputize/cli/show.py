@@ -157,7 +157,7 @@ def undoable(found: Sequence[Undoable], console: Console = out) -> None:
     table = _table("act", "done", "what", "as", "can be undone until")
     for one in found:
         done, until = (datetime.fromtimestamp(at, UTC).astimezone() for at in (one.at, one.until))
-        what = f"{one.what}: {one.where}" if one.where else one.what
+        what = f"{one.what}: {about}" if (about := one.about or one.where) else one.what
         table.add_row(*map(plain, (one.id, f"{done:%a %H:%M}", what, one.account, f"{until:%a %H:%M %Z}")))
     console.print(table)
 

@@ -45,7 +45,7 @@ async def opened(world: World, query: str = "", user: str = "alice") -> Page:
 
 async def test_act_is_described_with_account_agent_time_and_outcome() -> None:
     text = words_of(await opened(await done("1", time_zone=ZoneInfo("Europe/Berlin"))))
-    for part in ("Star a mail in Inbox", "Done", "Mail helper, as alice@example.test", "gmail_star"):
+    for part in ("Star a mail labels: STARRED · Inbox", "Done", "Mail helper, as alice@example.test", "gmail_star"):
         assert part in text
     assert "Fri 15 Jan 2027, 10:00 (Europe/Berlin)" in text
 
@@ -98,7 +98,7 @@ async def test_changed_object_is_not_undone_and_the_page_says_why() -> None:
 async def test_search_finds_acts_with_all_words_in_any_case() -> None:
     world = await done("1")
     await star(world, "2", agent="Sorter")
-    assert words_of(await opened(world, "?q=SORTER+star")).count("Star a mail in Inbox") == 1
+    assert words_of(await opened(world, "?q=SORTER+star")).count("Star a mail labels") == 1
     assert "Nothing was found." in words_of(await opened(world, "?q=sorter+nothing"))
     assert 'value="&lt;b&gt;"' in (await opened(world, "?q=%3Cb%3E")).text
 

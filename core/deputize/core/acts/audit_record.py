@@ -12,9 +12,10 @@ from deputize.core.audit import Audit
 from deputize.core.audit.common_fields import OfCall
 from deputize.core.audit.events import ActResult
 from deputize.core.audit.pseudonyms import Subject
-from deputize.core.errors import DeputizeError, UserRequired
+from deputize.core.errors import ApprovalRequired, ConsentRequired, DeputizeError, UserRequired
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.needs import asks_of
+from deputize.core.tools.summary import NO_SUMMARY, Summary
 from deputize.core.vault.grant import AnyUser, Grant, User
 
 MAX_TOOL_NAME_CHARACTERS: Final = 100
@@ -23,7 +24,10 @@ CUT_OFF: Final = "interrupted"
 
 
 class CallRow:
-    """Facts of one call, collected step by step. Writing an audit row, mostly one a call, freezes them."""
+    """Facts of one call, collected step by step. Writing an audit row, mostly one a call, freezes them. ``summary``:
+    what the call does, which only the user may read."""
+
+    summary: Summary = NO_SUMMARY
 
     def __init__(self, tool: str, user: User, came_from: Call, agent: str) -> None:
         self.user = user
@@ -65,6 +69,10 @@ class CallRow:
         """Record the digest of the preview that the act now carries out."""
         self._facts["show"] = digest
 
+    def record_link(self, link: str) -> None:
+        """Record the page of the act's object at the provider; "" records nothing."""
+        self.summary = Summary(self.summary.what, self.summary.parts, link) if link else self.summary
+
     def record_authorization(self, answered_by: str) -> None:
         """Record why the act may begin: ``policy``, or the id of an approval or a mandate."""
         self._facts["answered_by"] = answered_by
@@ -72,6 +80,11 @@ class CallRow:
     def record_incomplete(self, what: str) -> None:
         """Record which data is missing from a successful response."""
         self._facts["incomplete"] = what
+
+    @property
+    def act_id(self) -> str:
+        """The id of the act; "" for a read, and before the call resolved to an act."""
+        return str(self._facts.get("act_id", ""))
 
     @property
     def call(self) -> OfCall:
@@ -106,18 +119,27 @@ class AuditedCall:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            return self._write_result("done")
+            return self._write_result("done", self._sealed_summary())
         try:
             if isinstance(error, MissingScopes):
                 raise await self.asking.consent_error(error) from None
         except BaseException as instead:
             self._write_result(_decision(instead))
             raise
-        self._write_result(_decision(error))
+        asks = isinstance(error, ApprovalRequired | ConsentRequired)
+        self._write_result(_decision(error), "" if asks else self._sealed_summary())
 
-    def _write_result(self, decision: str) -> None:
+    def _write_result(self, decision: str, sealed: str = "") -> None:
         duration = round((time.monotonic() - self.began) * 1000)
-        self.audit.write(ActResult.of({"call": self.row.call, "decision": decision, "duration_ms": duration}))
+        facts: dict[str, object] = {"call": self.row.call, "decision": decision, "duration_ms": duration}
+        self.audit.write(ActResult.of(facts | {"sealed": sealed} if sealed else facts))
+
+    def _sealed_summary(self) -> str:
+        """Return the summary encrypted for the user, or "". No audit listener and no row has it in plain text."""
+        row, names = self.row, self.audit.names
+        if row.summary is NO_SUMMARY or names is None or not row.act_id:
+            return ""
+        return names.seal(row.user.tenant, row.user.id, row.act_id, row.summary.pack())
 
 
 def _decision(error: BaseException) -> str:

@@ -25,6 +25,7 @@ from deputize.core.idempotency.ledger import Entry, Ledger, Recorded, recordable
 from deputize.core.idempotency.undo import undo_facts
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Preview
+from deputize.core.tools.summary import object_link, summarize_arguments, summarize_preview
 from deputize.core.tools.tool import Effect
 from deputize.core.vault.grant import Grant
 
@@ -117,7 +118,8 @@ class Executor:
             await self._leave(entry.mark_unknown, act)  # cancelled
             raise
         try:
-            kept = undo_facts(act, begins.grant, begins.shown, entry.undo, self.clock())
+            begins.row.record_link(object_link(result, begins.shown, self._own_hosts(act)))
+            kept = undo_facts(act, begins.grant, begins.shown, entry.undo, self.clock(), begins.row.summary.about)
             result, kept = recordable([_with_edit(result, act), kept])
         except InvalidInput:
             await self._leave(entry.mark_unknown, act)
@@ -126,6 +128,13 @@ class Executor:
         if begins.taken is not None and begins.taken.show is not None:  # the user has approved these people
             await self.previewer.contacts.learn(act.user, begins.taken.show.people)
         return result
+
+    def _own_hosts(self, act: Act) -> frozenset[str]:
+        """Return the hosts whose pages belong to the act's provider."""
+        if not act.provider:
+            return frozenset()
+        provider = self.providers[act.provider]
+        return provider.apis.shared_hosts | provider.apis.hosts
 
     async def _leave(self, write: Callable[[], Coroutine[Any, Any, None]], act: Act) -> None:
         """Write how an act ended. If the store fails, the claim stays, so that no later run repeats the act, and the
@@ -154,7 +163,7 @@ class _Beginning:
     async def authorize_preview(self, show: Preview) -> None:
         """Allow the act to carry out its preview, or raise. A resumed run may continue only if its preview is
         unchanged."""
-        self.shown = show
+        self.shown, self.row.summary = show, summarize_preview(show)
         if not self.entry.taken_up:
             self.entry.show, self.entry.began = show.digest, self.act.began
             await self.begin_write(*await self._authorize(self.act.having(show=show)))
@@ -183,6 +192,8 @@ class _Beginning:
         """
         executor, entry = self.executor, self.entry
         await executor.provenance.carry(act)
+        if not act.shows:
+            self.row.summary = summarize_arguments(act.arguments)
         if not entry.taken_up:
             entry.answered_by = await self._take(act, approval)
         self.row.record_authorization(entry.answered_by)

@@ -74,6 +74,7 @@ class LedgerRecord(StoredRecord):
     name: str = ""
     what: str = field(default="", repr=False)
     where: str = field(default="", repr=False)
+    about: str = field(default="", repr=False)
     undo: Undo | None = field(default=None, repr=False)
     late_no: float = 0.0
     effect: str = ""

@@ -55,6 +55,7 @@ class ActResult(Event):
     call: OfCall
     decision: Annotated[str, "done, interrupted (cancelled, or a bug), or the code of the error"]
     duration_ms: Annotated[int, "milliseconds"]
+    sealed: Annotated[str, "summary of a write, encrypted for the user's own activity page"] = ""
 
 
 @event

@@ -37,6 +37,10 @@ class Names(Protocol):
         """Return the name of the user's account in audit rows."""
         ...
 
+    def seal(self, tenant: str, user: str, act_id: str, text: str) -> str:
+        """Return the text encrypted under the user's key, for a row of this act. "" if the key is not cached."""
+        ...
+
     async def forget(self, tenant: str, user: str) -> None:
         """Erase the key that connects the pseudonym with the user."""
         ...

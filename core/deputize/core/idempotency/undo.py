@@ -24,7 +24,8 @@ from deputize.core.vault.grant import Grant, User
 @frozen
 class Undoable(ValueObject):
     """A user's act that can be undone. ``id``: the id for `Deputy.undo`. ``call``: id of the tool call, from the
-    model's provider. ``what`` and ``where``: the preview's fields. ``at``: when it was done, and ``until``: when the
+    model's provider. ``what`` and ``where``: the preview's fields. ``about``: whom it reached, and what it changed.
+    ``at``: when it was done, and ``until``: when the
     undo expires, both in Unix seconds."""
 
     id: str
@@ -35,6 +36,7 @@ class Undoable(ValueObject):
     account: str
     at: float
     until: float
+    about: str = ""
 
 
 @frozen
@@ -64,7 +66,7 @@ class Undoing:
     def _undoable(self, act_id: str, row: LedgerRecord) -> Undoable | None:
         if row.undo is None or self._is_expired(row):
             return None
-        return Undoable(act_id, row.call, row.tool, row.what, row.where, row.name, row.at, row.expires)
+        return Undoable(act_id, row.call, row.tool, row.what, row.where, row.name, row.at, row.expires, row.about)
 
     async def inverse(self, user: User, act_id: str) -> Inverse:
         """Return the call that undoes this act. The call is the same each time, so the ledger lets it happen once.
@@ -114,14 +116,16 @@ def _refuse_done_again(rows: Mapping[str, LedgerRecord], act_id: str) -> None:
         )
 
 
-def undo_facts(act: Act, grant: Grant, show: Preview | None, undo: Undo | None, at: float) -> dict[str, Any]:
-    """Return the facts that an act's record stores with its result. ``at``: Unix seconds."""
+def undo_facts(
+    act: Act, grant: Grant, show: Preview | None, undo: Undo | None, at: float, about: str = ""
+) -> dict[str, Any]:
+    """Return the facts that an act's record stores with its result. ``at``: Unix seconds. ``about``: the summary."""
     facts: dict[str, Any] = {"tool": act.tool.name}
     facts |= {"undoes": act.call.undoes.act} if act.call.undoes else {}
     if undo is None or show is None:
         return facts
     facts |= {"call": act.call.id, "app": act.app, "name": grant.account.name, "at": at}
-    facts |= {"what": show.what, "where": show.where}
+    facts |= {"what": show.what, "where": show.where, "about": about}
     return facts | {"undo": {"tool": undo.tool, "arguments": dict(undo.arguments), "holds": as_kept(undo.holds)}}
 
 

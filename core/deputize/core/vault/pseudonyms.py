@@ -1,4 +1,5 @@
-"""Pseudonyms of users in the audit. Erasing a user erases the key that connects the pseudonym with the user.
+"""Pseudonyms of users in the audit, and encryption of the texts that only the user may read there. Erasing a user
+erases the key of both.
 
 A user's pseudonym is a MAC of the user's id, and that of an account a MAC of its subject, under a key of that user. The
 key is a record of the vault under the user's key prefix, together with the id. So anyone who can decrypt the vault
@@ -6,17 +7,26 @@ reads names in the audit, and anyone can see which rows belong to the same user.
 tell or guess whose rows they are. Rows from before there were pseudonyms still contain ids, because a chain cannot be
 changed.
 
+A text is encrypted with AES-256-GCM under a key derived from the user's key. The act's id is its associated data, so it
+cannot be moved to the row of another act. Its length is padded, because the length of a subject may identify it.
+
 If the store cannot provide the key, rows are still written, under a key derived from the vault's: such a pseudonym can
-be resolved as long as the vault exists.
+be resolved as long as the vault exists. No text is encrypted under that key, because an erasure would not erase it.
 """
 
 from __future__ import annotations
 
+import binascii
+import os
 import secrets
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Any, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from deputize.core.errors import StoreUnavailable, UserRequired, VaultError
 from deputize.core.vault.grant import Secret, User
@@ -31,15 +41,19 @@ MAX_CACHED_ACCOUNTS: Final = 100
 """Accounts of one user whose pseudonyms are cached."""
 MAX_CACHED_USERS: Final = 20_000
 """Users whose pseudonyms are cached."""
+NONCE_BYTES: Final = 12
+PADDING_BYTES: Final = 128
+"""The length of an encrypted text is a multiple of this."""
 
 
 class Pseudonym:
-    """The names of one user and the user's accounts in audit rows."""
+    """The names of one user and the user's accounts in audit rows, and the encryption of the user's texts there."""
 
-    __slots__ = ("_accounts", "_key", "name", "until")
+    __slots__ = ("_accounts", "_cipher", "_key", "name", "until")
 
     def __init__(self, key: Secret, user: User, until: float = 0.0) -> None:
         self._key, self._accounts = key, dict[str, str]()
+        self._cipher: AESGCM | None = None
         self.name = f"{MARK}{self._mac('user', user.tenant, user.id)}"
         self.until = until
 
@@ -50,6 +64,26 @@ class Pseudonym:
                 self._accounts.clear()
             self._accounts[subject] = self._mac("account", subject)
         return self._accounts[subject]
+
+    def seal(self, act_id: str, text: str) -> str:
+        """Return the text encrypted for a row of this act, as base64."""
+        plain, nonce = text.encode("utf-8", "backslashreplace"), os.urandom(NONCE_BYTES)
+        plain = plain.ljust(-(-len(plain) // PADDING_BYTES) * PADDING_BYTES)
+        return b64encode(nonce + self._aead().encrypt(nonce, plain, act_id.encode())).decode()
+
+    def unseal(self, act_id: str, sealed: str) -> str:
+        """Return the text from `seal`, or "" if it was encrypted for another user or act, or was changed."""
+        try:
+            data = b64decode(sealed, validate=True)
+            return self._aead().decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], act_id.encode()).decode().rstrip(" ")
+        except (binascii.Error, InvalidTag, ValueError):
+            return ""
+
+    def _aead(self) -> AESGCM:
+        if self._cipher is None:
+            key = blake2b(key=self._key.reveal().encode(), digest_size=32, person=b"deputize.sealed")
+            self._cipher = AESGCM(key.digest())
+        return self._cipher
 
     def _mac(self, *parts: str) -> str:
         mac = blake2b(key=self._key.reveal().encode(), digest_size=16, person=b"deputize.person")
@@ -100,6 +134,16 @@ class Pseudonyms:
     def account(self, tenant: str, user: str, subject: str) -> str:
         """Return the name of the user's account in audit rows."""
         return self._of(tenant, user).account(subject)
+
+    def seal(self, tenant: str, user: str, act_id: str, text: str) -> str:
+        """Return the text encrypted under the user's key, for a row of this act. "" if the key is not cached."""
+        known = self._known.get((tenant, user))
+        return known.seal(act_id, text) if known else ""
+
+    def unseal(self, tenant: str, user: str, act_id: str, sealed: str) -> str:
+        """Return the text from `seal`, or "" if it is not this user's and this act's, or the key is not cached."""
+        known = self._known.get((tenant, user))
+        return known.unseal(act_id, sealed) if known else ""
 
     def _of(self, tenant: str, user: str) -> Pseudonym:
         return self._known.get((tenant, user)) or fallback_pseudonym(self._vault, User(user, tenant))

@@ -1,29 +1,33 @@
 """The user's history of acts, with undo.
 
-    GET   /activity        activity   activity.html; ?q= searches, ?reads=1 includes read-only acts
+    GET   /activity        activity   activity.html; ?q= searches, ?all=1 includes reads and refused calls
     POST  /activity/undo   undo       back to /activity; undo.html if the policy asks first
 
 It needs no storage of its own, because the audit has a row for each call. The audit names users by pseudonyms, so a
-history is read by the user's own pseudonym and contains no rows of other users.
+history is read by the user's own pseudonym and contains no rows of other users. A row of a write contains the act's
+summary, encrypted under the user's key.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import tzinfo
+from functools import partial
 from typing import Any, Final, cast
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deputize.core.audit.events import ActResult
 from deputize.core.audit.tail import Newest, read_newest
 from deputize.core.base_deputy import BaseDeputy
 from deputize.core.errors import ApprovalRequired, Conflict, ConsentRequired, NotFound, PolicyDenied
 from deputize.core.idempotency.undo import Undoable
 from deputize.core.tools.preview_values import instant
+from deputize.core.tools.summary import NO_SUMMARY, Summary
 from deputize.core.tools.tool import Tool
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
@@ -38,14 +42,19 @@ ACTS_PER_PAGE: Final = 50
 """The number of acts on one page."""
 ASKED: Final = frozenset({"consent_required", "approval_required", "reconsent_required"})
 """Outcomes of calls that only asked the user."""
+MAX_BUTTON_CHARACTERS: Final = 60
 
 
 @frozen
 class Entry(ValueObject):
-    """One act. ``outcome``: the style of its outcome, as for a consent. ``undo``: its id if it can be undone now."""
+    """One act. ``parts``: whom it reached, what it changed, and where. ``link``: the page of its object at the
+    provider, ``site``: the host of that page. ``outcome``: the style of its outcome, as for a consent. ``undo``: its id
+    if it can be undone now."""
 
     what: str
-    where: str
+    parts: tuple[str, ...]
+    link: str
+    site: str
     tool: str
     account: str
     agent: str
@@ -56,8 +65,16 @@ class Entry(ValueObject):
 
     def contains(self, words: list[str]) -> bool:
         """Return True if the entry contains each of these words."""
-        text = " ".join((self.what, self.where, self.tool, self.account, self.agent, self.when, self.said)).lower()
+        texts = (self.what, *self.parts, self.tool, self.account, self.agent, self.when, self.said)
+        text = " ".join(texts).lower()
         return all(word in text for word in words)
+
+    @property
+    def title(self) -> str:
+        """What the act changed, for its button and its link. Acts of a tool differ in their objects."""
+        named = next((part for part in self.parts if "“" in part), "")
+        text = named or ": ".join((self.what, *self.parts[:1]))
+        return text if len(text) <= MAX_BUTTON_CHARACTERS else f"{text[: MAX_BUTTON_CHARACTERS - 1]}…"
 
 
 @frozen
@@ -80,23 +97,31 @@ class Use(ValueObject):
 
 
 async def history_of(
-    deputy: BaseDeputy, user: User, *, before: int = 0, query: str = "", reads: bool = False, most: int = ACTS_PER_PAGE
+    deputy: BaseDeputy,
+    user: User,
+    *,
+    before: int = 0,
+    query: str = "",
+    everything: bool = False,
+    most: int = ACTS_PER_PAGE,
 ) -> History:
     """Return the acts of this user's agents before a row's time (nanoseconds) that contain all words of ``query``.
 
-    ``reads``: include read-only acts.
+    ``everything``: include reads, and calls that were refused before they could write.
     """
     found = await _own_rows(deputy, user)
-    undone = {row["undoes"] for row in found.rows if row.get("undoes") and row.get("decision") == "done"}
-    told = await _Teller.of(deputy, user, undone)
-    return await asyncio.to_thread(_page, found, told, before, query.lower().split(), reads, most)
+    told = await _Teller.of(deputy, user)
+    return await asyncio.to_thread(_page, found, told, before, query.lower().split(), everything, most)
 
 
-def _page(found: Newest, told: _Teller, before: int, words: list[str], reads: bool, most: int) -> History:
+def _page(found: Newest, told: _Teller, before: int, words: list[str], everything: bool, most: int) -> History:
     """Return a page of the rows. Tens of thousands of rows take a second, so never call this on the event loop."""
+    told.read(found.rows)
     entries, seen, last = list[Entry](), set[str](), 0
     for row in found.rows:
-        if not _is_act(row, reads=reads) or (key := row.get("act_id") or str(row["ts"])) in seen:
+        if not (everything or told.may_have_written(row)) or not _is_result(row):
+            continue
+        if (key := row.get("act_id") or f"{row['writer']} {row['seq']}") in seen:
             continue
         seen.add(key)  # a repeated call has a row each time; the newest one counts
         if (before and row["ts"] >= before) or not (entry := told.entry(row)).contains(words):
@@ -106,6 +131,10 @@ def _page(found: Newest, told: _Teller, before: int, words: list[str], reads: bo
         entries.append(entry)
         last = row["ts"]
     return History(entries, 0, found.whole)
+
+
+def _is_result(row: Mapping[str, Any]) -> bool:
+    return row["event"] == ActResult.event and row["decision"] not in ASKED
 
 
 async def uses_of(deputy: BaseDeputy, user: User) -> Mapping[str, Use]:
@@ -124,10 +153,6 @@ async def uses_of(deputy: BaseDeputy, user: User) -> Mapping[str, Use]:
             texts.agent_words(last.get("agent", "")) if last else "",
         )
     return found
-
-
-def _is_act(row: Mapping[str, Any], *, reads: bool) -> bool:
-    return row["event"] == "act.result" and row["decision"] not in ASKED and (reads or row.get("effect") != "reads")
 
 
 async def _own_rows(deputy: BaseDeputy, user: User) -> Newest:
@@ -157,34 +182,71 @@ def _sentence(description: str) -> str:
 
 
 class _Teller:
-    """A writer of sentences for audit rows, with the accounts and undoable acts from the vault."""
+    """A writer of sentences for audit rows, with the accounts and undoable acts from the vault.
+
+    ``unseal``: decrypts the summary of an act for its user.
+    """
 
     def __init__(
-        self, zone: tzinfo | None, tools: Iterable[Tool], accounts: Mapping[str, str], undone: set[str]
+        self,
+        zone: tzinfo | None,
+        tools: Iterable[Tool],
+        accounts: Mapping[str, str],
+        unseal: Callable[[str, str], str],
     ) -> None:
-        self.zone, self.accounts, self.undone = zone, accounts, undone
+        self.zone, self.accounts, self.unseal = zone, accounts, unseal
         self.tools = {tool.name: tool.description for tool in tools}
         self.undo: Mapping[str, Undoable] = {}
+        self.undone, self.begun = set[str](), set[str]()
+        self.sealed, self.tool_of = dict[str, str](), dict[str, str]()
+
+    def read(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Collect facts about acts from all rows of the user, newest first. A call that is repeated has a row each
+        time, and only the row of the run that wrote has a summary."""
+        for row in rows:
+            act_id = row.get("act_id")
+            if row.get("undoes") and row.get("decision") == "done":
+                self.undone.add(row["undoes"])
+            if act_id and row.get("answered_by"):  # nothing is written before the act has an answer
+                self.begun.add(act_id)
+                self.tool_of.setdefault(act_id, row["tool"])
+            if act_id and row.get("sealed"):
+                self.sealed.setdefault(act_id, row["sealed"])
 
     @classmethod
-    async def of(cls, deputy: BaseDeputy, user: User, undone: set[str]) -> _Teller:
+    async def of(cls, deputy: BaseDeputy, user: User) -> _Teller:
         names = cast("Pseudonyms", deputy.audit.names)
         grants = await deputy.vault.list_grants(user)
         accounts = {names.account(user.tenant, user.id, one.account.subject): one.account.name for one in grants}
-        teller = cls(await deputy.engine.zones.of(user), await asyncio.to_thread(deputy.tools), accounts, undone)
+        tools = await asyncio.to_thread(deputy.tools)
+        unseal = partial(names.unseal, user.tenant, user.id)
+        teller = cls(await deputy.engine.zones.of(user), tools, accounts, unseal)
         teller.undo = {one.id: one for one in await deputy.undoable(user)}
         return teller
 
+    def may_have_written(self, row: Mapping[str, Any]) -> bool:
+        """Return True unless the call only read, or was refused before it could write."""
+        begun = row.get("act_id") in self.begun or row.get("decision") == "outcome_unknown"
+        return begun and row.get("effect") != "reads"
+
+    def _summary(self, act_id: str, tool: str) -> Summary:
+        """Return the summary of an act. Without one, its sentence is that of the tool."""
+        sealed = self.sealed.get(act_id)
+        found = Summary.unpack(self.unseal(act_id, sealed)) if sealed else NO_SUMMARY
+        return found if found.what else Summary(_sentence(self.tools.get(tool) or tool), found.parts, found.link)
+
     def entry(self, row: Mapping[str, Any]) -> Entry:
-        tool, act_id = row["tool"], row.get("act_id", "")
+        tool, act_id, undoes = row["tool"], row.get("act_id", ""), row.get("undoes", "")
         can = self.undo.get(act_id)
-        what = can.what if can else _sentence(self.tools.get(tool) or tool)
-        said, outcome = texts.outcome_label(row["decision"])
-        if act_id and act_id in self.undone:
-            said, outcome, can = "Undone since", "declined", None
+        did = self._summary(undoes, self.tool_of[undoes]) if undoes in self.tool_of else self._summary(act_id, tool)
+        said, outcome, link = *texts.outcome_label(row["decision"]), "" if undoes else did.link
+        if act_id and act_id in self.undone:  # what it made is gone, so that its link leads nowhere
+            said, outcome, can, link = "Undone since", "declined", None, ""
         return Entry(
-            what=f"Undo: {what}" if row.get("undoes") else what,
-            where=can.where if can else "",
+            what=f"Undo: {did.what}" if undoes else did.what,
+            parts=did.parts,
+            link=link,
+            site=urlsplit(link).netloc,
             tool=tool,
             account=self.accounts.get(row.get("account_hash", ""), ""),
             agent=texts.agent_words(row.get("agent", "")),
@@ -201,16 +263,16 @@ async def activity(site: Site, request: Request) -> Response:
     if user is None:
         return site.redirect_to_sign_in(request, "/activity")
     asked, path = request.query_params, current_path(request)
-    query, reads = asked.get("q", "")[:MAX_QUERY_CHARACTERS], asked.get("reads") == "1"
+    query, everything = asked.get("q", "")[:MAX_QUERY_CHARACTERS], asked.get("all") == "1"
     before = asked.get("before", "")
     found = await history_of(
         site.deputy,
         user,
         before=int(before) if before.isdecimal() and len(before) < 20 else 0,
         query=query,
-        reads=reads,
+        everything=everything,
     )
-    chosen = {"q": query} | ({"reads": "1"} if reads else {})
+    chosen = {"q": query} | ({"all": "1"} if everything else {})
     return await site.with_forms(
         request,
         "activity.html",
@@ -218,7 +280,7 @@ async def activity(site: Site, request: Request) -> Response:
         "'self'",
         found=found,
         query=query,
-        reads=reads,
+        everything=everything,
         path=path,
         above=path.removesuffix("/activity"),
         older=f"{path}?{urlencode({**chosen, 'before': found.older})}" if found.older else "",
@@ -261,6 +323,7 @@ async def _record_decision(site: Site, user: User, approval: str, sure: bool) ->
 
 
 async def _ask(site: Site, request: Request, user: User, act: str, asked: ApprovalRequired) -> Response:
+    undone = next((one for one in await site.deputy.undoable(user) if one.id == act), None)
     return await site.with_forms(
         request,
         "undo.html",
@@ -268,6 +331,7 @@ async def _ask(site: Site, request: Request, user: User, act: str, asked: Approv
         "'self'",
         action=current_path(request),
         act=act,
+        undone=undone,
         approval=asked.approval,
         reading=arrange_rows(asked.approval),
     )
