@@ -40,10 +40,11 @@ def test_act_is_undone_only_after_confirmation(cli: Command, provider: Provider,
     assert done.exit_code == 0 and mail in starred(provider), done.stderr
     act = re.search(r"To undo it: deputize undo (\w+)", done.stderr)[1]  # type: ignore[index]
     listed = cli("undo", **settings).stdout
-    assert act in listed
+    assert act in listed and "labels: STARRED" in " ".join(listed.split())
     [told] = json.loads(cli("undo", "--json", **settings).stdout)
     assert (told["id"], told["tool"], told["account"]) == (act, "gmail_star", "alice@example.test")
-    assert (told["what"], told["where"]) == ("Star a mail", "Inbox")
+    assert (told["what"], told["where"], told["about"]) == ("Star a mail", "Inbox", "labels: STARRED · Inbox")
+    assert "STARRED" not in cli("audit", **settings).stdout + cli("audit", "--json", **settings).stdout
     unanswered = cli("undo", act, stdin="", **settings)
     assert "Star a mail" in unanswered.stderr and mail in starred(provider)
     refused = cli("undo", act, stdin="n\n", **settings)

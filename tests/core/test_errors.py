@@ -238,7 +238,7 @@ REVEALING: Final = {
     "vault/grant.py": 4,  # the same for a grant
     "vault/key_sources/given.py": 1,  # root keys that settings hold, to seal with
     "vault/vault_keys.py": 1,  # the same for the vault's own keys
-    "vault/pseudonyms.py": 1,  # the key of a user's pseudonyms, to sign with
+    "vault/pseudonyms.py": 2,  # the key of a user's pseudonyms, to sign with, and to derive the key of summaries
     "vault/seal.py": 1,  # to seal
     "web/pages/consent.py": 2,  # the nonce, into its own cookie, which is named after the state
     "web/signin/access_tokens.py": 5,  # how long and of which kind a caller's token is, a digest of it, and to ask

@@ -24,6 +24,7 @@ from tests.support.undo_toolkit import KIT
 LETTER = (
     "Dear Bob,\n\nas agreed the offer is attached. " + "It is valid until the end of the month. " * 12 + "\n\nAlice"
 )
+SENT = "To: bob@example.test\r\nSubject: Offer\r\n\r\nHello"
 
 
 def png(width: int = 96, height: int = 64) -> bytes:
@@ -103,6 +104,8 @@ async def _acted(world: World) -> None:
     for tool, given in (("gmail_star", {"id": mail}), ("gmail_trash", {"id": mail}), ("gmail_star", {"id": mail})):
         world.clock.now += 4000
         await world.deputy.act(tool, given, user="alice", call=Call("t", "m", f"{tool}{world.clock.now}"))
+    note = {"to": "bob@example.test", "subject": "Offer \u202e<b>4711</b> " + "of November " * 20, "text": SENT}
+    await world.deputy.act("notes_post_note", note, user="alice", call=Call("t", "m", "note"))
     world.deputy.policy = lambda act: Verdict.DENY
     with pytest.raises(PolicyDenied):
         await world.deputy.act("gmail_star", {"id": mail}, user="alice", call=Call("t", "m", "denied"))

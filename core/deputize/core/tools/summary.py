@@ -124,7 +124,7 @@ def _word(value: Any) -> str:
     """Return the first text of a value; of a `Change`, the first one that is different, before and after."""
     if not is_change(value):
         return next(iter(_names(value)), "")
-    before, after = _names(value["before"]), _names(value["after"])
+    before, after = _texts(value["before"]), _texts(value["after"])
     old, new = ([one for one in these if one not in others] for these, others in ((before, after), (after, before)))
     half = MAX_OBJECT_CHARACTERS // 2 - 5
     if old and new:
@@ -137,7 +137,11 @@ def _word(value: Any) -> str:
 def _names(value: Any) -> list[str]:
     """Return the texts in a value. Numbers and times name nothing."""
     if is_change(value):
-        return _names(value["after"]) or _names(value["before"])
+        return _texts(value["after"]) or _texts(value["before"])
+    return _texts(value)
+
+
+def _texts(value: Any) -> list[str]:
     values = value if isinstance(value, list | tuple) else [value]
     return [str(one["file"]) if is_file(one) else one for one in values if is_file(one) or _is_text(one)]
 
