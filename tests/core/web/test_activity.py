@@ -98,7 +98,7 @@ async def test_changed_object_is_not_undone_and_the_page_says_why() -> None:
 async def test_search_finds_acts_with_all_words_in_any_case() -> None:
     world = await done("1")
     await star(world, "2", agent="Sorter")
-    assert words_of(await opened(world, "?q=SORTER+star")).count("Star a mail labels") == 1
+    assert words_of(await opened(world, "?q=SORTER+star")).count("Star a mail Inbox") == 1
     assert "Nothing was found." in words_of(await opened(world, "?q=sorter+nothing"))
     assert 'value="&lt;b&gt;"' in (await opened(world, "?q=%3Cb%3E")).text
 

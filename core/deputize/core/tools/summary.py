@@ -104,7 +104,7 @@ def _phrases(fields: Mapping[str, Any], people: tuple[str, ...], context: tuple[
         return
     if context:
         yield _quoted(*context)
-    rest = (name for name, value in fields.items() if name not in PEOPLE and _names(value))
+    rest = (name for name, value in fields.items() if name not in PEOPLE and _word(value))
     if name := next(rest, ""):
         yield _cut(f"{name.replace('_', ' ')}: {_word(fields[name])}", MAX_OBJECT_CHARACTERS)
 
@@ -117,11 +117,11 @@ def _quoted(name: str, value: Any) -> str:
     """Return an object's name in quotes. Of several, the first one after their number."""
     number = len(_names(value))
     before = f"{number} {name.replace('_', ' ')}: " if number > 1 else ""
-    return f"{before}“{_cut(_word(value), MAX_OBJECT_CHARACTERS)}”"
+    return f"{before}“{_cut(_word(value) or _names(value)[0], MAX_OBJECT_CHARACTERS)}”"
 
 
 def _word(value: Any) -> str:
-    """Return the first text of a value; of a `Change`, the first one that is different, before and after."""
+    """Return the first text of a value; of a `Change`, the first one that is different, before and after, or ""."""
     if not is_change(value):
         return next(iter(_names(value)), "")
     before, after = _texts(value["before"]), _texts(value["after"])
@@ -131,7 +131,7 @@ def _word(value: Any) -> str:
         return f"{_cut(old[0], half)} → {_cut(new[0], half)}"
     if old:
         return f"{_cut(old[0], half)} → {'(removed)' if after else EMPTIED}"
-    return next(iter(new or after), "")
+    return next(iter(new), "")
 
 
 def _names(value: Any) -> list[str]:
