@@ -199,7 +199,8 @@ async def test_forged_summary_leaves_the_row_without_one(forge: str, monkeypatch
 
 async def test_refused_calls_and_calls_that_wrote_nothing_are_hidden_unless_ticked() -> None:
     world = await board()
-    for wrong in ({"subject": 7, "to": []}, {"nonsense": True}):
+    wrongs: list[dict[str, Any]] = [{"subject": 7, "to": []}, {"nonsense": True}]
+    for wrong in wrongs:
         with pytest.raises(InvalidInput):
             await post_as_alice(world, **wrong)
     await post_as_alice(world, "2", empty=True)

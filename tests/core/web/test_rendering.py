@@ -333,7 +333,7 @@ async def test_mounted_pages_keep_every_link_and_form_below_their_path() -> None
     await world.asked("send")
     await world.connected("send")
     approval = await world.approval()
-    for own in ("activity?reads=1", "connections"):
+    for own in ("activity?all=1", "connections"):
         listed = await browser.open(f"/agents/deputy/{own}")
         links = re.findall(r'(?:href|src|action)="([^"]*)"', listed.text)
         assert listed.status == 200 and links and all("/agents/deputy/" in link for link in links), own
