@@ -26,7 +26,7 @@ async def judge(world: World, jobs: Jobs) -> None:
     await verdict.records()
     verdict.unknown()
     verdict.ended()
-    verdict.revoked()
+    await verdict.revoked()
     await verdict.usable()
     if world.rng.random() < 0.3:
         await verdict.nothing_left()
@@ -52,6 +52,9 @@ class Verdict:
 
     def _group(self, family: Family) -> list[Family]:
         return self.groups[family.user, family.provider, family.email]
+
+    def _of_user(self, family: Family) -> list[Family]:
+        return [one for one in self.families if (one.user, one.provider) == (family.user, family.provider)]
 
     def _excused(self, family: Family) -> bool:
         """Whether it may live on unknown: its latest tokens never came to a process that could store them, or, where
@@ -132,13 +135,17 @@ class Verdict:
                 ends = ", ".join(f"{one.name}: {one.ended_by}" for one in group)
                 self.violated(f"{user} connected {email} at {provider}, and nobody ended that: {ends}")
 
-    def revoked(self) -> None:
-        """What was there before a disconnect is over after it, unless a newer grant might end with it."""
+    async def revoked(self) -> None:
+        """What was there before a disconnect is over after it, unless a newer grant might end with it: of its account,
+        or any of the user's if the account of the tokens could not be asked for."""
+        entries = [entry.json for entry in (await self.world.vault.scan_openable("outbox"))[0]]
+        unnamed = {self.providers.tokens[note["token"].reveal()] for note in entries if "place" not in note}
         for order in self.providers.disconnects:
             for family in self.families:
                 if not family.alive or not order.must_end(family) or self._excused(family):
                     continue
-                held_by = (one for one in self._group(family) if one in self.kept and not order.must_end(one))
+                might_end = self._of_user(family) if family in unnamed else self._group(family)
+                held_by = (one for one in might_end if one in self.kept and not order.must_end(one))
                 if family.provider == "acme" or not any(one.alive for one in held_by):
                     self.violated(f"{family.name} outlived the disconnect of {order.user or 'everybody'}")
 
