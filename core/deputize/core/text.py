@@ -52,6 +52,12 @@ def _first_hidden_pattern() -> re.Pattern[str]:
 
 
 @cache
+def _hidden_run_pattern() -> re.Pattern[str]:
+    """Return the pattern of many hidden characters in a row, which would push other text out of sight."""
+    return re.compile(f"[{CONTROLS}{UNSEEN}]{{{MIN_HIDDEN_RUN},}}")
+
+
+@cache
 def _hidden_pattern() -> re.Pattern[str]:
     """Return the pattern of hidden characters. It is compiled on first use, because compiling is slow."""
     return re.compile(rf"(?P<needed>{_NEEDED})|[{CONTROLS}{UNSEEN}]")
@@ -81,6 +87,15 @@ _NAME: Final = r"(@|://)?((?:[^\W_]|[-.\u0300-\u036f])+)"
 _FALSE_LABEL: Final = f"[{_LETTERS}\u04cf]+"
 LONGEST_HOST: Final = 253
 
+MIN_HIDDEN_RUN: Final = 8
+"""Hidden characters in a row from which on they are counted, not written out."""
+MAX_KINDS: Final = 3
+_CODE: Final = r"\[U\+[0-9A-F]{4,6}\]"
+_EMPTY_LINES: Final = re.compile(rf"\n(?:(?:[^\S\n]|{_CODE})*+\n){{10,}}+")
+_BLANKS: Final = re.compile(rf"(?:[^\S\n]|{_CODE}){{60,}}+")
+_TAGS: Final = re.compile("[\U000e0020-\U000e007e]+")
+"""Tag characters, which some programs read as the ASCII text that they repeat."""
+
 
 def without_hidden(text: str) -> str:
     """Return the text without invisible characters, except those that join letters or emoji."""
@@ -106,14 +121,41 @@ def replaced(text: str, by: Callable[[str], str]) -> tuple[str, int]:
 def visible(text: str) -> str:
     """Return the text with invisible and look-alike characters written out, such as ``[U+202E]``.
 
-    Nothing is lost: a person reads all that a program would read.
+    Nothing is lost: a person reads all that a program would read. Many invisible characters in a row are counted.
     """
     text = text.replace("\r\n", "\n")
     if _plain(text):
         return text
+    text = _hidden_run_pattern().sub(_count_hidden, text)
     text, _ = replaced(text, _written_out)
     text = re.sub(_NAME, _with_network_name, text)
     return re.sub(_FALSE_SIGN, lambda found: _written_out(found[0]), _WORD.sub(_letters, text))
+
+
+def displayed(text: str) -> str:
+    """Return the text with `visible` characters and with long gaps replaced by their length, because a person might
+    overlook text behind a gap."""
+    text = _EMPTY_LINES.sub(
+        lambda gap: f"\n[{_measure(gap[0], gap[0].count(chr(10)) - 1, 'empty lines')}]\n", visible(text)
+    )
+    return _BLANKS.sub(lambda gap: f"[{_measure(gap[0], len(re.sub(_CODE, '', gap[0])), 'blanks')}]", text)
+
+
+def _measure(gap: str, number: int, noun: str) -> str:
+    """Return the number of blanks or lines in a gap, and of the hidden characters between them."""
+    hidden = len(re.findall(_CODE, gap))
+    return f"{number} {noun}{f' with {hidden} hidden characters' if hidden else ''}"
+
+
+def _count_hidden(run: re.Match[str]) -> str:
+    text = run[0]
+    if _TAGS.fullmatch(text):
+        kinds = f'"{"".join(chr(ord(one) - 0xE0000) for one in text)}" in tag characters'
+    else:
+        codes = [f"U+{ord(one):04X}" for one in dict.fromkeys(text)]
+        more = len(codes) - MAX_KINDS
+        kinds = ", ".join(codes[:MAX_KINDS]) + (f" and {more} more" if more > 0 else "")
+    return f"[{len(text)} hidden characters: {kinds}]"
 
 
 def as_read(text: str) -> str:

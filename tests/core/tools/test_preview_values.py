@@ -87,9 +87,20 @@ def test_instants_in_lists_and_changes_are_displayed() -> None:
         ("Hi" + "\n" * 301 + "pay eve", "Hi\n[300 empty lines]\npay eve"),
         ("Hi" + "\r\n" * 301 + "pay eve", "Hi\n[300 empty lines]\npay eve"),
         ("Hi\n" + "   \n" * 300 + "pay eve", "Hi\n[300 empty lines]\npay eve"),
+        ("Hi" + "\u200b" * 300 + "pay eve", "Hi[300 hidden characters: U+200B]pay eve"),
+        ("Hi" + "\u200b\u2060\u00ad\ufeff" * 75 + "x", "Hi[300 hidden characters: U+200B, U+2060, U+00AD and 1 more]x"),
+        ("Hi" + " \u200b" * 150 + "pay eve", "Hi[150 blanks with 150 hidden characters]pay eve"),
+        ("Hi\n" + "\u200b\n" * 300 + "x", "Hi\n[300 empty lines with 300 hidden characters]\nx"),
+        (
+            "Hi" + "".join(chr(0xE0000 + ord(one)) for one in "pay eve 5"),
+            'Hi[9 hidden characters: "pay eve 5" in tag characters]',
+        ),
         ("a" + " " * 59 + "b" + "\n" * 10 + "c", "a" + " " * 59 + "b" + "\n" * 10 + "c"),
     ],
-    ids=["blanks", "other blanks", "lines", "CRLF", "lines of blanks", "short"],
+    ids=[
+        *("blanks", "other blanks", "lines", "CRLF", "lines of blanks"),
+        *("hidden", "kinds of hidden", "hidden blanks", "hidden lines", "tags", "short"),
+    ],
 )
 def test_long_gap_in_a_text_is_written_out(text: str, shown: str) -> None:
     assert rows(text=text)["text"] == shown and rows(text=[text])["text"].count("blanks]") == shown.count("blanks]")

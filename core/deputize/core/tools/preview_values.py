@@ -7,12 +7,11 @@ lines, and the others are context. Both texts follow in full.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
-from deputize.core.text import visible
+from deputize.core.text import displayed, visible
 from deputize.core.tools.user_time import on_clock
 
 EMPTIED: Final = "(emptied)"
@@ -24,9 +23,6 @@ MANY_LINES: Final = 4
 MAX_LINES: Final = 2000
 """Lines up to which two texts are compared, because the time grows with their square."""
 
-_END: Final = "\n"
-_BLANKS: Final = r"[^\S\n]{60,}+"
-_EMPTY_LINES: Final = r"\n(?:[^\S\n]*+\n){10,}+"
 _FILES: Final = tuple({"file", "mime", "size", one} for one in ("sha256", "pin"))
 
 Row = tuple[str, str]
@@ -56,14 +52,8 @@ def text(value: Any, zone: tzinfo | None) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
-        return _describe_gaps(visible(value)) if value.strip() else EMPTIED
-    return visible(json.dumps(value, ensure_ascii=False)) if isinstance(value, Mapping) else str(value)
-
-
-def _describe_gaps(text: str) -> str:
-    """Return the text with long gaps replaced by their length, because a person might overlook text behind a gap."""
-    text = re.sub(_EMPTY_LINES, lambda gap: f"\n[{gap[0].count(_END) - 1} empty lines]\n", text)
-    return re.sub(_BLANKS, lambda gap: f"[{len(gap[0])} blanks]", text)
+        return displayed(value) if value.strip() else EMPTIED
+    return displayed(json.dumps(value, ensure_ascii=False)) if isinstance(value, Mapping) else str(value)
 
 
 def is_change(value: Any) -> bool:
@@ -89,7 +79,7 @@ def _join_items(shown: Sequence[str]) -> str:
 
 def _file(file: Mapping[str, Any]) -> str:
     known = f", sha256 {file['sha256']}" if file.get("sha256") else ""
-    return f"{visible(str(file['file']))} ({visible(str(file['mime']))}, {file['size']} bytes{known})"
+    return f"{displayed(str(file['file']))} ({visible(str(file['mime']))}, {file['size']} bytes{known})"
 
 
 # ----------------------------------------------------------------- times
@@ -119,7 +109,7 @@ def _changes(before: Any, after: Any) -> str:
     """Return the removed and added lines, or "" if the texts are short or have too many lines."""
     if not (isinstance(before, str) and isinstance(after, str) and _is_long(before) and _is_long(after)):
         return ""
-    old, new = visible(before).split("\n"), visible(after).split("\n")
+    old, new = displayed(before).split("\n"), displayed(after).split("\n")
     if max(len(old), len(new)) > MAX_LINES:
         return ""
     from difflib import unified_diff  # imported late, because few previews need it
