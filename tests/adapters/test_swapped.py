@@ -91,6 +91,9 @@ async def begun(way: str, graph: Graph, *calls: dict[str, Any]) -> list[dict[str
     return await approvals_of(graph, config())
 
 
+SUMMARY = "Your agent wants to send this draft at Gmail as alice@example.test to bob@example.test"
+
+
 def yes(*asks: dict[str, Any]) -> Command[Any]:
     return Command(resume={"decisions": {ask["approval_id"]: "approve" for ask in asks}})
 
@@ -100,7 +103,7 @@ async def test_graph_pauses_again_for_a_draft_rewritten_after_approval(way: str,
     call = send_draft(await world.draft())
     graph = graph_of(way, world, call)
     [first] = await begun(way, graph, call)
-    assert (first["summary"], first["preview"]["to"]) == ("Send this draft", "bob@example.test")
+    assert (first["summary"], first["preview"]["to"]) == (SUMMARY, "bob@example.test")
     await world.deputy.decide(first["approval_id"], "approve", by="alice")
     await world.rewrite(call["args"]["draft_id"])
     await graph.ainvoke(Command(resume={"wake": True}), config(), context=ALICE)
@@ -206,7 +209,11 @@ async def test_pause_shows_text_as_sent_and_where_the_rest_is(way: str, world: W
         transport=httpx.ASGITransport(app), base_url=ask["link"].rpartition("/approve")[0]
     ) as browser:
         page = (await browser.get(ask["link"])).text
-    assert page.count("word ") >= 1000 and "b[U+043E]b[U+202E]" in page and "<h1>Send this email</h1>" in page
+    assert (
+        page.count("word ") >= 1000
+        and "b[U+043E]b[U+202E]" in page
+        and " wants to send this email at Gmail as " in page
+    )
 
 
 # ----------------------------------------------------------------- LlamaIndex
@@ -219,7 +226,7 @@ async def test_llamaindex_run_asks_again_for_a_draft_rewritten_after_approval(ki
     handler = llamaindex_agents.agent(kind, world.deputy, send_draft(draft)).run("go on")
     [first] = await llamaindex_agents.asked(handler)
     assert isinstance(first, ApprovalRequest) and (first.summary, first.preview["to"]) == (
-        "Send this draft",
+        SUMMARY,
         "bob@example.test",
     )
     await world.deputy.decide(first.approval_id, "approve", by="alice")

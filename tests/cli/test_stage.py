@@ -186,7 +186,7 @@ def test_reply_approval_shows_its_recipient(home: Path) -> None:
     with stage(home) as opened:
         approval = up_to_approval(opened).approvals[0]
         whole = opened.deputy.run(opened.chat.whole(approval))
-        assert whole.summary == "Send this reply" and whole.preview == approval["preview"]
+        assert " wants to send this reply at Gmail as " in whole.summary and whole.preview == approval["preview"]
         assert whole.preview["to"] == "Bob Brown <bob@example.test>" and whole.preview["subject"].startswith(
             "Re: Dinner"
         )

@@ -46,7 +46,7 @@ def test_act_is_undone_only_after_confirmation(cli: Command, provider: Provider,
     assert (told["what"], told["where"], told["about"]) == ("Star a mail", "Inbox", "labels: STARRED · Inbox")
     assert "STARRED" not in cli("audit", **settings).stdout + cli("audit", "--json", **settings).stdout
     unanswered = cli("undo", act, stdin="", **settings)
-    assert "Star a mail" in unanswered.stderr and mail in starred(provider)
+    assert "star a mail" in unanswered.stderr and mail in starred(provider)
     refused = cli("undo", act, stdin="n\n", **settings)
     assert refused.exit_code == 1 and "[declined]" in refused.stderr and mail in starred(provider)
     undone = cli("undo", act, stdin="y\n", **settings)

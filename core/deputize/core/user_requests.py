@@ -73,9 +73,11 @@ class Approval(ValueObject):
 
     ``kind``: ``question`` for the latter. Only the signed-in user answers it, on the page at ``link``; `decide` accepts
     only ``reject`` for it, which declines it. Its answer may be confidential and never appears here. ``summary``: the
-    act in one sentence, "" if the tool gives none. ``preview``: everything that the user approves, by label and in
-    order. Nothing is masked, and invisible characters are written out. ``outcome``: how the act of a used approval
-    ended, while this is stored; ``ended_at``: the time of that, Unix seconds. ``targets``: people or things that a
+    act in one sentence without a full stop: who wants to do what, where, as whom, and whom it reaches. ``label``: the
+    product's name for people. ``preview``: everything that the user approves, by label and in order, with lines about
+    dangers first. Nothing is masked, invisible characters are written out, and long gaps are replaced by their length.
+    ``outcome``: how the act of a used approval ended, while this is stored; ``ended_at``: the time of that, Unix
+    seconds. ``targets``: people or things that a
     mandate for more acts like this one would cover, () if none is possible. ``changed_fields``: names of the fields
     that changed since the user last approved. ``digest``: the preview's digest, as in the audit. ``link``: the page
     that shows the whole preview to the signed-in user; "" in local mode, where anybody who has a link could approve:
@@ -90,6 +92,7 @@ class Approval(ValueObject):
     expires_at: float = 0.0
     agent: str = ""
     account: str = ""
+    label: str = ""
     status: ApprovalStatus = "pending"
     reason: str = ""
     summary: str = ""

@@ -284,7 +284,8 @@ async def desk() -> AsyncIterator[Desk]:
 async def test_draft_rewritten_after_approval_needs_a_new_approval(desk: Desk) -> None:
     draft = await desk.draft()
     first = await desk.asked("gmail_send_draft", "send", draft_id=draft)
-    assert first.summary == "Send this draft" and first.changed_fields == ()
+    assert first.summary == "Your agent wants to send this draft at Gmail as alice@example.test to bob@example.test"
+    assert first.changed_fields == ()
     assert (first.preview["to"], first.preview["text"].strip()) == ("bob@example.test", "As agreed.")
     await desk.yes(first)
     await desk.rewrite(draft)

@@ -101,7 +101,7 @@ async def test_preview_has_server_tool_arguments_and_headers() -> None:
         with pytest.raises(ApprovalRequired) as asked:
             await act(deputy, region="eu", n=3)
     shown = asked.value.approval.preview
-    assert asked.value.approval.summary == "Call a tool of another server"
+    assert " wants to call a tool of another server at Other as " in asked.value.approval.summary
     assert shown["where"] == "send at mcp.other.example"
     assert (shown["argument to"], shown["argument region"], shown["argument n"]) == ("bob", "eu", "3")
     assert shown["also in headers, where proxies see it"] == "region"

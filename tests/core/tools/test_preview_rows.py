@@ -33,9 +33,9 @@ def test_dangers_are_warned_of_and_compared() -> None:
         "Change it", audience=Audience.PUBLIC, destroys=True, dangers=[Danger.RUNS_CODE, Danger.GIVES_ACCESS]
     )
     assert dict(show_rows(dangerous))["warning"].splitlines() == [
-        "What is there now will be lost.",
-        "This gives somebody access.",
         "This changes code that runs by itself.",
+        "This gives somebody access.",
+        "What is there now will be lost.",
     ]
     assert dangerous.differs(plain) == ["dangers"]
     assert dangerous.digest != plain.digest

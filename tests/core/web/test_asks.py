@@ -54,9 +54,16 @@ async def test_request_summary_links_every_request_and_ticks_decided_ones() -> N
     browser, link = world.browser(), link_of(blockers)
     page = await browser.open(link)
     text = words_of(page)
-    for part in ("0 of 3 done", "Connect Google", "read your email", "Post this note", "bob@example.test · Tonight"):
+    for part in (
+        "0 of 3 done",
+        "Connect Google",
+        "read your email",
+        "wants to post this note",
+        "bob@example.test: the board",
+        "Tonight",
+    ):
         assert part in text
-    assert marks(page) == ["", "", ""] and "eve@example.test · Late" in text
+    assert marks(page) == ["", "", ""] and "also by eve@example.test" in text and "Late" in text
 
     approve, *_ = re.findall(r'href="(/approve/[^"]+)"', page.text)
     asks = await browser.open(approve)
@@ -103,7 +110,7 @@ async def test_request_summary_is_hidden_from_other_users(who: str) -> None:
     answer = await world.send("GET", path, user=who)
     unknown = await world.send("GET", f"/asks/{'0' * 32}", user=who)
     assert answer.status_code == (403 if who else 401) and answer.content == unknown.content
-    assert "Post this note" not in answer.text and "Tonight" not in answer.text
+    assert "post this note" not in answer.text and "Tonight" not in answer.text
 
 
 async def test_user_of_the_same_name_in_another_tenant_is_another_user() -> None:

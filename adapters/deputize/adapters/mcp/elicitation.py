@@ -100,7 +100,7 @@ def _consent_words(error: ConsentRequired) -> str:
 def _approval_words(error: ApprovalRequired) -> str:
     """Return the whole preview as text. Lines of a longer value are indented, so that none looks like a new field."""
     asked = error.approval
-    lines = [f"{asked.summary or asked.tool}{f' as {asked.account}' if asked.account else ''}", ""]
+    lines = [asked.summary, ""]
     if asked.changed_fields:
         lines += ["It has changed since you approved it.", ""]
     for name, text in asked.preview.items():

@@ -73,6 +73,7 @@ class Questions:
                 old = await self.rows.load(key)
                 asked, event = ApprovalRecord.ask(
                     *(act, account, key, self.clock(), step.seconds, old),
+                    label=self.approvals.label_of(act),
                     show=show.kept,
                     digest=show.digest,
                     question=question,

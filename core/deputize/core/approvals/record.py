@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import field
 from datetime import tzinfo
 from enum import StrEnum
 from itertools import chain, count
 from typing import Any, Final, Literal, Self, TypeAlias
 
+from deputize.core.approvals.summary import DANGER_ROWS, dangers_first, summarize_act
 from deputize.core.audit.common_fields import OfApproval
 from deputize.core.audit.events import (
     ApprovalApproved,
@@ -30,7 +31,7 @@ from deputize.core.audit.events import (
 )
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.act import Act
-from deputize.core.tools.first_contact import ROW, first_contact_lines, first_contact_rows
+from deputize.core.tools.first_contact import first_contact_lines, first_contact_rows
 from deputize.core.tools.preview import Audience, Preview, Rows, argument_rows, show_rows
 from deputize.core.tools.tool import Tool
 from deputize.core.tools.untrusted import is_chosen_by_others, untrusted_lines, untrusted_rows
@@ -115,13 +116,14 @@ class Question(ValueObject):
 class ApprovalRecord(StoredRecord):
     """An approval in the vault. Times are in Unix seconds.
 
-    ``subject``: the account's subject, None in old records. ``call``, ``step``: ids of the tool call and of its
-    message. ``began``: when the act was first requested. ``show``: the preview as `Preview.kept`; ``digest``: its
-    digest. ``outside``, ``chosen_by_others``: the parts that untrusted content has named. ``first_contacts``: sentences
-    about people to whom the user has never written, when the approval was requested. ``arguments``: the arguments to
-    approve, under their public names; ``preview``: the same in the oldest records. ``edited``: the arguments as the
-    user edited them; ``settled``: True after the preview of the edit was made. ``agreed``: the preview that the user
-    last approved; ``changed``: the differences from it. ``act``: key of the act that used the approval; ``was``: its
+    ``label``: the product's name for people, "" in old records. ``subject``: the account's subject, None in old
+    records. ``call``, ``step``: ids of the tool call and of its message. ``began``: when the act was first requested.
+    ``show``: the preview as `Preview.kept`; ``digest``: its digest. ``outside``, ``chosen_by_others``: the parts that
+    untrusted content has named. ``first_contacts``: sentences about people to whom the user has never written, when the
+    approval was requested. ``arguments``: the arguments to approve, under their public names; ``preview``: the same in
+    the oldest records. ``edited``: the arguments as the user edited them; ``settled``: True after the preview of the
+    edit was made. ``agreed``: the preview that the user last approved; ``changed``: the differences from it. ``act``:
+    key of the act that used the approval; ``was``: its
     status before.
     """
 
@@ -131,6 +133,7 @@ class ApprovalRecord(StoredRecord):
     effect: str
     agent: str
     account: str
+    label: str = ""
     subject: str | None = None
     thread: str = ""
     call: str = ""
@@ -322,19 +325,21 @@ class ApprovalRecord(StoredRecord):
         the preview for a tool without previews, and for an edit whose preview was not made yet."""
         show = Preview.of(self.show) if self.show and not self.is_unseen_edit else None
         rows = show_rows(show, zone) if show else argument_rows(self.arguments or self.preview or {})
+        own = [*untrusted_rows(self.outside), *first_contact_rows(self.first_contacts)]
+        missing = set(DANGER_ROWS) - {name for name, _ in own} - ({"seen by"} if show else set())
+        missing -= {"warning"} if show and (show.destroys or show.dangers) else set()
         return Approval(
             id=self.id,
             tool=self.tool,
             effect=self.effect,
-            preview=_first_contact_first(
-                rows_by_name([*rows, *untrusted_rows(self.outside), *first_contact_rows(self.first_contacts)])
-            ),
+            preview=dangers_first(rows_by_name([*rows, *own], missing)),
             expires_at=self.expires,
             agent=self.agent,
             account=self.account,
             status=self.status.value,
             reason=self.reason,
-            summary=show.what if show else "",
+            summary=self._summary(show),
+            label=self.label,
             changed_fields=tuple(name.replace("_", " ") for name in self.changed),
             digest=self.digest,
             targets=self.repeatable(),
@@ -342,6 +347,19 @@ class ApprovalRecord(StoredRecord):
             request_id=self.step,
             request_link=f"{home}/asks/{self.step}" if home and self.step else "",
             kind="act" if self.question is None else "question",
+        )
+
+    def _summary(self, show: Preview | None) -> str:
+        """Return the sentence about the act, or about a foreign server's question."""
+        if show is not None and self.question is not None:
+            return show.what
+        return summarize_act(
+            agent=self.agent,
+            tool=self.tool,
+            label=self.label,
+            account=self.account,
+            show=show,
+            first_contacts=self.first_contacts,
         )
 
     def facts(self, user: User) -> OfApproval:
@@ -385,19 +403,17 @@ def preview_fields(act: Act) -> dict[str, Any]:
     return shown | {"outside": outside, "chosen_by_others": by_others, "first_contacts": firsts}
 
 
-def rows_by_name(rows: Rows) -> dict[str, str]:
-    """Return the lines of a preview by name. If names repeat, the last line keeps its name: it is deputize's own."""
+def rows_by_name(rows: Rows, missing: Collection[str] = ()) -> dict[str, str]:
+    """Return the lines of a preview by name. If names repeat, the last line keeps its name: it is deputize's own.
+
+    ``missing``: names of deputize's own lines that this preview does not have. A line of the tool never has such a
+    name.
+    """
     found: dict[str, str] = {}
     for name, text in reversed(rows):
-        names = chain([name], (f"{name} ({number})" for number in count(2)))
+        names = chain([name] if name not in missing else [], (f"{name} ({number})" for number in count(2)))
         found[next(one for one in names if one not in found)] = text
     return dict(reversed(found.items()))
-
-
-def _first_contact_first(rows: dict[str, str]) -> dict[str, str]:
-    """Return the lines with deputize's own line about first contacts on top. It was named last, so that a line of the
-    tool cannot take its name."""
-    return {ROW: rows[ROW], **rows} if ROW in rows else rows
 
 
 def meant(tool: Tool, valid: Mapping[str, Any]) -> dict[str, Any]:

@@ -119,6 +119,7 @@ class Approvals:
         edited = old.edited if old is not None and act.asked is not None else None
         asked, event = ApprovalRecord.ask(
             *(act, account, key, self.clock(), APPROVAL_TTL, old),
+            label=self.label_of(act),
             arguments=meant(act.tool, act.arguments),
             agreed=agreed if act.show else None,
             changed=tuple(changed),
@@ -131,6 +132,11 @@ class Approvals:
         if made is not None:
             await self.rows.audit.record(event)
         return made
+
+    def label_of(self, act: Act) -> str:
+        """Return the name of the act's product for people, "" for tools without a provider."""
+        provider = self.engine.providers.get(act.provider)
+        return act.tool.label or (provider.label if provider else act.provider)
 
     def _room(self, user: User, old: ApprovalRecord | None) -> AbstractAsyncContextManager[None]:
         """Return the lock of the limit. Replacing a pending approval needs no lock."""

@@ -38,6 +38,13 @@ def _sentence(contact: FirstContact) -> str:
     return f"Not known: have you ever written to {contact.address}?"
 
 
+def first_contact_remark(address: str, lines: Sequence[str]) -> str:
+    """Return ``" (first contact)"`` if the lines say so of the address, with a question mark if it is not known."""
+    if _sentence(FirstContact(address, checked=True)) in lines:
+        return " (first contact)"
+    return " (first contact?)" if _sentence(FirstContact(address, checked=False)) in lines else ""
+
+
 def first_contact_rows(lines: Sequence[str]) -> list[tuple[str, str]]:
     """Return the lines as one line of the approval. It is not part of the preview, because it is not compared."""
     return [(ROW, "\n".join(visible(line) for line in lines))] if lines else []

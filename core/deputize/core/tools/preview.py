@@ -22,7 +22,7 @@ from functools import cached_property
 from itertools import takewhile
 from typing import Any, Final, Self
 
-from deputize.core.text import visible
+from deputize.core.text import displayed, visible
 from deputize.core.tools.preview_values import is_change, is_file, is_instant, text, texts
 from deputize.core.value_object import ValueObject, frozen
 
@@ -318,12 +318,13 @@ def show_rows(show: Preview, zone: tzinfo | None = UTC) -> Rows:
 
     ``zone``: the time zone of displayed times, None for the machine's.
     """
-    rows = [("where", visible(show.where))] if show.where else []
+    rows = [("where", displayed(show.where))] if show.where else []
     for name, value in [*show.fields.items(), *show.context.items(), *show.beside.items()]:
         rows.extend(texts(name, value, zone))
     there = show.audience is Audience.PEOPLE and not show.people  # members of a private channel are not named
     rows.append(("seen by", "the people who are there" if there else SEEN_BY[show.audience]))
-    warnings = [*([LOSES] if show.destroys else []), *(DANGERS[danger] for danger in show.dangers)]
+    warnings = [words for danger, words in DANGERS.items() if danger in show.dangers]
+    warnings += [LOSES] if show.destroys else []
     return [*rows, ("warning", "\n".join(warnings))] if warnings else rows
 
 

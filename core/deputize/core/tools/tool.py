@@ -103,8 +103,9 @@ class Tool(Printed):
 
     ``follows``: True for a tool that runs the call in a reference; see `deputize.core.tools.continuation`. ``words``:
     further search words, from its toolkit. ``model``: None for a tool with a foreign schema, whose class validates
-    arguments. ``may_ask``: True if its provider may ask the user something. ``facts``, ``writers``: as its toolkit
-    declares them, and ``contacts_in`` too. ``shows``: True if it yields a `Preview` before its first write.
+    arguments. ``may_ask``: True if its provider may ask the user something. ``facts``, ``writers``,
+    ``contacts_in``, ``label``: as its toolkit declares them. ``shows``: True if it yields a `Preview` before its first
+    write.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Tool(Printed):
     toolset: str = "core"
     accepts: Mapping[str, str] = field(default_factory=dict)
     called: Alias | None = None
+    label: str = ""
     remark: str = ""
     shows: bool = False
     follows: bool = False

@@ -102,6 +102,7 @@ READERS: Final = "reads people"
 class Toolkit:
     """The tools of one product. ``api``: the name of the provider's API root (default: the toolkit's name).
 
+    ``label``: the product's name for people, if it is not the provider's name ("Gmail" of Google).
     ``provider``: "" for tools without a provider and a grant, which work on the user's data here, such as stored files.
     ``accepts``: other spellings of arguments, ``{other: tool's}``, in no schema; a tool uses one only if it has an
     argument of the second name and none of the first. ``remark``: what a user of the toolkit should know. ``cuts``:
@@ -119,6 +120,7 @@ class Toolkit:
     name: str
     provider: str
     api: str = ""
+    label: str = ""
     accepts: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
     cuts: bool = False
@@ -175,6 +177,7 @@ class Toolkit:
                 name=name,
                 toolkit=self.name,
                 provider=self.provider,
+                label=self.label,
                 api=self.api or self.name,
                 description=inspect.getdoc(steps) or "",
                 model=model,

@@ -22,6 +22,7 @@ from deputize.toolkits._shared.text import FACTS, WRITERS
 CALENDAR = Toolkit(
     "calendar",
     provider="google",
+    label="Google Calendar",
     accepts=ACCEPTS,
     facts=FACTS,
     writers=WRITERS,

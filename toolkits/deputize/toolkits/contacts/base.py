@@ -19,6 +19,7 @@ from deputize.toolkits.contacts.saved import saved_addresses
 CONTACTS: Final = Toolkit(
     "contacts",
     provider="google",
+    label="Google Contacts",
     api="people",
     accepts=ACCEPTS,
     facts=FACTS,

@@ -17,6 +17,7 @@ from deputize.toolkits.gmail.sent import people_written_to
 GMAIL = Toolkit(
     "gmail",
     provider="google",
+    label="Gmail",
     accepts=ACCEPTS,
     facts=FACTS,
     writers=WRITERS,

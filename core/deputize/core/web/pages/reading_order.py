@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from deputize.core.approvals.summary import danger_rows
 from deputize.core.user_requests import Approval
 
 FIRST: Final = (
@@ -15,7 +16,6 @@ FIRST: Final = (
     *("text", "body", "message", "html", "files", "attachments"),
 )
 """What is read first, where an act has it; everything else follows as the tool has it."""
-WARNINGS: Final = ("first contact", "warning", "comes from")
 PLACES: Final = ("where", "seen by")
 NAMED: Final = {
     "audience": "seen by",
@@ -25,24 +25,21 @@ NAMED: Final = {
     "what": "what is done",
 }
 """Names of changed parts of a `Preview` that have no row of their own."""
-SCROLLING_CHARACTERS: Final = 400
-"""Characters from which on a text scrolls, like one with more lines than `MAX_LINES`."""
-MAX_LINES: Final = 8
 MAX_LISTED_CHARACTERS: Final = 120
 """Characters of a text in a list of acts; the page of the act shows all of it."""
 
 
 class Row(NamedTuple):
-    """One line of the preview. ``long``: True if it scrolls. ``changed``: it differs from the approved preview."""
+    """One line of the preview. ``changed``: it differs from the approved preview."""
 
     name: str
     text: str
     changed: bool
-    long: bool
 
 
 class Reading(NamedTuple):
-    """The lines of an approval, in order. ``changed``: the names of all changes, including those without a line."""
+    """The lines of an approval, in order. ``warnings``: one for each danger. ``changed``: the names of all
+    changes, including those without a line."""
 
     warnings: list[Row]
     rows: list[Row]
@@ -52,30 +49,26 @@ class Reading(NamedTuple):
 
 def arrange_rows(approval: Approval) -> Reading:
     """Return the lines of this approval in reading order."""
-    changed = [NAMED.get(name, name) for name in approval.changed_fields]
-    rows = sorted((_row(name, text, changed) for name, text in approval.preview.items()), key=_place)
+    changed, dangers = [NAMED.get(name, name) for name in approval.changed_fields], danger_rows(approval.preview)
+    rows = sorted(
+        (Row(name, text, name in changed) for name, text in approval.preview.items() if name not in dangers), key=_place
+    )
     return Reading(
-        [row for row in rows if row.name in WARNINGS],
-        [row for row in rows if row.name not in (*WARNINGS, *PLACES)],
+        [Row(name, line, name in changed) for name in dangers for line in approval.preview[name].split("\n")],
+        [row for row in rows if row.name not in PLACES],
         [row for row in rows if row.name in PLACES],
         changed,
     )
 
 
 def first_line(preview: Mapping[str, str]) -> str:
-    """Return the recipients or the subject, which tell one act from others in a list, or ""."""
-    found = [
-        _begins(preview[name].partition("\n")[0]) for name in ("to", "subject", "title", "where") if name in preview
-    ]
-    return " · ".join(found[:2])
+    """Return the first line of the subject or text, which tells acts with the same summary apart in a list, or ""."""
+    found = (preview[name].partition("\n")[0] for name in ("subject", "title", "text", "message") if name in preview)
+    return _begins(next(found, ""))
 
 
 def _begins(line: str) -> str:
     return line if len(line) <= MAX_LISTED_CHARACTERS else f"{line[: MAX_LISTED_CHARACTERS - 1]}…"
-
-
-def _row(name: str, text: str, changed: list[str]) -> Row:
-    return Row(name, text, name in changed, len(text) > SCROLLING_CHARACTERS or text.count("\n") >= MAX_LINES)
 
 
 def _place(row: Row) -> int:

@@ -90,9 +90,7 @@ def _approval(approval: Approval) -> Question:
     outcome = {"pending": "", "rejected": "declined"}.get(approval.status, "done")
     heads = texts.QUESTION_HEADS if approval.kind == "question" else texts.APPROVAL_HEADS
     said = heads.get(approval.status, "")
-    return Question(
-        "approval", approval.id, approval.summary or approval.tool, first_line(approval.preview), said, outcome
-    )
+    return Question("approval", approval.id, approval.summary, first_line(approval.preview), said, outcome)
 
 
 async def asks(site: Site, request: Request) -> Response:

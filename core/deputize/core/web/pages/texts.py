@@ -10,6 +10,8 @@ from datetime import tzinfo
 from typing import Final, NamedTuple
 
 from deputize.core.approvals.outcome import describe_outcome
+from deputize.core.approvals.summary import PAGE_AGENT as PAGE_AGENT
+from deputize.core.approvals.summary import agent_words as agent_words
 from deputize.core.errors import DeputizeError
 from deputize.core.oauth.refusals import REMEDIES
 from deputize.core.text import visible
@@ -193,9 +195,6 @@ EFFECTS: Final[Mapping[str, str]] = {
     "destructive": "deletes or overwrites something",
 }
 
-PAGE_AGENT: Final = "You, on your page"
-"""The agent of acts that the user starts on our pages."""
-
 ACTS: Final[Mapping[str, tuple[str, str]]] = {
     "done": ("Done", "done"),
     "declined": ("Not done: you said no", "declined"),
@@ -241,11 +240,6 @@ def nameless_words(label: str) -> str:
         f"{label} does not tell us whose account this is. If somebody else is signed in there when you continue, "
         "we cannot notice: look there, before you say yes, that the account is yours."
     )
-
-
-def agent_words(name: str) -> str:
-    """Return the beginning of a sentence about the agent."""
-    return name if name and name != "agent" else "Your agent"
 
 
 def sentence(table: Mapping[str, str], key: str, otherwise: str, label: str, account: str = "") -> str:

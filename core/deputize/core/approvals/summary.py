@@ -1,0 +1,118 @@
+"""The first words of an approval: one sentence about the act, and the lines about its dangers.
+
+The page, the terminal, forms and payloads show the same words. All are computed from values.
+
+    Scout wants to send this email at Gmail as alice@home.test to bob@home.test (first contact)
+
+The place, which other people may have named, stands at the end, where it cannot change the meaning of other words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from deputize.core.text import visible
+from deputize.core.tools.first_contact import ROW as FIRST_CONTACT
+from deputize.core.tools.first_contact import first_contact_remark
+from deputize.core.tools.preview import SEEN_BY, Audience, Preview
+
+PAGE_AGENT: Final = "You, on your page"
+"""The agent of acts that the user starts on our pages."""
+SEEN_BY_ROW: Final = "seen by"
+DANGER_ROWS: Final = (SEEN_BY_ROW, FIRST_CONTACT, "looks like", "comes from", "warning")
+"""The names of lines about dangers, in order. ``seen by`` counts only if everybody sees the act, or possibly does."""
+MAX_NAMED: Final = 2
+"""People whom the sentence names. It counts the others."""
+MAX_NAME_CHARACTERS: Final = 60
+MAX_PLACE_CHARACTERS: Final = 80
+
+_VERY_WIDE: Final = {Audience.PUBLIC: "seen by everybody", Audience.UNKNOWN: "possibly seen by everybody"}
+_ANYBODY: Final = {SEEN_BY[one] for one in _VERY_WIDE}
+_BEFORE_PEOPLE: Final = {"send": " to ", "forward": " to ", "share": " with "}
+"""The word before the people, by the verb of the act. Other people see the act: ``, seen by``."""
+_ADDRESS: Final = re.compile(r"[^\s@]*@[^\s@]+|[^\s@]+\.[^\s@.]+")
+"""An email address, a handle or a host. Ids tell a person nothing."""
+_NAMES: Final = ("to", "users", "invited")
+"""Fields with the names of people whom a preview identifies by id."""
+
+
+def agent_words(name: str) -> str:
+    """Return the beginning of a sentence about the agent."""
+    return name if name and name != "agent" else "Your agent"
+
+
+def summarize_act(
+    *, agent: str, tool: str, label: str, account: str, show: Preview | None, first_contacts: Sequence[str] = ()
+) -> str:
+    """Return the sentence about an act, without a full stop. ``label``: the product, "" if there is none.
+
+    ``show``: None for a tool without previews. ``first_contacts``: the lines about first contacts.
+    """
+    who = "You want to" if agent == PAGE_AGENT else f"{_cut(agent_words(agent), MAX_NAME_CHARACTERS)} wants to"
+    what, comma, rest = (_as_verb(show.what) if show else f"use the tool {tool}").partition(", ")
+    at = f" at {label}" if label else ""
+    acting = f" as {_cut(account, MAX_NAME_CHARACTERS)}" if account else ""
+    begin = f"{who} {what}{at}{acting}"
+    if show is None:
+        return begin
+    people = _people(show, account, first_contacts)
+    place = show.where != label and (not people or show.audience > Audience.PEOPLE) and show.where
+    return f"{begin}{_reach(show, people, comma + rest)}{f': {_cut(place, MAX_PLACE_CHARACTERS)}' if place else ''}"
+
+
+def _as_verb(what: str) -> str:
+    """Return a preview's ``what`` for the middle of a sentence: "Send this email" becomes "send this email"."""
+    what = what.rstrip(".")
+    return what if what[:2].isupper() else what[:1].lower() + what[1:]
+
+
+def _reach(show: Preview, people: str, rest: str) -> str:
+    """Return whom the act reaches. ``people``: in words. ``rest``: the end of what is done, after its first comma."""
+    before = _BEFORE_PEOPLE.get(show.what.split(" ")[0].lower(), "")
+    wide = _VERY_WIDE.get(show.audience, "")
+    if not people or before:
+        return f"{before + people if people else ''}{rest}{f', {wide}' if wide else ''}"
+    return f"{rest}, {f'{wide}, also by' if wide else 'seen by'} {people}"
+
+
+def _people(show: Preview, account: str, first_contacts: Sequence[str]) -> str:
+    """Return at most two people in words, first contacts first, and the number of the others."""
+    others = [one for one in show.people if one != account.lower()]
+    named = [one for one in others if _ADDRESS.fullmatch(one)]
+    remarks = {one: first_contact_remark(one, first_contacts) for one in named}
+    names = [_cut(one, MAX_NAME_CHARACTERS) + remarks[one] for one in sorted(named, key=lambda one: not remarks[one])]
+    number = len(others)
+    if others and not named:
+        names = [_cut(one, MAX_NAME_CHARACTERS) for one in _names_in(show)]
+        number = len(names)
+    more = number - len(names[:MAX_NAMED])
+    if names and more > 0:
+        return f"{', '.join(names[:MAX_NAMED])} and {more} {'other' if more == 1 else 'others'}"
+    return " and ".join(names)
+
+
+def _names_in(show: Preview) -> list[str]:
+    """Return the names of people in the preview's fields, or an empty list."""
+    found: Any = next((show.fields[name] for name in _NAMES if show.fields.get(name)), [])
+    return [one for one in ([found] if isinstance(found, str) else found) if isinstance(one, str)]
+
+
+def _cut(text: str, limit: int) -> str:
+    """Return the text on one line. The end of a long one stays, because it contains the domain of an address."""
+    text = visible(" ".join(text.split()))
+    return text if len(text) <= limit else f"{text[: limit // 3]}…{text[-(limit - limit // 3 - 1) :]}"
+
+
+# ----------------------------------------------------------------- dangers
+
+
+def danger_rows(preview: Mapping[str, str]) -> list[str]:
+    """Return the names of those lines of an approval that are about its dangers, in order."""
+    return [name for name in DANGER_ROWS if name in preview and (name != SEEN_BY_ROW or preview[name] in _ANYBODY)]
+
+
+def dangers_first(preview: Mapping[str, str]) -> dict[str, str]:
+    """Return the lines of an approval, those about dangers first."""
+    return {name: preview[name] for name in danger_rows(preview)} | dict(preview)
