@@ -38,12 +38,13 @@ _Children = Iterator[Element | str]
 
 @dataclass
 class Page:
-    """The text of an HTML body. ``hidden``: number of characters that a person would not see. ``doubts``: styles that
-    may hide more. ``mismatch``: True if a link's words name another host than its own. ``links``: the words of each
-    visible link, by its whole address."""
+    """The text of an HTML body. ``hidden``: number of characters that a person would not see; ``unseen``: their text.
+    ``doubts``: styles that may hide more. ``mismatch``: True if a link's words name another host than its own.
+    ``links``: the words of each visible link, by its whole address."""
 
     lines: list[Line] = field(default_factory=list)
     hidden: int = 0
+    unseen: list[str] = field(default_factory=list)
     doubts: set[str] = field(default_factory=set)
     mismatch: bool = False
     links: dict[str, str] = field(default_factory=dict)
@@ -52,6 +53,12 @@ class Page:
     def text(self) -> str:
         """All lines, including quoted history."""
         return "\n".join(line.text for line in self.lines).strip("\n")
+
+    def hide(self, text: str) -> None:
+        """Record a text that a person would not see."""
+        if letters := _count_letters(text):
+            self.hidden += letters
+            self.unseen.append(" ".join(text.split()))
 
 
 @dataclass(slots=True)
@@ -114,7 +121,7 @@ class _Reader:
 
     def read(self, document: Document) -> None:
         """Read a document. Raises `TooComplex`."""
-        self.page.hidden += _count_letters(document.conditional)
+        self.page.hide(document.conditional)
         waiting: list[tuple[Element, _Place, _Children]] = [(document.root, _Place(), iter(document.root.children))]
         while waiting:
             element, place, children = waiting[-1]
@@ -153,7 +160,7 @@ class _Reader:
         if not above.look.hidden and seen.hidden in ("", tag):
             self._notice(element, seen, above.look)
         if element.raw:
-            self.page.hidden += _count_letters(element.raw)
+            self.page.hide(element.raw)
         if tag == "br":
             self._heights += 0.0 if self._line else seen.size
             self._break(empty=True)
@@ -219,16 +226,16 @@ class _Reader:
         if not alt:
             return
         if place.look.unseen or is_dot(element, place.look):
-            self.page.hidden += _count_letters(alt)
+            self.page.hide(alt)
             return
-        self.page.hidden += _count_letters(alt[LONGEST_ALT:])
+        self.page.hide(alt[LONGEST_ALT:])
         self._text(f"[image: {describe_picture(element)}]", place)
 
     # ------------------------------------------------------------- text
 
     def _text(self, data: str, place: _Place) -> None:
         if place.look.unseen:
-            self.page.hidden += _count_letters(data)
+            self.page.hide(data)
             return
         if data.strip():
             self.page.doubts |= place.look.doubt

@@ -7,6 +7,7 @@ from typing import Any
 
 from deputize.core.tools.preview import Audience, Change, Preview, shown_file
 from deputize.core.tools.steps import Undo
+from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.compose import File, Letter, Text, html_of
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.mail_raw import RawMail
@@ -26,7 +27,7 @@ def letter_fields(letter: Letter, *, html: bool, later: Sequence[Mapping[str, An
         "bcc": _texts(people.bcc) or None,
         "subject": letter.subject,
         "text": letter.text.plain,
-        "html": letter.text.html if html else None,
+        **(html_fields(letter.text.html, letter.text.plain) if html else {}),
         "files": [*map(file_preview, letter.files), *later] or None,
     }
 
@@ -36,6 +37,20 @@ def preview_letter(what: str, letter: Letter, *, html: bool = False, later: Sequ
     return Preview(
         what, audience=Audience.PEOPLE, people=people, **more, **letter_fields(letter, html=html, later=later)
     )
+
+
+def html_fields(html: str, plain: str) -> Fields:
+    """Return the preview fields of HTML: what a person sees of it, if ``plain`` says something else, then what hides in
+    it, and its source."""
+    page = read_html(html, whole_links=True)
+    remarks = ["The words of a link name another site than the link leads to."] if page.mismatch else []
+    remarks += [f"Styles may hide more of it: {', '.join(sorted(page.doubts))}."] if page.doubts else []
+    return {
+        "as_seen": page.text if page.text.split() != plain.split() else None,
+        "hidden_text": page.unseen or None,
+        "about_the_HTML": remarks or None,
+        "html": html,
+    }
 
 
 def raw_fields(mail: RawMail) -> Fields:
@@ -50,7 +65,7 @@ def raw_fields(mail: RawMail) -> Fields:
         **odd,
         "subject": mail.subject,
         "text": mail.plain,
-        "html": mail.html if mail.html and not _is_generated(mail) else None,
+        **(html_fields(mail.html, mail.plain) if mail.html and not _is_generated(mail) else {}),
         "files": [file_preview(one) for one in mail.files] or None,
         "further_headers": mail.other or None,
     }

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from deputize.core.approvals.summary import danger_rows
+from deputize.core.approvals.headline import danger_rows
 from deputize.core.user_requests import Approval
 
 FIRST: Final = (
     *("to", "cc", "bcc", "answers go to", "subject", "title"),
-    *("text", "body", "message", "html", "files", "attachments"),
+    *("as seen", "text", "body", "message", "hidden text", "about the HTML", "html", "files", "attachments"),
 )
-"""What is read first, where an act has it; everything else follows as the tool has it."""
+"""The rows of a letter, in order. Other rows follow in the tool's order. An act without recipients is no letter."""
+NOW: Final = " now"
 PLACES: Final = ("where", "seen by")
 NAMED: Final = {
     "audience": "seen by",
@@ -30,11 +31,13 @@ MAX_LISTED_CHARACTERS: Final = 120
 
 
 class Row(NamedTuple):
-    """One line of the preview. ``changed``: it differs from the approved preview."""
+    """One line of the preview. ``changed``: it differs from the approved preview. ``now``: the text that it replaces,
+    None if it replaces nothing."""
 
     name: str
     text: str
     changed: bool
+    now: str | None = None
 
 
 class Reading(NamedTuple):
@@ -49,16 +52,22 @@ class Reading(NamedTuple):
 
 def arrange_rows(approval: Approval) -> Reading:
     """Return the lines of this approval in reading order."""
-    changed, dangers = [NAMED.get(name, name) for name in approval.changed_fields], danger_rows(approval.preview)
-    rows = sorted(
-        (Row(name, text, name in changed) for name, text in approval.preview.items() if name not in dangers), key=_place
-    )
+    preview, dangers = approval.preview, danger_rows(approval.preview)
+    changed = [NAMED.get(name, name) for name in approval.changed_fields]
+    names = [name for name in preview if name not in dangers and not _is_shown_beside(name, preview)]
+    rows = [Row(name, preview[name], name in changed, preview.get(name + NOW)) for name in names]
+    rows = sorted(rows, key=_place) if "to" in preview else rows
     return Reading(
-        [Row(name, line, name in changed) for name in dangers for line in approval.preview[name].split("\n")],
+        [Row(name, line, name in changed) for name in dangers for line in preview[name].split("\n")],
         [row for row in rows if row.name not in PLACES],
         [row for row in rows if row.name in PLACES],
         changed,
     )
+
+
+def _is_shown_beside(name: str, preview: Mapping[str, str]) -> bool:
+    """Return True for a line that shows what another line replaces."""
+    return name.endswith(NOW) and name.removesuffix(NOW) in preview
 
 
 def first_line(preview: Mapping[str, str]) -> str:
@@ -72,6 +81,6 @@ def _begins(line: str) -> str:
 
 
 def _place(row: Row) -> int:
-    """Return the sort key of a line. A line "text now" or "to as written" stays beside "text" and "to"."""
-    name = row.name.removesuffix(" now").removesuffix(" as written")
+    """Return the sort key of a line. A line "to as written" stays beside "to"."""
+    name = row.name.removesuffix(" as written")
     return FIRST.index(name) if name in FIRST else len(FIRST)
