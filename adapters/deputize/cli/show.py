@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deputize.cli.scope_requirements import listed_needs
-from deputize.core.approvals.summary import danger_rows
+from deputize.core.approvals.headline import danger_rows
 from deputize.core.errors import DeputizeError
 from deputize.core.text import replaced, without_hidden
 

@@ -166,6 +166,19 @@ def as_read(text: str) -> str:
     return unicodedata.normalize("NFKC", without_hidden(text).translate(_AS_READ)).casefold()
 
 
+_READ_AS: Final = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("0", "o"), ("1", "l"), ("i", "l"))
+"""ASCII letters that a hurried person takes for others. The first of a pair is longer or rarer in names."""
+
+
+def outline(text: str) -> str:
+    """Return the text as `as_read`, with ASCII letters that resemble others replaced too: ``exarnple`` and ``example``
+    have one outline."""
+    text = as_read(text)
+    for letters, instead in _READ_AS:
+        text = text.replace(letters, instead)
+    return text
+
+
 def _plain(text: str) -> bool:
     return text.isascii() and (text.isprintable() or not _first_hidden_pattern().search(text))
 

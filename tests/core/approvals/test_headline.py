@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from deputize.core import Audience, Danger, Preview
+from deputize.core.approvals.headline import PAGE_AGENT, describe_act
 from deputize.core.approvals.record import ApprovalRecord
-from deputize.core.approvals.summary import PAGE_AGENT, summarize_act
 from deputize.core.tools.first_contact import FirstContact, first_contact_lines
 
 ALICE = "alice@home.test"
@@ -16,7 +17,7 @@ ALICE = "alice@home.test"
 
 def sentence(what: str = "Send this email", first: tuple[FirstContact, ...] = (), **more: Any) -> str:
     show = Preview(what, **{"audience": Audience.PEOPLE, **more})
-    return summarize_act(
+    return describe_act(
         agent="Scout", tool="t", label="Gmail", account=ALICE, show=show, first_contacts=first_contact_lines(first)
     )
 
@@ -79,8 +80,42 @@ def test_hostile_names_stay_short_visible_and_last() -> None:
 
 def test_sentence_speaks_to_the_user_about_their_own_acts() -> None:
     said: dict[str, Any] = {"tool": "files_read", "label": "", "account": "", "show": None}
-    assert summarize_act(agent=PAGE_AGENT, **said) == "You want to use the tool files_read"
-    assert summarize_act(agent="agent", **said) == "Your agent wants to use the tool files_read"
+    assert describe_act(agent=PAGE_AGENT, **said) == "You want to use the tool files_read"
+    assert describe_act(agent="agent", **said) == "Your agent wants to use the tool files_read"
+
+
+@pytest.mark.parametrize(
+    ("people", "text", "line"),
+    [
+        (
+            ["bob@exarnple.test", "carol@example.test"],
+            "",
+            "exarnple.test looks like example.test, but is not the same.",
+        ),
+        (["bob@horne.test"], "", "horne.test looks like home.test, but is not the same."),
+        (
+            ["bob@examp1e.test"],
+            "See https://www.other.test and bob@example.test",
+            "bob@examp1e.test looks like bob@example",
+        ),
+        (["b0b@x.test", "bob@x.test"], "", "b0b@x.test looks like bob@x.test, but is not the same."),
+        (["bob@ex\u0430mple.test"], "as example.test", "ex[U+0430]mple.test"),
+        (["bob@example.test", "carol@example.test"], "Example.test, examples.test", ""),
+        (["u0b0", "ubo"], "", ""),
+    ],
+)
+def test_domain_that_looks_like_another_one_is_remarked(people: list[str], text: str, line: str) -> None:
+    show = Preview("Send this email", audience=Audience.PEOPLE, people=people, to=people, text=text)
+    shown = record(show=show.kept).public("", None).preview
+    assert ("looks like" in shown) == bool(line) and line in shown.get("looks like", "")
+    assert not line or next(iter(shown)) == "looks like"
+
+
+def test_search_for_lookalikes_is_quick() -> None:
+    text = "a-" * 200_000 + "." * 200_000 + "a." * 200_000 + "@" * 200_000
+    show = Preview("Send it", audience=Audience.PEOPLE, people=["b@x.test"], text=text[::3] + text)
+    begun = time.perf_counter()
+    assert "looks like" not in record(show=show.kept).public("", None).preview and time.perf_counter() - begun < 20
 
 
 def test_public_form_has_the_sentence_and_dangers_first() -> None:

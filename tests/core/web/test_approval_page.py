@@ -45,8 +45,8 @@ SENTENCE = (
 async def test_approval_heading_is_the_act_and_rows_follow_decision_order() -> None:
     page = await opened(*await waiting())
     assert f"<h1>{SENTENCE}</h1>" in page and f"<title>{SENTENCE}</title>" in page
-    order = ["<strong>Seen by:</strong> everybody", "What is there now will be lost.", "<dt>to</dt>"]
-    order += ["Tonight", "See you at 8.", "high", "red", "blue", "<dt>Where</dt>", "Approve"]
+    order = ["<strong>Seen by:</strong> everybody", "What is there now will be lost.", "<dt>Where</dt>", "<dt>to</dt>"]
+    order += ["Tonight", "See you at 8.", "high", "red", "blue", "Approve"]
     places = [page.index(part, page.index("</h1>")) for part in order]
     assert places == sorted(places) and page.count("everybody</li>") == 1
     assert places[-1] < page.index("notes_post_note"), "the tool's name comes after the buttons"
@@ -108,8 +108,11 @@ async def test_harmless_private_act_shows_no_warning() -> None:
 def test_every_row_appears_once_with_related_rows_together() -> None:
     names = ["colour", "text now", "text", "where", "to", "to as written", "seen by", "files", "warning", "cc"]
     told = arrange_rows(Approval("1", "t", "sends", preview=dict.fromkeys(names, "x")))
-    assert [row.name for row in told.rows] == ["to", "to as written", "cc", "text now", "text", "files", "colour"]
-    assert sorted(row.name for part in told[:3] for row in part) == sorted(names)
+    assert [row.name for row in told.rows] == ["to", "to as written", "cc", "text", "files", "colour"]
+    assert sorted([*(row.name for part in told[:3] for row in part), "text now"]) == sorted(names)
+    assert [row.now for row in told.rows] == [None, None, None, "x", None, None]
+    act = arrange_rows(Approval("1", "t", "sends", preview={"pull request": "#2", "title now": "a", "message": "b"}))
+    assert [row.name for row in act.rows] == ["pull request", "title now", "message"], "as the tool has them"
 
 
 def test_approval_list_distinguishes_acts_by_subject_or_text() -> None:

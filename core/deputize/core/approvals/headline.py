@@ -13,16 +13,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from deputize.core.text import visible
+from deputize.core.text import outline, visible
 from deputize.core.tools.first_contact import ROW as FIRST_CONTACT
 from deputize.core.tools.first_contact import first_contact_remark
-from deputize.core.tools.preview import SEEN_BY, Audience, Preview
+from deputize.core.tools.preview import SEEN_BY, Audience, Preview, Rows
 
 PAGE_AGENT: Final = "You, on your page"
 """The agent of acts that the user starts on our pages."""
 SEEN_BY_ROW: Final = "seen by"
-DANGER_ROWS: Final = (SEEN_BY_ROW, FIRST_CONTACT, "looks like", "comes from", "warning")
+LOOKS_LIKE: Final = "looks like"
+DANGER_ROWS: Final = (SEEN_BY_ROW, FIRST_CONTACT, LOOKS_LIKE, "comes from", "warning")
 """The names of lines about dangers, in order. ``seen by`` counts only if everybody sees the act, or possibly does."""
+MAX_LOOKALIKES: Final = 5
+MAX_SEARCHED_CHARACTERS: Final = 100_000
 MAX_NAMED: Final = 2
 """People whom the sentence names. It counts the others."""
 MAX_NAME_CHARACTERS: Final = 60
@@ -34,6 +37,8 @@ _BEFORE_PEOPLE: Final = {"send": " to ", "forward": " to ", "share": " with "}
 """The word before the people, by the verb of the act. Other people see the act: ``, seen by``."""
 _ADDRESS: Final = re.compile(r"[^\s@]*@[^\s@]+|[^\s@]+\.[^\s@.]+")
 """An email address, a handle or a host. Ids tell a person nothing."""
+_HOST: Final = re.compile(r"(?:[\w.+-]{1,64}@)?(?:[^\W_][\w-]{0,62}\.)+[^\W\d_]{2,24}\b")
+"""An email address or a host in a text."""
 _NAMES: Final = ("to", "users", "invited")
 """Fields with the names of people whom a preview identifies by id."""
 
@@ -43,7 +48,7 @@ def agent_words(name: str) -> str:
     return name if name and name != "agent" else "Your agent"
 
 
-def summarize_act(
+def describe_act(
     *, agent: str, tool: str, label: str, account: str, show: Preview | None, first_contacts: Sequence[str] = ()
 ) -> str:
     """Return the sentence about an act, without a full stop. ``label``: the product, "" if there is none.
@@ -106,6 +111,29 @@ def _cut(text: str, limit: int) -> str:
 
 
 # ----------------------------------------------------------------- dangers
+
+
+def lookalike_rows(show: Preview, account: str, rows: Rows) -> Rows:
+    """Return one line about people whose address or domain looks like another one in the act, or no line.
+
+    ``account``: its address counts as well. ``rows``: the lines of the preview, of which the beginning is searched.
+    """
+    if not any("@" in one for one in show.people):
+        return []
+    text = " ".join([account, *show.people, *(text for _, text in rows)])[:MAX_SEARCHED_CHARACTERS].lower()
+    others = dict[str, list[str]]()
+    for name in dict.fromkeys(_HOST.findall(text)):
+        for one in (name, name.rpartition("@")[2]):
+            others.setdefault(outline(one), []).append(one)
+    lines = list[str]()
+    for person in show.people:
+        for name in (person, person.rpartition("@")[2]):
+            same = next((one for one in others.get(outline(name), ()) if one != name), None)
+            if same is not None and "@" in person:
+                lines.append(f"{visible(name)} looks like {visible(same)}, but is not the same.")
+                break
+    lines = list(dict.fromkeys(lines))
+    return [(LOOKS_LIKE, "\n".join(lines[:MAX_LOOKALIKES]))] if lines else []
 
 
 def danger_rows(preview: Mapping[str, str]) -> list[str]:

@@ -19,7 +19,7 @@ from enum import StrEnum
 from itertools import chain, count
 from typing import Any, Final, Literal, Self, TypeAlias
 
-from deputize.core.approvals.summary import DANGER_ROWS, dangers_first, summarize_act
+from deputize.core.approvals.headline import DANGER_ROWS, dangers_first, describe_act, lookalike_rows
 from deputize.core.audit.common_fields import OfApproval
 from deputize.core.audit.events import (
     ApprovalApproved,
@@ -326,6 +326,7 @@ class ApprovalRecord(StoredRecord):
         show = Preview.of(self.show) if self.show and not self.is_unseen_edit else None
         rows = show_rows(show, zone) if show else argument_rows(self.arguments or self.preview or {})
         own = [*untrusted_rows(self.outside), *first_contact_rows(self.first_contacts)]
+        own += lookalike_rows(show, self.account, rows) if show else []
         missing = set(DANGER_ROWS) - {name for name, _ in own} - ({"seen by"} if show else set())
         missing -= {"warning"} if show and (show.destroys or show.dangers) else set()
         return Approval(
@@ -353,7 +354,7 @@ class ApprovalRecord(StoredRecord):
         """Return the sentence about the act, or about a foreign server's question."""
         if show is not None and self.question is not None:
             return show.what
-        return summarize_act(
+        return describe_act(
             agent=self.agent,
             tool=self.tool,
             label=self.label,

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Final, NamedTuple
 
+from deputize.core.approvals.headline import PAGE_AGENT as PAGE_AGENT
+from deputize.core.approvals.headline import agent_words as agent_words
 from deputize.core.approvals.outcome import describe_outcome
-from deputize.core.approvals.summary import PAGE_AGENT as PAGE_AGENT
-from deputize.core.approvals.summary import agent_words as agent_words
 from deputize.core.errors import DeputizeError
 from deputize.core.oauth.refusals import REMEDIES
 from deputize.core.text import visible
