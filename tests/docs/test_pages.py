@@ -200,7 +200,11 @@ async def test_documented_approval_is_shown_given_and_used_once(capsys: pytest.C
         await run(block(APPROVALS, "question.approval"), {"deputy": deputy})
         assert [mail.subject for mail in sandbox.sent("alice@example.test")] == ["Lunch?"]
         shown = capsys.readouterr().out
-        assert "Send this email" in shown and "to bob@example.test" in shown and "text Friday at one." in shown
+        assert (
+            " wants to send this email at Gmail as " in shown
+            and "to bob@example.test" in shown
+            and "text Friday at one." in shown
+        )
 
 
 async def test_documented_undo_restores_the_object() -> None:

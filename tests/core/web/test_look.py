@@ -19,6 +19,8 @@ pytestmark = pytest.mark.browser
 LOOKS = {"light": (1000, False), "dark": (1000, True), "phone": (390, False), "phone-dark": (390, True)}
 FOCUS = """(() => { const e = document.activeElement, s = getComputedStyle(e);
 return [e.tagName, e.innerText || e.name || '', s.outlineStyle != 'none' && parseFloat(s.outlineWidth) >= 2] })()"""
+BUTTON = "document.querySelector('button[value=approve]').getBoundingClientRect()"
+TEXT = "[...document.querySelectorAll('pre')].at(-1).getBoundingClientRect()"
 BARRIERS = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations
 .filter(one => ['serious', 'critical'].includes(one.impact))
 .map(one => one.id + ': ' + one.nodes.map(node => node.target.join(' ')).join(', ')))"""
@@ -55,9 +57,29 @@ async def test_approval_can_be_read_and_decided_by_keyboard(shown: tuple[Gallery
             break
     assert all(visible for _, _, visible in stops), stops
     kinds = [tag for tag, _, _ in stops]
-    assert kinds.count("PRE") == 1 and [said for _, said, _ in stops][-2:] == ["Approve", "Reject"]
+    assert "PRE" not in kinds and [said for _, said, _ in stops][-2:] == ["Approve", "Reject"]
     await browser.press("Enter")
     assert await browser.until("document.body.innerText.includes('2 of 3 done')")
+
+
+async def test_approve_comes_into_view_only_after_the_end_of_the_text(shown: tuple[Gallery, Chromium]) -> None:
+    pages, browser = shown
+    await browser.look(390)
+    await pages.open(browser, "approve")
+    assert not await browser.run(f"{BUTTON}.top < innerHeight"), "the text is too short to test anything"
+    assert await browser.run(
+        "[...document.querySelectorAll('*')].every(e => e.scrollHeight <= e.clientHeight + 1 "
+        "|| !['auto', 'scroll'].includes(getComputedStyle(e).overflowY))"
+    )
+    while not await browser.run(f"{BUTTON}.top < innerHeight"):
+        await browser.run("scrollBy(0, 40); true")
+    assert await browser.run(f"{TEXT}.bottom <= {BUTTON}.top && {TEXT}.bottom > 0")
+    await browser.run("scrollTo(0, 0); true")
+    for _ in range(12):
+        await browser.press("Tab")
+        if (await browser.run(FOCUS))[1] == "Approve":
+            break
+    assert await browser.run(f"{TEXT}.bottom > 0 && {TEXT}.bottom < innerHeight"), "Tab shows the end of the text"
 
 
 @pytest.mark.counterpart
