@@ -106,6 +106,8 @@ def _names_in(show: Preview) -> list[str]:
 
 def _cut(text: str, limit: int) -> str:
     """Return the text on one line. The end of a long one stays, because it contains the domain of an address."""
+    if len(text) > 8 * limit:  # a very long text takes seconds
+        text = f"{text[: 4 * limit]}…{text[-4 * limit :]}"
     text = visible(" ".join(text.split()))
     return text if len(text) <= limit else f"{text[: limit // 3]}…{text[-(limit - limit // 3 - 1) :]}"
 
