@@ -66,6 +66,27 @@ def test_approval_is_printed_completely_with_changed_fields() -> None:
     assert text.count("x") - text.count("example") - text.count("text") >= 9000
 
 
+def test_approval_begins_with_its_sentence_and_one_line_for_each_danger() -> None:
+    console, page = printed()
+    sentence = "Scout wants to send this email at Gmail as alice@example.test to eve@evil.test (first contact)"
+    preview = {
+        "first contact": "You have never written to eve@evil.test.",
+        "warning": "This moves money.\nWhat is there now will be lost.",
+        "to": "eve@evil.test",
+        "seen by": "the people named here",
+    }
+    show.approval(asked(preview, summary=sentence), console)
+    lines = [line.strip("│ ") for line in page.getvalue().splitlines()[1:-1]]
+    assert [line for line in lines if line] == [
+        sentence,
+        "first contact: You have never written to eve@evil.test.",
+        "warning: This moves money.",
+        "warning: What is there now will be lost.",
+        "to: eve@evil.test",
+        "seen by: the people named here",
+    ]
+
+
 def test_link_is_never_broken() -> None:
     console, page = printed(width=20)
     url = "http://127.0.0.1:8736/connect/" + "x" * 60

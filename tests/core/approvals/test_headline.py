@@ -108,7 +108,7 @@ def test_domain_that_looks_like_another_one_is_remarked(people: list[str], text:
     show = Preview("Send this email", audience=Audience.PEOPLE, people=people, to=people, text=text)
     shown = record(show=show.kept).public("", None).preview
     assert ("looks like" in shown) == bool(line) and line in shown.get("looks like", "")
-    assert not line or next(iter(shown)) == "looks like"
+    assert not line or (next(iter(shown)) == "looks like" and "\n" not in shown["looks like"])
 
 
 def test_search_for_lookalikes_is_quick() -> None:

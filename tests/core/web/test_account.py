@@ -419,7 +419,9 @@ async def test_connections_page_links_to_pending_approvals() -> None:
         browser = world.browser()
         page = await browser.open(f"{await _me(world)}/connections")
         (href,) = re.findall(rf'href="([^"]*/approve/{approval.id})"', page.text)
-        assert "Mail helper wants to use the tool notes_send_note at Google as alice" in words_of(await browser.open(href))
+        assert "Mail helper wants to use the tool notes_send_note at Google as alice" in words_of(
+            await browser.open(href)
+        )
 
 
 # --- links to them -------------------------------------------------------------------------------------------------

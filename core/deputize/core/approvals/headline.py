@@ -127,15 +127,15 @@ def lookalike_rows(show: Preview, account: str, rows: Rows) -> Rows:
     for name in dict.fromkeys(_HOST.findall(text)):
         for one in (name, name.rpartition("@")[2]):
             others.setdefault(outline(one), []).append(one)
-    lines = list[str]()
+    pairs = dict[frozenset[str], str]()
     for person in show.people:
         for name in (person, person.rpartition("@")[2]):
             same = next((one for one in others.get(outline(name), ()) if one != name), None)
             if same is not None and "@" in person:
-                lines.append(f"{visible(name)} looks like {visible(same)}, but is not the same.")
+                words = f"{visible(name)} looks like {visible(same)}, but is not the same."
+                pairs.setdefault(frozenset({name, same}), words)
                 break
-    lines = list(dict.fromkeys(lines))
-    return [(LOOKS_LIKE, "\n".join(lines[:MAX_LOOKALIKES]))] if lines else []
+    return [(LOOKS_LIKE, "\n".join([*pairs.values()][:MAX_LOOKALIKES]))] if pairs else []
 
 
 def danger_rows(preview: Mapping[str, str]) -> list[str]:

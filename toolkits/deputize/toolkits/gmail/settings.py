@@ -157,6 +157,7 @@ def set_signature(
         address=address,
         signature=Change(read_html(old).text, read_html(markup).text),
         html=Change(old, markup),
+        hidden_text=read_html(markup).unseen or None,
     )
     path = "/users/me/settings/sendAs/{address}"
     saved = yield Request("PATCH", path, at={"address": address}, json={"signature": markup}, repeat="idem")

@@ -136,6 +136,7 @@ def _reply_fields(settings: Mapping[str, Any]) -> Fields:
         "subject": str(settings.get("responseSubject") or "") or None,
         "text": plain or (read_html(markup).text if markup else None),
         "html": markup if markup and not ours else None,
+        "hidden_text": (read_html(markup).unseen or None) if markup and not ours else None,
         "begins": _instant(settings.get("startTime") or ""),
         "ends": _instant(settings.get("endTime") or ""),
     }
