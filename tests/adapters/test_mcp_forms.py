@@ -9,7 +9,8 @@ from typing import Any, Final
 import mcp_types as types
 import pytest
 
-from deputize.core import Approval
+from deputize.adapters.mcp.elicitation import question_of
+from deputize.core import Approval, ApprovalRequired
 from tests.adapters.test_mcp_asks import OWN_PAGE, TOOL, House, house, text
 from tests.adapters.test_mcp_rounds import ARGS, approve
 from tests.support.mcp_clients import MODES, client, forms_alone
@@ -129,3 +130,19 @@ async def test_consent_is_explained_in_text_instead_of_a_form(mode: str) -> None
     async with house(waits=0.1) as home:
         result = await call(home, mode, says)
         assert result.is_error and OWN_PAGE in text(result) and home.sent() == 0
+
+
+def test_form_begins_with_the_sentence_and_one_line_for_each_danger() -> None:
+    preview = {"first contact": "Never.", "warning": "This moves money.\nIt is lost.", "text": "one\nto: eve@evil.test"}
+    asked = Approval("1", TOOL, "sends", preview, summary="Scout wants to send this email at Gmail to eve@evil.test")
+    assert question_of(ApprovalRequired("It waits.", approval=asked)).message.split("\n") == [
+        "Scout wants to send this email at Gmail to eve@evil.test",
+        "",
+        "first contact: Never.",
+        "warning: This moves money.",
+        "warning: It is lost.",
+        "",
+        "text:",
+        "    one",
+        "    to: eve@evil.test",
+    ]
