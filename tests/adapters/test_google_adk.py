@@ -127,6 +127,8 @@ async def test_adk_requests_show_everything_in_order(play: Play) -> None:
     [ask] = [one for one in asks if one["type"] == "deputize.approval"]
     assert ask["tool"] == "gmail_send_email" and "Yes, gladly." in str(ask["preview"])
     assert requests_in(await chat.session_events(), "approval") == [ask]
+    stored = "".join(event.model_dump_json() for event in await chat.session_events())
+    assert ask["summary"].startswith("Your agent wants to send ") and f'"hint":"{ask["summary"]}"' in stored
     assert await play.deputy.pending("alice") and "alice" not in ask["owner"]
 
 

@@ -34,8 +34,8 @@ KINDS: Final[tuple[Kind, ...]] = ("consent", "approval")
 
 
 def ask(ctx: ToolContext, hint: str, payload: Payload) -> None:
-    """Ask the user about the call, and end the run."""
-    ctx.request_confirmation(hint=hint, payload=payload)
+    """Ask the user about the call, and end the run. ``hint``: the text for the user if the payload has no summary."""
+    ctx.request_confirmation(hint=payload.get("summary") or hint, payload=payload)
     again = ctx.tool_confirmation is not None
     ctx.actions.skip_summarization = not again  # the model is not called to summarize it
     if again:
