@@ -39,15 +39,16 @@ _SEEN_BY_OTHERS = (Effect.SENDS | Effect.DESTRUCTIVE).value
 
 
 def ask_before_sending(act: Act) -> Verdict:
-    """Require approval for acts that others will see, that destroy data, or whose target untrusted content has named in
-    this conversation. Allow all other acts. This is the default policy.
+    """Require approval for acts that others will see, that destroy data or are dangerous, or whose target untrusted
+    content has named in this conversation. Allow all other acts. This is the default policy.
 
     A read needs approval only if it is given a link to a host that untrusted content has named, because it may carry
     the user's data there."""
     if act.outside and any(one.by_others for one in act.outside):
         return Verdict.ASK if act.effect is not Effect.READS or _is_given_link(act) else Verdict.ALLOW
     if act.show is not None:
-        return Verdict.ASK if act.show.audience > Audience.SELF or act.show.destroys else Verdict.ALLOW
+        grave = act.show.destroys or act.show.dangers
+        return Verdict.ASK if act.show.audience > Audience.SELF or grave else Verdict.ALLOW
     seen = act.effect is not Effect.READS and act.effect.value & _SEEN_BY_OTHERS
     return Verdict.ASK if seen else Verdict.ALLOW
 

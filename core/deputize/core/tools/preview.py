@@ -55,6 +55,7 @@ class Danger(StrEnum):
     FORWARDS_MAIL = "forwards_mail"
     MOVES_MONEY = "moves_money"
     GIVES_ACCESS = "gives_access"
+    HIDES_MAIL = "hides_mail"
 
 
 DANGERS: Final = {
@@ -62,6 +63,7 @@ DANGERS: Final = {
     Danger.FORWARDS_MAIL: "Mail will go to this address from now on.",
     Danger.MOVES_MONEY: "This moves money.",
     Danger.GIVES_ACCESS: "This gives somebody access.",
+    Danger.HIDES_MAIL: "You may not notice these emails any more.",
 }
 
 
@@ -112,9 +114,9 @@ def shown_file(name: str, mime: str, content: bytes | None = None, *, size: int 
 
 
 class Preview:
-    """The preview of an act; see the module. ``what``: one constant sentence. ``where``: the place, in words.
-    ``people``: addresses or ids of everybody whom the act reaches. ``destroys``: True if text or data is lost.
-    ``dangers``: what else is dangerous. Raises `ValueError` for a name that occurs in two parts."""
+    """The preview of an act; see the module. ``what``: one constant sentence that begins with a verb. ``where``: the
+    place, in words. ``people``: addresses or ids of everybody whom the act reaches. ``destroys``: True if text or data
+    is lost. ``dangers``: what else is dangerous. Raises `ValueError` for a name that occurs in two parts."""
 
     what: str
     audience: Audience
