@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import pytest
 
+from deputize.core import ApprovalRequired, Danger, Preview, ask_before_sending
+from deputize.core.tools.preview import show_rows
 from tests.support.preview_coverage import ShownWorld, shown_world
 
 OURS: Final = frozenset(
@@ -175,7 +177,59 @@ async def world() -> AsyncIterator[ShownWorld]:
         yield world
 
 
-async def test_unsubscribe_that_bins_the_mail_counts_as_destructive(world: ShownWorld) -> None:
-    for trash in (False, True):
-        await world.act("gmail_unsubscribe", **await a_list(world) | {"trash": trash})
-        assert world.shown[-1].destroys is trash
+async def previewed(world: ShownWorld, tool: str, **arguments: Any) -> Preview:
+    """Return the preview of one call."""
+    await world.act(tool, **arguments)
+    return world.shown[-1]
+
+
+async def test_unsubscribe_that_bins_the_mail_says_how_long_it_stays_there(world: ShownWorld) -> None:
+    show = await previewed(world, "gmail_unsubscribe", **await a_list(world) | {"trash": True})
+    assert not show.destroys and "after 30 days" in show.fields["then"]
+
+
+async def test_emails_that_move_are_not_called_lost(world: ShownWorld) -> None:
+    for action, what in (
+        ("read", "Mark these emails as read"),
+        ("archive", "Archive these emails"),
+        ("trash", "Move these emails to the bin"),
+        ("spam", "Report these emails as spam"),
+    ):
+        show = await previewed(world, "gmail_update_emails", query="from:bob", action=action)
+        assert (show.what, show.destroys, show.dangers) == (what, False, (Danger.HIDES_MAIL,))
+        assert dict(show_rows(show))["warning"] == "You may not notice these emails any more."
+        assert ("30 days" in show.fields.get("undo", "")) is (action in ("trash", "spam"))
+        back = {"trash": "untrash", "spam": "not_spam"}.get(action, "to_inbox")
+        await world.act("gmail_update_emails", message_ids=show.pins["emails"], action=back)
+
+
+async def test_filter_that_hides_mail_says_so_and_loses_nothing(world: ShownWorld) -> None:
+    for action, dangers in (
+        ({"archive": True}, (Danger.HIDES_MAIL,)),
+        ({"mark_read": True}, (Danger.HIDES_MAIL,)),
+        ({"add_labels": ["Trash"]}, (Danger.HIDES_MAIL,)),
+        ({"never_spam": True}, ()),
+        ({"star": True}, ()),
+    ):
+        show = await previewed(world, "gmail_manage_filter", action="create", query="invoice", **action)
+        assert (show.what, show.destroys) == ("Create this filter for new emails", False)
+        assert show.dangers == dangers
+
+
+async def test_draft_change_loses_only_what_it_replaces(world: ShownWorld) -> None:
+    draft = await world.act("gmail_save_draft", subject="Plan", body="First", to=["bob@example.test"])
+    about: dict[str, Any] = {"draft_id": draft["draft_id"]}
+    added = await previewed(world, "gmail_save_draft", **about, to=["bob@example.test", "carol@else.test"])
+    renamed = await previewed(world, "gmail_save_draft", **about, subject="Another")
+    assert (added.destroys, renamed.destroys) == (False, True)
+
+
+async def test_hidden_mail_is_asked_about_by_default(world: ShownWorld) -> None:
+    world.deputy.policy = ask_before_sending
+    for tool, arguments in (
+        ("gmail_update_emails", {"query": "subject:budget", "action": "archive"}),
+        ("gmail_update_emails", {"query": "subject:budget", "action": "trash"}),
+        ("gmail_manage_filter", {"action": "create", "query": "invoice", "archive": True}),
+    ):
+        with pytest.raises(ApprovalRequired):
+            await world.act(tool, **arguments)

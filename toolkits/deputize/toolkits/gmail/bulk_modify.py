@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Alias, Audience, Effect, Need, Preview, Request, Run, SaveNote, Steps, Undo
+from deputize.core import Alias, Audience, Danger, Effect, Need, Preview, Request, Run, SaveNote, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
@@ -119,27 +119,39 @@ def update_emails(
 
 def _make_preview(plan: Plan, *, hides: bool) -> Preview:
     """Return the preview: the emails by name and their change. ``hides``: True if the user may not notice them any
-    more, which counts as a loss."""
+    more."""
+    what = _WHAT[plan.action]
     return Preview(
-        "Change these emails" if plan.kind == "messages" else "Change these conversations",
+        what if plan.kind == "messages" else what.replace("emails", "conversations"),
         audience=Audience.SELF,
-        destroys=hides,
-        change=_ACTION_TEXTS.get(plan.action or ""),
+        dangers=[Danger.HIDES_MAIL] if hides else (),
         add_labels=sorted(plan.names["add_labels"]) or None,
         remove_labels=sorted(plan.names["remove_labels"]) or None,
-        note="The emails stay. You may not notice them any more." if hides and plan.action in _HIDES else None,
+        undo=_UNTIL.get(plan.action),
         pins={"emails": sorted(plan.ids), "messages": plan.messages, "adds": plan.add, "takes": plan.remove},
         context={"emails": sorted(plan.shown, reverse=True)},
         beside={"more_match": "yes: they stay as they are" if plan.remaining else None},
     )
 
 
-_ACTION_TEXTS: Final = {
-    **{"read": "mark as read", "unread": "mark as unread", "star": "star", "unstar": "take the star away"},
-    **{"archive": "archive: out of the inbox", "to_inbox": "put into the inbox"},
-    **{"important": "mark as important", "not_important": "mark as not important"},
-    **{"spam": "report as spam: deleted after 30 days", "not_spam": "not spam: put into the inbox"},
-    **{"trash": "put into the bin: deleted after 30 days", "untrash": "take out of the bin"},
+_WHAT: Final[Mapping[str | None, str]] = {
+    None: "Change the labels of these emails",
+    "read": "Mark these emails as read",
+    "unread": "Mark these emails as unread",
+    "star": "Star these emails",
+    "unstar": "Remove the star from these emails",
+    "archive": "Archive these emails",
+    "to_inbox": "Move these emails to the inbox",
+    "important": "Mark these emails as important",
+    "not_important": "Mark these emails as not important",
+    "spam": "Report these emails as spam",
+    "not_spam": "Move these emails out of spam",
+    "trash": "Move these emails to the bin",
+    "untrash": "Take these emails out of the bin",
+}
+_UNTIL: Final[Mapping[str | None, str]] = {
+    "spam": "they can be taken out of spam for 30 days",
+    "trash": "they can be taken out of the bin for 30 days",
 }
 
 

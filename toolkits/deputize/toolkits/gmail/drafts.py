@@ -52,7 +52,7 @@ from deputize.toolkits.gmail.deliver import Outgoing, commit, create_draft, key_
 from deputize.toolkits.gmail.excerpt import EXCERPT
 from deputize.toolkits.gmail.files import Handles, take_files
 from deputize.toolkits.gmail.html_settings import check_draft
-from deputize.toolkits.gmail.preview import changed_fields, letter_fields, raw_fields
+from deputize.toolkits.gmail.preview import changed_fields, letter_fields, loses, raw_fields
 from deputize.toolkits.gmail.reply_headers import ReplyFrame, prepare_reply
 from deputize.toolkits.gmail.rows import SUBJECT, people_text, thread_url
 from deputize.toolkits.gmail.send import (
@@ -167,7 +167,7 @@ def _change_draft(
     message = edit(before, headers, text, files)
     fields = changed_fields(*(raw_fields(RawMail.of(raw)) for raw in (before, message.as_bytes())))
     pins = {"draft": draft_id, "message": draft["message"].get("id")}
-    yield Preview("Change this draft", audience=Audience.SELF, destroys=True, pins=pins, **fields)
+    yield Preview("Change this draft", audience=Audience.SELF, destroys=loses(fields), pins=pins, **fields)
     mail = Outgoing(message.as_bytes(), key, str(draft["message"].get("threadId", "")))
     request = mail.request_to("/users/me/drafts/{id}", draft=True)
     saved = yield replace(request, method="PUT", at={"id": draft_id}, repeat="idem")
@@ -294,7 +294,7 @@ def delete_draft(draft_id: str) -> Steps:
         draft = yield api.get_draft(draft_id, "raw")
         fields = raw_fields(RawMail.of(decode_base64(str(draft["message"].get("raw", "")))))
         pins = {"draft": draft_id, "message": draft["message"].get("id")}
-        yield Preview("Throw this draft away", audience=Audience.SELF, destroys=True, pins=pins, **fields)
+        yield Preview("Delete this draft", audience=Audience.SELF, destroys=True, pins=pins, **fields)
         yield Request("DELETE", "/users/me/drafts/{id}", at={"id": draft_id}, repeat="idem")
     except NotFound:
         return {"draft_id": draft_id, "deleted": True, "summary": "There is no such draft, or no longer."}

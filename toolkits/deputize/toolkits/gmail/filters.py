@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, Need, Preview, Request, Run, SaveNote, Steps, Undo
+from deputize.core import Audience, Danger, Effect, Need, Preview, Request, Run, SaveNote, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.mail.headers import single_line
@@ -74,8 +74,12 @@ def manage_filter(
     puts = [str(require_label(labels, one, "add_labels")["id"]) for one in add_labels or ()] + ["STARRED"] * star
     then = {"addLabelIds": sorted(set(puts))} if puts else {}
     then |= {"removeLabelIds": sorted(takes)} if takes else {}
-    hides = bool(takes) or any(one in _HIDING or one.startswith("CATEGORY_") for one in puts)
+    hides = bool({"INBOX", "UNREAD"} & set(takes)) or any(_hides(one) for one in puts)
     return (yield from _create({"criteria": criteria, "action": then}, own_names(labels), hides))
+
+
+def _hides(label: str) -> bool:
+    return label in _HIDING or label.startswith("CATEGORY_")
 
 
 def _criteria(
@@ -89,12 +93,12 @@ def _criteria(
 def _create(wanted: dict[str, Any], names: Mapping[str, str], hides: bool) -> Asks[dict[str, Any]]:
     """Create the filter, or return an existing one with the same effect, because filters have no other key.
 
-    ``hides``: True if the user may not notice matching emails, which counts as a loss.
+    ``hides``: True if the user may not notice matching emails.
     """
     if there := _find_same(wanted, (yield LIST_FILTERS)):
         return filter_row(there, names) | {"summary": "There is such a filter already."}
-    note = "You may not notice the emails that match: they will not lie unread in the inbox." if hides else None
-    yield _make_preview("Create this filter, for new emails only", wanted, names, destroys=hides, note=note)
+    dangers = [Danger.HIDES_MAIL] if hides else []
+    yield _make_preview("Create this filter for new emails", wanted, names, dangers=dangers)
     try:
         made = yield Request("POST", "/users/me/settings/filters", json=wanted, repeat="idem")
     except (InvalidInput, Conflict) as refused:
@@ -109,7 +113,12 @@ def _create(wanted: dict[str, Any], names: Mapping[str, str], hides: bool) -> As
 
 
 def _make_preview(
-    what: str, one: Mapping[str, Any], names: Mapping[str, str], *, destroys: bool, note: str | None = None
+    what: str,
+    one: Mapping[str, Any],
+    names: Mapping[str, str],
+    *,
+    destroys: bool = False,
+    dangers: Sequence[Danger] = (),
 ) -> Preview:
     """Return the preview of a filter: its criteria, word for word, and its actions."""
     criteria, action = one.get("criteria") or {}, one.get("action") or {}
@@ -121,12 +130,12 @@ def _make_preview(
         what,
         audience=Audience.SELF,
         destroys=destroys,
+        dangers=dangers,
         pins={"filter": one.get("id"), "adds": adds, "takes": takes},
         **fields,
         then=[*(_ADDS.get(label, f"label: {names.get(label, label)}") for label in adds)]
         + [_TAKES.get(label, f"take away: {names.get(label, label)}") for label in takes]
         + [f"forward to: {address}" for address in [action.get("forward")] if address],
-        note=note,
     )
 
 
@@ -135,7 +144,8 @@ _CRITERION_NAMES: Final[Mapping[str, str]] = {
     "negatedQuery": "query_not",
     "excludeChats": "without_chats",
 }
-_ADDS: Final = {"STARRED": "star", "TRASH": "put into the bin", "SPAM": "report as spam", "IMPORTANT": "important"}
+_BIN: Final = "move to the bin: deleted after 30 days"
+_ADDS: Final = {"STARRED": "star", "TRASH": _BIN, "SPAM": "report as spam", "IMPORTANT": "important"}
 _TAKES: Final = {
     **{"INBOX": "archive: not in the inbox", "UNREAD": "mark as read", "SPAM": "never treat as spam"},
     "IMPORTANT": "never important",

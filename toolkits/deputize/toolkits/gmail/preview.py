@@ -81,6 +81,16 @@ def _change(before: Fields, after: Fields, name: str) -> Any:
     return Change(old or "", new or "") if old or name in ("to", "subject", "text") else new
 
 
+def loses(fields: Fields) -> bool:
+    """Return True if a text, person or file that was there before is not in the changed fields any more."""
+    changes = [value for name, value in fields.items() if isinstance(value, Change) and name != "from_"]
+    return any(not _contains(one.after, one.before) for one in changes)
+
+
+def _contains(after: Any, before: Any) -> bool:
+    return before.strip() in after if isinstance(before, str) else all(one in after for one in before)
+
+
 def _is_generated(mail: RawMail) -> bool:
     """True if deputize generated the HTML from the text, so that it hides nothing."""
     plain = mail.plain.replace("\r\n", "\n").rstrip("\n")

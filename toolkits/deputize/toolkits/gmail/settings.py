@@ -151,9 +151,9 @@ def set_signature(
         return result | {"summary": "It is so already."}
     check_replacement("body", old, if_text, f"gmail_get_settings section=aliases send_as={address} raw=true", _IN_ROW)
     yield Preview(
-        "Replace the signature under every email that is written from this address",
+        "Change the signature of your emails",
         audience=Audience.UNKNOWN,  # all later recipients
-        destroys=bool(old),
+        destroys=bool(old) and old not in markup,
         address=address,
         signature=Change(read_html(old).text, read_html(markup).text),
         html=Change(old, markup),

@@ -73,7 +73,7 @@ def unsubscribe(
         )
     way = _find_way(mail)
     result: dict[str, Any] = {"how": way.how, "host": mail.outside.line(way.host, 100), "untrusted": True}
-    bin_too = "the email goes into the bin" if trash else None
+    bin_too = "the email goes into the bin: deleted after 30 days" if trash else None
     if way.how == "one_click":
         yield _make_preview(mail, [way.host], message_id, request=way.url, then=bin_too)
         refused = yield from _send_one_click(way.url)
@@ -142,13 +142,11 @@ def _send_one_click(url: str) -> Asks[str]:
 def _make_preview(mail: Mail, people: list[str], message_id: str, **fields: Any) -> Preview:
     who = str(mail.sender)
     pins = {"message": message_id}
-    lost = bool(fields.get("then"))  # Gmail empties the bin after 30 days
     return Preview(
         "Leave this mailing list",
         audience=Audience.PEOPLE,
         people=people,
         pins=pins,
-        destroys=lost,
         list=who,
         **fields,
     )

@@ -20,7 +20,7 @@ from deputize.toolkits._shared.zone import in_zone
 from deputize.toolkits.gmail.api import ask_zone
 from deputize.toolkits.gmail.base import GMAIL, knows_to_set, sets
 from deputize.toolkits.gmail.html_settings import as_stored, check_replacement, has_tags, stored_part
-from deputize.toolkits.gmail.preview import Fields, changed_fields, undo_call
+from deputize.toolkits.gmail.preview import Fields, changed_fields, loses, undo_call
 
 Answered = Literal["everyone", "contacts", "domain"]
 VACATION: Final = Request("GET", "/users/me/settings/vacation")
@@ -115,13 +115,16 @@ def _preview_audience(settings: Mapping[str, Any]) -> Audience:
 
 def _make_preview(now: Mapping[str, Any], new: Mapping[str, Any]) -> Preview:
     """Return the preview: the new reply beside the current one. People who no longer get a reply count as audience."""
-    before, after = _reply_fields(now), _reply_fields(new)
+    fields = changed_fields(_reply_fields(now), _reply_fields(new))
+    on, what = new["enableAutoReply"], "Change the automatic reply"
+    if on != bool(now.get("enableAutoReply")):
+        what = "Turn on the automatic reply" if on else "Turn off the automatic reply"
     return Preview(
-        "Turn the automatic reply on" if new["enableAutoReply"] else "Turn the automatic reply off",
+        what,
         audience=max(_preview_audience(now), _preview_audience(new)),
-        destroys=any(before[name] and before[name] != after[name] for name in ("subject", "text", "html")),
+        destroys=loses({name: fields[name] for name in ("subject", "text", "html")}),
         pins={name: new[name] for name in ("startTime", "endTime") if name in new},
-        **changed_fields(before, after),
+        **fields,
     )
 
 
