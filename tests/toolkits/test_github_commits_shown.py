@@ -62,7 +62,7 @@ async def test_first_of_many_files_are_read_and_all_are_named(world: ShownWorld)
     await world.act("github_commit_files", **COMMIT, delete_paths=names)
     before = world.shown[0].fields["files"]["before"]
     assert [one["file"] for one in before[20:]] == names[20:] and before[19] == "many/19.txt:\nold\n"
-    assert world.shown[0].fields["deletes"] == names and world.shown[0].destroys
+    assert world.shown[0].fields["deleted_files"] == names and "history" in world.shown[0].fields["undo"]
 
 
 @pytest.mark.parametrize("path", ["docs", "README.md/inner.txt"])

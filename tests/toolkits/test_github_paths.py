@@ -54,6 +54,7 @@ LOOKS: Final = {
     *("GET /repos/{owner}/{repo}/pulls/{pull_number}/reviews", "GET /repos/{owner}/{repo}/pulls/{pull_number}/files"),
     *("GET /repos/{owner}/{repo}/git/ref/{ref}", "GET /repos/{owner}/{repo}/labels", "GET /orgs/{org}/projectsV2"),
     *("GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}/runs", "GET /users/{username}/projectsV2"),
+    *("GET /repos/{owner}/{repo}/commits/{ref}/check-runs", "GET /repos/{owner}/{repo}/commits/{ref}/status"),
 }
 
 

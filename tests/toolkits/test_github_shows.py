@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core import Audience
+from deputize.core import Audience, Danger, Preview
+from deputize.core.errors import Conflict
 from deputize.core.tools.preview import show_rows
 from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.toolkits.github_play import ALL, GARDEN, GUIDE_SHA, SITE
@@ -315,3 +316,93 @@ async def test_auto_merge_preview_warns_about_later_commits(world: ShownWorld) -
         await world.act("github_merge_pull", **await a_merge(world) | {"delete_branch": False, "when_ready": not later})
         said = dict(show_rows(world.shown[-1])).get("note", "")
         assert ("pushed until then" in said) is not later
+
+
+async def a_merge_preview(world: ShownWorld, **store: Any) -> Preview:
+    """Return the preview of a merge of pull request 2. ``store``: rows of the website to put in first."""
+    for name, rows in store.items():
+        world.sandbox._world.services["github"][name][SITE] = rows
+    await world.act("github_merge_pull", **await a_merge(world))
+    return world.shown[-1]
+
+
+def check_rows(sha: str, results: dict[str, str | None]) -> list[dict[str, Any]]:
+    """Return check runs of a commit, with the result of each. None: it is still running."""
+    more = {"sha": sha, "run": 1, "job": 1, "annotations": []}
+    return [
+        {"id": 100 + n, "name": name, "conclusion": result, **more} | ({} if result else {"status": "in_progress"})
+        for n, (name, result) in enumerate(results.items())
+    ]
+
+
+CHECKS: Final[dict[str, dict[str, str | None]]] = {
+    "2 of 5 checks failed: lint, test": {
+        "build": "success",
+        "test": "failure",
+        "lint": "timed_out",
+        "docs": "skipped",
+        "e2e": "success",
+    },
+    "1 of 2 checks failed: test; 1 still running": {"test": "failure", "lint": None},
+    "1 of 2 checks are still running": {"test": "success", "lint": None},
+    "all 2 checks passed": {"test": "success", "lint": "neutral"},
+    "the only check passed": {"test": "success"},
+    "there are no checks": {},
+}
+
+
+@pytest.mark.parametrize("said", CHECKS)
+async def test_merge_preview_says_what_merges_and_how_its_checks_are(world: ShownWorld, said: str) -> None:
+    sha = await a_head(world)
+    show = await a_merge_preview(world, checks=check_rows(sha, CHECKS[said]), statuses=[])
+    rows = dict(show_rows(show))
+    assert (rows["checks"], rows["state"]) == (said, "it can be merged")
+    assert (rows["pull request"], rows["by"]) == ("#2 Be polite", "bob")
+    assert (rows["from"], rows["into"]) == ("acme:feature/polite", "main")
+    assert rows["link"].endswith("/acme/website/pull/2")
+    assert (rows["commits"], rows["files"], rows["lines"]) == ("1", "1", "2 added, 2 removed")
+    assert show.pins["checks"] == sorted(name for name, one in CHECKS[said].items() if one in ("failure", "timed_out"))
+
+
+async def test_merge_preview_says_why_a_pull_request_cannot_be_merged(world: ShownWorld) -> None:
+    pull = await world.act("github_get_pull", repo=SITE, number=3)
+    with pytest.raises(Conflict):
+        await world.act("github_merge_pull", repo=SITE, number=3, head_sha=pull["head_sha"])
+    assert dict(show_rows(world.shown[-1]))["state"] == "it conflicts with main and cannot be merged"
+
+
+async def test_merge_of_a_workflow_warns_that_it_runs_by_itself(world: ShownWorld) -> None:
+    assert (await a_merge_preview(world)).dangers == ()
+    new = [{"path": ".github/workflows/deploy.yml", "content": "on: push\n"}, {"path": "notes.md", "content": "x\n"}]
+    await world.act("github_create_branch", repo=SITE, branch="sly")
+    await world.act("github_commit_files", repo=SITE, branch="sly", message="Notes", files=new)
+    pull = await world.act("github_create_pull", repo=SITE, head="sly", base="main", title="Notes")
+    head = (await world.act("github_get_pull", repo=SITE, number=pull["number"]))["head_sha"]
+    await world.act("github_merge_pull", repo=SITE, number=pull["number"], head_sha=head)
+    rows = dict(show_rows(world.shown[-1]))
+    assert rows["runs by itself"] == ".github/workflows/deploy.yml"
+    assert rows["warning"] == "This changes code that runs by itself."
+
+
+RUNS: Final = (
+    *(".github/workflows/ci.yml", "web/package.json", "setup.py", "tests/conftest.py", "Makefile", "api/Dockerfile"),
+    *(".pre-commit-config.yaml", "vite.config.mts", "docker-compose.prod.yml", ".GitHub/actions/x/action.yml"),
+)
+RUNS_NOT: Final = ("notes/readme.md", "src/main.py", "docs/package.json.md", "github/workflows.md", "my_setup.py")
+
+
+@pytest.mark.parametrize("path", [*RUNS, *RUNS_NOT])
+async def test_file_that_runs_by_itself_is_warned_of(world: ShownWorld, path: str) -> None:
+    give = {"path": path, "content": "{}\n"}
+    await world.act("github_commit_files", repo=SITE, branch="old", message="M", files=[give])
+    by_commit = world.shown[-1].dangers
+    await world.act("github_write_file", repo=SITE, branch="old", message="M", mode="append", **give)
+    assert by_commit == world.shown[-1].dangers == ((Danger.RUNS_CODE,) if path in RUNS else ())
+
+
+async def test_commit_preview_says_what_is_new_changed_and_deleted(world: ShownWorld) -> None:
+    await world.act("github_commit_files", **COMMIT)
+    show = world.shown[-1]
+    rows = dict(show_rows(show))
+    assert (rows["new files"], rows["changed files"]) == ("zebra.txt", "docs/guide.md")
+    assert rows["deleted files"] == "README.md" and not show.destroys

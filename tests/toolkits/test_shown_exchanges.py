@@ -36,6 +36,8 @@ CAN_CHANGE: Final = {
     "state": "of a notification, a run, a pull request",
     "commits": "how many",
     "files": "how many",
+    "lines": "how many are added and removed",
+    "checks": "of a commit: the failed ones are pinned",
     "open_issues": "how many",
     "closed_issues": "how many",
 }

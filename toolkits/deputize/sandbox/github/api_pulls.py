@@ -58,6 +58,8 @@ def format_pull(call: Call, repo: Json, row: Json, *, whole: bool = False) -> Js
         files = changed_files(call, repo, row)
         told |= {"merged": bool(pull["merged_at"]), "mergeable": mergeable(call, repo, row), "comments": 0}
         told |= {"mergeable_state": _state(call, repo, row), "changed_files": len(files)}
+        told |= {kind: sum(one[kind] for one in files) for kind in ("additions", "deletions")}
+        told |= {"commits": len(own_commits(call, repo, row))}
     return told
 
 
@@ -72,6 +74,13 @@ def changed_files(call: Call, repo: Json, row: Json) -> list[Json]:
     history = load_history(call, repo)
     base, head = base_sha(call, repo, row), head_sha(repo, row)
     return git.changes(history[base]["tree"], history[head]["tree"]) if base and head else []
+
+
+def own_commits(call: Call, repo: Json, row: Json) -> list[str]:
+    """Return the commits of a pull request, newest first."""
+    history, base, head = load_history(call, repo), base_sha(call, repo, row), head_sha(repo, row)
+    before = set(git.ancestors(history, base)) if base else set[str]()
+    return [sha for sha in git.ancestors(history, head) if sha not in before] if head else []
 
 
 def mergeable(call: Call, repo: Json, row: Json) -> bool | None:
@@ -169,10 +178,7 @@ def files(call: Call, repo: Json, pull_number: str) -> Reply:
 @route("GET", f"{PULL}/commits", READ)
 def commits(call: Call, repo: Json, pull_number: str) -> Reply:
     """Return the commits, oldest first."""
-    row = find_pull(call, repo, pull_number)
-    history = load_history(call, repo)
-    before = set(git.ancestors(history, base_sha(call, repo, row)))
-    own = [sha for sha in git.ancestors(history, head_sha(repo, row)) if sha not in before]
+    own = own_commits(call, repo, find_pull(call, repo, pull_number))
     return call.page([format_commit(call, repo, sha) for sha in reversed(own)])
 
 

@@ -120,6 +120,37 @@ def verdict(repo: str, sha: str) -> Asks[Json]:
     return count(found.rows) | ({"not_all_read": found.unread} if found.unread else {})
 
 
+def describe_checks(repo: str, sha: str) -> Asks[tuple[str, list[str]]]:
+    """Return a sentence about a commit's checks (failed, by name, running or passed) and the names of failed ones."""
+    try:
+        found = yield from _load_checks(repo, sha)
+    except DeputizeError:
+        return "checks could not be read", []
+    bad = sorted(str(one["name"]) for one in found.rows if one["result"] not in _GOOD | _OPEN)
+    return _sentence(bad, count(found.rows)["pending"], len(found.rows), whole=not found.unread), bad
+
+
+def _sentence(bad: Sequence[str], running: int, total: int, *, whole: bool) -> str:
+    if not total:
+        told = "there are no checks"
+    elif bad:
+        more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        told = f"{_share(len(bad), total)} failed: {', '.join(bad[:_NAMED])}{more}"
+        told += f"; {running} still running" if running else ""
+    elif running:
+        told = _share(running, total) + (" is still running" if total == 1 else " are still running")
+    else:
+        told = f"{'all ' * whole}{total} checks passed" if total > 1 else "the only check passed"
+    return told if whole else f"{told}, but not all checks could be read"
+
+
+def _share(some: int, total: int) -> str:
+    return f"{some} of {total} checks" if total > 1 else "the only check"
+
+
+_NAMED: Final = 5  # failed checks that a sentence names
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """The checks of a commit. ``unread``: the kinds that were not read to their end."""

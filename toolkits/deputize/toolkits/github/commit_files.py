@@ -25,6 +25,7 @@ from deputize.toolkits.github.files import bytes_of
 from deputize.toolkits.github.idempotent_create import retry_once
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Content, Title, is_own
+from deputize.toolkits.github.runs_code import code_warning
 from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undo_message, writable
 from deputize.toolkits.github.write_file import Exact, check_stand_ins, unread_error, workflow_need
 
@@ -225,18 +226,21 @@ def _show(
     deleted: Sequence[str],
     there: Mapping[str, Blob],
 ) -> Preview:
-    """Preview every file with its name, before and after."""
+    """Preview every file with its name: which are new, changed and deleted, and their texts before and after."""
     before = [_label_file(path, one.to_show(path)) for path, one in there.items()]
     after = [_label_file(path, file_shown(path, content)) for path, content in new.items()]
     return home.shows(
         "Commit these files",
         branch=branch,
+        message=message,
+        new_files=[path for path in new if path not in there] or None,
+        changed_files=[path for path in new if path in there] or None,
+        deleted_files=list(deleted) or None,
+        **code_warning([*new, *deleted]),
         files=Change(before, after) if before else after,
         line_ends=_line_ends(new, there),
-        deletes=list(deleted) or None,
-        message=message,
+        undo="the deleted files stay in the history" if deleted else None,
         pins={"head": head, "files": {path: there[path].sha if path in there else "" for path in [*new, *deleted]}},
-        destroys=bool(deleted),
     )
 
 

@@ -99,7 +99,7 @@ def _show(name: str, org: str | None, body: Json, source: Home | None, *, forks:
         )
         what, kind = "Fork this repository", source.visibility
     else:
-        what = "Make a repository from this template" if source else "Make a new repository"
+        what = "Create a repository from this template" if source else "Create this repository"
         audience, kind = (members, "private") if body["private"] else (Audience.PUBLIC, "public")
     return Preview(
         what,

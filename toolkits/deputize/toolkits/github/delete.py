@@ -150,7 +150,7 @@ def _label(home: Home, name: str) -> Asks[Json]:
     [row] = yield from names.label_rows(repo, [name], "id")
     spelt = str(row["name"])
     yield home.shows(
-        "Delete this label, and take it off everything that has it",
+        "Delete this label and remove it from everything that has it",
         label=spelt,
         about=row.get("description") or None,
         pins={"id": row.get("node_id")},

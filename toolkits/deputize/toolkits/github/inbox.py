@@ -133,7 +133,7 @@ def update_notifications(
 
 _WHAT: Final = {
     "read": "Mark these notifications as read",
-    "done": "Take these notifications out of the inbox",
+    "done": "Mark these notifications as done",
     "mute": "Mute these threads",
     "subscribe": "Watch these threads",
 }
@@ -187,7 +187,7 @@ def set_star(repo: Repo, starred: bool = True) -> Steps:
     told = {"repo": home.name, "starred": starred}
     if (yield from _is_starred(home.name)) == starred:
         return told | {"summary": "It was so already."}
-    what = "Star this repository, which others can see" if starred else "Take the star off this repository"
+    what = "Star this repository" if starred else "Remove the star from this repository"
     yield home.shows(what, star=Change(_STARS[not starred], _STARS[starred]))
     verb = "PUT" if starred else "DELETE"
     yield from api.send(rest(f"{verb} {_STARRED}", home.name, repeat="idem"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -14,10 +15,12 @@ from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Number, Repo, Sha
 from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
+from deputize.toolkits.github.checks import describe_checks
 from deputize.toolkits.github.idempotent_create import retry_once
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Body, Title
 from deputize.toolkits.github.pulls import readiness, stale
+from deputize.toolkits.github.runs_code import code_warning
 from deputize.toolkits.github.show_fields import FOR_GOOD, Home, title_of
 
 
@@ -26,7 +29,7 @@ def _merge_needs(arguments: Arguments) -> Sequence[Need]:
     found = [*changes(method, "contents:write"), *changes(method, "pull_requests:write")]
     if arguments["delete_branch"]:
         found += [*changes("DELETE R/git/refs/{ref}", "contents:write"), reads("GET R/git/ref/{ref}", "contents:read")]
-    return [*found, reads(f"GET {PULL}", "pull_requests:read")]
+    return [*found, *(reads(f"GET {PULL}{part}", "pull_requests:read") for part in ("", "/files"))]
 
 
 @GITHUB.tool(needs=_merge_needs, effect=SENDS | Effect.DESTRUCTIVE)
@@ -50,7 +53,8 @@ def merge_pull(
     home = Home(row["base"]["repo"])
     repo = home.name
     left = _keep_reason(row)
-    yield _show(home, row, method, title, message, deletes=delete_branch and not left, later=when_ready)
+    known = yield from _load_known(repo, row)
+    yield _show(home, row, known, method, title, message, deletes=delete_branch and not left, later=when_ready)
     if when_ready:
         return (yield from _set_auto(row, head_sha, method, title, message))
     body: Json = {"sha": head_sha, "merge_method": method, "commit_title": title, "commit_message": message}
@@ -62,27 +66,86 @@ def merge_pull(
     return told
 
 
+_PAGES: Final = 3
+"""Pages of a hundred files that are read to find those that run by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a merge preview says beyond GitHub's row. ``unread``: the number of files that were not looked at."""
+
+    checks: str
+    failed_checks: list[str]
+    paths: list[str]
+    unread: int
+
+
+def _load_known(repo: str, row: Json) -> Asks[_Known]:
+    files = yield from api.list_rows(f"{PULL}/files", repo, _PAGES, at={"pull_number": row["number"]})
+    names = [one.get(name) for one in files for name in ("filename", "previous_filename")]
+    checks, failed = yield from describe_checks(repo, str(row["head"]["sha"]))
+    unread = max(0, int(row.get("changed_files") or 0) - len(files))
+    return _Known(checks, failed, [str(one) for one in names if one], unread)
+
+
 def _show(
-    home: Home, row: Json, method: str, title: str | None, message: str | None, *, deletes: bool, later: bool
+    home: Home,
+    row: Json,
+    known: _Known,
+    method: str,
+    title: str | None,
+    message: str | None,
+    *,
+    deletes: bool,
+    later: bool,
 ) -> Preview:
     """Preview the merge. ``deletes``: the head branch too. ``later``: the merge happens once nothing blocks it."""
     head, base = row["head"], str(row["base"]["ref"])
     from_ = str(head.get("label") or head["ref"])
+    added, removed = row.get("additions"), row.get("deletions")
     return home.shows(
-        "Merge this pull request as soon as it may be" if later else "Merge this pull request",
+        "Merge this pull request as soon as it is ready" if later else "Merge this pull request",
         branch=base,
         pull_request=title_of(row),
         by=(row.get("user") or {}).get("login"),
         from_=from_,
+        into=base,
+        **code_warning(known.paths),
+        not_looked_at=f"{known.unread} files, which may run by themselves, too" if known.unread else None,
         as_=_HOW[method],
-        title=title,
-        message=message or None,
+        commit_title=title,
+        commit_message=message or None,
         deletes_branch=from_ if deletes and not later else None,
         note="Commits that are pushed until then are merged, too." if later else None,
         undo=FOR_GOOD,
-        pins={"pull_request": row.get("node_id"), "head": head["sha"], "base": base, "method": method},
-        beside={"commits": row.get("commits"), "files": row.get("changed_files"), "state": row.get("mergeable_state")},
+        pins={
+            "pull_request": row.get("node_id"),
+            "head": head["sha"],
+            "base": base,
+            "method": method,
+            "checks": known.failed_checks,
+        },
+        context={"link": row.get("html_url")},
+        beside={
+            "checks": known.checks,
+            "state": _STATES.get(str(row.get("mergeable_state")), _STATES["unknown"]).format(base=base),
+            "commits": row.get("commits"),
+            "files": row.get("changed_files"),
+            "lines": None if added is None else f"{added} added, {removed} removed",
+        },
     )
+
+
+_STATES: Final = {
+    "clean": "it can be merged",
+    "has_hooks": "it can be merged",
+    "unstable": "it can be merged, but not all checks passed",
+    "dirty": "it conflicts with {base} and cannot be merged",
+    "blocked": "rules of {base} block it, such as a required review",
+    "behind": "it lacks the newest commits of {base}",
+    "draft": "it is a draft and cannot be merged",
+    "unknown": "GitHub does not know yet if it can be merged",
+}
 
 
 _HOW = {

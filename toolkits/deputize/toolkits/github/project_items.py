@@ -155,10 +155,10 @@ def _show(
     """Preview the item and each field, before and after. ``there``: None for a new item."""
     new = {str(_field(name, known)["name"]): _spelling(name, value, known) for name, value in set.items()}
     old = _values(there or {}) if remove else {name: _values(there or {}).get(name, "") for name in new}
-    what = "Take this out of the project" if remove else "Change this in the project"
+    what = "Remove this item from the project" if remove else "Change this item of the project"
     before, after = _value_lines(old), _value_lines(new)
     return Preview(
-        what if there or remove else "Put this into the project",
+        what if there or remove else "Add this item to the project",
         audience=board.audience,
         where=board.named,
         item=f"{repo_of(about)} {title_of(about)}".strip() if about.get("number") else about.get("title"),
@@ -170,7 +170,7 @@ def _show(
             "kind": _kind(about),
             "values": [_value(name, value, known) for name, value in set.items()],
         },
-        destroys=remove or any(old[name] and not value for name, value in new.items()),
+        destroys=any(old.values()) if remove else any(old[name] and not value for name, value in new.items()),
     )
 
 

@@ -66,7 +66,7 @@ def react(
     if (own is None) == remove:
         return _receipt(reaction, remove=remove)
     yield home.shows(
-        "Take this reaction away" if remove else "React to this",
+        "Remove this reaction" if remove else "Add this reaction",
         reaction=reaction,
         **about,
         state=Change(_STATES[remove], _STATES[not remove]),

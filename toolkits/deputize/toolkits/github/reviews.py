@@ -105,18 +105,24 @@ def review_pull(
     }
 
 
+_WHAT: Final = {
+    "APPROVE": "Approve this pull request",
+    "REQUEST_CHANGES": "Request changes to this pull request",
+    "COMMENT": "Comment on this pull request",
+}
 _VERDICTS: Final = {"APPROVE": "approves it", "REQUEST_CHANGES": "requests changes", "COMMENT": "comments only"}
 
 
 def _review_show(home: Home, row: Mapping[str, Any], event: Event, body: str, comments: list[LineComment]) -> Preview:
     """Preview the whole review, and the commit that it is about."""
     return home.shows(
-        "Review this pull request",
+        _WHAT[event],
         pull_request=title_of(row),
         text=body or None,
         comments=[f"{one.place}:\n{one.body}" for one in comments] or None,
         verdict=_VERDICTS[event],
         undo=FOR_GOOD,
+        context={"link": row.get("html_url")},
         pins={"pull_request": row.get("node_id"), "number": row.get("number"), "head": row["head"]["sha"]},
     )
 
@@ -230,7 +236,7 @@ def _thread_show(there: Mapping[str, Any], id: str, resolved: bool) -> Preview:
     comment: Json = next(iter((there.get("comments") or {}).get("nodes") or ()), {})
     line = f", line {there['line']}" if there.get("line") else ""
     return Home.from_node(there.get("repository") or {}).shows(
-        "Settle this review thread" if resolved else "Reopen this review thread",
+        "Resolve this review thread" if resolved else "Reopen this review thread",
         pull_request=title_of(there.get("pullRequest") or {}),
         file=f"{there.get('path')}{line}",
         first_comment=comment.get("body"),

@@ -135,8 +135,8 @@ def control_run(repo: Repo, run_id: Number, action: Action, debug: bool = False)
         commit=commit_shown(str(before.get("head_sha")), before.get("display_title")),
         with_debug_log=debug or None,
         pins={"run": before.get("id"), "attempt": before.get("run_attempt")},
-        beside={"state": before.get("conclusion") or before.get("status")},
-        destroys=cancels,
+        undo="it can be run again" if cancels else None,
+        beside={"state": str(before.get("conclusion") or before.get("status")).replace("_", " ")},
     )
     request = rest(
         f"POST R/actions/runs/{{run_id}}/{_PATHS[action]}", repo, at=at, json=body, repeat="idem" if cancels else None
@@ -153,10 +153,10 @@ def control_run(repo: Repo, run_id: Number, action: Action, debug: bool = False)
 
 
 _WHAT: Final = {
-    "rerun": "Run all of this again",
-    "rerun_failed": "Run again what failed of this",
-    "cancel": "Cancel this run",
-    "force_cancel": "Cancel this run by force",
+    "rerun": "Run this workflow again",
+    "rerun_failed": "Run the failed jobs of this workflow again",
+    "cancel": "Cancel this run of a workflow",
+    "force_cancel": "Cancel this run of a workflow by force",
 }
 
 

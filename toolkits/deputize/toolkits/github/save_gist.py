@@ -107,7 +107,7 @@ def _change_gist(
     kept = _file_texts({name: text for name, text in files.items() if text})
     listed = Change(_file_texts(before), kept) if before else kept
     fields = {"description": said, "files": listed, "line_ends": _line_ends(before, files), "deletes": gone or None}
-    yield gist_show("Change this gist", row, destroys=bool(gone), **fields)
+    yield gist_show("Change this gist", row, undo="the deleted files stay in its history" if gone else None, **fields)
     body = given | {"files": {name: {"content": text} if text else None for name, text in files.items()}}
     request = rest("PATCH /gists/{gist_id}", at={"gist_id": gist_id}, json=body, repeat="idem")
     now = dict((yield from api.send(request)).data)
