@@ -180,14 +180,23 @@ def test_endless_or_dateless_rule_expansion_terminates() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("FREQ=WEEKLY;BYDAY=MO,WE;COUNT=10", "every week on Monday and Wednesday 10 times"),
+        ("FREQ=WEEKLY;BYDAY=MO,WE;COUNT=10", "every week on Monday and Wednesday, 10 times in all"),
         ("FREQ=MONTHLY;INTERVAL=2;BYDAY=-1FR", "every 2 months on the last Friday"),
-        ("FREQ=YEARLY;BYMONTH=12;BYMONTHDAY=24;COUNT=1", "every year in December on day 24 once"),
+        ("FREQ=YEARLY;BYMONTH=12;BYMONTHDAY=24;COUNT=1", "every year in December on day 24, once"),
         ("FREQ=DAILY;UNTIL=20261231T225959Z", "every day until 2026-12-31"),
     ],
 )
 def test_rule_is_described_in_words(line: str, words: str) -> None:
     assert recurrence_text(read_recurrence([line], BERLIN)) == words
+
+
+@pytest.mark.parametrize(
+    ("until", "day"),
+    [("20261231T225959Z", "2026-12-31"), ("20261231T000000Z", "2026-12-30"), ("20261231T090000Z", "2026-12-31")],
+)
+def test_last_day_of_a_rule_is_one_on_which_it_occurs(until: str, day: str) -> None:
+    rule = read_recurrence([f"FREQ=DAILY;UNTIL={until}"], BERLIN)
+    assert recurrence_text(rule, BERLIN) == f"every day until {day}"
 
 
 # ----------------------------------------------------------------- a start that fits, and single dates that stay

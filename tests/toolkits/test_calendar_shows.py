@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from deputize.core import Danger, Preview
 from deputize.core.tools.preview import show_rows
 from deputize.sandbox.google.calendar.seed import ROOM
 from deputize.toolkits._shared.long_text import digest
@@ -171,7 +172,7 @@ async def test_preview_shows_guests_time_and_all_visible_text(world: ShownWorld)
         "guests": f"Bob Brown <bob@example.test>, {ROOM} (room), carol@else.test (optional)",
         "begins": "Tue 1 Dec 2026, 10:07 (Asia/Kolkata)",
         "ends": "Tue 1 Dec 2026, 10:50 (Asia/Kolkata)",
-        "repeats": "- every week on Tuesday and Thursday 4 times\n- RRULE:FREQ=WEEKLY;COUNT=4;BYDAY=TU,TH",
+        "repeats": "every week on Tuesday and Thursday, 4 times in all",
         "description": "First: <b>slides</b>",
         "location": "Attic, door 9",
         "video call": "a new Google Meet call",
@@ -195,3 +196,68 @@ async def test_preview_shows_guests_time_and_all_visible_text(world: ShownWorld)
 async def test_previewed_time_has_weekday_zone_and_offset(world: ShownWorld, start: str, words: str) -> None:
     await world.act("calendar_create_event", title="T", start=start, end="1d")
     assert dict(show_rows(world.shown[0]))["begins"] == words
+
+
+async def previewed(world: ShownWorld, tool: str, **arguments: Any) -> Preview:
+    """Return the preview of one call."""
+    await world.act(tool, **arguments)
+    return world.shown[-1]
+
+
+RULES: Final = {
+    "FREQ=WEEKLY;COUNT=4": "every week, 4 times in all",
+    "FREQ=MONTHLY;BYDAY=-1FR": "every month on the last Friday",
+    "FREQ=WEEKLY;INTERVAL=2;WKST=SU": "every 2 weeks, RRULE:FREQ=WEEKLY;INTERVAL=2;WKST=SU",
+    "FREQ=WEEKLY;COUNT=4;BYDAY=TU EXDATE:20261208T090700Z": "- every week on Tuesday, 4 times in all, without 1 dates\n"
+    "- RRULE:FREQ=WEEKLY;COUNT=4;BYDAY=TU\n- EXDATE:20261208T090700Z",
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_rule_of_a_series_is_shown_only_if_words_do_not_say_all(world: ShownWorld, rule: str) -> None:
+    start = "2026-12-25T10:07" if "FR" in rule.partition("BYDAY=-1")[2] else "2026-12-01T10:07"
+    show = await previewed(world, "calendar_create_event", title="T", start=start, end="1h", recurrence=rule.split())
+    assert dict(show_rows(show))["repeats"] == RULES[rule]
+    assert show.pins["repeats"][0] == f"RRULE:{rule.split()[0]}"
+
+
+QUIET: Final[list[tuple[str, dict[str, Any]]]] = [
+    ("calendar_respond_to_event", {"event_id": "review00001", "response": "accepted"}),
+    ("calendar_update_event", {"event_id": STAND_UP, "title": "Novel"}),
+    ("calendar_delete_event", {"event_id": STAND_UP}),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments"), QUIET, ids=[tool for tool, _ in QUIET])
+async def test_guests_are_reached_only_if_they_are_notified(
+    world: ShownWorld, tool: str, arguments: dict[str, Any]
+) -> None:
+    silent = await previewed(world, tool, **arguments, notify="none")
+    assert silent.people == () and silent.fields["mail"] == "to nobody"
+    assert any("bob@example.test" in one for one in silent.context["guests"])
+    if tool == "calendar_respond_to_event":
+        arguments = arguments | {"response": "tentative"}
+    if tool == "calendar_update_event":
+        arguments = arguments | {"title": "Another"}
+    if tool == "calendar_delete_event":
+        arguments = {"event_id": "review00001"}
+    loud = await previewed(world, tool, **arguments)
+    assert "bob@example.test" in loud.people and loud.fields["mail"] == "to all guests"
+
+
+async def test_new_guest_is_reached_even_without_notice(world: ShownWorld) -> None:
+    show = await previewed(
+        world, "calendar_update_event", event_id=STAND_UP, add_attendees=["dora@else.test"], notify="none"
+    )
+    assert show.people == ("dora@else.test",)
+
+
+async def test_sharing_a_calendar_says_that_it_gives_access(world: ShownWorld) -> None:
+    for role, what, gives in (
+        ("reader", "Share this calendar", True),
+        ("owner", "Change access to this calendar", True),
+        ("free_busy", "Change access to this calendar", False),
+        ("none", "Stop sharing this calendar", False),
+    ):
+        show = await previewed(world, "calendar_share_calendar", who="carol@else.test", role=role)
+        assert (show.what, show.dangers) == (what, (Danger.GIVES_ACCESS,) if gives else ())

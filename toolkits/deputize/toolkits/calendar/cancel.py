@@ -24,12 +24,14 @@ from deputize.toolkits.calendar.event_times import full
 from deputize.toolkits.calendar.rows import ANSWERS, guests, mark_row, offset_of, own_guest, start_of, title, zone_name
 from deputize.toolkits.calendar.show_fields import (
     KNOWN_BY,
+    CalendarRef,
     audience_of,
     calendar_text,
     event_fields,
     mail_text,
     other_addresses,
-    preview_event,
+    preview_cancelled,
+    reached_addresses,
     repeats_in_words,
     undo_call,
 )
@@ -98,23 +100,23 @@ def _preview_cancel(event: Mapping[str, Any], calendar: str, name: str, notify: 
     """Preview the whole cancellation, or the removal of the user's copy if somebody else organizes the event."""
     organizer = event.get("organizer") or {}
     if organizer.get("email") and not organizer.get("self"):
-        what = "Decline this event and take it off the calendar"
+        what = "Decline this event and remove it from the calendar"
     elif event.get("recurrence"):
         what = "Cancel this whole series"
     else:
         what = "Cancel this occurrence" if event.get("recurringEventId") else "Cancel this event"
     pins = {"calendar": calendar, "event": event.get("id")}
-    return preview_event(what, event, calendar, name, notify, destroys=True, undo=_BACK, pins=pins)
+    return preview_cancelled(what, event, CalendarRef(calendar, name, notify), destroys=True, undo=_BACK, pins=pins)
 
 
 def _preview_rest(split: Split, calendar: str, name: str, notify: str) -> Preview:
     """Return the preview of the cancelled occurrences of a series, by the first of them, and of the remaining rule."""
     whom = {name: split.series.get(name) for name in ("attendees", "organizer")}
     rest = {**split.rest, "recurrence": split.lines, **whom}
-    pins = {"calendar": calendar, "event": split.series.get("id")}
-    what = "Cancel this series from one occurrence on"
+    pins = {"calendar": calendar, "event": split.series.get("id"), "repeats": list(split.ended)}
+    what = "Cancel this event and all later ones of its series"
     left = {"what_is_left_repeats": repeats_in_words(split.ended, start_of(split.series, UTC)), "undo": _BACK}
-    return preview_event(what, rest, calendar, name, notify, destroys=True, pins=pins, **left)
+    return preview_cancelled(what, rest, CalendarRef(calendar, name, notify), destroys=True, pins=pins, **left)
 
 
 def _result(event: Mapping[str, Any], notify: str) -> Json:
@@ -208,17 +210,24 @@ def _preview_answer(event: Mapping[str, Any], answer: Json, calendar: str, name:
     before, comment = str(own.get("responseStatus") or "needsAction"), answer.get("comment")
     previous = str(own.get("comment") or "")
     return Preview(
-        "Answer all of this series" if event.get("recurrence") else "Answer this invitation",
+        _ANSWER[answer["responseStatus"]] + (" to a whole series" if event.get("recurrence") else ""),
         audience=max(Audience.PEOPLE, audience_of(calendar, others, event)),
-        people=others,
+        people=reached_addresses(notify, event),
         where=calendar_text(name, calendar),
         answer=Change(ANSWERS.get(before, before), ANSWERS[answer["responseStatus"]]),
         comment=Change(previous, comment) if comment and previous and comment != previous else comment,
         destroys=bool(comment and previous and comment != previous),
-        **{name: fields[name] for name in KNOWN_BY},
         mail=mail_text(notify, others),
+        context={name: fields[name] for name in KNOWN_BY},
         pins={"calendar": calendar, "event": event.get("id"), "as": own.get("email")},
     )
+
+
+_ANSWER: Final = {
+    "accepted": "Accept this invitation",
+    "declined": "Decline this invitation",
+    "tentative": "Answer maybe to this invitation",
+}
 
 
 def _undo(event: Mapping[str, Any], own: Json, answer: Json, apply_to: str, calendar: str, notify: str) -> Undo | None:

@@ -35,7 +35,6 @@ from deputize.toolkits.calendar.create import conflict_needs, with_call
 from deputize.toolkits.calendar.event_input import Wish, apply_edit, changed_body, resolve_times, zone_for
 from deputize.toolkits.calendar.rows import guests, kind
 from deputize.toolkits.calendar.show_fields import (
-    KNOWN_BY,
     CalendarRef,
     apply_body,
     audience_of,
@@ -45,6 +44,8 @@ from deputize.toolkits.calendar.show_fields import (
     mail_text,
     other_addresses,
     pins_of,
+    reached_addresses,
+    unchanged_fields,
 )
 from deputize.toolkits.calendar.split_series import find_split
 from deputize.toolkits.calendar.target import Reach, Target, load_target, write_changes
@@ -188,15 +189,17 @@ def _make_preview(event: Json, body: Json, key: ActKey, place: CalendarRef, goes
     lost += [] if is_extension(old["description"], new["description"]) else ["description"]
     pins = {"calendar": calendar, "event": event.get("id"), **pins_of(body)}
     pins |= {"call": key.hex} if body.get("conferenceData") else {}
+    changed = changed_fields(old, new)
     return Preview(
         "Change this whole series" if event.get("recurrence") else "Change this event",
         audience=Audience.UNKNOWN if goes else seen,
-        people=others,
+        people=reached_addresses(notify, event, after),
         where=where,
         destroys=bool(lost),
-        **changed_fields(old, new, KNOWN_BY),
+        **changed,
         moves_to=Change(where, calendar_text(goes[1], goes[0])) if goes else None,
         mail=mail_text(notify, others),
+        context=unchanged_fields(new, changed),
         pins=pins | ({"destination": goes[0]} if goes else {}),
     )
 

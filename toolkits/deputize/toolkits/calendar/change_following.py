@@ -22,6 +22,7 @@ from deputize.toolkits.calendar.show_fields import (
     other_addresses,
     pins_of,
     repeats_in_words,
+    unchanged_fields,
 )
 from deputize.toolkits.calendar.split_series import Split, cut_off
 
@@ -53,20 +54,23 @@ def _preview_rest(split: Split, rest: Json, body: Json, key: ActKey, place: Cale
     calendar, name, notify = place
     fields = event_fields(body)
     whom = {"organizer": split.series.get("organizer"), "attendees": [*guests(split.series), *_new_guests(split, body)]}
-    others = other_addresses(whom)
+    others, changed = other_addresses(whom), changed_fields(event_fields(rest), fields)
     before, start = split.series.get("recurrence") or [], start_of(split.series, UTC)
     return Preview(
-        "Change this series from one occurrence on, which makes a series of its own of the rest",
+        "Change this event and all later ones of its series",
         audience=audience_of(calendar, others, split.series, body),
         people=others,
         where=calendar_text(name, calendar),
         destroys=True,  # changes of single later occurrences are lost
-        **changed_fields(event_fields(rest), fields, [one for one in fields if fields[one] is not None]),
+        **changed,
         old_series_repeats=Change(*(repeats_in_words(lines, start) for lines in (before, split.ended))),
         mail=mail_text(notify, others),
+        note="The later ones become a series of their own.",
+        context=unchanged_fields(fields, changed, [one for one in fields if fields[one] is not None]),
         undo="cannot be taken back: changes of single later occurrences are lost",
         pins={"calendar": calendar, "series": split.series.get("id"), "event": key.base32, "call": key.hex}
-        | pins_of(body),
+        | pins_of(body)
+        | {"old_repeats": list(split.ended)},
     )
 
 

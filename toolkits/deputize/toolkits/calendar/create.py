@@ -59,7 +59,7 @@ from deputize.toolkits.calendar.rows import end_of, lean, own_guest, result_row,
 from deputize.toolkits.calendar.rows import title as shown_title
 from deputize.toolkits.calendar.rules import Recurrence, read_recurrence, recurrence_text
 from deputize.toolkits.calendar.series import check_start, next_dates
-from deputize.toolkits.calendar.show_fields import event_fields, pins_of, preview_event, undo_call
+from deputize.toolkits.calendar.show_fields import CalendarRef, event_fields, pins_of, preview_event, undo_call
 
 LOST: Final = (OutcomeUnknown, ProviderUnavailable)
 
@@ -149,7 +149,7 @@ def create_event(
     pins = {"calendar": found, "event": run.key.base32, "call": run.key.hex if meet else None, **pins_of(body)}
     what = "Create this event and invite its guests" if guests else "Create this event"
     event = yield from insert(
-        found, body, params, run.noted, preview_event(what, body, found, calendar, notify, pins=pins)
+        found, body, params, run.noted, preview_event(what, body, CalendarRef(found, calendar, notify), pins=pins)
     )
     event = (yield from with_call(found, event)) if meet else event
     undo = _undo(event, calendar, notify)

@@ -234,7 +234,7 @@ def _find_own(name: str) -> Asks[Json | None]:
 
 def _subscribe(calendar: str, look: Json) -> Asks[Json]:
     yield Preview(
-        "Put this calendar on your list",
+        "Add this calendar to your list",
         audience=Audience.SELF,
         calendar=calendar,
         **_look_preview(look),
@@ -262,7 +262,7 @@ def _unsubscribe(name: str) -> Asks[Json]:
     if entry is None:
         return {"id": calendar, "summary": "It is not in the list, or no longer."}
     yield Preview(
-        "Take this calendar off your list",
+        "Remove this calendar from your list",
         audience=Audience.SELF,
         destroys=True,  # its colour, reminders and the user's own name for it
         name=api.name_of(entry),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final, Literal
 
 from deputize.core.errors import InvalidInput
@@ -230,9 +230,9 @@ _MONTHS: Final = "January February March April May June July August September Oc
 _NTH: Final = {1: "first ", 2: "second ", 3: "third ", 4: "fourth ", 5: "fifth ", -1: "last ", -2: "second to last "}
 
 
-def recurrence_text(recurrence: Recurrence) -> str:
-    """Return the lines in words."""
-    parts = [_rule_text(rule) for rule in recurrence.rules]
+def recurrence_text(recurrence: Recurrence, start: Moment | None = None) -> str:
+    """Return the lines in words. ``start``: the first time, which decides if the last day still counts."""
+    parts = [_rule_text(rule, start) for rule in recurrence.rules]
     if recurrence.added:
         parts.append(f"on {len(recurrence.added)} more dates")
     if recurrence.left_out:
@@ -240,7 +240,13 @@ def recurrence_text(recurrence: Recurrence) -> str:
     return ", ".join(parts)
 
 
-def _rule_text(rule: Rule) -> str:
+def is_whole_in_words(recurrence: Recurrence) -> bool:
+    """Return True if `recurrence_text` says all of it: it only counts single dates, and says no week start."""
+    plain = all(not rule.week_start or rule.interval == 1 for rule in recurrence.rules)
+    return plain and not recurrence.added and not recurrence.left_out
+
+
+def _rule_text(rule: Rule, start: Moment | None) -> str:
     unit = _EACH[rule.freq]
     words = [f"every {unit}" if rule.interval == 1 else f"every {rule.interval} {unit}s"]
     if rule.by_month:
@@ -256,10 +262,19 @@ def _rule_text(rule: Rule) -> str:
     if rule.by_set_pos:
         words.append(f"(only no. {_join_words([str(one) for one in rule.by_set_pos])} of them)")
     if rule.count:
-        words.append(f"{rule.count} times" if rule.count > 1 else "once")
+        words[-1] += ","
+        words.append(f"{rule.count} times in all" if rule.count > 1 else "once")
     if rule.until:
-        words.append(f"until {rule.until:%Y-%m-%d}")
+        words.append(f"until {_last_day(rule.until, start):%Y-%m-%d}")
     return " ".join(words)
+
+
+def _last_day(until: date | datetime, start: Moment | None) -> date:
+    """Return the last day on which the series can occur, in the zone of its start."""
+    if start is None or not (isinstance(until, datetime) and isinstance(start.local, datetime)):
+        return until
+    last = until.astimezone(start.zone)
+    return last.date() if last.time() >= start.local.time() else last.date() - timedelta(days=1)
 
 
 def _join_words(words: Sequence[str]) -> str:

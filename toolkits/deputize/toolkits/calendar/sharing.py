@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from deputize.core import Audience, Change, Effect, Need, Preview, Request, Run, Steps, Undo
+from deputize.core import Audience, Change, Danger, Effect, Need, Preview, Request, Run, Steps, Undo
 from deputize.core.errors import NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.mail.headers import person
@@ -112,9 +112,15 @@ def _make_preview(
     (calendar, name), who = place, scope.get("value", "")
     named = {"default": "everybody", "domain": f"everybody of {who}"}.get(scope["type"], who)
     mail = role != "none" and scope["type"] == "user"
+    roles = list(ACCESS)
+    if role == "none":
+        what = "Stop sharing this calendar"
+    else:
+        what = "Share this calendar" if was == "none" else "Change access to this calendar"
     return Preview(
-        "Stop sharing this calendar" if role == "none" else "Share this calendar",
+        what,
         audience=seen,
+        dangers=[Danger.GIVES_ACCESS] if roles.index(role) > roles.index(was) else (),
         people=[who] if scope["type"] == "user" else [],
         where=calendar_text(name, calendar),
         who=named,

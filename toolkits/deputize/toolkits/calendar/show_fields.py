@@ -14,7 +14,7 @@ from deputize.toolkits.calendar.argument_values import colour_name
 from deputize.toolkits.calendar.base import PRIMARY, Event, Json
 from deputize.toolkits.calendar.event_times import Moment
 from deputize.toolkits.calendar.rows import end_of, guests, meeting, offset_of, start_of
-from deputize.toolkits.calendar.rules import read_recurrence, recurrence_text
+from deputize.toolkits.calendar.rules import is_whole_in_words, read_recurrence, recurrence_text
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = tuple("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())
@@ -25,7 +25,7 @@ _MAIL: Final = {
     "none": "to nobody",
 }
 KNOWN_BY: Final = ("title", "guests", "begins", "ends")
-"""Fields that identify an event for a person; always shown."""
+"""Fields that identify an event for a person; always shown, as context if they do not change."""
 
 
 def moment_in_words(moment: Moment | None) -> str | None:
@@ -72,12 +72,17 @@ def guest_in_words(guest: Mapping[str, Any]) -> str:
     return f"{Person(str(guest.get('displayName') or ''), str(guest.get('email') or ''))}{more}"
 
 
-def repeats_in_words(lines: Sequence[str], start: Moment | None) -> list[str]:
-    """Return the rule of a series in words, then its iCalendar lines; only the lines for an unsupported rule."""
+def repeats_in_words(lines: Sequence[str], start: Moment | None) -> str | list[str]:
+    """Return the rule of a series in words, followed by its iCalendar lines if the words do not say all of it. Return
+    only the lines of an unsupported rule."""
+    if not lines or start is None:
+        return list(lines)
     try:
-        return [recurrence_text(read_recurrence(lines, start)), *lines] if lines and start else list(lines)
+        recurrence = read_recurrence(lines, start)
     except InvalidInput:
         return list(lines)  # another program's rule that deputize does not support
+    told = recurrence_text(recurrence, start)
+    return told if is_whole_in_words(recurrence) else [told, *lines]
 
 
 def _call(event: Event) -> str | None:
@@ -112,14 +117,18 @@ def _without_none(resource: Mapping[str, Any]) -> Json:
     return {name: value for name, value in resource.items() if value is not None}
 
 
-def changed_fields(before: Mapping[str, Any], after: Mapping[str, Any], always: Sequence[str]) -> dict[str, Any]:
-    """Return the changed fields, each with its old value. ``always``: fields to include unchanged."""
-    changed = {
+def changed_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed fields, each with its old value."""
+    return {
         name: Change(value_text(name, before.get(name)), _new_value(before.get(name), value))
         for name, value in after.items()
         if before.get(name) != value
     }
-    return {name: changed.get(name, after[name]) for name in after if name in changed or name in always}
+
+
+def unchanged_fields(fields: Mapping[str, Any], changed: Iterable[str], names: Iterable[str] = KNOWN_BY) -> Json:
+    """Return the fields of these names that identify the event and do not change."""
+    return {name: fields[name] for name in names if name not in changed}
 
 
 _DEFAULTS: Final = {"show_as": "busy", "visibility": "default", "color": "of the calendar", "reminders": "as usual"}
@@ -148,10 +157,23 @@ class CalendarRef(NamedTuple):
 
 def other_addresses(*events: Event) -> list[str]:
     """Return the addresses of all guests and organizers besides the user."""
-    found = {str(one.get("email") or "") for event in events for one in guests(event) if not one.get("self")}
-    organizers = [event.get("organizer") or {} for event in events]
-    found |= {str(one.get("email") or "") for one in organizers if not one.get("self")}
-    return sorted(found - {""})
+    people = [one for event in events for one in (*guests(event), event.get("organizer") or {})]
+    own = {_address(one).lower() for one in people if one.get("self")} | {""}
+    return sorted({_address(one) for one in people if _address(one).lower() not in own})
+
+
+def reached_addresses(notify: str, *events: Event) -> list[str]:
+    """Return the addresses whom Google notifies, and of guests who are in some of the events but not in all. Without
+    notice, unchanged guests only see a change when they look."""
+    if notify != "none":
+        return other_addresses(*events)
+    lists = [set(map(_address, guests(event))) for event in events]
+    changed = set[str]().union(*lists) - lists[0].intersection(*lists[1:])
+    return [one for one in other_addresses(*events) if one in changed]
+
+
+def _address(person: Mapping[str, Any]) -> str:
+    return str(person.get("email") or "")
 
 
 def audience_of(calendar: str, others: Iterable[str], *events: Event) -> Audience:
@@ -174,18 +196,33 @@ def mail_text(notify: str, others: Iterable[str]) -> str | None:
     return _MAIL[notify] if list(others) else None
 
 
-def preview_event(what: str, event: Event, calendar: str, name: str, notify: str, **more: Any) -> Preview:
-    """Return the preview of a whole event. ``more``: pins and further fields."""
+def preview_event(what: str, event: Event, place: CalendarRef, **more: Any) -> Preview:
+    """Return the preview of a new event. ``more``: pins and further fields."""
     others = other_addresses(event)
-    fields = event_fields(event) | {"mail": mail_text(notify, others)}
-    audience, where = audience_of(calendar, others, event), calendar_text(name, calendar)
+    fields = event_fields(event) | {"mail": mail_text(place.notify, others)}
+    audience, where = audience_of(place.calendar, others, event), calendar_text(place.name, place.calendar)
     return Preview(what, audience=audience, people=others, where=where, **fields, **more)
+
+
+def preview_cancelled(what: str, event: Event, place: CalendarRef, **more: Any) -> Preview:
+    """Return the preview of the cancellation of an event. ``more``: pins and further fields."""
+    others = other_addresses(event)
+    return Preview(
+        what,
+        audience=audience_of(place.calendar, others, event),
+        people=reached_addresses(place.notify, event),
+        where=calendar_text(place.name, place.calendar),
+        mail=mail_text(place.notify, others),
+        context=event_fields(event),
+        **more,
+    )
 
 
 def pins_of(body: Mapping[str, Any]) -> Json:
     """Return Google's values of fields that the preview shows in other words."""
     times = {name: " ".join(_without_none(body[name]).values()) for name in ("start", "end") if name in body}
-    return times | ({"colour": body["colorId"]} if body.get("colorId") else {})
+    times |= {"colour": body["colorId"]} if body.get("colorId") else {}
+    return times | ({"repeats": list(body["recurrence"])} if body.get("recurrence") else {})
 
 
 def undo_call(undo: Undo) -> Json:
