@@ -55,7 +55,7 @@ async def _filled(alice: ShownWorld, tool: str, arguments: dict[str, Any]) -> No
 async def test_preview_shows_who_is_mentioned_and_how_many(tool: str) -> None:
     show = await shown("@here @engineers @carol", tool=tool)
     rows = show_rows(show)
-    assert ("reaches nobody", "@carol") in rows
+    assert ("note", "These names reach nobody: @carol") in rows
     said = "\n".join(text for _, text in rows)
     assert "@here is everybody here who is active" in said
     assert "@engineers is the user group Engineers (@engineers, S0ENGINEERS)" in said

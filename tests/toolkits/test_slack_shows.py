@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core import PROVIDERS
+from deputize.core import PROVIDERS, Danger
 from deputize.core.tools.preview import show_rows
 from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.toolkits.tool_driver import NOW
@@ -202,3 +202,23 @@ async def test_mentions_in_blocks_are_previewed_by_name(world: ShownWorld) -> No
     ):
         await world.act("slack_send_message", conversation=ENG, blocks=[block])
         assert dict(show_rows(world.shown[-1]))["mentions"] == "U0BOB000000 is Bob Brown (@bob)"
+
+
+async def test_invitation_to_a_closed_channel_says_that_it_gives_access(world: ShownWorld) -> None:
+    for conversation, dangers in ((ENG, ()), (LEADS, (Danger.GIVES_ACCESS,))):
+        await world.act("slack_manage_members", conversation=conversation, action="invite", users=["@decoy"])
+        assert (world.shown[-1].what, world.shown[-1].dangers) == ("Invite these people to this channel", dangers)
+    await world.act("slack_manage_members", conversation=LEADS, action="remove", users=["@decoy"])
+    assert world.shown[-1].dangers == ()
+
+
+async def test_sharing_of_an_existing_canvas_says_that_it_gives_access(world: ShownWorld) -> None:
+    canvas = (await world.act("slack_write_canvas", title="Plan", body="First"))["canvas_id"]
+    for conversation, dangers in ((None, ()), (LEADS, (Danger.GIVES_ACCESS,))):
+        await world.act("slack_write_canvas", canvas_id=canvas, body="Second", conversation=conversation)
+        assert world.shown[-1].dangers == dangers
+
+
+async def test_names_that_reach_nobody_are_said_in_a_sentence(world: ShownWorld) -> None:
+    await world.act("slack_send_message", conversation=ENG, body="@carol and @nobody: look")
+    assert dict(show_rows(world.shown[-1]))["note"] == "These names reach nobody: @carol; @nobody"

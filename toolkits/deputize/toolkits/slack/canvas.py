@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, Need, Preview, Request, Run, SaveNote, Steps, any_of
+from deputize.core import Audience, Change, Danger, Effect, Need, Preview, Request, Run, SaveNote, Steps, any_of
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import IfText
@@ -102,7 +102,7 @@ _NOT_READ: Final = "(not shown: files may not be read)"
 _WHAT: Final[Mapping[Mode, str]] = {
     "append": "Add this to the end of a canvas",
     "prepend": "Add this to the beginning of a canvas",
-    "replace": "Replace all of a canvas",
+    "replace": "Replace the text of a canvas",
 }
 
 
@@ -117,7 +117,14 @@ def _show(
     place |= {"audience": Audience.UNKNOWN, "pins": place.get("pins", {}) | {"canvas": canvas}}
     text = Change(now["text"], body) if "text" in now else body
     unread = _NOT_READ if mode == "replace" and "text" not in now else None
-    return Preview(_WHAT[mode], **place, destroys=mode == "replace", text_now=unread, text=text)
+    return Preview(
+        _WHAT[mode],
+        **place,
+        destroys=mode == "replace" and not (isinstance(text, Change) and text.before.strip() in body),
+        dangers=[Danger.GIVES_ACCESS] if spot else (),
+        text_now=unread,
+        text=text,
+    )
 
 
 def _load_current(canvas: str, mode: Mode, caller: Caller) -> Asks[Json]:

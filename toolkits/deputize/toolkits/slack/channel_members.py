@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import Field
 
-from deputize.core import Alias, Effect, Need, Preview, Run, Steps, Undo, any_of
+from deputize.core import Alias, Danger, Effect, Need, Preview, Run, Steps, Undo, any_of
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.slack import api, preview, refs
@@ -95,7 +95,7 @@ def manage_members(
 
 
 _WHAT: Final[Mapping[Action, str]] = {
-    "invite": "Invite these people",
+    "invite": "Invite these people to this channel",
     "remove": "Remove these people from this channel",
     "join": "Join this channel",
     "leave": "Leave this channel",
@@ -109,7 +109,9 @@ def _show(action: Action, spot: places.Spot, users: Sequence[Row], caller: Calle
     place["people"] = [*place["people"], *ids, *([spot.id] if ids else [])]  # these people in this channel only
     closed = action == "leave" and spot.kinds == ("private",)
     names = sorted(people.with_handle(user) for user in users)
-    return Preview(_WHAT[action], **place, users=names or None, undo=_CLOSED if closed else None)
+    opens = action == "invite" and spot.kinds != ("public",)  # everybody in the workspace may join a public channel
+    dangers = [Danger.GIVES_ACCESS] if opens else []
+    return Preview(_WHAT[action], **place, dangers=dangers, who=names or None, undo=_CLOSED if closed else None)
 
 
 _CLOSED: Final = "you can come back only if somebody in it invites you"

@@ -50,7 +50,7 @@ class Mentions:
             "pins": place["pins"] | {"mentions": self.tokens or None},
             "beside": place["beside"] | {"mentions_reach": self.sizes or None},
             "mentions": self.told or None,
-            "reaches_nobody": self.nobody or None,
+            "note": f"These names reach nobody: {'; '.join(self.nobody)}" if self.nobody else None,
         }
 
     def add_link(self, name: str, token: str, who: str = "") -> None:

@@ -180,7 +180,7 @@ def _cancel_scheduled(spot: Spot, scheduled: str, caller: Caller) -> Asks[Json]:
         place = preview.location(spot, caller, pins={"scheduled": scheduled})
         place["audience"] = Audience.SELF
         yield Preview(
-            "Cancel this message, which waits to be sent",
+            "Cancel this scheduled message",
             **place,
             destroys=True,
             text=preview.as_written(entry) if entry else None,

@@ -59,7 +59,7 @@ def react(
         )
     caller = Caller.of(run)
     spot = yield from preview.find(conversation, caller)
-    what = "Take this reaction back" if remove else "React with this emoji"
+    what = "Remove this reaction" if remove else "React with this emoji"
     yield Preview(what, **(yield from preview.message(spot, caller, ts)), emoji=f":{name}:")
     method = "reactions.remove" if remove else "reactions.add"
     changed = yield from _change(api.call(method, {"channel": spot.id, "timestamp": ts, "name": name}, repeat="idem"))
@@ -208,7 +208,7 @@ def mark_read(
         point = str(newest.get("ts") or "")
     if not point:
         return {**spot.shown, "summary": "There is nothing to read."}
-    place = ", ".join(told for _, told in spot.people) or spot.name or spot.id
+    place = ", ".join(told for _, told in spot.people) or spot.name or preview.location_text(spot)
     pins = {"conversation": spot.id, "message": point}
     until = preview.instant(point)
     yield Preview("Mark this conversation as read", audience=Audience.SELF, where=place, pins=pins, up_to=until)

@@ -68,10 +68,10 @@ def set_status(
     now = (yield from _status(caller)) if said else {}
     texts = {name: value for name, value in (("text", text), ("emoji", symbol)) if value is not None}
     yield Preview(
-        "Set this status" if said else "Set presence or notifications",
+        "Set your status" if said else "Change your presence or notifications",
         audience=Audience.ORGANISATION if said else Audience.SELF,
         where="your own profile",
-        destroys=bool(text is not None and now.get("text")),
+        destroys=text is not None and now.get("text", "") not in ("", text),
         **_changes(now, texts),
         until=preview.instant(ends) if ends else "it is changed" if text or symbol else None,
         presence=presence,
