@@ -124,3 +124,24 @@ async def test_id_inside_a_text_field_is_previewed_as_written(world: ShownWorld)
     await world.act("salesforce_update_record", object="Contact", id=CONTACT, fields=fields)
     rows = dict(show_rows(world.shown[-1]))
     assert (rows["AccountId"], rows["Description"]) == ("Globex", other)
+
+
+async def test_new_email_of_a_contact_says_that_mail_goes_there(world: ShownWorld) -> None:
+    sends = "Mail will go to this address from now on."
+    for fields, warning, note in (
+        ({"Email": "c@evil.test"}, sends, None),
+        ({"Phone": "+1 555 6666"}, None, "Calls will go to this number from now on."),
+        ({"Title": "CEO"}, None, None),
+        ({"Email": "c@evil.test", "Title": "CEO"}, None, None),
+        ({"Email": "d@evil.test", "Phone": "+1 555 7777"}, sends, "Calls will go to this number from now on."),
+        ({"Email": ""}, "What is there now will be lost.", None),
+    ):
+        await world.act("salesforce_update_record", object="Contact", id=CONTACT, fields=fields)
+        rows = dict(show_rows(world.shown[-1]))
+        assert (rows.get("warning"), rows.get("note")) == (warning, note), fields
+
+
+async def test_deleted_record_is_not_called_lost_while_it_can_be_restored(world: ShownWorld) -> None:
+    await world.act("salesforce_delete_record", object="Contact", id=CONTACT)
+    show = world.shown[-1]
+    assert not show.destroys and show.fields["undo"] == "it can be restored from the recycle bin for 15 days"

@@ -126,7 +126,7 @@ async def test_renamed_record_is_not_deleted_under_the_old_approval(desk: Desk) 
     desk.change(ACCOUNT, Name="Northwind, do not delete", Description="Kept for the auditors")
     again = await desk.asked_again("delete_record", **given)
     assert set(again.changed_fields) == {"where", "Description", "last change"}
-    assert again.preview["Description"] == "Kept for the auditors" and again.preview["warning"]
+    assert again.preview["Description"] == "Kept for the auditors" and again.preview["undo"]
 
 
 async def test_number_of_dependent_records_is_previewed_and_not_compared(desk: Desk) -> None:

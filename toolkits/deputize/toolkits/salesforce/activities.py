@@ -98,7 +98,7 @@ _WHAT: Final[Mapping[Kind, str]] = {
     "call": "Log this call",
     "task": "Create this task",
     "event": "Create this event",
-    "note": "Put this note on a record",
+    "note": "Add this note to a record",
 }
 _LINKS: Final[Sequence[str]] = ("WhoId", "WhatId", "OwnerId", "LinkedEntityId")
 

@@ -105,6 +105,7 @@ def show_changes(
         where=preview.record_text(kind, place["id"], before.get(NAME.get(kind, "Name"))),
         people=preview.new_owners(values, account),
         pins={"record": place["id"], "unmodified_since": since, "leads_to": preview.references(known, values)},
+        **preview.redirections(known, before, values),
         **preview.changes(known, before, values, names),
     )
 

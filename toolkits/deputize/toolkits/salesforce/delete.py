@@ -54,16 +54,15 @@ _TEXTS: Final = ("Description", "Body", "CommentBody")
 
 
 def _show(kind: str, id: str, node: Json, gone: Json) -> Preview:
-    """Return the preview of the losses: the record's name, list fields and text, and the records deleted with it."""
+    """Return the preview of what goes into the bin: the record's name, list fields and text, and what goes with it."""
     kept = {name: node.get(name) for name in (*DETAIL.get(kind, ()), *_TEXTS)}
     return Preview(
         "Delete this record",
         audience=Audience.ORGANISATION,
-        destroys=True,
         where=preview.record_text(kind, id, node.get(NAME.get(kind, "Name"))),
         note=None if node else "it may be deleted already, or hidden from you",
         **{name: value for name, value in kept.items() if value not in (None, "")},
-        undo="it stays in the recycle bin of Salesforce for 15 days",
+        undo="it can be restored from the recycle bin for 15 days",
         pins={"record": id, "last_change": _last_change(node)},
         beside={"deleted_with_it": [f"{count} x {source}" for source, count in gone.items()] or None},
     )

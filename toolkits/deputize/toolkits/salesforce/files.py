@@ -140,7 +140,7 @@ def upload_file(
     if not (run.noted and run.noted.get("sent")):
         names = yield from preview.load_names([at])
         yield Preview(
-            "Put this file on a record",
+            "Add this file to a record",
             audience=Audience.UNKNOWN,
             where=preview.record_text(preview.kind_of(at), at, names.get(at)),
             title=said,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from deputize.core import Account, Audience, Change
+from deputize.core import Account, Audience, Change, Danger
 from deputize.toolkits._shared.steps import many
 from deputize.toolkits.salesforce.base import Asks, Json, flat, get, is_id, own_id
 from deputize.toolkits.salesforce.describe import Described
@@ -21,7 +21,7 @@ _OBJECTS: Final[Mapping[str, str]] = {  # by the first three characters of an id
 }
 _ON: Final = ("WhoId", "WhatId", "ParentId", "LinkedEntityId")
 _TO_CUSTOMERS: Final = ("IsPublished", "IsVisibleInSelfService")
-_OURS: Final = frozenset("audience people where pins context beside destroys duplicates undo key".split())
+_OURS: Final = frozenset("audience people where pins context beside destroys dangers duplicates note undo key".split())
 _TEXTS: Final = ("string", "textarea")
 
 Names = Mapping[str, str]
@@ -82,6 +82,16 @@ def loses(known: Described, before: Mapping[str, Any], after: Mapping[str, Any])
         if old not in (None, "") and ((value in (None, "")) or (text and str(old).strip() not in str(value))):
             return True
     return False
+
+
+def redirections(known: Described, before: Mapping[str, Any], after: Mapping[str, Any]) -> Json:
+    """Return the fields of a `Preview` that warn if mail or calls to somebody will go elsewhere."""
+    new = [name for name, value in after.items() if value and value != before.get(name)]
+    types = {known[name.lower()].get("type") for name in new}
+    return {
+        "dangers": [Danger.FORWARDS_MAIL] if "email" in types else [],
+        "note": "Calls will go to this number from now on." if "phone" in types else None,
+    }
 
 
 def audience_of(values: Mapping[str, Any], account: Account, *, own: bool) -> Audience:
