@@ -250,3 +250,27 @@ async def test_objects_of_one_name_have_different_previews(world: ShownWorld) ->
     rows = dict(show_rows(world.shown[-1]))
     assert (rows["labels now"], rows["labels"]) == ("Bug", "Bug, Bug")
     assert (rows["project now"], rows["project"]) == ("Import rewrite", "Import rewrite (another one of this name)")
+
+
+async def test_issue_in_the_trash_is_not_called_lost(world: ShownWorld) -> None:
+    for action, what, undo in (
+        ("archive", "Archive this issue", None),
+        ("restore", "Restore this issue", None),
+        ("delete", "Move this issue to the trash", "it can be restored from the trash for 30 days"),
+    ):
+        await world.act("linear_archive", kind="issue", id="ENG-1", action=action)
+        show = world.shown[-1]
+        assert (show.what, show.fields.get("undo"), show.destroys) == (what, undo, False)
+    await world.act("linear_archive", kind="comment", id=COMMENT, action="delete")
+    assert world.shown[-1].destroys
+
+
+async def test_subscription_of_somebody_else_is_told_from_the_users_own(world: ShownWorld) -> None:
+    for person, what in (("me", "Follow this issue"), ("bob", "Make somebody else follow this issue")):
+        await world.act("linear_set_subscription", issue="ENG-1", person=person)
+        assert world.shown[-1].what == what
+
+
+async def test_health_of_an_update_is_shown_in_words(world: ShownWorld) -> None:
+    await world.act("linear_post_update", project="Import rewrite", body="Late", health="offTrack")
+    assert dict(show_rows(world.shown[-1]))["health"] == "off track"

@@ -33,8 +33,8 @@ _DOES: Final[dict[str, dict[str, str]]] = {
 _SAME: Final = {("project", "delete"): "archive", ("document", "delete"): "archive"}
 _TRASHED: Final = frozenset(("ProjectDelete", "DocumentDelete", "IssueDelete", "InitiativeDelete"))
 _FOLLOWS: Final = {  # objects archived along, which a user may overlook
-    "label": "It is taken off everything that bears it.",
-    "project_label": "It is taken off everything that bears it.",
+    "label": "It is removed from everything that has it.",
+    "project_label": "It is removed from everything that has it.",
     "milestone": "Its issues stay, without a milestone.",
 }
 
@@ -80,13 +80,14 @@ def archive(kind: Kind, id: str, action: Action = "archive") -> Steps:
 
 def _show(kind: Kind, operation: str, found: Existing, *, final: bool) -> Preview:
     """Return the preview of the action, with what is lost."""
-    what = {"Unarchive": "Bring this {} back", "Archive": "Put this {} into the archive"}
+    what = {"Unarchive": "Restore this {}", "Archive": "Archive this {}"}
     says = next((text for part, text in what.items() if operation.endswith(part)), "Delete this {}")
     says = "Move this {} to the trash" if operation in _TRASHED else says
     called: dict[str, Any] = {kind: found.words or None}
     return found.place.show(
         says.format(kind.replace("_", " ")),
-        destroys=final,
+        destroys=final and operation not in _TRASHED,
+        undo="it can be restored from the trash for 30 days" if operation in _TRASHED else None,
         pins={"id": found.id, "version": found.version},
         **called,
         by=found.by or None,

@@ -128,8 +128,8 @@ def update_notifications(
 _DOES: Final = {
     "read": "Mark these notifications as read",
     "unread": "Mark these notifications as unread",
-    "snooze": "Hide these notifications until later",
-    "archive": "Put these notifications into the archive",
+    "snooze": "Snooze these notifications",
+    "archive": "Archive these notifications",
 }
 _TURNED: Final[dict[str, Action]] = {"read": "unread", "unread": "read"}
 

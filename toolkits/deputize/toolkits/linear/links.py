@@ -197,7 +197,7 @@ def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *,
         return result
     own = who["id"] == names.own_id(run.account)
     yield Preview(
-        "Follow this issue" if subscribed else "No longer follow this issue",
+        _FOLLOWS[own, subscribed],
         audience=Audience.SELF if own else Audience.PEOPLE,
         people=[] if own else [str(who.get("email") or who["id"])],
         issue=issue_words(found),
@@ -209,3 +209,11 @@ def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *,
     back = {"issue": found["identifier"], "subscribed": not subscribed, "person": who["id"]}
     yield Undo("linear_set_subscription", back, {"follows": "yes" if subscribed else "no"})
     return result
+
+
+_FOLLOWS: Final = {
+    (True, True): "Follow this issue",
+    (True, False): "Unfollow this issue",
+    (False, True): "Make somebody else follow this issue",
+    (False, False): "Make somebody else unfollow this issue",
+}

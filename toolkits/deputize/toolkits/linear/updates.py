@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -44,7 +45,8 @@ def post_update(
     kind, about = yield from _target(project, initiative)
     stands = yield from holder({kind.lower(): about})
     pins = {f"{kind.lower()}Id": about["id"]}
-    shows = stands.show("Post this status update", text=body, health=health, pins=pins)
+    said = re.sub(r"(?=[A-Z])", " ", health).lower() if health else None
+    shows = stands.show("Post this status update", text=body, health=said, pins=pins | {"health": health})
     wanted: dict[str, Any] = scalars.present({"id": run.key.uuid, **pins, "body": body, "health": health})
     made, existed = yield from make(f"{kind}UpdatePost", wanted, look_by_filter(f"{kind}Updates"), shows, run.noted)
     args = {"kind": f"{kind.lower()}_update", "id": made["id"], "action": "archive"}

@@ -116,7 +116,7 @@ def _namesakes(one: Json, wanted: Wanted, after: Json) -> list[str]:
 
 def _line(one: Json, wanted: Wanted) -> str:
     """Return a line for one of several issues, with the current values that are replaced."""
-    now = [f"{argument.replace('_', ' ')} {value or '-'}" for argument, value in _current(one, wanted).items()]
+    now = [f"{argument.replace('_', ' ')} {value or 'none'}" for argument, value in _current(one, wanted).items()]
     now = [text for text in now if not text.startswith("labels ")]
     return f"{issue_words(one)} (now: {', '.join(now)})" if now else issue_words(one)
 
