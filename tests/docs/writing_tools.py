@@ -18,6 +18,8 @@ NEVER_LOSES: Final = frozenset(
     {"github_set_star", "github_update_notifications", "linear_update_notifications", "slack_mark_read"}
 )
 """Tools whose effect only the user sees, and which lose nothing."""
+HIDES: Final = frozenset({"gmail_manage_filter", "gmail_update_emails"})
+"""Tools that can hide emails from the user."""
 ALWAYS_LOSES: Final = frozenset({"calendar_delete_event", "gmail_delete_draft", "slack_delete_message"})
 """Tools that lose something, whoever sees it."""
 
@@ -34,7 +36,8 @@ def by_default(tool: Tool) -> str:
     if "self" not in seen or tool.name in ALWAYS_LOSES:
         return "asks"
     if seen == {"self"}:
-        return "runs" if tool.name in NEVER_LOSES else "asks where something is lost"
+        losing = "asks where something is lost or hidden" if tool.name in HIDES else "asks where something is lost"
+        return "runs" if tool.name in NEVER_LOSES else losing
     return "asks where others see it or something is lost"
 
 

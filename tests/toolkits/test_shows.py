@@ -28,6 +28,13 @@ OTHERWISE: Final = {
     "calendar_update_event": {"accepted"},  # the answers of guests, which stay as they are
     "linear_update_notifications": set(words("2026-11-26T14:00:00Z")),  # "+2d", which a person reads in their own zone
 }
+VERBS: Final = frozenset(
+    "Accept Add Answer Approve Archive Ask Attach Cancel Change Comment Commit Create Decline Delete Edit Follow Fork "
+    "Forward Invite Join Leave Log Make Mark Merge Move Mute Open Pin Post Publish React Record Relate Remove Rename "
+    "Reopen Replace Report Request Resolve Restore Review Run Save Send Set Share Snooze Star Start Stop Take Turn "
+    "Unfollow Unpin Upload Watch Write".split()
+)
+"""First words of a preview's ``what``, which continues "Your agent wants to ..."."""
 MARKS: Final = {"github": re.compile("[0-9a-f]{16}"), "slack": re.compile("[0-9a-f]{32}")}
 """What makes a text of an act findable, which these providers do not show."""
 
@@ -52,6 +59,8 @@ async def unseen_words(row: Row) -> list[str]:
         unseen = await world.unseen(row.tool, row.make, formats=FORMATS[row.kit] | OTHERWISE.get(row.tool, set()))
         pinned = any(one.get("pin") for one in world.shown[0].fields.get("files") or () if row.kit == "gmail")
         known = MARKS.get(row.kit, re.compile("[0-9a-f]{64}" if pinned else "(?!)"))
+        what = world.shown[0].what
+        assert what.split()[0] in VERBS and not re.search(r"[.:;@]", what), row
         assert world.shown[0].where or row.kit not in ("salesforce", "slack"), row
         return [word for word in unseen if not known.fullmatch(word)]
 

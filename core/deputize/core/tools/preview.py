@@ -53,7 +53,6 @@ class Danger(StrEnum):
 
     RUNS_CODE = "runs_code"
     FORWARDS_MAIL = "forwards_mail"
-    MOVES_MONEY = "moves_money"
     GIVES_ACCESS = "gives_access"
     HIDES_MAIL = "hides_mail"
 
@@ -61,7 +60,6 @@ class Danger(StrEnum):
 DANGERS: Final = {
     Danger.RUNS_CODE: "This changes code that runs by itself.",
     Danger.FORWARDS_MAIL: "Mail will go to this address from now on.",
-    Danger.MOVES_MONEY: "This moves money.",
     Danger.GIVES_ACCESS: "This gives somebody access.",
     Danger.HIDES_MAIL: "You may not notice these emails any more.",
 }

@@ -218,7 +218,7 @@ def _preview_answer(event: Mapping[str, Any], answer: Json, calendar: str, name:
         comment=Change(previous, comment) if comment and previous and comment != previous else comment,
         destroys=bool(comment and previous and comment != previous),
         mail=mail_text(notify, others),
-        context={name: fields[name] for name in KNOWN_BY},
+        context={name: fields[name] for name in KNOWN_BY} | {"link": event.get("htmlLink")},
         pins={"calendar": calendar, "event": event.get("id"), "as": own.get("email")},
     )
 

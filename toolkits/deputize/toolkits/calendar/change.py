@@ -199,7 +199,7 @@ def _make_preview(event: Json, body: Json, key: ActKey, place: CalendarRef, goes
         **changed,
         moves_to=Change(where, calendar_text(goes[1], goes[0])) if goes else None,
         mail=mail_text(notify, others),
-        context=unchanged_fields(new, changed),
+        context=unchanged_fields(new, changed) | {"link": event.get("htmlLink")},
         pins=pins | ({"destination": goes[0]} if goes else {}),
     )
 

@@ -213,7 +213,7 @@ def preview_cancelled(what: str, event: Event, place: CalendarRef, **more: Any) 
         people=reached_addresses(place.notify, event),
         where=calendar_text(place.name, place.calendar),
         mail=mail_text(place.notify, others),
-        context=event_fields(event),
+        context=event_fields(event) | {"link": event.get("htmlLink")},
         **more,
     )
 

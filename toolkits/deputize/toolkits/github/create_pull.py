@@ -85,7 +85,11 @@ def _show(home: Home, given: Json, reviewers: Sequence[str], there: Json | None,
         pins = {"pull_request": there.get("node_id"), "number": there.get("number")}
         asked = sorted(set(reviewers))
         return home.shows(
-            "Ask for a review of this pull request", pull_request=title_of(there), reviewers=asked, pins=pins
+            "Ask for a review of this pull request",
+            pull_request=title_of(there),
+            reviewers=asked,
+            context={"link": there.get("html_url")},
+            pins=pins,
         )
     return home.shows(
         "Turn this issue into a pull request" if issue else "Open this pull request",

@@ -21,7 +21,7 @@ from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Body, Title
 from deputize.toolkits.github.pulls import readiness, stale
 from deputize.toolkits.github.runs_code import code_warning
-from deputize.toolkits.github.show_fields import FOR_GOOD, Home, title_of
+from deputize.toolkits.github.show_fields import FOR_GOOD, Home, pull_size, title_of
 
 
 def _merge_needs(arguments: Arguments) -> Sequence[Need]:
@@ -102,7 +102,6 @@ def _show(
     """Preview the merge. ``deletes``: the head branch too. ``later``: the merge happens once nothing blocks it."""
     head, base = row["head"], str(row["base"]["ref"])
     from_ = str(head.get("label") or head["ref"])
-    added, removed = row.get("additions"), row.get("deletions")
     return home.shows(
         "Merge this pull request as soon as it is ready" if later else "Merge this pull request",
         branch=base,
@@ -129,9 +128,7 @@ def _show(
         beside={
             "checks": known.checks,
             "state": _STATES.get(str(row.get("mergeable_state")), _STATES["unknown"]).format(base=base),
-            "commits": row.get("commits"),
-            "files": row.get("changed_files"),
-            "lines": None if added is None else f"{added} added, {removed} removed",
+            **pull_size(row),
         },
     )
 

@@ -20,7 +20,7 @@ from deputize.toolkits.github.idempotent_create import Noted, write_once
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Body, add_mark, is_marked, is_own
 from deputize.toolkits.github.pulls import stale
-from deputize.toolkits.github.show_fields import FOR_GOOD, Home, title_of
+from deputize.toolkits.github.show_fields import FOR_GOOD, Home, pull_size, title_of
 
 Event = Literal["APPROVE", "REQUEST_CHANGES", "COMMENT"]
 
@@ -123,6 +123,7 @@ def _review_show(home: Home, row: Mapping[str, Any], event: Event, body: str, co
         verdict=_VERDICTS[event],
         undo=FOR_GOOD,
         context={"link": row.get("html_url")},
+        beside=pull_size(row),
         pins={"pull_request": row.get("node_id"), "number": row.get("number"), "head": row["head"]["sha"]},
     )
 

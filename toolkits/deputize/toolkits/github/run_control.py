@@ -136,6 +136,7 @@ def control_run(repo: Repo, run_id: Number, action: Action, debug: bool = False)
         with_debug_log=debug or None,
         pins={"run": before.get("id"), "attempt": before.get("run_attempt")},
         undo="it can be run again" if cancels else None,
+        context={"link": before.get("html_url")},
         beside={"state": str(before.get("conclusion") or before.get("status")).replace("_", " ")},
     )
     request = rest(

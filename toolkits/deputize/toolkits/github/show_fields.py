@@ -159,6 +159,13 @@ def title_of(row: Mapping[str, Any]) -> str:
     return f"#{row.get('number')} {row.get('title') or ''}".strip()
 
 
+def pull_size(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the counts of a pull request, for a preview's ``beside``."""
+    added, removed = row.get("additions"), row.get("deletions")
+    lines = None if added is None else f"{added} added, {removed} removed"
+    return {"commits": row.get("commits"), "files": row.get("changed_files"), "lines": lines}
+
+
 def commit_shown(sha: str, message: Any) -> str:
     """Return a commit's short sha and first line."""
     return f"{sha[:12]} {str(message or '').partition(chr(10))[0]}".strip()

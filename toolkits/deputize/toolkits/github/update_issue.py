@@ -133,11 +133,12 @@ def _load_parent(repo: str, number: int) -> Asks[Mapping[str, Any]]:
 def _show(home: Home, wanted: Wanted) -> Preview:
     """Preview all changes, before and after."""
     row, new = wanted.row, wanted.patch.get("body")
-    fields: dict[str, Any] = dict(wanted.fields)
+    pull = bool(row.get("pull_request"))
+    fields: dict[str, Any] = {"pull_request" if pull else "issue": title_of(row), **wanted.fields}
     return home.shows(
-        "Change this pull request" if row.get("pull_request") else "Change this issue",
-        issue=title_of(row),
+        "Change this pull request" if pull else "Change this issue",
         **fields,
+        context={"link": row.get("html_url")},
         pins={
             "issue": row.get("node_id"),
             "number": row.get("number"),

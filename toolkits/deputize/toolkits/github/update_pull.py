@@ -149,6 +149,7 @@ def _show(home: Home, wanted: Wanted) -> Preview:
         pull_request=title_of(row),
         **fields,
         merges=into if wanted.update_branch else None,
+        context={"link": row.get("html_url")},
         pins={
             "pull_request": row.get("node_id"),
             "number": row.get("number"),

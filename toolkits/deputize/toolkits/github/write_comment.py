@@ -107,6 +107,7 @@ def _show(home: Home, number: int, reply_to: int | None, body: str) -> Asks[Prev
         text=body,
         on=title_of(issue),
         answering=f"{who}, {answered.get('path')}:\n{answered.get('body')}" if reply_to else None,
+        context={"link": (answered or issue).get("html_url")},
         pins={"issue": issue.get("id"), "number": number, "answering": reply_to},
     )
 

@@ -100,6 +100,8 @@ _WHAT: Final[Mapping[Kind, str]] = {
     "event": "Create this event",
     "note": "Add this note to a record",
 }
+_PINNED: Final = ("StartDateTime", "EndDateTime", "CallDurationInSeconds")
+"""Fields that the preview shows in other words."""
 _LINKS: Final[Sequence[str]] = ("WhoId", "WhatId", "OwnerId", "LinkedEntityId")
 
 
@@ -120,11 +122,11 @@ def _show(kind: Kind, given: Json, account: Account) -> Asks[Preview]:
         due=given.get("ActivityDate"),
         starts=Instant.of(given["StartDateTime"]) if kind == "event" else None,
         ends=Instant.of(given["EndDateTime"]) if kind == "event" else None,
-        length=None if seconds is None else f"{seconds // 60} minutes ({seconds} seconds)",
+        length=None if seconds is None else f"{seconds // 60} minutes",
         status=given.get("Status"),
         priority=given.get("Priority"),
         result=given.get("CallDisposition"),
-        pins={**links, **{name: given[name] for name in ("StartDateTime", "EndDateTime") if name in given}},
+        pins={**links, **{name: given[name] for name in _PINNED if name in given}},
     )
 
 

@@ -111,7 +111,7 @@ def _show(action: Action, spot: places.Spot, users: Sequence[Row], caller: Calle
     names = sorted(people.with_handle(user) for user in users)
     opens = action == "invite" and spot.kinds != ("public",)  # everybody in the workspace may join a public channel
     dangers = [Danger.GIVES_ACCESS] if opens else []
-    return Preview(_WHAT[action], **place, dangers=dangers, who=names or None, undo=_CLOSED if closed else None)
+    return Preview(_WHAT[action], **place, dangers=dangers, users=names or None, undo=_CLOSED if closed else None)
 
 
 _CLOSED: Final = "you can come back only if somebody in it invites you"
