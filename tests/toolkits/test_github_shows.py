@@ -10,6 +10,7 @@ import pytest
 from deputize.core import Audience, Danger, Preview
 from deputize.core.errors import Conflict
 from deputize.core.tools.preview import show_rows
+from deputize.sandbox.github.git import commit, packed
 from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.toolkits.github_play import ALL, GARDEN, GUIDE_SHA, SITE
 
@@ -382,6 +383,16 @@ async def test_merge_of_a_workflow_warns_that_it_runs_by_itself(world: ShownWorl
     rows = dict(show_rows(world.shown[-1]))
     assert rows["runs by itself"] == ".github/workflows/deploy.yml"
     assert rows["warning"] == "This changes code that runs by itself."
+
+
+async def test_merge_of_very_many_files_says_that_not_all_were_looked_at(world: ShownWorld) -> None:
+    store = world.sandbox._world.services["github"]
+    repo, history = store["repos"][SITE], store["commits"][SITE]
+    head = repo["branches"]["feature/polite"]
+    tree = history[head]["tree"] | {f"many/{n:03}.txt": packed("x") for n in range(302)}
+    repo["branches"]["feature/polite"] = commit(history, tree, [head], "Many", "bob", "2026-11-01T00:00:00Z")
+    show = await a_merge_preview(world)
+    assert show.fields["not_looked_at"] == "3 files, which may run by themselves, too"
 
 
 RUNS: Final = (
