@@ -1,7 +1,7 @@
 """The summary of an act in a history: what it did, whom it reached, to which object, where, and a link to the object.
 
     Send this reply: Bob Brown <bob@example.test> · “Re: Invoice 4711”
-    Change these emails: 3 emails: “2026-11-24 13:24 Bob Brown <bob@example.test>: Dinner?” · change: archive
+    Archive these emails: 3 emails: “2026-11-24 13:24 Bob Brown <bob@example.test>: Dinner?”
 
 Names and texts in it may be untrusted. Each is cut, and its hidden characters are made visible.
 """

@@ -110,7 +110,7 @@ def _show(
         from_=from_,
         into=base,
         **code_warning(known.paths),
-        not_looked_at=f"{known.unread} files, which may run by themselves, too" if known.unread else None,
+        not_looked_at=f"{known.unread} files; they may run by themselves, too" if known.unread else None,
         as_=_HOW[method],
         commit_title=title,
         commit_message=message or None,
