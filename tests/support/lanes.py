@@ -40,14 +40,15 @@ def examples(count: int) -> int:
 
 
 def thin(items: Sequence[pytest.Item]) -> None:
-    """Move a test's cases beyond `MAX_CASES` into the lane `sweep`, except its first and last.
+    """Add a test's cases beyond `MAX_CASES` to the lane `sweep`, except its first and last.
 
-    Cases selected by id always run.
+    Cases in another lane stay in it as well, so a run of that lane has all of them, and a part of the sweep has its
+    part of them. Cases selected by id always run.
     """
-    tests = dict[str, list[pytest.Item]]()
+    tests = dict[tuple[str, bool], list[pytest.Item]]()
     for item in items:
-        if not any(item.get_closest_marker(lane) for lane in LANES):
-            tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+        in_lane = any(item.get_closest_marker(lane) for lane in LANES)
+        tests.setdefault((item.nodeid.partition("[")[0], in_lane), []).append(item)
     for cases in tests.values():
         for place in set(range(len(cases))) - set(spread(len(cases), MAX_CASES)):
             cases[place].add_marker(pytest.mark.sweep)
