@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.lanes import LANES, MAX_CASES, Part, Run, sample, spread, staggered, worker
+from tests.support.lanes import LANES, MAX_CASES, Part, Run, sample, spread, staggered, thin, worker
 
 ROOT: Final = Path(__file__).parents[1]
 OPTIONS: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
@@ -55,6 +55,17 @@ def test_sweep_case_is_in_one_part_and_other_tests_are_in_every_part(
         case.add_marker("sweep")
     where = Counter(next(part for part in parts if part.has(case)) for case in cases)
     assert all(sum(part.has(case) for part in parts) == 1 for case in cases) and min(where.values()) > 70
+
+
+def test_cases_of_another_lane_but_the_first_and_last_are_also_in_the_sweep(request: pytest.FixtureRequest) -> None:
+    cases = [
+        pytest.Function.from_parent(request.node.parent, name=f"test_it[{n}]", callobj=lambda: None) for n in range(5)
+    ]
+    for case in cases:
+        case.add_marker("processes")
+    thin(cases)
+    assert [case.get_closest_marker("sweep") is not None for case in cases] == [False, True, True, True, False]
+    assert all(case.get_closest_marker("processes") for case in cases)
 
 
 def test_three_processes_visit_the_files_of_a_folder_in_different_orders() -> None:
