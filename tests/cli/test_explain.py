@@ -24,6 +24,7 @@ from deputize.core import (
     Toolkit,
     any_of,
 )
+from deputize.core.audit.events import DatabaseFailedOver
 from deputize.core.audit.explain import SHORTEST, stories
 from deputize.core.settings import Settings
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
@@ -188,6 +189,7 @@ def given(most: int, until: int = 10**9) -> dict[str, Any]:
 GIVEN, ENDED = (
     {"event": f"mandate.{e}", "ts": ts, "seq": ts, "mandate_id": "m"} for e, ts in (("given", 1), ("ended", 2))
 )
+RELEASED = row("approval.released", 4, approval_id="a-1")
 USED = row("mandate.used", 3, mandate_id="m", show="1" * 64)
 
 
@@ -210,7 +212,7 @@ USED = row("mandate.used", 3, mandate_id="m", show="1" * 64)
         ([ASK, EDIT, *on_yes(2, show="2" * 64), *on_yes(5, show="2" * 64)], "used_up"),
         ([ASK | {"show": "3" * 64}, EDIT, *on_yes(2, show="2" * 64)], "different"),
         ([ASK, EDIT, *on_yes(2)[:1], *on_yes(2, show="2" * 64)[1:]], "different"),
-        ([ASK, EDIT, *on_yes(2)[1:]], "different"),
+        ([ASK, EDIT, *on_yes(2)[1:]], "not_compared"),
         ([EDIT, *on_yes(2)], "not_compared"),
         ([given(1), *on_mandate(2, "c")], "mandate"),
         ([given(1), *on_mandate(2, "b"), *on_mandate(5, "c")], "used_up"),
@@ -222,37 +224,121 @@ USED = row("mandate.used", 3, mandate_id="m", show="1" * 64)
         ([ASK, YES, row("act.intent", 2, show="1" * 64)], "not_compared"),
         ([row("act.intent", 2, answered_by="policy", show="1" * 64)], "policy"),
         ([GIVEN, USED, row("act.intent", 4, answered_by="m", show="1" * 64)], "mandate"),
-        ([GIVEN, ENDED, USED, row("act.intent", 4, answered_by="m", show="1" * 64)], "different"),
+        ([GIVEN, ENDED, USED, row("act.intent", 4, answered_by="m", show="1" * 64)], "mandate"),  # concurrent
+        ([GIVEN, ENDED, *on_mandate(6 * 10**9, "c")], "not_allowed"),
+        ([ASK, YES, row("approval.rejected", 2, approval_id="a-1"), *on_yes(3)], "not_allowed"),
+        ([ASK, YES, *on_yes(2, "not_found"), row("approval.rejected", 5, approval_id="a-1")], "same"),
+        ([ASK, YES, *on_yes(2)[:2], RELEASED, *on_yes(5)], "same"),  # killed after the release
         ([USED, row("act.intent", 4, answered_by="m", show="1" * 64)], "not_compared"),
         ([GIVEN, USED, row("act.intent", 4, answered_by="m", show="2" * 64)], "different"),
     ],
 )
 def test_explain_claims_only_what_rows_prove(rows: list[dict[str, Any]], verdict: str) -> None:
-    [story] = stories(rows, "c")
+    [story] = stories(lambda: rows, "c")
     assert story.verdict == verdict
 
 
 def test_explain_separates_calls_of_other_users_and_threads() -> None:
     rows = [row("act.result", n, decision="done", **{what: "x"}) for n, what in enumerate(("user", "thread", "tool"))]
-    assert len(stories(rows, "c")) == 3
+    assert len(stories(lambda: rows, "c")) == 3
 
 
-def test_explain_detects_an_approval_used_twice_after_a_rollback(
-    cli: Command, home: Path, provider: Provider, settings: dict[str, str], tmp_path: Path
+# ----------------------------------------------------------------- a disk that was replayed
+
+
+class Disk:
+    """The vault's files, which somebody can put back to an earlier state. The audit stays."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "deputize"
+        self.kept = {path: path.read_bytes() for path in self.folder.glob("vault*") if path.is_file()}
+        assert self.kept
+
+    def replay(self) -> None:
+        for path in [*self.folder.glob("vault*")]:
+            path.unlink() if path.is_file() and path not in self.kept else None
+        for path, content in self.kept.items():
+            path.write_bytes(content)
+
+
+def verified(cli: Command, settings: dict[str, str], code: int) -> str:
+    found = cli("audit", "verify", **settings)
+    assert found.exit_code == code, found.output
+    return str(found.stdout)
+
+
+def test_replayed_approval_is_found_and_stays_found(
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
 ) -> None:
-    vault = home / "deputize"
     with opened(home, provider) as deputy:
-        decide(deputy, asked(deputy, "one"), "approve")
-    kept = {path: path.read_bytes() for path in vault.glob("vault*") if path.is_file()}
-    assert kept
+        approval = asked(deputy, "one")
+        decide(deputy, approval, "approve")
+    disk = Disk(home)
     with opened(home, provider) as deputy:
         act(deputy, "one")
-    assert explained(cli, "one", settings)[0]["verdict"] == "same"
-    for path in [*vault.glob("vault*")]:
-        path.unlink() if path.is_file() and path not in kept else None
-    for path, content in kept.items():
-        path.write_bytes(content)
+    story, _ = explained(cli, "one", settings)
+    assert story["verdict"] == "same" and "whole." in verified(cli, settings, 0)
+    disk.replay()
     with opened(home, provider) as deputy:
         act(deputy, "one")
     story, told = explained(cli, "one", settings, code=1)
     assert story["verdict"] == "used_up" and told.count("It began to write") == 2
+    assert f"approval {approval.id} is for one act, but gmail_tell (act {story['act_id']})" in told
+    for _ in range(2):
+        with opened(home, provider) as deputy:
+            act(deputy, "one")  # returns the outcome
+        said = verified(cli, settings, 1)
+        assert f"used twice  approval {approval.id} is for one act, but gmail_tell (act {story['act_id']}) at" in said
+        assert "whole.\n1 act without a permission that counted." in said
+        doctor = cli("doctor", "--offline", **settings)
+        assert doctor.exit_code == 1 and "acts without a permission: 1" in doctor.stdout
+        checked = cli("store", "check", **settings)
+        assert "1 act without a permission that counted" in checked.stdout
+    refused = cli("audit", "accept-restore", "--reason", "mine", "--yes", **settings)
+    assert refused.exit_code == 1 and "no restore explains" in refused.stderr and approval.id in refused.stderr
+
+
+def test_repeat_after_a_failover_is_listed_once_an_operator_accepts_it(
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
+) -> None:
+    with opened(home, provider) as deputy:
+        approval = asked(deputy, "one")
+        decide(deputy, approval, "approve")
+    disk = Disk(home)
+    with opened(home, provider) as deputy:
+        act(deputy, "one")
+        deputy.audit.write(DatabaseFailedOver("2", 0))
+    disk.replay()
+    with opened(home, provider) as deputy:
+        act(deputy, "one")
+    assert "accept-restore" in cli("audit", "verify", **settings).stderr
+    accepted = cli("audit", "accept-restore", "--reason", "failover", "--yes", **settings)
+    assert accepted.exit_code == 0 and f"replayed  approval {approval.id}" in accepted.stdout, accepted.output
+    said = verified(cli, settings, 0)
+    assert f"replayed, accepted  approval {approval.id}" in said and "failover" in said
+    assert explained(cli, "one", settings)[0]["verdict"] == "replayed"
+    disk.replay()
+    with opened(home, provider) as deputy:
+        act(deputy, "one")
+    said = verified(cli, settings, 1)
+    assert "replayed, accepted" in said and "used twice" in said
+
+
+def test_replayed_mandate_is_found(cli: Command, home: Path, provider: Provider, settings: dict[str, str]) -> None:
+    with opened(home, provider) as deputy:
+        decide(deputy, asked(deputy, "zero"), "approve", mandate=MandateOffer(2, deputy.clock() + 3600))
+        [mandate] = deputy.run(deputy.mandates("alice"))
+    disk = Disk(home)
+    for number in range(2):
+        with opened(home, provider) as deputy:
+            act(deputy, f"a{number}")
+            act(deputy, f"b{number}")
+            if not number:
+                with pytest.raises(ApprovalRequired):
+                    act(deputy, "c")
+                assert "whole." in verified(cli, settings, 0)
+        disk.replay() if not number else None
+    said = verified(cli, settings, 1)
+    assert said.count(f"began under mandate {mandate.id}, which is for 2 acts, all used before") == 2
+    assert explained(cli, "a1", settings, code=1)[0]["verdict"] == "used_up"
+    assert explained(cli, "a0", settings)[0]["verdict"] == "mandate"

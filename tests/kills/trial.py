@@ -346,7 +346,8 @@ class _Trial:
                 (self.seen.losses if right else self.seen.wrong_losses)[grant.reason] += 1
         lost = await unknown(vault, self.sandbox, time.time)
         report = verify(self.place.folder / "audit", [vault.keys.audit, *vault.keys.old_audit])
-        self.seen.audit = not report.ok
+        self.seen.audit = not report.ok or bool(report.unproven)
+        self.seen.notes += [f"{self.plan}, killed after {done!r}: {one}" for one in (*report.findings, *report.misuses)]
         await vault.close()
         await self._end_all()
         left = alive(self.sandbox, time.time)

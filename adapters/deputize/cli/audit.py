@@ -70,7 +70,10 @@ def verify(
         bool, typer.Option("--full", help="Check each row, also of files that a checkpoint proves.")
     ] = False,
 ) -> None:
-    """Prove that no row was changed, removed or moved. Exits 1 if one was.
+    """Prove that no row was changed, removed or moved, and that each act had a permission. Exits 1 if not.
+
+    An approval is for one act. A mandate is for some acts, until a time, with its agent, tools and targets. No act may
+    follow a rejection or a disconnect.
 
     The program that compressed a file had checked its rows, and left a checkpoint under the audit's key. If that proves
     every byte of the file, its rows are not checked again.
@@ -89,6 +92,8 @@ def verify(
     for finding in report.findings:
         where = f"{finding.writer} row {finding.seq}" if finding.writer else shown_trail(settings.audit_trail)
         show.out.print(show.plain(f"{finding.kind}  {where}: {finding.detail}"))
+    for one, what in report.judged_acts():
+        show.out.print(show.plain(f"{what}  {one.detail}."), soft_wrap=True)
     for row in report.orphans:
         at = datetime.fromtimestamp(row["ts"] / 1e9, UTC).astimezone()
         whose = people.resolve_row(row).get("user")
@@ -101,10 +106,13 @@ def verify(
         )
     size = f"{show.counted(report.rows, 'row')}, {show.counted(report.writers, 'chain')}"
     size += f", {len(report.open)} without an end (running, or killed)" if report.open else ""
-    show.out.print(f"{size}: {'whole' if report.ok else 'NOT whole'}.")
+    show.out.print(f"{size}: {'whole' if report.whole else 'NOT whole'}.")
+    if report.misuses:
+        show.out.print(f"{show.counted(len(report.misuses), 'act')} without a permission that counted.")
     if report.by_checkpoint:
         show.out.print(f"Checkpoints of compressed files proved {show.counted(report.by_checkpoint, 'row')}.")
-    if any(one.gap or one.kind == "restored" for one in report.findings):
+    replayed = [one for one in report.misuses if one.replayed]
+    if replayed or any(one.gap or one.kind == "restored" for one in report.findings):
         show.note("If you restored the vault or the audit: deputize audit accept-restore --reason TEXT.")
     if until:
         show.out.print(f"Rows from before {datetime.fromtimestamp(until / 1e9, UTC):%Y-%m-%d} were dropped, being old.")
@@ -135,13 +143,13 @@ def explain(
 
     It ends with whether the approved act is the one that was done. Exits 1 if it is not.
     """
-    from deputize.core.audit.explain import VERDICTS, stories, write_sentences
+    from deputize.core.audit.explain import DISPROVED, VERDICTS, stories, write_sentences
     from deputize.core.audit.explain import as_json as facts
     from deputize.core.errors import NotFound
     from deputize.core.settings import Settings
 
     settings = Settings.load()
-    found = stories((row for row in _read_rows(settings) if "unproven" not in row), act)
+    found = stories(lambda: (row for row in _read_rows(settings) if "unproven" not in row), act)
     if not found:
         raise NotFound(f"No row of the audit tells of {act}.", hint="deputize audit --json shows ids and digests.")
     if as_json:
@@ -153,9 +161,12 @@ def explain(
             at = datetime.fromtimestamp(ts / 1e9, UTC).astimezone()
             show.out.print(show.plain(f"  {at:%Y-%m-%d %H:%M:%S}  {said}"), soft_wrap=True)
         show.out.print(show.plain(f"  {VERDICTS[one.verdict]}", "bold"), soft_wrap=True)
+        for misuse in (*one.misuses, *one.accepted):
+            unsure = "" if misuse.proven else "Not proved, because a clock was set back: "
+            show.out.print(show.plain(f"  {unsure}{misuse.detail}."), soft_wrap=True)
     if not as_json:
         show.note("As far as no row was changed: deputize audit verify proves that.")
-    raise typer.Exit(1 if any(one.verdict in ("different", "used_up") for one in found) else 0)
+    raise typer.Exit(1 if any(one.verdict in DISPROVED for one in found) else 0)
 
 
 @audit_app.command()
@@ -185,6 +196,8 @@ def accept_restore(
             return
         for gap in found.gaps:
             show.out.print(show.plain(f"gone      {gap.writer} rows {gap.first} to {gap.last}"))
+        for act in found.replayed:
+            show.out.print(show.plain(f"replayed  {act.detail}"), soft_wrap=True)
         for one in found.restored:
             show.out.print(show.plain(f"restored  {one.writer} row {one.seq}: {one.detail}"))
         if found.older:

@@ -219,7 +219,9 @@ def _audit(settings: Settings, vault: Vault) -> Finding:
     except StoreUnavailable as e:
         return _bad("audit", e) if is_there(settings.audit_trail) else Finding("audit", "ok", "none yet")
     if not report.ok:
-        return Finding("audit", "bad", f"not whole: {len(report.findings)} findings", "deputize audit verify")
+        faults = [] if report.whole else [f"not whole: {len(report.findings)} findings"]
+        faults += [f"acts without a permission: {len(report.misuses)}"] if report.misuses else []
+        return Finding("audit", "bad", "; ".join(faults), "deputize audit verify")
     days = settings.audit_retention_days
     found = f"whole: {counted(report.rows, 'row')}, kept {counted(days, 'day') if days else 'for ever'}"
     if days and report.since and report.since / 1e9 < time.time() - (days + OVERDUE) * 86400:

@@ -31,6 +31,9 @@ async def contents(settings: Settings, vault: Vault, anchors: list[str]) -> Asyn
     if report.ok:
         size = f"{counted(report.rows, 'row')}, {counted(report.writers, 'chain')}"
         yield True, f"The audit is whole: {size} in {where}", ""
+    if report.misuses:
+        todo = "deputize audit verify names them. A restored vault repeats acts; or somebody put older rows back."
+        yield False, f"{counted(len(report.misuses), 'act')} without a permission that counted", todo
     for kind, number in Counter(one.kind for one in report.findings if one.kind != "partial").items():
         todo = "deputize audit verify says which rows. Find out who changed them: programs of this vault cannot."
         yield False, f"The audit is not whole: {counted(number, 'finding')} {kind!r}", todo

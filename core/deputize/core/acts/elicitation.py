@@ -117,7 +117,7 @@ class Questions:
 
     async def release(self, act: Act) -> None:
         """Make the reply available again, because the run that received it did nothing."""
-        await self.rows.release(self._key(act))
+        await self.rows.release(self._key(act), act.user)
 
     # ------------------------------------------------------------- the page
 

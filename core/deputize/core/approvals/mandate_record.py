@@ -8,7 +8,7 @@ ended -> ended, with one use less
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import Any, Final, TypeAlias
 
@@ -103,13 +103,13 @@ class MandateRecord(StoredRecord):
 
     # ------------------------------------------------------------- transitions
 
-    def use(self, act: Act, now: float) -> Change:
-        """Record one more use, by an act that begins."""
+    def use(self, act: Act, now: float, reached: Sequence[str] = ()) -> Change:
+        """Record one more use, by an act that begins. ``reached``: digests of what it reaches, for the audit."""
         if self.ended or len(self.spent) >= self.most:
             raise RuntimeError("The mandate has ended or is used up.")
         key, digest = act.key.hex, act.show.digest if act.show else ""
         used = self.copy_with(spent=(*self.spent, key), latest={**self.latest, key: now})
-        return used, MandateUsed(self.facts(), act.tool.name, act.call.thread, act.call.id, digest)
+        return used, MandateUsed(self.facts(), act.tool.name, act.call.thread, act.call.id, digest, reached)
 
     def release(self, act: Act) -> Change:
         """Remove the last use by this act, because the act did nothing."""
@@ -220,6 +220,21 @@ def is_covered(show: Preview, targets: Collection[str]) -> bool:
     places = show.reached[len(show.people) :]
     named = all(_domain_of(one) in people or (one in people and not re.fullmatch(_DOMAIN, one)) for one in show.people)
     return bool(show.reached) and named and all(key in targets for key in places)
+
+
+def target_digests(targets: Iterable[str], digest: Callable[[str], str]) -> list[str]:
+    """Return for each target of a mandate its digests as a person and as a place, for the audit."""
+    return [f"{digest(f'person {one.lower()}')}|{digest(f'place {one}')}" for one in targets]
+
+
+def reached_digests(show: Preview, digest: Callable[[str], str]) -> list[str]:
+    """Return for everybody and everything that a preview reaches the digests of the targets that cover it: see
+    `is_covered`."""
+    people = [
+        "|".join(digest(f"person {one}") for one in (person, _domain_of(person)) if one)
+        for person in (one.lower() for one in show.people)
+    ]
+    return [*people, *(digest(f"place {one}") for one in show.reached[len(show.people) :])]
 
 
 def _domain_of(person: str) -> str | None:

@@ -14,10 +14,12 @@ the key. An act that may have happened stays counted.
 from __future__ import annotations
 
 import hmac
+import json
 import re
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from deputize.core.approvals.mandate_record import (
@@ -28,11 +30,13 @@ from deputize.core.approvals.mandate_record import (
     checked_audience,
     checked_offer,
     checked_targets,
+    reached_digests,
+    target_digests,
 )
 from deputize.core.approvals.record import Edit
-from deputize.core.approvals.repository import Repository
+from deputize.core.approvals.repository import Repository, record_before
 from deputize.core.approvals.service import Approvals, Decision
-from deputize.core.audit.events import MandateGiven
+from deputize.core.audit.events import MandateGiven, MandateReleased
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.act import Act
@@ -153,6 +157,11 @@ class Mandates:
             self.vault.keys.index, b"mandate" + approval_id.encode(errors="surrogatepass"), "sha256"
         ).hex()[:16]
 
+    def _digest(self, mandate_id: str, target: str) -> str:
+        """Return a digest of a target for audit rows of this mandate. Nobody can guess the target from it."""
+        content = json.dumps(["target", mandate_id, target]).encode()
+        return hmac.digest(self.vault.keys.index, content, "sha256").hex()[:16]
+
     async def _insert(self, user: User, name: str, offer: MandateOffer, *, approval: str = "", **facts: Any) -> Mandate:
         facts |= {"most": offer.max_acts, "until": offer.expires_at, "expires": offer.expires_at}
         given = MandateRecord(id=name, tenant=user.tenant, user=user.id, approval=approval, **facts)
@@ -160,7 +169,10 @@ class Mandates:
         if await self.rows.put(key, given) is None:
             return (await self.rows.load(key) or given).public()
         audience, until = given.audience.name.lower(), round(given.until)
-        await self.audit.record(MandateGiven(given.facts(), given.tools, audience, given.most, until, approval))
+        targets = target_digests(given.targets, partial(self._digest, name))
+        await self.audit.record(
+            MandateGiven(given.facts(), given.tools, audience, given.most, until, approval, targets)
+        )
         return given.public()
 
     async def list_valid(self, user: User) -> list[Mandate]:
@@ -188,20 +200,24 @@ class Mandates:
     async def spend(self, act: Act, account: Account) -> bool:
         """Use the act's mandate. Return False if the mandate no longer covers the act or has no use left."""
         known = False
+        reached = reached_digests(act.show, partial(self._digest, act.mandate)) if act.show else ()
 
         def used(found: MandateRecord) -> Change | None:
             nonlocal known
             covered = found.covers(act, account, self.clock())
             known = covered and found.is_known(act, self._ledger_horizon)
             spends = covered and not known and found.is_left(act, {}, self._ledger_horizon)
-            return found.use(act, self.clock()) if spends else None
+            return found.use(act, self.clock(), reached) if spends else None
 
         record = await self._load(act.user, act.mandate)
         return record is not None and ((await self.rows.swap(record, used))[1] or known)
 
     async def release(self, act: Act) -> None:
         """Release the act's use of its mandate, because the act was refused before it did anything."""
-        if record := await self._load(act.user, act.mandate):
+        record = await self._load(act.user, act.mandate)
+        if record and act.key.hex in record.spent:
+            event = MandateReleased(record.facts(), act.tool.name, act.call.thread, act.call.id)
+            await record_before(self.audit, event)
             await self.rows.swap(record, lambda found: found.release(act) if act.key.hex in found.spent else None)
 
     @property

@@ -8,13 +8,15 @@ approval has a record of the act that used it. A store that can write both in on
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeAlias, TypeVar
 
 from deputize.core.approvals.record import ApprovalRecord
-from deputize.core.audit.events import Event
+from deputize.core.audit import Audit
+from deputize.core.audit.events import ApprovalReleased, Event
 from deputize.core.engine import Engine
-from deputize.core.errors import StoreUnavailable
+from deputize.core.errors import DeputizeError, StoreUnavailable
 from deputize.core.tools.act import Act
 from deputize.core.vault.grant import User
 from deputize.core.vault.record import Record, StoredRecord
@@ -22,6 +24,8 @@ from deputize.core.vault.records import PreparedWrite
 
 Kind = TypeVar("Kind", bound=StoredRecord)
 Retry: TypeAlias = Callable[[], Awaitable[None]]
+
+log = logging.getLogger("deputize.core.approvals")
 
 
 class Claim:
@@ -79,15 +83,28 @@ class Repository(Generic[Kind]):
         return made
 
 
+async def record_before(audit: Audit, event: Event) -> None:
+    """Write an audit row that outlives this process before the vault changes. If that is impossible, only log it: the
+    change is the user's right."""
+    try:
+        await audit.record(event)
+        await audit.hand_over_async()
+    except DeputizeError as failure:
+        log.warning("The audit row %s could not be written: %s", event.event, failure.code)
+
+
 class ApprovalRepository(Repository[ApprovalRecord]):
     """The approvals of all users, and their use by acts."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine, ApprovalRecord)
 
-    async def release(self, key: str) -> None:
-        """Release the approval at this key, because its act did nothing."""
-        if record := await self.load(key):
+    async def release(self, key: str, user: User) -> None:
+        """Release the approval at this key, because its act did nothing. The audit has it first, or a process killed in
+        between would leave an approval that seems to be used twice."""
+        record = await self.load(key)
+        if record and record.may("release"):
+            await record_before(self.audit, ApprovalReleased(record.facts(user)))
             await self.swap(record, lambda found: found.release() if found.may("release") else None)
 
     async def consume(self, record: ApprovalRecord, act: Act, claim: Claim | None) -> bool:

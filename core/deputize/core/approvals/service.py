@@ -295,7 +295,7 @@ class Approvals:
 
     async def release(self, act: Act, account: Account) -> None:
         """Release the approval, because the act did nothing."""
-        await self.rows.release(self._key(act, account.subject))
+        await self.rows.release(self._key(act, account.subject), act.user)
 
     def reads(self, act: Act, subject: str) -> list[RecordRead]:
         """Return what these methods read about an act with the account of this subject."""

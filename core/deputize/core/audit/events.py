@@ -112,6 +112,14 @@ class ApprovalUsed(Event):
 
 
 @event
+class ApprovalReleased(Event):
+    """The act did nothing: the approval is not used up any more. Written before the vault's record changes."""
+
+    event = "approval.released"
+    approval: OfApproval
+
+
+@event
 class ApprovalTooLate(Event):
     """The user rejected, but the act had begun."""
 
@@ -133,6 +141,7 @@ class MandateGiven(Event):
     most: Annotated[int, "maximum number of acts"]
     valid_until: Annotated[int, "expiry, Unix seconds"]
     approval_id: Annotated[str, "the approval's id"] = ""
+    targets: Annotated[Sequence[str], "keyed digests of the targets that the user allowed"] = ()
 
 
 @event
@@ -145,6 +154,18 @@ class MandateUsed(Event):
     thread: Annotated[str, "the conversation's id in your application"] = ""
     call_id: Annotated[str, "the tool call's id, as the model's provider gave it"] = ""
     show: Annotated[str, "digest of the preview that was shown and approved"] = ""
+    reached: Annotated[Sequence[str], "keyed digests of what the act reaches, at most 100"] = ()
+
+
+@event
+class MandateReleased(Event):
+    """The act did nothing: its use of the mandate does not count. Written before the vault's record changes."""
+
+    event = "mandate.released"
+    mandate: OfMandate
+    tool: Annotated[str, "the tool's name"]
+    thread: Annotated[str, "the conversation's id in your application"] = ""
+    call_id: Annotated[str, "the tool call's id, as the model's provider gave it"] = ""
 
 
 @event
@@ -600,6 +621,9 @@ class RestoreAccepted(Event):
     justification: Annotated[str, "why the operator accepted it, in their own words"]
     gaps: Annotated[
         Sequence[str], "rows that are gone: writer, first and last row, mac of the row before, mac of the last row"
+    ] = ()
+    replayed: Annotated[
+        Sequence[str], "acts that were repeated, because the vault had forgotten them: what is wrong, writer and row"
     ] = ()
 
 

@@ -2,28 +2,44 @@
 
 Three rows have the digest of the preview: the request, the user's decision and the intent. If they are equal, the act
 is the one that was approved. After an edit, the intent's digest must equal that of the row in which the approval was
-used. An approval is valid for one act, a mandate for a number of acts until a time: an act beyond that is not proved.
-The proof is only as good as the rows' chains, which `deputize.core.vault.chain_heads.verify_audit` verifies.
+used. Whether the permission still counted, the rows of the whole trail say: see `deputize.core.audit.permissions`. The
+proof is only as good as the rows' chains, which `deputize.core.vault.chain_heads.verify_audit` verifies.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from deputize.core.audit.permissions import Misuse, PermissionCheck
 from deputize.core.audit.rows import Row
 
-Verdict = Literal["same", "edited", "mandate", "policy", "different", "used_up", "not_compared", "nothing_done"]
+Verdict = Literal[
+    "same",
+    "edited",
+    "mandate",
+    "policy",
+    "different",
+    "used_up",
+    "not_allowed",
+    "replayed",
+    "not_compared",
+    "nothing_done",
+]
 SHORTEST: Final = 8
 """Minimum characters of a digest that identify it."""
 MAX_STORIES: Final = 20
 """Maximum number of stories for one word; the newest are kept."""
-STAYS_USED: Final = frozenset({"done", "outcome_unknown", "interrupted"})
-"""Outcomes after which the approval stays used. Any other outcome releases it."""
-LATE: Final = 60 * 10**9
-"""Nanoseconds after a mandate's expiry in which the row of a use may still be written."""
+DISPROVED: Final[frozenset[Verdict]] = frozenset({"different", "used_up", "not_allowed"})
+"""Verdicts on an act that nobody had allowed."""
+_BY_MISUSE: Final[Mapping[str, Verdict]] = {
+    "different": "different",
+    "used_twice": "used_up",
+    "beyond": "used_up",
+    "late": "used_up",
+}
+"""The verdict by the kind of misuse; ``not_allowed`` for the others."""
 
 VERDICTS: Final[Mapping[Verdict, str]] = {
     "same": "Proved: what was approved is what was done.",
@@ -32,6 +48,8 @@ VERDICTS: Final[Mapping[Verdict, str]] = {
     "policy": "The policy allowed it: nobody was asked.",
     "different": "DISPROVED: what was done is not what was approved.",
     "used_up": "DISPROVED: the approval had been used up, or had expired, before this act began.",
+    "not_allowed": "DISPROVED: the permission did not count for this act.",
+    "replayed": "Repeated after a restore of the vault, which an operator has accepted.",
     "not_compared": "Not compared: the audit has no digest of the preview, or no row of the approval.",
     "nothing_done": "Nothing was written.",
 }
@@ -39,12 +57,13 @@ VERDICTS: Final[Mapping[Verdict, str]] = {
 
 @dataclass(eq=False, repr=False)
 class Story:
-    """One act. ``rows``: the act's audit rows in order. ``given``: rows of its mandates. ``beyond``: the ``id()`` of
-    each intent that began with a used-up approval."""
+    """One act. ``rows``: the act's audit rows in order. ``given``: rows of its mandates. ``misuses``: its acts without
+    a permission that counted. ``accepted``: those that an operator accepted after a restore."""
 
     rows: list[Row]
     given: list[Row] = field(default_factory=list)
-    beyond: frozenset[int] = frozenset()
+    misuses: Sequence[Misuse] = ()
+    accepted: Sequence[Misuse] = ()
 
     def first(self, name: str) -> str:
         """Return the first value of this field in the rows, or ""."""
@@ -85,7 +104,9 @@ class Story:
     def verdict(self) -> Verdict:
         """The gravest verdict on the act's writes."""
         found: list[Verdict] = [self._verdict(intent) for intent in self.rows_of("act.intent")]
-        gravest: tuple[Verdict, ...] = ("different", "used_up", "not_compared")
+        found += [_BY_MISUSE.get(one.kind, "not_allowed") for one in self.misuses if one.proven]
+        found += ["replayed"] if self.accepted else []
+        gravest: tuple[Verdict, ...] = ("different", "not_allowed", "used_up", "replayed", "not_compared")
         for verdict in gravest:
             if verdict in found:
                 return verdict
@@ -98,10 +119,8 @@ class Story:
         if answer is None or not done:
             return "not_compared"
         if answer["event"] == "mandate.used":
-            found = self._check_mandate(answer) if answer.get("show") == done else "different"
-        else:
-            found = self._check_approval(answer, done)
-        return "used_up" if id(intent) in self.beyond and found != "different" else found
+            return self._check_mandate(answer) if answer.get("show") == done else "different"
+        return self._check_approval(answer, done)
 
     def _check_approval(self, answer: Row, done: str) -> Verdict:
         """Compare the digests of request, decision and act. For an edit, the row of its use has the new digest."""
@@ -111,24 +130,49 @@ class Story:
             return "not_compared"
         edits = answer["event"] == "approval.edited"
         uses = [row for row in of_it if row["event"] == "approval.used"] if edits else [answer]
-        same = asked[-1].get("show") == answer.get("show") and bool(uses) and uses[-1].get("show") == done
+        if not uses:
+            return "not_compared"
+        same = asked[-1].get("show") == answer.get("show") and uses[-1].get("show") == done
         return ("edited" if edits else "same") if same else "different"
 
     def _check_mandate(self, use: Row) -> Verdict:
-        """Check that the mandate was created before this use, and not revoked."""
-        given = [row for row in self.given if row["mandate_id"] == use["mandate_id"] and row["ts"] <= use["ts"]]
-        if not given or given[0]["event"] != "mandate.given":
-            return "not_compared"
-        return "mandate" if len(given) == 1 else "different"
+        """Check that a row says that the mandate was created."""
+        of_it = (row for row in self.given if row["mandate_id"] == use["mandate_id"])
+        return "mandate" if any(row["event"] == "mandate.given" for row in of_it) else "not_compared"
 
 
-def stories(rows: Iterable[Row], wanted: str) -> list[Story]:
-    """Return the acts that match a call id, an approval id, an act id, or the beginning of a digest."""
-    own = [row for row in rows if row["event"].startswith(("act.", "approval.", "mandate."))]
-    calls = _calls(own)
-    seeds = dict.fromkeys(calls[id(row)] for row in own if id(row) in calls and _is_named(row, wanted))
-    beyond = _find_excess(own, calls) if seeds else frozenset[int]()
-    return [_story(own, calls, call, beyond) for call in [*seeds][-MAX_STORIES:]]
+def stories(read: Callable[[], Iterable[Row]], wanted: str) -> list[Story]:
+    """Return the acts that match a call id, an approval id, an act id, or the beginning of a digest. ``read``: reads
+    the rows of the whole trail, by time. It is called twice, so that only the rows of these acts are in memory."""
+    check, named, accepted = PermissionCheck(), list[Row](), set[str]()
+    without_id = dict[str, _Call]()
+    for row in read():
+        check.take(row)
+        accepted.update(row.get("replayed", ()))
+        if row["event"] == "act.intent" and row.get("answered_by") and not row.get("call_id"):
+            without_id[row["answered_by"]] = _call(row, {})
+        if _is_of_act(row) and _is_named(row, wanted):
+            named.append(row)
+    calls = [*dict.fromkeys(_call(row, without_id) for row in named)][-MAX_STORIES:]
+    if not calls:
+        return []
+    of_calls: dict[_Call, list[Row]] = {call: [] for call in calls}
+    beside = list[Row]()
+    for row in read():
+        if _is_of_act(row) and (call := _call(row, without_id)) in of_calls:
+            of_calls[call].append(row)
+        if row["event"] in _OF_MANDATES or (row.get("undoes") and row["event"] == "act.result"):
+            beside.append(row)
+    misuses = check.misuses()
+    return [_story(rows, beside, misuses, accepted) for rows in of_calls.values()]
+
+
+_OF_MANDATES: Final = ("mandate.given", "mandate.ended")
+
+
+def _is_of_act(row: Row) -> bool:
+    event: str = row["event"]
+    return event.startswith(("act.", "approval.", "mandate.")) and event not in _OF_MANDATES
 
 
 def _is_named(row: Row, wanted: str) -> bool:
@@ -139,54 +183,24 @@ def _is_named(row: Row, wanted: str) -> bool:
 _Call = tuple[str, ...]
 
 
-def _calls(rows: Sequence[Row]) -> dict[int, _Call]:
-    """Return the call of each row. An approval without a call id belongs to the act that it allowed."""
-    let = {row["answered_by"]: row for row in rows if row["event"] == "act.intent" and row.get("answered_by")}
-    found: dict[int, _Call] = {}
-    for row in rows:
-        if row["event"] in ("mandate.given", "mandate.ended"):
-            continue
-        act = row if row.get("call_id") else let.get(row.get("approval_id", ""), row)
-        name = str(act.get("call_id") or act.get("act_id") or act.get("approval_id") or act["seq"])
-        found[id(row)] = (*(str(act.get(part, "")) for part in ("tenant", "user", "thread", "tool")), name)
-    return found
+def _call(row: Row, without_id: Mapping[str, _Call]) -> _Call:
+    """Return the call of a row. ``without_id``: by approval, the act without a call id that it allowed."""
+    if not row.get("call_id") and row.get("approval_id") in without_id:
+        return without_id[row["approval_id"]]
+    name = str(row.get("call_id") or row.get("act_id") or row.get("approval_id") or row["seq"])
+    return (*(str(row.get(part, "")) for part in ("tenant", "user", "thread", "tool")), name)
 
 
-def _find_excess(rows: Sequence[Row], calls: Mapping[int, _Call]) -> frozenset[int]:
-    """Return the ``id()`` of each intent under another act's approval, or under a used-up or expired mandate."""
-    uses, first, given = Counter[str](), dict[str, _Call](), dict[str, Row]()
-    holds, over, found = dict[_Call, str](), set[tuple[_Call, str]](), set[int]()
-    for row in sorted(rows, key=lambda row: int(row["ts"])):
-        event, call = row["event"], calls.get(id(row), ())
-        if not row.get("call_id"):  # only these parts connect a result with its use
-            call = call[:4]
-        match event:
-            case "mandate.given":
-                given[row["mandate_id"]] = row
-            case "approval.used" | "mandate.used":
-                yes = holds[call] = str(row["approval_id" if event == "approval.used" else "mandate_id"])
-                uses[yes] += 1
-                limits = given.get(yes, {})
-                late = "valid_until" in limits and row["ts"] > limits["valid_until"] * 10**9 + LATE
-                if late or uses[yes] > int(limits.get("most", uses[yes] if event == "mandate.used" else 1)):
-                    over.add((call, yes))
-            case "act.result" if call in holds:
-                yes = holds.pop(call)
-                uses[yes] -= row.get("decision") not in STAYS_USED
-            case "act.intent":
-                yes = str(row.get("answered_by", ""))
-                other = "-" in yes and first.setdefault(yes, call) != call
-                found |= {id(row)} if other or (call, yes) in over else set()
-    return frozenset(found)
-
-
-def _story(rows: Sequence[Row], calls: Mapping[int, _Call], call: _Call, beyond: frozenset[int]) -> Story:
-    own = [row for row in rows if calls.get(id(row)) == call]
+def _story(own: Sequence[Row], beside: Sequence[Row], misuses: Iterable[Misuse], accepted: set[str]) -> Story:
     acts = {row["act_id"] for row in own if row.get("act_id")}
-    undone = [row for row in rows if row.get("undoes") in acts and row["event"] == "act.result"]
+    places = {(str(row.get("writer", "")), row["seq"]) for row in own}
+    undone = [row for row in beside if row.get("undoes") in acts]
     mandates = {row["mandate_id"] for row in own if row["event"] == "mandate.used"}
-    given = [row for row in rows if row.get("mandate_id") in mandates and row["event"] != "mandate.used"]
-    return Story(sorted([*own, *undone], key=lambda row: int(row["ts"])), given, beyond)
+    given = [row for row in beside if row.get("mandate_id") in mandates]
+    found = [one for one in misuses if one.row in places]
+    agreed = [one for one in found if one.replayed and one.ref in accepted]
+    rows = sorted([*own, *undone], key=lambda row: int(row["ts"]))
+    return Story(rows, given, [one for one in found if one not in agreed], agreed)
 
 
 # ----------------------------------------------------------------- in sentences
@@ -289,5 +303,6 @@ def as_json(story: Story) -> dict[str, Any]:
         "done": story.done_digest,
         "outcome": story.outcome,
         "verdict": story.verdict,
+        "misuses": [one._asdict() for one in story.misuses],
         "rows": [*story.given, *story.rows],
     }

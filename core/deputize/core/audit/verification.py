@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from deputize.core.audit.checkpoint import Checkpoint, OpenActs, find_checkpoint
 from deputize.core.audit.compressed_file import DamagedFile
 from deputize.core.audit.events import ChainAnchor, RestoreAccepted, VaultRestored
 from deputize.core.audit.key_rotation import Mark, closing_marks, rotation_marks
+from deputize.core.audit.permissions import Misuse, find_misuses
 from deputize.core.audit.reader import files_of, lines_of, time_of
 from deputize.core.audit.rows import Head as Head
 from deputize.core.audit.rows import Key, Row, age_of, parse_row
@@ -66,7 +67,9 @@ class Report(NamedTuple):
     """The result of `verify`. ``orphans``: ``act.intent`` rows without an outcome, including those of running acts.
     ``open``: writers whose chain has no end row: they are running, or were killed. ``by_checkpoint``: the rows that a
     checkpoint of their file proved. ``since``: time of the oldest row, UTC ns. ``accepted``: ``restore.accepted`` rows,
-    by which an operator accepted the loss of rows. Those rows are not findings.
+    by which an operator accepted the loss of rows. Those rows are not findings. ``misuses``: acts without a permission
+    that counted. ``replayed``: those that an operator accepted after a restore. ``unproven``: those that the rows do
+    not prove, because a clock was set back.
     """
 
     rows: int
@@ -77,11 +80,25 @@ class Report(NamedTuple):
     by_checkpoint: int = 0
     since: int = 0
     accepted: tuple[Row, ...] = ()
+    misuses: tuple[Misuse, ...] = ()
+    replayed: tuple[Misuse, ...] = ()
+    unproven: tuple[Misuse, ...] = ()
+
+    def judged_acts(self) -> Iterator[tuple[Misuse, str]]:
+        """Yield each misuse, and what it means: the kind, or why it is no finding."""
+        yield from ((one, one.kind.replace("_", " ")) for one in self.misuses)
+        yield from ((one, "replayed, accepted") for one in self.replayed)
+        yield from ((one, "not proved, a clock was set back") for one in self.unproven)
+
+    @property
+    def whole(self) -> bool:
+        """True if no change of the rows was detected with these keys and anchors."""
+        return all(finding.kind == "partial" for finding in self.findings)
 
     @property
     def ok(self) -> bool:
-        """True if no change was detected with these keys and anchors."""
-        return all(finding.kind == "partial" for finding in self.findings)
+        """True if the rows are whole and each act in them had a permission."""
+        return self.whole and not self.misuses
 
 
 def verify(
@@ -92,11 +109,16 @@ def verify(
     heads: Iterable[Head] = (),
     dropped: Dropped | None = None,
     full: bool = False,
+    resolve: Callable[[Row], Row] | None = None,
 ) -> Report:
-    """Verify every chain of a trail. ``keys``: the audit key, then older keys, newest first. ``anchors``: lines that
-    ``anchor`` received, with any log prefix. ``heads``: the vault's list of chains that must exist. ``dropped``: the
-    vault's list of rows that may be missing. ``full``: also check the rows of files that a checkpoint proves. Raises
-    `SettingsError` for a bad key, and `StoreUnavailable`. A missing folder is a finding if there are heads."""
+    """Verify every chain of a trail, and the permission of every act in it.
+
+    ``keys``: the audit key, then older keys, newest first. ``anchors``: lines that ``anchor`` received, with any log
+    prefix. ``heads``: the vault's list of chains that must exist. ``dropped``: the vault's list of rows that may be
+    missing. ``full``: also check the rows of files that a checkpoint proves. ``resolve``: replaces the pseudonyms in a
+    row by ids; only ids are compared. Raises `SettingsError` for a bad key, and `StoreUnavailable`. A missing
+    folder is a finding if there are heads.
+    """
     if not keys:
         raise SettingsError("The audit cannot be verified without its key.")
     ring = [Key(key) for key in keys]
@@ -125,6 +147,9 @@ def verify(
     findings = [finding for finding in findings if finding.gap is None or str(finding.gap) not in gone]
     findings += [finding for chain in chains for finding in chain.find_unaccepted(last)]
     open_ = tuple(chain.writer for chain in chains if chain.rows and not chain.ended)
+    misuses = find_misuses(trail, ring, resolve) if files else []
+    replays = {ref for row in accepted for ref in row.get("replayed", ())}
+    agreed = [one for one in misuses if one.replayed and one.ref in replays]
     return Report(
         sum(chain.rows for chain in chains),
         len(files),
@@ -134,6 +159,9 @@ def verify(
         sum(chain.by_checkpoint for chain in chains),
         min((chain.since for chain in chains if chain.since), default=0),
         tuple(accepted),
+        tuple(one for one in misuses if one.proven and one not in agreed),
+        tuple(agreed),
+        tuple(one for one in misuses if not one.proven and one not in agreed),
     )
 
 

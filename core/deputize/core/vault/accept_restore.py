@@ -14,6 +14,7 @@ from typing import Final
 
 from deputize.core.audit import Audit
 from deputize.core.audit.events import RestoreAccepted
+from deputize.core.audit.permissions import Misuse
 from deputize.core.audit.rows import ITEMS
 from deputize.core.audit.trail import Trail
 from deputize.core.audit.verification import Finding, Gap
@@ -30,16 +31,18 @@ RESTORED: Final = "restored"
 @frozen
 class Acceptable(ValueObject):
     """The traces of a restore. ``gaps``: lost rows of the audit. ``older``: grants older than in the audit.
-    ``restored``: findings of backups that were put in the vault's place."""
+    ``restored``: findings of backups that were put in the vault's place. ``replayed``: acts that were repeated under a
+    permission that the restored vault took for unused."""
 
     gaps: tuple[Gap, ...]
     older: tuple[GenerationMismatch, ...]
     restored: tuple[Finding, ...]
+    replayed: tuple[Misuse, ...]
 
     @property
     def empty(self) -> bool:
         """True if there is nothing to accept."""
-        return not (self.gaps or self.older or self.restored)
+        return not (self.gaps or self.older or self.restored or self.replayed)
 
 
 async def find_acceptable(vault: Vault, trail: Trail, anchors: Sequence[str] = ()) -> Acceptable:
@@ -51,9 +54,15 @@ async def find_acceptable(vault: Vault, trail: Trail, anchors: Sequence[str] = (
             f"The audit has findings that no restore explains: {', '.join(others)}.",
             hint="deputize audit verify names them. Only rows that are gone can be accepted.",
         )
+    if misuse := next((one for one in report.misuses if not one.replayed), None):
+        raise SettingsError(
+            f"The audit has an act without a permission, which no restore explains: {misuse.detail}.",
+            hint="deputize audit verify names all of them. Only repeats after a restore can be accepted.",
+        )
     older = await find_rolled_back(vault, trail)
     gaps = tuple(one.gap for one in findings if one.gap)
-    return Acceptable(gaps, tuple(older), tuple(one for one in findings if one.kind == RESTORED))
+    restored = tuple(one for one in findings if one.kind == RESTORED)
+    return Acceptable(gaps, tuple(older), restored, report.misuses)
 
 
 async def accept_restore(
@@ -65,6 +74,7 @@ async def accept_restore(
         doubted = await distrust(vault, await AuditedGenerations.read(trail, vault), enqueue)
         await record_generations(vault, audit, now, doubted)
     gaps = [str(gap) for gap in found.gaps]
-    for begin in range(0, len(gaps) or 1, ITEMS):
-        await audit.record(RestoreAccepted(reason, gaps[begin : begin + ITEMS]))
+    replayed = [one.ref for one in found.replayed]
+    for begin in range(0, max(len(gaps), len(replayed)) or 1, ITEMS):
+        await audit.record(RestoreAccepted(reason, gaps[begin : begin + ITEMS], replayed[begin : begin + ITEMS]))
     await audit.settle()

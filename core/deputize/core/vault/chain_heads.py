@@ -18,6 +18,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from deputize.core.audit import Audit, Head
@@ -25,6 +26,7 @@ from deputize.core.audit.events import ChainClosed
 from deputize.core.audit.trail import Trail, is_there
 from deputize.core.background_loop import portal
 from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.vault import Record, Vault
 
 if TYPE_CHECKING:
@@ -134,11 +136,15 @@ async def verify_audit(vault: Vault, trail: Trail, anchors: Iterable[str] = (), 
     from deputize.core.audit.verification import Finding, Report, verify  # only needed here
 
     heads, there = await ChainHeads(vault).load(), await asyncio.to_thread(is_there, trail)
-    dropped = read_dropped(await vault.get(*DROPPED))
+    dropped, people = read_dropped(await vault.get(*DROPPED)), await People.of(vault)
     if not there and not heads and await vault.store.scan("grant", most=1):
         return Report(0, 0, (Finding("gone", "", 0, "the whole audit; the vault holds grants that it must tell"),), ())
     report = await asyncio.to_thread(
-        verify, trail, vault.keys.audits, anchors=list(anchors), heads=heads or (), dropped=dropped, full=full
+        partial(verify, full=full, resolve=people.resolve_row),
+        *(trail, vault.keys.audits),
+        anchors=list(anchors),
+        heads=heads or (),
+        dropped=dropped,
     )
     ended = report.writers > len(report.open)
     if heads is None and ended:  # each chain that ended had stored its head

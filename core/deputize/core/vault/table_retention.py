@@ -78,7 +78,7 @@ async def _verify_cuts(vault: Vault, audit: Audit, table: AuditTable, cuts: Mapp
     now = await plan(vault, before, cuts, {writer: [chain] for writer, chain in left.chains().items()})
     heads = await ChainHeads(vault).load() or ()
     report = await asyncio.to_thread(verify, left, vault.keys.audits, heads=heads, dropped=now)
-    if not report.ok:
+    if not report.whole:
         kinds = ", ".join(sorted({finding.kind for finding in report.findings}))
         raise VaultError(f"The remaining rows could not be verified: {kinds}. No row was dropped.", hint=_LOOK)
     everything = await AuditedGenerations.read(table, vault)
