@@ -112,6 +112,15 @@ def test_operator_declares_sending_and_reading_operations() -> None:
     assert "search" in refused.value.hint
 
 
+def test_get_that_the_operator_declares_as_sending_previews_and_is_sent_once() -> None:
+    found = toolkit(acme(a_get={}, b_get={"x-deputize-effect": "destructive"}), sends=["GET /a"]).tools
+    assert found["acme_get_a"].gravest == Effect.WRITES | Effect.SENDS and found["acme_get_a"].shows
+    for name, path in (("a", "/a"), ("b", "/b")):
+        run = steps(found[f"acme_get_{name}"])
+        assert isinstance(next(run), Preview)
+        assert run.send(None) == Request("GET", path, repeat="write")
+
+
 SECURITY: Final[dict[str, tuple[Any, list[set[str]]]]] = {
     "all of one": (needs("a", "b"), [{"a"}, {"b"}]),
     "one of two": ([*needs("a"), *needs("b")], [{"a", "b"}]),

@@ -27,6 +27,7 @@ from deputize.core import Act, Call, Deputy, Preview, Verdict
 from deputize.core.tools.preview import show_rows
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
+from tests.support.provider_state import everything
 from tests.support.sandbox_deputy import Clock, build
 
 Arguments = Mapping[str, Any]
@@ -94,13 +95,16 @@ class ShownWorld:
         return sorted(left)
 
     async def asked_over(self, tool: str, make: Make, clock: Clock) -> list[Preview]:
-        """Return the previews of a call whose user is asked: immediately, a minute later, and most of an hour later."""
+        """Return the previews of a call whose user is asked: immediately, a minute later, and most of an hour later.
+        Check that what was read for them has changed nothing at the provider."""
         arguments = await made(make, self)
+        there = everything(self.sandbox)
         self.deputy.policy = self._ask
         self.shown.clear()
         for seconds in (0.0, 61.0, 3000.0):
             clock.now += seconds
             await self.deputy.check_calls([(tool, arguments, Call("t", "m", "over"))], user="alice")
+        assert everything(self.sandbox) == there, f"{tool} changes something before its preview"
         return self.shown
 
     def _ask(self, act: Act) -> Verdict:

@@ -154,6 +154,8 @@ class Module:
         told += [*self._body(operation), *self._headers(operation)]
         if operation.reads and operation.method != "GET":
             told.append('repeat="read"')
+        elif operation.method == "GET" and not operation.reads and not operation.once:
+            told.append('repeat="write"')
         if operation.kept.form == "raw":
             told.append("raw=True")
         return Group("found = yield Request(", told, ")")

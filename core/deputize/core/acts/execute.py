@@ -107,7 +107,9 @@ class Executor:
         try:
             if entry.taken_up or not act.shows:
                 await begins.begin_write(act)
-            result = await self.runner.run(act, begins.grant, begins.row, entry, begins.authorize_preview, planned)
+            on_end = None if entry.taken_up else partial(self.previewer.refuse_without_preview, act)
+            hooks = begins.authorize_preview, planned, on_end
+            result = await self.runner.run(act, begins.grant, begins.row, entry, *hooks)
         except OutcomeUnknown:
             await self._leave(entry.mark_unknown, act)
             raise

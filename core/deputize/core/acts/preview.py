@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 
 from deputize.core.acts.authorize import Asked, current_approval
 from deputize.core.acts.provider_errors import MissingScope
+from deputize.core.acts.provider_requests import fault_of
 from deputize.core.acts.runner import Planned, Runner
 from deputize.core.approvals.mandates import Mandates
 from deputize.core.approvals.record import ApprovalRecord, Status
@@ -34,6 +35,10 @@ from deputize.core.vault.grant import Account, Grant, User
 PLAN_TTL: Final = 10.0
 MAX_PLANS: Final = 64
 MAX_PLAN_BYTES: Final = 64 * 2**20
+_SHOW: Final = (
+    'Let the tool yield a Preview in every run. If all its GETs read, and it found nothing to change: shows="changes". '
+    'A GET that changes something says repeat="write".'
+)
 NONE: Final[Mapping[str, int]] = {}
 """No other acts in the same message."""
 
@@ -139,6 +144,7 @@ class Previewer:
             await self.authorize(act.having(show=Preview.of(standing.show)), grant, beside)
         plan = await self.runner.preview(act, grant)
         if plan is None:
+            await self.refuse_without_preview(act)
             return False
         try:
             stands = None if asked is None else ...
@@ -149,6 +155,14 @@ class Previewer:
         self.plans.keep(plan)
         beside.update([allowed.mandate] if allowed.mandate else [])
         return allowed.approved
+
+    async def refuse_without_preview(self, act: Act) -> None:
+        """Raise `InvalidInput` if an act whose tool declares previews ended without one, and the policy requires the
+        user's approval of such an act. Its requests looked like reads, but only the provider knows what they did."""
+        if not act.shows or act.tool.may_end_unshown:
+            return
+        if await self.judge.verdict(await self.provenance.mark_untrusted(act)) is not Verdict.ALLOW:
+            raise fault_of(act, "ended without a Preview, though its effect needs the user's approval", _SHOW)
 
     def _is_fresh(self, act: Act, standing: ApprovalRecord) -> bool:
         """Return True if the preview need not be made again: it was rejected, or its approval was just requested."""

@@ -55,6 +55,10 @@ OnShow = Callable[[Preview], Awaitable[None]]
 """Returns if an act may carry out its preview, or raises. The tool never sees the exception."""
 
 
+OnEnd = Callable[[], Awaitable[None]]
+"""Returns if an act may end without a preview, or raises: then nothing of its result is returned."""
+
+
 class _Turns(asyncio.Semaphore):
     """The threads that run tools for one event loop. ``calls``: number of calls that have a thread or wait for one."""
 
@@ -165,9 +169,11 @@ class Runner:
         entry: Entry | None = None,
         on_show: OnShow | None = None,
         planned: Planned | None = None,
+        on_end: OnEnd | None = None,
     ) -> Any:
         """Return the tool's result. ``entry``: the act's ledger entry; without it, only reads can be sent. ``planned``:
-        the run of this act that is paused at its preview, so that the tool does not read twice.
+        the run of this act that is paused at its preview, so that the tool does not read twice. ``on_end``: called if
+        the tool ends without a preview.
 
         Data that is missing from successful responses is named in ``row`` and, if the result is an object without that
         key, in the result. Times in the result are in the user's zone. Raises the `DeputizeError` that the tool did not
@@ -184,6 +190,8 @@ class Runner:
         found = found or await self._advance(run, steps, partial(next, steps))
         if isinstance(found, Preview):
             found = await self._carry_out(run, steps, found, on_show)
+        elif on_end is not None:
+            await on_end()
         result = self._narrow(run, found.result if isinstance(found, _Ended) else None)
         if run.exchange.contacts:
             await self.contacts.learn(act.user, run.exchange.contacts)

@@ -105,7 +105,7 @@ class Tool(Printed):
     further search words, from its toolkit. ``model``: None for a tool with a foreign schema, whose class validates
     arguments. ``may_ask``: True if its provider may ask the user something. ``facts``, ``writers``,
     ``contacts_in``, ``label``: as its toolkit declares them. ``shows``: True if it yields a `Preview` before its first
-    write.
+    write. ``may_end_unshown``: True if it may end without one, because it found nothing to change.
     """
 
     name: str
@@ -127,6 +127,7 @@ class Tool(Printed):
     label: str = ""
     remark: str = ""
     shows: bool = False
+    may_end_unshown: bool = False
     follows: bool = False
     may_ask: bool = False
     words: tuple[str, ...] = ()

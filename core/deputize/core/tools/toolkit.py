@@ -25,7 +25,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from deputize.core.errors import SettingsError
 from deputize.core.tools.act_key import ActKey
@@ -94,6 +94,7 @@ __all__ = [
 ]
 
 
+Shows: TypeAlias = bool | Literal["changes"]
 READERS: Final = "reads people"
 """The toolset of tools declared by `Toolkit.people` and `Toolkit.correspondents`, which are in no list."""
 
@@ -112,7 +113,8 @@ class Toolkit:
     the call's own values, never with text that somebody chose (``id``). ``writers``: fields that name the author of an
     object; the first one present counts. If a toolkit declares neither, all data that its results mark ``untrusted``
     counts as one untrusted text. ``shows``: True if each of its tools that can change something yields a `Preview`
-    before its first write. ``reads_people``, ``reads_sent_mail``: the tools declared by `people` and `correspondents`,
+    before its first write, in every run; ``"changes"`` if a run that finds nothing to change may end without one.
+    ``reads_people``, ``reads_sent_mail``: the tools declared by `people` and `correspondents`,
     in no list. ``contacts_in``: finds the people whom the user knows in a response; see
     `deputize.core.tools.tool.ContactsIn`.
     """
@@ -127,7 +129,7 @@ class Toolkit:
     words: tuple[str, ...] = ()
     facts: frozenset[str] = frozenset()
     writers: tuple[str, ...] = ()
-    shows: bool = False
+    shows: Shows = False
     tools: dict[str, Tool] = field(default_factory=dict)
     screens: dict[str, Screen] = field(default_factory=dict)
     contacts_in: ContactsIn | None = None
@@ -153,15 +155,16 @@ class Toolkit:
         gravest: Effect | None = None,
         aliases: Iterable[str | Alias] = (),
         toolset: str = "core",
-        shows: bool | None = None,
+        shows: Shows | None = None,
     ) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
         """Declare a tool. ``gravest``: the gravest effect, if ``effect`` is a function of the arguments.
 
         ``toolset``: the part of the toolkit that contains the tool; "core" is the default selection. ``shows``: True if
         the tool yields a `Preview` before its first write; default: the toolkit's. If a tool that can change something
         makes no preview, the policy decides by its effect before the first request, the user approves its arguments,
-        and no mandate covers it. If a tool with previews sends only GETs and ends without a `Preview`, it had nothing
-        to do, and no approval is requested.
+        and no mandate covers it. If a tool with previews ends without a `Preview`, and the policy requires an approval
+        of its effect, the call fails: its GETs may have changed something. With ``"changes"`` it had nothing to do,
+        and its result is returned; only declare that if all its GETs read.
 
         A tool that has received more than 32 KiB continues in another thread, so it must not use thread-local
         variables.
@@ -169,6 +172,7 @@ class Toolkit:
         if gravest is None and not isinstance(effect, Effect):
             raise SettingsError(f"A tool of {self.name} whose effect depends on its arguments needs gravest=.")
         worst = gravest if gravest is not None else effect
+        declared = worst is not Effect.READS and self.shows if shows is None else shows
 
         def declare(steps: Callable[..., Steps]) -> Callable[..., Steps]:
             name = f"{self.name}_{steps.__name__}"
@@ -195,7 +199,8 @@ class Toolkit:
                 facts=self.facts,
                 writers=self.writers,
                 contacts_in=self.contacts_in,
-                shows=worst is not Effect.READS and self.shows if shows is None else shows,
+                shows=bool(declared),
+                may_end_unshown=declared == "changes",
             )
             return steps
 

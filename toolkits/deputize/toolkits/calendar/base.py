@@ -26,7 +26,7 @@ CALENDAR = Toolkit(
     accepts=ACCEPTS,
     facts=FACTS,
     writers=WRITERS,
-    shows=True,
+    shows="changes",
     cuts=True,
     words=("meeting", "event", "appointment"),
 )

@@ -22,7 +22,7 @@ GITHUB = Toolkit(
     accepts=ACCEPTS,
     facts=FACTS,
     writers=WRITERS,
-    shows=True,
+    shows="changes",
     cuts=True,
     words=("git", "repository"),
 )

@@ -21,7 +21,7 @@ LINEAR = Toolkit(
     accepts=ACCEPTS,
     facts=FACTS,
     writers=WRITERS,
-    shows=True,
+    shows="changes",
     cuts=True,
     words=("ticket", "sprint"),
 )

@@ -25,7 +25,7 @@ SLACK = Toolkit(
     accepts=ACCEPTS,
     facts=FACTS,
     writers=WRITERS,
-    shows=True,
+    shows="changes",
     cuts=True,
     words=("chat", "channel", "message", "DM"),
 )
