@@ -232,7 +232,8 @@ def test_approved_read_may_be_read_again_by_its_own_call_only(trail: Trail) -> N
 
 
 def mandated(trail: Trail, at: float, number: int, **more: Any) -> None:
-    trail.act(at, **{"by": "m", "act_id": f"act{number}", "call_id": f"c{number}"} | more)
+    facts: Row = {"by": "m", "act_id": f"act{number}", "call_id": f"c{number}"}
+    trail.act(at, **facts | more)
 
 
 def test_acts_beyond_a_mandate_are_named(trail: Trail) -> None:

@@ -25,7 +25,7 @@ from deputize.core.vault.records import PreparedWrite
 Kind = TypeVar("Kind", bound=StoredRecord)
 Retry: TypeAlias = Callable[[], Awaitable[None]]
 
-log = logging.getLogger("deputize.core.approvals")
+log = logging.getLogger("deputize.core.acts")
 
 
 class Claim:

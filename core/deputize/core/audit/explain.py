@@ -39,7 +39,8 @@ _BY_MISUSE: Final[Mapping[str, Verdict]] = {
     "beyond": "used_up",
     "late": "used_up",
 }
-"""The verdict by the kind of misuse; ``not_allowed`` for the others."""
+"""The verdict by the kind of misuse."""
+_OTHERS: Final[Verdict] = "not_allowed"
 
 VERDICTS: Final[Mapping[Verdict, str]] = {
     "same": "Proved: what was approved is what was done.",
@@ -104,8 +105,9 @@ class Story:
     def verdict(self) -> Verdict:
         """The gravest verdict on the act's writes."""
         found: list[Verdict] = [self._verdict(intent) for intent in self.rows_of("act.intent")]
-        found += [_BY_MISUSE.get(one.kind, "not_allowed") for one in self.misuses if one.proven]
-        found += ["replayed"] if self.accepted else []
+        found.extend(_BY_MISUSE.get(one.kind, _OTHERS) for one in self.misuses if one.proven)
+        if self.accepted:
+            found.append("replayed")
         gravest: tuple[Verdict, ...] = ("different", "not_allowed", "used_up", "replayed", "not_compared")
         for verdict in gravest:
             if verdict in found:
