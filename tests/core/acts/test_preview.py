@@ -22,6 +22,7 @@ from deputize.core import (
     Audience,
     Call,
     Change,
+    Conflict,
     Declined,
     DeputizeError,
     Deputy,
@@ -46,6 +47,7 @@ from deputize.core import (
     shown_file,
 )
 from deputize.core.acts.preview import PLAN_TTL, Plans
+from deputize.core.approvals.record import APPROVAL_TTL
 from deputize.core.audit import Audit
 from deputize.core.tools.preview import argument_rows, show_rows
 from deputize.core.user_requests import MAX_IN_PAYLOAD
@@ -797,6 +799,16 @@ def notes(*, run: Run) -> Steps:
 
 
 @KIT.tool(needs=[NEED], effect=Effect.SENDS)
+def noted(*, run: Run) -> Steps:
+    """Notes what it will do, and the provider refuses its first run. Does not show again after that."""
+    if not run.noted:
+        yield Preview("Tell them", audience=Audience.PEOPLE, people=["bob@example.test"])
+        yield SaveNote({"a": 1})
+        raise NotFound("Not there yet.")
+    return (yield WRITE)
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def later(*, run: Run) -> Steps:
     """Says when."""
     yield Preview("Do it later", audience=Audience.PEOPLE, at=run.now + 60)
@@ -995,6 +1007,44 @@ async def test_resumed_run_continues_only_with_the_previewed_content(own: Desk, 
     with pytest.raises(OutcomeUnknown, match="changed since"):
         await own.act("gmail_notes", "n")
     assert len(own.writes) == before
+
+
+async def refused_once(own: Desk) -> Any:
+    """Return the approval of an act that left a note, and that the provider refused."""
+    approval = await own.asked("gmail_noted", "n")
+    await own.yes(approval)
+    with pytest.raises(NotFound):
+        await own.act("gmail_noted", "n")
+    assert own.writes == []
+    return approval
+
+
+async def test_noted_run_is_not_resumed_if_the_user_rejected_it_meanwhile(own: Desk) -> None:
+    await own.deputy.decide(await refused_once(own), "reject", by="alice")
+    for _ in range(2):
+        assert isinstance(await own.way("gmail_noted", "n"), Declined)
+        with pytest.raises(Declined):
+            await own.act("gmail_noted", "n")
+    assert own.writes == []
+
+
+async def test_noted_run_uses_its_approval_again(own: Desk) -> None:
+    approval = await refused_once(own)
+    assert await own.way("gmail_noted", "n") is None
+    await own.act("gmail_noted", "n")
+    assert len(own.writes) == 1
+    with pytest.raises(Conflict, match="Too late"):
+        await own.deputy.decide(approval, "reject", by="alice")
+
+
+async def test_noted_run_asks_again_if_its_approval_has_expired(own: Desk) -> None:
+    await refused_once(own)
+    own.deputy.clock.now += APPROVAL_TTL + 1  # type: ignore[attr-defined]
+    with pytest.raises(Conflict, match="has expired"):
+        await own.act("gmail_noted", "n")
+    assert own.writes == []
+    with pytest.raises(ApprovalRequired):
+        await own.act("gmail_noted", "n")
 
 
 async def test_relative_time_counts_from_the_time_of_the_request(own: Desk) -> None:

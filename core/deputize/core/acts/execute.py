@@ -198,6 +198,8 @@ class _Beginning:
             self.row.summary = summarize_arguments(act.arguments)
         if not entry.taken_up:
             entry.answered_by = await self._take(act, approval)
+        elif not entry.answered_by:
+            entry.answered_by = await self._take_again(act)
         self.row.record_authorization(entry.answered_by)
         if entry.show:
             self.row.record_preview(entry.show)
@@ -222,6 +224,16 @@ class _Beginning:
             self.passed = act
         return act.mandate or "policy"
 
+    async def _take_again(self, act: Act) -> str:
+        """Use the approval that an earlier run released although it left a note, and return its id."""
+        try:
+            used = await self.executor.approvals.consume_again(act, self.grant.account, self.entry.show)
+        except Conflict:
+            self.entry.drop_notes()
+            raise
+        self.taken = act
+        return used
+
     async def abandon(self) -> None:
         """End a run without effect. Releases what the run used, unless the provider asked the user a question."""
         if not self.entry.asks:
@@ -234,6 +246,8 @@ class _Beginning:
         if self.entry.heard:
             await self.executor.questions.release(self.act)
         if self.taken is not None:
+            if self.entry.keeps_note:
+                await self.entry.give_up_permission()
             await self.executor.approvals.release(self.taken, self.grant.account)
         if self.entry.keeps_note:
             return

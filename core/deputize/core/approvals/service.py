@@ -280,6 +280,27 @@ class Approvals:
         waits = await self.public(act.user, record)
         raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=waits)
 
+    async def consume_again(self, act: Act, account: Account, digest: str) -> str:
+        """Use the approval for a run that continues from the notes of a run that released it, and return its id.
+
+        ``digest``: of the preview that the earlier run had shown. Raises `Declined` if the user has rejected the act
+        since, and `Conflict` if the approval has expired or is for another preview.
+        """
+
+        def apply_consume(found: ApprovalRecord) -> Change | None:
+            _refuse_declined(act, found)
+            if found.act == act.key.hex:  # killed before it was released
+                return None
+            if self._is_over(act, found) or found.digest != digest or not found.may("consume"):
+                raise Conflict("The user's approval of this act has expired.", hint="Make the call again.")
+            return found.consume(act)
+
+        record = await self.rows.load(self._key(act, account.subject))
+        record = (await self.rows.swap(record, apply_consume))[0] if record else None
+        if record is None:
+            raise Conflict("The user's approval of this act has expired.", hint="Make the call again.")
+        return record.id
+
     async def supersede(self, act: Act, account: Account) -> bool:
         """Close the act's approval, because the act begins under a mandate or without an approval. Return True if there
         was one. Raises `Declined` after a rejection, which overrides every other permission."""

@@ -142,6 +142,17 @@ class Entry:
         """True if a later run continues from the notes: then no approval is requested again, and the record stays."""
         return bool(self.noted or self._notes)
 
+    def drop_notes(self) -> None:
+        """Forget the notes of an earlier run that did nothing, so that the next run starts from the beginning."""
+        self.noted, self._notes = None, {}
+
+    async def give_up_permission(self) -> None:
+        """Record that the run's approval is released, so that a run that continues from its notes uses it again. In
+        between the user may reject the act."""
+        async with self._one:
+            self.answered_by = ""
+            await self._save_claim()
+
     async def release(self) -> None:
         """Delete the record, so that a later run can start from the beginning. A record with notes is not deleted."""
         if self.record.row is not None and not self.keeps_note:
@@ -238,10 +249,13 @@ class Ledger:
         return None if record is None else self._recorded_result(act, record)
 
     async def has_begun(self, act: Act) -> bool:
-        """Return True if this act has an outcome or a run has begun to write: then no approval is requested. Raises the
-        errors of `outcome`."""
+        """Return True if this act has an outcome, or a run has begun to write and still has its permission: then no
+        approval is requested. Raises the errors of `outcome`."""
         record = await self._load_record(act)
-        return self._recorded_result(act, record) is not None or (record is not None and not self._is_expired(record))
+        if self._recorded_result(act, record) is not None:
+            return True
+        released = record is not None and record.noted and not record.answered_by
+        return record is not None and not self._is_expired(record) and not released
 
     async def _load_record(self, act: Act) -> LedgerRecord | None:
         """Return the act's record, or None."""
