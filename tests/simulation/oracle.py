@@ -6,6 +6,8 @@ from collections import defaultdict
 from functools import partial
 
 from deputize.core import DeputizeError, User
+from deputize.core.audit.permissions import PermissionCheck
+from deputize.core.audit.reader import time_of
 from deputize.core.consent.redeem import INTERRUPTED
 from deputize.core.vault.record import KINDS
 from deputize.core.vault.rotation import key_uses
@@ -22,6 +24,7 @@ async def judge(world: World, jobs: Jobs) -> None:
     """Note everything that must not be, at the end, when nothing is in progress and nothing fails."""
     verdict = Verdict(world, jobs)
     verdict.posts()
+    verdict.audited()
     await verdict.outcomes()
     await verdict.records()
     verdict.unknown()
@@ -43,6 +46,16 @@ class Verdict:
         self.groups: defaultdict[Group, list[Family]] = defaultdict(list)
         for one in self.families:
             self.groups[one.user, one.provider, one.email].append(one)
+
+    def audited(self) -> None:
+        """The rows of all programs, with those lost that a death took, accuse no act."""
+        for audit in self.world.audits:
+            audit.hand_over()
+        check = PermissionCheck()
+        for row in sorted(self.world.rows, key=time_of):
+            check.take(row)
+        for misuse in check.misuses():
+            self.violated(f"the audit accuses an act: {misuse}")
 
     def _shared(self, family: Family) -> list[Family]:
         """The families that end with this one."""

@@ -9,13 +9,15 @@ import functools
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final, TypeVar
 
 from deputize.core import Account, DeputizeError, Deputy, Secret, User
-from deputize.core.audit import Audit
+from deputize.core.audit import Audit, Fact, Row
 from deputize.core.audit.events import Event
+from deputize.core.audit.pseudonyms import pseudonymize
 from deputize.core.grants.families import TokenFamily, families
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Grant
@@ -113,6 +115,9 @@ class World:
     """The number of the call whose caller is cancelled, 0 for none."""
     programs: list[Program] = field(default_factory=list)
     log: list[str] | None = None
+    rows: list[Row] = field(default_factory=list)
+    audits: list[_Rows] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=count)
     _calls: int = 0
     _lives: int = 0
 
@@ -170,7 +175,7 @@ class World:
             vault,
             APPS,
             pages=PAGES,
-            audit=_Silent(None, self.keys.audit, clock=clock),
+            audit=_Rows.of(self, process, clock),
             providers=ROWS,
             toolkits=TOOLKITS,
             transport=line,
@@ -270,11 +275,31 @@ def _finished(work: Coroutine[Any, Any, T]) -> T:
         return ended.value  # type: ignore[no-any-return]
 
 
-class _Silent(Audit):
-    """An audit whose rows nobody reads."""
+class _Rows(Audit):
+    """An audit whose rows the world keeps. Those that its process had not handed over when it died are lost."""
 
-    def write(self, event: Event) -> None:
-        """Drop the row."""
+    world: World
+    process: Process
+    waiting: list[Row]
+
+    @classmethod
+    def of(cls, world: World, process: Process, clock: Callable[[], float]) -> _Rows:
+        audit = cls(None, world.keys.audit, clock=clock)
+        audit.world, audit.process, audit.waiting = world, process, []
+        world.audits.append(audit)
+        return audit
+
+    def _write(self, event: Event, facts: dict[str, Fact]) -> None:
+        for listener in self.listeners:
+            listener(event)
+        facts = {name: value for name, value in pseudonymize(facts, None, self.digest).items() if value or value == 0}
+        place: Row = {"ts": int(self._clock() * 1e9), "writer": self.process.name, "seq": next(self.world.numbers)}
+        self.waiting.append(place | {"event": event.event} | facts)
+
+    def hand_over(self) -> None:
+        """Keep the rows that were written up to now."""
+        self.world.rows += [] if self.process.dead else self.waiting
+        self.waiting.clear()
 
 
 @dataclass(eq=False)
