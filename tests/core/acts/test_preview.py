@@ -867,7 +867,7 @@ async def test_act_that_showed_nothing_returns_nothing_if_the_policy_asks(own: D
 
 
 async def test_act_that_showed_nothing_cannot_use_a_mandate_or_an_old_approval(own: Desk) -> None:
-    away = {"tools": ["gmail_by_get"], "targets": ["bob@example.test"]}
+    away: dict[str, Any] = {"tools": ["gmail_by_get"], "targets": ["bob@example.test"]}
     until = own.deputy.clock() + 9
     await own.deputy.create_mandate("alice", **away, audience=Audience.PUBLIC, max_acts=9, expires_at=until)
     with pytest.raises(InvalidInput, match="ended without a Preview"):
@@ -893,7 +893,7 @@ def random_tool(chance: random.Random) -> Callable[[], Steps]:
     kinds = ("get", "list", "write", "note", "show", "fail", "return")
     steps = [chance.choice(kinds) for _ in range(chance.randint(0, 5))]
     catches, early = chance.random() < 0.5, chance.random() < 0.5
-    made = {
+    made: dict[str, Callable[[], Any]] = {
         "get": lambda: LIST,
         "list": lambda: [LIST, LIST],
         "write": lambda: WRITE,
