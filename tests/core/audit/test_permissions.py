@@ -122,6 +122,23 @@ def test_act_done_twice_after_its_ledger_record_was_put_back_is_named(trail: Tra
     assert trail.kinds() == ["used_twice"]
 
 
+def test_act_done_twice_is_named_though_its_question_is_not_in_the_record_any_more(trail: Trail) -> None:
+    trail.act(2)
+    again = {"answered_by": YES, "show": SHOWN, "act_id": "act", "agent": "inbox"}
+    trail("act.intent", 9, "x", **again)
+    trail("act.result", 10, "x", decision="done", **again)
+    assert trail.kinds() == ["used_twice"]
+
+
+def test_restore_before_the_first_use_explains_no_repeat(trail: Trail) -> None:
+    trail("vault.restored", 0, copied_at=0, grants=1)
+    trail.ask(1)
+    trail.act(3)
+    trail.act(60)
+    [found] = trail.found()
+    assert found.kind == "used_twice" and not found.replayed
+
+
 @pytest.mark.parametrize("ends", ["not_found", "rate_limited", "policy_denied"])
 def test_approval_of_an_act_that_did_nothing_may_be_used_again(trail: Trail, ends: str) -> None:
     trail.ask()
@@ -253,6 +270,29 @@ def test_released_use_of_a_killed_act_does_not_count(trail: Trail) -> None:
     assert trail.kinds() == []
 
 
+def resumed(trail: Trail, at: float, call: str, act: str) -> None:
+    facts = {"answered_by": "m", "show": SHOWN, "act_id": act, "agent": "inbox", "call_id": call}
+    trail("act.intent", at, "x", **facts)
+    trail("act.result", at + 1, "x", decision="done", **facts)
+
+
+def test_noted_run_that_is_resumed_counts_once(trail: Trail) -> None:
+    trail.give(most=1)
+    mandated(trail, 10, 1, ends="rate_limited")
+    resumed(trail, 20, "c1", "act1")
+    assert trail.kinds() == []
+    mandated(trail, 40, 2)
+    assert trail.kinds() == ["beyond"]
+
+
+def test_run_that_finishes_a_killed_one_may_follow_the_end_of_its_mandate(trail: Trail) -> None:
+    trail.give()
+    mandated(trail, 10, 1, ends="")
+    trail("mandate.ended", 12, "page", mandate_id="m", call_id=None)
+    resumed(trail, 60, "c1", "act1")
+    assert trail.kinds() == []
+
+
 def test_act_after_a_mandates_expiry_is_named(trail: Trail) -> None:
     trail.give(valid_until=100)
     mandated(trail, 100 + LATE / SECOND - 1, 1)
@@ -359,6 +399,21 @@ def test_consent_after_a_restore_counts_though_generations_began_again(trail: Tr
         revoke(trail, 21, generation=3, event=event)
     trail.act(40, by="policy", grant_gen=4)
     assert trail.kinds() == []
+
+
+def test_grant_that_was_consented_to_before_the_restored_backup_counts(trail: Trail) -> None:
+    revoke(trail, 10, generation=4)
+    trail("vault.restored", 20, call_id=None, copied_at=0)
+    revoke(trail, 21, generation=6, event="grant.restored")
+    trail.act(40, by="policy", grant_gen=6)
+    assert trail.kinds() == []
+
+
+def test_row_of_an_earlier_consent_does_not_excuse_an_act(trail: Trail) -> None:
+    revoke(trail, 10, generation=7)
+    revoke(trail, 12, generation=5, event="consent.granted")  # by a clock that is late
+    trail.act(40, by="policy", grant_gen=5)
+    assert trail.kinds() == ["after_end"]
 
 
 def test_service_account_is_not_the_callers_own(trail: Trail) -> None:

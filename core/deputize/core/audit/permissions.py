@@ -224,8 +224,8 @@ class PermissionCheck:
             if before and generation <= before[0]:
                 self._ends[account] = (generation, *before[1:])
         elif event in _CONSENTS and account in self._ends:
-            known = self._ends[account]
-            if generation > known[0] or any(known[1] <= ts <= row["ts"] for ts in self._restores):
+            since = self._ends[account][1]
+            if any(since <= ts <= row["ts"] for ts in self._restores):  # else the generation tells
                 del self._ends[account]
 
     def _permission(self, name: str) -> _Permission:
