@@ -22,7 +22,6 @@ from rich.table import Table
 from rich.text import Text
 
 from deputize.cli.scope_requirements import listed_needs
-from deputize.core.approvals.headline import danger_rows
 from deputize.core.errors import DeputizeError
 from deputize.core.text import replaced, without_hidden
 
@@ -118,16 +117,16 @@ def code(given: DeviceCode, console: Console = err) -> None:
 
 def approval(asked: Approval, console: Console = err, page: str = "") -> None:
     """Print the whole preview of an act before its approval. ``page``: the URL that displays the same."""
-    lines, dangers = [plain(asked.summary, "bold"), Text()], danger_rows(asked.preview)
+    lines = [plain(asked.summary, "bold"), Text()]
     if asked.changed_fields:
         lines += [plain("It has changed since you approved it.", "bold yellow"), Text()]
     for name, text in asked.preview.items():
         mark = (" (changed)", "bold yellow") if name in asked.changed_fields else ""
-        if name in dangers:
+        if name in asked.dangers:
             lines += [
                 Text.assemble((f"{clean(name)}:", "bold red"), mark, f" {clean(line)}") for line in text.split("\n")
             ]
-            lines += [Text()] if name == dangers[-1] else []
+            lines += [Text()] if name == asked.dangers[-1] else []
             continue
         value = f"\n{indent(clean(text), '    ')}" if "\n" in text else f" {clean(text)}"
         lines.append(Text.assemble((f"{clean(name)}:", "bold"), mark, value))

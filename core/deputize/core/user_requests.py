@@ -74,8 +74,9 @@ class Approval(ValueObject):
     ``kind``: ``question`` for the latter. Only the signed-in user answers it, on the page at ``link``; `decide` accepts
     only ``reject`` for it, which declines it. Its answer may be confidential and never appears here. ``summary``: the
     act in one sentence without a full stop: who wants to do what, where, as whom, and whom it reaches. ``label``: the
-    product's name for people. ``preview``: everything that the user approves, by label and in order, with lines about
-    dangers first. Nothing is masked, invisible characters are written out, and long gaps are replaced by their length.
+    product's name for people. ``preview``: everything that the user approves, by label and in order. Nothing is masked,
+    invisible characters are written out, and long gaps are replaced by their length. ``dangers``: the labels of its
+    lines about dangers, which come first.
     ``outcome``: how the act of a used approval ended, while this is stored; ``ended_at``: the time of that, Unix
     seconds. ``targets``: people or things that a
     mandate for more acts like this one would cover, () if none is possible. ``changed_fields``: names of the fields
@@ -89,6 +90,7 @@ class Approval(ValueObject):
     tool: str
     effect: str
     preview: Mapping[str, str] = field(default_factory=dict)
+    dangers: tuple[str, ...] = ()
     expires_at: float = 0.0
     agent: str = ""
     account: str = ""
@@ -115,6 +117,7 @@ class Approval(ValueObject):
             "account": self.account,
             "summary": self.summary,
             "preview": {name: _cut(text) for name, text in self.preview.items()},
+            "dangers": list(self.dangers),
             "truncated": any(len(text) > MAX_IN_PAYLOAD for text in self.preview.values()),
             "changed_fields": list(self.changed_fields),
             "link": self.link,

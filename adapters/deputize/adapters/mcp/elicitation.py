@@ -22,7 +22,6 @@ from mcp.server.context import ServerRequestContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from deputize.core import ApprovalRequired, Call, ConsentRequired, User
-from deputize.core.approvals.headline import danger_rows
 
 __all__ = ["KEY", "Context", "Guidance", "OpenPage", "Question", "Waiting", "Ways", "decision_in", "question_of"]
 
@@ -104,11 +103,10 @@ def _approval_words(error: ApprovalRequired) -> str:
     lines = [asked.summary, ""]
     if asked.changed_fields:
         lines += ["It has changed since you approved it.", ""]
-    dangers = danger_rows(asked.preview)
-    lines += [f"{name}: {line}" for name in dangers for line in asked.preview[name].split("\n")]
-    lines += [""] if dangers else []
+    lines += [f"{name}: {line}" for name in asked.dangers for line in asked.preview[name].split("\n")]
+    lines += [""] if asked.dangers else []
     for name, text in asked.preview.items():
-        if name in dangers:
+        if name in asked.dangers:
             continue
         mark = " (changed)" if name in asked.changed_fields else ""
         lines.append(

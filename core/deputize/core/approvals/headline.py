@@ -141,8 +141,3 @@ def lookalike_rows(show: Preview, account: str, rows: Rows) -> Rows:
 def danger_rows(preview: Mapping[str, str]) -> list[str]:
     """Return the names of those lines of an approval that are about its dangers, in order."""
     return [name for name in DANGER_ROWS if name in preview and (name != SEEN_BY_ROW or preview[name] in _ANYBODY)]
-
-
-def dangers_first(preview: Mapping[str, str]) -> dict[str, str]:
-    """Return the lines of an approval, those about dangers first."""
-    return {name: preview[name] for name in danger_rows(preview)} | dict(preview)

@@ -19,7 +19,7 @@ from enum import StrEnum
 from itertools import chain, count
 from typing import Any, Final, Literal, Self, TypeAlias
 
-from deputize.core.approvals.headline import DANGER_ROWS, dangers_first, describe_act, lookalike_rows
+from deputize.core.approvals.headline import DANGER_ROWS, danger_rows, describe_act, lookalike_rows
 from deputize.core.audit.common_fields import OfApproval
 from deputize.core.audit.events import (
     ApprovalApproved,
@@ -329,11 +329,14 @@ class ApprovalRecord(StoredRecord):
         own += lookalike_rows(show, self.account, rows) if show else []
         missing = set(DANGER_ROWS) - {name for name, _ in own} - ({"seen by"} if show else set())
         missing -= {"warning"} if show and (show.destroys or show.dangers) else set()
+        preview = rows_by_name([*rows, *own], missing)
+        dangers = danger_rows(preview)
         return Approval(
             id=self.id,
             tool=self.tool,
             effect=self.effect,
-            preview=dangers_first(rows_by_name([*rows, *own], missing)),
+            preview={name: preview[name] for name in dangers} | preview,
+            dangers=tuple(dangers),
             expires_at=self.expires,
             agent=self.agent,
             account=self.account,

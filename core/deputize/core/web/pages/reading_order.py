@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from deputize.core.approvals.headline import danger_rows
 from deputize.core.user_requests import Approval
 
 FIRST: Final = (
@@ -52,7 +51,7 @@ class Reading(NamedTuple):
 
 def arrange_rows(approval: Approval) -> Reading:
     """Return the lines of this approval in reading order."""
-    preview, dangers = approval.preview, danger_rows(approval.preview)
+    preview, dangers = approval.preview, approval.dangers
     changed = [NAMED.get(name, name) for name in approval.changed_fields]
     names = [name for name in preview if name not in dangers and not _is_shown_beside(name, preview)]
     rows = [Row(name, preview[name], name in changed, preview.get(name + NOW)) for name in names]
