@@ -14,6 +14,8 @@ __all__ = [
     "check_list",
     "check_thread",
     "check_user",
+    "check_user_message",
+    "message_text",
     "resolve_user",
     "select_tools",
 ]
@@ -67,6 +69,26 @@ def check_thread(thread: Any) -> None:
     if not isinstance(thread, str) and not callable(thread):
         hint = "Pass the conversation id, or a function of the run that returns it."
         raise SettingsError(f"thread= is a value of type {type(thread).__name__}.", hint=hint)
+
+
+def check_user_message(function: Any, *, may_be_async: bool = False) -> None:
+    """Raise `SettingsError` unless ``function`` is a function of the run, or None."""
+    if is_async(function) and not may_be_async:
+        raise SettingsError("user_message= is an async function, but it is called without await.", hint=NOT_ASYNC)
+    check_function("user_message", function)
+
+
+def message_text(said: Any) -> str:
+    """Return what the application's function user_message= returned: a string, or "" for None. Raises `SettingsError`
+    for anything else."""
+    if isinstance(said, str | None):
+        return said or ""
+    if inspect.iscoroutine(said):
+        said.close()
+    raise SettingsError(
+        f"The application's function user_message= returns a value of type {type(said).__name__}.",
+        hint="Return the text that the user wrote for this turn, or an empty string.",
+    )
 
 
 def check_function(name: str, given: Any) -> None:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
-from deputize.adapters.argument_checks import check_user, resolve_user
+from deputize.adapters.argument_checks import check_user, check_user_message, message_text, resolve_user
 from deputize.adapters.model_messages import as_text, failure_text
 from deputize.adapters.operator_warnings import warn_operator
 from deputize.core import (
@@ -40,6 +40,7 @@ __all__ = [
     "Decision",
     "DeferredHost",
     "Kind",
+    "MessageOf",
     "Payload",
     "UserOf",
     "error_text",
@@ -56,6 +57,8 @@ ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
 _Batch: TypeAlias = list[tuple[ToolCall, "asyncio.Future[DeputizeError | None]"]]
 UserOf: TypeAlias = AnyUser | Callable[[Any], AnyUser]
 """Who acts: a user, or a plain function of the framework's run context. Never taken from a model or a message."""
+MessageOf: TypeAlias = Callable[[Any], str]
+"""A plain function of the framework's run context that returns what the user wrote for this turn."""
 
 FORM: Final = 'By approval id: "approve", "reject", or {"decision": "edit", "arguments": {all arguments}}.'
 
@@ -132,15 +135,23 @@ class DeferredHost:
     user: UserOf
     agent: str = ""
     app: str = ""
+    user_message: MessageOf | None = None
 
     def __post_init__(self) -> None:
         check_user(self.user)
+        check_user_message(self.user_message)
 
     def acting_user(self, run: Any) -> User:
         """Return the user for whom this run acts. Raises `UserRequired` if there is none."""
         if callable(self.user):
             return resolve_user(self.user, run)
         return User.of(self.user)
+
+    def add_message(self, call: Call, run: Any) -> Call:
+        """Return the call with the user's own message, if your application hands it over."""
+        if self.user_message is None:
+            return call
+        return replace(call, user_message=message_text(self.user_message(run)))
 
     async def check_calls(self, calls: Sequence[ToolCall], user: User) -> list[DeputizeError | None]:
         """Return for each call the error that blocks it, or None. Missing scopes at one provider share one consent."""

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 from deputize.adapters.argument_checks import resolve_user
 from deputize.core import AnyUser, PolicyDenied, User, UserRequired
 
-__all__ = ["REFUSED", "Context", "RunInfo", "UserPolicy", "UserSource", "field", "server_user"]
+__all__ = ["REFUSED", "Context", "MessageSource", "RunInfo", "UserPolicy", "UserSource", "field", "server_user"]
 
 SERVER_KEYS: Final = ("assistant_id", "graph_id", "langgraph_request_id", "langgraph_auth_user")
 """Keys that LangGraph Server itself sets in ``configurable`` of each run (langgraph_api.models.run)."""
@@ -115,6 +115,9 @@ REFUSED: Final = User("")
 
 UserSource: TypeAlias = AnyUser | Callable[[RunInfo], AnyUser]
 """How your application names who acts; see the module docstring."""
+
+MessageSource: TypeAlias = Callable[[RunInfo], str]
+"""Your application's function of the run that returns the message which the user wrote for this turn."""
 
 
 def server_user(tenant: str = "") -> Callable[[RunInfo], User]:

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
 from deputize.adapters.argument_checks import select_tools
-from deputize.adapters.host import UserSource
+from deputize.adapters.host import MessageSource, UserSource
 from deputize.adapters.releases import LANGGRAPH, require
 from deputize.core import ApprovalRequired, DeputizeError, DeputyProtocol, PolicyDenied, SettingsError, User
 
@@ -67,7 +67,8 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     act, as in `Deputy.act`; all tools must be of its provider. ``read_only``: only tools that never change anything.
     ``interrupt_mode``: as in `act_node`. ``name``: the name of its nodes, if an agent has two of these middlewares.
     ``search``: show the model a search tool, the tools of ``always``, and those it has found; see
-    `deputize.adapters.langchain.tool_search`.
+    `deputize.adapters.langchain.tool_search`. ``user_message``: a function of the run that returns what the user wrote
+    for this turn; see `deputize.core.ask_unless_user_named`.
     """
 
     state_schema = _Owned
@@ -86,9 +87,11 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         name: str = "deputize",
         search: bool = False,
         always: Sequence[str] = (),
+        user_message: MessageSource | None = None,
     ) -> None:
         super().__init__()
-        self.host = Host(deputy, user, agent, user_from_configurable, None, None, trust_client_context, app)
+        of_run = trust_client_context, app, user_message
+        self.host = Host(deputy, user, agent, user_from_configurable, None, None, *of_run)
         found = select_tools(deputy, toolkits, read_only=read_only, app=app)
         if always and not search:
             raise SettingsError("always= needs search=True: without it, all tools are bound.", hint="Pass both.")
@@ -266,9 +269,9 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     async def _renew(self, tail: list[AnyMessage], owner: User) -> None:
         config, deputy = get_config(), self.host.deputy
         asked, calls = open_calls(tail, config)
-        ours = [
-            (c["name"], c["args"], identify_call(config, asked, c)) for c in calls if c["name"] in self.gate.providers
-        ]
+        calls = [call for call in calls if call["name"] in self.gate.providers]
+        found = [self.host.add_message(identify_call(config, asked, c), config, get_runtime) for c in calls]
+        ours = [(c["name"], c["args"], call) for c, call in zip(calls, found, strict=True)]
         blockers = await self.host.check_calls(ours, owner)
         waiting = [blocker.approval.id for blocker in blockers if isinstance(blocker, ApprovalRequired)]
         await deputy.refresh_approval_ids(waiting, user=owner)

@@ -40,7 +40,14 @@ from deputize.core.in_flight import exit_on_sigterm
 from deputize.core.oauth.app import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.provider import ApiRules, App, Identity, OAuthEndpoints, Provider
-from deputize.core.policy.policy import Policy, Verdict, allow_all, ask_before_sending, read_only
+from deputize.core.policy.policy import (
+    Policy,
+    Verdict,
+    allow_all,
+    ask_before_sending,
+    ask_unless_user_named,
+    read_only,
+)
 from deputize.core.providers import PROVIDERS
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.act_key import ActKey
@@ -149,6 +156,7 @@ __all__ = [
     "allow_all",
     "any_of",
     "ask_before_sending",
+    "ask_unless_user_named",
     "discover",
     "exit_on_sigterm",
     "read_only",

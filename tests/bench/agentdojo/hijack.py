@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from deputize.core import Policy, ask_before_sending
+from deputize.core import Policy, ask_before_sending, ask_unless_user_named
 from tests.bench.agentdojo.attacks import Variant
 from tests.bench.agentdojo.persons import Person
 from tests.bench.agentdojo.session import Session
@@ -149,10 +149,12 @@ _UNWRITTEN: Final = {("workspace", f"injection_task_{n}"): "list_files" for n in
 class Deputized:
     """A pipeline of AgentDojo's whose tools run through deputize: ``Deputized(suite, pipeline, person)``.
 
-    ``pipeline``: any of AgentDojo's, with a model. `last` is the session of the last run, which is closed.
+    ``pipeline``: any of AgentDojo's, with a model. ``hands_over_message``: the application hands over the user's own
+    message, and the policy is `ask_unless_user_named`. `last` is the session of the last run, which is closed.
     """
 
     policy: Policy = staticmethod(ask_before_sending)
+    hands_over_message = False
 
     def __init__(self, suite: Any, pipeline: Any, person: Person, *, booked: bool = False) -> None:
         self.suite, self.pipeline, self.person, self.booked = suite, pipeline, person, booked
@@ -169,6 +171,8 @@ class Deputized:
         """Run the pipeline with stand-ins for its tools."""
         functions = [one for one in runtime.functions.values() if is_possible(self.suite, one.name)]
         how: dict[str, Any] = {"booked": self.booked, "policy": self.policy}
+        if self.hands_over_message:
+            how |= {"policy": ask_unless_user_named, "user_message": query}
         with Session(self.suite, env, usual(self.suite.name), self.person, **how) as session:
             self.last = session
             self.prepare(session)

@@ -42,6 +42,7 @@ class Result:
     variant: str
     person: str
     mandate: bool
+    message: bool
     utility: bool
     security: bool
     questions: list[tuple[str, bool, bool, bool]]
@@ -66,6 +67,7 @@ class Case:
     variant: str = "exact"
     person: str = "approves all"
     mandate: bool = False
+    message: bool = False
 
 
 def expressible(suite: Any) -> tuple[list[str], list[str]]:
@@ -81,6 +83,17 @@ def benign_cases(suites: Collection[str]) -> Iterator[Case]:
             for task in expressible(suite)[0]:
                 for person in ("approves all", "rejects what is marked"):
                     yield Case(name, task, person=person)
+
+
+def message_cases(suites: Collection[str]) -> Iterator[Case]:
+    """Yield each user task, alone and with each injection, in an application that hands over the user's own message."""
+    for name, suite in load_suites().items():
+        if name in suites:
+            users, injections = expressible(suite)
+            for task in users:
+                yield Case(name, task, message=True)
+                for injection in injections:
+                    yield Case(name, task, injection, person="approves nothing", message=True)
 
 
 def attack_cases(suites: Collection[str]) -> Iterator[Case]:
@@ -194,13 +207,13 @@ def play(case: Case, policy: Policy = ask_before_sending) -> Result | None:
     injection = suite.injection_tasks[case.injection] if case.injection else None
     person = _person(case.person, task, task.init_environment(load(suite, texts)))
     pipeline = (_Mandated if case.mandate else Hijacked)(suite, task, injection, person, variant)
-    pipeline.policy = policy
+    pipeline.policy, pipeline.hands_over_message = policy, case.message
     utility, security = suite.run_task_with_pipeline(pipeline, task, injection, {}, environment=load(suite, texts))
     session = pipeline.last
     assert session is not None
     record, seen = session.record, session.seen
     return Result(
-        *(case.suite, case.task, case.injection, case.variant, case.person, case.mandate),
+        *(case.suite, case.task, case.injection, case.variant, case.person, case.mandate, case.message),
         *(bool(utility), bool(security) and injection is not None),
         questions=[(one.tool, one.injected, one.marked, one.approved) for one in record.questions],
         unasked=[one.tool for one in record.done if one.injected and not one.asked],

@@ -69,7 +69,8 @@ class Record:
 
 
 class Session:
-    """A deputy over a `World`, as a context manager. ``injected``: whether the attacker chooses the calls now."""
+    """A deputy over a `World`, as a context manager. ``injected``: whether the attacker chooses the calls now.
+    ``user_message``: what the application says that the user wrote."""
 
     def __init__(
         self,
@@ -80,9 +81,11 @@ class Session:
         *,
         booked: bool = False,
         policy: Policy = ask_before_sending,
+        user_message: str = "",
     ) -> None:
         self.suite, self.person, self.policy = suite, person, policy
         self.world = World(env, default, booked=booked)
+        self.user_message = user_message
         self.record, self.injected, self.thread = Record(), False, "chat-1"
         self.current: tuple[str, Mapping[str, Any]] = "", {}
         self._read: list[str] = []
@@ -176,7 +179,8 @@ class Session:
     def _act(self, tool: str, arguments: Mapping[str, Any]) -> Any:
         self._calls += 1
         given = {name.rstrip("_"): value for name, value in arguments.items() if value is not None}
-        call = Call(thread=self.thread, message=f"m{self._calls}", id=f"c{self._calls}")
+        name = str(self._calls)
+        call = Call(thread=self.thread, message=f"m{name}", id=f"c{name}", user_message=self.user_message)
         for _ in range(3):
             try:
                 result = self.deputy.run(self.deputy.act(tool, given, user=USER, call=call))

@@ -24,6 +24,7 @@ from deputize.adapters.deferred_approvals import (
     BatchedChecks,
     Decision,
     DeferredHost,
+    MessageOf,
     Payload,
     UserOf,
     error_text,
@@ -75,7 +76,8 @@ class DeputyToolset(BaseToolset):
     ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: the acting user, or a function
     of the call's `ToolContext`; the session's user by default. ``app``: the app through which the tools act, as in
     `Deputy.act`; all tools must be of its provider. ``read_only``: only tools that never change anything.
-    ``tool_filter``, ``tool_name_prefix``: as in any ADK toolset.
+    ``tool_filter``, ``tool_name_prefix``: as in any ADK toolset. ``user_message``: a function of the call's
+    `ToolContext` that returns what the user wrote for this turn; see `deputize.core.ask_unless_user_named`.
     """
 
     def __init__(
@@ -88,9 +90,10 @@ class DeputyToolset(BaseToolset):
         read_only: bool = False,
         tool_filter: ToolPredicate | list[str] | None = None,
         tool_name_prefix: str | None = None,
+        user_message: MessageOf | None = None,
     ) -> None:
         super().__init__(tool_filter=tool_filter, tool_name_prefix=tool_name_prefix)
-        host = DeferredHost(deputy, user, agent, app)
+        host = DeferredHost(deputy, user, agent, app, user_message)
         together = BatchedChecks(host.check_calls)
         shown = select_tools(deputy, toolkits, read_only=read_only, app=app)
         self.tools = [ActTool(tool, host, together) for tool in shown]
@@ -133,7 +136,8 @@ class ActTool(BaseTool):
                 raise _keep_open(tool_context, error) from None
             return {"error": error_text(error)}
         shown, fault = last_request(tool_context) if resumed else None, ""
-        call = identify_call(tool_context, tool_context.function_call_id or "", str((shown or {}).get("owner") or ""))
+        owner, call_id = str((shown or {}).get("owner") or ""), tool_context.function_call_id or ""
+        call = self.host.add_message(identify_call(tool_context, call_id, owner), tool_context)
         if shown and shown.get("owner") != owner_tag(self.host.deputy, user, call):
             denied = PolicyDenied("This call belongs to another user.", hint="Resume as the user who was asked.")
             raise _keep_open(tool_context, denied)

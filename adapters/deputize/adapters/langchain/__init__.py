@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ConfigDict, SkipValidation
 
 from deputize.adapters.argument_checks import select_tools
-from deputize.adapters.host import UserSource
+from deputize.adapters.host import MessageSource, UserSource
 from deputize.core import Approval, Consent, DeputyProtocol, SettingsError, system_prompt
 
 try:
@@ -42,6 +42,7 @@ def tools(
     on_approval: On[Approval] | None = None,
     trust_client_context: bool = False,
     strict: bool = False,
+    user_message: MessageSource | None = None,
 ) -> list[BaseTool]:
     """Return the tools of these toolkits as LangChain tools, sync and async. Without a user, each call is refused.
 
@@ -52,8 +53,11 @@ def tools(
     provider. ``read_only``: only tools that never change anything. ``on_consent``, ``on_approval``: sync or async
     functions that receive a call's missing request before the call returns; their errors are logged. ``strict``: for
     ``bind_tools(..., strict=True)``, where a model must give every argument: optional ones may be null.
+    ``user_message``: a function of the run that returns what the user wrote for this turn; see
+    `deputize.core.ask_unless_user_named`.
     """
-    host = Host(deputy, user, agent, user_from_configurable, on_consent, on_approval, trust_client_context, app)
+    told = on_consent, on_approval
+    host = Host(deputy, user, agent, user_from_configurable, *told, trust_client_context, app, user_message)
     return [
         act_tool(tool, host, strict=strict) for tool in select_tools(deputy, toolkits, read_only=read_only, app=app)
     ]
@@ -75,6 +79,7 @@ class DeputyToolkit(BaseToolkit):
     on_approval: SkipValidation[On[Approval] | None] = None
     trust_client_context: bool = False
     strict: bool = False
+    user_message: SkipValidation[MessageSource | None] = None
 
     def model_post_init(self, context: Any) -> None:
         """Raise the errors of `tools` at construction."""

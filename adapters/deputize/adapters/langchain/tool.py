@@ -118,7 +118,8 @@ def act_tool(tool: Tool, host: Host, *, strict: bool = False) -> BaseTool:
         refuse_cached(config)
         try:
             user = host.acting_user(config, _runtime())
-            return await host.act(tool.name, arguments, user, identify_call(config, host))
+            call = host.add_message(identify_call(config, host), config, _runtime)
+            return await host.act(tool.name, arguments, user, call)
         except DeputizeError as error:
             return error
 

@@ -7,14 +7,14 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
 from langchain_core.messages import ToolMessage
 
-from deputize.adapters.argument_checks import check_function, check_user
-from deputize.adapters.host import REFUSED, UserPolicy, UserSource
+from deputize.adapters.argument_checks import check_function, check_user, check_user_message, message_text
+from deputize.adapters.host import REFUSED, MessageSource, RunInfo, UserPolicy, UserSource
 from deputize.adapters.model_messages import failure_text
 from deputize.adapters.operator_warnings import NO_USER_IN_GRAPH, warn_operator
 from deputize.core import (
@@ -55,11 +55,13 @@ class Host:
     on_approval: On[Approval] | None = None
     trust_client_context: bool = False
     app: str = ""
+    user_message: MessageSource | None = None
 
     def __post_init__(self) -> None:
         check_user(self.user)
         check_function("on_consent", self.on_consent)
         check_function("on_approval", self.on_approval)
+        check_user_message(self.user_message)
 
     def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
         """Return the user for whom this run acts. Raises the errors of `UserPolicy.acting_user`."""
@@ -68,6 +70,17 @@ class Host:
     @cached_property
     def _identity(self) -> UserPolicy:
         return UserPolicy(self.user, self.user_from_configurable, self.trust_client_context)
+
+    def add_message(self, call: Call, config: Mapping[str, Any], runtime: Callable[[], Any]) -> Call:
+        """Return the call with the user's own message, if your application hands it over. On LangGraph Server the
+        client writes everything that a run contains, so the call is unchanged there unless clients are trusted.
+        ``runtime``: returns LangGraph's runtime, or None."""
+        if self.user_message is None:
+            return call
+        run = RunInfo(config, runtime())
+        if run.on_server and not self.trust_client_context:
+            return call
+        return replace(call, user_message=message_text(self.user_message(run)))
 
     def resuming_user(self, config: Mapping[str, Any], runtime: Any) -> User | None:
         """Return the user for whom this run acts, None for no user, or `REFUSED` for a refused identity."""

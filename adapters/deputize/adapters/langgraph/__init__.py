@@ -16,7 +16,7 @@ from typing import Any, TypedDict, cast
 from typing_extensions import Unpack
 
 from deputize.adapters.argument_checks import select_tools
-from deputize.adapters.host import Context, UserSource, field
+from deputize.adapters.host import Context, MessageSource, UserSource, field
 from deputize.adapters.releases import LANGGRAPH, require, require_names
 from deputize.core import DeputyProtocol, SettingsError, User, system_prompt
 
@@ -77,6 +77,7 @@ def act_node(
     user_from_configurable: bool = False,
     trust_client_context: bool = False,
     interrupt_mode: InterruptMode = "by_id",
+    user_message: MessageSource | None = None,
     **of_tool_node: Unpack[OfToolNode],
 ) -> ActNode:
     """Return a ``ToolNode`` with the tools of these toolkits, which act as the user, and your own ``tools``.
@@ -85,11 +86,13 @@ def act_node(
     `Deputy.tools`. ``user``, ``user_from_configurable``, ``trust_client_context``: the acting user, see
     `deputize.adapters.host`. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be of its
     provider. ``read_only``: use only tools of the toolkits that never change anything. ``interrupt_mode="hitl"``: pause
-    in the format of LangChain's inboxes. Other arguments go to ``ToolNode``: ``name``, ``tags``,
+    in the format of LangChain's inboxes. ``user_message``: a function of the run that returns what the user wrote for
+    this turn; see `deputize.core.ask_unless_user_named`. Other arguments go to ``ToolNode``: ``name``, ``tags``,
     ``handle_tool_errors``, ``messages_key``, ``wrap_tool_call``, ``awrap_tool_call``. Raises `SettingsError` if one of
     your tools has the name of a deputize tool.
     """
-    host = Host(deputy, user, agent, user_from_configurable, trust_client_context=trust_client_context, app=app)
+    of_run: dict[str, Any] = {"trust_client_context": trust_client_context, "user_message": user_message}
+    host = Host(deputy, user, agent, user_from_configurable, app=app, **of_run)
     return ActNode(host, toolkits, tools, interrupt_mode, read_only, **of_tool_node)
 
 

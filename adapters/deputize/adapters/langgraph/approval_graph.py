@@ -154,7 +154,8 @@ class Gate:
         asked, every = open_calls(state["messages"], config)
         done = {output["id"] for output in state.get("outputs", ())}
         calls = [call for call in every if call["id"] not in done]
-        wanted = [(c["name"], c["args"], identify_call(config, asked, c)) for c in calls if c["name"] in self.providers]
+        ours = [(one, identify_call(config, asked, one)) for one in calls if one["name"] in self.providers]
+        wanted = [(c["name"], c["args"], self.host.add_message(call, config, get_runtime)) for c, call in ours]
         if any(call["id"] is None and call["name"] in self.providers for call in calls):
             raise InvalidInput("A tool call has no id, so no message could answer it.", fix_by="operator")
         if wanted and user is REFUSED:

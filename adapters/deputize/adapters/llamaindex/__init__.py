@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
-from deputize.adapters.argument_checks import check_user, select_tools
+from deputize.adapters.argument_checks import check_user, check_user_message, select_tools
 from deputize.adapters.releases import LLAMAINDEX, require
 from deputize.core import (
     Approval,
@@ -48,7 +48,7 @@ try:
         ConsentRequest,
         ConsentResponse,
     )
-    from deputize.adapters.llamaindex.host import UserSource, served_user, store_user
+    from deputize.adapters.llamaindex.host import MessageSource, UserSource, served_user, store_user
     from deputize.adapters.llamaindex.run_state import resume, save_paused
     from deputize.adapters.llamaindex.server import UserMiddleware
     from deputize.adapters.llamaindex.tool import ActTool
@@ -72,7 +72,8 @@ class DeputyToolSpec(BaseToolSpec):
 
     ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: the acting user, or a function
     of the run's `Context`. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be of its
-    provider. ``read_only``: only tools that never change anything.
+    provider. ``read_only``: only tools that never change anything. ``user_message``: a function of the run's `Context`
+    that returns what the user wrote for this turn; see `deputize.core.ask_unless_user_named`.
     """
 
     toolkit: ClassVar[str] = ""
@@ -85,8 +86,11 @@ class DeputyToolSpec(BaseToolSpec):
         agent: str = "",
         app: str = "",
         read_only: bool = False,
+        user_message: MessageSource | None = None,
     ) -> None:
         check_user(user, may_be_async=True)
+        check_user_message(user_message, may_be_async=True)
+        self.user_message = user_message
         self.deputy, self.user, self.agent, self.app = deputy, user, agent, app
         found = select_tools(deputy, toolkits or filter(None, [self.toolkit]), read_only=read_only, app=app)
         self.tools = {tool.name: tool for tool in found}
@@ -101,7 +105,7 @@ class DeputyToolSpec(BaseToolSpec):
         if unknown := [name for name in wanted if name not in self.tools]:
             raise InvalidInput(f"No tool is called {unknown[0]!r} here.", fix_by="operator")
         tools = [self.tools[name] for name in wanted]
-        host = self.deputy, self.user, self.agent, self.app
+        host = self.deputy, self.user, self.agent, self.app, self.user_message
         return [ActTool(t, shown.get(t.name) or ShownTool(t), *host) for t in tools]
 
 

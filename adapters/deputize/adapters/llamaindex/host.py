@@ -16,17 +16,30 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from llama_index.core.workflow import Context
 
-from deputize.adapters.argument_checks import FUNCTION
-from deputize.core import AnyUser, PolicyDenied, User, UserRequired
+from deputize.adapters.argument_checks import FUNCTION, message_text
+from deputize.core import AnyUser, Call, PolicyDenied, User, UserRequired
 
-__all__ = ["SERVED", "UserSource", "acting_user", "on_server", "served_user", "store_user"]
+__all__ = [
+    "SERVED",
+    "MessageSource",
+    "UserSource",
+    "acting_user",
+    "add_message",
+    "on_server",
+    "served_user",
+    "store_user",
+]
 
 UserSource: TypeAlias = AnyUser | Callable[[Context], AnyUser | Awaitable[AnyUser]]
 """How your application names who acts; see the module docstring."""
+
+MessageSource: TypeAlias = Callable[[Context], str | Awaitable[str]]
+"""Your application's function of the run that returns the message which the user wrote for this turn."""
 
 SERVED: Final[ContextVar[User | None]] = ContextVar("deputize_served_user", default=None)
 """The user whose request started or resumed this run: set only by `UserMiddleware`."""
@@ -42,6 +55,14 @@ async def acting_user(who: UserSource, ctx: Context | None) -> User:
         raise UserRequired("No user is named: this call is outside a run.", hint="Bind user='...'.")
     said = who(ctx)
     return User.of(await said if inspect.isawaitable(said) else said, by=FUNCTION)
+
+
+async def add_message(call: Call, source: MessageSource | None, ctx: Context) -> Call:
+    """Return the call with the user's own message, if your application hands it over."""
+    if source is None:
+        return call
+    said: Any = source(ctx)
+    return replace(call, user_message=message_text(await said if inspect.isawaitable(said) else said))
 
 
 def served_user(ctx: Context) -> User | None:

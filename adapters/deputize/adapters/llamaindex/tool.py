@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from llama_index.core.tools import FunctionTool, ToolMetadata, ToolOutput
@@ -16,7 +17,7 @@ from workflows.runtime.types.results import WaitingForEvent
 
 from deputize.adapters.llamaindex.consent_batching import Blocker, Together
 from deputize.adapters.llamaindex.events import ApprovalRequest, ApprovalResponse, ConsentRequest, ConsentResponse
-from deputize.adapters.llamaindex.host import UserSource, acting_user
+from deputize.adapters.llamaindex.host import MessageSource, UserSource, acting_user, add_message
 from deputize.adapters.llamaindex.redelivery import Delivery
 from deputize.adapters.model_messages import as_text, failure_text
 from deputize.adapters.operator_warnings import warn_operator
@@ -63,11 +64,20 @@ class ActTool(FunctionTool):
     once.
 
     ``user``: the user, or your application's function of the run's `Context`; see `deputize.adapters.llamaindex.host`.
+    ``user_message``: your application's function of it that returns what the user wrote for this turn.
     """
 
     def __init__(
-        self, tool: Tool, shown: ToolMetadata, deputy: DeputyProtocol, user: UserSource, agent: str, app: str
+        self,
+        tool: Tool,
+        shown: ToolMetadata,
+        deputy: DeputyProtocol,
+        user: UserSource,
+        agent: str,
+        app: str,
+        user_message: MessageSource | None = None,
     ) -> None:
+        self.user_message = user_message
         self.tool, self.deputy, self.user, self.agent, self.app = tool, deputy, user, agent, app
         super().__init__(async_fn=self.acall, metadata=shown)
         self.requires_context, self.ctx_param_name = True, "ctx"  # agents fill it in, replacing a value of the model's
@@ -95,8 +105,9 @@ class ActTool(FunctionTool):
         """Wait until nothing blocks the call, take it, and act. Outside an agent, act at once."""
         user = await acting_user(self.user, ctx)
         delivery = await Delivery.of(ctx, user) if ctx else None
-        if delivery is None:
+        if ctx is None or delivery is None:
             return await self._act(arguments, user, ALONE)
+        delivery = replace(delivery, call=await add_message(delivery.call, self.user_message, ctx))
         lacking = await self._clear(delivery, arguments)
         if lacking:
             await delivery.take()

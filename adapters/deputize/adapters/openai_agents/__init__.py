@@ -28,6 +28,7 @@ from deputize.adapters.argument_checks import check_thread, select_tools
 from deputize.adapters.deferred_approvals import (
     BatchedChecks,
     DeferredHost,
+    MessageOf,
     Payload,
     UserOf,
     error_text,
@@ -37,6 +38,7 @@ from deputize.adapters.deferred_approvals import (
 )
 from deputize.adapters.releases import OPENAI_AGENTS, require
 from deputize.core import (
+    Call,
     DeputizeError,
     DeputyProtocol,
     InvalidInput,
@@ -71,6 +73,7 @@ def tools(
     app: str = "",
     read_only: bool = False,
     defer_loading: bool = False,
+    user_message: MessageOf | None = None,
 ) -> list[AgentTool]:
     """Return the tools of these toolkits as `FunctionTool`s.
 
@@ -78,9 +81,11 @@ def tools(
     of the run's `RunContextWrapper`. ``thread``: the conversation's id, such as its session's, or a function like
     ``user``. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be of its provider.
     ``read_only``: only tools that never change anything. ``defer_loading``: show a definition once the model has
-    searched for it with the SDK's ``ToolSearchTool``; needs a Responses model that supports it.
+    searched for it with the SDK's ``ToolSearchTool``; needs a Responses model that supports it. ``user_message``: a
+    function of the run's context that returns what the user wrote for this turn; see
+    `deputize.core.ask_unless_user_named`.
     """
-    host = DeferredHost(deputy, user, agent, app)
+    host = DeferredHost(deputy, user, agent, app, user_message)
     together = BatchedChecks(host.check_calls)
     check_thread(thread)
     shown = select_tools(deputy, toolkits, read_only=read_only, app=app)
@@ -102,7 +107,7 @@ def _function_tool(tool: Tool, host: DeferredHost, thread: ThreadOf, together: B
     async def needs(ctx: RunContextWrapper[Any], arguments: dict[str, Any], call_id: str) -> bool:
         """Return whether the user must be asked first. The act itself reports any other error."""
         try:
-            call = identify_call(thread, ctx, ctx.turn_input, call_id)
+            call = host.add_message(identify_call(thread, ctx, ctx.turn_input, call_id), ctx)
             blocker = await together.blocker((tool.name, arguments, call), host.acting_user(ctx))
         except DeputizeError:
             return False
@@ -111,7 +116,7 @@ def _function_tool(tool: Tool, host: DeferredHost, thread: ThreadOf, together: B
     async def invoke(ctx: ToolContext[Any], arguments: str) -> str:
         """Act as the user and return the result, or a failure, as text: the SDK would show exceptions to the model."""
         try:
-            call = identify_call(thread, ctx, ctx.turn_input, ctx.tool_call_id)
+            call = host.add_message(identify_call(thread, ctx, ctx.turn_input, ctx.tool_call_id), ctx)
             return await host.act(tool.name, _object(arguments), host.acting_user(ctx), call)
         except DeputizeError as error:
             return error_text(error)
@@ -208,13 +213,15 @@ async def _look(state: RunState[Any, Any]) -> list[_Blocked]:
             if isinstance(tool, ActTool) and tool.name == waiting.item.name:
                 together.setdefault((tool.host, tool.host.acting_user(waiting.ctx)), []).append((waiting, tool))
     for (host, user), calls in together.items():
-        wanted = [
-            (tool.name, _given(waiting), identify_call(tool.thread, waiting.ctx, waiting.given, waiting.call_id))
-            for waiting, tool in calls
-        ]
+        wanted = [(tool.name, _given(waiting), _call(tool, waiting)) for waiting, tool in calls]
         blockers = await host.check_calls(wanted, user)
         found += [_Blocked(waiting, host, user, b) for (waiting, _), b in zip(calls, blockers, strict=True)]
     return found
+
+
+def _call(tool: ActTool, waiting: Waiting) -> Call:
+    call = identify_call(tool.thread, waiting.ctx, waiting.given, waiting.call_id)
+    return tool.host.add_message(call, waiting.ctx)
 
 
 def _given(waiting: Waiting) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from deputize.adapters.deferred_approvals import (
     Decision,
     DeferredHost,
     Kind,
+    MessageOf,
     Payload,
     UserOf,
     error_text,
@@ -69,7 +70,8 @@ class DeputyToolset(AbstractToolset[Any]):
     ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: the acting user, or a function
     of the run's `RunContext`. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be of
     its provider. ``read_only``: only tools that never change anything. ``id``: the toolset's id, if an agent has two of
-    the same toolkits.
+    the same toolkits. ``user_message``: a function of the run that returns what the user wrote for this turn; see
+    `deputize.core.ask_unless_user_named`.
     """
 
     def __init__(
@@ -81,8 +83,9 @@ class DeputyToolset(AbstractToolset[Any]):
         app: str = "",
         read_only: bool = False,
         id: str = "",
+        user_message: MessageOf | None = None,
     ) -> None:
-        self.host = DeferredHost(deputy, user, agent, app)
+        self.host = DeferredHost(deputy, user, agent, app, user_message)
         self.tools = {tool.name: tool for tool in select_tools(deputy, toolkits, read_only=read_only, app=app)}
         self._definitions = {name: _definition(tool) for name, tool in self.tools.items()}
         self._id = id or "-".join(("deputize", *toolkits, *filter(None, [app])))
@@ -123,7 +126,7 @@ class DeputyToolset(AbstractToolset[Any]):
             raise ToolFailed(error_text(error)) from None
         response = response_of(ctx)
         claim(response, user)
-        call = identify_call(ctx, response, ctx.tool_call_id or "")
+        call = self.host.add_message(identify_call(ctx, response, ctx.tool_call_id or ""), ctx)
         said = _read_decision(ctx, tool_args, response)
         given = shown_arguments(response, call.id) if said and said.decision == "edit" else tool_args
         fault = await self.host.record(said, user) if said else ""
@@ -164,7 +167,8 @@ class DeputyToolset(AbstractToolset[Any]):
                 continue
             if self.tools[name].provider == self.tools[own.tool].provider:
                 with suppress(ValueError):  # not JSON: that call fails on its own
-                    found.append(_Own(name, part.args_as_dict(), identify_call(ctx, response, call_id)))
+                    call = self.host.add_message(identify_call(ctx, response, call_id), ctx)
+                    found.append(_Own(name, part.args_as_dict(), call))
         return found
 
 

@@ -74,7 +74,7 @@ class CallRow:
         self.summary = Summary(self.summary.what, self.summary.parts, link) if link else self.summary
 
     def record_authorization(self, answered_by: str) -> None:
-        """Record why the act may begin: ``policy``, or the id of an approval or a mandate."""
+        """Record why the act may begin: ``policy``, ``user_message``, or the id of an approval or a mandate."""
         self._facts["answered_by"] = answered_by
 
     def record_incomplete(self, what: str) -> None:

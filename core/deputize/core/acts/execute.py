@@ -176,10 +176,14 @@ class _Beginning:
             )
 
     async def _authorize(self, act: Act) -> tuple[Act, ApprovalRecord | None]:
-        """Return the act with its authorization, and its approval. If other acts used up its mandate, an approval is
-        required."""
+        """Return the act with its authorization, and its approval. If other acts used up its mandate, or the user's
+        message, an approval is required."""
         while True:
             allowed, approval = await self.executor.previewer.authorize(act, self.grant)
+            if allowed.named_by_user:
+                if await self.executor.provenance.use_message(allowed):
+                    return allowed, None
+                continue
             if not allowed.mandate:
                 return allowed, approval
             if await self.executor.mandates.spend(allowed, self.grant.account):
@@ -222,7 +226,7 @@ class _Beginning:
             await self.entry.begin()
         if await self.executor.approvals.supersede(act, self.grant.account):
             self.passed = act
-        return act.mandate or "policy"
+        return act.mandate or ("user_message" if act.named_by_user else "policy")
 
     async def _take_again(self, act: Act) -> str:
         """Use the approval that an earlier run released although it left a note, and return its id."""

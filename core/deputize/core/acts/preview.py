@@ -26,11 +26,13 @@ from deputize.core.errors import DeputizeError, PolicyDenied
 from deputize.core.idempotency.undo import refuse_if_changed
 from deputize.core.policy.policy import Judge, Verdict
 from deputize.core.provenance.contacts import KnownContacts
-from deputize.core.provenance.store import UntrustedRecord
+from deputize.core.provenance.store import UntrustedRecord, message_use
+from deputize.core.provenance.user_message import is_named
 from deputize.core.tools.act import Act
 from deputize.core.tools.first_contact import FirstContact
 from deputize.core.tools.preview import Preview
 from deputize.core.vault.grant import Account, Grant, User
+from deputize.core.zones import MachineZone
 
 PLAN_TTL: Final = 10.0
 MAX_PLANS: Final = 64
@@ -154,6 +156,7 @@ class Previewer:
             raise
         self.plans.keep(plan)
         beside.update([allowed.mandate] if allowed.mandate else [])
+        beside.update([_message_key(allowed)] if allowed.named_by_user else [])
         return allowed.approved
 
     async def refuse_without_preview(self, act: Act) -> None:
@@ -180,7 +183,8 @@ class Previewer:
         """Return the act, and its approval if it has one. Request an approval unless the act is approved, covered by a
         mandate, or needs none.
 
-        An act that the user edited needs an approval too. A decision about this act takes precedence over any mandate.
+        An act that the user edited needs an approval too. An act that the user's own message names needs none, if the
+        policy says so; it is then `Act.named_by_user`. A decision about this act takes precedence over any mandate.
         The policy and the user see which targets untrusted content has named, and which people are first contacts.
         Their addresses are searched for only if the policy does not allow the act without that, and if the user has not
         approved it already. The policy is asked again after the search. ``stands``: the act's approval, or None,
@@ -199,6 +203,8 @@ class Previewer:
                 return act.having(approved=False), None
         waits = stands is not None and stands.status is Status.PENDING
         if stands is None or waits:
+            if verdict is Verdict.ASK and (named := await self._with_user_message(act, beside)):
+                return named, None
             mandate = await self.mandates.find_covering(act, grant.account, beside)
             if mandate:
                 return act.having(approved=False, mandate=mandate), None
@@ -206,6 +212,16 @@ class Previewer:
         seen = ... if waits else stands  # the user may have decided by now
         approval = await self.approvals.require(act, grant.account, seen, unedited)
         return act.having(approved=True), approval
+
+    async def _with_user_message(self, act: Act, beside: Mapping[str, int]) -> Act | None:
+        """Return the act as named by the user's own message, if it is and the policy then allows it; else None."""
+        if not act.call.user_message:
+            return None
+        zone = await self.runner.zones.of(act.user) or MachineZone()
+        if not is_named(act, zone) or beside.get(_message_key(act)) or not await self.provenance.may_use_message(act):
+            return None
+        named = act.having(approved=False, named_by_user=True)
+        return named if await self._verdict(named) is Verdict.ALLOW else None
 
     async def _mark(self, act: Act, account: Account) -> Act:
         """Return the act with its untrusted targets, and with the people who are not in the user's record."""
@@ -238,6 +254,11 @@ class Previewer:
             return None
         plan.close()
         return plan.show
+
+
+def _message_key(act: Act) -> str:
+    """Return the key under which the acts of one message count the use of the user's message by this act."""
+    return " ".join(message_use(act))
 
 
 def _is_approved(act: Act, stands: ApprovalRecord | EllipsisType | None) -> bool:

@@ -175,5 +175,7 @@ class OfCall(OfUser):
     scopes_required: Annotated[Sequence[str], "scopes that are needed, or were requested"] = ()
     scopes_granted: Annotated[Sequence[str], "scopes of the grant, as the provider named them"] = ()
     show: Annotated[str, "digest of the preview that was shown and approved"] = ""
-    answered_by: Annotated[str, "permission for a write: `policy`, or the id of an approval or a mandate"] = ""
+    answered_by: Annotated[
+        str, "permission for a write: `policy`, `user_message`, or the id of an approval or a mandate"
+    ] = ""
     incomplete: Annotated[str, "the part that the provider left out of a successful answer"] = ""

@@ -116,7 +116,7 @@ class Story:
 
     def _verdict(self, intent: Row) -> Verdict:
         answer, done = self.find_decision(intent), intent.get("show")
-        if intent.get("answered_by") == "policy":
+        if intent.get("answered_by") in ("policy", "user_message"):
             return "policy"
         if answer is None or not done:
             return "not_compared"
@@ -268,6 +268,8 @@ def _permission(row: Row) -> str:
     by = row.get("answered_by", "")
     if not by:
         return "and no row says what allowed it"
+    if by == "user_message":
+        return "allowed by the policy, because the user's own message names it"
     return f"allowed by the {'policy' if by == 'policy' else f'approval {by}' if '-' in by else f'mandate {by}'}"
 
 

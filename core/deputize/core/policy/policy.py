@@ -29,8 +29,9 @@ Policy = Callable[[Act], Verdict | Awaitable[Verdict]]
 """Sync or async function of an act. If it raises or returns anything else, the act is denied.
 
 For a tool with previews it is called twice: before anything is read, with ``act.show`` None, where only a denial
-counts; and with the preview, where its verdict is final. It may be called any number of times for one act, so it must
-not have side effects such as counters.
+counts; and with the preview, where its verdict is final. If it asks, and the user's own message names the act, it is
+called once more, with ``act.named_by_user`` True. It may be called any number of times for one act, so it must not have
+side effects such as counters.
 """
 
 _LINKS: Final = re.compile("ur[il]|link|href|host|domain|site|page")
@@ -51,6 +52,12 @@ def ask_before_sending(act: Act) -> Verdict:
         return Verdict.ASK if act.show.audience > Audience.SELF or grave else Verdict.ALLOW
     seen = act.effect is not Effect.READS and act.effect.value & _SEEN_BY_OTHERS
     return Verdict.ASK if seen else Verdict.ALLOW
+
+
+def ask_unless_user_named(act: Act) -> Verdict:
+    """Like `ask_before_sending`, but allow acts that are aimed only at, and say only, what the user's own message names
+    (`Call.user_message`)."""
+    return Verdict.ALLOW if act.named_by_user else ask_before_sending(act)
 
 
 def _is_given_link(act: Act) -> bool:
@@ -77,7 +84,9 @@ def read_only(act: Act) -> Verdict:
     return Verdict.ALLOW if act.effect is Effect.READS else Verdict.DENY
 
 
-BUILT_IN: Final[Mapping[str, Policy]] = {one.__name__: one for one in (ask_before_sending, read_only, allow_all)}
+BUILT_IN: Final[Mapping[str, Policy]] = {
+    one.__name__: one for one in (ask_before_sending, ask_unless_user_named, read_only, allow_all)
+}
 """The policies that settings may name without a module."""
 
 

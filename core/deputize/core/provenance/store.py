@@ -11,6 +11,7 @@ agents wrote. If another conversation reads one of them, as in the user's own dr
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 import time
@@ -46,6 +47,10 @@ CARRIED_TTL: Final = 90 * 86_400.0
 """Seconds for which the untrusted values in the writes of a user's agents are stored after the last new one."""
 MAX_VALUES: Final = 500
 """Values of one conversation, and values in the writes of a user's agents."""
+MAX_MESSAGES: Final = 20
+"""Messages of the user in one conversation whose acts are remembered."""
+MAX_ACTS_OF_MESSAGE: Final = 10
+"""Acts that run without an approval because one message of the user names them."""
 MAX_CACHED_CONVERSATIONS: Final = 128
 """Conversations whose values this process caches."""
 CACHE_TTL: Final = 60.0
@@ -216,6 +221,22 @@ class UntrustedRecord:
                 told.setdefault(words, Untrusted(words, FORGOTTEN, "forgotten"))
         return tuple(told.values())
 
+    async def may_use_message(self, act: Act) -> bool:
+        """Return True if the user's message has not allowed another act with this preview, nor too many acts."""
+        content = await self._load(act)
+        return content is None or _used_message(content, act, self.clock()) is not None
+
+    async def use_message(self, act: Act) -> bool:
+        """Record that the user's message allows this act. Return False if it no longer may."""
+        place = self._place(act)
+        while True:
+            record = await self.vault.get("outside", place)
+            content = _used_message(record.json if record else _NO_VALUES, act, self.clock())
+            if content is None or (record and content == record.json):
+                return content is not None
+            if await (self.vault.swap(record, content) if record else self.vault.insert("outside", place, content)):
+                return True
+
     def reads(self, act: Act) -> list[RecordRead]:
         """Return what `mark_untrusted` reads."""
         return [("get", "outside", self._place(act))] if act.call.thread else []
@@ -291,11 +312,34 @@ def _with(old: Mapping[str, Any], said: _Sources, now: float, ttl: float) -> dic
     kept = dict(list(values.items())[-MAX_VALUES:])
     used = sorted({index for index, _ in kept.values()})
     return {
+        **old,
         "expires": now + ttl,
         "forgot": old.get("forgot", False) or len(values) > len(kept),
         "reads": [reads[index] for index in used],
         "values": {value: [used.index(index), wrote] for value, (index, wrote) in kept.items()},
     }
+
+
+def _used_message(content: Mapping[str, Any], act: Act, now: float) -> dict[str, Any] | None:
+    """Return the record's content with this act among those of the user's message, the same content if it is there
+    already, or None if the message may not allow it.
+
+    A message allows an act with one preview once, so that no agent repeats what the user wanted once.
+    """
+    message, show = message_use(act)
+    named: dict[str, dict[str, str]] = content.get("named", {})
+    acts = named.get(message, {})
+    if show in acts or len(acts) >= MAX_ACTS_OF_MESSAGE:
+        return dict(content) if acts.get(show) == act.key.hex else None
+    others = {one: uses for one, uses in named.items() if one != message}
+    latest = dict([*others.items(), (message, {**acts, show: act.key.hex})][-MAX_MESSAGES:])
+    return {**content, "expires": max(content.get("expires", 0.0), now + CONVERSATION_TTL), "named": latest}
+
+
+def message_use(act: Act) -> tuple[str, str]:
+    """Return digests of the user's message and of the act's preview."""
+    message = hashlib.sha256(act.call.user_message.encode(errors="surrogatepass")).hexdigest()
+    return message[:32], act.show.digest[:32] if act.show else ""
 
 
 def _name_of(id: str, show: Preview | None, by: str) -> str:

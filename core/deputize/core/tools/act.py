@@ -38,7 +38,9 @@ class Undoes(ValueObject):
 class Call(ValueObject):
     """The origin of a tool call: conversation, message and call id. An empty call cannot be recognized when repeated.
 
-    ``undoes``: the act that the call undoes, if any.
+    ``undoes``: the act that the call undoes, if any. ``user_message``: what the user wrote for this turn, as your
+    application received it from the user; "" if unknown. Never take it from a model or from the state of a
+    conversation: with the policy `ask_unless_user_named`, an act that the message names needs no approval.
     """
 
     thread: str = ""
@@ -46,6 +48,11 @@ class Call(ValueObject):
     id: str = ""
     run: str = ""
     undoes: Undoes | None = field(default=None, compare=False)
+    user_message: str = field(default="", compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.user_message, str):
+            raise TypeError(f"user_message is a string, not a value of type {type(self.user_message).__name__}.")
 
     @classmethod
     def of(cls, call: Call | None) -> Call:
@@ -79,6 +86,7 @@ class Progress(TypedDict, total=False):
     began: float
     outside: tuple[Untrusted, ...]
     first_contacts: tuple[FirstContact, ...]
+    named_by_user: bool
     mandate: str
 
 
@@ -92,7 +100,9 @@ class Act(Printed):
     the preview; None before it is made, and always for a tool without previews. ``began``: when the act was first
     requested, Unix seconds; 0.0 if that does not matter. ``outside``: targets of the act that untrusted content in the
     same conversation has named. ``first_contacts``: people in the preview to whom the user has never written, or of
-    whom that is not known yet. ``mandate``: id of the mandate that covers the act. ``organisation``: name of the
+    whom that is not known yet. ``named_by_user``: True if the user's own message names every target of the act and
+    contains everything that it says; computed only if the policy asks without it. ``mandate``: id of the mandate that
+    covers the act. ``organisation``: name of the
     organisation whose service account acts; "" for the user's own account.
     """
 
@@ -113,6 +123,7 @@ class Act(Printed):
     began: float = 0.0
     outside: tuple[Untrusted, ...] = ()
     first_contacts: tuple[FirstContact, ...] = ()
+    named_by_user: bool = False
     mandate: str = ""
     organisation: str = ""
 

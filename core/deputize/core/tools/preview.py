@@ -114,7 +114,8 @@ def shown_file(name: str, mime: str, content: bytes | None = None, *, size: int 
 class Preview:
     """The preview of an act; see the module. ``what``: one constant sentence that begins with a verb. ``where``: the
     place, in words. ``people``: addresses or ids of everybody whom the act reaches. ``destroys``: True if text or data
-    is lost. ``dangers``: what else is dangerous. Raises `ValueError` for a name that occurs in two parts."""
+    is lost. ``dangers``: what else is dangerous. ``own_words``: names of fields whose text the toolkit chose, such as
+    "to all guests": nobody else wrote it. Raises `ValueError` for a name that occurs in two parts."""
 
     what: str
     audience: Audience
@@ -125,6 +126,7 @@ class Preview:
     beside: Mapping[str, Any]
     destroys: bool
     dangers: tuple[Danger, ...]
+    own_words: frozenset[str]
     fields: Mapping[str, Any]
 
     def __init__(
@@ -140,10 +142,11 @@ class Preview:
         beside: Mapping[str, Any] | None = None,
         destroys: bool = False,
         dangers: Iterable[Danger] = (),
+        own_words: Iterable[str] = (),
         **fields: Any,
     ) -> None:
         self.what, self.audience, self.where, self.destroys = what, audience, where, destroys
-        self.dangers = tuple(sorted(set(dangers)))
+        self.dangers, self.own_words = tuple(sorted(set(dangers))), frozenset(own_words)
         self.people = tuple(sorted({one.lower() for one in people}))
         self.pins, self.context, self.beside = (
             _values(pins or {}),
@@ -161,6 +164,7 @@ class Preview:
         show = cls.__new__(cls)
         show.__dict__ |= {
             "context": {},
+            "own_words": frozenset(),
             **kept,
             "audience": Audience(kept["audience"]),
             "people": tuple(kept["people"]),

@@ -201,7 +201,7 @@ def preview_event(what: str, event: Event, place: CalendarRef, **more: Any) -> P
     others = other_addresses(event)
     fields = event_fields(event) | {"mail": mail_text(place.notify, others)}
     audience, where = audience_of(place.calendar, others, event), calendar_text(place.name, place.calendar)
-    return Preview(what, audience=audience, people=others, where=where, **fields, **more)
+    return Preview(what, audience=audience, people=others, where=where, own_words=("mail",), **fields, **more)
 
 
 def preview_cancelled(what: str, event: Event, place: CalendarRef, **more: Any) -> Preview:

@@ -77,6 +77,7 @@ def send_message(
             at=preview.instant(at) if at is not None else None,
             with_previews_of_links=unfurl or None,
             undo=preview.CAN_BE_DELETED if at is None else None,
+            own_words=("undo",),
         )
         spot, nobody = (yield from places.open_direct_message(spot)), tuple(named.nobody)
     draft = Draft(spot, text, shaped, thread, broadcast, unfurl, nobody)
