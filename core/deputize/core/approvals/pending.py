@@ -38,10 +38,11 @@ class ApprovalLists:
         """Return the user's pending approvals."""
         return await self._public(user, await self._load_pending(user))
 
-    async def list_by_request(self, user: User, step: str) -> list[Approval]:
+    async def records_by_request(self, user: User, step: str) -> list[ApprovalRecord]:
         """Return the approvals that one model message requested, decided or pending, in order."""
         rows = await self.rows.of_user(user)
-        return await self._public(user, (row for row in rows if row.step == step and row.expires > self.clock()))
+        here = (row for row in rows if row.step == step and row.expires > self.clock())
+        return sorted(here, key=lambda row: row.turn)
 
     async def _public(self, user: User, rows: Iterable[ApprovalRecord]) -> list[Approval]:
         ordered = sorted(rows, key=lambda row: row.turn)

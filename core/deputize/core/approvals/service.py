@@ -46,10 +46,10 @@ class Approvals:
         self.engine, self.vault, self.clock = engine, engine.vault, engine.clock
         self.rows, self.acts = ApprovalRepository(engine), Repository(engine, LedgerRecord)
         listed = ApprovalLists(engine, self.rows)
-        self.list_pending, self.room_for_one_more, self.list_by_request = (
+        self.list_pending, self.room_for_one_more, self.records_by_request = (
             listed.list_pending,
             listed.room_for_one_more,
-            listed.list_by_request,
+            listed.records_by_request,
         )
 
     async def require(

@@ -40,7 +40,7 @@ _HANDLED: Final = re.compile(r"[^()@]+ \((@[^\s()@,]+)\)")
 """A person at a provider where the handle is unique, as toolkits write it: ``Bob (@bob)``."""
 _NUMBER: Final = re.compile(r"(?<![\w.,+-])[0-9]+(?:\.[0-9]+)?(?![\w-]|[.,][0-9])")
 
-_MONTHS: Final = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTHS: Final = tuple[str, ...]("jan feb mar apr may jun jul aug sep oct nov dec".split())
 _MONTH: Final = (
     r"(?P<{0}>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
     r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"

@@ -2,31 +2,41 @@
 
 The name of a step is `Call.ask`, a hash of the thread and the message. Consents store the names of the steps that led
 to them, approvals that of their own. The name is no secret, because only the user's own records are searched for it.
+
+Pending approvals for one account of one provider are displayed in full, one below another, and can be answered
+together. The form names each approval that was displayed, with the digest of its preview. If another set waits by then,
+nothing is approved. An approval that deserves a look of its own is never among them: see `_reason_to_ask_alone`.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deputize.core.approvals.record import ApprovalRecord, Status
+from deputize.core.approvals.service import Decision
 from deputize.core.base_deputy import BaseDeputy
-from deputize.core.errors import NotFound
+from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.tools.preview import DANGERS, Audience, Preview
 from deputize.core.user_requests import Approval, Consent
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
 from deputize.core.web.pages import texts
-from deputize.core.web.pages.reading_order import first_line
-from deputize.core.web.pages.site import Page, Site, current_path
+from deputize.core.web.pages.reading_order import Reading, arrange_rows, first_line
+from deputize.core.web.pages.rendering import see_other
+from deputize.core.web.pages.site import Page, Site, current_path, note
 
 _NAME: Final = re.compile(r"[0-9a-f]{32}")
 
 
 @frozen
 class Question(ValueObject):
-    """One consent or approval of a step. ``outcome``: its style, "" while pending. ``link``: a consent's link."""
+    """One consent or approval of a step. ``outcome``: its style, "" while pending. ``link``: a consent's link.
+    ``alone``: why it is asked alone, "" if there is no reason. ``reading``: its preview, if it is in a bundle."""
 
     kind: Literal["consent", "approval"]
     id: str
@@ -35,6 +45,23 @@ class Question(ValueObject):
     said: str
     outcome: str
     link: str = ""
+    alone: str = ""
+    reading: Reading | None = None
+
+
+@frozen
+class Bundle(ValueObject):
+    """Pending approvals that can be answered together. ``digests``: those of their previews, by approval id."""
+
+    provider: str
+    account: str
+    questions: tuple[Question, ...]
+    digests: Mapping[str, str]
+
+    @property
+    def shown(self) -> str:
+        """The ids and digests of all approvals, as the form sends them back."""
+        return " ".join(f"{id}:{digest}" for id, digest in sorted(self.digests.items()))
 
 
 @frozen
@@ -43,6 +70,12 @@ class Step(ValueObject):
 
     name: str
     questions: tuple[Question, ...] = ()
+    bundles: tuple[Bundle, ...] = ()
+
+    @property
+    def single(self) -> list[Question]:
+        """The requests that are in no bundle."""
+        return [one for one in self.questions if one.reading is None]
 
     @property
     def done(self) -> int:
@@ -67,8 +100,62 @@ async def step_of(deputy: BaseDeputy, user: User, name: str) -> Step:
     repository = deputy.consents.repository
     records = [record for record in await repository.list_for_user(user) if name in record.asks]
     consents = [_consent(deputy, await repository.to_public(record)) for record in records]
-    approvals = [_approval(one) for one in await deputy.approvals.list_by_request(user, name)]
-    return Step(name, (*consents, *approvals))
+    found = await deputy.approvals.records_by_request(user, name)
+    zone, home = await deputy.engine.zones.of(user), deputy.engine.home
+    approvals, bundles = _bundled(deputy, [(record, record.public(home, zone)) for record in found])
+    return Step(name, (*consents, *approvals), bundles)
+
+
+def _bundled(
+    deputy: BaseDeputy, found: Sequence[tuple[ApprovalRecord, Approval]]
+) -> tuple[list[Question], tuple[Bundle, ...]]:
+    """Return the approvals, and the bundles of those that wait and belong together: two or more for one account."""
+    places: dict[tuple[str, str, str], list[tuple[ApprovalRecord, Approval]]] = {}
+    for record, approval in found:
+        if record.status is Status.PENDING:
+            place = _provider_of(deputy, record.tool), record.account, record.subject or ""
+            places.setdefault(place, []).append((record, approval))
+    readings, alone, digests = dict[str, Reading](), dict[str, str](), dict[tuple[str, str, str], dict[str, str]]()
+    for place, waiting in places.items():
+        if len(waiting) > 1:
+            alone |= {record.id: _reason_to_ask_alone(record) for record, _ in waiting}
+        together = [(record, approval) for record, approval in waiting if not alone.get(record.id)]
+        if len(together) > 1:
+            digests[place] = {record.id: record.digest for record, _ in together}
+            readings |= {record.id: arrange_rows(approval) for record, approval in together}
+    questions = {one.id: _approval(one, alone.get(one.id, ""), readings.get(one.id)) for _, one in found}
+    bundles = (Bundle(place[0], place[1], tuple(questions[id] for id in of), of) for place, of in digests.items())
+    return [*questions.values()], tuple(bundles)
+
+
+def _provider_of(deputy: BaseDeputy, tool: str) -> str:
+    """Return the label of a tool's provider, "" for a tool that this process does not have."""
+    try:
+        provider = deputy.catalog.tool(tool).provider
+    except InvalidInput:
+        return ""
+    row = deputy.providers.get(provider)
+    return row.label if row else provider
+
+
+def _reason_to_ask_alone(record: ApprovalRecord) -> str:
+    """Return why this approval deserves a look of its own, or "" if it may be answered with others."""
+    if record.question is not None or not record.show:
+        return "You answer it on its own page."
+    show = Preview.of(record.show)
+    if show.destroys or record.effect == "destructive":
+        return "Something would be lost."
+    if show.dangers:
+        return DANGERS[show.dangers[0]]
+    if show.audience is Audience.UNKNOWN:
+        return "It is not known who will see it."
+    if show.audience is Audience.PUBLIC:
+        return "Everybody will see it."
+    if record.first_contacts:
+        return "It reaches somebody to whom you have never written, as far as is known."
+    if record.outside or record.chosen_by_others:
+        return "Somebody else named an address or another detail in it, or that is not known."
+    return "It has changed since you approved it." if record.changed else ""
 
 
 def _consent(deputy: BaseDeputy, consent: Consent) -> Question:
@@ -86,11 +173,12 @@ def _consent(deputy: BaseDeputy, consent: Consent) -> Question:
     )
 
 
-def _approval(approval: Approval) -> Question:
+def _approval(approval: Approval, alone: str, reading: Reading | None) -> Question:
     outcome = {"pending": "", "rejected": "declined"}.get(approval.status, "done")
     heads = texts.QUESTION_HEADS if approval.kind == "question" else texts.APPROVAL_HEADS
     said = heads.get(approval.status, "")
-    return Question("approval", approval.id, approval.summary, first_line(approval.preview), said, outcome)
+    title, detail = approval.summary, first_line(approval.preview)
+    return Question("approval", approval.id, title, detail, said, outcome, alone=alone, reading=reading)
 
 
 async def asks(site: Site, request: Request) -> Response:
@@ -99,15 +187,43 @@ async def asks(site: Site, request: Request) -> Response:
     user = await site.user(request)
     if user is None:
         return site.redirect_to_sign_in(request, f"/asks/{name}")
+    return await _page(site, request, user, await step_of(site.deputy, user, name))
+
+
+async def decide_together(site: Site, request: Request) -> Response:
+    """Record one decision about all approvals of a bundle. An approval counts only if exactly these wait."""
+    name = request.path_params["step"]
+    user = await site.user(request)
+    if user is None:
+        return site.redirect_to_sign_in(request, f"/asks/{name}")
+    fields = await site.form(request, user)
+    decision, shown = fields.get("decision", ""), fields.get("shown", "")
+    if decision not in ("approve", "reject"):
+        raise InvalidInput("The form has no valid decision.", fix_by="user", reason="invalid_form")
     step = await step_of(site.deputy, user, name)
+    bundle = next((one for one in step.bundles if one.shown == shown), None)
+    if bundle is None:
+        return await _page(site, request, user, step, changed=True)
+    for approval in bundle.digests:
+        try:
+            await site.deputy.decide(approval, cast("Decision", decision), by=user)
+        except (Conflict, NotFound) as e:  # decided elsewhere, or changed, a moment ago
+            note(e, "POST /asks/{step}")
+    return see_other(current_path(request))
+
+
+async def _page(site: Site, request: Request, user: User, step: Step, *, changed: bool = False) -> Response:
+    """Return the page of a step. ``changed``: its approvals have changed since the user saw them."""
     if not step.questions:
         raise NotFound("Nothing is asked under this name.")
-    above = current_path(request).removesuffix(f"/asks/{name}")
+    above = current_path(request).removesuffix(f"/asks/{step.name}")
     return await site.with_forms(
         request,
         "asks.html",
         user,
         "'self'",
+        status=409 if changed else 200,
+        changed=changed,
         step=step,
         above=above,
         path=current_path(request),
@@ -115,4 +231,7 @@ async def asks(site: Site, request: Request) -> Response:
     )
 
 
-PAGES: Final = (Page("GET", "/asks/{step}", asks, own=True),)
+PAGES: Final = (
+    Page("GET", "/asks/{step}", asks, own=True),
+    Page("POST", "/asks/{step}", decide_together, own=True),
+)
