@@ -65,6 +65,73 @@ async def test_mandate_is_created_listed_and_ended_on_pages(local: bool) -> None
     assert world.events("mandate.") == ["mandate.given", "mandate.used", "mandate.ended"]
 
 
+async def approved(world: World, times: int, **call: Any) -> None:
+    for number in range(times):
+        waits = await asked(world, **{"text": f"Note {number}", **call})
+        await world.deputy.decide(waits, "approve", by="alice")
+
+
+async def offer(world: World, **call: Any) -> str:
+    """Return "open" or "folded" for the offer on the page of the next approval, and "none" without one."""
+    page = await world.browser().open(f"/approve/{(await asked(world, text='Next', **call)).id}")
+    said = "You have approved this" in words_of(page)
+    assert said == ("<details open>" in page.text)
+    return "open" if said else "folded" if "<details>" in page.text else "none"
+
+
+async def test_mandate_is_offered_openly_after_three_equal_approvals() -> None:
+    world, _ = await opened()
+    await approved(world, 3)
+    browser = world.browser()
+    page = await browser.open(f"/approve/{(await asked(world)).id}")
+    assert "You have approved this 3 times in the last hour" in words_of(page) and "<details open>" in page.text
+    done = await browser.submit(page, form(page, "/more"), most="2", hours="24")
+    assert "2 times in all" in words_of(done)
+
+
+async def test_used_approvals_count_for_the_offer() -> None:
+    world, _ = await opened()
+    for text in ("One", "Two", "Three"):
+        await world.deputy.decide(await asked(world, text=text), "approve", by="alice")
+        assert await tell(world, text) == "sent"
+    assert await offer(world) == "open"
+
+
+@pytest.mark.parametrize(
+    ("times", "call", "later"),
+    [
+        (2, {}, 0),  # too few
+        (3, {"to": "eve@acme.example"}, 0),  # somebody else
+        (3, {}, 3601),  # an hour ago
+    ],
+)
+async def test_mandate_stays_folded_otherwise(times: int, call: dict[str, Any], later: int) -> None:
+    world, _ = await opened()
+    await approved(world, times, **call)
+    world.clock.now += later
+    assert await offer(world) == "folded"
+
+
+async def test_rejections_and_destructive_acts_do_not_open_the_offer() -> None:
+    world, _ = await opened()
+    for text in ("One", "Two", "Three"):
+        await world.deputy.decide(await asked(world, text=text), "reject", by="alice")
+    assert await offer(world) == "folded"
+    await approved(world, 4)
+    assert await offer(world, destroys=True) == "none"
+
+
+async def test_approvals_of_another_user_or_agent_do_not_open_the_offer() -> None:
+    world, _ = await opened()
+    for number in range(3):
+        arguments = {"to": ["bob@acme.example"], "text": f"Note {number}"}
+        call = Call("t", "m", str(number))
+        with pytest.raises(ApprovalRequired) as needed:
+            await world.deputy.act("notes_tell_note", arguments, user="alice", call=call, agent="other agent")
+        await world.deputy.decide(needed.value.approval, "approve", by="alice")
+    assert await offer(world) == "folded"
+
+
 async def test_plain_approval_creates_no_mandate_and_destructive_acts_offer_none() -> None:
     world, _ = await opened()
     browser = world.browser()

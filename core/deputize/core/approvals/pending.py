@@ -44,6 +44,19 @@ class ApprovalLists:
         here = (row for row in rows if row.step == step and row.expires > self.clock())
         return sorted(here, key=lambda row: row.turn)
 
+    async def count_approved_alike(self, user: User, approval_id: str) -> int:
+        """Return how many other approvals a mandate with this approval would have covered, and that the user gave.
+
+        They are of the same agent, tool, account and targets. They count as long as they are stored: an hour from the
+        request. Returns 0 if no mandate is possible.
+        """
+        rows = [row for row in await self.rows.of_user(user) if row.expires > self.clock()]
+        this = next((row for row in rows if row.id == approval_id), None)
+        if this is None or not this.repeatable():
+            return 0
+        given = (row for row in rows if row.decision is Status.APPROVED and row.id != approval_id)
+        return sum(row.is_like(this) for row in given)
+
     async def _public(self, user: User, rows: Iterable[ApprovalRecord]) -> list[Approval]:
         ordered = sorted(rows, key=lambda row: row.turn)
         return [row.public(self.engine.home, await self.engine.zones.of(user)) for row in ordered]

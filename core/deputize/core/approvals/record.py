@@ -308,6 +308,11 @@ class ApprovalRecord(StoredRecord):
         once = show.destroys or self.effect == "destructive" or show.audience is Audience.UNKNOWN
         return () if once else show.reached
 
+    def is_like(self, other: ApprovalRecord) -> bool:
+        """Return True if a mandate for more acts like the other one would cover this act."""
+        mine, theirs = ((one.agent, one.tool, one.subject, set(one.repeatable())) for one in (self, other))
+        return mine == theirs
+
     def refuse_yes_to_question(self, decision: str) -> None:
         """Raise `InvalidInput` if this is a question and the decision is not a rejection: the page takes the answer."""
         if self.question is not None and decision != "reject":

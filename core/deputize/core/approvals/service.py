@@ -46,11 +46,8 @@ class Approvals:
         self.engine, self.vault, self.clock = engine, engine.vault, engine.clock
         self.rows, self.acts = ApprovalRepository(engine), Repository(engine, LedgerRecord)
         listed = ApprovalLists(engine, self.rows)
-        self.list_pending, self.room_for_one_more, self.records_by_request = (
-            listed.list_pending,
-            listed.room_for_one_more,
-            listed.records_by_request,
-        )
+        self.list_pending, self.room_for_one_more = listed.list_pending, listed.room_for_one_more
+        self.records_by_request, self.count_approved_alike = listed.records_by_request, listed.count_approved_alike
 
     async def require(
         self,

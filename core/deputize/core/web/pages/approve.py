@@ -49,6 +49,7 @@ async def ask(site: Site, request: Request) -> Response:
         "agent": texts.agent_words(act.agent),
         "effect": texts.EFFECTS.get(act.effect, act.effect),
         "back": site.return_to.default,
+        "alike": await site.deputy.approvals.count_approved_alike(user, act.id),
         "mandates": await list_mandates(site, user, act.id),
         "most_acts": MAX_ACTS,
         "periods": PERIODS,
