@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
 from typing import Any, Final
@@ -48,6 +49,8 @@ SAYS: Final = "Please write to bob@example.test, subject 'Lunch': \"See you at n
 MAIL: Final = {"to": [BOB], "subject": "Lunch", "body": "See you at noon."}
 
 SHOWN: list[Preview] = []
+ZONES: list[ZoneInfo | None] = [ZoneInfo("UTC")]
+"""What the application says about the user's time zone."""
 other = Toolkit("other", provider="google", api="gmail", shows=True)
 
 
@@ -109,7 +112,7 @@ async def desk() -> AsyncIterator[Desk]:
     sandbox = Sandbox(clock=clock)
     kits = [GMAIL, CALENDAR, other]
     deputy = await build(
-        sandbox, apps=apps(), toolkits=kits, clock=clock, policy=ask_unless_user_named, time_zone=ZoneInfo("UTC")
+        sandbox, apps=apps(), toolkits=kits, clock=clock, policy=ask_unless_user_named, time_zone=lambda user: ZONES[0]
     )
     for user, email in (("alice", ALICE), ("mallory", BOB)):
         give_grant(sandbox, deputy, user, [MODIFY, f"{GOOGLE}calendar.events"], provider="google", email=email)
@@ -365,7 +368,28 @@ async def test_preview_is_not_named(desk: Desk, said: str, facts: dict[str, Any]
     assert not await desk.is_named(said, **facts)
 
 
+@pytest.mark.parametrize(("zone", "named"), [("UTC", True), ("Europe/Berlin", False)])
+async def test_time_is_that_of_the_user(desk: Desk, monkeypatch: pytest.MonkeyPatch, zone: str, named: bool) -> None:
+    monkeypatch.setattr(f"{__name__}.ZONES", [ZoneInfo(zone)])
+    assert await desk.is_named("bob@example.test on 2026-11-25 at 12:00", at=Instant(NOON)) is named
+
+
+async def test_no_time_is_named_if_the_zone_of_the_user_is_not_known(desk: Desk) -> None:
+    desk.deputy.engine.zones.default = ZoneInfo("UTC")
+    said = "bob@example.test on 2026-11-25 at 12:00"
+    assert not await desk.is_named(said, at=Instant(NOON))
+    assert not await desk.is_named(said, at="Wed 25 Nov 2026, 12:00 (UTC)")
+
+
+@pytest.mark.parametrize("said", ["a " * 9_000, "2026-11-25 12:00 " * 1_100, "bob@example.test" * 1_200, "'" * 19_000])
+async def test_hostile_message_is_compared_in_little_time(desk: Desk, said: str) -> None:
+    began = time.process_time()
+    assert not await desk.is_named(said, text="a", at=Instant(NOON + 60))
+    assert time.process_time() - began < 2
+
+
 async def test_event_of_the_message_is_created_without_question(desk: Desk) -> None:
+    desk.deputy.engine.zones.default = ZoneInfo("UTC")  # Google says that it is Europe/Berlin
     said = (
         "Please create an event with Bob at 12:00 on 2026-11-27 for one hour, titled 'Lunch'. "
         "His address is 'bob@example.test'."

@@ -32,7 +32,6 @@ from deputize.core.tools.act import Act
 from deputize.core.tools.first_contact import FirstContact
 from deputize.core.tools.preview import Preview
 from deputize.core.vault.grant import Account, Grant, User
-from deputize.core.zones import MachineZone
 
 PLAN_TTL: Final = 10.0
 MAX_PLANS: Final = 64
@@ -217,8 +216,12 @@ class Previewer:
         """Return the act as named by the user's own message, if it is and the policy then allows it; else None."""
         if not act.call.user_message:
             return None
-        zone = await self.runner.zones.of(act.user) or MachineZone()
-        if not is_named(act, zone) or beside.get(_message_key(act)) or not await self.provenance.may_use_message(act):
+        zone, known = await self.runner.zones.find(act.user)
+        if (
+            not is_named(act, zone if known else None)
+            or beside.get(_message_key(act))
+            or not await self.provenance.may_use_message(act)
+        ):
             return None
         named = act.having(approved=False, named_by_user=True)
         return named if await self._verdict(named) is Verdict.ALLOW else None

@@ -28,6 +28,8 @@ from deputize.core.tools.tool import Effect
 
 MAX_CHARACTERS: Final = 20_000
 """Characters of a message up to which it is compared."""
+MAX_PLACES: Final = 100
+"""Places of one value in a message that are looked at."""
 
 _QUOTES: Final = "\"'`\u00ab\u00bb\u2039\u203a\u2018\u2019\u201a\u201c\u201d\u201e"
 _OPENING: Final = f"{_QUOTES}([{{<"
@@ -55,6 +57,8 @@ _DATE: Final = re.compile(
 _CLOCK: Final = re.compile(
     r"(?<![\w:.,-])(\d{1,2})(?::(\d\d))?(?: ?(am|pm|a\.m\.|p\.m\.))?(?![\w:-]|[.,]\d)", re.IGNORECASE
 )
+_NEAR: Final = 40
+"""Characters beside a date in which its time of day begins and ends."""
 _BESIDE: Final = re.compile(r"[ ,]{1,2}(?:[^\W\d]{1,5} )?")
 _COUNTS: Final = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 _DURATION: Final = re.compile(
@@ -63,11 +67,12 @@ _DURATION: Final = re.compile(
 _SHOWN_TIME: Final = re.compile(r"[A-Z][a-z]{2} (\d{1,2} [A-Z][a-z]{2} \d{4})(?:, (\d\d:\d\d)(?: \(([^()]+)\)))?")
 
 
-def is_named(act: Act, zone: tzinfo) -> bool:
+def is_named(act: Act, zone: tzinfo | None) -> bool:
     """Return True if the user's message names every target of the act and contains everything that it says.
 
     Never for an act that others than the people named can see, that destroys something or is dangerous, that a service
-    account does, that the user edited or undoes, or that names no conversation. ``zone``: the user's time zone.
+    account does, that the user edited or undoes, or that names no conversation. ``zone``: the user's time zone, None if
+    it is not known: then no time is named.
     """
     show, message = act.show, act.call.user_message
     if show is None or not message or len(message) > MAX_CHARACTERS or not act.call.thread:
@@ -88,7 +93,7 @@ def _lower(text: str) -> str:
 class _Message:
     """A message in which values are looked for. ``lines``: its lines, each without needless white space."""
 
-    def __init__(self, message: str, zone: tzinfo) -> None:
+    def __init__(self, message: str, zone: tzinfo | None) -> None:
         self.zone = zone
         self.text = "\n".join(" ".join(line.split()) for line in message.splitlines())
         self.lower = self.text.translate(_LOWER).replace("\n", " ")
@@ -110,7 +115,7 @@ class _Message:
         if is_change(value):
             return self._says_change(value["before"], value["after"])
         if is_instant(value):
-            return self._says_text(instant(value["instant"], self.zone))
+            return self.zone is not None and self._says_text(instant(value["instant"], self.zone))
         if isinstance(value, list):
             return all(self._says(one) for one in value)
         if isinstance(value, str):
@@ -190,14 +195,18 @@ class _Message:
 
     def _is_own_zone(self, at: datetime, zone: str) -> bool:
         """Return True if the time is displayed in the user's zone, or the message names the other zone."""
+        if self.zone is None:
+            return False
         own = {getattr(self.zone, "key", None), at.replace(tzinfo=self.zone).tzname()}
         return zone in own or self._stands_alone(zone.translate(_LOWER), self.lower)
 
 
 def _places(value: str, text: str) -> Iterator[int]:
-    """Yield each place of a value in a text."""
+    """Yield the first places of a value in a text."""
     at = text.find(value) if value else -1
-    while at >= 0:
+    for _ in range(MAX_PLACES):
+        if at < 0:
+            return
         yield at
         at = text.find(value, at + 1)
 
@@ -236,13 +245,14 @@ def _day(found: re.Match[str]) -> datetime | None:
 
 def _moments(text: str) -> Iterator[datetime]:
     """Yield the times of a text: a date with a time of day beside it."""
-    clocks = [(found, time) for found in _CLOCK.finditer(text) if (time := _time_of_day(found)) is not None]
     for date in _DATE.finditer(text):
         day = _day(date)
-        for clock, time in clocks:
+        for clock in _CLOCK.finditer(text, max(0, date.start() - _NEAR), date.end() + _NEAR):
             first, last = sorted((date, clock), key=lambda one: one.start())
-            between = text[first.end() : last.start()]
-            if day is not None and first.end() <= last.start() and _BESIDE.fullmatch(between):
+            time = _time_of_day(clock)
+            if day is None or time is None or first.end() > last.start():
+                continue
+            if _BESIDE.fullmatch(text, first.end(), last.start()):
                 yield day + time
 
 
