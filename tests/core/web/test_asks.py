@@ -221,7 +221,8 @@ async def test_writes_of_one_message_are_shown_in_full_and_approved_together() -
     browser = world.browser()
     page = await browser.open(path)
     text = words_of(page)
-    assert "3 that belong together: Google, as alice@example.test" in text and "Approve all 3" in text
+    assert "3 that belong together Mail helper wants to do these at Google as alice@example.test" in text
+    assert "Approve all 3" in text
     assert text.count("Hello") == 3 and page.text.count("Decide this one alone") == 3
     page = await browser.submit(page, together(page), decision="approve")
     assert "3 of 3 done" in words_of(page) and await waiting(world) == []
@@ -257,6 +258,15 @@ async def test_one_of_several_writes_can_be_decided_alone() -> None:
     alone = await browser.open(one)
     page = await browser.submit(alone, alone.forms[0], decision="reject")
     assert "1 of 3 done" in words_of(page) and "Approve all 2" in words_of(page)
+
+
+async def test_writes_of_different_agents_do_not_belong_together() -> None:
+    world, path = await team_world("ann", "bea")
+    call = ("team_tell", {"name": "cem"}, Call("t", "m", "cem"))
+    await world.deputy.check_calls([call], user="alice", agent="Other helper")
+    page = await world.browser().open(path)
+    assert "Approve all 2" in words_of(page) and "cem" not in dict(together(page).data())["shown"]
+    assert len(re.findall("Decide this one alone", page.text)) == 2 and len(await waiting(world)) == 3
 
 
 async def test_nothing_is_approved_if_a_write_joined_meanwhile() -> None:

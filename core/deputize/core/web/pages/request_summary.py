@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal, cast
+from typing import Final, Literal, NamedTuple, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -53,6 +53,7 @@ class Question(ValueObject):
 class Bundle(ValueObject):
     """Pending approvals that can be answered together. ``digests``: those of their previews, by approval id."""
 
+    agent: str
     provider: str
     account: str
     questions: tuple[Question, ...]
@@ -109,13 +110,14 @@ async def step_of(deputy: BaseDeputy, user: User, name: str) -> Step:
 def _bundled(
     deputy: BaseDeputy, found: Sequence[tuple[ApprovalRecord, Approval]]
 ) -> tuple[list[Question], tuple[Bundle, ...]]:
-    """Return the approvals, and the bundles of those that wait and belong together: two or more for one account."""
-    places: dict[tuple[str, str, str], list[tuple[ApprovalRecord, Approval]]] = {}
+    """Return the approvals, and the bundles of those that wait and belong together: two or more of one agent, for one
+    account."""
+    places: dict[_Place, list[tuple[ApprovalRecord, Approval]]] = {}
     for record, approval in found:
         if record.status is Status.PENDING:
-            place = _provider_of(deputy, record.tool), record.account, record.subject or ""
+            place = _Place(record.agent, _provider_of(deputy, record.tool), record.account, record.subject or "")
             places.setdefault(place, []).append((record, approval))
-    readings, alone, digests = dict[str, Reading](), dict[str, str](), dict[tuple[str, str, str], dict[str, str]]()
+    readings, alone, digests = dict[str, Reading](), dict[str, str](), dict[_Place, dict[str, str]]()
     for place, waiting in places.items():
         if len(waiting) > 1:
             alone |= {record.id: _reason_to_ask_alone(record) for record, _ in waiting}
@@ -124,8 +126,20 @@ def _bundled(
             digests[place] = {record.id: record.digest for record, _ in together}
             readings |= {record.id: arrange_rows(approval) for record, approval in together}
     questions = {one.id: _approval(one, alone.get(one.id, ""), readings.get(one.id)) for _, one in found}
-    bundles = (Bundle(place[0], place[1], tuple(questions[id] for id in of), of) for place, of in digests.items())
+    bundles = [
+        Bundle(texts.agent_words(place.agent), place.provider, place.account, tuple(questions[id] for id in of), of)
+        for place, of in digests.items()
+    ]
     return [*questions.values()], tuple(bundles)
+
+
+class _Place(NamedTuple):
+    """The agent that wants to act, and the account at a provider's label."""
+
+    agent: str
+    provider: str
+    account: str
+    subject: str
 
 
 def _provider_of(deputy: BaseDeputy, tool: str) -> str:
