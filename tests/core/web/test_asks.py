@@ -260,6 +260,16 @@ async def test_one_of_several_writes_can_be_decided_alone() -> None:
     assert "1 of 3 done" in words_of(page) and "Approve all 2" in words_of(page)
 
 
+async def test_writes_are_approved_together_in_local_mode() -> None:
+    world = await make(local=True, toolkits=[team])
+    await world.connected("send")
+    path = await ask_team(world, "ann", "bea")
+    browser = world.browser("")
+    page = await browser.open(await step_link(world.deputy, "alice", path.removeprefix("/asks/")))
+    page = await browser.submit(page, together(page), decision="approve")
+    assert "2 of 2 done" in words_of(page) and await waiting(world) == []
+
+
 async def test_writes_of_different_agents_do_not_belong_together() -> None:
     world, path = await team_world("ann", "bea")
     call = ("team_tell", {"name": "cem"}, Call("t", "m", "cem"))
