@@ -10,8 +10,10 @@ nothing is approved. An approval that deserves a look of its own is never among 
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Literal, NamedTuple, cast
 
 from starlette.requests import Request
@@ -103,19 +105,22 @@ async def step_of(deputy: BaseDeputy, user: User, name: str) -> Step:
     consents = [_consent(deputy, await repository.to_public(record)) for record in records]
     found = await deputy.approvals.records_by_request(user, name)
     zone, home = await deputy.engine.zones.of(user), deputy.engine.home
-    approvals, bundles = _bundled(deputy, [(record, record.public(home, zone)) for record in found])
+    tools = {record.tool for record in found if record.status is Status.PENDING}
+    # a tool's toolkit may have to be loaded, never in the event loop
+    labels = await asyncio.to_thread(_providers_of, deputy, tools) if len(found) > 1 else {}
+    approvals, bundles = _bundled([(record, record.public(home, zone)) for record in found], labels)
     return Step(name, (*consents, *approvals), bundles)
 
 
 def _bundled(
-    deputy: BaseDeputy, found: Sequence[tuple[ApprovalRecord, Approval]]
+    found: Sequence[tuple[ApprovalRecord, Approval]], labels: Mapping[str, str]
 ) -> tuple[list[Question], tuple[Bundle, ...]]:
     """Return the approvals, and the bundles of those that wait and belong together: two or more of one agent, for one
-    account."""
+    account. ``labels``: of the providers, by tool."""
     places: dict[_Place, list[tuple[ApprovalRecord, Approval]]] = {}
     for record, approval in found:
         if record.status is Status.PENDING:
-            place = _Place(record.agent, _provider_of(deputy, record.tool), record.account, record.subject or "")
+            place = _Place(record.agent, labels.get(record.tool, ""), record.account, record.subject or "")
             places.setdefault(place, []).append((record, approval))
     readings, alone, digests = dict[str, Reading](), dict[str, str](), dict[_Place, dict[str, str]]()
     for place, waiting in places.items():
@@ -142,14 +147,15 @@ class _Place(NamedTuple):
     subject: str
 
 
-def _provider_of(deputy: BaseDeputy, tool: str) -> str:
-    """Return the label of a tool's provider, "" for a tool that this process does not have."""
-    try:
-        provider = deputy.catalog.tool(tool).provider
-    except InvalidInput:
-        return ""
-    row = deputy.providers.get(provider)
-    return row.label if row else provider
+def _providers_of(deputy: BaseDeputy, tools: Iterable[str]) -> dict[str, str]:
+    """Return the label of each tool's provider. A tool that this process does not have is left out."""
+    found: dict[str, str] = {}
+    for tool in tools:
+        with suppress(InvalidInput):
+            provider = deputy.catalog.tool(tool).provider
+            row = deputy.providers.get(provider)
+            found[tool] = row.label if row else provider
+    return found
 
 
 def _reason_to_ask_alone(record: ApprovalRecord) -> str:
