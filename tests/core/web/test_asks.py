@@ -223,7 +223,7 @@ async def test_writes_of_one_message_are_shown_in_full_and_approved_together() -
     text = words_of(page)
     assert "3 that belong together Mail helper wants to do these at Google as alice@example.test" in text
     assert "Approve all 3" in text
-    assert text.count("Hello") == 3 and page.text.count("Decide this one alone") == 3
+    assert page.text.count('<pre dir="auto">Hello</pre>') == 3 and page.text.count("Decide this one alone") == 3
     page = await browser.submit(page, together(page), decision="approve")
     assert "3 of 3 done" in words_of(page) and await waiting(world) == []
     for name in ("ann", "bea", "cem"):

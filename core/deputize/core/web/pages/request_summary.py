@@ -19,6 +19,7 @@ from typing import Final, Literal, NamedTuple, cast
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deputize.core.approvals.headline import LOOKS_LIKE
 from deputize.core.approvals.record import ApprovalRecord, Status
 from deputize.core.approvals.service import Decision
 from deputize.core.base_deputy import BaseDeputy
@@ -125,7 +126,7 @@ def _bundled(
     readings, alone, digests = dict[str, Reading](), dict[str, str](), dict[_Place, dict[str, str]]()
     for place, waiting in places.items():
         if len(waiting) > 1:
-            alone |= {record.id: _reason_to_ask_alone(record) for record, _ in waiting}
+            alone |= {record.id: _reason_to_ask_alone(record, approval) for record, approval in waiting}
         together = [(record, approval) for record, approval in waiting if not alone.get(record.id)]
         if len(together) > 1:
             digests[place] = {record.id: record.digest for record, _ in together}
@@ -158,7 +159,7 @@ def _providers_of(deputy: BaseDeputy, tools: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _reason_to_ask_alone(record: ApprovalRecord) -> str:
+def _reason_to_ask_alone(record: ApprovalRecord, approval: Approval) -> str:
     """Return why this approval deserves a look of its own, or "" if it may be answered with others."""
     if record.question is not None or not record.show:
         return "You answer it on its own page."
@@ -175,6 +176,8 @@ def _reason_to_ask_alone(record: ApprovalRecord) -> str:
         return "It reaches somebody to whom you have never written, as far as is known."
     if record.outside or record.chosen_by_others:
         return "Somebody else named an address or another detail in it, or that is not known."
+    if LOOKS_LIKE in approval.preview:
+        return "An address in it looks like another one."
     return "It has changed since you approved it." if record.changed else ""
 
 
