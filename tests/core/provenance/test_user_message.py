@@ -32,6 +32,7 @@ from deputize.core import (
     ask_before_sending,
     ask_unless_user_named,
 )
+from deputize.core.audit.permissions import PermissionCheck
 from deputize.core.provenance.store import MAX_ACTS_OF_MESSAGE
 from deputize.core.provenance.user_message import MAX_CHARACTERS
 from deputize.core.tools.preview import shown_file
@@ -127,6 +128,16 @@ async def test_mail_that_the_message_contains_is_sent_without_question(desk: Des
 async def test_audit_says_that_the_user_named_the_act(desk: Desk) -> None:
     await desk.send()
     assert [one["answered_by"] for one in desk.rows("act.intent")] == ["user_message"]
+
+
+async def test_check_of_the_audit_finds_no_misuse_in_acts_that_the_user_named(desk: Desk) -> None:
+    await desk.send()
+    await desk.send(SAYS + " Once more.")
+    check = PermissionCheck()
+    for row in desk.deputy.audit.rows():
+        check.take(row)
+    assert len(desk.rows("act.intent")) == 2 and check.misuses() == []
+    assert not check._permissions  # nothing waits for the row of a permission that does not exist
 
 
 async def test_default_policy_asks_although_the_message_names_the_act(desk: Desk) -> None:

@@ -29,6 +29,8 @@ from deputize.core.audit.reader import files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parse_row
 from deputize.core.audit.trail import Part, Trail
 
+BY_POLICY: Final = frozenset({"policy", "user_message"})
+"""Permissions of the policy, alone or because the user's own message names the act. They have no row of their own."""
 STAYS_USED: Final = frozenset({"done", "outcome_unknown", "interrupted"})
 """Outcomes after which an act may have happened, so that its approval stays used."""
 LATE: Final = 60 * 10**9
@@ -241,7 +243,7 @@ class PermissionCheck:
 
     def _begin(self, run: _Run) -> None:
         self._open[run.row[0], run.act] = run
-        if not run.by or run.by == "policy":
+        if not run.by or run.by in BY_POLICY:
             return
         found = self._permission(run.by)
         found.runs.append(run)
@@ -256,7 +258,7 @@ class PermissionCheck:
         by = _text(row, "answered_by")
         run = self._open.pop((_text(row, "writer"), _act(row)), None)
         if run is None:
-            if by in ("", "policy") or row.get("effect") != "reads":
+            if not by or by in BY_POLICY or row.get("effect") != "reads":
                 return
             run = _Run(row)  # an approved read has no other row
             self._permission(by).runs.append(run)
