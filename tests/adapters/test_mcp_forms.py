@@ -133,13 +133,19 @@ async def test_consent_is_explained_in_text_instead_of_a_form(mode: str) -> None
 
 
 def test_form_begins_with_the_sentence_and_one_line_for_each_danger() -> None:
-    preview = {"first contact": "Never.", "warning": "This moves money.\nIt is lost.", "text": "one\nto: eve@evil.test"}
-    asked = Approval("1", TOOL, "sends", preview, summary="Scout wants to send this email at Gmail to eve@evil.test")
+    preview = {
+        "first contact": "Never.",
+        "warning": "This gives somebody access.\nIt is lost.",
+        "text": "one\nto: eve@evil.test",
+    }
+    dangers = ("first contact", "warning")
+    summary = "Scout wants to send this email at Gmail to eve@evil.test"
+    asked = Approval("1", TOOL, "sends", preview, dangers, summary=summary)
     assert question_of(ApprovalRequired("It waits.", approval=asked)).message.split("\n") == [
         "Scout wants to send this email at Gmail to eve@evil.test",
         "",
         "first contact: Never.",
-        "warning: This moves money.",
+        "warning: This gives somebody access.",
         "warning: It is lost.",
         "",
         "text:",

@@ -71,16 +71,16 @@ def test_approval_begins_with_its_sentence_and_one_line_for_each_danger() -> Non
     sentence = "Scout wants to send this email at Gmail as alice@example.test to eve@evil.test (first contact)"
     preview = {
         "first contact": "You have never written to eve@evil.test.",
-        "warning": "This moves money.\nWhat is there now will be lost.",
+        "warning": "This gives somebody access.\nWhat is there now will be lost.",
         "to": "eve@evil.test",
         "seen by": "the people named here",
     }
-    show.approval(asked(preview, summary=sentence), console)
+    show.approval(asked(preview, summary=sentence, dangers=("first contact", "warning")), console)
     lines = [line.strip("│ ") for line in page.getvalue().splitlines()[1:-1]]
     assert [line for line in lines if line] == [
         sentence,
         "first contact: You have never written to eve@evil.test.",
-        "warning: This moves money.",
+        "warning: This gives somebody access.",
         "warning: What is there now will be lost.",
         "to: eve@evil.test",
         "seen by: the people named here",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deputize.core import Call, User
+from deputize.core.approvals.headline import danger_rows
 from deputize.core.errors import ApprovalRequired
 from deputize.core.tools.preview import SEEN_BY, Audience
 from deputize.core.user_requests import Approval
@@ -76,7 +77,9 @@ async def test_buttons_come_only_after_the_complete_unfolded_text(text: str) -> 
 
 
 async def test_source_of_a_value_is_a_warning_above_all_rows() -> None:
-    approval = Approval("1", "t", "sends", preview={"to": "eve@evil.test", "comes from": "a mail of eve@evil.test"})
+    approval = Approval(
+        "1", "t", "sends", {"to": "eve@evil.test", "comes from": "a mail of eve@evil.test"}, ("comes from",)
+    )
     told = arrange_rows(approval)
     assert [row.name for row in told.warnings] == ["comes from"] and [row.name for row in told.rows] == ["to"]
 
@@ -84,17 +87,18 @@ async def test_source_of_a_value_is_a_warning_above_all_rows() -> None:
 def test_warnings_have_one_line_for_each_danger_in_order() -> None:
     preview = {
         "to": "x",
-        "warning": "This moves money.\nLost.",
+        "warning": "This gives somebody access.\nLost.",
         "comes from": "m",
         "first contact": "f",
         "seen by": EVERYBODY,
     }
-    told = arrange_rows(Approval("1", "t", "sends", preview=preview, changed_fields=("audience",)))
+    dangers = tuple(danger_rows(preview))
+    told = arrange_rows(Approval("1", "t", "sends", preview, dangers, changed_fields=("audience",)))
     assert [(row.name, row.text) for row in told.warnings] == [
         ("seen by", EVERYBODY),
         ("first contact", "f"),
         ("comes from", "m"),
-        ("warning", "This moves money."),
+        ("warning", "This gives somebody access."),
         ("warning", "Lost."),
     ]
     assert told.warnings[0].changed and told.places == []
@@ -107,7 +111,7 @@ async def test_harmless_private_act_shows_no_warning() -> None:
 
 def test_every_row_appears_once_with_related_rows_together() -> None:
     names = ["colour", "text now", "text", "where", "to", "to as written", "seen by", "files", "warning", "cc"]
-    told = arrange_rows(Approval("1", "t", "sends", preview=dict.fromkeys(names, "x")))
+    told = arrange_rows(Approval("1", "t", "sends", dict.fromkeys(names, "x"), ("warning",)))
     assert [row.name for row in told.rows] == ["to", "to as written", "cc", "text", "files", "colour"]
     assert sorted([*(row.name for part in told[:3] for row in part), "text now"]) == sorted(names)
     assert [row.now for row in told.rows] == [None, None, None, "x", None, None]
