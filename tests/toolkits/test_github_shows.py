@@ -416,4 +416,5 @@ async def test_commit_preview_says_what_is_new_changed_and_deleted(world: ShownW
     show = world.shown[-1]
     rows = dict(show_rows(show))
     assert (rows["new files"], rows["changed files"]) == ("zebra.txt", "docs/guide.md")
+    assert list(rows).index("deleted files") < list(rows).index("message")
     assert rows["deleted files"] == "README.md" and not show.destroys

@@ -123,8 +123,8 @@ def _make_preview(
         dangers=[Danger.GIVES_ACCESS] if roles.index(role) > roles.index(was) else (),
         people=[who] if scope["type"] == "user" else [],
         where=calendar_text(name, calendar),
-        who=named,
         access=Change(ACCESS[was], ACCESS[role]),
+        who=named,
         mail=("to them" if notify else "to nobody") if mail else None,
         pins={"calendar": calendar, "rule": (before or {}).get("id"), "scope": scope, "role": _GOOGLES[role]},
     )

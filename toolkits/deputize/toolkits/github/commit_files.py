@@ -232,10 +232,10 @@ def _show(
     return home.shows(
         "Commit these files",
         branch=branch,
+        deleted_files=list(deleted) or None,
         message=message,
         new_files=[path for path in new if path not in there] or None,
         changed_files=[path for path in new if path in there] or None,
-        deleted_files=list(deleted) or None,
         **code_warning([*new, *deleted]),
         files=Change(before, after) if before else after,
         line_ends=_line_ends(new, there),
