@@ -130,13 +130,13 @@ def test_altered_rows_are_never_accepted(desk: Desk) -> None:
 
 def test_backup_copied_over_the_vault_does_not_verify_before_acceptance(desk: Desk) -> None:
     desk.vault.write_bytes((desk.home / "backup").read_bytes())
-    desk.cli("act", "gmail_search_emails", "{}", **desk.settings)  # it takes the backup into use
+    desk.cli("act", "gmail_search_emails", "{}", "--wait", "1", **desk.settings)  # it takes the backup into use
     found = desk("audit", "verify")
     assert found.exit_code == 1 and "restored" in found.stdout
     assert "audit: not whole" in desk("doctor", "--offline").stdout
     assert desk.accept().exit_code == 0 and desk("audit", "verify").exit_code == 0
     desk.vault.write_bytes((desk.home / "backup").read_bytes())  # once more: the acceptance was of the first time
-    desk.cli("act", "gmail_search_emails", "{}", **desk.settings)
+    desk.cli("act", "gmail_search_emails", "{}", "--wait", "1", **desk.settings)
     assert desk("audit", "verify").exit_code == 1
 
 
@@ -160,5 +160,5 @@ def test_vault_from_a_machine_snapshot_is_used_with_doubt_after_acceptance(desk:
     told = desk("doctor", "--offline")
     assert "no grant is older" in told.stdout, told.stdout
     before = desk.provider.sandbox.count("oauth2.googleapis.com", "/token")
-    desk("act", "gmail_search_emails", "{}")
+    desk("act", "gmail_search_emails", "{}", "--wait", "1")
     assert desk.provider.sandbox.count("oauth2.googleapis.com", "/token") == before + 1  # confirmed before use
