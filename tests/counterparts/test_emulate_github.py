@@ -137,6 +137,7 @@ KNOWN: Final = {
     "51 get_pull": "emulate has neither GraphQL nor statuses of commits",
     "54 review_pull": "emulate answers 201, GitHub 200",
     "55 get_checks": "emulate has no statuses of commits",
+    "61 merge_pull": "emulate has no statuses of commits",
 }
 
 
