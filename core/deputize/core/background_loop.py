@@ -39,7 +39,7 @@ class Portal:
         self._loop = asyncio.new_event_loop()
         self._works: _Begun = {}
         self._hops: _Begun = {}
-        self._entered: list[tuple[asyncio.Task[None], asyncio.Event]] = []
+        self._entered: dict[AbstractAsyncContextManager[Any], tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._gate = threading.Lock()
         self._closing = threading.RLock()
         self._thread = threading.Thread(target=self._live, name="deputize-portal", daemon=True)
@@ -95,6 +95,11 @@ class Portal:
         """
         return await self.hop(lambda: self._open(context))
 
+    async def leave(self, context: AbstractAsyncContextManager[Any]) -> None:
+        """Exit a context that `enter` entered. Does nothing if it was not entered or has been exited."""
+        if entered := self._entered.pop(context, None):
+            await self.hop(lambda: self._exit(*entered))
+
     def close(self) -> None:
         """Finish the work of `hop`, cancel all other work, exit the contexts, and end the thread.
 
@@ -146,8 +151,13 @@ class Portal:
         await asyncio.wait((task, opened), return_when=asyncio.FIRST_COMPLETED)
         if not opened.done():
             await task
-        self._entered.append((task, closing))
+        self._entered[context] = task, closing
         return opened.result()
+
+    @staticmethod
+    async def _exit(task: asyncio.Task[None], closing: asyncio.Event) -> None:
+        closing.set()
+        await task
 
     def _live(self) -> None:
         while not self._ended:
@@ -171,7 +181,7 @@ class Portal:
     async def _wind_up(self) -> None:
         try:
             await _cancel_all({*self._works, *self._hops})
-            for task, closing in reversed(self._entered):
+            for task, closing in reversed([*self._entered.values()]):
                 closing.set()
                 await asyncio.wait((task,), timeout=SHUTDOWN_STEP_TIMEOUT_SECONDS)
             await _cancel_all(asyncio.all_tasks() - {asyncio.current_task()})

@@ -29,6 +29,10 @@ class Pages(Protocol):
         """Return scheme, host and port of the pages without a trailing slash. Starts the server if deputize runs it."""
         ...
 
+    async def close(self) -> None:
+        """Answer the requests that are under way, and stop the server if deputize runs it. Safe to call twice."""
+        ...
+
 
 @frozen
 class FixedPages(Frozen):
@@ -39,6 +43,9 @@ class FixedPages(Frozen):
     async def base_url(self) -> str:
         """Return the URL without a trailing slash."""
         return self.url.rstrip("/")
+
+    async def close(self) -> None:
+        """Do nothing: the web application runs its own server."""
 
 
 @frozen
@@ -83,7 +90,11 @@ class Engine(Frozen):
         return f"{self.home}/asks/{step}" if self.home and step else ""
 
     async def close(self) -> None:
-        """Wait for requests in flight, close connections and files, and write out the audit. Safe to call twice."""
+        """Wait for requests in flight, stop the pages' server, close connections and files, and write out the audit.
+
+        Safe to call twice.
+        """
+        await self.pages.close()  # first: a page needs the vault
         await self.in_flight.wait()
         await self.http.close()
         if self.http.has_other_transports():  # refreshes run on the portal's loop, which continues

@@ -7,6 +7,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -24,7 +25,7 @@ from deputize.core.web.local import pages as local_pages
 from deputize.core.web.local.pages import LocalPages, same_vault
 from deputize.core.web.local.server import require_host, serve
 from deputize.core.web.pages.brand import Brand
-from deputize.core.web.pages.local_links import show_anew
+from deputize.core.web.pages.local_links import connections_link, show_anew
 from deputize.sandbox import Browser, Sandbox
 from tests.support.sandbox_deputy import google_app
 
@@ -131,6 +132,62 @@ async def test_answer_in_progress_arrives_when_the_pages_close() -> None:
             asked = asyncio.create_task(client.get(url))
             await begun.wait()
         assert (await asked).text == "is connected"
+
+
+async def test_closing_waits_until_the_browser_has_followed_the_last_redirect() -> None:
+    sandbox = Sandbox()
+    deputy = await _deputy(sandbox_url=sandbox)
+    (consent,) = await deputy.connect("alice", "google", scopes=["gmail.readonly"])
+
+    class SlowFollower(_Wire):
+        """A browser that takes a moment between the answer to the callback and the page to which it leads."""
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            answer = await super().handle_async_request(request)
+            if request.url.path.startswith("/callback/"):
+                await asyncio.sleep(0.5)
+            return answer
+
+    async with SlowFollower(sandbox) as wire:
+        browsing = asyncio.create_task(Browser(wire).allow(consent.link))
+        (ended,) = await deputy.wait_for_consents([consent])
+        await deputy.close()  # as the command `connect` does, at once
+        page = await browsing
+    assert ended.status == "granted"
+    assert "Google is connected" in page.text
+
+
+async def test_closing_does_not_wait_for_a_browser_that_does_not_follow() -> None:
+    deputy = await _deputy()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        link = await connections_link(deputy, "alice")
+        assert (await client.get(link)).status_code == 303
+    begun = time.monotonic()
+    await deputy.close()
+    assert time.monotonic() - begun < 10
+
+
+async def test_second_deputy_of_a_process_serves_its_own_pages_after_the_first_closed() -> None:
+    port, answers = _free(), []
+    for _ in range(2):
+        deputy = await _deputy(port)
+        async with httpx.AsyncClient(trust_env=False, follow_redirects=True) as client:
+            answers.append((await client.get(await connections_link(deputy, "alice"))).status_code)
+            await deputy.close()
+            with pytest.raises(httpx.ConnectError):
+                await client.get(f"http://127.0.0.1:{port}/health")
+    assert answers == [200, 200]
+
+
+async def test_closing_the_user_of_another_process_leaves_its_server_running() -> None:
+    port, vault = _free(), await Vault.open(MemoryStore(), [secrets.token_bytes(32)])
+    first, second = await _deputy(port, vault=vault), await _deputy(port, vault=vault)
+    url = await first.pages.base_url()
+    assert await second.pages.base_url() == url
+    await second.pages.close()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(f"{url}/health")).status_code == 200
+    await first.pages.close()
 
 
 async def test_taken_port_is_named_with_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:

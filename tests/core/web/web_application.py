@@ -69,6 +69,9 @@ class Loopback:
     async def base_url(self) -> str:
         return self.url
 
+    async def close(self) -> None:
+        """Do nothing: there is no server."""
+
 
 def signed_in(request: WebRequest) -> User | None:
     """Return the application's user: its session cookie is the user's name."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
 from deputize.core.background_loop import Portal, portal
-from deputize.core.errors import ProviderUnavailable, SettingsError
+from deputize.core.errors import InvalidInput, ProviderUnavailable, SettingsError
 from deputize.core.http import Http
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.web.signing_key import health
@@ -32,16 +33,16 @@ CHECK_INTERVAL_SECONDS: Final = 1.0
 
 @frozen
 class _Server(ValueObject):
-    """The server of the pages. ``ours``: True if this process serves them, else another with the same vault."""
+    """The server of the pages. ``ours``: this process's server, or None if another with the same vault serves them."""
 
     url: str
     portal: Portal
-    ours: bool
+    ours: AbstractAsyncContextManager[str] | None = None
     seen: float = field(default_factory=time.monotonic)
 
     def is_up(self, here: Portal) -> bool:
         """Return True if this portal can rely on the server without another check."""
-        return self.portal is here and (self.ours or time.monotonic() < self.seen + CHECK_INTERVAL_SECONDS)
+        return self.portal is here and (self.ours is not None or time.monotonic() < self.seen + CHECK_INTERVAL_SECONDS)
 
 
 class LocalPages:
@@ -68,6 +69,14 @@ class LocalPages:
             server = await here.hop(lambda: self._start(here))
         return server.url
 
+    async def close(self) -> None:
+        """Stop this process's server when browsers have followed its last redirects. A later use starts it again."""
+        server = self._server
+        if server and server.ours and server.portal.pid == os.getpid():
+            with suppress(InvalidInput):  # the portal has closed, and the server with it
+                await server.portal.leave(server.ours)
+        self._server = None  # afterwards: the last pages name the server's address
+
     async def _start(self, here: Portal) -> _Server:
         """Return the server, started once for all concurrent callers. Runs on the portal's loop only."""
         if self._server and self._server.is_up(here):
@@ -86,11 +95,12 @@ class LocalPages:
     async def _serve(self, here: Portal) -> _Server:
         app, serve = await asyncio.to_thread(_application, self.deputy, self.brand)  # it imports, and reads templates
         try:
-            return _Server(await here.enter(serve(app, self._port, HOST)), here, ours=True)
+            served = serve(app, self._port)
+            return _Server(await here.enter(served), here, served)
         except SettingsError:
             if not self._port or not await same_vault(self.deputy, self._port):
                 raise _port_taken(self._port) from None
-            return _Server(f"http://{HOST}:{self._port}", here, ours=False)
+            return _Server(f"http://{HOST}:{self._port}", here)
 
 
 def _port_taken(port: int) -> SettingsError:
@@ -117,14 +127,26 @@ async def same_vault(deputy: BaseDeputy, port: int) -> bool:
 
 def _application(
     deputy: BaseDeputy, brand: Brand | None
-) -> tuple[ASGIApp, Callable[..., AbstractAsyncContextManager[str]]]:
+) -> tuple[ASGIApp, Callable[[ASGIApp, int], AbstractAsyncContextManager[str]]]:
     """Return the guarded pages and their server. Imported here: only a serving process needs a web framework."""
     try:
         import uvicorn  # noqa: F401
 
         from deputize.core.web.app import pages_app
-        from deputize.core.web.local.server import redirect_localhost, require_host, require_own_account, serve
+        from deputize.core.web.local.server import redirect_localhost, require_host, require_own_account
     except ImportError as missing:
         raise SettingsError.without(missing, "web") from None
     pages = require_host(pages_app(deputy, verifier=None, local=True, brand=brand), {HOST})
-    return require_own_account(redirect_localhost(pages, "/callback/[A-Za-z0-9_-]{1,100}")), serve
+    return require_own_account(redirect_localhost(pages, "/callback/[A-Za-z0-9_-]{1,100}")), _served
+
+
+@asynccontextmanager
+async def _served(app: ASGIApp, port: int) -> AsyncIterator[str]:
+    from deputize.core.web.local.server import OpenRedirects, serve
+
+    pages = OpenRedirects(app)
+    async with serve(pages, port, HOST) as url:
+        try:
+            yield url
+        finally:
+            await pages.followed()

@@ -13,22 +13,26 @@ import os
 import re
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
 from deputize.core.web.security_headers import plain_headers
 
 if TYPE_CHECKING:
     import uvicorn
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _MAX_HEAD: Final = 2**17
 """Limit of a request's head, in bytes."""
 _GRACE: Final = 4
 """Seconds for answers that are under way at the end: on a busy machine the page that says "connected" took longer than
 one, and its user read of an internal error."""
+_FOLLOW: Final = 2
+"""Seconds in which a browser follows a redirect, on a busy machine too."""
 _FAMILY: Final = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 _TABLES: Final = {4: "/proc/net/tcp", 16: "/proc/net/tcp6"}
 _NOBODY: Final = -1
@@ -180,6 +184,45 @@ def _asks_for(scope: Scope, ours: frozenset[str]) -> bool:
         return False
     name, colon, port = asked[0].rpartition(":")
     return asked[0] in ours or (bool(colon) and port.isdigit() and name in ours)
+
+
+class OpenRedirects:
+    """``app``, and the redirects to itself which browsers have not followed yet.
+
+    The server stops when the consent has arrived, and at that moment the page that says so is one redirect away.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._answering = 0
+        self._awaited: dict[str, float] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 303:
+                target = urlsplit(dict(message["headers"]).get(b"location", b"").decode("latin-1"))
+                if target.netloc in ("", dict(scope["headers"]).get(b"host", b"").decode("latin-1")):
+                    self._awaited[target.path] = time.monotonic() + _FOLLOW
+            await send(message)
+
+        self._awaited.pop(scope["path"], None)
+        self._answering += 1
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            self._answering -= 1
+
+    async def followed(self) -> None:
+        """Wait for the answers that are under way and for the redirects, for a few seconds at most."""
+        end = time.monotonic() + _GRACE
+        while self._is_awaited() and time.monotonic() < end:  # noqa: ASYNC110  # a redirect also expires
+            await asyncio.sleep(0.01)
+
+    def _is_awaited(self) -> bool:
+        return bool(self._answering) or any(time.monotonic() < until for until in self._awaited.values())
 
 
 def require_own_account(app: ASGIApp) -> ASGIApp:
