@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deputize.core.tools.needs import Need
+from deputize.core.tools.required_scopes import Need
 from deputize.sandbox.github.call import HOST
 from deputize.toolkits.github import TOOLKIT, documents
 from tests.support.openapi import NotAsDescribed, OpenApi, check_graphql, graphql_schema

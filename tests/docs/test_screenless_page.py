@@ -12,8 +12,8 @@ import pytest
 from deputize.core import PROVIDERS, App, Request, Secret, Steps, Toolkit, User, any_of
 from deputize.core.oauth.app import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.settings import Settings
-from deputize.core.tools.needs import asks_of
 from deputize.core.tools.plugins import find_toolkits
+from deputize.core.tools.required_scopes import asks_of
 from tests.core.providers.test_source_settings import googles_file
 from tests.docs.blocks import blocks, run, text
 from tests.support.sandbox_deputy import Clock

@@ -18,7 +18,7 @@ from deputize.core import Account, DeputizeError, Deputy, Secret, User
 from deputize.core.audit import Audit, Fact, Row
 from deputize.core.audit.events import Event
 from deputize.core.audit.pseudonyms import pseudonymize
-from deputize.core.grants.families import TokenFamily, families
+from deputize.core.grants.token_families import TokenFamily, families
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.seal import Sealer

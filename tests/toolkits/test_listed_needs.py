@@ -11,7 +11,7 @@ import pytest
 from deputize.cli.scope_requirements import ListedNeed, listed_needs
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.catalog import Catalog
-from deputize.core.tools.needs import Need
+from deputize.core.tools.required_scopes import Need
 from tests.toolkits import calendar_calls, github_calls, gmail_calls, slack_calls
 
 CATALOG: Final = Catalog()

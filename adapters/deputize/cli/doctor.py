@@ -23,7 +23,7 @@ from deputize.core import App, DeputizeError, Deputy, Provider
 from deputize.core.audit.trail import is_there
 from deputize.core.background_loop import portal
 from deputize.core.errors import SettingsError, StoreUnavailable
-from deputize.core.grants.families import describe_families, families
+from deputize.core.grants.token_families import describe_families, families
 from deputize.core.plugins import Plugins
 from deputize.core.policy.policy import find_policy
 from deputize.core.providers import PLUGINS as PROVIDERS

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from deputize.core.tools.needs import Need
+from deputize.core.tools.required_scopes import Need
 from deputize.core.tools.tool import Tool
 
 if TYPE_CHECKING:

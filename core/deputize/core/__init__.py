@@ -52,8 +52,8 @@ from deputize.core.providers import PROVIDERS
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.continuation import Continuation
-from deputize.core.tools.needs import Need, any_of
 from deputize.core.tools.preview import Audience, Change, Danger, Instant, Preview, shown_file
+from deputize.core.tools.required_scopes import Need, any_of
 from deputize.core.tools.search import ToolIndex
 from deputize.core.tools.steps import (
     Answer,

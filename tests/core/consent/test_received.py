@@ -13,7 +13,7 @@ import pytest
 from deputize.core import PROVIDERS, Consent, Deputy, StoreUnavailable
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.consent.record import ConsentRecord
-from deputize.core.grants.families import families
+from deputize.core.grants.token_families import families
 from deputize.core.grants.token_reply_journal import SEAL_TRIES
 from deputize.core.vault.vault import Vault
 from tests.core.consent.test_consents import House, ticket_of

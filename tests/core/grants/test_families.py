@@ -11,9 +11,9 @@ import pytest
 
 from deputize.core import PROVIDERS, Deputy, Secret, User
 from deputize.core.audit import Audit
-from deputize.core.grants.families import families
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.grants.revocation_queue import ABANDON_AFTER_SECONDS
+from deputize.core.grants.token_families import families
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.vault.backup import back_up, restore
 from deputize.core.vault.custody import EndedByProvider, NextOwner

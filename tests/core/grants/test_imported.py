@@ -13,7 +13,7 @@ import pytest
 
 from deputize.core import AccountMismatch, App, ConsentRequired, Deputy, InvalidInput, ProviderUnavailable, Secret, User
 from deputize.core.audit import Audit
-from deputize.core.grants.sources.token_import import is_called
+from deputize.core.grants.sources.store_tokens import is_called
 from deputize.core.oauth.identity import Imports
 from deputize.core.providers import PROVIDERS
 from deputize.core.vault.grant import Account, Grant

@@ -18,8 +18,8 @@ from tests.support.sandbox_deputy import new_vault
 
 CORE = Path(deputize.core.__file__).parent
 MAY_END = {"vault/vault.py", "vault/grant.py", "vault/restore.py", "grants/end_grant.py", "grants/refresh.py"}
-MAY_END |= {"grants/revocation_queue.py", "grants/sources/token_import.py", "consent/grant_writer.py"}
-MAY_DROP_REPLIES = {"grants/sources/token_import.py", "consent/grant_writer.py"}
+MAY_END |= {"grants/revocation_queue.py", "grants/sources/store_tokens.py", "consent/grant_writer.py"}
+MAY_DROP_REPLIES = {"grants/sources/store_tokens.py", "consent/grant_writer.py"}
 
 
 async def entry(vault: Vault, token: str, kind: str = "outbox") -> Record:

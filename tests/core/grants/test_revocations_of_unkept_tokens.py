@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deputize.core import App, Deputy, User
-from deputize.core.grants.families import families
+from deputize.core.grants.token_families import families
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from deputize.sandbox.slack import SLACK_CLIENT_ID

@@ -11,7 +11,7 @@ import pytest
 
 from deputize.core import SettingsError, User
 from deputize.core.audit import Audit
-from deputize.core.grants.families import families
+from deputize.core.grants.token_families import families
 from deputize.core.start import _refuse_real_grants
 from deputize.core.vault.restore import Replaced, distrust, record_generations
 from deputize.core.vault.rollback import AuditedGenerations, all_grants, find_rolled_back, grant_states

@@ -12,8 +12,8 @@ from deputize.core.approvals.headline import danger_rows
 from deputize.core.errors import ApprovalRequired
 from deputize.core.tools.preview import SEEN_BY, Audience
 from deputize.core.user_requests import Approval
-from deputize.core.web.pages import reading_order
-from deputize.core.web.pages.reading_order import arrange_rows, first_line
+from deputize.core.web.pages import approval_lines
+from deputize.core.web.pages.approval_lines import arrange_rows, first_line
 from tests.core.web.web_application import World, make, words_of
 
 EVERYBODY = SEEN_BY[Audience.PUBLIC]
@@ -71,7 +71,7 @@ async def test_buttons_come_only_after_the_complete_unfolded_text(text: str) -> 
     page = await opened(*await waiting(text))
     end = page.index(f'<pre dir="auto">{text}</pre>') + len(text)
     assert end < page.index("<button") and "<details" not in page[:end]
-    style = (Path(reading_order.__file__).parent / "templates" / "style.css").read_text()
+    style = (Path(approval_lines.__file__).parent / "templates" / "style.css").read_text()
     assert "tabindex" not in page and "overflow: auto" not in style and "max-height" not in style
     assert "<script" not in page and 'href="#' not in page
 

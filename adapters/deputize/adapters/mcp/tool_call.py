@@ -29,7 +29,7 @@ from deputize.adapters.mcp.elicitation import (
     decision_in,
     question_of,
 )
-from deputize.adapters.mcp.forms import Forms
+from deputize.adapters.mcp.older_protocol_forms import Forms
 from deputize.adapters.mcp.progress import report_progress, start_progress
 from deputize.adapters.mcp.results import error_result, tool_result
 from deputize.core import (

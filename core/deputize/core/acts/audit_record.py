@@ -14,7 +14,7 @@ from deputize.core.audit.events import ActResult
 from deputize.core.audit.pseudonyms import Subject
 from deputize.core.errors import ApprovalRequired, ConsentRequired, DeputizeError, UserRequired
 from deputize.core.tools.act import Act, Call
-from deputize.core.tools.needs import asks_of
+from deputize.core.tools.required_scopes import asks_of
 from deputize.core.tools.summary import NO_SUMMARY, Summary
 from deputize.core.vault.grant import AnyUser, Grant, User
 

@@ -13,7 +13,7 @@ from deputize.core.oauth.identity import NAMELESS
 from deputize.core.oauth.provider import ApiRules, OAuthEndpoints, Provider
 from deputize.core.providers.origin import MOVED, moved, origin_change
 from deputize.core.tools.act import Act
-from deputize.core.tools.needs import asks_of
+from deputize.core.tools.required_scopes import asks_of
 from deputize.core.tools.tool import Effect
 from deputize.core.vault.grant import Account, Grant, Secret, User
 

@@ -15,7 +15,7 @@ from deputize.core.grants.sources.session import SESSION_ENDED, SESSION_EXPIRED,
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.providers.origin import origin_change
 from deputize.core.tools.act import Act
-from deputize.core.tools.needs import Need, asks_of, wanted_of
+from deputize.core.tools.required_scopes import Need, asks_of, wanted_of
 from deputize.core.tools.tool import Tool
 from deputize.core.user_requests import Consent
 from deputize.core.vault.grant import Grant, User

@@ -32,8 +32,8 @@ from deputize.core.tools import people
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.find_people import find_people, found_people
-from deputize.core.tools.needs import asks_of
 from deputize.core.tools.people import Looked, NotLooked, Sighting, Someone
+from deputize.core.tools.required_scopes import asks_of
 from deputize.core.tools.steps import ADDRESS, EVERYBODY, ResolvePerson
 from deputize.core.tools.tool import Effect, Tool
 from deputize.core.tools.toolkit import READERS

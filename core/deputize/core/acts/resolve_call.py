@@ -16,7 +16,7 @@ from deputize.core.tools.act import Act, Call
 from deputize.core.tools.app_binding import check_people_search
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.continuation import References
-from deputize.core.tools.needs import asks_of
+from deputize.core.tools.required_scopes import asks_of
 from deputize.core.tools.tool import Effect, Tool
 from deputize.core.vault.grant import AnyUser, User
 

@@ -32,7 +32,7 @@ from deputize.core.mcp_client.session_cache import Links, changed_place
 from deputize.core.mcp_client.tools import foreign_toolkit, reason_left_out
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.catalog import Catalog
-from deputize.core.tools.needs import any_of
+from deputize.core.tools.required_scopes import any_of
 from deputize.core.tools.steps import Steps
 from deputize.core.tools.tool import Arguments, Effect, Run, Tool
 from deputize.core.tools.toolkit import Toolkit

@@ -38,8 +38,8 @@ from deputize.core.mcp_client.rules import HEADER_MISMATCH
 from deputize.core.mcp_client.schemas import check_schema, faults_of, fits
 from deputize.core.mcp_client.server_config import ForeignRepeat, McpServer, ToolOverride
 from deputize.core.mcp_client.session_cache import Known, Links
-from deputize.core.tools.needs import any_of
 from deputize.core.tools.preview import Audience, Instant, Preview
+from deputize.core.tools.required_scopes import any_of
 from deputize.core.tools.steps import Steps
 from deputize.core.tools.strict_schema import as_meant
 from deputize.core.tools.tool import Arguments, Effect, Run, Tool

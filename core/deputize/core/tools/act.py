@@ -17,8 +17,8 @@ from typing import Any, Final, TypeAlias, TypedDict, Unpack
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.canonical import canonical
 from deputize.core.tools.first_contact import FirstContact
-from deputize.core.tools.needs import Need
 from deputize.core.tools.preview import Preview
+from deputize.core.tools.required_scopes import Need
 from deputize.core.tools.tool import Effect, Tool
 from deputize.core.tools.untrusted import Untrusted
 from deputize.core.value_object import Printed, ValueObject, frozen

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.act_key import ActKey
-from deputize.core.tools.needs import Need
+from deputize.core.tools.required_scopes import Need
 from deputize.core.tools.schema import faults, lean
 from deputize.core.tools.steps import Steps
 from deputize.core.tools.strict_schema import as_meant, strict_schema

@@ -30,7 +30,7 @@ from typing import Final, Literal, TypeAlias
 from deputize.core.errors import SettingsError
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.continuation import Continuation
-from deputize.core.tools.needs import Need, any_of, asks_of, wanted_of
+from deputize.core.tools.required_scopes import Need, any_of, asks_of, wanted_of
 from deputize.core.tools.schema import signature
 from deputize.core.tools.steps import (
     HEADERS,

@@ -25,7 +25,7 @@ from deputize.toolkits.github.files import bytes_of
 from deputize.toolkits.github.idempotent_create import retry_once
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Content, Title, is_own
-from deputize.toolkits.github.runs_code import code_warning
+from deputize.toolkits.github.self_running_files import code_warning
 from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undo_message, writable
 from deputize.toolkits.github.write_file import Exact, check_stand_ins, unread_error, workflow_need
 

@@ -20,7 +20,7 @@ from deputize.toolkits.github.idempotent_create import retry_once
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Body, Title
 from deputize.toolkits.github.pulls import readiness, stale
-from deputize.toolkits.github.runs_code import code_warning
+from deputize.toolkits.github.self_running_files import code_warning
 from deputize.toolkits.github.show_fields import FOR_GOOD, Home, pull_size, title_of
 
 

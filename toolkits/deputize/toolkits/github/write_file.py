@@ -31,7 +31,7 @@ from deputize.toolkits.github.files import bytes_of
 from deputize.toolkits.github.idempotent_create import retry_once
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Content, Title, mask_secrets, write_out_hidden
-from deputize.toolkits.github.runs_code import code_warning
+from deputize.toolkits.github.self_running_files import code_warning
 from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undo_message, writable
 
 Mode = Literal["create", "overwrite", "replace_lines", "append"]

@@ -26,9 +26,9 @@ from deputize.toolkits.linear import (  # noqa: F401 - they declare the tools
     project_edits,
     project_milestones,
     projects,
+    status_updates,
     teams,
     update,
-    updates,
     uploads,
 )
 from deputize.toolkits.linear.base import LINEAR as TOOLKIT

@@ -38,7 +38,7 @@ from deputize.core.grants.sources.assertion import asserted_account
 from deputize.core.grants.sources.inflight_requests import mark_request, stop_requests
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.sources.session import SESSION_ENDED, NotObtained, TokenFor, session_token
-from deputize.core.grants.sources.token_import import ImportedTokens, TokenImporter
+from deputize.core.grants.sources.store_tokens import ImportedTokens, TokenImporter
 from deputize.core.oauth.app import IdentityAssertion, ServiceAccount
 from deputize.core.oauth.endpoint import NO_TOKEN, Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint

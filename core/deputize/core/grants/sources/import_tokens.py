@@ -17,7 +17,7 @@ from typing import NamedTuple
 from deputize.core.errors import AccountMismatch, DeputizeError, InvalidInput, ProviderUnavailable, RateLimited
 from deputize.core.failures import Kind, Outcome
 from deputize.core.grants.refresh_request import OTHER_ACCOUNT
-from deputize.core.grants.sources.token_import import ImportedTokens, TokenImporter, is_called
+from deputize.core.grants.sources.store_tokens import ImportedTokens, TokenImporter, is_called
 from deputize.core.oauth.app import FOREIGN_IMPORT, IMPORT
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.provider import Provider

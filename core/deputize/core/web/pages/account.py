@@ -19,9 +19,9 @@ from deputize.core.user_requests import Consent
 from deputize.core.vault.grant import User
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.activity import uses_of
+from deputize.core.web.pages.approval_lines import first_line
 from deputize.core.web.pages.local_links import unbind
 from deputize.core.web.pages.mandates import list_mandates
-from deputize.core.web.pages.reading_order import first_line
 from deputize.core.web.pages.rendering import root_of, see_other
 from deputize.core.web.pages.site import Page, Site, current_path
 

@@ -33,7 +33,7 @@ from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
 from deputize.core.vault.pseudonyms import Pseudonyms, fallback_pseudonym
 from deputize.core.web.pages import texts
-from deputize.core.web.pages.reading_order import arrange_rows
+from deputize.core.web.pages.approval_lines import arrange_rows
 from deputize.core.web.pages.rendering import see_other
 from deputize.core.web.pages.site import Page, Site, current_path, note
 

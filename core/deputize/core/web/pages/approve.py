@@ -24,8 +24,8 @@ from deputize.core.mcp_client.elicitation import read_form
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import User
 from deputize.core.web.pages import texts
+from deputize.core.web.pages.approval_lines import arrange_rows
 from deputize.core.web.pages.mandates import PERIODS, list_mandates
-from deputize.core.web.pages.reading_order import arrange_rows
 from deputize.core.web.pages.rendering import see_other
 from deputize.core.web.pages.request_summary import Step, step_of
 from deputize.core.web.pages.site import Page, Site, current_path, note

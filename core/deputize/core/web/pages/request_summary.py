@@ -29,7 +29,7 @@ from deputize.core.user_requests import Approval, Consent
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
 from deputize.core.web.pages import texts
-from deputize.core.web.pages.reading_order import Reading, arrange_rows, first_line
+from deputize.core.web.pages.approval_lines import Reading, arrange_rows, first_line
 from deputize.core.web.pages.rendering import see_other
 from deputize.core.web.pages.site import Page, Site, current_path, note
 
