@@ -33,7 +33,7 @@ POLICY: Final = "docs/policy.md"
 APPROVALS: Final = "docs/approvals.md"
 OPERATIONS: Final = "docs/operations.md"
 SERVER: Final = "docs/langgraph-server.md"
-COUNTS: Final = {WEB: 3, SERVER: 5, LLAMA: 4, POLICY: 4, APPROVALS: 2, OPERATIONS: 5}
+COUNTS: Final = {WEB: 3, SERVER: 5, LLAMA: 4, POLICY: 5, APPROVALS: 2, OPERATIONS: 5}
 EVERY: Final = [
     str(page.relative_to(ROOT))
     for folder in (".", "docs", "docs/migrating", "docs/security", "examples")
@@ -191,6 +191,16 @@ async def test_documented_policy_asks_before_a_search_for_untrusted_words() -> N
     names = await run(block(POLICY, "no_words_of_strangers"), {})
     search = SimpleNamespace(tool=SimpleNamespace(name="web_search"), outside=(Untrusted("evil.test", "a mail"),))
     assert names["no_words_of_strangers"](search) is Verdict.ASK
+
+
+async def test_documented_message_of_the_user_sends_without_an_approval() -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "modify")
+        earlier = b"From: alice@example.test\r\nTo: bob@example.test\r\n\r\nHello"
+        sandbox.mailbox("alice@example.test").add(earlier, labels=["SENT"])
+        await run(block(POLICY, "ask_unless_user_named"), {"deputy": deputy})
+        assert "Noon" in [mail.subject for mail in sandbox.sent("alice@example.test")]
 
 
 async def test_documented_approval_is_shown_given_and_used_once(capsys: pytest.CaptureFixture[str]) -> None:

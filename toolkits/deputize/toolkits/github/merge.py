@@ -14,7 +14,7 @@ from deputize.core.tools.tool import Arguments
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Number, Repo, Sha
-from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
+from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, optional, reads
 from deputize.toolkits.github.checks import describe_checks
 from deputize.toolkits.github.idempotent_create import retry_once
 from deputize.toolkits.github.not_found import in_repo
@@ -29,7 +29,12 @@ def _merge_needs(arguments: Arguments) -> Sequence[Need]:
     found = [*changes(method, "contents:write"), *changes(method, "pull_requests:write")]
     if arguments["delete_branch"]:
         found += [*changes("DELETE R/git/refs/{ref}", "contents:write"), reads("GET R/git/ref/{ref}", "contents:read")]
-    return [*found, *(reads(f"GET {PULL}{part}", "pull_requests:read") for part in ("", "/files"))]
+    return [
+        *found,
+        *(reads(f"GET {PULL}{part}", "pull_requests:read") for part in ("", "/files")),
+        optional("GET R/commits/{ref}/check-runs", "repo", app=("checks:read",)),
+        optional("GET R/commits/{ref}/status", "repo:status", "repo", app=("statuses:read",)),
+    ]
 
 
 @GITHUB.tool(needs=_merge_needs, effect=SENDS | Effect.DESTRUCTIVE)
