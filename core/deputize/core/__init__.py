@@ -41,6 +41,7 @@ from deputize.core.oauth.app import IdentityAssertion, ServiceAccount, TokenExch
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.provider import ApiRules, App, Identity, OAuthEndpoints, Provider
 from deputize.core.policy.policy import (
+    Decision,
     Policy,
     Verdict,
     allow_all,
@@ -99,6 +100,7 @@ __all__ = [
     "ConsentRequired",
     "Continuation",
     "Danger",
+    "Decision",
     "Declined",
     "DeputizeError",
     "Deputy",

@@ -168,9 +168,13 @@ class ApprovalRequired(DeputizeError):
 
 
 class PolicyDenied(DeputizeError):
-    """Your application's policy denies this act."""
+    """Your application's policy denies this act. ``rule``: id of the rule that denies it, "" if it has none."""
 
     code = "policy_denied"
+
+    def __init__(self, message: str, *, hint: str = "", rule: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.rule = rule
 
 
 class RateLimited(DeputizeError):

@@ -83,6 +83,8 @@ class Approval(ValueObject):
     that changed since the user last approved. ``digest``: the preview's digest, as in the audit. ``link``: the page
     that shows the whole preview to the signed-in user; "" in local mode, where anybody who has a link could approve:
     see `deputize.core.web.pages.local_links.approval_link`. ``request_id`` and ``request_link``: as in `Consent`.
+    ``rule``: id of the rule of the policy that asks, "" if it has none. Its reason is the line ``operator's rule`` of
+    the preview.
     ``expires_at``: Unix seconds.
     """
 
@@ -107,6 +109,7 @@ class Approval(ValueObject):
     request_id: str = ""
     request_link: str = ""
     kind: ApprovalKind = "act"
+    rule: str = ""
 
     def payload(self) -> dict[str, Any]:
         """Return the approval as JSON for an interrupt or an event. ``truncated``: True if a text was cut."""

@@ -12,7 +12,7 @@ from deputize.core.audit import Audit
 from deputize.core.audit.common_fields import OfCall
 from deputize.core.audit.events import ActResult
 from deputize.core.audit.pseudonyms import Subject
-from deputize.core.errors import ApprovalRequired, ConsentRequired, DeputizeError, UserRequired
+from deputize.core.errors import ApprovalRequired, ConsentRequired, DeputizeError, PolicyDenied, UserRequired
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.required_scopes import asks_of
 from deputize.core.tools.summary import NO_SUMMARY, Summary
@@ -64,6 +64,11 @@ class CallRow:
         facts["account_hash"], facts["grant_gen"] = Subject(grant.account.subject), grant.generation
         facts["source"] = grant.source
         facts["scopes_required"], facts["scopes_granted"] = asks_of(act.needs), sorted_scopes(grant.scopes)
+
+    def record_rule(self, rule: str) -> None:
+        """Record the rule of the policy that decided last; "" records nothing."""
+        if rule or "rule" in self._facts:
+            self._facts["rule"] = rule
 
     def record_preview(self, digest: str) -> None:
         """Record the digest of the preview that the act now carries out."""
@@ -120,6 +125,8 @@ class AuditedCall:
     ) -> None:
         if error is None:
             return self._write_result("done", self._sealed_summary())
+        if isinstance(error, PolicyDenied | ApprovalRequired):
+            self.row.record_rule(error.rule if isinstance(error, PolicyDenied) else error.approval.rule)
         try:
             if isinstance(error, MissingScopes):
                 raise await self.asking.consent_error(error) from None

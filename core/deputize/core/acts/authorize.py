@@ -20,7 +20,7 @@ from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.approvals.service import Approvals
 from deputize.core.errors import PolicyDenied
 from deputize.core.idempotency.undo import refuse_if_changed
-from deputize.core.policy.policy import Judge, Verdict
+from deputize.core.policy.policy import Decision, Judge, Verdict
 from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.tools.act import Act
 from deputize.core.tools.catalog import Catalog
@@ -53,12 +53,12 @@ class Authorizer:
         the audit record, to which the grant is added. ``known``: grants already loaded, for acts that are only checked.
         Raises `PolicyDenied`, `MissingScopes`, `ApprovalRequired` or `Declined`.
         """
-        act, verdict, grant = await self._judge(act, row, known)
+        act, decision, grant = await self._judge(act, row, known)
         if not act.shows:
             refuse_if_changed(act)
         changed: Mapping[str, Any] | None = None
         asked: Asked = ...
-        if verdict is Verdict.ASK and not act.shows:
+        if decision.verdict is Verdict.ASK and not act.shows:
             changed = (await self.approvals.require(act, grant.account)).edited
             act = act.having(approved=True)
         elif act.effect is not Effect.READS:
@@ -73,20 +73,22 @@ class Authorizer:
     async def authorize_without_asking(self, act: Act, row: CallRow) -> Grant:
         """Return the grant for a read that must not ask the user anything. Raises `PolicyDenied` if the policy requires
         an approval, and `MissingScopes` if the grant is not enough."""
-        _, verdict, grant = await self._judge(act, row)
-        if verdict is Verdict.ASK:
+        _, decision, grant = await self._judge(act, row)
+        if decision.verdict is Verdict.ASK:
             raise PolicyDenied(f"{act.tool.name} would need the user's approval here.")
         return grant
 
-    async def _judge(self, act: Act, row: CallRow | None, known: Known | None = None) -> tuple[Act, Verdict, Grant]:
-        """Return the act, the policy's verdict and the grant. If the act has no preview, it lists its arguments that
+    async def _judge(self, act: Act, row: CallRow | None, known: Known | None = None) -> tuple[Act, Decision, Grant]:
+        """Return the act, the policy's decision and the grant. If the act has no preview, it lists its arguments that
         untrusted content has named."""
         if not act.shows:
             act = await self.provenance.mark_untrusted(act)
-        verdict, grant = await self.judge.verdict(act), await self.grants.find(act, known)
+        decision = await self.judge.decide(act)
+        act, grant = act.having(decision=decision), await self.grants.find(act, known)
         if row:
             row.record_grant(act, grant)
-        return act, verdict, grant
+            row.record_rule(decision.rule)
+        return act, decision, grant
 
     def _with_start_time(self, act: Act, asked: Asked) -> Act:
         """Return the act with the time of its first request, so that "in two hours" means the same in every run."""

@@ -205,6 +205,7 @@ class _Beginning:
         elif not entry.answered_by:
             entry.answered_by = await self._take_again(act)
         self.row.record_authorization(entry.answered_by)
+        self.row.record_rule(act.decision.rule if act.decision else "")
         if entry.show:
             self.row.record_preview(entry.show)
         mac = executor.audit.digest(act.key.hex, repr(act.arguments))

@@ -24,7 +24,7 @@ from deputize.core.approvals.record import ApprovalRecord, Status
 from deputize.core.approvals.service import Approvals
 from deputize.core.errors import DeputizeError, PolicyDenied
 from deputize.core.idempotency.undo import refuse_if_changed
-from deputize.core.policy.policy import Judge, Verdict
+from deputize.core.policy.policy import PLAIN, Decision, Judge, Verdict
 from deputize.core.provenance.contacts import KnownContacts
 from deputize.core.provenance.store import UntrustedRecord, message_use
 from deputize.core.provenance.user_message import is_named
@@ -163,7 +163,8 @@ class Previewer:
         user's approval of such an act. Its requests looked like reads, but only the provider knows what they did."""
         if not act.shows or act.tool.may_end_unshown:
             return
-        if await self.judge.verdict(await self.provenance.mark_untrusted(act)) is not Verdict.ALLOW:
+        decision = await self.judge.decide(await self.provenance.mark_untrusted(act))
+        if decision.verdict is not Verdict.ALLOW:
             raise fault_of(act, "ended without a Preview, though its effect needs the user's approval", _SHOW)
 
     def _is_fresh(self, act: Act, standing: ApprovalRecord) -> bool:
@@ -191,21 +192,22 @@ class Previewer:
         """
         refuse_if_changed(act)
         act = await self._mark(act, grant.account)
-        verdict = await self._verdict(act)
-        if verdict is Verdict.ALLOW and act.asked is None:
+        act = act.having(decision=await self._decide(act))
+        if _is_allowed(act) and act.asked is None:
             return act.having(approved=False), None
         if stands is ...:
             stands = await self.approvals.current_approval(act, grant.account)
-        if act.first_contacts and not (verdict is Verdict.ASK and _is_approved(act, stands)):
+        if act.first_contacts and not (_asks(act) and _is_approved(act, stands)):
             act = act.having(first_contacts=await self.search(act))
-            if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
+            act = act.having(decision=await self.judge.decide(act))
+            if _is_allowed(act) and act.asked is None:
                 return act.having(approved=False), None
         waits = stands is not None and stands.status is Status.PENDING
         if stands is None or waits:
-            if verdict is Verdict.ASK and (named := await self._with_user_message(act, beside)):
+            if _asks(act) and (named := await self._with_user_message(act, beside)):
                 return named, None
-            mandate = await self.mandates.find_covering(act, grant.account, beside)
-            if mandate:
+            own = not act.decision or not act.decision.approvers  # a mandate of the user answers only for the user
+            if own and (mandate := await self.mandates.find_covering(act, grant.account, beside)):
                 return act.having(approved=False, mandate=mandate), None
         unedited = await self._preview_before_edit(act, grant, stands)
         seen = ... if waits else stands  # the user may have decided by now
@@ -224,7 +226,8 @@ class Previewer:
         ):
             return None
         named = act.having(approved=False, named_by_user=True)
-        return named if await self._verdict(named) is Verdict.ALLOW else None
+        named = named.having(decision=await self._decide(named))
+        return named if _is_allowed(named) else None
 
     async def _mark(self, act: Act, account: Account) -> Act:
         """Return the act with its untrusted targets, and with the people who are not in the user's record."""
@@ -232,14 +235,14 @@ class Previewer:
         unknown = await self.contacts.unknown(act, account)
         return act.having(first_contacts=tuple(FirstContact(one, checked=False) for one in unknown))
 
-    async def _verdict(self, act: Act) -> Verdict:
-        """Return the policy's verdict. A denial is not final if the search may remove a first contact from the act."""
+    async def _decide(self, act: Act) -> Decision:
+        """Return the policy's decision. A denial is not final if the search may remove a first contact from the act."""
         try:
-            return await self.judge.verdict(act)
+            return await self.judge.decide(act)
         except PolicyDenied:
             if not act.first_contacts:
                 raise
-            return Verdict.DENY
+            return PLAIN[Verdict.DENY]
 
     async def _preview_before_edit(self, act: Act, grant: Grant, stands: ApprovalRecord | None) -> Preview | None:
         """Return the preview of the arguments before the user's edit, or None if it is not needed or cannot be read.
@@ -257,6 +260,14 @@ class Previewer:
             return None
         plan.close()
         return plan.show
+
+
+def _is_allowed(act: Act) -> bool:
+    return act.decision is not None and act.decision.verdict is Verdict.ALLOW
+
+
+def _asks(act: Act) -> bool:
+    return act.decision is not None and act.decision.verdict is Verdict.ASK
 
 
 def _message_key(act: Act) -> str:

@@ -24,6 +24,8 @@ SEEN_BY_ROW: Final = "seen by"
 LOOKS_LIKE: Final = "looks like"
 DANGER_ROWS: Final = (SEEN_BY_ROW, FIRST_CONTACT, LOOKS_LIKE, "comes from", "warning")
 """The names of lines about dangers, in order. ``seen by`` counts only if everybody sees the act, or possibly does."""
+OPERATOR_ROW: Final = "operator's rule"
+"""The name of the line with the reason of the rule that asks, in the operator's words."""
 MAX_LOOKALIKES: Final = 5
 MAX_SEARCHED_CHARACTERS: Final = 100_000
 MAX_NAMED: Final = 2

@@ -19,7 +19,7 @@ from enum import StrEnum
 from itertools import chain, count
 from typing import Any, Final, Literal, Self, TypeAlias
 
-from deputize.core.approvals.headline import DANGER_ROWS, danger_rows, describe_act, lookalike_rows
+from deputize.core.approvals.headline import DANGER_ROWS, OPERATOR_ROW, danger_rows, describe_act, lookalike_rows
 from deputize.core.audit.common_fields import OfApproval
 from deputize.core.audit.events import (
     ApprovalApproved,
@@ -124,7 +124,7 @@ class ApprovalRecord(StoredRecord):
     the oldest records. ``edited``: the arguments as the user edited them; ``settled``: True after the preview of the
     edit was made. ``agreed``: the preview that the user last approved; ``changed``: the differences from it. ``act``:
     key of the act that used the approval; ``was``: its
-    status before.
+    status before. ``rule``, ``operator_reason``, ``approvers``: of the policy's `Decision`.
     """
 
     KIND = "approval"
@@ -157,6 +157,9 @@ class ApprovalRecord(StoredRecord):
     question: Question | None = field(default=None, repr=False)
     act: str = ""
     was: Status | None = None
+    rule: str = ""
+    operator_reason: str = ""
+    approvers: str = ""
     more: Mapping[str, Any] = field(default_factory=dict, repr=False)
     row: Record | None = field(default=None, repr=False, compare=False)
 
@@ -179,6 +182,9 @@ class ApprovalRecord(StoredRecord):
             asked=now,
             began=act.began,
             expires=now + life,
+            rule=act.decision.rule if act.decision else "",
+            operator_reason=act.decision.reason_line if act.decision else "",
+            approvers=act.decision.approvers if act.decision else "",
             row=old.row if old else None,
             **facts,
         )
@@ -263,11 +269,12 @@ class ApprovalRecord(StoredRecord):
         return act.call.undoes is not None and self.status is Status.REJECTED
 
     def is_about(self, act: Act) -> bool:
-        """Return True if the approval is for the act's current preview. A rejected or used approval counts for any
-        preview."""
-        if act.show is None or self.status in (Status.USED, Status.REJECTED):
+        """Return True if the approval is for the act's current preview, by those whom the policy now asks. A rejected
+        or used approval counts for any preview."""
+        if self.status in (Status.USED, Status.REJECTED):
             return True
-        return self.digest == act.show.digest
+        asked_same = self.approvers == (act.decision.approvers if act.decision else "")
+        return asked_same and (act.show is None or self.digest == act.show.digest)
 
     def edit_is_about(self, act: Act, unedited: Preview | None) -> bool:
         """Return True if the current preview differs from the approved one only by the words of the user's edit.
@@ -332,7 +339,8 @@ class ApprovalRecord(StoredRecord):
         rows = show_rows(show, zone) if show else argument_rows(self.arguments or self.preview or {})
         own = [*untrusted_rows(self.outside), *first_contact_rows(self.first_contacts)]
         own += lookalike_rows(show, self.account, rows) if show else []
-        missing = set(DANGER_ROWS) - {name for name, _ in own} - ({"seen by"} if show else set())
+        own += [(OPERATOR_ROW, self.operator_reason)] if self.operator_reason else []
+        missing = {*DANGER_ROWS, OPERATOR_ROW} - {name for name, _ in own} - ({"seen by"} if show else set())
         missing -= {"warning"} if show and (show.destroys or show.dangers) else set()
         preview = rows_by_name([*rows, *own], missing)
         dangers = danger_rows(preview)
@@ -356,6 +364,7 @@ class ApprovalRecord(StoredRecord):
             request_id=self.step,
             request_link=f"{home}/asks/{self.step}" if home and self.step else "",
             kind="act" if self.question is None else "question",
+            rule=self.rule,
         )
 
     def _summary(self, show: Preview | None) -> str:
@@ -382,6 +391,7 @@ class ApprovalRecord(StoredRecord):
             thread=self.thread,
             call_id=self.call,
             show=self.digest,
+            rule=self.rule,
         )
 
     # ------------------------------------------------------------- as JSON

@@ -141,6 +141,7 @@ class OfApproval(OfUser):
     thread: Annotated[str, "the conversation's id in your application"] = ""
     call_id: Annotated[str, "the tool call's id, as the model's provider gave it"] = ""
     show: Annotated[str, "digest of the preview that was shown and approved"] = ""
+    rule: Annotated[str, "id of the rule of the policy that decided"] = ""
 
 
 @shared_fields
@@ -178,4 +179,5 @@ class OfCall(OfUser):
     answered_by: Annotated[
         str, "permission for a write: `policy`, `user_message`, or the id of an approval or a mandate"
     ] = ""
+    rule: Annotated[str, "id of the rule of the policy that decided"] = ""
     incomplete: Annotated[str, "the part that the provider left out of a successful answer"] = ""

@@ -6,26 +6,19 @@ import inspect
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from enum import StrEnum
 from typing import Any, Final, TypeGuard
 
 from deputize.core.errors import PolicyDenied, SettingsError, instead
 from deputize.core.tools.act import Act
+from deputize.core.tools.decision import Decision as Decision
+from deputize.core.tools.decision import Verdict as Verdict
 from deputize.core.tools.preview import Audience
 from deputize.core.tools.tool import Effect
 
 log = logging.getLogger("deputize.core.acts")
 
 
-class Verdict(StrEnum):
-    """The decision of a policy."""
-
-    ALLOW = "allow"
-    ASK = "ask"
-    DENY = "deny"
-
-
-Policy = Callable[[Act], Verdict | Awaitable[Verdict]]
+Policy = Callable[[Act], Verdict | Decision | Awaitable[Verdict | Decision]]
 """Sync or async function of an act. If it raises or returns anything else, the act is denied.
 
 For a tool with previews it is called twice: before anything is read, with ``act.show`` None, where only a denial
@@ -126,23 +119,38 @@ class Judge:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
 
-    async def verdict(self, act: Act) -> Verdict:
-        """Return the policy's verdict. Raises `PolicyDenied` if the policy denies the act.
+    async def decide(self, act: Act) -> Decision:
+        """Return the policy's decision. Raises `PolicyDenied` if the policy denies the act.
 
         If the policy raises an error, the act is denied and the error is logged, because a denial alone looks intended.
         """
         try:
-            verdict = self.policy(act)
-            if not isinstance(verdict, Verdict) and inspect.isawaitable(verdict):
-                verdict = await verdict
+            found = self.policy(act)
+            if not isinstance(found, Verdict | Decision) and inspect.isawaitable(found):
+                found = await found
         except PolicyDenied:
-            verdict = Verdict.DENY
+            found = Verdict.DENY
         except Exception as e:
             log.error("The policy raised %s, so %s is denied.", type(e).__name__, act.tool.name)
-            verdict = Verdict.DENY
-        if not isinstance(verdict, Verdict):
-            log.error("The policy returned %s, not a Verdict, so %s is denied.", type(verdict).__name__, act.tool.name)
-            verdict = Verdict.DENY
-        if verdict is Verdict.DENY:
-            raise PolicyDenied(f"{act.tool.name} is not allowed here.")
-        return verdict
+            found = Verdict.DENY
+        if isinstance(found, Decision):
+            decision = found
+        elif isinstance(found, Verdict):
+            decision = PLAIN[found]
+        else:
+            log.error("The policy returned %s, not a Verdict, so %s is denied.", type(found).__name__, act.tool.name)
+            decision = PLAIN[Verdict.DENY]
+        if decision.verdict is Verdict.DENY:
+            raise denial(act, decision)
+        return decision
+
+
+PLAIN: Final[Mapping[Verdict, Decision]] = {one: Decision(one) for one in Verdict}
+"""The decision of a policy that gives only a verdict."""
+
+
+def denial(act: Act, decision: Decision) -> PolicyDenied:
+    """Return the error about an act that the policy denies, with the rule and the operator's reason."""
+    why = f": {decision.reason_line}" if decision.reason else "."
+    hint = f"Rule {decision.rule} of the policy denies it. Continue without it." if decision.rule else ""
+    return PolicyDenied(f"{act.tool.name} is not allowed here{why}", hint=hint, rule=decision.rule)

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias, TypedDict, Unpack
 
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.canonical import canonical
+from deputize.core.tools.decision import Decision
 from deputize.core.tools.first_contact import FirstContact
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.required_scopes import Need
@@ -88,6 +89,7 @@ class Progress(TypedDict, total=False):
     first_contacts: tuple[FirstContact, ...]
     named_by_user: bool
     mandate: str
+    decision: Decision
 
 
 @frozen(slots=False)
@@ -103,7 +105,8 @@ class Act(Printed):
     whom that is not known yet. ``named_by_user``: True if the user's own message names every target of the act and
     contains everything that it says; computed only if the policy asks without it. ``mandate``: id of the mandate that
     covers the act. ``organisation``: name of the
-    organisation whose service account acts; "" for the user's own account.
+    organisation whose service account acts; "" for the user's own account. ``decision``: the policy's last decision;
+    None before the first.
     """
 
     user: User
@@ -126,6 +129,7 @@ class Act(Printed):
     named_by_user: bool = False
     mandate: str = ""
     organisation: str = ""
+    decision: Decision | None = None
 
     def having(self, **more: Unpack[Progress]) -> Act:
         """Return a copy with these facts. Values computed from the arguments stay cached."""
