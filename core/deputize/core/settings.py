@@ -50,6 +50,7 @@ from deputize.core.oauth.registry import unknown_provider
 from deputize.core.paths import usable_path
 from deputize.core.providers.app_settings import AppSettings as AppSettings
 from deputize.core.providers.from_settings import ProviderSettings, with_settings
+from deputize.core.roles import RoleMap
 from deputize.core.secret_files import with_secret
 from deputize.core.tools.stored_files import FILE_TTL
 from deputize.core.vault.key_source import ChangeableKeySource, KeySource, read_keys
@@ -157,6 +158,10 @@ class Settings(BaseSettings):
     policy: str = Field(
         "ask_before_sending", description="Policy that judges every act: a built-in name, or package.module:function."
     )
+    roles: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description='Claims that give a role, as `claim:value`, by role: `finance = ["groups:finance"]`.',
+    )
     time_zone: str = Field(
         "",
         description="Zone of users whose provider reports none: Europe/Berlin. Empty: UTC; locally the machine's.",
@@ -231,6 +236,15 @@ class Settings(BaseSettings):
         if url and not _LOOPBACK.fullmatch(url):
             raise ValueError("a sandbox must be on loopback: http://127.0.0.1:PORT")
         return url
+
+    @field_validator("roles")
+    @classmethod
+    def _check_roles(cls, roles: dict[str, list[str]]) -> dict[str, list[str]]:
+        try:
+            RoleMap.of(roles)
+        except SettingsError as error:
+            raise ValueError(f"{error.message} {error.hint}") from None
+        return roles
 
     @field_validator("audit_retention_days")
     @classmethod

@@ -105,7 +105,8 @@ class Act(Printed):
     whom that is not known yet. ``named_by_user``: True if the user's own message names every target of the act and
     contains everything that it says; computed only if the policy asks without it. ``mandate``: id of the mandate that
     covers the act. ``organisation``: name of the
-    organisation whose service account acts; "" for the user's own account. ``decision``: the policy's last decision;
+    organisation whose service account acts; "" for the user's own account. ``roles``: the user's roles, from the
+    sources in `deputize.core.roles`; empty if none is configured or known. ``decision``: the policy's last decision;
     None before the first.
     """
 
@@ -129,6 +130,7 @@ class Act(Printed):
     named_by_user: bool = False
     mandate: str = ""
     organisation: str = ""
+    roles: frozenset[str] = frozenset()
     decision: Decision | None = None
 
     def having(self, **more: Unpack[Progress]) -> Act:
