@@ -96,7 +96,18 @@ async def test_erased_user_is_in_no_record_of_any_kind(tmp_path: Path) -> None:
     await lived(deputy, sandbox)
     vault, place = deputy.vault, deputy.vault.key_prefix(CAROL)
     await deputy.store_file(CAROL, "note.txt", "text/plain", b"of carol-4711")
-    for kind in ("call", "session", "outside", "contacts", "zone", "intent", "chosen", "mandate", "obtaining"):
+    for kind in (
+        "call",
+        "session",
+        "outside",
+        "contacts",
+        "zone",
+        "intent",
+        "chosen",
+        "mandate",
+        "obtaining",
+        "budget",
+    ):
         if not await vault.scan(kind, place):
             await vault.insert(kind, place + "0" * 8, {"of": "carol-4711", "ended": 1.0, "expires": 1.0})
     sandbox.switches.down = True

@@ -11,7 +11,7 @@ import pytest
 
 FRAMEWORKS = ("langchain", "langchain_core", "langgraph", "langsmith", "llama_index", "workflows", "mcp")
 HEAVY = (
-    *("pydantic", "pydantic_settings", "platformdirs", "typer", "keyring"),
+    *("pydantic", "pydantic_settings", "platformdirs", "typer", "keyring", "cedarpy"),
     *("starlette", "jinja2", "uvicorn", "multipart", "aiohttp", "yarl"),
     *("psycopg", "sqlitedict", "filelock", "sqlite3"),
 )

@@ -82,7 +82,7 @@ def _mode(settings: Settings) -> str:
 
 def _policy(settings: Settings) -> Finding:
     try:
-        find_policy(settings.policy)
+        find_policy(settings.policy, settings.own_file().parent)
     except DeputizeError as e:
         return _bad("policy", e)
     return Finding("policy", "ok", settings.policy)

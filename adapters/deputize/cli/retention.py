@@ -37,6 +37,7 @@ def retention_rows(settings: Settings) -> list[Kept]:
     from deputize.core.approvals.record import APPROVAL_TTL
     from deputize.core.consent import record
     from deputize.core.grants.sources import inflight_requests as under_way
+    from deputize.core.policy.budgets import KEPT_SECONDS
     from deputize.core.provenance import contacts
     from deputize.core.provenance import store as outside_record
     from deputize.core.web.pages import local_links
@@ -57,6 +58,7 @@ def retention_rows(settings: Settings) -> list[Kept]:
             f"{format_duration(APPROVAL_TTL)}, or as long as the tool asks",
         ),
         Kept("mandates", ("mandate",), "until they end"),
+        Kept("budgets", ("budget",), f"{format_duration(KEPT_SECONDS)} after their period; keyed digests"),
         Kept("consents", ("consent",), format_duration(record.CONSENT_TTL)),
         Kept("links", ("asked", "ticket", "state", "browser"), f"{format_duration(local_links.BINDING_TTL)} at most"),
         Kept(

@@ -47,6 +47,7 @@ from deputize.core.policy.policy import (
     allow_all,
     ask_before_sending,
     ask_unless_user_named,
+    policy_file,
     read_only,
 )
 from deputize.core.providers import PROVIDERS
@@ -161,6 +162,7 @@ __all__ = [
     "ask_unless_user_named",
     "discover",
     "exit_on_sigterm",
+    "policy_file",
     "read_only",
     "shown_file",
     "system_prompt",

@@ -54,7 +54,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """Return the parsed content. Raises `SettingsError` if it is not TOML or another account may have written it."""
     try:
         with path.open("rb") as file:
-            _check(path, os.fstat(file.fileno()))
+            check_writers(path, os.fstat(file.fileno()))
             _check_folder(path.absolute().parent)
             return tomllib.load(file)
     except OSError as error:
@@ -64,11 +64,12 @@ def read_config(path: Path) -> dict[str, Any]:
     raise SettingsError(f"{path.name} cannot be read: {reason}.", hint=str(path))
 
 
-def _check(path: Path, status: os.stat_result) -> None:
+def check_writers(path: Path, status: os.stat_result, what: str = "settings file") -> None:
+    """Raise `SettingsError` if another account may have written this file."""
     if status.st_uid not in (os.geteuid(), ROOT):
-        raise SettingsError("The settings file belongs to another account.", hint=f"Make your own copy of {path}")
+        raise SettingsError(f"The {what} belongs to another account.", hint=f"Make your own copy of {path}")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise SettingsError("The settings file is one that others may write.", hint=f"Run: chmod go-w '{path}'")
+        raise SettingsError(f"The {what} is one that others may write.", hint=f"Run: chmod go-w '{path}'")
 
 
 def _check_folder(folder: Path) -> None:

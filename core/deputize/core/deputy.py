@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from deputize.core.base_deputy import BaseDeputy
 from deputize.core.http import Transport
 from deputize.core.oauth.provider import Provider
-from deputize.core.policy.policy import Policy
+from deputize.core.policy.policy import Policies
 from deputize.core.tools.toolkit import Toolkit
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Deputy(BaseDeputy):
         cls,
         settings: Settings | None = None,
         *,
-        policy: Policy | None = None,
+        policy: Policies | None = None,
         agent: str = "",
         providers: Mapping[str, Provider] | Iterable[Provider] | None = None,
         toolkits: Iterable[Toolkit] | None = None,

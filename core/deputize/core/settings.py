@@ -156,7 +156,9 @@ class Settings(BaseSettings):
     )
     agent: str = Field("agent", description="Name of the agent, as users see it on pages and in the audit.")
     policy: str = Field(
-        "ask_before_sending", description="Policy that judges every act: a built-in name, or package.module:function."
+        "ask_before_sending",
+        description="Policy that judges every act: a built-in name, a file *.toml or *.cedar (relative to the settings "
+        "file), or package.module:function.",
     )
     roles: dict[str, list[str]] = Field(
         default_factory=dict,

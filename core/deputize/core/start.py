@@ -29,7 +29,7 @@ from deputize.core.http import Transport
 from deputize.core.oauth.discover import KnownIssuers, discover
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import check_addresses
-from deputize.core.policy.policy import Policy, find_policy
+from deputize.core.policy.policy import Policies, find_policy
 from deputize.core.settings import AppSettings, Settings
 from deputize.core.tools.toolkit import Toolkit
 from deputize.core.vault.chain_heads import ChainHeads
@@ -56,7 +56,7 @@ def from_settings(
     kind: type[D],
     settings: Settings | None = None,
     *,
-    policy: Policy | None = None,
+    policy: Policies | None = None,
     agent: str = "",
     providers: MoreProviders | None = None,
     toolkits: Iterable[Toolkit] | None = None,
@@ -64,7 +64,8 @@ def from_settings(
 ) -> D:
     """Return a running deputy of this class. See `Deputy.from_settings`."""
     settings = settings or Settings.load()
-    rule, brand = policy or find_policy(settings.policy), _brand(settings)
+    rule = find_policy(settings.policy, settings.own_file().parent) if policy is None else policy
+    brand = _brand(settings)
     with ExitStack() as undo:
         vault = portal().run(open_vault(settings))
         undo.callback(lambda: portal().run(vault.close()))

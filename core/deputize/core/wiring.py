@@ -42,7 +42,7 @@ from deputize.core.idempotency.undo import Undoing
 from deputize.core.oauth.discover import Resolve, addresses_of
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import Registry
-from deputize.core.policy.policy import Judge, Policy, ask_before_sending
+from deputize.core.policy.policy import Judge, Policies, ask_before_sending
 from deputize.core.provenance.contacts import KnownContacts
 from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.providers import known_providers
@@ -70,7 +70,8 @@ class Components:
     """The parts of a deputy: their creation and their end. `BaseDeputy` has the methods for users.
 
     ``vault`` stores grants. ``apps``: the OAuth clients registered at providers. ``pages``: the URL of deputize's
-    pages, or a function that creates their server for a deputy. ``policy`` decides about every act. ``providers``: by
+    pages, or a function that creates their server for a deputy. ``policy`` decides about every act; of several, the
+    gravest decision counts. ``providers``: by
     name; default: the built-in ones and those of installed packages. ``transport`` replaces the network in tests, and
     ``resolve`` the look-up of host names. ``clock`` returns Unix seconds. ``requests_per_minute``: limit for one user's
     agents at one provider, infinite for none. ``outcome_retention_seconds``: how long a repeated call returns its
@@ -87,7 +88,7 @@ class Components:
         pages: Pages | str | Callable[[Self], Pages],
         audit: Audit | None = None,
         agent: str = "agent",
-        policy: Policy = ask_before_sending,
+        policy: Policies = ask_before_sending,
         providers: Mapping[str, Provider] | None = None,
         toolkits: Iterable[Toolkit] | None = None,
         transport: Transport | None = None,
@@ -132,7 +133,7 @@ class Components:
     def _acts(
         self,
         toolkits: Iterable[Toolkit] | None,
-        policy: Policy,
+        policy: Policies,
         trusted_authors: Mapping[str, str],
         per_minute: float,
         kept: float,
@@ -141,7 +142,8 @@ class Components:
         """Create the parts that run acts with these grants, and the parts that end grants and mandates."""
         engine, refresher = self.engine, self.refresher
         self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock, life=file_retention_seconds)
-        self.judge, self.provenance, self.contacts = Judge(policy), UntrustedRecord(engine), KnownContacts(engine)
+        self.provenance, self.contacts = UntrustedRecord(engine), KnownContacts(engine)
+        self.judge = Judge(policy, engine)
         self.ledger, self.approvals = Ledger(engine, kept), Approvals(engine)
         self._mandates, self.questions = Mandates(engine, self.approvals, kept), Questions(engine, self.approvals)
         self.resolver, grants = CallResolver(engine, self.catalog, self.accounts), GrantFinder(engine, refresher)
@@ -173,12 +175,12 @@ class Components:
         )
 
     @property
-    def policy(self) -> Policy:
-        """The policy that decides about every act. It may be replaced at any time."""
+    def policy(self) -> Policies:
+        """The policy that decides about every act, or several. It may be replaced at any time."""
         return self.judge.policy
 
     @policy.setter
-    def policy(self, policy: Policy) -> None:
+    def policy(self, policy: Policies) -> None:
         self.judge.policy = policy
 
     async def add_mcp(self, server: McpServer | str, url: str = "") -> Toolkit:

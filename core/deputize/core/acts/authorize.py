@@ -84,7 +84,11 @@ class Authorizer:
         if not act.shows:
             act = await self.provenance.mark_untrusted(act)
         decision = await self.judge.decide(act)
-        act, grant = act.having(decision=decision), await self.grants.find(act, known)
+        grant = await self.grants.find(act, known)
+        act = act.having(decision=decision, acting_as=grant.account.name)
+        if self.judge.needs_account:
+            decision = await self.judge.decide(act)
+            act = act.having(decision=decision)
         if row:
             row.record_grant(act, grant)
             row.record_rule(decision.rule)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from deputize.core.acts.audit_record import CallRow
 from deputize.core.acts.elicitation import Questions
@@ -19,10 +19,11 @@ from deputize.core.approvals.repository import Claim
 from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import ActIntent, LedgerSaveFailed
 from deputize.core.engine import Engine
-from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, StoreUnavailable
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, PolicyDenied, StoreUnavailable
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.idempotency.ledger import Entry, Ledger, Recorded, recordable
 from deputize.core.idempotency.undo import undo_facts
+from deputize.core.policy.policy import Counted, Verdict
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.summary import object_link, summarize_arguments, summarize_preview
@@ -30,6 +31,8 @@ from deputize.core.tools.tool import Effect
 from deputize.core.vault.grant import Grant
 
 log = logging.getLogger("deputize.core.acts")
+
+MAX_BUDGET_TRIES: Final = 5
 
 
 class Executor:
@@ -160,6 +163,7 @@ class _Beginning:
         self.taken: Act | None = None
         self.passed: Act | None = None
         self.spent: Act | None = None
+        self.counted: Counted = []
         self.shown: Preview | None = None
 
     async def authorize_preview(self, show: Preview) -> None:
@@ -201,6 +205,7 @@ class _Beginning:
         if not act.shows:
             self.row.summary = summarize_arguments(act.arguments)
         if not entry.taken_up:
+            act, approval = await self._count(act, approval)
             entry.answered_by = await self._take(act, approval)
         elif not entry.answered_by:
             entry.answered_by = await self._take_again(act)
@@ -215,6 +220,20 @@ class _Beginning:
             await executor.audit.settle()
         else:
             await executor.audit.hand_over_async()  # survives a kill of this process
+
+    async def _count(self, act: Act, approval: ApprovalRecord | None) -> tuple[Act, ApprovalRecord | None]:
+        """Count the act in the budgets of the policy. If other acts used up a budget since the policy was asked, ask it
+        again. Raises `PolicyDenied` or `ApprovalRequired`."""
+        judge, approvals = self.executor.previewer.judge, self.executor.approvals
+        for _ in range(MAX_BUDGET_TRIES):
+            if (counted := await judge.spend(act)) is not None:
+                self.counted = counted
+                return act, approval
+            act = act.having(decision=await judge.decide(act))
+            if act.decision is not None and act.decision.verdict is Verdict.ASK:
+                approval = await approvals.require(act, self.grant.account)
+                act = act.having(approved=True, mandate="", named_by_user=False)
+        raise PolicyDenied(f"{act.tool.name} is not allowed here: a budget of the policy is used up.")
 
     async def _take(self, act: Act, approval: ApprovalRecord | None) -> str:
         """Claim the ledger record and use the approval, if any. Return the reason why the act may begin."""
@@ -256,6 +275,7 @@ class _Beginning:
             await self.executor.approvals.release(self.taken, self.grant.account)
         if self.entry.keeps_note:
             return
+        await self.executor.previewer.judge.release(self.act, self.counted)
         if self.passed is not None:
             await self.executor.approvals.release(self.passed, self.grant.account)
         if self.spent is not None:

@@ -176,6 +176,53 @@ class MandateEnded(Event):
     mandate: OfMandate
 
 
+# ------------------------------------------------------------- the policy
+
+
+@event
+class PolicyLoaded(Event):
+    """A changed policy file is in force in this process."""
+
+    event = "policy.loaded"
+    file: Annotated[str, "the file's name"]
+    digest: Annotated[str, "beginning of the SHA-256 of the file in force"]
+
+
+@event
+class PolicyRefused(Event):
+    """A changed policy file cannot be used. The old rules stay in force in this process."""
+
+    event = "policy.refused"
+    file: Annotated[str, "the file's name"]
+    why: Annotated[str, "what is wrong, with the line"]
+    digest: Annotated[str, "beginning of the SHA-256 of the file in force"]
+
+
+@event
+class BudgetSpent(Event):
+    """An act is counted in a budget of the policy, before it begins."""
+
+    event = "budget.spent"
+    of_user: OfUser
+    budget: Annotated[str, "id of the budget"]
+    agent: Annotated[str, "the agent's name"]
+    tool: Annotated[str, "the tool's name"]
+    used: Annotated[int, "acts that the budget has counted in this period"]
+    most: Annotated[int, "maximum number of acts"]
+    period_end: Annotated[int, "end of the period, Unix seconds"]
+
+
+@event
+class BudgetReleased(Event):
+    """The act did nothing: the budget does not count it."""
+
+    event = "budget.released"
+    of_user: OfUser
+    budget: Annotated[str, "id of the budget"]
+    agent: Annotated[str, "the agent's name"]
+    tool: Annotated[str, "the tool's name"]
+
+
 # ------------------------------------------------------------- consents
 
 

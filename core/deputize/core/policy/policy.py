@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeGuard
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeGuard
 
+from deputize.core.engine import Engine
 from deputize.core.errors import PolicyDenied, SettingsError, instead
 from deputize.core.tools.act import Act
 from deputize.core.tools.decision import Decision as Decision
@@ -27,6 +30,36 @@ called once more, with ``act.named_by_user`` True. It may be called any number o
 side effects such as counters.
 """
 
+Policies: TypeAlias = Policy | Sequence[Policy]
+"""A policy, or several, of which the gravest decision counts: deny, ask another person, ask, allow."""
+
+
+class StoredPolicy:
+    """A policy that a file describes, and that can count acts."""
+
+    def __call__(self, act: Act) -> Decision | Awaitable[Decision]:
+        """Return the decision about an act."""
+        raise NotImplementedError
+
+    @property
+    def needs_account(self) -> bool:
+        """True if it asks which account acts, so that it is called again after the grant was found."""
+        return False
+
+    def bind(self, engine: Engine) -> None:
+        """Use the vault, the audit and the clock of this engine."""
+
+    async def spend(self, act: Act) -> Sequence[Any] | None:
+        """Count an act that begins. Return what was counted, or None if there is no room for it."""
+        return ()
+
+    async def release(self, act: Act, spent: Sequence[Any]) -> None:
+        """Take back what `spend` has counted, because the act did nothing."""
+
+
+Counted: TypeAlias = list[tuple[StoredPolicy, Sequence[Any]]]
+"""What the budgets of each policy have counted for one act."""
+
 _LINKS: Final = re.compile("ur[il]|link|href|host|domain|site|page")
 """Names of arguments that take a link."""
 _SEEN_BY_OTHERS = (Effect.SENDS | Effect.DESTRUCTIVE).value
@@ -39,7 +72,7 @@ def ask_before_sending(act: Act) -> Verdict:
     A read needs approval only if it is given a link to a host that untrusted content has named, because it may carry
     the user's data there."""
     if act.outside and any(one.by_others for one in act.outside):
-        return Verdict.ASK if act.effect is not Effect.READS or _is_given_link(act) else Verdict.ALLOW
+        return Verdict.ASK if act.effect is not Effect.READS or is_given_link(act) else Verdict.ALLOW
     if act.show is not None:
         grave = act.show.destroys or act.show.dangers
         return Verdict.ASK if act.show.audience > Audience.SELF or grave else Verdict.ALLOW
@@ -53,7 +86,7 @@ def ask_unless_user_named(act: Act) -> Verdict:
     return Verdict.ALLOW if act.named_by_user else ask_before_sending(act)
 
 
-def _is_given_link(act: Act) -> bool:
+def is_given_link(act: Act) -> bool:
     """Return True if an argument is a link: it has a scheme, or its name says so."""
     found: list[tuple[str, Any]] = [*act.arguments.items()]
     for name, value in found:  # the list grows by nested values
@@ -83,15 +116,26 @@ BUILT_IN: Final[Mapping[str, Policy]] = {
 """The policies that settings may name without a module."""
 
 
-def find_policy(name: str) -> Policy:
-    """Return the built-in policy of this name, or the function at ``package.module:function``.
+def policy_file(path: str | os.PathLike[str]) -> StoredPolicy:
+    """Return the policy in this file: rules in TOML, or Cedar policies if its name ends in ``.cedar``. Raises
+    `SettingsError` that names the line if the file cannot be used."""
+    from deputize.core.policy.policy_file import open_policy  # imported only if a file is used
+
+    return open_policy(Path(path).absolute())
+
+
+def find_policy(name: str, folder: Path | None = None) -> Policy:
+    """Return the built-in policy of this name, the policy of a file ``*.toml`` or ``*.cedar`` in this folder, or the
+    function at ``package.module:function``.
 
     Raises `SettingsError` for a policy that does not exist, cannot be imported, or does not take an act, because such a
     policy would deny everything.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
-    hint = f"{instead(name, BUILT_IN)} Or your own, as package.module:function."
+    if name.endswith((".toml", ".cedar")):
+        return policy_file((folder or Path()) / name)
+    hint = f"{instead(name, BUILT_IN)} Or a file *.toml, or your own, as package.module:function."
     if ":" not in name:
         raise SettingsError(f"No policy is called {name!r}.", hint=hint)
     from pkgutil import resolve_name  # imported late, because few settings need it
@@ -114,35 +158,90 @@ def _takes_an_act(policy: Any) -> TypeGuard[Policy]:
 
 
 class Judge:
-    """Calls the policy, which can be replaced while the deputy lives."""
+    """Calls the policies, which can be replaced while the deputy lives."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policies, engine: Engine | None = None) -> None:
+        self._engine = engine
         self.policy = policy
 
-    async def decide(self, act: Act) -> Decision:
-        """Return the policy's decision. Raises `PolicyDenied` if the policy denies the act.
+    @property
+    def policy(self) -> Policies:
+        """The policy, or all of them."""
+        return self._given
 
-        If the policy raises an error, the act is denied and the error is logged, because a denial alone looks intended.
+    @policy.setter
+    def policy(self, policy: Policies) -> None:
+        given = tuple(policy) if isinstance(policy, Sequence) else (policy,)
+        if not given or not all(callable(one) for one in given):
+            raise TypeError("A policy is a function of one act, or a list of such functions.")
+        callables: list[object] = list(given)
+        self._stored = [one for one in callables if isinstance(one, StoredPolicy)]
+        if self._engine is not None:
+            for one in self._stored:
+                one.bind(self._engine)
+        self._given, self._policies = policy, given
+
+    @property
+    def needs_account(self) -> bool:
+        """True if a policy must be asked again when it is known which account acts."""
+        return bool(self._stored) and any(one.needs_account for one in self._stored)
+
+    async def decide(self, act: Act) -> Decision:
+        """Return the decision of the policies. Raises `PolicyDenied` if they deny the act.
+
+        If a policy raises an error, the act is denied and the error is logged, because a denial alone looks intended.
         """
-        try:
-            found = self.policy(act)
-            if not isinstance(found, Verdict | Decision) and inspect.isawaitable(found):
-                found = await found
-        except PolicyDenied:
-            found = Verdict.DENY
-        except Exception as e:
-            log.error("The policy raised %s, so %s is denied.", type(e).__name__, act.tool.name)
-            found = Verdict.DENY
-        if isinstance(found, Decision):
-            decision = found
-        elif isinstance(found, Verdict):
-            decision = PLAIN[found]
-        else:
-            log.error("The policy returned %s, not a Verdict, so %s is denied.", type(found).__name__, act.tool.name)
-            decision = PLAIN[Verdict.DENY]
+        decision = await _decide(self._policies[0], act)
+        for one in self._policies[1:]:
+            decision = graver(decision, await _decide(one, act))
         if decision.verdict is Verdict.DENY:
             raise denial(act, decision)
         return decision
+
+    async def spend(self, act: Act) -> Counted | None:
+        """Count an act that begins in the budgets of all policies. Return what was counted, or None if one of them has
+        no room, with nothing counted."""
+        spent: Counted = []
+        for one in self._stored:
+            if (counted := await one.spend(act)) is None:
+                await self.release(act, spent)
+                return None
+            spent.append((one, counted))
+        return spent
+
+    async def release(self, act: Act, spent: Counted) -> None:
+        """Take an act back out of the budgets, because it did nothing."""
+        for one, counted in spent:
+            await one.release(act, counted)
+
+
+async def _decide(policy: Policy, act: Act) -> Decision:
+    """Return the decision of one policy. Whatever is not a decision is a denial."""
+    try:
+        found = policy(act)
+        if not isinstance(found, Verdict | Decision) and inspect.isawaitable(found):
+            found = await found
+    except PolicyDenied:
+        found = Verdict.DENY
+    except Exception as e:
+        log.error("The policy raised %s, so %s is denied.", type(e).__name__, act.tool.name)
+        found = Verdict.DENY
+    if isinstance(found, Decision):
+        return found
+    if isinstance(found, Verdict):
+        return PLAIN[found]
+    log.error("The policy returned %s, not a Verdict, so %s is denied.", type(found).__name__, act.tool.name)
+    return PLAIN[Verdict.DENY]
+
+
+def graver(one: Decision | None, other: Decision) -> Decision:
+    """Return the graver decision. Two that ask different roles are a denial, because one approval cannot serve both."""
+    if one is None or other.gravity > one.gravity:
+        return other
+    if one.approvers and other.approvers and other.gravity == one.gravity and one.approvers != other.approvers:
+        both = f"{one.rule} and {other.rule}"
+        return Decision(Verdict.DENY, one.rule, f"The rules {both} ask people of different roles.")
+    return one
 
 
 PLAIN: Final[Mapping[Verdict, Decision]] = {one: Decision(one) for one in Verdict}

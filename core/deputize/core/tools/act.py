@@ -42,6 +42,7 @@ class Call(ValueObject):
     ``undoes``: the act that the call undoes, if any. ``user_message``: what the user wrote for this turn, as your
     application received it from the user; "" if unknown. Never take it from a model or from the state of a
     conversation: with the policy `ask_unless_user_named`, an act that the message names needs no approval.
+    ``unattended``: True if nobody is there to answer, as in a scheduled run. A policy can deny what it would ask.
     """
 
     thread: str = ""
@@ -50,6 +51,7 @@ class Call(ValueObject):
     run: str = ""
     undoes: Undoes | None = field(default=None, compare=False)
     user_message: str = field(default="", compare=False, repr=False)
+    unattended: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.user_message, str):
@@ -90,6 +92,7 @@ class Progress(TypedDict, total=False):
     named_by_user: bool
     mandate: str
     decision: Decision
+    acting_as: str
 
 
 @frozen(slots=False)
@@ -107,7 +110,7 @@ class Act(Printed):
     covers the act. ``organisation``: name of the
     organisation whose service account acts; "" for the user's own account. ``roles``: the user's roles, from the
     sources in `deputize.core.roles`; empty if none is configured or known. ``decision``: the policy's last decision;
-    None before the first.
+    None before the first. ``acting_as``: name of the account that acts; "" before its grant was found.
     """
 
     user: User
@@ -132,6 +135,7 @@ class Act(Printed):
     organisation: str = ""
     roles: frozenset[str] = frozenset()
     decision: Decision | None = None
+    acting_as: str = ""
 
     def having(self, **more: Unpack[Progress]) -> Act:
         """Return a copy with these facts. Values computed from the arguments stay cached."""

@@ -3,11 +3,11 @@
     yield Preview("Send this email", audience=Audience.PEOPLE, people=["bob@example.test"], to=[...], text=...)
 
 A field is a string, a number, a list of them, a `Change`, an `Instant`, or a file from `shown_file`. A field that is
-None is left out. An empty string or list is displayed as emptied. Everything except ``beside`` is compared, with the
-approved preview and again when the act is done. So ``beside`` is only for counts and states that change by themselves.
-Signed URLs belong nowhere. Sort everything that has no order. Ids and versions that mean nothing to a person belong in
-``pins``. Text by others that the act does not change, such as the message being answered, belongs in ``context``. It is
-displayed and compared, but people named in it are not targets of the act.
+None is left out. An empty string or list is displayed as emptied. Everything except ``beside`` and ``targets`` is
+compared, with the approved preview and again when the act is done. So ``beside`` is only for counts and states that
+change by themselves. Signed URLs belong nowhere. Sort everything that has no order. Ids and versions that mean nothing
+to a person belong in ``pins``. Text by others that the act does not change, such as the message being answered, belongs
+in ``context``. It is displayed and compared, but people named in it are not targets of the act.
 """
 
 from __future__ import annotations
@@ -113,9 +113,11 @@ def shown_file(name: str, mime: str, content: bytes | None = None, *, size: int 
 
 class Preview:
     """The preview of an act; see the module. ``what``: one constant sentence that begins with a verb. ``where``: the
-    place, in words. ``people``: addresses or ids of everybody whom the act reaches. ``destroys``: True if text or data
-    is lost. ``dangers``: what else is dangerous. ``own_words``: names of fields whose text the toolkit chose, such as
-    "to all guests": nobody else wrote it. Raises `ValueError` for a name that occurs in two parts."""
+    place, in words. ``people``: addresses or ids of everybody whom the act reaches. ``destroys``: True if text or
+    data is lost. ``dangers``: what else is dangerous. ``own_words``: names of fields whose text the toolkit chose,
+    such as "to all guests": nobody else wrote it. ``targets``: what the act changes, by kind and as the provider
+    names it now, for rules of a policy: ``{"repository": "acme/website"}``. It is not displayed. Raises `ValueError`
+    for a name that occurs in two parts."""
 
     what: str
     audience: Audience
@@ -127,6 +129,7 @@ class Preview:
     destroys: bool
     dangers: tuple[Danger, ...]
     own_words: frozenset[str]
+    targets: Mapping[str, Any]
     fields: Mapping[str, Any]
 
     def __init__(
@@ -143,15 +146,17 @@ class Preview:
         destroys: bool = False,
         dangers: Iterable[Danger] = (),
         own_words: Iterable[str] = (),
+        targets: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> None:
         self.what, self.audience, self.where, self.destroys = what, audience, where, destroys
         self.dangers, self.own_words = tuple(sorted(set(dangers))), frozenset(own_words)
         self.people = tuple(sorted({one.lower() for one in people}))
-        self.pins, self.context, self.beside = (
+        self.pins, self.context, self.beside, self.targets = (
             _values(pins or {}),
             _values(context or {}),
             _values(beside or {}),
+            _values(targets or {}),
         )
         self.fields = _values({name.rstrip("_"): value for name, value in fields.items()})
         names = [*self.fields, *self.context, *self.beside]
@@ -164,6 +169,7 @@ class Preview:
         show = cls.__new__(cls)
         show.__dict__ |= {
             "context": {},
+            "targets": {},
             "own_words": frozenset(),
             **kept,
             "audience": Audience(kept["audience"]),
@@ -191,7 +197,7 @@ class Preview:
             "fields": self.fields,
             "beside": self.beside,
         }
-        optional = {"context": self.context, "dangers": list(self.dangers)}
+        optional = {"context": self.context, "dangers": list(self.dangers), "targets": self.targets}
         return kept | {name: value for name, value in optional.items() if value}
 
     @property
@@ -204,7 +210,7 @@ class Preview:
     @cached_property
     def digest(self) -> str:
         """SHA-256 in hexadecimal over the canonical JSON of everything that is compared."""
-        compared = {name: value for name, value in self.kept.items() if name != "beside"}
+        compared = {name: value for name, value in self.kept.items() if name not in ("beside", "targets")}
         text = json.dumps(compared, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(PREFIX + text.encode()).hexdigest()
 

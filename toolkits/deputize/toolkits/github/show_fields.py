@@ -88,7 +88,7 @@ class Home:
 
     def shows(self, what: str, /, *, branch: str = "", pins: Mapping[str, Any] | None = None, **more: Any) -> Preview:
         """Return the preview of a change in the repository. ``more``: fields of `Preview`."""
-        given = {"audience": self.audience, "where": self.where(branch), **more}
+        given = {"audience": self.audience, "where": self.where(branch), "targets": {"repository": self.name}, **more}
         return Preview(what, pins={"repository": self.row.get("id"), **(pins or {})}, **given)
 
 

@@ -99,6 +99,7 @@ def location(spot: Spot, caller: Caller, *, pins: Mapping[str, Any] | None = Non
         "pins": {"conversation": spot.id or [user for user, _ in spot.people], **(pins or {})},
         "context": context,
         "beside": {"members": None if spot.people else spot.members},
+        "targets": {"channel": spot.id or None},
     }
 
 

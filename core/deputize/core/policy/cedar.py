@@ -1,0 +1,183 @@
+"""Cedar policies, for those who write them already. The request and its context: docs/policy.md.
+
+Cedar knows permit and forbid. A permit with ``@decision("ask")`` asks, with ``@approvers("finance")`` people of that
+role; ``@reason("...")`` is what the user reads. Cedar skips a policy whose evaluation fails, a forbid too. So an act is
+denied if any policy fails.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from deputize.core.errors import SettingsError
+
+try:
+    import cedarpy
+except ImportError as missing:
+    raise SettingsError.without(missing, "cedar") from None
+from deputize.core.policy.facts import EFFECTS, Facts
+from deputize.core.policy.policy import Decision, Verdict, graver
+from deputize.core.policy.policy_file import FilePolicy
+from deputize.core.policy.predicates import Match, domain_of
+from deputize.core.policy.rules import DEFAULT, RuleSet
+from deputize.core.tools.tool import Effect
+
+MAX_INTEGER: Final = 2**63
+_ANNOTATIONS: Final = ("id", "decision", "approvers", "reason")
+_DEFAULT_DENY: Final = Decision(Verdict.DENY, DEFAULT)
+_LATER: Final = Decision(Verdict.ASK)
+
+
+class CedarPolicy(FilePolicy):
+    """The policies of one Cedar file."""
+
+    def compile(self, text: str) -> CedarRules:
+        """Return the policies of this text. Raises `SettingsError`."""
+        return CedarRules(text, self.path.name)
+
+
+class CedarRules(RuleSet):
+    """All policies of one file."""
+
+    def __init__(self, text: str, name: str) -> None:
+        super().__init__(name, (), (), _DEFAULT_DENY, (), {})
+        self.needs_account = True
+        try:
+            found: dict[str, Any] = json.loads(cedarpy.policies_to_json_str(text))
+            self._policies = cedarpy.PolicySet.from_str(text)
+        except ValueError as e:
+            why = " ".join(str(e).split())[:300]
+            raise SettingsError(f"{name} is not Cedar: {why}.", hint="See docs.cedarpolicy.com.") from None
+        if found.get("templateLinks") or found.get("templates"):
+            raise SettingsError(f"{name} has policy templates.", hint="Write each policy in full.")
+        self.decisions = {key: self._decision(key, one) for key, one in found.get("staticPolicies", {}).items()}
+        if len({one.rule for one in self.decisions.values()}) < len(self.decisions):
+            raise SettingsError(f"{name}: two policies have the same @id.", hint="Give each its own.")
+
+    def _decision(self, key: str, policy: Mapping[str, Any]) -> Decision:
+        """Return the decision of a policy that applies."""
+        notes, permits = policy.get("annotations", {}), policy["effect"] == "permit"
+        name = notes.get("id") or key
+        if unknown := notes.keys() - set(_ANNOTATIONS):
+            raise SettingsError(f"{self.name}: {name} has @{min(unknown)}.", hint=f"There are: {_ANNOTATIONS}.")
+        then, role = notes.get("decision", "allow" if permits else "deny"), notes.get("approvers") or ""
+        if then not in (("allow", "ask") if permits else ("deny",)) or (role and then != "ask"):
+            hint = 'A permit has @decision("ask") or none. @approvers goes with it.'
+            raise SettingsError(f"{self.name}: {name} has @decision({then!r}).", hint=hint)
+        return Decision(Verdict(then), name, notes.get("reason") or "", role)
+
+    def decide(self, facts: Facts) -> Decision:
+        """Return the decision about an act."""
+        act = facts.act
+        found = cedarpy.is_authorized(request_of(facts), self._policies, entities_of(facts))
+        reasons = [self.decisions[one] for one in found.diagnostics.reasons if one in self.decisions]
+        early = facts.is_early or (facts.account is Match.LATER and bool(act.provider))
+        if found.decision is not cedarpy.Decision.Allow and reasons:
+            return reasons[0]  # a forbid applies, whatever others need to know
+        if early:
+            return _LATER
+        if found.diagnostics.errors:
+            why = "A policy could not be evaluated for this act."
+            return Decision(Verdict.DENY, DEFAULT, why)
+        decision: Decision | None = None
+        for one in reasons if found.decision is cedarpy.Decision.Allow else ():
+            decision = graver(decision, one)
+        return decision or _DEFAULT_DENY
+
+
+def request_of(facts: Facts) -> dict[str, Any]:
+    """Return the Cedar request about an act."""
+    act = facts.act
+    return {
+        "principal": _uid("User", act.user.id),
+        "action": _uid("Action", act.tool.name),
+        "resource": _uid("Account", act.acting_as),
+        "context": context_of(facts),
+    }
+
+
+def context_of(facts: Facts) -> dict[str, Any]:
+    """Return the context of a request. What is not known is left out, so that a policy that needs it fails."""
+    act, show, now = facts.act, facts.act.show, facts.now
+    context: dict[str, Any] = {
+        "input": _cedar(dict(facts.arguments)),
+        "tenant": act.user.tenant,
+        "agent": act.agent,
+        "toolkit": act.tool.toolkit,
+        "provider": act.provider,
+        "app": act.app,
+        "effects": sorted(facts.effects),
+        "roles": sorted(act.roles),
+        "unattended": act.call.unattended,
+        "gives_link": facts.gives_link,
+        "hour": now.hour,
+        "minute": now.hour * 60 + now.minute,
+        "weekday": now.isoweekday(),
+    }
+    optional: dict[str, Any] = {
+        "account": facts.account,
+        "place": facts.place,
+        "channel": facts.target("channel"),
+        "repository": facts.target("repository"),
+        "audience": facts.audience,
+    }
+    for name, values in optional.items():
+        if not isinstance(values, Match) and len(values) == 1 and isinstance(values[0], str):
+            context[name] = values[0]
+    for name, flag in (
+        ("untrusted", facts.is_untrusted),
+        ("first_contact", facts.is_first_contact),
+        ("named_by_user", facts.is_named_by_user),
+        ("previewed", facts.is_previewed),
+        ("destroys", facts.destroys),
+    ):
+        if isinstance(flag, bool):
+            context[name] = flag
+    people = facts.recipients
+    if not isinstance(people, Match) and None not in people:
+        context["recipients"] = list(people)
+        domains = [domain_of(one) for one in people]
+        if None not in domains:
+            context["domains"] = sorted({one for one in domains if one})
+    if show is not None or act.effect is Effect.READS:
+        context["dangers"] = [str(one) for one in show.dangers] if show else []
+    return context
+
+
+def entities_of(facts: Facts) -> list[dict[str, Any]]:
+    """Return the entities of a request: the user with roles and tenant, the action with its toolkit and effects."""
+    act = facts.act
+    roles = [_uid("Role", one) for one in sorted(act.roles)]
+    tenant = [_uid("Tenant", act.user.tenant)] if act.user.tenant else []
+    kinds = [_uid("Action", one) for one in EFFECTS if one in facts.effects]
+    kit = [_uid("Action", f"toolkit:{act.tool.toolkit}")]
+    account = {"provider": act.provider, "app": act.app}
+    return [
+        {"uid": _uid("User", act.user.id), "attrs": {}, "parents": [*roles, *tenant]},
+        {"uid": _uid("Action", act.tool.name), "attrs": {}, "parents": [*kinds, *kit]},
+        {"uid": _uid("Account", act.acting_as), "attrs": account, "parents": []},
+        *({"uid": one, "attrs": {}, "parents": []} for one in [*roles, *tenant, *kinds, *kit]),
+    ]
+
+
+def _uid(kind: str, name: str) -> dict[str, str]:
+    return {"type": kind, "id": name}
+
+
+def _cedar(value: Any) -> Any:
+    """Return a value as Cedar has it. None and fractions, which Cedar does not know, are left out."""
+    if hasattr(value, "model_dump"):
+        value = value.model_dump(mode="json", by_alias=True)
+    if isinstance(value, Mapping):
+        found = {str(name): _cedar(one) for name, one in value.items()}
+        return {name: one for name, one in found.items() if one is not None and not name.startswith("__")}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        elements = [_cedar(one) for one in value]
+        return None if None in elements else elements
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and -MAX_INTEGER <= value < MAX_INTEGER else None

@@ -1,0 +1,71 @@
+"""One table of acts, decided by a TOML policy and by the same policy in Cedar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from deputize.core import Decision, Verdict
+from deputize.core.policy.cases import facts_of, read_case, read_cases, run_cases
+from deputize.core.policy.cedar import CedarRules
+from deputize.core.policy.predicates import YES
+from deputize.core.policy.rules import RuleSet, parse_rules
+from deputize.core.tools.plugins import find_toolkits
+from deputize.core.tools.tool import Tool
+from tests.core.policy.policy_cases import EXAMPLE, ROWS, TOML_ONLY, TWIN
+
+
+def find_tool(name: str) -> Tool | None:
+    """Return an installed tool."""
+    kit = find_toolkits().get(name.partition("_")[0])
+    return kit.tools.get(name) if kit else None
+
+
+TOML, CEDAR = parse_rules(EXAMPLE.read_text(), EXAMPLE.name), CedarRules(TWIN.read_text(), TWIN.name)
+
+
+def decided(rules: RuleSet, content: Mapping[str, Any]) -> Decision:
+    """Return the decision about a case."""
+    case = read_case(content, find_tool, "a case")
+    return rules.decide(facts_of(case.act, case.at))
+
+
+@pytest.mark.parametrize("rules", [TOML, CEDAR], ids=["toml", "cedar"])
+def test_acts_are_decided_as_the_table_says(rules: RuleSet, subtests: pytest.Subtests) -> None:
+    assert len(ROWS) >= 80
+    for number, (content, verdict, rule) in enumerate(ROWS):
+        with subtests.test(number=number, content=content):
+            found = decided(rules, content)
+            assert found.verdict == verdict, found
+            if verdict != "deny":  # several rules may deny the same act
+                assert found.rule == rule
+                assert found.approvers == ("finance" if rule == "big-amounts" else "")
+
+
+def test_toml_decides_what_cedar_cannot_express(subtests: pytest.Subtests) -> None:
+    for content, verdict, rule, why in TOML_ONLY:
+        with subtests.test(content=content, why=why):
+            assert (decided(TOML, content).verdict, decided(TOML, content).rule) == (verdict, rule)
+            assert decided(CEDAR, content).verdict in (Verdict.DENY, Verdict.ASK, Verdict.ALLOW)
+
+
+def test_denials_name_the_rule_of_the_table() -> None:
+    for content, verdict, rule in ROWS:
+        if verdict == "deny":
+            case = read_case(content, find_tool, "a case")
+            told = TOML.explain(facts_of(case.act, case.at))
+            denying = [one.id for one, applies, _ in told if applies is YES and not one.allows]
+            assert rule in denying, content
+
+
+def test_example_file_passes_its_own_tests() -> None:
+    cases = read_cases(TOML.tests, find_tool, EXAMPLE.name)
+    assert len(cases) >= 4 and [failure for _, failure in run_cases(TOML, cases) if failure] == []
+
+
+def test_failing_case_says_what_was_decided_instead() -> None:
+    case = read_case({**ROWS[0][0], "verdict": "deny", "rule": "x"}, find_tool, "a case")
+    [(_, failure)] = run_cases(TOML, [case])
+    assert failure == "allow instead of deny, internal-mail instead of x (rule internal-mail)"
