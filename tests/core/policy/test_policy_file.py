@@ -160,9 +160,10 @@ async def test_gravest_of_several_policies_counts(house: Asking, tmp_path: Path)
         assert await house.act("search")
         with pytest.raises(PolicyDenied):
             await house.act("send", **MAIL)
-    for wrong in ([], [file, "x"], "ask_before_sending"):
+    junk: list[Any] = [[], [file, "x"], "ask_before_sending"]
+    for wrong in junk:
         with pytest.raises(TypeError):
-            house.deputy.policy = wrong  # type: ignore[assignment]
+            house.deputy.policy = wrong
 
 
 async def test_two_policies_that_ask_different_roles_deny(house: Asking) -> None:
