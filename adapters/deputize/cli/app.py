@@ -21,6 +21,7 @@ from deputize.cli.keys import key_app
 from deputize.cli.mandates import mandates_app
 from deputize.cli.mcp_config import mcp_app
 from deputize.cli.mcp_servers import SERVER_COMMANDS
+from deputize.cli.policy import policy_app
 from deputize.cli.retention import retention
 from deputize.cli.revoke import revoke
 from deputize.cli.sandbox import sandbox
@@ -78,6 +79,7 @@ def _named(config: Path) -> Callable[[], None]:
 
 
 app.add_typer(audit_app, name="audit")
+app.add_typer(policy_app, name="policy")
 app.add_typer(key_app, name="key")
 app.add_typer(vault_app, name="vault")
 app.add_typer(store_app, name="store")

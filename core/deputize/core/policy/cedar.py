@@ -102,7 +102,7 @@ def context_of(facts: Facts) -> dict[str, Any]:
     """Return the context of a request. What is not known is left out, so that a policy that needs it fails."""
     act, show, now = facts.act, facts.act.show, facts.now
     context: dict[str, Any] = {
-        "input": _cedar(dict(facts.arguments)),
+        "input": _cedar(act.tool.named(act.arguments)),
         "tenant": act.user.tenant,
         "agent": act.agent,
         "toolkit": act.tool.toolkit,

@@ -39,8 +39,18 @@ class Facts:
             return read(show)
         return LATER if self.act.shows else () if self.act.effect is Effect.READS else UNKNOWN
 
-    @cached_property
-    def arguments(self) -> Mapping[str, Any]:
+    @property
+    def roles(self) -> Values:
+        """The user's roles."""
+        return tuple(self.act.roles)
+
+    @property
+    def is_unattended(self) -> bool | Match:
+        """True if nobody is there to answer."""
+        return self.act.call.unattended
+
+    @property
+    def arguments(self) -> Mapping[str, Any] | Match:
         """The validated arguments under their public names."""
         return self.act.tool.named(self.act.arguments)
 
@@ -118,7 +128,7 @@ class Facts:
         return LATER if self.is_early else self.act.show is not None
 
     @property
-    def gives_link(self) -> bool:
+    def gives_link(self) -> bool | Match:
         """True if an argument is a link."""
         return is_given_link(self.act)
 

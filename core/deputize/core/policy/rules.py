@@ -538,7 +538,12 @@ def _flag(get: Callable[[Facts], bool | Match | None]) -> Key:
 
 def _role(at: _At, value: Any) -> list[Condition]:
     roles = frozenset(at.reader._role(at.table, one, at.number) for one in at.texts(value))
-    return [Condition(at.key, lambda facts: NO if roles.isdisjoint(facts.act.roles) else YES)]
+
+    def tells(facts: Facts) -> Match:
+        found = facts.roles
+        return found if isinstance(found, Match) else NO if roles.isdisjoint(found) else YES
+
+    return [Condition(at.key, tells)]
 
 
 def _paths(get: Callable[[Facts], Mapping[str, Any] | Match | None]) -> Key:
@@ -621,7 +626,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "first_contact": _flag(lambda f: f.is_first_contact),
     "named_by_user": _flag(lambda f: f.is_named_by_user),
     "gives_link": _flag(lambda f: f.gives_link),
-    "unattended": _flag(lambda f: f.act.call.unattended),
+    "unattended": _flag(lambda f: f.is_unattended),
     "hours": _hours,
     "weekdays": _weekdays,
 }
