@@ -15,7 +15,7 @@ MAIL = json.dumps({"to": ["eve@evil.example"], "subject": "s", "body": "b"})
 def written(folder: Path, text: str, name: str = "policy.toml") -> str:
     """Return the path of a file with this text."""
     path = folder / name
-    path.write_text(text)
+    path.write_text(f"{text}\n# end\n")
     path.chmod(0o600)
     return str(path)
 

@@ -35,7 +35,7 @@ async def house() -> AsyncIterator[Asking]:
 def written(folder: Path, text: str, name: str = "policy.toml") -> Path:
     """Return a policy file with this text."""
     path = folder / name
-    path.write_text(text)
+    path.write_text(f"{text}\n# end\n" if text else "")
     path.chmod(0o600)
     return path
 
@@ -154,8 +154,8 @@ async def test_gravest_of_several_policies_counts(house: Asking, tmp_path: Path)
         return Verdict.DENY if act.tool.name == "gmail_send" else Verdict.ALLOW
 
     file = policy_file(written(tmp_path, HEAD + rule("allow", '{ tool = "*" }')))
-    both: list[Any]
-    for both in ([file, never], [never, file]):
+    orders: list[list[Any]] = [[file, never], [never, file]]
+    for both in orders:
         house.deputy.policy = both
         assert await house.act("search")
         with pytest.raises(PolicyDenied):
@@ -239,7 +239,7 @@ async def test_broken_reload_keeps_the_old_rules_and_is_logged_and_audited_once(
 async def test_file_that_others_may_write_now_is_not_loaded(house: Asking, tmp_path: Path) -> None:
     path = written(tmp_path, HEAD + rule("deny", '{ effect = "reads" }'))
     house.deputy.policy = policy = policy_file(path)
-    path.write_text(HEAD + rule("allow", '{ effect = "reads" }'))
+    written(tmp_path, HEAD + rule("allow", '{ effect = "reads" }'))
     path.chmod(0o666)
     look_again(policy)
     with pytest.raises(PolicyDenied):

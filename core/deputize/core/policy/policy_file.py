@@ -33,6 +33,8 @@ DEFAULT_FILE: Final = Path(__file__).parent / "default_policy.toml"
 log = logging.getLogger("deputize.core.acts")
 
 Version = tuple[int, int, int]
+ENDS: Final = ("# end", "// end")
+"""The last line of a policy file, in TOML and in Cedar."""
 GONE: Final = (0, 0, 0)
 """The version of a file that does not exist."""
 
@@ -155,12 +157,23 @@ class FilePolicy(StoredPolicy):
     def _load(self) -> tuple[Version, str]:
         """Read and compile the file. Return its version and its digest."""
         text, version = read_policy(self.path)
+        refuse_cut_file(text, self.path.name)
         self.rules = self.compile(text)
         return version, hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def compile(self, text: str) -> RuleSet:
         """Return the rules of this text. Raises `SettingsError`."""
         return parse_rules(text, self.path.name)
+
+
+def refuse_cut_file(text: str, name: str) -> None:
+    """Raise `SettingsError` unless the last line says that the file ends there. A file that was cut between two rules,
+    by a full disk or while an editor writes it, would be a valid file with fewer denials."""
+    if text.rstrip().rpartition("\n")[2] not in ENDS:
+        last = text.rstrip().count("\n") + 1
+        raise SettingsError(
+            f"{name} line {last}: the file does not end with # end.", hint="Write # end as its last line."
+        )
 
 
 def read_policy(path: Path) -> tuple[str, Version]:

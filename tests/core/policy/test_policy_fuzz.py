@@ -1,0 +1,187 @@
+"""Damaged policy files, and acts of a model that wants past one."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deputize.core import DeputizeError, SettingsError, Verdict
+from deputize.core.policy.cases import facts_of, read_case
+from deputize.core.policy.policy_file import refuse_cut_file
+from deputize.core.policy.predicates import domain_of, elements_at, fits_pattern, loose, one_in
+from deputize.core.policy.rules import RuleSet, parse_rules
+from tests.core.policy.policy_cases import EXAMPLE, ROWS
+from tests.core.policy.test_cases import find_tool
+
+TEXT = EXAMPLE.read_text(encoding="utf-8").partition("[[tests]]")[0] + "# end"
+RULES = parse_rules(TEXT)
+DENIED = [content for content, verdict, _ in ROWS if verdict == "deny"]
+
+
+def verdict(rules: RuleSet, content: Mapping[str, Any]) -> Verdict:
+    case = read_case(content, find_tool, "a case")
+    return rules.decide(facts_of(case.act, case.at)).verdict
+
+
+@st.composite
+def cut(draw: st.DrawFn) -> str:
+    """Return the file without its end, as a writer leaves it that dies or whose disk is full."""
+    return TEXT[: draw(st.integers(0, len(TEXT) - 1))]
+
+
+@st.composite
+def mistyped(draw: st.DrawFn) -> str:
+    """Return the file with one letter of a key, a predicate or a value doubled."""
+    words = [n for n, sign in enumerate(TEXT) if sign.isalpha() and _is_key(n)]
+    at = draw(st.sampled_from(words))
+    return TEXT[:at] + TEXT[at] + TEXT[at:]
+
+
+def _is_key(at: int) -> bool:
+    """Return True inside a name before ``=``: a key of the format, or a set."""
+    line = TEXT[TEXT.rfind("\n", 0, at) + 1 : TEXT.find("\n", at)]
+    column = at - TEXT.rfind("\n", 0, at) - 1
+    before, after = line[:column], line[column:]
+    return not line.startswith("#") and before.count('"') % 2 == 0 and "=" in after and "[[" not in line
+
+
+def loaded(text: str) -> RuleSet:
+    """Return the rules as a file with this text gives them."""
+    refuse_cut_file(text, "policy.toml")
+    return parse_rules(text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(cut())
+def test_cut_file_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError):
+        loaded(text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(mistyped())
+def test_file_with_a_mistyped_key_is_refused_or_lets_nothing_more_through(text: str) -> None:
+    """A mistyped key of the format is refused. The names of arguments are the tool's: a wrong one cannot be told."""
+    try:
+        rules = loaded(text)
+    except SettingsError:
+        return
+    for content, before, _ in ROWS:
+        order = ["allow", "ask", "deny"]
+        assert order.index(verdict(rules, content)) >= order.index(before)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, len(TEXT) - 1), st.characters(codec="utf-8"))
+def test_changed_character_never_crashes_the_reader(at: int, sign: str) -> None:
+    try:
+        rules = parse_rules(TEXT[:at] + sign + TEXT[at + 1 :])
+    except SettingsError:
+        return
+    for content in DENIED[:3]:
+        verdict(rules, content)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=60), st.lists(st.text(max_size=30), max_size=3))
+def test_recipient_outside_the_company_never_passes(name: str, more: list[str]) -> None:
+    hostile = [name, *more, "eve@evil.example"]
+    content = {**ROWS[0][0], "recipient": hostile}
+    assert verdict(RULES, content) is Verdict.DENY
+
+
+HOSTILE = ["eve@evil.example", "bob@acme.example.evil.example", "bob@acme-example.com"]
+DISGUISES: list[Callable[[str], str]] = [
+    lambda text: text.upper(),
+    lambda text: quote(text, safe=""),
+    lambda text: quote(quote(text, safe=""), safe=""),
+    lambda text: base64.b64encode(text.encode()).decode(),
+    lambda text: text.replace("e", "\u0435"),
+    lambda text: "\u200b".join(text),
+    lambda text: f"bob@acme.example <{text}>",
+    lambda text: f"{text}, bob@acme.example",
+    lambda text: f"bob@acme.example\n{text}",
+    lambda text: f"bob@acme.example\x00{text}",
+    lambda text: text[::-1],
+    lambda text: f"=?utf-8?b?{base64.b64encode(text.encode()).decode()}?=",
+    lambda text: f"https://acme.example@{text.partition('@')[2]}/",
+    lambda text: f"https://acme.example\\@{text.partition('@')[2]}/",
+]
+
+
+def test_disguised_recipient_never_passes(subtests: pytest.Subtests) -> None:
+    for text in HOSTILE:
+        for disguise in DISGUISES:
+            with subtests.test(text=disguise(text)):
+                content = {**ROWS[0][0], "recipient": ["bob@acme.example", disguise(text)]}
+                assert verdict(RULES, content) is Verdict.DENY
+
+
+ARGUMENTS = """version = 1
+default = "allow"
+[[rules]]
+id = "no-prod"
+when = { tool = "acme_do", args = { %s } }
+then = "deny"
+"""
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        *({}, {"other": "prod"}, {"target": None}, {"target": {"name": "prod"}}, {"target": [None]}, {"target": 7.5j}),
+        *(
+            {"target": "prod"},
+            {"target": "PROD"},
+            {"target": "p%72od"},
+            {"target": "%2570rod"},
+            {"target": "prod\u200b"},
+        ),
+        *({"target": "\uff50rod"}, {"target": "pr\u043ed"}, {"target": ["dev", "prod"]}, {"target": " prod "}),
+        *({"target": [["prod"]]}, {"target": {"prod": 1}}, {"target": b"prod"}, {"target": "x" * 50_000}),
+    ],
+    ids=repr,
+)
+def test_left_out_disguised_or_nested_argument_is_denied(given_: dict[str, Any]) -> None:
+    rules = parse_rules(ARGUMENTS % 'target = { in = ["prod"] }')
+    assert verdict(rules, {"tool": "acme_do", "args": given_}) is Verdict.DENY
+
+
+@pytest.mark.parametrize(
+    "value", ["9", "+50000", "5e4", "50,000", "0x5000", "\u0665\u0660", float("inf"), float("nan")]
+)
+def test_number_in_another_form_does_not_pass_a_limit(value: Any) -> None:
+    rules = parse_rules(ARGUMENTS % '"a.amount" = { above = 8 }')
+    assert verdict(rules, {"tool": "acme_do", "args": {"a": {"amount": value}}}) is Verdict.DENY
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.text(max_size=5) | st.integers() | st.floats(),
+        lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(max_size=2), one, max_size=3),
+        max_leaves=8,
+    )
+)
+def test_any_argument_is_judged_without_an_error(value: Any) -> None:
+    for test in (one_in(["a", 1]), fits_pattern(["a*b"])):
+        for one in elements_at({"a": value}, ["a", "b"]) or [value]:
+            test(one)
+    domain_of(value)
+    assert isinstance(loose(str(value)), str)
+
+
+def test_hostile_pattern_and_text_take_no_time() -> None:
+    test = fits_pattern(["*a" * 50 + "b"])
+    assert test("a" * 15_000).name == "NO"
+
+
+def test_other_errors_than_settings_errors_are_not_raised_by_cases() -> None:
+    with pytest.raises(DeputizeError):
+        read_case({"tool": "gmail_send_email", "args": {"to": 1}}, find_tool, "a case")
