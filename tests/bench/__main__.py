@@ -201,8 +201,9 @@ if __name__ == "__main__":
     )
     imports()
     asyncio.run(acts())
-    from tests.bench import writing
+    from tests.bench import policy, writing
 
+    asyncio.run(policy.reads())
     asyncio.run(writing.writes())
     asyncio.run(writing.single())
     if find_spec("llama_index"):
