@@ -60,7 +60,7 @@ STORE: Final = block("CONTRIBUTING.md", "STORE = StoreType(")
 POLICY: Final = block("CONTRIBUTING.md", "def trial(act")
 COMMAND: Final = block("CONTRIBUTING.md", "def count(user")
 ADAPTER: Final = block("CONTRIBUTING.md", "def definitions(deputy")
-EVENT: Final = block("CONTRIBUTING.md", "class BudgetSpent(Event)")
+EVENT: Final = block("CONTRIBUTING.md", "class RequestsSpent(Event)")
 
 
 def test_every_python_block_is_executed_here() -> None:
@@ -232,7 +232,7 @@ async def test_contributed_store_is_found_as_described(tmp_path: Path, monkeypat
 
 
 async def test_contributed_audit_event_is_a_row_of_its_fields() -> None:
-    event = (await run(EVENT, {}))["BudgetSpent"]
+    event = (await run(EVENT, {}))["RequestsSpent"]
     grant = OfGrant(user="alice", provider="google", app="google", account_hash="a1", grant_gen=3)
     assert event(grant, 300).facts() == grant.facts() | {"requests": 300}
 

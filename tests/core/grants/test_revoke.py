@@ -235,7 +235,7 @@ async def test_R36_every_possibly_live_token_is_in_a_grant_or_the_revocation_que
 
 
 async def _at_github(sandbox: Sandbox, line: Line, *apps: App) -> Deputy:
-    deputy = await build(sandbox, transport=line, apps=apps, policy=None)  # type: ignore[arg-type]
+    deputy = await build(sandbox, transport=line, apps=apps)
     for app in apps:
         for one in await deputy.connect("alice", app.provider, app=app.name):
             assert (await consent(deputy, sandbox, one)).status == "granted"

@@ -77,7 +77,7 @@ def test_approvers_without_ask_are_refused() -> None:
         Decision("allow")  # type: ignore[arg-type]
 
 
-async def test_E5_policy_without_a_decision_denies_and_names_no_rule(house: Asking) -> None:
+async def test_policy_without_a_decision_denies_and_names_no_rule(house: Asking) -> None:
     def silent(act: Act) -> Decision:
         return None  # type: ignore[return-value]
 
