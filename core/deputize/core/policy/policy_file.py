@@ -137,6 +137,7 @@ class FilePolicy(StoredPolicy):
             await self._engine.audit.record(event)
 
     def _reload(self) -> PolicyLoaded | PolicyRefused | None:
+        now = GONE
         try:
             now = _version(self.path.stat())
             if now in (self._version, self._refused):
@@ -144,9 +145,9 @@ class FilePolicy(StoredPolicy):
                 return None
             self._version, self.digest = self._load()
         except (OSError, SettingsError) as e:
-            if isinstance(e, OSError) and self._refused == GONE:
+            if now == self._refused == GONE:
                 return None
-            self._refused = GONE if isinstance(e, OSError) else now
+            self._refused = now
             why = f"{self.path.name}: {e.strerror}" if isinstance(e, OSError) else e.message
             log.error("The policy file cannot be used, so the old rules stay in force. %s", why)
             return PolicyRefused(self.path.name, why, self.digest)

@@ -163,8 +163,9 @@ def number_of(one: Any) -> float | None:
     """Return the number that an element is, also as plain decimal digits, or None."""
     if isinstance(one, str) and _NUMBER.fullmatch(one):
         return float(one)
-    plain = isinstance(one, int | float) and not isinstance(one, bool)
-    return float(one) if plain and abs(one) < 1e30 else None  # not for NaN either
+    if isinstance(one, bool) or not isinstance(one, int | float):
+        return None
+    return float(one) if abs(one) < 1e30 else None  # not for NaN either
 
 
 def above(limit: float) -> Test:
