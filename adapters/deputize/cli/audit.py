@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deputize.cli import show
-from deputize.cli.audit_table import AuditTable
+from deputize.cli.audit_export import export
+from deputize.cli.audit_query import OF_ITSELF, print_rows, query, read_rows
 from deputize.cli.common import JsonOption, open_deputy
 
 if TYPE_CHECKING:
     from deputize.core.audit import Report
     from deputize.core.settings import Settings
     from deputize.core.vault.pseudonyms import People
-
-OF_ITSELF: Final = ("chain.anchor", "chain.closed")
-"""Events that only concern the audit's chains."""
 
 audit_app = typer.Typer(help="Who did what, for whom, by whose consent.", invoke_without_command=True)
 
@@ -48,17 +43,13 @@ def audit(
 
     settings = Settings.load()
     next(read(settings.audit_trail), None)  # without an audit, fail here, and create no vault
-    written = (row for row in _read_rows(settings, follow=follow) if row["event"] not in OF_ITSELF or "unproven" in row)
-    rows = _filter_user(user, written)
-    wanted, table = rows if follow else deque(rows, maxlen=last), AuditTable()
-    if as_json:
-        for row in wanted:
-            print(json.dumps(row), flush=True)
-    elif follow:
-        for row in wanted:
-            table.print([row])
-    else:
-        table.print(wanted)
+    written = (row for row in read_rows(settings, follow=follow) if row["event"] not in OF_ITSELF or "unproven" in row)
+    wanted = (row for row in written if not user or user in (row.get("user"), row.get("pseudonym")))
+    print_rows(wanted if follow else deque(wanted, maxlen=last), as_json=as_json, at_once=follow)
+
+
+audit_app.command()(query)
+audit_app.command()(export)
 
 
 @audit_app.command()
@@ -149,7 +140,7 @@ def explain(
     from deputize.core.settings import Settings
 
     settings = Settings.load()
-    found = stories(lambda: (row for row in _read_rows(settings) if "unproven" not in row), act)
+    found = stories(lambda: (row for row in read_rows(settings) if "unproven" not in row), act)
     if not found:
         raise NotFound(f"No row of the audit tells of {act}.", hint="deputize audit --json shows ids and digests.")
     if as_json:
@@ -240,39 +231,6 @@ def rekey() -> None:
         deputy.run(deputy.vault.renew_audit_key())
     with open_deputy():  # closes the chains of the old key
         show.out.print("The audit has a new key. Restart the programs that use this vault.")
-
-
-def _read_rows(settings: Settings, *, follow: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield all rows, with user ids if the vault opens, else pseudonyms. Rows made with other keys are marked."""
-    from deputize.core import DeputizeError
-    from deputize.core.audit import read
-    from deputize.core.audit.rows import Key
-    from deputize.core.background_loop import portal
-    from deputize.core.start import open_vault
-    from deputize.core.vault.pseudonyms import People
-
-    with ExitStack() as stack:
-        try:
-            vault = portal().run(open_vault(settings))
-            stack.callback(lambda: portal().run(vault.close()))
-            people = portal().run(People.of(vault))
-        except DeputizeError as e:
-            show.note(f"Users are shown by their pseudonyms: {e.message}")
-            yield from read(settings.audit_trail, follow=follow)
-            return
-        strangers, ring = set[str](), [Key(key) for key in vault.keys.audits]
-        for row in read(settings.audit_trail, follow=follow, ring=ring):
-            if "unproven" in row:
-                yield row
-                continue
-            if people.is_unresolvable(row) and row["user"] not in strangers:  # a new user, or an erased one
-                strangers.add(row["user"])
-                people = portal().run(People.of(vault))
-            yield people.resolve_row(row)
-
-
-def _filter_user(user: str, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    return (row for row in rows if not user or user in (row.get("user"), row.get("pseudonym")))
 
 
 def _lines(file: Path | None) -> list[str]:

@@ -93,6 +93,10 @@ class AuditTable(Protocol):
         """Return the chain of each writer."""
         ...
 
+    def ends(self) -> Mapping[str, int]:
+        """Return the number of the last row of each chain."""
+        ...
+
     def newest(self, users: Collection[str], most_bytes: int) -> tuple[list[bytes], bool]:
         """Return lines of these users, newest first, and whether they are all."""
         ...

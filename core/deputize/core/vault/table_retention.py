@@ -151,6 +151,9 @@ class _Left:
             if writer not in self.gone
         }
 
+    def ends(self) -> Mapping[str, int]:
+        return {writer: last for writer, last in self.table.ends().items() if writer not in self.gone}
+
     def newest(self, users: Collection[str], most_bytes: int) -> tuple[list[bytes], bool]:
         return self.table.newest(users, most_bytes)
 

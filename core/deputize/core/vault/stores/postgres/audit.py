@@ -79,6 +79,10 @@ _WRITERS: Final = """
     SELECT writer FROM found WHERE writer IS NOT NULL
 """
 """One index lookup for each writer, however many rows it has."""
+_ENDS: Final = f"""
+    SELECT chain.writer, (SELECT max(seq) FROM deputize_audit a WHERE a.writer = chain.writer)
+    FROM ({_WRITERS}) AS chain
+"""  # noqa: S608
 _NEWEST: Final = _paged(_LINE, "who = ANY(%s)", "ts DESC, seq DESC, writer")
 
 
@@ -94,6 +98,9 @@ class PostgresAudit:
 
     def chains(self) -> Mapping[str, TableChain]:
         return {writer: PostgresChain(self._reading, writer) for (writer,) in self._reading.rows(_WRITERS)}
+
+    def ends(self) -> Mapping[str, int]:
+        return dict(self._reading.rows(_ENDS))
 
     def newest(self, users: Collection[str], most_bytes: int) -> tuple[list[bytes], bool]:
         lines, size = list[bytes](), 0
