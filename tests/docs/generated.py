@@ -18,6 +18,7 @@ from deputize.cli.retention import audit_life, retention_rows
 from deputize.core import errors
 from deputize.core.audit.common_fields import Facts
 from deputize.core.audit.events import EVENTS, Event
+from deputize.core.audit.export_settings import AuditExportSettings
 from deputize.core.errors import DeputizeError
 from deputize.core.mcp_client.mcp_settings import McpSettings
 from deputize.core.providers.app_settings import (
@@ -32,7 +33,7 @@ from tests.docs.blocks import ROOT
 MADE: Final = "<!-- Made from the code by `python -m tests.docs.generated`. -->"
 
 
-NESTED: Final = ("apps", "providers", "mcp", "serve")
+NESTED: Final = ("apps", "providers", "mcp", "serve", "audit_export")
 """Settings that are tables."""
 SOURCES: Final[tuple[type[BaseModel], ...]] = (ExchangeSettings, IdentityAssertionSettings, ServiceAccountSettings)
 
@@ -131,6 +132,20 @@ def settings_page() -> str:
             "| field | default | |",
             "|---|---|---|",
             *(_described(name, field) for name, field in ServeSettings.model_fields.items()),
+            "",
+            "## Audit export",
+            "",
+            "A collector of audit rows, called as its table is; see [audit-export.md](audit-export.md):",
+            "",
+            "```toml",
+            "[audit_export.siem]",
+            'url = "https://collector.example.com/deputize"',
+            'authorization_file = "/run/secrets/siem"',
+            "```",
+            "",
+            "| field | default | |",
+            "|---|---|---|",
+            *(_described(name, field) for name, field in AuditExportSettings.model_fields.items()),
             "",
         ]
     )
@@ -237,6 +252,8 @@ def audit_page() -> str:
             "secret, an argument or a result in plain text; accounts and arguments are keyed digests. `sealed` can be",
             "read only with the user's key in the vault. A row that no key of the vault made is listed with",
             '`"unproven": true`: somebody else wrote it.',
+            "",
+            "To find rows, and to send them to other systems: [audit-export.md](audit-export.md).",
             "",
             "| event | when | fields |",
             "|---|---|---|",

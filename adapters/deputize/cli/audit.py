@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deputize.cli import show
-from deputize.cli.audit_export import export
+from deputize.cli.audit_export import export, ship
 from deputize.cli.audit_query import OF_ITSELF, print_rows, query, read_rows
 from deputize.cli.common import JsonOption, open_deputy
 
@@ -50,12 +50,14 @@ def audit(
 
 audit_app.command()(query)
 audit_app.command()(export)
+audit_app.command()(ship)
 
 
 @audit_app.command()
 def verify(
     anchors: Annotated[
-        Path | None, typer.Option(help="File with anchors that were kept elsewhere. Default: that of the settings.")
+        Path | None,
+        typer.Option(help="File with anchors, or with what a collector received. Default: the settings'."),
     ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Check each row, also of files that a checkpoint proves.")
@@ -164,7 +166,8 @@ def explain(
 def accept_restore(
     reason: Annotated[str, typer.Option(help="Why, for the audit: 'disk failed, backup of 1 May'.")],
     anchors: Annotated[
-        Path | None, typer.Option(help="File with anchors that were kept elsewhere. Default: that of the settings.")
+        Path | None,
+        typer.Option(help="File with anchors, or with what a collector received. Default: the settings'."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
 ) -> None:

@@ -61,6 +61,62 @@ def export(
     tell_left_out(rows.strange, rows.damaged)
 
 
+def ship(
+    names: Annotated[list[str] | None, typer.Argument(help="Collectors of the settings. Default: all.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Ship what is there, and end.")] = False,
+) -> None:
+    """Ship rows to the collectors of the settings, as every long-running program of deputize does by itself.
+
+    For machines where only short programs run: as a service, or with --once as a timer. Another program that ships to
+    a collector keeps doing so; this one then stands by.
+    """
+    import asyncio
+
+    from deputize.core import DeputizeError
+    from deputize.core.background_loop import portal
+    from deputize.core.errors import SettingsError
+    from deputize.core.settings import Settings
+    from deputize.core.start import open_vault
+    from deputize.core.vault.audit_shipping import Shipper, Shipping, exports_of
+
+    settings = Settings.load()
+    wanted = {name: one for name, one in settings.audit_export.items() if not names or name in names}
+    if unknown := [name for name in names or () if name not in wanted]:
+        raise SettingsError(f"The settings have no collector {unknown[0]!r}.", hint="Add [audit_export.NAME].")
+    if not wanted:
+        raise SettingsError("The settings name no collector.", hint="Add a table [audit_export.NAME] with a url.")
+    exports = exports_of(wanted)
+
+    async def run() -> bool:
+        vault, failed = await open_vault(settings), False
+        try:
+            shippers = [Shipper(vault, settings.audit_trail, export) for export in exports]
+            if not once:
+                shipping = Shipping(shippers)
+                await shipping.start()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    await shipping.stop()
+            for shipper in shippers:
+                name = shipper.export.name
+                try:
+                    show.note(f"{name}: {show.counted(await shipper.ship(once=True), 'row')} acknowledged.")
+                except TimeoutError:
+                    show.note(f"{name}: another program ships to it.")
+                except DeputizeError as error:
+                    show.error(error)
+                    failed = True
+                finally:
+                    await shipper.export.collector.close()
+        finally:
+            await vault.close()
+        return failed
+
+    if portal().run(run()):
+        raise typer.Exit(1)
+
+
 def tell_left_out(strange: int, damaged: set[str]) -> None:
     """Tell the operator about lines that were not exported."""
     if strange:

@@ -48,6 +48,10 @@ OVERDUE: int = 30
 """Days after the retention period within which old audit rows should be gone: whole files and chains go at once."""
 
 
+LATE_SECONDS: float = 120.0
+"""The lag from which a collector is late, if the settings give none."""
+
+
 def examine(*, reach: bool = True) -> Iterator[Finding]:
     """Yield all findings, the most important first. ``reach``: also connect to the providers and the pages."""
     try:
@@ -68,6 +72,7 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
         if vault:
             yield from _held(vault)
             yield _audit(settings, vault)
+            yield from _exports(settings, vault)
             yield from _rollback(settings, vault)
             yield from acts(settings, vault)
         yield from _check_surroundings(settings, vault, reach=reach)
@@ -230,6 +235,32 @@ def _audit(settings: Settings, vault: Vault) -> Finding:
         todo = "Run a program that stays up: it drops them once a day." if in_files else "deputize store prune-audit"
         return Finding("audit", "open", found, todo)
     return Finding("audit", "ok", found)
+
+
+def _exports(settings: Settings, vault: Vault) -> Iterator[Finding]:
+    """Yield a finding for each collector of the audit: whether it can be used, and how far it is behind."""
+    from deputize.core.vault.audit_shipping import read_state
+
+    for name, export in settings.audit_export.items():
+        what = f"audit export {name}"
+        try:
+            place = export.collector(name).place
+            state = portal().run(read_state(vault, name, settings.audit_trail))
+        except DeputizeError as e:
+            yield _bad(what, e)
+            continue
+        lag = state.lag(time.time())
+        todo = "Run a program that stays up, or deputize audit ship."
+        if not state.at:
+            yield Finding(what, "open", f"{place}: nothing was shipped yet", todo)
+        elif state.error:
+            late = lag >= (export.max_lag_seconds or LATE_SECONDS)
+            found, todo = f"{place} has the rows up to {_at(state.until)}. {state.error}", "Check the collector, and "
+            yield Finding(what, "bad" if late else "open", found, f"{todo}[audit_export.{name}].")
+        elif lag < (export.max_lag_seconds or LATE_SECONDS):
+            yield Finding(what, "ok", f"{place} has every row up to {_at(state.until)}")
+        else:
+            yield Finding(what, "open", f"{place} has the rows up to {_at(state.until)}", todo)
 
 
 def _todo_where_away(settings: Settings) -> str:

@@ -94,6 +94,7 @@ def retention_rows(settings: Settings) -> list[Kept]:
         ),
         Kept("keys of pseudonyms", ("person",), FORGOTTEN),
         Kept("pins of MCP servers", ("mcp_pins",), "until the server is removed"),
+        Kept("how far the audit was exported", ("shipped",), "until the rows are deleted"),
         Kept("the vault's own records", ("meta",), "as long as the vault"),
     ]
 

@@ -15,6 +15,7 @@ from deputize.core.deputy import Deputy
 from deputize.core.errors import (
     AccountMismatch,
     ApprovalRequired,
+    AuditNotExported,
     Conflict,
     ConsentRequired,
     Declined,
@@ -93,6 +94,7 @@ __all__ = [
     "Approval",
     "ApprovalRequired",
     "Audience",
+    "AuditNotExported",
     "Call",
     "Change",
     "Conflict",

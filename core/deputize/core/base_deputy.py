@@ -23,7 +23,7 @@ from deputize.core.tools.app_binding import bind_to_app
 from deputize.core.tools.preview import Audience
 from deputize.core.tools.search import DEFAULT_RESULTS, ToolIndex
 from deputize.core.tools.steps import File
-from deputize.core.tools.tool import Tool
+from deputize.core.tools.tool import Effect, Tool
 from deputize.core.user_requests import Approval, Consent, id_of
 from deputize.core.vault.grant import AnyUser, User
 from deputize.core.wiring import Components
@@ -54,6 +54,8 @@ class BaseDeputy(Components):
         async with AuditedCall(self.audit, self.asking, row):
             act = await self.resolver.resolve(tool, arguments, user, account, call, agent, app)
             row.record_act(act, tool, self.ledger.act_id(act))
+            if self.lag_gate is not None:
+                await self.lag_gate(writes=act.effect is not Effect.READS)
             async with self.act_reads.read_before_lock(act):
                 if recorded := await self.ledger.outcome(act):
                     return recorded.result

@@ -253,6 +253,14 @@ class StoreUnavailable(DeputizeError):
     code = "store_unavailable"
 
 
+class AuditNotExported(DeputizeError):
+    """A collector of the audit has not acknowledged rows for too long, and the settings refuse acts then. Nothing was
+    done."""
+
+    code = "audit_not_exported"
+    default_hint = "Ask the operator: deputize doctor names the collector."
+
+
 class SettingsError(DeputizeError):
     """A setting, key or file prevents the start. The message names it, and the hint says how to correct it."""
 

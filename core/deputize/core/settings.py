@@ -40,6 +40,7 @@ except ImportError as missing:
     raise SettingsError.without(missing, "settings", "web") from None
 from deputize.core.acts.rate_limit import DEFAULT_REQUESTS_PER_MINUTE
 from deputize.core.audit import Mode
+from deputize.core.audit.export_settings import AuditExportSettings
 from deputize.core.audit.trail import Trail
 from deputize.core.configfile import NAME, config_file, find_unread_file, read_config, tell_unread
 from deputize.core.idempotency.ledger import OUTCOME_TTL
@@ -179,6 +180,9 @@ class Settings(BaseSettings):
     audit: Mode = Field("standard", description="standard: on disk within a second. strict: on disk before each write.")
     audit_anchor_file: _UsablePath | None = Field(
         None, description="File to which the audit's anchors are appended. Keep it on another disk or machine."
+    )
+    audit_export: dict[str, AuditExportSettings] = Field(
+        default_factory=dict, description="Collectors that receive the audit's rows, by name. See audit-export.md."
     )
     audit_files: bool = Field(
         False, description="Keep the audit in files on each machine instead of the vault's database."

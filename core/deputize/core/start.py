@@ -97,9 +97,23 @@ def from_settings(
         if isinstance(trail := settings.audit_trail, Path):
             retention = Retention(vault, audit, trail, settings.audit_retention_days)
             deputy.sweeper.jobs += [retention.turn, retention.compress]
+        if settings.audit_export:
+            portal().run(_begin_shipping(deputy, settings))
         portal().run(deputy.sweeper.start())
         undo.pop_all()  # from here on the deputy closes them
     return deputy
+
+
+async def _begin_shipping(deputy: BaseDeputy, settings: Settings) -> None:
+    """Start to ship the audit to its collectors, and refuse acts if the settings say so. Raises `SettingsError`."""
+    from deputize.core.vault.audit_shipping import LagGate, Shipper, Shipping, exports_of
+
+    vault, trail = deputy.vault, settings.audit_trail
+    exports = await asyncio.to_thread(exports_of, settings.audit_export)
+    deputy.shipping = Shipping([Shipper(vault, trail, export, deputy.clock) for export in exports])
+    if any(export.max_lag for export in exports):
+        deputy.lag_gate = LagGate(vault, trail, exports, deputy.clock).check
+    await deputy.shipping.start()
 
 
 def _brand(settings: Settings) -> Brand | None:

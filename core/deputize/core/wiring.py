@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from deputize.core.acts.people_search import PeopleSearch
     from deputize.core.mcp_client.remote_servers import McpServers
     from deputize.core.mcp_client.server_config import McpServer
+    from deputize.core.vault.audit_shipping import Shipping
 
 T = TypeVar("T")
 
@@ -174,6 +175,11 @@ class Components:
             jobs=[many.follow, partial(continue_reseal, engine.vault, engine.audit), self.ledger.unsaved.settle_all],
         )
 
+    shipping: Shipping | None = None
+    """The shipping of audit rows to collectors, if the settings name one."""
+    lag_gate: Callable[..., Awaitable[None]] | None = None
+    """Refuses acts while a collector lags too much: see `deputize.core.vault.audit_shipping.LagGate`."""
+
     @property
     def policy(self) -> Policies:
         """The policy that decides about every act, or several. It may be replaced at any time."""
@@ -232,6 +238,8 @@ class Components:
         """Write out the audit and close files and connections. Safe to call twice."""
         self.previewer.plans.close()
         await self.sweeper.stop()
+        if self.shipping:
+            await self.shipping.stop()
         await self.outside.http.close()
         await self.engine.close()
 

@@ -51,12 +51,14 @@ class NewRows:
     """The genuine rows of a trail from some positions on. ``positions``: by writer, the number of the next row.
 
     ``strange``: the number of lines so far that no key of the ring made. ``damaged``: files that cannot be read.
+    ``complete``: True if the last `read` went through all chains.
     """
 
     def __init__(self, trail: Trail, ring: Sequence[Key], positions: Mapping[str, int] | None = None) -> None:
         self.trail, self.ring = trail, ring
         self.positions = dict(positions or {})
-        self.strange, self.damaged = 0, set[str]()
+        self.strange, self.damaged, self.complete = 0, set[str](), True
+        self._next = ""
         self._start = dict(self.positions)
         self._places = dict[str, tuple[int, int]]()
         self._ends = dict[str, object]()
@@ -64,21 +66,18 @@ class NewRows:
     def read(self, most_rows: int, most_bytes: int) -> list[GenuineRow]:
         """Return the next rows, chain by chain, fewer than ``most_bytes`` plus one row. An empty list: there is nothing
         more yet. Blocks. Raises `StoreUnavailable`."""
-        found, size = list[GenuineRow](), 0
-        for writer, parts, end in self._changed_chains():
+        found, size, self.complete = list[GenuineRow](), 0, False
+        chains = sorted(self._changed_chains(), key=lambda chain: (chain[0] < self._next, chain[0]))
+        for writer, parts, end in chains:
             for made in self._rows(writer, parts):
                 found.append(made)
                 size += len(made.line)
                 if len(found) >= most_rows or size >= most_bytes:
+                    self._next = f"{writer}~"  # the next read begins with another chain, so that none has to wait
                     return found
             self._ends[writer] = end
+        self.complete = True
         return found
-
-    def forget(self, writers: set[str]) -> None:
-        """Forget positions of chains that were removed from the trail."""
-        for writer in writers:
-            for known in (self.positions, self._start, self._places, self._ends):
-                known.pop(writer, None)
 
     def _changed_chains(self) -> Iterator[tuple[str, Sequence[Part], object]]:
         """Yield each chain that has changed since it was read to its end, and what identifies its state."""

@@ -11,6 +11,7 @@ from deputize.core.audit.checkpoint import Checkpoint, OpenActs, find_checkpoint
 from deputize.core.audit.compressed_file import DamagedFile
 from deputize.core.audit.events import ChainAnchor, RestoreAccepted, VaultRestored
 from deputize.core.audit.key_rotation import Mark, closing_marks, rotation_marks
+from deputize.core.audit.ocsf import anchor_in
 from deputize.core.audit.permissions import Misuse, find_misuses
 from deputize.core.audit.reader import files_of, lines_of, time_of
 from deputize.core.audit.rows import Head as Head
@@ -113,11 +114,11 @@ def verify(
 ) -> Report:
     """Verify every chain of a trail, and the permission of every act in it.
 
-    ``keys``: the audit key, then older keys, newest first. ``anchors``: lines that ``anchor`` received, with any log
-    prefix. ``heads``: the vault's list of chains that must exist. ``dropped``: the vault's list of rows that may be
-    missing. ``full``: also check the rows of files that a checkpoint proves. ``resolve``: replaces the pseudonyms in a
-    row by ids; only ids are compared. Raises `SettingsError` for a bad key, and `StoreUnavailable`. A missing
-    folder is a finding if there are heads.
+    ``keys``: the audit key, then older keys, newest first. ``anchors``: lines that ``anchor`` received, or that a
+    collector received as rows or OCSF events, with any log prefix. ``heads``: the vault's list of chains that must
+    exist. ``dropped``: the vault's list of rows that may be missing. ``full``: also check the rows of files that a
+    checkpoint proves. ``resolve``: replaces the pseudonyms in a row by ids; only ids are compared. Raises
+    `SettingsError` for a bad key, and `StoreUnavailable`. A missing folder is a finding if there are heads.
     """
     if not keys:
         raise SettingsError("The audit cannot be verified without its key.")
@@ -317,7 +318,12 @@ def _read_anchors(
     """Return the marks of anchors, except those of dropped chains that are missing, and findings for forged anchors."""
     marks, findings = [], []
     for text in filter(str.strip, anchors):
-        line = text[text.find("{") :].strip().encode("ascii", "replace") + b"\n"
+        found = text[text.find("{") :].strip()
+        if '"class_uid"' in found and (raw := anchor_in(found)) is not None:  # an OCSF event: that of an anchor has it
+            if not raw:
+                continue
+            found = raw
+        line = found.encode("ascii", "replace") + b"\n"
         row = parse_row(line)
         if row and age_of(row, line, ring) is not None:
             if row["ts"] >= until or row["writer"] in files:

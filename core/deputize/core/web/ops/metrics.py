@@ -238,6 +238,12 @@ class Metrics:
         self.due = Metric(
             "deputize_revocations_due", "gauge", "Tokens that wait to be revoked at providers, in the whole vault."
         )
+        self.export_lag = Metric(
+            "deputize_audit_export_lag_seconds",
+            "gauge",
+            "Age of the oldest audit row that a collector may not have.",
+            ("collector",),
+        )
         self.store = Histogram("deputize_store_seconds", "How long the store took.", ("operation",))
         deputy.audit.listeners.append(self.count_event)
         deputy.vault.store = MeasuredStore(deputy.vault.store, self.store.took)
@@ -287,7 +293,11 @@ class Metrics:
             for kind, waits in WAITS.items():
                 self.waiting.put(kind, to=await _count_waiting(vault, kind, waits, now))
             self.due.put(to=len(await vault.store.scan("outbox", most=MAX_COUNTED_RECORDS)))
+            if self.deputy.shipping:
+                for name, lag in (await self.deputy.shipping.lags()).items():
+                    self.export_lag.put(name, to=round(lag, 3))
         except DeputizeError:
+            self.export_lag.clear()
             self.waiting.clear()
             self.due.clear()
             self._until = 0.0
