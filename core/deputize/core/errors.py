@@ -18,6 +18,7 @@
     ├── ProviderUnavailable      the provider or the network failed; nothing was done
     ├── VaultError               a record cannot be opened: wrong key, altered, not this vault's
     ├── StoreUnavailable         the store cannot be read or written now
+    ├── AuditNotExported         a collector of the audit lags, and the settings refuse acts then
     └── SettingsError            a setting, key or file that prevents the start
 
 Each has a stable ``code`` for programs, a message that is safe for a model, and a ``hint`` that says what to do. None
