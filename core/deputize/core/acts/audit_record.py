@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from deputize.core.acts.missing_scopes import Asking, MissingScopes
+from deputize.core.acts.spans import CallSpan, start_span
 from deputize.core.audit import Audit
 from deputize.core.audit.common_fields import OfCall
 from deputize.core.audit.events import ActResult
@@ -86,6 +87,12 @@ class CallRow:
         """Record which data is missing from a successful response."""
         self._facts["incomplete"] = what
 
+    def start_span(self) -> CallSpan | None:
+        """Start the call's span, if the process traces, and record its ids."""
+        if (span := start_span(self._facts)) is not None:
+            self._facts |= span.ids
+        return span
+
     @property
     def act_id(self) -> str:
         """The id of the act; "" for a read, and before the call resolved to an act."""
@@ -116,9 +123,11 @@ class AuditedCall:
     def __init__(self, audit: Audit, asking: Asking, row: CallRow) -> None:
         self.audit, self.asking, self.row = audit, asking, row
         self.began = time.monotonic()
+        self._span: CallSpan | None = None
 
     async def __aenter__(self) -> None:
         await self.audit.learn(self.row.user.tenant, self.row.user.id)
+        self._span = self.row.start_span()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -138,7 +147,10 @@ class AuditedCall:
 
     def _write_result(self, decision: str, sealed: str = "") -> None:
         duration = round((time.monotonic() - self.began) * 1000)
-        facts: dict[str, object] = {"call": self.row.call, "decision": decision, "duration_ms": duration}
+        call = self.row.call
+        if self._span is not None:
+            self._span.end(call.facts(), decision)
+        facts: dict[str, object] = {"call": call, "decision": decision, "duration_ms": duration}
         self.audit.write(ActResult.of(facts | {"sealed": sealed} if sealed else facts))
 
     def _sealed_summary(self) -> str:

@@ -180,4 +180,6 @@ class OfCall(OfUser):
         str, "permission for a write: `policy`, `user_message`, or the id of an approval or a mandate"
     ] = ""
     rule: Annotated[str, "id of the rule of the policy that decided"] = ""
+    trace_id: Annotated[str, "OpenTelemetry's id of the trace, if your application traces"] = ""
+    span_id: Annotated[str, "OpenTelemetry's id of the call's span"] = ""
     incomplete: Annotated[str, "the part that the provider left out of a successful answer"] = ""

@@ -18,7 +18,7 @@ from deputize.core.errors import PolicyDenied
 
 OCSF_VERSION: Final = "1.8.0"
 PRODUCT: Final = {"name": "deputize", "vendor_name": "deputize"}
-WITHHELD: Final = frozenset({"sealed", "justification"})
+WITHHELD: Final = frozenset({"sealed", "justification", "why"})
 """Fields that no OCSF event contains."""
 
 API_ACTIVITY: Final = 6003
@@ -101,6 +101,10 @@ EVENT_CLASSES: Final[Mapping[str, EventClass]] = {
     "grant.snapshot": EventClass("grant", "account_hash", READ),
     "grant.restored": EventClass("grant", "account_hash", OTHER, severity=LOW),
     "grant.dropped": EventClass("grants", "", DELETE, severity=MEDIUM),
+    "policy.loaded": EventClass("policy", "file", UPDATE, severity=LOW),
+    "policy.refused": EventClass("policy", "file", UPDATE, FAILURE, MEDIUM),
+    "budget.spent": EventClass("budget", "budget", UPDATE),
+    "budget.released": EventClass("budget", "budget", RESUME),
     "user.erased": EventClass("user", "user", DELETE, severity=LOW),
     "revoke.replaced": EventClass("token", "entry", OTHER),
     "revoke.done": EventClass("token", "entry", DELETE),
@@ -111,6 +115,7 @@ EVENT_CLASSES: Final[Mapping[str, EventClass]] = {
     "key.added": EventClass("root key", "key", CREATE, severity=LOW),
     "key.removed": EventClass("root key", "key", DELETE, severity=LOW),
     "key.resealed": EventClass("root key", "key", UPDATE),
+    "key.wrapped": EventClass("root key", "key", UPDATE, severity=LOW),
     "key.rotated": EventClass("audit key", "key", CREATE, severity=LOW),
     "vault.copied": EventClass("vault", "", OTHER, severity=LOW),
     "vault.restored": EventClass("vault", "", OTHER, severity=MEDIUM),
