@@ -18,11 +18,13 @@ from pydantic import SecretStr
 from deputize.core import Call, DeputizeError, Deputy, allow_all
 from deputize.core.audit import Audit, read, verify
 from deputize.core.audit.copy import copy_rows
+from deputize.core.audit.export_settings import AuditExportSettings
 from deputize.core.audit.rows import Key
 from deputize.core.audit.tail import read_newest
 from deputize.core.audit.verification import Head
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.settings import Settings
+from deputize.core.vault.audit_shipping import Shipper, exports_of
 from deputize.core.vault.chain_heads import ChainHeads, verify_audit
 from deputize.core.vault.root_keys import new_key
 from deputize.core.vault.stores import open_store
@@ -32,6 +34,7 @@ from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.audit_table import KEY, execute, made, server, some, table
+from tests.support.collectors import HttpPeer
 from tests.support.gmail_toolkit import MAIL, READ, SEND, gmail
 from tests.support.lossy_socket import lossy
 from tests.support.postgres import USER, Server
@@ -370,3 +373,41 @@ async def test_intent_row_is_in_the_table_before_the_request(
     assert len(seen) == 1 and seen[0][-1] == "act.intent"
     await deputy.close()
     assert [row["event"] for row in read(table)].count("act.result") == 1
+
+
+async def test_rows_of_a_table_are_shipped_once_and_forged_ones_hide_none(table: PostgresAudit, server: Server) -> None:
+    store = await asyncio.to_thread(lambda: open_store(server.url, create=True))
+    vault = await Vault.open(store, [b"r" * 32])
+    one, other = (Audit(table, vault.keys.audit) for _ in range(2))
+    some(one, 4)
+    some(other, 5)
+    one.flush()
+    other.flush()
+    async with HttpPeer().serve() as peer:
+        [export] = exports_of({"siem": AuditExportSettings.model_validate({"url": peer.url})})
+        shipper = Shipper(vault, table, export, poll=0.05)
+        shipping = asyncio.create_task(shipper.ship())
+        async with asyncio.timeout(10):
+            while len(peer.rows) < 9:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        line = json.dumps({"ts": 1, "writer": one.writer, "seq": 9999, "event": "act.result", "prev": "", "mac": ""})
+        values = one.writer, 9999, 1, "", "", "act.result", line
+        insert = "INSERT INTO deputize_audit VALUES (%s, %s, %s, %s, %s, %s, %s)"
+        await asyncio.to_thread(execute, server, insert, *values)
+        await asyncio.sleep(0.2)
+        some(one, 3)
+        await asyncio.to_thread(one.flush)
+        async with asyncio.timeout(10):
+            while len(peer.rows) < 12:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        with pytest.raises(TimeoutError):
+            await Shipper(vault, table, export).ship(once=True)
+        shipping.cancel()
+        await asyncio.wait([shipping])
+        assert await Shipper(vault, table, export).ship(once=True) == 0
+        uids = {row["metadata"]["uid"] for row in peer.rows}
+        expected = {(one.writer, 7), (other.writer, 5)}
+        assert uids == {f"{writer}.{seq}" for writer, count in expected for seq in range(count)}
+    one.close()
+    other.close()
+    await vault.close()

@@ -25,6 +25,9 @@ MAX_CURSOR_BYTES: Final = 4 << 20
 MAX_LINE_BYTES: Final = 4 << 20
 """Bytes of a line. Genuine ones are shorter, as `deputize.core.audit.rows` cuts their values."""
 
+MAX_FORGED_ROWS: Final = 1000
+"""Forged rows of a chain in a table after which the rest is not read: its writer has begun a new chain by then."""
+
 
 class GenuineRow(NamedTuple):
     """A row with its line, without the line end. ``uid``: unique in all audits; equal if the same row is read again."""
@@ -62,6 +65,7 @@ class NewRows:
         self._start = dict(self.positions)
         self._places = dict[str, tuple[int, int]]()
         self._ends = dict[str, object]()
+        self._forged = dict[str, int]()
 
     def read(self, most_rows: int, most_bytes: int) -> list[GenuineRow]:
         """Return the next rows, chain by chain, fewer than ``most_bytes`` plus one row. An empty list: there is nothing
@@ -90,18 +94,34 @@ class NewRows:
             return
         chains = self.trail.chains()
         for writer, last in self.trail.ends().items():
-            if self._ends.get(writer) != last and last >= self.positions.get(writer, 0) and writer in chains:
+            changed = writer in self._forged or self._ends.get(writer) != last
+            if changed and last >= self.positions.get(writer, 0) and writer in chains:
                 yield writer, [chains[writer]], last
 
     def _rows(self, writer: str, parts: Sequence[Part]) -> Iterator[GenuineRow]:
         if isinstance(parts[0], Path):
             lines = self._lines_of_files(writer, [part for part in parts if isinstance(part, Path)])
         else:
-            lines = (line for _, line in lines_of(parts[0], self.positions.get(writer, 0)))
+            lines = self._lines_of_chain(writer, parts[0])
         for line in lines:
             if (row := self._genuine(writer, line)) is not None and row["seq"] >= self._start.get(writer, 0):
                 self.positions[writer] = max(self.positions.get(writer, 0), row["seq"] + 1)
                 yield GenuineRow(row, line.rstrip(b"\n"))
+
+    def _lines_of_chain(self, writer: str, chain: Part) -> Iterator[bytes]:
+        """Yield the lines of a chain in a table. One that was not made with the ring's keys may be before genuine ones
+        that come later, so it is read again each time, and counted once."""
+        strange = 0
+        for at, line in lines_of(chain, self.positions.get(writer, 0)):
+            if self._parse(writer, line) is not None:
+                yield line
+                continue
+            strange += 1
+            if at > self._forged.get(writer, -1):
+                self._forged[writer] = at
+                self.strange += 1
+            if strange >= MAX_FORGED_ROWS:
+                return
 
     def _lines_of_files(self, writer: str, paths: Sequence[Path]) -> Iterator[bytes]:
         numbers = [_number(path) for path in paths]
@@ -132,11 +152,13 @@ class NewRows:
         return _number(paths[0])
 
     def _genuine(self, writer: str, line: bytes) -> Row | None:
-        row = parse_row(line) if len(line) <= MAX_LINE_BYTES else None
-        if row is None or row["writer"] != writer or age_of(row, line, self.ring) is None:
-            self.strange += 1
-            return None
+        row = self._parse(writer, line)
+        self.strange += row is None
         return row
+
+    def _parse(self, writer: str, line: bytes) -> Row | None:
+        row = parse_row(line) if len(line) <= MAX_LINE_BYTES else None
+        return row if row and row["writer"] == writer and age_of(row, line, self.ring) is not None else None
 
 
 def _number(path: Path) -> int:
