@@ -27,13 +27,13 @@ from deputize.core.providers.app_settings import (
     ServiceAccountSettings,
 )
 from deputize.core.providers.from_settings import ApiSettings, OAuthSettings, ProviderSettings
-from deputize.core.settings import AppSettings, ServeSettings, Settings
+from deputize.core.settings import AppSettings, IssuerSettings, ServeSettings, Settings, SignInSettings
 from tests.docs.blocks import ROOT
 
 MADE: Final = "<!-- Made from the code by `python -m tests.docs.generated`. -->"
 
 
-NESTED: Final = ("apps", "providers", "mcp", "serve", "audit_export")
+NESTED: Final = ("apps", "providers", "mcp", "serve", "signin", "audit_export")
 """Settings that are tables."""
 SOURCES: Final[tuple[type[BaseModel], ...]] = (ExchangeSettings, IdentityAssertionSettings, ServiceAccountSettings)
 
@@ -132,6 +132,28 @@ def settings_page() -> str:
             "| field | default | |",
             "|---|---|---|",
             *(_described(name, field) for name, field in ServeSettings.model_fields.items()),
+            "",
+            "## Several issuers",
+            "",
+            "One table for each tenant's issuer, in place of the issuer in `[serve]`; see [sign-in.md](sign-in.md):",
+            "`DEPUTIZE_SIGNIN__ACME__ISSUER=...`, or",
+            "",
+            "```toml",
+            "[signin.acme]",
+            'issuer = "https://login.acme.example"',
+            'client_id = "..."',
+            'domains = ["acme.example"]',
+            "```",
+            "",
+            "It has the fields of an issuer in `[serve]`, from `issuer` to `required_claims`, and these:",
+            "",
+            "| field | default | |",
+            "|---|---|---|",
+            *(
+                _described(name, field)
+                for name, field in SignInSettings.model_fields.items()
+                if name not in IssuerSettings.model_fields
+            ),
             "",
             "## Audit export",
             "",

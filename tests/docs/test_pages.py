@@ -76,7 +76,13 @@ def anchors(page: str) -> set[str]:
 
 def test_every_page_with_snippets_has_executed_snippets() -> None:
     elsewhere = {"README.md", "CONTRIBUTING.md", "docs/providers.md", "docs/testing.md", "docs/toolkits.md"}
-    elsewhere |= {"docs/openapi.md", "docs/tracing.md", "docs/serve-mcp.md", test_screenless_page.PAGE}
+    elsewhere |= {
+        "docs/openapi.md",
+        "docs/tracing.md",
+        "docs/serve-mcp.md",
+        test_screenless_page.PAGE,
+        "docs/sign-in.md",
+    }
     elsewhere |= {*test_deferred_pages.COUNTS, *test_langgraph_pages.COUNTS, *test_migrating.COUNTS}
     assert {page for page in EVERY if blocks(page, "python")} == {*COUNTS, *elsewhere}
 

@@ -18,7 +18,7 @@ from deputize.core.grants.backoff import Backoff
 from deputize.core.http import Http
 from deputize.core.vault.grant import User
 from deputize.core.web.signin.issuer import Issuer
-from deputize.core.web.signin.sign_in_sessions import Sessions
+from deputize.core.web.signin.sign_in_sessions import Session, Sessions
 from deputize.sandbox import Sandbox
 from tests.faults.conftest import Row
 from tests.support.gmail_toolkit import ALL, MAIL, gmail
@@ -111,10 +111,10 @@ def test_refresh_pause_is_not_prolonged_when_the_clock_is_set_back() -> None:
 async def test_session_stays_or_ends_cleanly_after_a_clock_jump(jump: float) -> None:
     clock = Clock(1_800_000_000.0)
     sessions = Sessions(await new_vault(), "https://id.example", clock)
-    cookie = await sessions.begin(User("alice"), None)
+    cookie = await sessions.begin(Session(User("alice")))
     clock.now += jump
     assert (await sessions.user(cookie) is None) is (jump > 0)
-    assert await sessions.user(await sessions.begin(User("alice"), None)) == User("alice")
+    assert await sessions.user(await sessions.begin(Session(User("alice")))) == User("alice")
 
 
 async def test_new_issuer_key_is_found_after_the_clock_was_set_back() -> None:

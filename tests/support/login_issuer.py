@@ -25,9 +25,12 @@ CLIENT, SECRET = "the-pages", "secret-of-the-pages"
 
 @dataclass(repr=False)
 class LoginIssuer(TokenIssuer):
-    """The issuer. ``pages``: where its only client for signing people in is served. ``codes``: those not used yet."""
+    """The issuer. ``pages``: where its only client for signing people in is served, and ``path``: at which path there.
+    ``more``: claims of everybody. ``codes``: those not used yet."""
 
     pages: str = ""
+    path: str = "/sign-in"
+    more: dict[str, Any] = field(default_factory=dict)
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -58,7 +61,7 @@ class LoginIssuer(TokenIssuer):
         return await super()._answer(request)
 
     def _page(self, asked: dict[str, str]) -> Response:
-        if asked["client_id"] != CLIENT or asked["redirect_uri"] != f"{self.pages}/sign-in/callback":
+        if asked["client_id"] != CLIENT or asked["redirect_uri"] != f"{self.pages}{self.path}/callback":
             return HTMLResponse("no such client", 400)
         hidden = "".join(f'<input type="hidden" name="{n}" value="{html.escape(v)}">' for n, v in asked.items())
         fields = f'{hidden}<input name="login" value=""><button name="go" value="yes">Sign in</button>'
@@ -81,7 +84,7 @@ class LoginIssuer(TokenIssuer):
         ):
             return JSONResponse({"error": "invalid_grant"}, 400)
         claims: dict[str, Any] = self.claims(
-            asked["login"], aud=CLIENT, nonce=asked["nonce"], client_id=None, scope=None
+            asked["login"], aud=CLIENT, nonce=asked["nonce"], client_id=None, scope=None, **self.more
         )
         id_token = compact({**self.header, "typ": "JWT"}, claims, self.keys[-1])
         access = secrets.token_urlsafe(16)

@@ -73,6 +73,7 @@ class OidcServer(httpx.AsyncBaseTransport):
     claims: Callable[[dict[str, Any]], dict[str, Any]] = lambda claims: claims
     sign: Callable[[dict[str, Any]], str] = lambda claims: jwt.encode({"alg": "ES256", "kid": "ec-1"}, claims, ec_key())
     jwks: bytes | None = None
+    issuer: str = ISSUER
     in_id_token: tuple[str, ...] = ("email",)
     userinfo: dict[str, Any] = field(default_factory=lambda: {"sub": "alice-1", "email": "alice@example.test"})
     forms: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -89,12 +90,12 @@ class OidcServer(httpx.AsyncBaseTransport):
         """Return the metadata of OpenID Connect Discovery 3; ``said`` overrides it."""
         method = "private_key_jwt" if self.client_key else "client_secret_post"
         return {
-            "issuer": ISSUER,
-            "authorization_endpoint": f"{ISSUER}/auth",
-            "token_endpoint": f"{ISSUER}/token",
-            "userinfo_endpoint": f"{ISSUER}/me",
-            "revocation_endpoint": f"{ISSUER}/revoke",
-            "jwks_uri": f"{ISSUER}/jwks",
+            "issuer": self.issuer,
+            "authorization_endpoint": f"{self.issuer}/auth",
+            "token_endpoint": f"{self.issuer}/token",
+            "userinfo_endpoint": f"{self.issuer}/me",
+            "revocation_endpoint": f"{self.issuer}/revoke",
+            "jwks_uri": f"{self.issuer}/jwks",
             "response_types_supported": ["code"],
             "code_challenge_methods_supported": ["S256"],
             "token_endpoint_auth_methods_supported": [method],
@@ -102,7 +103,7 @@ class OidcServer(httpx.AsyncBaseTransport):
             "id_token_signing_alg_values_supported": ["RS256", "ES256"],
             "authorization_response_iss_parameter_supported": True,
             "scopes_supported": ["openid", "email", "offline_access", "api:read"],
-            "pushed_authorization_request_endpoint": f"{ISSUER}/par",
+            "pushed_authorization_request_endpoint": f"{self.issuer}/par",
             "require_pushed_authorization_requests": self.par,
         } | self.said
 
@@ -110,14 +111,14 @@ class OidcServer(httpx.AsyncBaseTransport):
 
     def authorize(self, url: str) -> dict[str, str]:
         """Return what the browser brings back: the person allows everything."""
-        assert url.startswith(f"{ISSUER}/auth?")
+        assert url.startswith(f"{self.issuer}/auth?")
         given = dict(parse_qsl(urlsplit(url).query, strict_parsing=True))
         params = self.pushed.pop(given.get("request_uri", ""), {} if self.par else given)
         if not params or given.get("client_id") != CLIENT:
-            return {"error": "invalid_request", "state": given.get("state", ""), "iss": ISSUER}
+            return {"error": "invalid_request", "state": given.get("state", ""), "iss": self.issuer}
         code = secrets.token_urlsafe(16)
         self.codes[code] = Code(params)
-        return {"code": code, "state": params["state"], "iss": ISSUER}
+        return {"code": code, "state": params["state"], "iss": self.issuer}
 
     # ------------------------------------------------------------- requests
 
@@ -125,7 +126,7 @@ class OidcServer(httpx.AsyncBaseTransport):
         """Answer by path."""
         url = f"{request.url.scheme}://{request.url.host}{request.url.path}"
         self.asked.append(url)
-        place = url.removeprefix(ISSUER)
+        place = url.removeprefix(self.issuer)
         self.bodies.append(request.content)
         if place in self.answers:
             status, answer = self.answers[place]
@@ -168,7 +169,7 @@ class OidcServer(httpx.AsyncBaseTransport):
         claims, now = token.claims, time.time()
         used = {one["jti"] for one in self.assertions}
         good = claims["iss"] == claims["sub"] == CLIENT and claims["jti"] not in used and now < claims["exp"] < now + 65
-        if not good or claims["aud"] not in (ISSUER, f"{ISSUER}/token"):
+        if not good or claims["aud"] not in (self.issuer, f"{self.issuer}/token"):
             raise Refused("invalid_client", 401)
         self.assertions.append({**claims, "header": token.header})
 
@@ -199,7 +200,7 @@ class OidcServer(httpx.AsyncBaseTransport):
 
     def _claims(self, asked: dict[str, str]) -> dict[str, Any]:
         now = int(time.time())
-        claims = {"iss": ISSUER, "sub": self.userinfo["sub"], "aud": CLIENT, "iat": now, "exp": now + 600}
+        claims = {"iss": self.issuer, "sub": self.userinfo["sub"], "aud": CLIENT, "iat": now, "exp": now + 600}
         nonce = {"nonce": asked["nonce"]} if "nonce" in asked else {}
         return claims | nonce | {name: self.userinfo[name] for name in self.in_id_token}
 

@@ -285,8 +285,8 @@ def _check_surroundings(settings: Settings, vault: Vault | None, *, reach: bool)
     with suppress(DeputizeError):  # said already
         yield from servers(settings) if reach else ()
     yield from foreign(settings, vault, reach=reach)
-    if settings.serve.issuer and reach:
-        yield _serving(settings)
+    if reach:
+        yield from _serving(settings)
 
 
 def _port(settings: Settings, vault: Vault | None, apps: list[App]) -> Finding:
@@ -300,15 +300,18 @@ def _port(settings: Settings, vault: Vault | None, apps: list[App]) -> Finding:
     return Finding("pages", "bad", f"port {settings.port} is taken by something else", todo)
 
 
-def _serving(settings: Settings) -> Finding:
-    """Return the finding whether MCP clients can be served, and how they sign in."""
+def _serving(settings: Settings) -> Iterator[Finding]:
+    """Yield findings whether users and MCP clients can sign in at each issuer, and how."""
     try:
-        from deputize.cli.http_app import finding
+        if not settings.sign_ins():
+            return
+        from deputize.cli.http_app import findings
     except ImportError as missing:
-        return _bad("serve", SettingsError.without(missing, "mcp", "web"))
+        yield _bad("serve", SettingsError.without(missing, "mcp", "web"))
     except SettingsError as e:  # the adapter reports it itself
-        return _bad("serve", e)
-    return finding(settings)
+        yield _bad("serve", e)
+    else:
+        yield from findings(settings)
 
 
 def _toolkits() -> Iterator[Finding]:

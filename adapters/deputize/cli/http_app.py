@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -25,23 +25,20 @@ from deputize.adapters.mcp import DeputyServer
 from deputize.cli.doctor_findings import Finding, away, bad
 from deputize.cli.graceful_shutdown import Leaving
 from deputize.cli.show import counted
-from deputize.core import DeputizeError, Deputy, Secret, SettingsError
+from deputize.core import DeputizeError, Deputy, SettingsError
 from deputize.core.background_loop import portal
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.http import Http
-from deputize.core.oauth.app import App
-from deputize.core.settings import Settings
+from deputize.core.settings import IssuerSettings, Settings
 from deputize.core.web.app import PAGES, pages_app
 from deputize.core.web.local.server import require_host
 from deputize.core.web.ops.metrics import Metrics
 from deputize.core.web.ops.probes import Probes
-from deputize.core.web.signin.access_tokens import AccessTokens
+from deputize.core.web.signin.from_settings import ENDPOINT, client_of, guards_from, sign_in_from
 from deputize.core.web.signin.issuer import Issuer
-from deputize.core.web.signin.resource_server import ResourceServer, user_of
-from deputize.core.web.signin.sign_in import SignIn, sign_in_at
+from deputize.core.web.signin.resource_server import user_of
+from deputize.core.web.signin.sign_in import sign_in_at
 
-ENDPOINT: Final = "/mcp"
-"""The path of the MCP endpoint below ``base_url``."""
 _LOOPBACK: Final = re.compile(r"https?://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?(?:/|$)")
 
 
@@ -77,19 +74,24 @@ def check(settings: Settings) -> None:
             "base_url is missing: the pages of users need an address.",
             hint="Set DEPUTIZE_BASE_URL=https://agents.example.com, or pass --base-url.",
         )
+    for name, given in (settings.sign_ins() or {"": settings.serve}).items():
+        _check_issuer(table_of(name), given, settings.base_url)
+
+
+def _check_issuer(table: str, given: IssuerSettings, base: str) -> None:
+    variable = "DEPUTIZE_" + table.upper().replace(".", "__")
     for name, what in (("issuer", "says who callers are"), ("client_id", "signs people in at our pages")):
-        if not getattr(settings.serve, name):
+        if not getattr(given, name):
+            option = f", or pass --{name.replace('_', '-')}" if table == "serve" else ""
             raise SettingsError(
-                f"serve.{name} is missing: it {what}.",
-                hint=f"Set DEPUTIZE_SERVE__{name.upper()}, or pass --{name.replace('_', '-')}. For one person on this "
-                "machine: deputize serve --stdio.",
+                f"{table}.{name} is missing: it {what}.",
+                hint=f"Set {variable}__{name.upper()}{option}. For one person on this machine: deputize serve --stdio.",
             )
-    issuer, base = settings.serve.issuer, settings.base_url
-    if _LOOPBACK.match(issuer) and not _LOOPBACK.match(base):
+    if _LOOPBACK.match(given.issuer) and not _LOOPBACK.match(base):
         raise SettingsError(
-            f"serve.issuer is {issuer}, but base_url is {base}: remote clients would look for the issuer on their own "
-            "machine.",
-            hint="Set DEPUTIZE_SERVE__ISSUER to an address that people and clients can reach, as the issuer's metadata "
+            f"{table}.issuer is {given.issuer}, but base_url is {base}: remote clients would look for the issuer on "
+            "their own machine.",
+            hint=f"Set {variable}__ISSUER to an address that people and clients can reach, as the issuer's metadata "
             "spells it. For this machine alone: DEPUTIZE_BASE_URL=http://127.0.0.1:PORT.",
         )
 
@@ -98,16 +100,8 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
     """Return the application for this deputy."""
     said, base = settings.serve, settings.base_url.rstrip("/")
     below, host = urlsplit(base).path, urlsplit(base).hostname or ""
-    issuer = Issuer(said.issuer, deputy.http, deputy.clock)
-    guard = guard_of(issuer, settings)
-    client = _client(settings)
-    sign_in = SignIn(
-        deputy,
-        issuer=issuer,
-        client_id=client.client_id,
-        client_secret=client.client_secret,
-        subject=said.sign_in_subject,
-    )
+    sign_in = sign_in_from(deputy, settings)
+    guards = guards_from(settings, sign_in)
     server = DeputyServer(deputy, said.tools, search=said.search, forms=said.forms)
     endpoint = server.app(user_of, path=below + ENDPOINT, hosts=[host])
 
@@ -126,8 +120,11 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
     pages = pages_app(deputy, verifier=sign_in, sign_in=sign_in.path, pages=[*PAGES, *sign_in.pages])
     routes = [
         *probes.routes,
-        Route(guard.metadata_path, guard.show_metadata),
-        Route(below + ENDPOINT, Asgi(leaving.closing_streams(guard.protect(endpoint)))),
+        *(Route(guard.metadata_path, guard.show_metadata) for guard in guards.values()),
+        *(
+            Route(below + path, Asgi(leaving.closing_streams(guard.protect(_at(below + ENDPOINT, endpoint)))))
+            for path, guard in guards.items()
+        ),
         Mount(below, pages),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
@@ -156,34 +153,23 @@ def _leads_here(host: str) -> bool:
     return all(ip_address(one.removeprefix("::ffff:")).is_loopback for one in found)
 
 
-def guard_of(issuer: Issuer, settings: Settings) -> ResourceServer:
-    """Return the check of callers that the settings describe."""
-    said, resource = settings.serve, settings.base_url.rstrip("/") + ENDPOINT
-    tokens = AccessTokens(
-        issuer,
-        said.token_audience or resource,
-        subject=said.subject,
-        plain_jwt=said.plain_jwt,
-        app=_client(settings) if said.introspect else None,
-        never=said.client_id,
-    )
-    return ResourceServer(tokens, resource=resource, scopes=said.scopes, name=settings.agent)
+def _at(path: str, app: ASGIApp) -> ASGIApp:
+    """Return ``app``, to which every request comes at ``path``."""
+
+    async def moved(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "path": path, "raw_path": path.encode()}, receive, send)
+
+    return moved
 
 
-def _client(settings: Settings) -> App:
-    """Return deputize's own client at the issuer."""
-    secret = settings.serve.client_secret
-    return App("sign-in", settings.serve.client_id, Secret(secret.get_secret_value()) if secret else None)
-
-
-def metadata_of(settings: Settings) -> Mapping[str, Any]:
-    """Return the issuer's current metadata.
+def metadata_of(name: str, given: IssuerSettings) -> Mapping[str, Any]:
+    """Return the current metadata of the issuer with this name.
 
     Raises `SettingsError` if it cannot be used, or nobody can sign in there. Raises `ProviderUnavailable` if it cannot
     be reached.
     """
     http = Http()
-    issuer = Issuer(settings.serve.issuer, http)
+    issuer = Issuer(given.issuer, http)
 
     async def asked() -> Mapping[str, Any]:
         try:
@@ -194,20 +180,28 @@ def metadata_of(settings: Settings) -> Mapping[str, Any]:
     try:
         metadata = portal().run(asked())
     except ProviderUnavailable as e:
-        raise away(e, f"serve.issuer is {settings.serve.issuer}") from None
-    sign_in_at(issuer, metadata, _client(settings))
+        raise away(e, f"{table_of(name)}.issuer is {given.issuer}") from None
+    sign_in_at(issuer, metadata, client_of(given))
     return metadata
 
 
-def finding(settings: Settings) -> Finding:
-    """Return the finding on serving, for ``deputize doctor``."""
-    try:
-        check(settings)
-        ways = Counter(clients_of(metadata_of(settings)).values())
-    except DeputizeError as e:
-        return bad("serve", e)
-    said = "; ".join(f"{counted(count, 'known client')} {way}" for way, count in ways.items())
-    return Finding("serve", "ok", f"{settings.serve.issuer} says who callers are; {said}")
+def table_of(name: str) -> str:
+    """Return the name of an issuer's table in the settings."""
+    return f"signin.{name}" if name else "serve"
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Yield a finding on each issuer that signs users in, for ``deputize doctor``."""
+    for name, given in settings.sign_ins().items():
+        what = f"serve {name}".strip()
+        try:
+            check(settings)
+            ways = Counter(clients_of(metadata_of(name, given)).values())
+        except DeputizeError as e:
+            yield bad(what, e)
+            continue
+        said = "; ".join(f"{counted(count, 'known client')} {way}" for way, count in ways.items())
+        yield Finding(what, "ok", f"{given.issuer} says who callers are; {said}")
 
 
 CLIENTS: Final[Mapping[str, tuple[str, ...]]] = {

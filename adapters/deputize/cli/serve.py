@@ -135,19 +135,20 @@ def _http(settings: Settings, host: str, port: int) -> None:
 
 def _tell(settings: Settings, place: str) -> None:
     """Print what is served, and who can sign in."""
-    from deputize.cli.http_app import ENDPOINT, clients_of, metadata_of
+    from deputize.cli.http_app import clients_of, metadata_of
     from deputize.core import DeputizeError
+    from deputize.core.web.signin.from_settings import ENDPOINT
 
     base = settings.base_url.rstrip("/")
     show.note(f"Serving {base}{ENDPOINT} and the pages at {base}, on {place}.")
-    try:
-        metadata = metadata_of(settings)
-    except DeputizeError as error:
-        show.error(error)
-        return
-    show.note(
-        f"Tokens and sign-ins of {settings.serve.issuer}, for {settings.serve.token_audience or base + ENDPOINT}:"
-    )
-    for name, way in clients_of(metadata).items():
-        show.note(f"  {name}: {way}")
-    show.note(f"Register {base}/sign-in/callback and {base}/signed-out for {settings.serve.client_id} there.")
+    for name, given in settings.sign_ins().items():
+        below = f"/{name}" if name else ""
+        try:
+            metadata = metadata_of(name, given)
+        except DeputizeError as error:
+            show.error(error)
+            continue
+        show.note(f"Tokens and sign-ins of {given.issuer}, for {given.token_audience or base + ENDPOINT + below}:")
+        for client, way in clients_of(metadata).items():
+            show.note(f"  {client}: {way}")
+        show.note(f"Register {base}/sign-in{below}/callback and {base}/signed-out for {given.client_id} there.")

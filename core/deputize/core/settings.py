@@ -68,23 +68,16 @@ PLACE: Final = r"^(?:([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:([0-9]{1,5}))?$"
 """HOST:PORT, :PORT, or nothing."""
 
 
-class ServeSettings(BaseModel):
-    """The ``[serve]`` section: the tools that ``deputize serve`` offers over HTTP, and the issuer that signs users in.
-    MCP clients identify users by the issuer's access tokens, pages by its sign-in."""
+class IssuerSettings(BaseModel):
+    """An issuer that signs users in: the part that ``[serve]`` and each ``[signin.NAME]`` share."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    tools: list[str] = Field(
-        default_factory=list, description="Toolkits, toolsets and tools that are served. Empty: all."
-    )
-    search: bool = Field(False, description="List two tools that find and call the others, for hundreds of them.")
-    forms: bool = Field(
-        True,
-        description="Accept approvals in a form that the user's client shows. Else users approve only on our pages.",
-    )
     issuer: str = Field("", description="The issuer's address, exactly as its metadata spells it.")
     token_audience: str = Field(
-        "", description="Required `aud` of an access token. Default: the URL of the endpoint, BASE_URL/mcp."
+        "",
+        description="Required `aud` of an access token. Default: the URL of the endpoint, BASE_URL/mcp or "
+        "BASE_URL/mcp/NAME.",
     )
     scopes: list[str] = Field(default_factory=list, description="Scopes that an access token must have, all of them.")
     subject: str = Field(
@@ -105,6 +98,33 @@ class ServeSettings(BaseModel):
         "sub",
         description="The claim of an id_token that is the user; it must match `subject`: `oid` at Entra.",
     )
+    sign_in_scopes: list[str] = Field(
+        default_factory=list,
+        description="Scopes to request at a sign-in besides openid, if the issuer needs one for groups.",
+    )
+    required_claims: dict[str, str] = Field(
+        default_factory=dict,
+        description='Claims that an id_token and an access token must have: `{ hd = "acme.example" }` at Google.',
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_file(cls, values: Any) -> Any:
+        return with_secret(values, "client_secret")
+
+
+class ServeSettings(IssuerSettings):
+    """The ``[serve]`` section: the tools that ``deputize serve`` offers over HTTP, and the issuer that signs users in.
+    MCP clients identify users by the issuer's access tokens, pages by its sign-in."""
+
+    tools: list[str] = Field(
+        default_factory=list, description="Toolkits, toolsets and tools that are served. Empty: all."
+    )
+    search: bool = Field(False, description="List two tools that find and call the others, for hundreds of them.")
+    forms: bool = Field(
+        True,
+        description="Accept approvals in a form that the user's client shows. Else users approve only on our pages.",
+    )
     metrics: str = Field(
         "",
         pattern=PLACE,
@@ -117,10 +137,15 @@ class ServeSettings(BaseModel):
         description="Seconds after SIGTERM in which /readyz returns 503 but requests are served, for load balancers.",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _read_secret_file(cls, values: Any) -> Any:
-        return with_secret(values, "client_secret")
+
+class SignInSettings(IssuerSettings):
+    """A ``[signin.NAME]`` section: the issuer of one of several tenants, in place of the one in ``[serve]``."""
+
+    tenant: str = Field("", description="The tenant of all users of this issuer. Default: NAME.")
+    domains: list[str] = Field(
+        default_factory=list,
+        description="Domains of e-mail addresses whose users sign in here. Without one: at BASE_URL/sign-in/NAME.",
+    )
 
 
 _UsablePath = Annotated[Path, AfterValidator(usable_path)]
@@ -154,6 +179,9 @@ class Settings(BaseSettings):
     )
     serve: ServeSettings = Field(
         default_factory=lambda: ServeSettings.model_validate({}), description="`deputize serve`."
+    )
+    signin: dict[str, SignInSettings] = Field(
+        default_factory=dict, description="The issuers of several tenants, by name. See docs/sign-in.md."
     )
     agent: str = Field("agent", description="Name of the agent, as users see it on pages and in the audit.")
     policy: str = Field(
@@ -374,6 +402,20 @@ class Settings(BaseSettings):
     def mcp_servers(self) -> list[McpServer]:
         """Return the foreign MCP servers. Raises `SettingsError` for an invalid one."""
         return [server.server(name) for name, server in self.mcp.items()]
+
+    def sign_ins(self) -> Mapping[str, IssuerSettings]:
+        """Return the issuers that sign users in, by name: the one of ``[serve]`` under "", or those of ``[signin]``.
+
+        Raises `SettingsError` if both are set.
+        """
+        if not self.signin:
+            return {"": self.serve} if self.serve.issuer or self.serve.client_id else {}
+        if self.serve.issuer or self.serve.client_id:
+            raise SettingsError(
+                "serve.issuer and signin are both set.",
+                hint="Move the issuer of [serve] to a table of its own, [signin.NAME].",
+            )
+        return self.signin
 
     def issuers(self) -> Mapping[str, AppSettings]:
         """Return an app for each provider that is configured by its issuer alone, by provider name.

@@ -15,7 +15,7 @@ from joserfc.jwk import ECKey
 
 from deputize.core import User
 from deputize.core.web.signin.back_channel_logout import EVENT, LOGOUT_TOKEN_TTL
-from deputize.core.web.signin.sign_in_sessions import LOGOUT_TTL
+from deputize.core.web.signin.sign_in_sessions import LOGOUT_TTL, Session
 from tests.core.web.test_sign_in import Browser, Place, alice_at, place
 from tests.support.oidc_server import CLIENT, ISSUER, ec_key
 
@@ -227,7 +227,7 @@ class Stalled:
 async def test_same_subject_at_another_issuer_is_not_signed_out(here: Place) -> None:
     alice = await signed_in(here, "alice-1", "s1")
     other = type(here.sign_in.sessions)(here.vault, "https://other.example", here.world.clock)
-    cookie = await other.begin(User("https://other.example#alice-1"), None)
+    cookie = await other.begin(Session(User("https://other.example#alice-1")))
     assert (await tell(here, logout(here, sub="alice-1"))).status_code == 200
     assert not await is_in(here, alice) and await other.user(cookie) == User("https://other.example#alice-1")
 

@@ -352,7 +352,7 @@ async def test_new_key_of_the_issuer_is_fetched() -> None:
 
 
 def test_access_log_shows_no_code_and_no_link() -> None:
-    for path in ("/sign-in/callback", "/sign-in"):
+    for path in ("/sign-in/callback", "/sign-in", "/sign-in/acme", "/sign-in/acme/callback"):
         line = f'"GET {path}?code=a-code&state=a-state HTTP/1.1" 303'
         assert remove_links(line) == f'"GET {path} HTTP/1.1" 303'
 

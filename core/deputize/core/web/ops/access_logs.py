@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _IN_PATH: Final = re.compile(r"/(connect/).+|/(me/)[^/]+", re.DOTALL)
 _IN_TEXT: Final = re.compile(
-    r"""(/(?:connect|me)/)[\w%.~=-]{16,}|(/callback/[\w-]{1,100}|/sign-in(?:/callback)?)\?[^\s"'<>]*"""
+    r"""(/(?:connect|me)/)[\w%.~=-]{16,}|(/callback/[\w-]{1,100}|/sign-in(?:/[a-z0-9-]{1,40}){0,2})\?[^\s"'<>]*"""
 )
 _IN_SCOPE: Final = re.compile(r"""('query_string': b)(?:'[^']*'|"[^"]*")""")
 """The query string in a printed scope."""

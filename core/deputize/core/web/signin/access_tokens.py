@@ -21,9 +21,10 @@ from deputize.core.oauth.app import App
 from deputize.core.oauth.client_auth import basic, secret_of
 from deputize.core.oauth.id_token import validity_fault
 from deputize.core.oauth.jose import ALGS, header_of
+from deputize.core.roles import NO_ROLES, RoleMap
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret, User
-from deputize.core.web.signin.issuer import Issuer, user_at
+from deputize.core.web.signin.issuer import Issuer, claims_fault, user_at
 
 INTROSPECTION_TTL: Final = 10.0
 """Seconds for which an introspection is cached: a revoked token works that much longer."""
@@ -39,10 +40,11 @@ _OF_OTHERS: Final = ("nonce", "at_hash", "c_hash", "s_hash", "events")
 
 @frozen
 class Caller(ValueObject):
-    """A verified caller: the user, and the scopes of the client that calls for the user."""
+    """A verified caller: the user, the scopes of the client that calls for the user, and the roles of the token."""
 
     user: User
     scopes: frozenset[str]
+    roles: frozenset[str] = frozenset()
 
 
 @dataclass(eq=False, repr=False)
@@ -53,7 +55,9 @@ class AccessTokens:
     ``subject``: the claim with the user id, which the issuer must never give to another user; ``uid`` in Okta's signed
     tokens, ``oid`` in Entra's. ``plain_jwt``: accept signed tokens whose type is ``JWT`` or missing. ``app``: the
     client that introspects opaque tokens; None: opaque tokens are refused. ``never``: the client id of the sign-in,
-    which is the audience of id_tokens. Raises `SettingsError` for an audience that would accept id_tokens.
+    which is the audience of id_tokens. ``tenant``: of all users of the issuer. ``roles``: the roles that claims of a
+    token give. ``required``: claims that a token must have, with these values. Raises `SettingsError` for an audience
+    that would accept id_tokens.
     """
 
     issuer: Issuer
@@ -62,6 +66,9 @@ class AccessTokens:
     plain_jwt: bool = False
     app: App | None = None
     never: str = ""
+    tenant: str = ""
+    roles: RoleMap = NO_ROLES
+    required: Mapping[str, str] = field(default_factory=dict)
     _looked_up: OrderedDict[bytes, tuple[float, dict[str, Any] | None]] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
@@ -86,10 +93,12 @@ class AccessTokens:
         found = await (self._verify_signed(token) if token.reveal().count(".") == 2 else self._verify_opaque(token))
         if isinstance(found, str):
             return found
-        if why := self._misfit(found):
+        if why := self._misfit(found) or claims_fault(found, self.required):
             return why
-        user = user_at(self.issuer.url, found.get(self.subject))
-        return Caller(user, _scopes(found)) if user else f"names nobody ({self.subject})"
+        user = user_at(self.issuer.url, found.get(self.subject), self.tenant)
+        if user is None:
+            return f"names nobody ({self.subject})"
+        return Caller(user, _scopes(found), self.roles.roles_of(found))
 
     async def _verify_signed(self, token: Secret) -> dict[str, Any] | str:
         kind = header_of(token.reveal()).get("typ", "JWT")

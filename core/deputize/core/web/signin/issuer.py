@@ -42,14 +42,20 @@ _ADDRESS: Final = re.compile(
 )
 
 
-def user_at(issuer: str, subject: Any) -> User | None:
+def user_at(issuer: str, subject: Any, tenant: str = "") -> User | None:
     """Return the user for a subject of an issuer: ``https://login.example.com#00u1ab``, or None for an invalid subject.
 
     An issuer has no fragment (RFC 8414 2), so no two pairs of issuer and subject make the same user. The command line
     names the user in the same way: ``deputize accounts --user 'https://login.example.com#00u1ab'``.
     """
     good = isinstance(subject, str) and 0 < len(subject) <= MAX_OF_SUBJECT and subject.isprintable()
-    return User(f"{issuer}#{subject}") if good and subject.strip() else None
+    return User(f"{issuer}#{subject}", tenant) if good and subject.strip() else None
+
+
+def claims_fault(claims: Mapping[str, Any], required: Mapping[str, str]) -> str:
+    """Return why these claims are not those of the required users, as the end of a sentence, or ""."""
+    missing = next((name for name, value in required.items() if claims.get(name) != value), "")
+    return f"does not have the required {missing}" if missing else ""
 
 
 class Issuer:

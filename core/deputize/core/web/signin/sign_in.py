@@ -11,124 +11,54 @@
 
 The issuer is trusted for its users' identity (`deputize.core.web.signin.issuer.user_at`). The user here equals the user
 that a `ResourceServer` finds in a token of the same issuer, so the person at a link can only be the user of the call.
-The access token that comes with the code is neither used nor stored.
+The access token that comes with the code is not stored. It is used once, if roles need a claim that the id_token lacks.
 """
 
 from __future__ import annotations
 
-import base64
-import hmac
 import logging
-import re
-import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+import httpx
 from starlette.requests import Request
 from starlette.responses import Response
 
 from deputize.core.base_deputy import BaseDeputy
-from deputize.core.engine import FixedPages
 from deputize.core.errors import InvalidInput, ProviderUnavailable, SettingsError
 from deputize.core.failures import Kind
 from deputize.core.oauth import messages as flow
 from deputize.core.oauth.app import App
+from deputize.core.oauth.client_auth import bearer
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.id_token import claims_of
 from deputize.core.oauth.pkce import challenge_of
 from deputize.core.oauth.provider import ApiRules, Identity, OAuthEndpoints, Provider
-from deputize.core.value_object import ValueObject, frozen
-from deputize.core.vault.grant import Secret, User
-from deputize.core.web.cookies import Cookies, cookies_for
-from deputize.core.web.pages import texts
-from deputize.core.web.pages.rendering import root_of, see_other
-from deputize.core.web.pages.return_to import ReturnTo
-from deputize.core.web.pages.site import SIGN_OUT, Page, Site, current_path, fields_of
+from deputize.core.vault.grant import Secret
+from deputize.core.web.pages.site import Page, Site, fields_of
 from deputize.core.web.signin.back_channel_logout import Logout, read_logout
-from deputize.core.web.signin.issuer import Issuer, user_at
-from deputize.core.web.signin.sign_in_sessions import IDLE_SECONDS, MAX_SESSION_SECONDS, Sessions
-from deputize.core.web.signing_key import sign
+from deputize.core.web.signin.base_sign_in import BaseSignIn, SignInRequest
+from deputize.core.web.signin.issuer import Issuer, claims_fault, user_at
+from deputize.core.web.signin.sign_in_sessions import NAMES, Session
 
 log = logging.getLogger("deputize.web")
 
-PATH: Final = "/sign-in"
 NOT_KEPT: Final = {"cache-control": "no-store"}
-_HERE: Final = ReturnTo.of(["/"])
-SIGN_IN_TTL: Final = 600
-"""Seconds that a user may take at the issuer."""
-_COOKIE: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([0-9]{1,12})\.([A-Za-z0-9_=-]*)\.([0-9a-f]{64})")
 
 
-@frozen
-class SignInRequest(ValueObject):
-    """A sign-in that has begun: it binds the browser to the issuer's response (login CSRF, replay).
-
-    Nothing is stored on the server, because anybody may begin one. The browser keeps one signed cookie with a random
-    value, the time and the target page; ``state``, ``nonce`` and PKCE's verifier are keyed digests of that random
-    value, each for its own purpose. So a code that was issued to another browser is useless in this one, and a copied
-    cookie reveals neither the verifier nor the nonce. ``key``: the vault's own for the web. ``target``: a checked path.
-    """
-
-    key: bytes
-    value: str
-    began: int
-    target: str
-
-    @classmethod
-    def new(cls, key: bytes, now: float, target: str) -> SignInRequest:
-        """Return a sign-in that begins now (Unix seconds)."""
-        return cls(key, secrets.token_urlsafe(32), int(now), target)
-
-    @classmethod
-    def read(cls, key: bytes, now: float, cookie: str, state: str) -> SignInRequest | None:
-        """Return the unexpired sign-in that this browser began and to which this ``state`` belongs, or None."""
-        found = _COOKIE.fullmatch(cookie)
-        if found is None:
-            return None
-        signed = hmac.compare_digest(_signature(key, found[1], found[2], found[3]), found[4])
-        if not signed or not 0 <= now - int(found[2]) + 1 <= SIGN_IN_TTL:
-            return None
-        target = base64.urlsafe_b64decode(found[3]).decode()
-        request = cls(key, found[1], int(found[2]), target)
-        return request if hmac.compare_digest(request.state.reveal().encode(), state.encode()) else None
-
-    @property
-    def cookie(self) -> str:
-        """The value of the browser's cookie."""
-        target = base64.urlsafe_b64encode(self.target.encode()).decode()
-        parts = self.value, str(self.began), target
-        return ".".join((*parts, _signature(self.key, *parts)))
-
-    @property
-    def state(self) -> Secret:
-        """The state of RFC 6749 10.12."""
-        return Secret(sign(self.key, "sign-in state", self.value))
-
-    @property
-    def nonce(self) -> str:
-        """The nonce of OpenID Connect Core 3.1.2.1."""
-        return sign(self.key, "sign-in nonce", self.value)
-
-    @property
-    def verifier(self) -> Secret:
-        """The code verifier of RFC 7636 4.1."""
-        return Secret(sign(self.key, "sign-in verifier", self.value))
-
-
-def _signature(key: bytes, *parts: str) -> str:
-    return sign(key, "sign-in cookie", *parts)
-
-
-class SignIn:
-    """Sign-in at one issuer, and the `UserVerifier` of pages that use it.
+class SignIn(BaseSignIn):
+    """Sign-in at one OpenID Connect issuer.
 
     ``issuer``: its address exactly as the issuer spells it, or the `Issuer` shared with a resource server.
     ``client_id``, ``client_secret``: the credentials of a client with the redirect URI ``{base_url}/sign-in/callback``
     (and ``{base_url}/signed-out`` for sign-outs, ``{base_url}/sign-in/backchannel`` as its ``backchannel_logout_uri``).
-    ``subject``: the claim of an id_token with the user id, which the issuer gives to no other user: ``oid`` at Entra,
-    whose ``sub`` differs from client to client. ``idle``, ``lasts``: seconds until a session ends. Raises
-    `SettingsError` in local mode, and for an invalid issuer address.
+    With a ``name``, these are ``/sign-in/{name}/callback`` and ``/sign-in/{name}/backchannel``. ``subject``: the claim
+    of an id_token with the user id, which the issuer gives to no other user: ``oid`` at Entra, whose ``sub`` differs
+    from client to client. ``scopes``: more scopes to request, if the issuer needs one for its groups. ``required``:
+    claims that an id_token must have, with these values. ``more``: see `BaseSignIn`. Raises `SettingsError` in local
+    mode, and for an invalid issuer address.
     """
 
     def __init__(
@@ -139,146 +69,119 @@ class SignIn:
         client_id: str,
         client_secret: Secret | None = None,
         subject: str = "sub",
-        idle: float = IDLE_SECONDS,
-        lasts: float = MAX_SESSION_SECONDS,
+        scopes: Iterable[str] = (),
+        required: Mapping[str, str] = MappingProxyType({}),
+        **more: Any,
     ) -> None:
-        if not isinstance(deputy.pages, FixedPages):
-            raise SettingsError(
-                "Sign-in is not available in local mode, which has one user.",
-                hint="Set DEPUTIZE_BASE_URL to the address of the pages.",
-            )
         self.issuer = issuer if isinstance(issuer, Issuer) else Issuer(issuer, deputy.http, deputy.clock)
         self.app = App("sign-in", client_id, client_secret)
-        self.deputy, self.subject, self._base = deputy, subject, deputy.pages.url.rstrip("/")
-        self.sessions = Sessions(deputy.vault, self.issuer.url, deputy.clock, idle, lasts)
-        self.path: Final = urlsplit(self._base).path + PATH
-        """The page that signs people in, for ``pages_app(sign_in=...)`` and for your own links."""
-        self.pages: Final = (
-            Page("GET", PATH, self._start),
-            Page("GET", f"{PATH}/callback", self._finish),
-            Page("GET", SIGN_OUT, self._ask),
-            Page("POST", SIGN_OUT, self._end),
-            Page("GET", "/signed-out", self._signed_out),
-            Page("POST", f"{PATH}/backchannel", self._handle_logout),
+        self.subject, self.scopes, self.required = subject, frozenset(scopes), required
+        super().__init__(deputy, issuer_id=self.issuer.url, **more)
+
+    def protocol_pages(self) -> tuple[Page, ...]:
+        return (
+            Page("GET", f"{self.at}/callback", self._finish),
+            Page("POST", f"{self.at}/backchannel", self._handle_logout),
         )
 
-    async def __call__(self, request: Request) -> User | None:
-        """Return the user who is signed in at this browser, or None."""
-        return await self.sessions.user(request.cookies.get(_session(self._cookies()), ""))
+    @property
+    def is_local(self) -> bool:
+        return self.issuer.url.startswith("http:")
 
     # ------------------------------------------------------------- in
 
-    async def _start(self, site: Site, request: Request) -> Response:
-        target = request.query_params.get("next", "")
-        target = target if _HERE.allows(target) else f"{root_of(request)}/connections"
-        if await self(request):
-            return see_other(target)
-        asked = SignInRequest.new(site.key, self.deputy.clock(), target)
-        provider = await self._provider()
-        answer = see_other(
-            flow.authorize_url(
-                provider,
-                self.app,
-                redirect_uri=self._redirect_uri,
-                scopes=frozenset(),
-                state=asked.state,
-                challenge=challenge_of(asked.verifier.reveal()),
-                nonce=asked.nonce,
-            )
+    async def issuer_address(self, asked: SignInRequest) -> str:
+        return flow.authorize_url(
+            await self._provider(),
+            self.app,
+            redirect_uri=self._redirect_uri,
+            scopes=self.scopes,
+            state=asked.state,
+            challenge=challenge_of(asked.verifier.reveal()),
+            nonce=asked.nonce,
         )
-        cookies = self._cookies()
-        cookies.put(answer, cookies.nonce(asked.state.reveal()), asked.cookie, SIGN_IN_TTL)
-        return answer
 
     async def _finish(self, site: Site, request: Request) -> Response:
-        given, cookies = request.query_params, self._cookies()
-        state = given.get("state", "")
-        name = cookies.nonce(state)
-        asked = SignInRequest.read(site.key, self.deputy.clock(), request.cookies.get(name, ""), state)
-        if asked is None or len(given.multi_items()) != len(given):
-            raise InvalidInput("This sign-in did not begin in this browser.", fix_by="user", reason="state")
-        answer = await self._finish_sign_in(site, request, asked, flow.parse_callback(given))
-        cookies.drop(answer, name)
-        return answer
-
-    async def _finish_sign_in(
-        self, site: Site, request: Request, asked: SignInRequest, back: flow.Callback
-    ) -> Response:
-        """Finish a sign-in that this browser began: start a session, or show why there is none."""
-        provider = await self._provider()
+        given = request.query_params
+        asked = self.begun(request, given.get("state", ""))
+        if len(given.multi_items()) != len(given):
+            raise InvalidInput("The issuer's answer names a parameter twice.", fix_by="user", reason="state")
+        back, provider = flow.parse_callback(given), await self._provider()
         issuer = provider.oauth.issuer
         if back.iss != issuer and (back.iss or provider.oauth.iss_required):  # RFC 9207 2.4, before all else
             log.warning("A sign-in at %s was answered by another issuer.", issuer)
-            return site.refusal_page(request)
+            answer, cookies = site.refusal_page(request), self.cookies()
+            cookies.drop(answer, cookies.nonce(asked.state.reveal()))
+            return answer
         if back.code is None:
             log.info("A sign-in at %s ended there: %s", issuer, back.error[:60])
-            return site.message_page(request, 403, texts.NOT_SIGNED_IN)
-        token = await self._id_token(provider, back.code, asked)
-        user = await self._user(provider, token, asked) if token else None
-        if token is None or user is None:
-            return site.message_page(request, 403, texts.NOT_SIGNED_IN)
-        cookies = self._cookies()
-        await self.sessions.end(request.cookies.get(_session(cookies), ""))
-        answer = see_other(asked.target)
-        cookies.put(answer, _session(cookies), await self.sessions.begin(user, token), int(self.sessions.lasts))
-        return answer
+            return await self.finish(site, request, asked, None)
+        tokens = await self._tokens(provider, back.code, asked)
+        return await self.finish(site, request, asked, await self._session(provider, tokens, asked) if tokens else None)
 
-    async def _id_token(self, provider: Provider, code: Secret, asked: SignInRequest) -> Secret | None:
-        """Exchange the code for an id_token; None if the issuer refuses. Raises `ProviderUnavailable` in an outage."""
+    async def _tokens(self, provider: Provider, code: Secret, asked: SignInRequest) -> flow.Tokens | None:
+        """Exchange the code; None if the issuer refuses. Raises `ProviderUnavailable` in an outage."""
         endpoint = Endpoint(self.issuer.http, provider, self.app, self.deputy.clock)
         try:
-            tokens = await endpoint.exchange(code, asked.verifier, self._redirect_uri, asked.nonce)
+            return await endpoint.exchange(code, asked.verifier, self._redirect_uri, asked.nonce)
         except Refusal as refused:
             if refused.outcome.kind in (Kind.TRANSIENT, Kind.RATE_LIMITED):
                 raise ProviderUnavailable(f"{provider.label} cannot answer now.") from None
             return None
-        if tokens.id_token is None:
-            log.warning("%s gave no id_token: does the client have the scope openid?", provider.oauth.issuer)
-        return tokens.id_token
 
-    async def _user(self, provider: Provider, token: Secret, asked: SignInRequest) -> User | None:
-        """Return the user of a valid id_token (OpenID Connect Core 3.1.3.7), or None."""
-        await self.issuer.claims(token, provider.oauth.id_token_algs)  # so that a new key is known
-        claims = claims_of(provider, self.app, token, asked.nonce, await self.issuer.keys(), self.deputy.clock())
-        if isinstance(claims, str):
-            log.warning("The id_token of %s %s.", provider.oauth.issuer, claims)
+    async def _session(self, provider: Provider, tokens: flow.Tokens, asked: SignInRequest) -> Session | None:
+        """Return the session of a valid id_token (OpenID Connect Core 3.1.3.7), or None."""
+        issuer, token = provider.oauth.issuer, tokens.id_token
+        if token is None:
+            log.warning("%s gave no id_token: does the client have the scope openid?", issuer)
             return None
-        return user_at(provider.oauth.issuer, claims.get(self.subject))
+        await self.issuer.claims(token, provider.oauth.id_token_algs)  # so that a new key is known
+        now = self.deputy.clock()
+        claims = claims_of(provider, self.app, token, asked.nonce, await self.issuer.keys(), now)
+        fault = claims if isinstance(claims, str) else claims_fault(claims, self.required)
+        if fault or isinstance(claims, str):
+            log.warning("The id_token of %s %s.", issuer, fault)
+            return None
+        user = user_at(issuer, claims.get(self.subject), self.tenant)
+        if user is None:
+            log.warning("The id_token of %s names nobody (%s).", issuer, self.subject)
+            return None
+        return Session(
+            user,
+            self.roles.roles_of(await self._with_userinfo(claims, tokens.access)),
+            {name: str(claims[name]) for name in NAMES if claims.get(name)},
+            claims["iat"],
+            token,
+        )
+
+    async def _with_userinfo(self, claims: Mapping[str, Any], access: Secret) -> Mapping[str, Any]:
+        """Return the claims, with those of the userinfo endpoint (OpenID Connect Core 5.3) if roles need more of them.
+
+        Without an answer, the missing claims give no role.
+        """
+        wanted = {name for pairs in self.roles.entries.values() for name, _ in pairs}
+        if all(name in claims or name.partition(".")[0] in claims for name in wanted):
+            return claims
+        try:
+            url = self.issuer.endpoint(await self.issuer.metadata(), "userinfo_endpoint")
+            shown = await self.issuer.json(httpx.Request("GET", url, headers=bearer(access))) if url else None
+        except ProviderUnavailable:
+            log.warning("%s did not answer for the claims that roles need.", self.issuer.url)
+            shown = None
+        if shown is None or shown.get("sub") != claims.get("sub"):  # 5.3.2
+            return claims
+        return {**shown, **claims}
 
     # ------------------------------------------------------------- out
 
-    async def _ask(self, site: Site, request: Request) -> Response:
-        user = await self(request)
-        if user is None:
-            return see_other(f"{root_of(request)}/signed-out")
-        local = " http:" if self.issuer.url.startswith("http:") else ""
-        return await site.with_forms(
-            request, "sign_out.html", user, f"'self' https:{local}", action=current_path(request)
-        )
-
-    async def _end(self, site: Site, request: Request) -> Response:
-        """End the session at the pages first, whatever the issuer does then (RP-Initiated Logout 1.0 2)."""
-        if (user := await self(request)) is None:
-            return see_other(f"{root_of(request)}/signed-out")
-        await site.form(request, user)
-        cookies = self._cookies()
-        token = await self.sessions.end(request.cookies.get(_session(cookies), ""))
-        answer = see_other(await self._end_session_url(token) or f"{root_of(request)}/signed-out")
-        cookies.drop(answer, _session(cookies))
-        return answer
-
-    async def _end_session_url(self, token: Secret | None) -> str:
-        """Return the address that ends the session at the issuer, or "" if it has none or cannot be reached."""
+    async def end_address(self, session: Session) -> str:
         try:
             key = self.issuer.endpoint(await self.issuer.metadata(), "end_session_endpoint")
         except ProviderUnavailable:
             return ""
-        back = {"client_id": self.app.client_id, "post_logout_redirect_uri": f"{self._base}/signed-out"}
-        hint = {"id_token_hint": token.reveal()} if token else {}
+        back = {"client_id": self.app.client_id, "post_logout_redirect_uri": f"{self.base}/signed-out"}
+        hint = {"id_token_hint": session.id_token.reveal()} if session.id_token else {}
         return key + ("&" if "?" in key else "?") + urlencode(back | hint) if key else ""
-
-    async def _signed_out(self, site: Site, request: Request) -> Response:
-        return site.message_page(request, 200, texts.SIGNED_OUT)
 
     async def _handle_logout(self, site: Site, request: Request) -> Response:
         """Handle a back-channel logout: end the user's sessions here, and the grants that came from them.
@@ -289,7 +192,7 @@ class SignIn:
         found = await self._logout(request)
         if not isinstance(found, str) and not await self.sessions.is_used(found):
             whose = await self.sessions.log_out(found)
-            named = user_at(self.issuer.url, found.subject) if self.subject == "sub" else None
+            named = user_at(self.issuer.url, found.subject, self.tenant) if self.subject == "sub" else None
             for user in {*whose, *filter(None, [named])}:
                 await self.deputy.sources.session_ended(user)
             await self.sessions.mark_used(found)
@@ -314,10 +217,7 @@ class SignIn:
 
     @property
     def _redirect_uri(self) -> str:
-        return f"{self._base}{PATH}/callback"
-
-    def _cookies(self) -> Cookies:
-        return cookies_for(self._base, self.deputy.vault.keys.web)
+        return f"{self.base}{self.at}/callback"
 
     async def _provider(self) -> Provider:
         """Return the issuer as an authorization server. Raises `SettingsError` if users cannot sign in there."""
@@ -351,7 +251,3 @@ def sign_in_at(issuer: Issuer, metadata: Mapping[str, Any], app: App) -> Provide
         apis=ApiRules({}, frozenset(), Identity("", "{sub}", "{sub}")),
         plain_http=issuer.url.startswith("http:"),
     )
-
-
-def _session(cookies: Cookies) -> str:
-    return f"{cookies.name}-session"

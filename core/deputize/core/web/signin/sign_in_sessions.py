@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deputize.core.oauth.jose import content_of
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret, User
 from deputize.core.vault.record import Record
 from deputize.core.vault.vault import Vault
@@ -36,47 +35,85 @@ NAMES: Final = ("sid", "sub")
 _COOKIE: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([0-9a-f]{32}\.)")
 
 
+@frozen
+class Session(ValueObject):
+    """A sign-in that the issuer has confirmed. ``roles``: by the claims of this sign-in. ``names``: the claims `NAMES`.
+    ``issued``: when the issuer said so (Unix seconds). ``id_token``: what a sign-out at the issuer needs."""
+
+    user: User
+    roles: frozenset[str] = frozenset()
+    names: Mapping[str, str] = field(default_factory=dict)
+    issued: float = 0.0
+    id_token: Secret | None = None
+
+    def packed(self) -> dict[str, Any]:
+        """Return the content of a record."""
+        token = {"id_token": self.id_token} if self.id_token else {}
+        return token | {
+            "user": [self.user.tenant, self.user.id],
+            "roles": sorted(self.roles),
+            "names": dict(self.names),
+            "issued": self.issued,
+        }
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Session:
+        """Return the session in a record."""
+        tenant, name = content["user"]
+        return cls(
+            User(name, tenant),
+            frozenset(content["roles"]),
+            content["names"],
+            content["issued"],
+            content.get("id_token"),
+        )
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Sessions(ValueObject):
-    """The sessions of one issuer's users. ``clock``: Unix seconds."""
+    """The sessions of one issuer's users, in one tenant. ``clock``: Unix seconds."""
 
     vault: Vault
     issuer: str
     clock: Callable[[], float]
     idle: float = IDLE_SECONDS
     lasts: float = MAX_SESSION_SECONDS
+    tenant: str = ""
 
-    async def begin(self, user: User, id_token: Secret | None) -> str:
-        """Start a session and return its cookie value. ``id_token``: sent at sign-out (RP-Initiated Logout 1.0)."""
-        cookie = f"{secrets.token_urlsafe(32)}.{self.vault.key_prefix(user)}"
-        ends, key = self.clock() + self.lasts, self._key(cookie)
-        content = {"issuer": self.issuer, "user": [user.tenant, user.id], "ends": ends, **self._touch(ends)}
-        kept = {"id_token": id_token} if id_token else {}
-        claims = content_of(id_token.reveal()) if id_token else {}
-        await self.vault.insert("session", key, content | kept)
-        names = [self._name(kind, str(claims[kind])) for kind in NAMES if claims.get(kind)]
+    async def begin(self, session: Session) -> str:
+        """Start a session and return its cookie value."""
+        cookie = f"{secrets.token_urlsafe(32)}.{self.vault.key_prefix(session.user)}"
+        now, key = self.clock(), self._key(cookie)
+        times = {"ends": now + self.lasts, **self._touch(now + self.lasts)}
+        await self.vault.insert("session", key, session.packed() | {"issuer": self.issuer, **times})
+        names = [self._name(kind, value) for kind, value in session.names.items() if value]
         for name in names:
-            await self.vault.insert("session_names", name + key.rpartition(".")[2], {"place": key, "expires": ends})
-        if await self._is_over(names, claims):  # logged out while the user was on the way back
+            content = {"place": key, "expires": now + self.lasts}
+            await self.vault.insert("session_names", name + key.rpartition(".")[2], content)
+        if await self._is_over(names, session.issued):  # logged out while the user was on the way back
             await self.end(cookie)
         return cookie
 
+    async def get(self, cookie: str) -> Session | None:
+        """Return the session of this cookie, or None if it has ended or is unknown."""
+        record = await self.record(cookie)
+        return Session.of(record.json) if record and self._is_own(record.json) else None
+
     async def user(self, cookie: str) -> User | None:
-        """Return the user of this session, or None if it has ended or is unknown."""
-        record = await self._record(cookie)
-        if record is None:
+        """Return the user of this session, or None if it has ended or is unknown. Counts as a page."""
+        record = await self.record(cookie)
+        if record is None or not self._is_own(record.json):
             return None
         content = record.json
         if content["seen"] <= self.clock() - TOUCH_INTERVAL_SECONDS:
             await self.vault.swap(record, content | self._touch(content["ends"]))  # or another page updated it
         return _user(content)
 
-    async def end(self, cookie: str) -> Secret | None:
-        """End the session of this cookie, if any, and return the id_token with which it began."""
-        while record := await self._record(cookie):
+    async def end(self, cookie: str) -> Session | None:
+        """End the session of this cookie, at whichever issuer it began, and return it."""
+        while record := await self.record(cookie):
             if await self.vault.delete(record):
-                token: Secret | None = record.json.get("id_token")
-                return token
+                return Session.of(record.json)
         return None
 
     async def is_used(self, logout: Logout) -> bool:
@@ -103,19 +140,17 @@ class Sessions(ValueObject):
     async def _end_by_logout(self, key: str, logout: Logout) -> User | None:
         while record := await self.vault.get("session", key):
             content = record.json
-            token = content.get("id_token")
-            subject = content_of(token.reveal()).get("sub") if token else None
-            if logout.subject not in ("", subject):
+            if logout.subject not in ("", content["names"].get("sub")):
                 return None
             if await self.vault.delete(record):
                 return _user(content)
         return None
 
-    async def _is_over(self, names: Iterable[str], claims: Mapping[str, Any]) -> bool:
-        """Return True if the issuer ended a session with one of these names after this id_token was issued."""
+    async def _is_over(self, names: Iterable[str], issued: float) -> bool:
+        """Return True if the issuer ended a session with one of these names after it confirmed this sign-in."""
         for name in names:
             over = await self.vault.get("logged_out", name)
-            if over and over.json["expires"] > self.clock() and claims.get("iat", 0.0) <= over.json["at"]:
+            if over and over.json["expires"] > self.clock() and issued <= over.json["at"]:
                 return True
         return False
 
@@ -132,15 +167,19 @@ class Sessions(ValueObject):
         """Return the key of a session at the issuer, which does not reveal the session."""
         return sign(self.vault.keys.web, "session name", self.issuer, kind, value) + "."
 
-    async def _record(self, cookie: str) -> Record | None:
-        """Return the record of a session of this issuer that has not ended, or None."""
+    async def record(self, cookie: str) -> Record | None:
+        """Return the record of a session that has not ended, of any issuer, or None."""
         key = self._key(cookie)
         record = await self.vault.get("session", key) if key else None
         if record is None:
             return None
         content = record.json
-        alive = content["expires"] > self.clock() and content["issuer"] == self.issuer
-        return record if alive and key.startswith(self.vault.key_prefix(_user(content))) else None
+        alive = content["expires"] > self.clock() and key.startswith(self.vault.key_prefix(_user(content)))
+        return record if alive else None
+
+    def _is_own(self, content: Mapping[str, Any]) -> bool:
+        """Return True if the session began at this issuer, in this tenant: an issuer vouches for no other users."""
+        return bool(content["issuer"] == self.issuer and content["user"][0] == self.tenant)
 
     def _key(self, cookie: str) -> str:
         """Return the key of this cookie's record, or "" for an invalid cookie."""
@@ -152,6 +191,6 @@ class Sessions(ValueObject):
         return {"seen": now, "expires": min(now + self.idle, ends)}
 
 
-def _user(content: dict[str, Any]) -> User:
+def _user(content: Mapping[str, Any]) -> User:
     tenant, name = content["user"]
     return User(name, tenant)
