@@ -99,9 +99,11 @@ async def test_C1_C3_call_belongs_to_its_user_who_alone_opens_its_links(home: Pa
         assert bool(shown) == (kind == "opaque") and all(b"/introspect" in one for one in shown)
 
 
-@pytest.mark.parametrize("forms", [True, False])
-async def test_forms_setting_decides_if_client_forms_count(
-    forms: bool, home: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("change", "forms"), [({}, True), ({"forms": False}, False), ({"step_up_seconds": 300}, False)]
+)
+async def test_forms_setting_or_step_up_decides_if_client_forms_count(
+    change: dict[str, Any], forms: bool, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[DeputyServer] = []
 
@@ -112,7 +114,7 @@ async def test_forms_setting_decides_if_client_forms_count(
     monkeypatch.setattr("deputize.cli.http_app.DeputyServer", watched)
     async with around(home) as world:
         settings = world.settings()
-        said = settings.serve.model_copy(update={} if forms else {"forms": False})
+        said = settings.serve.model_copy(update=change)
         app = await asyncio.to_thread(application, settings.model_copy(update={"serve": said}))
         async with app.router.lifespan_context(app):
             assert [one.performing.forms for one in made] == [forms]

@@ -145,7 +145,7 @@ def settings_page() -> str:
             'domains = ["acme.example"]',
             "```",
             "",
-            "It has the fields of an issuer in `[serve]`, from `issuer` to `required_claims`, and these:",
+            "It has the fields of an issuer in `[serve]`, from `issuer` to `step_up_acr`, and these:",
             "",
             "| field | default | |",
             "|---|---|---|",

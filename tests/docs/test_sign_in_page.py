@@ -14,17 +14,22 @@ from deputize.core import Deputy
 from deputize.core.roles import RoleMap
 from deputize.core.settings import Settings
 from tests.cli.serving_world import KEY
-from tests.docs.blocks import blocks, run
+from tests.docs.blocks import block, blocks, run
 
 PAGE: Final = "docs/sign-in.md"
 
 
 def test_every_block_is_executed_here() -> None:
-    assert (len(blocks(PAGE, "python")), len(blocks(PAGE, "toml"))) == (1, 2)
+    assert (len(blocks(PAGE, "python")), len(blocks(PAGE, "toml"))) == (1, 3)
 
 
 def test_documented_roles_are_accepted() -> None:
     assert RoleMap.of(tomllib.loads(blocks(PAGE, "toml")[0])["roles"])
+
+
+def test_documented_step_up_is_accepted() -> None:
+    given = Settings.load(**tomllib.loads(block(PAGE, "step_up_seconds", "toml")))
+    assert (given.serve.step_up_seconds, given.serve.step_up_acr) == (300, ["phr"])
 
 
 async def test_documented_application_sends_users_to_the_issuer_of_their_tenant(
@@ -32,7 +37,7 @@ async def test_documented_application_sends_users_to_the_issuer_of_their_tenant(
 ) -> None:
     (tmp_path / "secret").write_text("a-client-secret")
     (tmp_path / "secret").chmod(0o600)
-    text = blocks(PAGE, "toml")[1].replace("/run/secrets/acme", f"{tmp_path}/secret")
+    text = block(PAGE, "[signin.acme]", "toml").replace("/run/secrets/acme", f"{tmp_path}/secret")
     file = tmp_path / "deputize.toml"
     file.write_text(text.replace("/run/secrets/beta", f"{tmp_path}/secret"))
     file.chmod(0o600)

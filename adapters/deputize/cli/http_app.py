@@ -102,7 +102,9 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
     below, host = urlsplit(base).path, urlsplit(base).hostname or ""
     sign_in = sign_in_from(deputy, settings)
     guards = guards_from(settings, sign_in)
-    server = DeputyServer(deputy, said.tools, search=said.search, forms=said.forms)
+    # a client's form proves no new sign-in
+    forms = said.forms and not any(one.step_up_seconds for one in settings.sign_ins().values())
+    server = DeputyServer(deputy, said.tools, search=said.search, forms=forms)
     endpoint = server.app(user_of, path=below + ENDPOINT, hosts=[host])
 
     probes = Probes(deputy)

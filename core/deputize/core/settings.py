@@ -106,6 +106,16 @@ class IssuerSettings(BaseModel):
         default_factory=dict,
         description='Claims that an id_token and an access token must have: `{ hd = "acme.example" }` at Google.',
     )
+    step_up_seconds: int = Field(
+        0,
+        ge=0,
+        le=86400,
+        description="Before an approval that destroys something or that everybody can see, users sign in again; one "
+        "such sign-in counts for these seconds. 0: no such step.",
+    )
+    step_up_acr: list[str] = Field(
+        default_factory=list, description="Accepted `acr` of that sign-in: ways to authenticate. Empty: any."
+    )
 
     @model_validator(mode="before")
     @classmethod

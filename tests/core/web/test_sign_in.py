@@ -173,17 +173,18 @@ async def test_sign_in_attempt_is_usable_once_and_expires(here: Place) -> None:
     assert len(await here.vault.scan("session")) == 1
 
 
-@pytest.mark.parametrize("change", ["signature", "time", "value", "target", "none", "odd"])
+@pytest.mark.parametrize("change", ["signature", "time", "value", "kind", "target", "none", "odd"])
 async def test_altered_session_cookie_is_ignored(change: str, here: Place) -> None:
     browser = here.browser()
     back = here.server.authorize(await browser.set_out("/connections"))
     [(name, cookie)] = browser.jar.items()
-    value, began, target, signature = cookie.split(".")
+    value, began, kind, target, signature = cookie.split(".")
     browser.jar[name] = {
-        "signature": f"{value}.{began}.{target}.{'0' * 64}",
-        "time": f"{value}.{int(began) + 5}.{target}.{signature}",
-        "value": f"{'A' * 43}.{began}.{target}.{signature}",
-        "target": f"{value}.{began}.L2V2aWw=.{signature}",
+        "signature": f"{value}.{began}.{kind}.{target}.{'0' * 64}",
+        "time": f"{value}.{int(began) + 5}.{kind}.{target}.{signature}",
+        "value": f"{'A' * 43}.{began}.{kind}.{target}.{signature}",
+        "kind": f"{value}.{began}.step-up.{target}.{signature}",
+        "target": f"{value}.{began}.{kind}.L2V2aWw=.{signature}",
         "none": "",
         "odd": "x" * 50,
     }[change]

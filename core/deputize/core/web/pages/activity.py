@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import tzinfo
 from functools import partial
 from typing import Any, Final, cast
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,7 +34,7 @@ from deputize.core.vault.grant import User
 from deputize.core.vault.pseudonyms import Pseudonyms, fallback_pseudonym
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.approval_lines import arrange_rows
-from deputize.core.web.pages.rendering import see_other
+from deputize.core.web.pages.rendering import root_of, see_other
 from deputize.core.web.pages.site import Page, Site, current_path, note
 
 MAX_QUERY_CHARACTERS: Final = 100
@@ -296,9 +296,10 @@ async def undo(site: Site, request: Request) -> Response:
     fields = await site.form(request, user)
     act, back = fields.get("act", ""), current_path(request).removesuffix("/undo")
     try:
-        if (agreed := fields.get("approval")) and not await _record_decision(
-            site, user, agreed, fields.get("sure") == "yes"
-        ):
+        agreed, sure = fields.get("approval"), fields.get("sure") == "yes"
+        if agreed and sure and await site.step_up_link(request, user, agreed):
+            return see_other(f"{root_of(request)}/approve/{quote(agreed, safe='')}")
+        if agreed and not await _record_decision(site, user, agreed, sure):
             return see_other(back)
         await site.deputy.undo(user, act, agent=texts.PAGE_AGENT)
     except ApprovalRequired as asked:

@@ -54,6 +54,7 @@ async def ask(site: Site, request: Request) -> Response:
         "most_acts": MAX_ACTS,
         "periods": PERIODS,
         "left": texts.minutes(act.expires_at - site.deputy.clock()),
+        "step_up": await site.step_up_link(request, user, act.id) if act.status == "pending" else "",
     }
     template = "approve.html" if act.status == "pending" else "approval_result.html"
     return await site.with_forms(request, template, user, "'self'", action=current_path(request), **facts)
@@ -73,6 +74,8 @@ async def decide(site: Site, request: Request) -> Response:
         decision = ""
     elif decision not in ("approve", "reject"):
         raise InvalidInput("The form has no valid decision.", fix_by="user", reason="invalid_form")
+    if decision == "approve" and await site.step_up_link(request, user, act.id):
+        return see_other(current_path(request))  # which links to the new sign-in
     try:
         if decision:
             await site.deputy.decide(act.id, cast("Decision", decision), by=user)

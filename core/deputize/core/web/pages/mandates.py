@@ -59,6 +59,8 @@ async def approve_with_mandate(site: Site, request: Request) -> Response:
     most, hours = fields.get("most", ""), fields.get("hours", "")
     if hours not in PERIODS or most not in map(str, range(1, MAX_ACTS + 1)):
         raise InvalidInput("The form has no valid decision.", fix_by="user", reason="invalid_form")
+    if await site.step_up_link(request, user, approval):
+        return see_other(current_path(request).removesuffix("/more"))
     offer = MandateOffer(int(most), site.deputy.clock() + int(hours) * HOUR)
     try:
         await site.deputy.decide(approval, "approve", by=user, mandate=offer)

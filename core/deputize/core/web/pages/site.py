@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from traceback import walk_tb
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.requests import Request
@@ -18,6 +18,7 @@ from starlette.responses import Response
 from deputize.core.base_deputy import BaseDeputy
 from deputize.core.consent.consents import AnyLocalUser, Who
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.core.tools.preview import Audience, Preview
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import AnyUser, User
 from deputize.core.web.cookies import FORM_TTL, Cookies, cookies_for
@@ -39,6 +40,16 @@ UserVerifier = Callable[[Request], AnyUser | Awaitable[AnyUser]]
 
 The session's cookie must be SameSite=Lax or None: Strict ones do not come back with the browser from the provider.
 """
+
+
+@runtime_checkable
+class StepUpVerifier(Protocol):
+    """A `UserVerifier` that can ask for a new sign-in before an approval: `deputize.core.web.signin`."""
+
+    async def step_up_link(self, request: Request, path: str) -> str:
+        """Return the address of a new sign-in that leads back to ``path``, or "" if none is needed."""
+        ...
+
 
 MAX_FORM_BYTES: Final = 16384
 
@@ -80,6 +91,24 @@ class Site:
     async def cookies(self) -> Cookies:
         """Return the cookies for the pages' address."""
         return cookies_for(await self.deputy.pages.base_url(), self.key)
+
+    async def step_up_link(self, request: Request, user: User, approval: str) -> str:
+        """Return the address of a new sign-in without which the user cannot approve this act, or "" if none is needed.
+
+        One is needed if the act destroys something, or if everybody may see the result, or nobody knows who will.
+        """
+        if not isinstance(self.verifier, StepUpVerifier):
+            return ""
+        record = await self.deputy.approvals.row(approval, user)
+        show = Preview.of(record.show) if record.show else None
+        if record.question is not None or (
+            show is not None
+            and not show.destroys
+            and record.effect != "destructive"
+            and show.audience not in (Audience.PUBLIC, Audience.UNKNOWN)
+        ):
+            return ""
+        return await self.verifier.step_up_link(request, f"{root_of(request)}/approve/{quote(approval, safe='')}")
 
     def label(self, provider: str) -> str:
         """Return a provider's name for people."""

@@ -1,4 +1,4 @@
-"""What sign-ins at any issuer share: the binding to a browser, sessions, sign-out.
+"""What sign-ins at any issuer share: the binding to a browser, sessions, step-up, sign-out.
 
 The issuer's protocol is in a subclass: `deputize.core.web.signin.sign_in`.
 """
@@ -13,7 +13,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -38,11 +38,25 @@ PATH: Final = "/sign-in"
 SIGNED_OUT: Final = "/signed-out"
 SIGN_IN_TTL: Final = 600
 """Seconds that a user may take at the issuer."""
+AUTHENTICATION_SKEW_SECONDS: Final = 60.0
+"""Seconds that the issuer's time of an authentication may lie before the step-up that asked for it."""
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 RESERVED: Final = frozenset({"callback", "backchannel"})
 """Names that are pages of a sign-in without a name."""
 _HERE: Final = ReturnTo.of(["/"])
-_COOKIE: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([0-9]{1,12})\.([A-Za-z0-9_=-]*)\.([0-9a-f]{64})")
+_COOKIE: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([0-9]{1,12})\.(sign-in|step-up)\.([A-Za-z0-9_=-]*)\.([0-9a-f]{64})")
+
+
+@frozen
+class StepUp(ValueObject):
+    """A new sign-in before an approval that destroys something, or whose result everybody can see.
+
+    ``max_age``: seconds for which one such sign-in counts. ``acr_values``: the ways to authenticate of which the issuer
+    must have used one (OpenID Connect Core 3.1.2.1); none: any way.
+    """
+
+    max_age: float = 300.0
+    acr_values: tuple[str, ...] = ()
 
 
 @frozen
@@ -50,21 +64,22 @@ class SignInRequest(ValueObject):
     """A sign-in that has begun: it binds the browser to the issuer's response (login CSRF, replay).
 
     Nothing is stored on the server, because anybody may begin one. The browser keeps one signed cookie with a random
-    value, the time and the target page. ``state``, ``nonce`` and PKCE's verifier are keyed digests of the
+    value, the time, the purpose and the target page. ``state``, ``nonce`` and PKCE's verifier are keyed digests of the
     value, each for its own purpose. So a code that was issued to another browser is useless in this one, and a copied
-    cookie reveals neither the verifier nor the nonce. ``key``: the vault's own for this sign-in. ``target``: a
-    checked path.
+    cookie reveals neither the verifier nor the nonce. ``key``: the vault's own for this sign-in. ``step_up``: True if
+    the user must authenticate again. ``target``: a checked path.
     """
 
     key: bytes
     value: str
     began: int
+    step_up: bool
     target: str
 
     @classmethod
-    def new(cls, key: bytes, now: float, target: str) -> SignInRequest:
+    def new(cls, key: bytes, now: float, target: str, *, step_up: bool = False) -> SignInRequest:
         """Return a sign-in that begins now (Unix seconds)."""
-        return cls(key, secrets.token_urlsafe(32), int(now), target)
+        return cls(key, secrets.token_urlsafe(32), int(now), step_up, target)
 
     @classmethod
     def read(cls, key: bytes, now: float, cookie: str, state: str) -> SignInRequest | None:
@@ -72,18 +87,18 @@ class SignInRequest(ValueObject):
         found = _COOKIE.fullmatch(cookie)
         if found is None:
             return None
-        signed = hmac.compare_digest(_signature(key, found[1], found[2], found[3]), found[4])
+        signed = hmac.compare_digest(_signature(key, found[1], found[2], found[3], found[4]), found[5])
         if not signed or not 0 <= now - int(found[2]) + 1 <= SIGN_IN_TTL:
             return None
-        target = base64.urlsafe_b64decode(found[3]).decode()
-        request = cls(key, found[1], int(found[2]), target)
+        target = base64.urlsafe_b64decode(found[4]).decode()
+        request = cls(key, found[1], int(found[2]), found[3] == "step-up", target)
         return request if hmac.compare_digest(request.state.reveal().encode(), state.encode()) else None
 
     @property
     def cookie(self) -> str:
         """The value of the browser's cookie."""
         target = base64.urlsafe_b64encode(self.target.encode()).decode()
-        parts = self.value, str(self.began), target
+        parts = self.value, str(self.began), "step-up" if self.step_up else "sign-in", target
         return ".".join((*parts, _signature(self.key, *parts)))
 
     @property
@@ -110,8 +125,8 @@ class BaseSignIn(ABC):
     """Sign-in at one issuer, and the `UserVerifier` of pages that use it.
 
     ``issuer_id``: the issuer's name of itself. ``name``: "" for the only one, else its name in paths. ``tenant``: of
-    all its users. ``roles``: the roles that claims give. ``idle``, ``lasts``: seconds until a session ends. Raises
-    `SettingsError` in local mode, and for an invalid name.
+    all its users. ``roles``: the roles that claims give. ``step_up``: see `StepUp`; None: no approval needs one.
+    ``idle``, ``lasts``: seconds until a session ends. Raises `SettingsError` in local mode, and for an invalid name.
     """
 
     def __init__(
@@ -122,6 +137,7 @@ class BaseSignIn(ABC):
         name: str = "",
         tenant: str = "",
         roles: RoleMap = NO_ROLES,
+        step_up: StepUp | None = None,
         idle: float = IDLE_SECONDS,
         lasts: float = MAX_SESSION_SECONDS,
     ) -> None:
@@ -135,7 +151,7 @@ class BaseSignIn(ABC):
                 f"The sign-in {name[:60]!r} has an invalid name.",
                 hint="It is a part of addresses: use lower-case letters, digits and '-', at most 40.",
             )
-        self.deputy, self.name, self.tenant, self.roles = deputy, name, tenant, roles
+        self.deputy, self.name, self.tenant, self.roles, self.step_up = deputy, name, tenant, roles, step_up
         self.base = deputy.pages.url.rstrip("/")
         self.at = f"{PATH}/{name}" if name else PATH
         self.key = sign(deputy.vault.keys.web, "sign-in", name, tenant, issuer_id).encode()
@@ -188,9 +204,10 @@ class BaseSignIn(ABC):
 
     async def _start(self, site: Site, request: Request) -> Response:
         target = checked_target(request, request.query_params.get("next", ""))
-        if await self(request):
+        step_up = self.step_up is not None and "step_up" in request.query_params
+        if not step_up and await self(request):
             return see_other(target)
-        asked = SignInRequest.new(self.key, self.deputy.clock(), target)
+        asked = SignInRequest.new(self.key, self.deputy.clock(), target, step_up=step_up)
         answer = see_other(await self.issuer_address(asked))
         cookies = self.cookies()
         cookies.put(answer, cookies.nonce(asked.state.reveal()), asked.cookie, SIGN_IN_TTL)
@@ -206,6 +223,9 @@ class BaseSignIn(ABC):
 
     async def finish(self, site: Site, request: Request, asked: SignInRequest, found: Session | None) -> Response:
         """Begin a session under a new cookie, or show that there is none."""
+        if found is not None and asked.step_up and (why := await self._step_up_fault(request, asked, found)):
+            log.warning("A new sign-in at %s before an approval %s.", self.sessions.issuer, why)
+            found = None
         cookies = self.cookies()
         if found is None:
             answer = site.message_page(request, 403, texts.NOT_SIGNED_IN)
@@ -215,6 +235,30 @@ class BaseSignIn(ABC):
             cookies.put(answer, session_cookie(cookies), await self.sessions.begin(found), int(self.sessions.lasts))
         cookies.drop(answer, cookies.nonce(asked.state.reveal()))
         return answer
+
+    # ------------------------------------------------------------- step-up
+
+    async def _step_up_fault(self, request: Request, asked: SignInRequest, found: Session) -> str:
+        """Return why the issuer's answer is not a new authentication of this browser's user, or ""."""
+        if not asked.began - AUTHENTICATION_SKEW_SECONDS <= found.authenticated_at:
+            return "was answered without a new authentication"
+        if not self._is_strong(found):
+            return f"was answered by other means of authentication ({found.acr[:60]!r})"
+        current = await self(request)
+        return "was answered for another user" if current not in (None, found.user) else ""
+
+    def _is_strong(self, session: Session) -> bool:
+        wanted = self.step_up.acr_values if self.step_up else ()
+        return not wanted or session.acr in wanted
+
+    async def step_up_link(self, request: Request, path: str) -> str:
+        """Return the address of a new sign-in that leads back to ``path``, or "" if the last one is new enough."""
+        if self.step_up is None:
+            return ""
+        session, now = await self.session(request), self.deputy.clock()
+        if session and self._is_strong(session) and 0 <= now - session.authenticated_at <= self.step_up.max_age:
+            return ""
+        return f"{self.path}?{urlencode({'step_up': '1', 'next': path}, quote_via=quote)}"
 
     # ------------------------------------------------------------- out
 

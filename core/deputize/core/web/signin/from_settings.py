@@ -12,7 +12,7 @@ from deputize.core.roles import RoleMap
 from deputize.core.settings import IssuerSettings, Settings, SignInSettings
 from deputize.core.vault.opaque import Secret
 from deputize.core.web.signin.access_tokens import AccessTokens
-from deputize.core.web.signin.base_sign_in import BaseSignIn
+from deputize.core.web.signin.base_sign_in import BaseSignIn, StepUp
 from deputize.core.web.signin.issuer import Issuer
 from deputize.core.web.signin.resource_server import ResourceServer
 from deputize.core.web.signin.sign_in import SignIn
@@ -91,6 +91,7 @@ def _sign_in(deputy: BaseDeputy, settings: Settings, name: str, given: IssuerSet
         name=name,
         tenant=tenant_of(name, given),
         roles=RoleMap.of(settings.roles),
+        step_up=StepUp(given.step_up_seconds, tuple(given.step_up_acr)) if given.step_up_seconds else None,
     )
 
 

@@ -91,7 +91,7 @@ class SignIn(BaseSignIn):
     # ------------------------------------------------------------- in
 
     async def issuer_address(self, asked: SignInRequest) -> str:
-        return flow.authorize_url(
+        url = flow.authorize_url(
             await self._provider(),
             self.app,
             redirect_uri=self._redirect_uri,
@@ -100,6 +100,10 @@ class SignIn(BaseSignIn):
             challenge=challenge_of(asked.verifier.reveal()),
             nonce=asked.nonce,
         )
+        if not asked.step_up or self.step_up is None:
+            return url
+        acr = {"acr_values": " ".join(self.step_up.acr_values)} if self.step_up.acr_values else {}
+        return f"{url}&{urlencode({'prompt': 'login', 'max_age': int(self.step_up.max_age), **acr})}"
 
     async def _finish(self, site: Site, request: Request) -> Response:
         given = request.query_params
@@ -146,11 +150,14 @@ class SignIn(BaseSignIn):
         if user is None:
             log.warning("The id_token of %s names nobody (%s).", issuer, self.subject)
             return None
+        at, acr = claims.get("auth_time"), claims.get("acr")
         return Session(
             user,
             self.roles.roles_of(await self._with_userinfo(claims, tokens.access)),
             {name: str(claims[name]) for name in NAMES if claims.get(name)},
             claims["iat"],
+            min(float(at), now) if isinstance(at, int | float) and not isinstance(at, bool) and 0 < at < 2**53 else 0.0,
+            acr if isinstance(acr, str) else "",
             token,
         )
 

@@ -38,12 +38,15 @@ _COOKIE: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([0-9a-f]{32}\.)")
 @frozen
 class Session(ValueObject):
     """A sign-in that the issuer has confirmed. ``roles``: by the claims of this sign-in. ``names``: the claims `NAMES`.
-    ``issued``: when the issuer said so (Unix seconds). ``id_token``: what a sign-out at the issuer needs."""
+    ``issued``: when the issuer said so. ``authenticated_at``: when the user last authenticated there (Unix seconds), 0
+    if that is unknown; ``acr``: by which means. ``id_token``: what a sign-out at the issuer needs."""
 
     user: User
     roles: frozenset[str] = frozenset()
     names: Mapping[str, str] = field(default_factory=dict)
     issued: float = 0.0
+    authenticated_at: float = 0.0
+    acr: str = ""
     id_token: Secret | None = None
 
     def packed(self) -> dict[str, Any]:
@@ -54,6 +57,8 @@ class Session(ValueObject):
             "roles": sorted(self.roles),
             "names": dict(self.names),
             "issued": self.issued,
+            "authenticated_at": self.authenticated_at,
+            "acr": self.acr,
         }
 
     @classmethod
@@ -65,6 +70,8 @@ class Session(ValueObject):
             frozenset(content["roles"]),
             content["names"],
             content["issued"],
+            content["authenticated_at"],
+            content["acr"],
             content.get("id_token"),
         )
 

@@ -86,6 +86,11 @@ class SignIns:
         content = record.json
         return self._by_realm.get((content["issuer"], content["user"][0]))
 
+    async def step_up_link(self, request: Request, path: str) -> str:
+        """Return the address of a new sign-in that leads back to ``path``, or "" if none is needed."""
+        sign_in = await self.find(request)
+        return await sign_in.step_up_link(request, path) if sign_in else ""
+
     # ------------------------------------------------------------- which one
 
     async def _ask(self, site: Site, request: Request) -> Response:
