@@ -54,10 +54,11 @@ from deputize.core.providers.from_settings import ProviderSettings, with_setting
 from deputize.core.roles import RoleMap
 from deputize.core.secret_files import with_secret
 from deputize.core.tools.stored_files import FILE_TTL
-from deputize.core.vault.key_source import ChangeableKeySource, KeySource, read_keys
+from deputize.core.vault.key_source import ChangeableKeySource, KeyList, KeySource, read_keys
 from deputize.core.vault.key_sources.file import KeyFile
 from deputize.core.vault.key_sources.given import GivenKeys
 from deputize.core.vault.key_sources.keyring import KeyringEntry
+from deputize.core.vault.kms.protocol import KmsSettings
 from deputize.core.vault.missing_vault import has_begun, set_aside
 from deputize.core.vault.opaque import Secret
 from deputize.core.vault.stores import store_type
@@ -180,6 +181,15 @@ class Settings(BaseSettings):
     key: SecretStr | None = Field(None, description="Root keys, base64url, newest first, separated by commas.")
     key_file: _UsablePath | None = Field(None, description="File with root keys, 0600. Default: key in home.")
     keyring: bool = Field(False, description="Keep the root key in the system's keyring.")
+    kms: dict[str, KmsSettings] = Field(
+        default_factory=dict, description="Services that wrap the root keys, by name. See docs/backup-and-keys.md."
+    )
+    key_ttl_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="Seconds that a program may use root keys after their KMS last unwrapped them, 60 at least; "
+        "0: until it ends.",
+    )
     apps: dict[str, AppSettings] = Field(default_factory=dict, description="OAuth clients by name.")
     providers: dict[str, ProviderSettings] = Field(
         default_factory=dict, description="Providers described without code, by name."
@@ -297,6 +307,13 @@ class Settings(BaseSettings):
             raise ValueError("give at least 7 days, or 0 to keep all rows")
         return days
 
+    @field_validator("key_ttl_seconds")
+    @classmethod
+    def _check_key_ttl(cls, seconds: float) -> float:
+        if 0 < seconds < 60:
+            raise ValueError("give at least 60 seconds, or 0 for no limit")
+        return seconds
+
     @field_validator("time_zone")
     @classmethod
     def _check_zone(cls, name: str) -> str:
@@ -361,12 +378,28 @@ class Settings(BaseSettings):
         `deputize.core.vault.missing_vault`."""
         return set_aside(self.vault_url, self.audit_trail, self.audit_folder, stamp)
 
-    @property
+    @cached_property
     def key_source(self) -> KeySource:
         """The source of the root keys."""
+        if not self.kms:
+            return self.plain_key_source
+        from deputize.core.vault.key_sources.wrapped import WrappedKeys
+
+        return WrappedKeys(self.key_list(self.vault_url), self.kms, self.plain_key_source, self.home)
+
+    @property
+    def plain_key_source(self) -> KeySource:
+        """The source of root keys that no KMS has wrapped."""
         if self.key is not None:
             return GivenKeys(Secret(self.key.get_secret_value()))
         return KeyringEntry() if self.keyring else KeyFile(self.key_file or self.home / "key")
+
+    def key_list(self, url: str) -> KeyList:
+        """Return the list of wrapped root keys for a vault at this address: in its database, or a file in the home."""
+        from deputize.core.vault.key_sources.wrapped import LIST_NAME, KeyListFile
+
+        shared = store_type(url).key_list
+        return shared(url) if shared else KeyListFile(self.home / LIST_NAME)
 
     def keys(self) -> list[bytes]:
         """Return the root keys, newest first. Raises `SettingsError` if there are none.
@@ -383,6 +416,12 @@ class Settings(BaseSettings):
                 source.name,
             )
             return made
+        if self.kms:
+            raise SettingsError(
+                f"There is no root key: {source.name} has none, nor has {self.plain_key_source.name}.",
+                hint="For a new vault: deputize key new --kms NAME. For a vault with a key: set DEPUTIZE_KEY_FILE "
+                "to it, then deputize key wrap NAME.",
+            )
         problem = "No key" if self.new_vault() else "There is a vault but no key"
         raise SettingsError(
             f"{problem}: {source.name} does not exist and DEPUTIZE_KEY is not set.",

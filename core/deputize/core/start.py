@@ -69,6 +69,8 @@ def from_settings(
     with ExitStack() as undo:
         vault = portal().run(open_vault(settings))
         undo.callback(lambda: portal().run(vault.close()))
+        if settings.key_ttl_seconds:
+            portal().run(_limit_keys(settings, vault))
         rows = portal().run(find_providers(settings, vault, transport, more=providers))
         portal().run(_warn_of_lost_audit(settings, vault))
         audit = open_audit(settings, vault)
@@ -114,6 +116,15 @@ async def _begin_shipping(deputy: BaseDeputy, settings: Settings) -> None:
     if any(export.max_lag for export in exports):
         deputy.lag_gate = LagGate(vault, trail, exports, deputy.clock).check
     await deputy.shipping.start()
+
+
+async def _limit_keys(settings: Settings, vault: Vault) -> None:
+    """Enforce the time limit of the root keys. Raises `SettingsError` if no KMS could unwrap them again."""
+    if not settings.kms:
+        raise SettingsError("key_ttl_seconds is set, but no KMS.", hint="Add a section [kms.NAME], or remove it.")
+    from deputize.core.vault.key_limit import limit_keys
+
+    await limit_keys(vault, settings.key_ttl_seconds)
 
 
 def _brand(settings: Settings) -> Brand | None:

@@ -622,6 +622,16 @@ class KeyRemoved(Event):
 
 
 @event
+class KeyWrapped(Event):
+    """All root keys were wrapped by a key management service."""
+
+    event = "key.wrapped"
+    key: KeyId
+    kms: Annotated[str, "its name in the settings"]
+    only: Annotated[bool | None, "true: copies that other services had wrapped were removed"] = None
+
+
+@event
 class KeyResealed(Event):
     """Records were encrypted with the newest key."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
-from deputize.core.errors import SettingsError, VaultError
+from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
+from deputize.core.vault.key_source import PartialKeySource
 from deputize.core.vault.record import FIRST, KINDS
 from deputize.core.vault.seal import Sealer, key_id
 from deputize.core.vault.stores.protocol import Store
@@ -27,6 +28,7 @@ async def open_first(store: Store, sealer: Sealer, *, begin: bool) -> tuple[Seal
                 check_key(sealed, sealer)
             keys = VaultKeys.unpack(sealer.open(*FIRST, sealed)[1])
             keys.check_order(sealer.ids[0])
+            check_proven(sealer, {key_id(sealed), *keys.sealers})
             return sealer, keys
         if begin and not await _any(store):
             keys = VaultKeys.new(sealer.ids[0])
@@ -48,13 +50,29 @@ def find_keys(rows: Sequence[bytes], sealer: Sealer) -> Sealer:
 
     Raises `StoreUnavailable` if the source fails for now. Reads the source, so call it in a thread.
     """
-    if sealer.source is None:
+    if (source := sealer.source) is None:
         return sealer
     try:
-        found = Sealer.from_source(sealer.source)
+        found = Sealer.from_source(source)
+        check_proven(found, sealer.ids)
     except SettingsError:
         return sealer
+    if isinstance(source, PartialKeySource):
+        closed = source.closed_keys()
+        for error in (closed.get(key_id(sealed)) for sealed in rows if not found.knows(sealed)):
+            if isinstance(error, StoreUnavailable):
+                raise error
     return found if any(map(found.knows, rows)) else sealer
+
+
+def check_proven(sealer: Sealer, trusted: Collection[str]) -> None:
+    """Raise `SettingsError` if somebody has added a root key to a list without knowing a ``trusted`` one."""
+    source = sealer.source
+    if isinstance(source, PartialKeySource) and (unproven := source.unproven_keys(trusted)):
+        raise SettingsError(
+            f"The root key {unproven[0]} was added by somebody who did not know the keys of this vault.",
+            hint=f"Find out who changed {source.name}, and restore it from a copy. Nothing was sealed with that key.",
+        )
 
 
 def check_key(sealed: bytes, sealer: Sealer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Protocol, runtime_checkable
 
 from deputize.core.errors import DeputizeError, StoreUnavailable
@@ -50,6 +51,41 @@ class ChangeableKeySource(KeySource, Protocol):
         The caller has checked that no vault needs the key. Raises `SettingsError` if there is no such key, or if it is
         the newest.
         """
+        ...
+
+
+@runtime_checkable
+class PartialKeySource(KeySource, Protocol):
+    """A source that may know more keys than it can read, and that others could add keys to: see `WrappedKeys`."""
+
+    def closed_keys(self) -> Mapping[str, DeputizeError]:
+        """Return the ids of the keys that the last `read_keys` could not read, with the reasons."""
+        ...
+
+    def unproven_keys(self, trusted: Collection[str]) -> list[str]:
+        """Return the ids of the keys, as last read, for which no ``trusted`` key vouches. A vault refuses them."""
+        ...
+
+
+class KeyList(Protocol):
+    """The text that lists the wrapped root keys of a vault: a file, or a row of its database. Its methods block."""
+
+    @property
+    def name(self) -> str:
+        """The name in messages."""
+        ...
+
+    @property
+    def is_shared(self) -> bool:
+        """True if every program of the vault reads this list, whatever machine it runs on."""
+        ...
+
+    def read(self) -> str | None:
+        """Return the text, or None if there is none."""
+        ...
+
+    def replace(self, old: str | None, new: str) -> bool:
+        """Replace ``old`` by ``new``, durably. Return False if the list is no longer ``old``."""
         ...
 
 

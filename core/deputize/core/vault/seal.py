@@ -23,7 +23,7 @@ from struct import error as StructError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from deputize.core.errors import SettingsError, VaultError
+from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
 from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.key_source import KeySource, read_keys
 
@@ -95,6 +95,20 @@ class Sealer:
     def stale(self, sealed: bytes) -> bool:
         """Return whether the record should be encrypted again, because its key is not the newest."""
         return not sealed.startswith(self._newest)
+
+
+class ClosedSealer(Sealer):
+    """A sealer without keys, after their time limit. ``source`` is read again for the next record to decrypt."""
+
+    def __init__(self, last: Sealer) -> None:
+        self.source, self.ids, self._newest, self._decrypt = last.source, last.ids, last._newest, {}
+
+    def seal(self, kind: str, key: str, generation: int, plain: SecretBytes) -> bytes:
+        """Raise `StoreUnavailable`."""
+        raise StoreUnavailable(
+            "The root keys may not be used any more: their KMS has not unwrapped them in time.",
+            hint="deputize doctor says what it answers. Programs continue when it unwraps them again.",
+        )
 
 
 def key_id(sealed: bytes) -> str:

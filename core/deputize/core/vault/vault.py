@@ -19,7 +19,7 @@ from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.grant_index import GrantIndex, grants_of_account, has_same_origin, select_grant
 from deputize.core.vault.record import EXPIRING, FIRST, KINDS, PAGE, Record
 from deputize.core.vault.records import Records
-from deputize.core.vault.seal import Sealer, generation_of
+from deputize.core.vault.seal import ClosedSealer, Sealer, generation_of
 from deputize.core.vault.stores.protocol import Store
 from deputize.core.vault.vault_keys import VaultKeys
 
@@ -62,6 +62,11 @@ class Vault(Records):
     def rekey(self, root_keys: Sequence[bytes]) -> None:
         """Replace the root keys. ``root_keys``: newest first."""
         self.sealer = Sealer(root_keys, self.sealer.source)
+        self._shared.clear()
+
+    def close_keys(self) -> None:
+        """Forget the root keys. Records are closed until the key source is read again."""
+        self.sealer = ClosedSealer(self.sealer)
         self._shared.clear()
 
     async def renew_audit_key(self) -> None:

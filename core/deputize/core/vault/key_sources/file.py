@@ -52,7 +52,7 @@ class KeyFile(Printed):
                 _write(made, text + "\n")
                 published = publish(made, self.path)
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise _unwritable(self.path, error) from None
         if not published:
             raise SettingsError("The key file exists already, and stays as it is.", hint=str(self.path))
         return parse_keys(text)
@@ -62,7 +62,7 @@ class KeyFile(Printed):
 
         Raises `SettingsError` if the file cannot be read or written; nothing has changed then.
         """
-        with self._held():
+        with hold_file(self.path):
             keys = parse_keys(new_key()) + self.read_keys()
             self._rewrite(keys)
         return keys
@@ -73,7 +73,7 @@ class KeyFile(Printed):
         The caller has checked that no vault needs the key. Raises `SettingsError` if there is no such key, or if it is
         the newest.
         """
-        with self._held():
+        with hold_file(self.path):
             newest, *older = self.read_keys()
             gone = next((key for key in older if id_of(key) == id), None)
             if gone is None:
@@ -85,41 +85,51 @@ class KeyFile(Printed):
             self._rewrite([key for key in (newest, *older) if key != gone])
         return str(kept)
 
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Hold the lock for changes of the file. Several vaults may share it, and a vault without its key is lost."""
-        from filelock import FileLock, Timeout
-
-        real = self.path.resolve()
-        lock = FileLock(real.with_name(f".{real.name}.lock"), thread_local=False, fallback_to_soft=False, mode=0o600)
-        try:
-            lock.acquire(timeout=_LOCK_TIMEOUT_SECONDS)
-        except Timeout:
-            message = "Another command is changing the keys."
-            raise StoreUnavailable(message, hint="Try again when it has ended.") from None
-        except OSError as error:
-            raise self._unwritable(error) from None
-        try:
-            yield
-        finally:
-            lock.release()
-
     def _rewrite(self, keys: list[bytes]) -> None:
-        """Replace the file as a whole, so that a concurrent reader, or a power cut, finds the old or the new one.
+        replace_file(self.path, "".join(f"{key_text(key)}\n" for key in keys))
 
-        A link stays a link and its target is replaced, because others may read the target by its own name.
-        """
-        path = self.path.resolve()
-        try:
-            with temporary_path(path) as made:
-                _write(made, "".join(f"{key_text(key)}\n" for key in keys))
-                made.replace(path)
-                sync(path.parent)
-        except OSError as error:
-            raise KeyFile(path)._unwritable(error) from None
 
-    def _unwritable(self, error: OSError) -> SettingsError:
-        return SettingsError("The key file cannot be written.", hint=f"{self.path}: {error.strerror}")
+@contextmanager
+def hold_file(path: Path) -> Iterator[None]:
+    """Hold the lock for changes of a file with keys. Several vaults may share it, and a vault without its key is lost.
+
+    Raises `StoreUnavailable` during another change.
+    """
+    from filelock import FileLock, Timeout
+
+    real = path.resolve()
+    lock = FileLock(real.with_name(f".{real.name}.lock"), thread_local=False, fallback_to_soft=False, mode=0o600)
+    try:
+        lock.acquire(timeout=_LOCK_TIMEOUT_SECONDS)
+    except Timeout:
+        message = "Another command is changing the keys."
+        raise StoreUnavailable(message, hint="Try again when it has ended.") from None
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Replace the file as a whole, so that a concurrent reader, or a power cut, finds the old or the new one.
+
+    A link stays a link and its target is replaced, because others may read the target by its own name. Raises
+    `SettingsError` if it cannot be written.
+    """
+    path = path.resolve()
+    try:
+        with temporary_path(path) as made:
+            _write(made, text)
+            made.replace(path)
+            sync(path.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> SettingsError:
+    return SettingsError("The key file cannot be written.", hint=f"{path}: {error.strerror}")
 
 
 def _write(path: Path, text: str) -> None:

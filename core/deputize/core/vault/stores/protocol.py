@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from deputize.core.audit.trail import AuditTable
 from deputize.core.value_object import Frozen, frozen
+from deputize.core.vault.key_source import KeyList
 
 Changes: TypeAlias = Mapping[tuple[str, str], Callable[[bytes], bytes]]
 """Functions from the old value of a record to its new one, by kind and key."""
@@ -237,7 +238,8 @@ class StoreType(Frozen):
     possible losses of a vault there, each with a remedy; it may query the store, and block. ``audit``: the table beside
     the records for the audit rows of all machines, without querying it. ``set_aside``: moves the content away, under
     names with the given ending, and returns the new paths: ``lost-...`` for the remains of a lost vault, ``moved-...``
-    for one that was copied to another store. ``moved``: the path to which content was last moved.
+    for one that was copied to another store. ``moved``: the path to which content was last moved. ``key_list``:
+    the list of wrapped root keys in that database; without it, the list is a file.
     """
 
     name: str
@@ -249,3 +251,4 @@ class StoreType(Frozen):
     moved: Callable[[str], Path | None] | None = None
     risks: Callable[[str], list[tuple[str, str]]] | None = None
     audit: Callable[[str], AuditTable] | None = None
+    key_list: Callable[[str], KeyList] | None = None

@@ -28,6 +28,7 @@ from deputize.core.vault.stores.postgres.checks import check, risks
 from deputize.core.vault.stores.postgres.connections import MAX_CONNECTIONS, Rows, statement_error
 from deputize.core.vault.stores.postgres.failover import Failover, Looks
 from deputize.core.vault.stores.postgres.integrity import find_damage
+from deputize.core.vault.stores.postgres.key_list import PostgresKeyList
 from deputize.core.vault.stores.postgres.locks import LockSession, PostgresLocks
 from deputize.core.vault.stores.postgres.notify import Listener, PlaceWatch
 from deputize.core.vault.stores.postgres.statements import GET, SCAN, TAILS, batch_of, sort_batch
@@ -344,4 +345,5 @@ STORE: Final = StoreType(
     exists=_exists,
     risks=lambda url: risks(Address.of(url)),
     audit=lambda url: PostgresAudit(Address.of(url)),
+    key_list=lambda url: PostgresKeyList(Address.of(url)),
 )
