@@ -28,12 +28,13 @@ from deputize.core.providers.app_settings import (
 )
 from deputize.core.providers.from_settings import ApiSettings, OAuthSettings, ProviderSettings
 from deputize.core.settings import AppSettings, IssuerSettings, ServeSettings, Settings, SignInSettings
+from deputize.core.vault.kms.protocol import KmsSettings
 from tests.docs.blocks import ROOT
 
 MADE: Final = "<!-- Made from the code by `python -m tests.docs.generated`. -->"
 
 
-NESTED: Final = ("apps", "providers", "mcp", "serve", "signin", "audit_export")
+NESTED: Final = ("apps", "providers", "mcp", "kms", "serve", "signin", "audit_export")
 """Settings that are tables."""
 SOURCES: Final[tuple[type[BaseModel], ...]] = (ExchangeSettings, IdentityAssertionSettings, ServiceAccountSettings)
 
@@ -117,6 +118,21 @@ def settings_page() -> str:
             "| field | default | |",
             "|---|---|---|",
             *(_described(name, field) for name, field in McpSettings.model_fields.items()),
+            "",
+            "## Keys from a KMS",
+            "",
+            "A service that wraps the root keys, called as its table is; see [backup-and-keys.md](backup-and-keys.md):",
+            "`DEPUTIZE_KMS__MAIN__PROVIDER=aws-kms`, or",
+            "",
+            "```toml",
+            "[kms.main]",
+            'provider = "aws-kms"',
+            'key = "arn:aws:kms:eu-central-1:111122223333:key/..."',
+            "```",
+            "",
+            "| field | default | |",
+            "|---|---|---|",
+            *(_described(name, field) for name, field in KmsSettings.model_fields.items()),
             "",
             "## Serving tools",
             "",

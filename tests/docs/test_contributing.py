@@ -43,6 +43,7 @@ from deputize.core.failures import Kind, classify
 from deputize.core.providers import PLUGINS as PROVIDERS
 from deputize.core.tools.plugins import PLUGINS as TOOLKITS
 from deputize.core.tools.plugins import find_toolkits
+from deputize.core.vault.kms import PLUGINS as KMS
 from deputize.core.vault.stores import PLUGINS as STORES
 from deputize.core.web.app import PAGES, pages_app
 from deputize.core.web.pages import texts
@@ -97,7 +98,7 @@ def test_each_extension_point_has_a_place_a_section_and_tests(row: list[str]) ->
 
 def test_each_documented_entry_point_group_is_read_by_the_code() -> None:
     named = {group for *_, package, _ in places() for group in re.findall(r"`(deputize\.\w+)`", package)}
-    assert named == {TOOLKITS.group, PROVIDERS.group, STORES.group, COMMANDS}
+    assert named == {TOOLKITS.group, PROVIDERS.group, STORES.group, KMS.group, COMMANDS}
 
 
 class Acme:

@@ -18,7 +18,7 @@ from deputize.cli.doctor_findings import bad as _bad
 from deputize.cli.doctor_foreign import foreign
 from deputize.cli.doctor_servers import reached, servers
 from deputize.cli.show import counted
-from deputize.cli.store_check import record_lines
+from deputize.cli.store_check import key_lines, record_lines
 from deputize.core import App, DeputizeError, Deputy, Provider
 from deputize.core.audit.trail import is_there
 from deputize.core.background_loop import portal
@@ -35,6 +35,8 @@ from deputize.core.vault.chain_heads import verify_audit
 from deputize.core.vault.check import try_all
 from deputize.core.vault.grant import NO_USER
 from deputize.core.vault.key_source import ChangeableKeySource
+from deputize.core.vault.key_sources.keyring import KeyringEntry
+from deputize.core.vault.kms import PLUGINS as KMS
 from deputize.core.vault.missing_vault import refuse_new
 from deputize.core.vault.private_files import check_private
 from deputize.core.vault.rollback import find_rolled_back, find_unaudited, grant_states
@@ -77,7 +79,7 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
             yield from acts(settings, vault)
         yield from _check_surroundings(settings, vault, reach=reach)
     yield from _toolkits()
-    yield from _plugins(TOOLKITS, PROVIDERS, STORES)
+    yield from _plugins(TOOLKITS, PROVIDERS, STORES, KMS)
     yield _extras()
 
 
@@ -118,6 +120,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
         findings = [_key_of_new_vault(settings), Finding("vault", "ok", "none yet: made when first needed")]
     else:
         try:
+            findings += _wrapped_keys(settings)
             found = f"{len(settings.keys())} found"
             findings.append(Finding("key", "ok", found))
             vault = portal().run(open_vault(settings))
@@ -136,6 +139,17 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
     finally:
         if vault:
             portal().run(vault.close())
+
+
+def _wrapped_keys(settings: Settings) -> Iterator[Finding]:
+    """Yield findings about root keys that a KMS has wrapped, and about those that none has."""
+    lines = key_lines(settings)
+    for fine, what, todo in lines:
+        yield Finding("key", "ok" if fine else "bad", what, todo)
+    plain = settings.plain_key_source
+    if any(fine for fine, _, _ in lines) and not isinstance(plain, KeyringEntry) and plain.exists():
+        todo = "Move them to a safe place that no program reads, or delete them."
+        yield Finding("key", "open", f"root keys that are not wrapped are still in {plain.name}", todo)
 
 
 def _shut(settings: Settings, what: str, e: DeputizeError) -> Finding:
@@ -336,6 +350,9 @@ def _extras() -> Finding:
         "openai-agents": "agents",
         "pydantic-ai": "pydantic_ai",
         "keyring": "keyring",
+        "aws-kms": "boto3",
+        "gcp-kms": "google_crc32c",
+        "azure-key-vault": "azure.identity",
         "postgres": "psycopg",
         "files": "pypdf",
     }

@@ -1,8 +1,9 @@
 """``deputize key``: the root keys that encrypt a vault, and their rotation while programs run.
 
-    key rotate         add a new key in front of the key file, and encrypt every record with it
+    key rotate         add a new key in front of the others, and encrypt every record with it
     key list           show the keys, and how many records each has encrypted
-    key remove ID      remove an old key from the key file, after no record needs it any more
+    key remove ID      remove an old key, after no record needs it any more
+    key wrap NAME      let a key management service of the settings wrap all keys
 
 If keys come from the environment or a keyring, or each machine has its own file, the operator changes the list in this
 order: `key new`; add the new key behind the others, and restart all programs; move it to the front, and restart again;
@@ -14,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -24,6 +26,7 @@ from deputize.cli.common import JsonOption, open_deputy
 if TYPE_CHECKING:
     from deputize.core import Deputy
     from deputize.core.vault.key_source import ChangeableKeySource
+    from deputize.core.vault.key_sources.wrapped import WrappedKeys
 
 T = TypeVar("T")
 
@@ -31,8 +34,15 @@ key_app = typer.Typer(help="Root keys of vaults.", no_args_is_help=True)
 
 
 @key_app.command()
-def new() -> None:
+def new(
+    kms: Annotated[str, typer.Option("--kms", help="Do not print it: let this KMS of the settings wrap it.")] = "",
+) -> None:
     """Print a new root key. Store it apart from the vault, and never lose it: without it the vault cannot be opened."""
+    if kms:
+        source = _wrapped()
+        source.make_key(kms)
+        show.out.print(show.plain(f"Made the first root key, wrapped by {kms}: {source.name}."))
+        return
     from deputize.core.vault.root_keys import new_key
 
     print(new_key())
@@ -42,17 +52,24 @@ def new() -> None:
 @key_app.command("list")
 def list_keys(as_json: JsonOption = False) -> None:
     """Show the ids of the root keys, newest first, and how many records each has sealed. Never a key."""
+    from deputize.core.vault.key_sources.wrapped import WrappedKeys
     from deputize.core.vault.rotation import key_uses
 
     with open_deputy() as deputy:
         given, uses = deputy.vault.sealer.ids, deputy.run(key_uses(deputy.vault))
-    rows = [{"id": id, "given": id in given, "records": uses[id]} for id in dict.fromkeys([*given, *uses])]
+        source = deputy.vault.sealer.source
+    wrapped = source.services_of() if isinstance(source, WrappedKeys) else {}
+    rows = [
+        {"id": id, "given": id in given, "records": uses[id], "kms": wrapped.get(id, [])}
+        for id in dict.fromkeys([*given, *wrapped, *uses])
+    ]
     if as_json:
         show.data(rows)
         return
     for row in rows:
         place = "newest" if row["id"] == given[0] else "older" if row["given"] else "NOT GIVEN"
-        show.out.print(f"{row['id']}  {place}  {show.counted(uses[str(row['id'])], 'record')}")
+        by = f"  wrapped by {', '.join(names)}" if (names := wrapped.get(str(row["id"]))) else ""
+        show.out.print(show.plain(f"{row['id']}  {place}  {show.counted(uses[str(row['id'])], 'record')}{by}"))
 
 
 LaterOption = Annotated[
@@ -78,11 +95,11 @@ SharedFileOption = Annotated[
 
 @key_app.command()
 def rotate(later: LaterOption = False, shared_file: SharedFileOption = False) -> None:
-    """Make a new key, put it in front of the key file, and seal every record with it. Programs may run meanwhile."""
+    """Make a new key, put it in front of the others, and seal every record with it. Programs may run meanwhile."""
     from deputize.core.audit.events import KeyAdded
 
     source = _changeable("deputize key new, put it in front of the list, restart, deputize key reseal")
-    if not shared_file:
+    if not (shared_file or _is_shared(source)):
         _refuse_shared_vault()
     with open_deputy() as deputy:
 
@@ -97,8 +114,38 @@ def rotate(later: LaterOption = False, shared_file: SharedFileOption = False) ->
 
 
 @key_app.command()
+def wrap(
+    kms: Annotated[str, typer.Argument(metavar="NAME", help="A KMS of the settings: [kms.NAME].")],
+    only: Annotated[bool, typer.Option("--only", help="Remove the copies that other services have wrapped.")] = False,
+) -> None:
+    """Let a key management service wrap all root keys. Records stay as they are, and programs may run meanwhile.
+
+    The keys come from the key file, or from the services that have wrapped them so far.
+    """
+    from deputize.core.audit.events import KeyWrapped
+
+    source = _wrapped()
+    with open_deputy() as deputy:
+        before = source.is_wrapped()
+
+        async def wrap_all() -> None:
+            keys = await asyncio.to_thread(partial(source.wrap_keys, kms, only=only))
+            deputy.audit.write(KeyWrapped(deputy.vault.sealer.ids[0], kms=kms, only=only or None))
+            show.out.print(show.plain(f"{show.counted(len(keys), 'key')} wrapped by {kms}: {source.name}."))
+
+        deputy.run(_change_keys(deputy, wrap_all))
+    if not before:
+        show.note(
+            f"Restart programs that do not have [kms.{kms}] in their settings yet. Then remove the keys from "
+            f"{source.before.name}, and from everywhere else."
+        )
+    elif not only:
+        show.note(f"Once all programs have been restarted with [kms.{kms}]: deputize key wrap {kms} --only")
+
+
+@key_app.command()
 def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list shows the ids.")]) -> None:
-    """Remove an old key from the key file, once no record needs it. It is kept beside it, in a file of its own.
+    """Remove an old key, once no record needs it. It is kept in a file of its own.
 
     First restart all programs that use this vault: one that was started with only the old key may still seal with it.
     """
@@ -124,6 +171,24 @@ def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list 
         kept = deputy.run(_change_keys(deputy, take_out))
     show.out.print(f"Removed the key with the id {id}.")
     show.note(f"It is kept in {kept}. Older backups need it; delete it, or store it elsewhere, when none does.")
+
+
+def _is_shared(source: ChangeableKeySource) -> bool:
+    """Return whether all programs of the vault read this source, on whatever machine."""
+    from deputize.core.vault.key_sources.wrapped import WrappedKeys
+
+    return isinstance(source, WrappedKeys) and source.list.is_shared
+
+
+def _wrapped() -> WrappedKeys:
+    """Return the source of wrapped keys. Raises `SettingsError` without a KMS in the settings."""
+    from deputize.core import SettingsError
+    from deputize.core.settings import Settings
+    from deputize.core.vault.key_sources.wrapped import WrappedKeys
+
+    if isinstance(source := Settings.load().key_source, WrappedKeys):
+        return source
+    raise SettingsError("No KMS is set.", hint="Add a section [kms.NAME] to the settings: docs/backup-and-keys.md")
 
 
 def _refuse_shared_vault() -> None:

@@ -195,6 +195,7 @@ def copy(
         try:
             rows, left = _copied_audit(settings, start, to)
             count = portal().run(copy_records(source, target))
+            _copy_key_list(settings, start, to)
         finally:
             portal().run(target.close())
     finally:
@@ -210,6 +211,17 @@ def copy(
         show.note(f"Moved aside: {left.rename(left.with_name(f'{left.name}.{ending}'))}")
     if settings.vault_url != to.strip():
         show.note(f"The vault is in {shown_url(to)} now: set DEPUTIZE_VAULT to that.")
+
+
+def _copy_key_list(settings: Settings, start: str, to: str) -> None:
+    """Copy the list of wrapped root keys to its new location, if there is one and it is elsewhere."""
+    from deputize.core import SettingsError
+
+    source, target = settings.key_list(start), settings.key_list(to)
+    if source == target or (text := source.read()) is None:
+        return
+    if target.read() != text and not target.replace(target.read(), text):
+        raise SettingsError("The list of wrapped keys changed meanwhile.", hint="Run the command again.")
 
 
 def _copied_audit(settings: Settings, start: str, to: str) -> tuple[int, Path | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -19,6 +20,8 @@ from deputize.core.vault.vault import Vault
 
 async def contents(settings: Settings, vault: Vault, anchors: list[str]) -> AsyncIterator[tuple[bool, str, str]]:
     """Yield for each check whether it passed, its finding, and the remedy. Raises `StoreUnavailable`."""
+    for line in await asyncio.to_thread(key_lines, settings):
+        yield line
     found = await try_all(vault)
     for line in record_lines(found):
         yield line
@@ -48,6 +51,27 @@ async def contents(settings: Settings, vault: Vault, anchors: list[str]) -> Asyn
         yield False, f"{counted(len(older), 'grant')} older than the audit saw them", todo
     for kind, number in lost.items():
         yield False, f"{counted(number, 'record')} of kind {kind} gone, or older than the audit saw", todo
+
+
+def key_lines(settings: Settings) -> list[tuple[bool, str, str]]:
+    """Return for each wrapped copy of a root key whether its KMS unwraps it now, the finding, and the remedy."""
+    if not settings.kms:
+        return []
+    from deputize.core.vault.key_sources.wrapped import WrappedKeys
+
+    source = settings.key_source
+    if not isinstance(source, WrappedKeys):
+        return []
+    if not (copies := source.check()):
+        return [
+            (False, f"No root key is wrapped by a KMS: they come from {source.before.name}", "deputize key wrap NAME")
+        ]
+    return [
+        (False, one.error.message.rstrip("."), one.error.hint)
+        if one.error
+        else (True, f"{one.kms} ({one.provider} {one.kms_key}) unwraps the key {one.key}, in {one.seconds:.2f} s", "")
+        for one in copies
+    ]
 
 
 def record_lines(found: Openable) -> list[tuple[bool, str, str]]:
