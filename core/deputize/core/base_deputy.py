@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from deputize.core.acts.audit_record import AuditedCall, CallRow
 from deputize.core.acts.erase import erase
 from deputize.core.acts.missing_scopes import other_account
+from deputize.core.acts.offboard import Offboarded, offboard
 from deputize.core.approvals.mandate_record import Mandate, MandateOffer
 from deputize.core.approvals.record import Edit
 from deputize.core.approvals.service import Decision
@@ -262,6 +264,14 @@ class BaseDeputy(Components):
     async def get_file(self, user: AnyUser, handle: str) -> File:
         """Return the user's file with this handle. Raises `NotFound` for an unknown handle or another user's."""
         return await self.files.take(User.of(user), handle)
+
+    async def offboard(self, user: AnyUser, reason: str) -> Offboarded:
+        """End a user's access: sessions, mandates, open approvals, consents and grants, here at once and at the
+        providers as soon as they can be reached. Their data stays: see `erase`. ``reason``: for the audit, 200
+        characters at most. May be repeated. It does not keep your application from calling for the user again."""
+        user = User.of(user)
+        revoke = partial(self.revoke, user)
+        return await offboard(user, reason, self.engine, self.approvals, self._mandates, revoke)
 
     async def erase(self, user: AnyUser) -> list[Revoked]:
         """Disconnect a user from all providers and delete the user's files, results, approvals, mandates and consents.

@@ -534,6 +534,19 @@ class GrantDropped(Event):
 
 
 @event
+class UserOffboarded(Event):
+    """A user's access ended: grants, approvals, mandates and sessions."""
+
+    event = "user.offboarded"
+    who: OfUser
+    reason: Annotated[str, "the operator's words, or the signal"]
+    grants: Annotated[int, "accounts that were disconnected"]
+    approvals: Annotated[int, "approvals that were closed"]
+    mandates: Annotated[int, "mandates that were ended"]
+    sessions: Annotated[int, "sessions at the pages that were ended"]
+
+
+@event
 class UserErased(Event):
     """All data of a user was erased."""
 
