@@ -14,7 +14,7 @@ import pytest
 
 from deputize.core import Call, Conflict, ConsentRequired, Declined, Deputy, InvalidInput, User, VaultError
 from deputize.core.user_requests import Approval
-from deputize.core.web.signin.sign_in_sessions import Sessions
+from deputize.core.web.signin.sign_in_sessions import Session, Sessions
 from deputize.sandbox import Sandbox
 from deputize.sandbox.pytest_plugin import Granting
 from tests.cli.conftest import Command, Provider, connected
@@ -65,7 +65,7 @@ def test_offboarding_ends_everything_of_one_user_only(deputy: Deputy, sandbox: S
                 expires_at=sandbox.clock() + 3600,
             )
         )
-        cookies[user] = deputy.run(sessions.begin(User(user), None))
+        cookies[user] = deputy.run(sessions.begin(Session(User(user))))
     [link] = deputy.run(deputy.connect("alice", "slack", scopes=["chat:write"]))
     [waiting] = pending(deputy, "alice")
 

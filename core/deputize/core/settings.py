@@ -136,6 +136,10 @@ class ServeSettings(IssuerSettings):
         True,
         description="Accept approvals in a form that the user's client shows. Else users approve only on our pages.",
     )
+    offboarding_secret: SecretStr | None = Field(
+        None, description="Secret of the webhook that offboards users: whsec_... None: not received. See operations.md."
+    )
+    offboarding_secret_file: Path | None = Field(None, description="File that holds that secret.")
     metrics: str = Field(
         "",
         pattern=PLACE,
@@ -147,6 +151,11 @@ class ServeSettings(IssuerSettings):
         le=300,
         description="Seconds after SIGTERM in which /readyz returns 503 but requests are served, for load balancers.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_offboarding_secret(cls, values: Any) -> Any:
+        return with_secret(values, "offboarding_secret")
 
 
 class SignInSettings(IssuerSettings):

@@ -539,8 +539,8 @@ class UserOffboarded(Event):
 
     event = "user.offboarded"
     who: OfUser
-    reason: Annotated[str, "the operator's words, or the signal"]
-    grants: Annotated[int, "accounts that were disconnected"]
+    cause: Annotated[str, "why access ended: the operator's words, or the signal"]
+    accounts: Annotated[int, "accounts that were disconnected"]
     approvals: Annotated[int, "approvals that were closed"]
     mandates: Annotated[int, "mandates that were ended"]
     sessions: Annotated[int, "sessions at the pages that were ended"]
