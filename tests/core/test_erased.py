@@ -86,8 +86,10 @@ async def test_erased_user_is_neither_in_the_vault_nor_in_the_audit(tmp_path: Pa
 
 OF_NO_USER: Final = frozenset({"meta", "mcp_pins"})
 """Kinds of records that belong to the vault, or to a server."""
-BY_HASH: Final = frozenset({"asked", "ticket", "state", "browser", "session_names", "logged_out", "erased"})
-"""Kinds keyed by the hash of a link, an issuer's session or a user; they name nobody, and expire within a day."""
+BY_HASH: Final = frozenset(
+    {"asked", "ticket", "state", "browser", "session_names", "logged_out", "erased", "role_approval"}
+)
+"""Kinds keyed by the hash of a link, a session, a role or a user; they name nobody, and expire within a day."""
 
 
 async def test_erased_user_is_in_no_record_of_any_kind(tmp_path: Path) -> None:
@@ -107,6 +109,7 @@ async def test_erased_user_is_in_no_record_of_any_kind(tmp_path: Path) -> None:
         "mandate",
         "obtaining",
         "budget",
+        "roles",
     ):
         if not await vault.scan(kind, place):
             await vault.insert(kind, place + "0" * 8, {"of": "carol-4711", "ended": 1.0, "expires": 1.0})

@@ -54,7 +54,7 @@ def retention_rows(settings: Settings) -> list[Kept]:
         Kept("files", ("file",), format_duration(settings.file_retention_seconds), "file_retention_seconds"),
         Kept(
             "approvals, questions",
-            ("approval",),
+            ("approval", "role_approval"),
             f"{format_duration(APPROVAL_TTL)}, or as long as the tool asks",
         ),
         Kept("mandates", ("mandate",), "until they end"),
@@ -66,6 +66,12 @@ def retention_rows(settings: Settings) -> list[Kept]:
             ("session", "session_names", "logged_out"),
             f"{format_duration(sign_in_sessions.IDLE_SECONDS)} without a page, "
             f"{format_duration(sign_in_sessions.MAX_SESSION_SECONDS)} at most",
+        ),
+        Kept(
+            "roles of the last sign-in",
+            ("roles",),
+            format_duration(settings.role_max_age_seconds),
+            "role_max_age_seconds",
         ),
         Kept(
             "what others' texts named",

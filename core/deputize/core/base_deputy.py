@@ -136,6 +136,11 @@ class BaseDeputy(Components):
         """Return all consents and approvals that wait for the user, from every run, consents first."""
         return [*await self.consents.list_pending(User.of(user)), *await self.approvals.list_pending(User.of(user))]
 
+    async def pending_of_others(self, user: AnyUser) -> list[Approval]:
+        """Return approvals of other users in the tenant that one of this user's roles is asked for, oldest first: at
+        least 20 if there are as many."""
+        return (await self.approvals.list_for_approver(User.of(user)))[0]
+
     async def get_consent(self, consent: Consent | str) -> Consent | None:
         """Return the current state of a consent, even of a closed one. None if it is unknown or was deleted."""
         return await self.consents.status(id_of(consent))
@@ -181,6 +186,8 @@ class BaseDeputy(Components):
     ) -> Approval:
         """Record a user's decision on an approval: ``approve``, ``reject``, or ``edit`` with other ``arguments``.
 
+        If the policy asks a role (`Approval.approvers`), ``by`` is another user of the tenant who has the role, from
+        the sources in `deputize.core.roles`. This person cannot edit. The user can only reject.
         An edit approves the act with exactly these arguments, given in full. Policy and grant are checked again when
         the act runs. ``mandate``, with ``approve``: also approves further acts like this one. A later rejection ends
         that mandate. Raises `NotFound` if the approval is not the user's, `InvalidInput` if the arguments or the
@@ -191,7 +198,8 @@ class BaseDeputy(Components):
             return await self._mandates.approve(approval_id, decision, mandate, by=user, reason=reason)
         edit = None
         if arguments is not None:
-            edit = Edit.of(await self.resolver.tool((await self.approvals.row(approval_id, user)).tool), arguments)
+            record = await self.approvals.load_decidable(approval_id, user)
+            edit = Edit.of(await self.resolver.tool(record.tool), arguments)
         if decision == "reject":
             return await self._mandates.reject(approval_id, by=user, reason=reason, edit=edit)
         return await self.approvals.decide(approval_id, decision, by=user, reason=reason, edit=edit)

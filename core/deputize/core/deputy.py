@@ -9,6 +9,7 @@ from deputize.core.base_deputy import BaseDeputy
 from deputize.core.http import Transport
 from deputize.core.oauth.provider import Provider
 from deputize.core.policy.policy import Policies
+from deputize.core.roles import RolesOf
 from deputize.core.tools.toolkit import Toolkit
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Deputy(BaseDeputy):
         settings: Settings | None = None,
         *,
         policy: Policies | None = None,
+        roles: RolesOf | None = None,
         agent: str = "",
         providers: Mapping[str, Provider] | Iterable[Provider] | None = None,
         toolkits: Iterable[Toolkit] | None = None,
@@ -36,12 +38,19 @@ class Deputy(BaseDeputy):
         """Create a deputy from ``DEPUTIZE_...`` variables and ``deputize.toml``; see `deputize.core.settings.Settings`.
 
         Without a ``base_url`` it works in local mode: one person, pages on loopback, keys created on the first run.
-        ``policy`` replaces the policy of the settings, ``providers`` adds providers, ``toolkits`` replaces all
+        ``policy`` and ``roles`` replace those of the settings, ``providers`` adds providers, ``toolkits`` replaces all
         installed toolkits. Raises `SettingsError`, `VaultError` or `StoreUnavailable`; nothing has changed then. Raises
         `ProviderUnavailable` if a server that is configured by its issuer has never been reached.
         """
         from deputize.core.start import from_settings  # pydantic-settings loads only here
 
         return from_settings(
-            cls, settings, policy=policy, agent=agent, providers=providers, toolkits=toolkits, transport=transport
+            cls,
+            settings,
+            policy=policy,
+            roles=roles,
+            agent=agent,
+            providers=providers,
+            toolkits=toolkits,
+            transport=transport,
         )

@@ -8,21 +8,39 @@
 Each entry is ``claim:value``, compared exactly. A claim whose name is a URL ends at the last colon, any other at the
 first. If a token has no claim of the full name, the dots of the name lead into nested claims. A claim gives no role if
 it is absent, too long, or replaced by a reference to the issuer's API, as Entra does for users in many groups.
+
+The roles of a user come from the first of these sources that says something about roles:
+
+    your application's function    ``Deputy(roles=...)``: it then decides alone
+    the request                    `User.roles`: claims of the bearer token, or of the session at deputize's pages
+    the last sign-in               claims of the last id_token, for acts only, up to a maximum age
+
+They are never stored with a grant.
 """
 
 from __future__ import annotations
 
+import inspect
+import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from deputize.core.errors import SettingsError
 from deputize.core.value_object import ValueObject, frozen
+from deputize.core.vault.user import User
+from deputize.core.vault.vault import Vault
+
+RolesOf: TypeAlias = Callable[[User], Iterable[str] | Awaitable[Iterable[str]]]
+"""Sync or async function that returns the roles of a user of your application. If it raises, the user has none."""
 
 MAX_CLAIM_VALUES: Final = 500
 """Values of one claim. A claim with more gives no role: an issuer that cuts lists may have cut this one."""
 MAX_VALUE_CHARACTERS: Final = 256
+ROLE_MAX_AGE_SECONDS: Final = 43200.0
+"""Seconds after which the roles of a sign-in give no role any more."""
+log = logging.getLogger("deputize.core.acts")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -52,6 +70,11 @@ class RoleMap(ValueObject):
 
     def __bool__(self) -> bool:
         return bool(self.entries)
+
+    def known_roles(self, claims: Mapping[str, Any]) -> frozenset[str] | None:
+        """Return the roles of a user with these verified claims, or None if no claim in them is about roles."""
+        names = {name for pairs in self.entries.values() for name, _ in pairs}
+        return self.roles_of(claims) if any(_top(claims, name) in claims for name in names) else None
 
     def roles_of(self, claims: Mapping[str, Any]) -> frozenset[str]:
         """Return the roles of a user with these verified claims."""
@@ -85,7 +108,7 @@ def _entry(role: str, text: str) -> tuple[str, str]:
 
 def _values(claims: Mapping[str, Any], name: str) -> Iterable[str]:
     """Return the values of a claim, or none if they are unknown."""
-    top = name if name in claims else name.partition(".")[0]
+    top = _top(claims, name)
     replaced = claims.get("_claim_names")  # OpenID Connect Core 5.6.2; Entra's overage
     if (isinstance(replaced, Mapping) and top in replaced) or (top == "groups" and claims.get("hasgroups")):
         return ()
@@ -97,3 +120,77 @@ def _values(claims: Mapping[str, Any], name: str) -> Iterable[str]:
     if not isinstance(found, list) or len(found) > MAX_CLAIM_VALUES:
         return ()
     return [value for value in found if isinstance(value, str)]
+
+
+def _top(claims: Mapping[str, Any], name: str) -> str:
+    """Return the name of the claim at the top of the token."""
+    return name if name in claims else name.partition(".")[0]
+
+
+class Roles:
+    """The roles of all users of one vault. ``function``: your application's. ``max_age``: seconds for which the roles
+    of a sign-in count."""
+
+    def __init__(
+        self, vault: Vault, clock: Callable[[], float], function: RolesOf | None = None, max_age: float | None = None
+    ) -> None:
+        self.vault, self.clock, self.function = vault, clock, function
+        self.max_age = ROLE_MAX_AGE_SECONDS if max_age is None else max_age
+
+    async def of_act(self, user: User) -> frozenset[str]:
+        """Return the roles for an act of the user's agent."""
+        if self.function is not None or user.roles is not None:
+            return await self.of_person(user)
+        record = await self.vault.get("roles", self._key(user))
+        if record is None or self.clock() >= record.json["at"] + self.max_age:
+            return frozenset()
+        return frozenset(record.json["roles"])
+
+    async def of_person(self, user: User) -> frozenset[str]:
+        """Return the roles of the person who makes this request: those of the function, the session or the token. The
+        last sign-in does not count, because the person may have lost a role since."""
+        if self.function is None:
+            return user.roles or frozenset()
+        try:
+            found = self.function(user)
+            if inspect.isawaitable(found):
+                found = await found
+            return _as_roles(found)
+        except Exception as e:
+            log.error("The function for roles raised %s, so the user has no roles.", type(e).__name__)
+            return frozenset()
+
+    async def learn(self, user: User) -> None:
+        """Store the roles of a sign-in for the user's agents, in place of those of an earlier one."""
+        content = {"roles": sorted(user.roles or ()), "at": self.clock(), "expires": self.clock() + self.max_age}
+        while True:
+            record = await self.vault.get("roles", self._key(user))
+            if record is None and not content["roles"]:
+                return
+            done = self.vault.swap(record, content) if record else self.vault.insert("roles", self._key(user), content)
+            if await done:
+                return
+
+    def _key(self, user: User) -> str:
+        return self.vault.key_prefix(user) + "roles"
+
+
+def _as_roles(found: Any) -> frozenset[str]:
+    """Return the result of your application's function as roles. Raises `TypeError` for anything else."""
+    roles = frozenset(found)
+    if isinstance(found, str) or not all(isinstance(role, str) for role in roles):
+        raise TypeError("Roles are a collection of strings.")
+    return roles
+
+
+def find_roles_function(name: str) -> RolesOf:
+    """Return the function at ``package.module:function``. Raises `SettingsError` if it cannot be loaded."""
+    from pkgutil import resolve_name  # imported late, because few settings need it
+
+    hint = "Set roles_function to package.module:function, which takes a user and returns the roles."
+    try:
+        found: RolesOf = resolve_name(name)
+        inspect.signature(found).bind(None)
+    except (Exception, SystemExit) as e:  # an import runs arbitrary code
+        raise SettingsError(f"The roles_function {name!r} cannot be used: {type(e).__name__}.", hint=hint) from e
+    return found

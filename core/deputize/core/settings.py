@@ -51,7 +51,7 @@ from deputize.core.oauth.registry import unknown_provider
 from deputize.core.paths import usable_path
 from deputize.core.providers.app_settings import AppSettings as AppSettings
 from deputize.core.providers.from_settings import ProviderSettings, with_settings
-from deputize.core.roles import RoleMap
+from deputize.core.roles import ROLE_MAX_AGE_SECONDS, RoleMap
 from deputize.core.secret_files import with_secret
 from deputize.core.tools.stored_files import FILE_TTL
 from deputize.core.vault.key_source import ChangeableKeySource, KeyList, KeySource, read_keys
@@ -221,6 +221,15 @@ class Settings(BaseSettings):
     roles: dict[str, list[str]] = Field(
         default_factory=dict,
         description='Claims that give a role, as `claim:value`, by role: `finance = ["groups:finance"]`.',
+    )
+    roles_function: str = Field(
+        "",
+        description="package.module:function that returns the roles of a user. It then decides alone.",
+    )
+    role_max_age_seconds: float = Field(
+        ROLE_MAX_AGE_SECONDS,
+        ge=60,
+        description="Seconds for which the roles of a user's last sign-in count for acts of the user's agents.",
     )
     time_zone: str = Field(
         "",

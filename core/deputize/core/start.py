@@ -30,6 +30,7 @@ from deputize.core.oauth.discover import KnownIssuers, discover
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.policy.policy import Policies, find_policy
+from deputize.core.roles import RolesOf, find_roles_function
 from deputize.core.settings import AppSettings, Settings
 from deputize.core.tools.toolkit import Toolkit
 from deputize.core.vault.chain_heads import ChainHeads
@@ -57,6 +58,7 @@ def from_settings(
     settings: Settings | None = None,
     *,
     policy: Policies | None = None,
+    roles: RolesOf | None = None,
     agent: str = "",
     providers: MoreProviders | None = None,
     toolkits: Iterable[Toolkit] | None = None,
@@ -66,6 +68,7 @@ def from_settings(
     settings = settings or Settings.load()
     rule = find_policy(settings.policy, settings.own_file().parent) if policy is None else policy
     brand = _brand(settings)
+    roles_function = roles or (find_roles_function(settings.roles_function) if settings.roles_function else None)
     with ExitStack() as undo:
         vault = portal().run(open_vault(settings))
         undo.callback(lambda: portal().run(vault.close()))
@@ -91,6 +94,8 @@ def from_settings(
             file_retention_seconds=settings.file_retention_seconds,
             time_zone=settings.zone,
             trusted_authors=settings.trusted_authors,
+            roles=roles_function,
+            role_max_age_seconds=settings.role_max_age_seconds,
         )
         for server in settings.mcp_servers():
             portal().run(deputy.add_mcp(server))

@@ -85,6 +85,8 @@ class Approval(ValueObject):
     see `deputize.core.web.pages.local_links.approval_link`. ``request_id`` and ``request_link``: as in `Consent`.
     ``rule``: id of the rule of the policy that asks, "" if it has none. Its reason is the line ``operator's rule`` of
     the preview.
+    ``approvers``: the role whose members are asked instead of the user, or "". ``requester``: the user whose act it is,
+    only with ``approvers``.
     ``expires_at``: Unix seconds.
     """
 
@@ -110,6 +112,8 @@ class Approval(ValueObject):
     request_link: str = ""
     kind: ApprovalKind = "act"
     rule: str = ""
+    approvers: str = ""
+    requester: str = ""
 
     def payload(self) -> dict[str, Any]:
         """Return the approval as JSON for an interrupt or an event. ``truncated``: True if a text was cut."""
@@ -128,6 +132,7 @@ class Approval(ValueObject):
             "request_link": self.request_link,
             "expires_at": self.expires_at,
             "reason": self.reason,
+            "approvers": self.approvers,
         }
 
 

@@ -46,6 +46,7 @@ from deputize.core.policy.policy import Judge, Policies, ask_before_sending
 from deputize.core.provenance.contacts import KnownContacts
 from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.providers import known_providers
+from deputize.core.roles import ROLE_MAX_AGE_SECONDS, Roles, RolesOf
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.steps import AskUser, Heard, ResolvePerson
 from deputize.core.tools.stored_files import FILE_TTL, Files
@@ -78,7 +79,9 @@ class Components:
     agents at one provider, infinite for none. ``outcome_retention_seconds``: how long a repeated call returns its
     stored outcome. ``file_retention_seconds``: how long a file is stored. ``time_zone``: the zone of users whose
     provider reports none, None for the machine's; or a function of the user. ``trusted_authors``: by toolkit, the
-    authors whose content a model may read (``{"github": "push"}``).
+    authors whose content a model may read (``{"github": "push"}``). ``roles``: a sync or async function of a user that
+    returns the user's roles; None: they come from claims (`deputize.core.roles`). ``role_max_age_seconds``: how long
+    the claims of a sign-in give roles.
     """
 
     def __init__(
@@ -101,6 +104,8 @@ class Components:
         file_retention_seconds: float = FILE_TTL,
         time_zone: Zone = UTC,
         trusted_authors: Mapping[str, str] | None = None,
+        roles: RolesOf | None = None,
+        role_max_age_seconds: float = ROLE_MAX_AGE_SECONDS,
     ) -> None:
         self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
         self.registry = Registry(apps, known_providers() if providers is None else providers)
@@ -111,6 +116,7 @@ class Components:
         self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
         zones = Zones(vault, time_zone, clock)
         self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
+        self.roles = Roles(vault, clock, roles, role_max_age_seconds)
         self._ways = transport, resolve
         self._grants()
         self._acts(
@@ -144,8 +150,8 @@ class Components:
         engine, refresher = self.engine, self.refresher
         self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock, life=file_retention_seconds)
         self.provenance, self.contacts = UntrustedRecord(engine), KnownContacts(engine)
-        self.judge = Judge(policy, engine)
-        self.ledger, self.approvals = Ledger(engine, kept), Approvals(engine)
+        self.judge = Judge(policy, engine, self.roles.of_act)
+        self.ledger, self.approvals = Ledger(engine, kept), Approvals(engine, self.roles)
         self._mandates, self.questions = Mandates(engine, self.approvals, kept), Questions(engine, self.approvals)
         self.resolver, grants = CallResolver(engine, self.catalog, self.accounts), GrantFinder(engine, refresher)
         self.authorizer = Authorizer(self.catalog, self.judge, grants, self.approvals, self.provenance)

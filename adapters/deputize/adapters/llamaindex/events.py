@@ -49,6 +49,7 @@ class ApprovalRequest(InputRequiredEvent):
     request_link: str = ""
     expires_at: float
     reason: str
+    approvers: str = ""
 
 
 class ApprovalResponse(HumanResponseEvent):

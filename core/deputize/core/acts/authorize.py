@@ -59,9 +59,13 @@ class Authorizer:
         changed: Mapping[str, Any] | None = None
         asked: Asked = ...
         if decision.verdict is Verdict.ASK and not act.shows:
-            changed = (await self.approvals.require(act, grant.account)).edited
-            act = act.having(approved=True)
-        elif act.effect is not Effect.READS:
+            found = await self.approvals.find_unconsumed(act, grant.account)
+            standing = current_approval(found, self.clock())
+            if standing and standing.edited is not None:  # the policy may ask somebody else for the edit
+                act, _, grant = await self._judge(self._with_edit(act, standing.edited), row)
+            await self.approvals.require(act, grant.account, found)
+            return act.having(approved=True), grant, asked
+        if act.effect is not Effect.READS:
             asked = await self.approvals.find_unconsumed(act, grant.account)
             changed = asked.edited if isinstance(asked, ApprovalRecord) else None
             act = self._with_start_time(act, asked) if act.shows else act

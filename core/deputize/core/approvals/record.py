@@ -29,7 +29,8 @@ from deputize.core.audit.events import (
     ApprovalUsed,
     Event,
 )
-from deputize.core.errors import InvalidInput
+from deputize.core.audit.pseudonyms import Person
+from deputize.core.errors import Conflict, InvalidInput
 from deputize.core.tools.act import Act
 from deputize.core.tools.first_contact import first_contact_lines, first_contact_rows
 from deputize.core.tools.preview import Audience, Preview, Rows, argument_rows, show_rows
@@ -124,7 +125,8 @@ class ApprovalRecord(StoredRecord):
     the oldest records. ``edited``: the arguments as the user edited them; ``settled``: True after the preview of the
     edit was made. ``agreed``: the preview that the user last approved; ``changed``: the differences from it. ``act``:
     key of the act that used the approval; ``was``: its
-    status before. ``rule``, ``operator_reason``, ``approvers``: of the policy's `Decision`.
+    status before. ``rule``, ``operator_reason``, ``approvers``: of the policy's `Decision`. ``requester``,
+    ``approver``: tenant and id of the user whose act it is and of the person who decided; only with ``approvers``.
     """
 
     KIND = "approval"
@@ -160,6 +162,8 @@ class ApprovalRecord(StoredRecord):
     rule: str = ""
     operator_reason: str = ""
     approvers: str = ""
+    requester: tuple[str, ...] = ()
+    approver: tuple[str, ...] = ()
     more: Mapping[str, Any] = field(default_factory=dict, repr=False)
     row: Record | None = field(default=None, repr=False, compare=False)
 
@@ -184,7 +188,8 @@ class ApprovalRecord(StoredRecord):
             expires=now + life,
             rule=act.decision.rule if act.decision else "",
             operator_reason=act.decision.reason_line if act.decision else "",
-            approvers=act.decision.approvers if act.decision else "",
+            approvers=act.approvers,
+            requester=(act.user.tenant, act.user.id) if act.approvers else (),
             row=old.row if old else None,
             **facts,
         )
@@ -202,8 +207,11 @@ class ApprovalRecord(StoredRecord):
         return self.copy_with(status=status, **facts)
 
     def approve(self, by: User, reason: str) -> Change:
-        """Approve the act."""
-        return self._move("approve", Status.APPROVED, reason=reason), ApprovalApproved(self.facts(by))
+        """Approve the act. Raises `RuntimeError` unless this person may: `may_be_decided_by`."""
+        if self.approvers and not self.may_be_decided_by(by):
+            raise RuntimeError("An act that another person must approve is approved by another person only.")
+        approved = self._move("approve", Status.APPROVED, reason=reason, **self._decider(by))
+        return approved, ApprovalApproved(self.facts(by))
 
     def edit(self, by: User, reason: str, edit: Edit) -> Change:
         """Approve the act with other arguments."""
@@ -212,7 +220,8 @@ class ApprovalRecord(StoredRecord):
 
     def reject(self, by: User, reason: str) -> Change:
         """Reject the act."""
-        return self._move("reject", Status.REJECTED, reason=reason), ApprovalRejected(self.facts(by))
+        rejected = self._move("reject", Status.REJECTED, reason=reason, **self._decider(by))
+        return rejected, ApprovalRejected(self.facts(by))
 
     def reply(self, by: User, said: Question, now: float) -> Change:
         """Record the user's reply to the question, and keep it as long as the provider may wait."""
@@ -257,6 +266,17 @@ class ApprovalRecord(StoredRecord):
         """The sort key of the approval: by time, then by call id, "9" before "10"."""
         return self.asked, len(self.call), self.call
 
+    def owner(self, by: User) -> User:
+        """Return the user whose act it is. ``by``: the person who decides, the same one unless a role is asked."""
+        return User(self.requester[1], self.requester[0]) if self.approvers else by
+
+    def may_be_decided_by(self, person: User) -> bool:
+        """Return True if the person, as a member of the role, may decide: another user of the same tenant."""
+        return bool(self.approvers) and self.requester[:1] == (person.tenant,) and self.requester[1] != person.id
+
+    def _decider(self, by: User) -> dict[str, Any]:
+        return {"approver": (by.tenant, by.id) if self.may_be_decided_by(by) else ()}
+
     def waits(self, now: float) -> bool:
         """Return True if the approval is pending and has not expired."""
         return self.status is Status.PENDING and self.expires > now
@@ -273,8 +293,12 @@ class ApprovalRecord(StoredRecord):
         or used approval counts for any preview."""
         if self.status in (Status.USED, Status.REJECTED):
             return True
-        asked_same = self.approvers == (act.decision.approvers if act.decision else "")
-        return asked_same and (act.show is None or self.digest == act.show.digest)
+        return self._asks_same(act) and (act.show is None or self.digest == act.show.digest)
+
+    def _asks_same(self, act: Act) -> bool:
+        """Return True if the policy still asks the same people, and they, not the user, have decided."""
+        own = self.status is Status.APPROVED and self.approvers and self.approver in ((), self.requester)
+        return self.approvers == act.approvers and not own
 
     def edit_is_about(self, act: Act, unedited: Preview | None) -> bool:
         """Return True if the current preview differs from the approved one only by the words of the user's edit.
@@ -283,6 +307,8 @@ class ApprovalRecord(StoredRecord):
         somebody else has changed a text, and the result is False.
         """
         if act.show is None or act.asked is None or unedited is None or unedited.digest != self.digest:
+            return False
+        if self.approvers or act.approvers:  # who decides for another user edits nothing, and no edit replaces them
             return False
         before, after = meant(act.tool, act.asked), meant(act.tool, act.arguments)
         if not self.is_unseen_edit or self.arguments != after:
@@ -306,10 +332,17 @@ class ApprovalRecord(StoredRecord):
     def repeatable(self) -> tuple[str, ...]:
         """Return the targets of a mandate for more acts like this one, or () if no mandate is possible.
 
-        No mandate is possible for a destructive act, an unknown audience, or a value that untrusted content may have
-        chosen.
+        No mandate is possible for an act that another person must approve, a destructive act, an unknown audience, or
+        a value that untrusted content may have chosen.
         """
-        if not self.show or self.chosen_by_others or not self.thread or self.edited is not None or self.subject is None:
+        if (
+            self.approvers
+            or not self.show
+            or self.chosen_by_others
+            or not self.thread
+            or self.edited is not None
+            or self.subject is None
+        ):
             return ()
         show = Preview.of(self.show)
         once = show.destroys or self.effect == "destructive" or show.audience is Audience.UNKNOWN
@@ -328,6 +361,24 @@ class ApprovalRecord(StoredRecord):
                 hint="Let the user open its link. A reject declines it.",
                 fix_by="user",
                 reason="question",
+            )
+
+    def refuse_own_decision(self, by: User, decision: str) -> None:
+        """Raise `Conflict` if another person must decide this. The user may only reject it. Raises `InvalidInput` for
+        an edit of that person."""
+        if not self.approvers or decision == "reject":
+            return
+        if not self.may_be_decided_by(by):
+            raise Conflict(
+                f"{waiting_words(self.tool, self.approvers)} The user who requests it cannot approve it.",
+                hint="Make the same call again after the decision.",
+                reason="asked_of_others",
+            )
+        if decision != "approve":
+            raise InvalidInput(
+                "An act of another user can be approved or rejected, not edited.",
+                fix_by="user",
+                reason="asked_of_others",
             )
 
     # ------------------------------------------------------------- as others see it
@@ -365,6 +416,8 @@ class ApprovalRecord(StoredRecord):
             request_link=f"{home}/asks/{self.step}" if home and self.step else "",
             kind="act" if self.question is None else "question",
             rule=self.rule,
+            approvers=self.approvers,
+            requester=self.requester[1] if self.approvers else "",
         )
 
     def _summary(self, show: Preview | None) -> str:
@@ -380,11 +433,14 @@ class ApprovalRecord(StoredRecord):
             first_contacts=self.first_contacts,
         )
 
-    def facts(self, user: User) -> OfApproval:
-        """Return the fields for audit rows."""
+    def facts(self, by: User) -> OfApproval:
+        """Return the fields for audit rows. ``by``: the user, or the person who decides for the user."""
+        user = self.owner(by)
         return OfApproval(
             tenant=user.tenant,
             user=user.id,
+            approvers=self.approvers,
+            approver=Person(by.id) if self.may_be_decided_by(by) else "",
             agent=self.agent,
             tool=self.tool,
             approval_id=self.id,
@@ -412,6 +468,12 @@ Change: TypeAlias = tuple[ApprovalRecord, Event | None]
 """An approval after a transition, and its audit event."""
 
 _ALWAYS: Final = frozenset("id tool effect agent account thread call step status reason asked began expires".split())
+
+
+def waiting_words(tool: str, approvers: str) -> str:
+    """Return the sentence about an act that waits for a decision. ``approvers``: the role that is asked, if any."""
+    asked = f"somebody with the role {approvers}" if approvers else "the user's approval"
+    return f"{tool} waits for {asked}."
 
 
 def preview_fields(act: Act) -> dict[str, Any]:

@@ -5,6 +5,9 @@ approval with a new id names the changes. The user may edit the arguments. The a
 long as the preview differs only in the edited words. The act is done with the edited arguments, not with those that the
 caller requested. An act uses its approval when it begins, and releases it if it was refused before it did anything. A
 call without an id needs a new approval each time.
+
+If the policy names approvers, members of that role in the same tenant are asked instead of the user, and the user's own
+approval does not count ("four eyes"). The role of the person who decides is checked at that moment.
 """
 
 from __future__ import annotations
@@ -22,11 +25,22 @@ from typing import Any, Final, Literal, get_args
 
 from deputize.core.approvals.outcome import LedgerRecord, State, describe_outcome
 from deputize.core.approvals.pending import ApprovalLists
-from deputize.core.approvals.record import APPROVAL_TTL, ApprovalRecord, Change, Edit, Status, meant, preview_fields
+from deputize.core.approvals.record import (
+    APPROVAL_TTL,
+    ApprovalRecord,
+    Change,
+    Edit,
+    Status,
+    meant,
+    preview_fields,
+    waiting_words,
+)
 from deputize.core.approvals.repository import ApprovalRepository, Claim, Repository
+from deputize.core.approvals.role_requests import RoleRequests
 from deputize.core.audit.events import ApprovalTooLate
 from deputize.core.engine import Engine
 from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.roles import Roles
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.tool import Effect
@@ -42,10 +56,10 @@ Decision = Literal["approve", "reject", "edit"]
 class Approvals:
     """The approvals of all users in one vault."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine, self.vault, self.clock = engine, engine.vault, engine.clock
+    def __init__(self, engine: Engine, roles: Roles) -> None:
+        self.roles, self.engine, self.vault, self.clock = roles, engine, engine.vault, engine.clock
         self.rows, self.acts = ApprovalRepository(engine), Repository(engine, LedgerRecord)
-        listed = ApprovalLists(engine, self.rows)
+        listed, self.role_requests = ApprovalLists(engine, self.rows), RoleRequests(engine, self.rows)
         self.list_pending, self.room_for_one_more = listed.list_pending, listed.room_for_one_more
         self.records_by_request, self.count_approved_alike = listed.records_by_request, listed.count_approved_alike
 
@@ -66,7 +80,7 @@ class Approvals:
         _refuse_declined(act, record)
         if record.status is Status.PENDING:
             waits = await self.public(act.user, record)
-            raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=waits)
+            raise ApprovalRequired(waiting_words(act.tool.name, record.approvers), approval=waits)
         return record
 
     async def find_unconsumed(self, act: Act, account: Account) -> ApprovalRecord | EllipsisType | None:
@@ -124,6 +138,8 @@ class Approvals:
             settled=edited is not None,
             **preview_fields(act),
         )
+        if asked.approvers:
+            await self.role_requests.announce(key, act.user.tenant, asked.approvers, asked.expires)
         async with self._room(act.user, old):
             made = await self.rows.put(key, asked)
         if made is not None:
@@ -144,7 +160,9 @@ class Approvals:
     async def decide(
         self, approval_id: str, decision: Decision, *, by: User, reason: str = "", edit: Edit | None = None
     ) -> Approval:
-        """Record the user's decision. Raises `NotFound` if the approval has expired or is another user's.
+        """Record the user's decision, or that of a member of the role that is asked instead. Raises `NotFound` if the
+        approval has expired, or is another user's and none of the person's roles is asked. Raises `Conflict` if the
+        user approves what a role must approve.
 
         The same decision twice counts once. A rejection counts until the act has begun, even after an approval. Any
         other decision about a decided approval raises `Conflict`, which states the outcome of the act.
@@ -154,18 +172,20 @@ class Approvals:
 
         def decided(found: ApprovalRecord) -> Change | None:
             self.require_valid(found, approval_id).refuse_yes_to_question(decision)
+            found.refuse_own_decision(by, decision)
             if not found.may(decision):
                 return None
             if decision == "reject":
                 return found.reject(by, reason[:200])
             return found.edit(by, reason[:200], edit) if edit else found.approve(by, reason[:200])
 
-        record, done = await self.rows.swap(await self.row(approval_id, by), decided)
+        record, done = await self.rows.swap(await self.load_decidable(approval_id, by), decided)
         if record is None:
             raise _not_pending()
         status = Status.REJECTED if decision == "reject" else Status.APPROVED
+        record.refuse_own_decision(by, decision)
         if done or (record.status is status and record.is_same(edit)):
-            return await self.public(by, record)
+            return await self.public(record.owner(by), record)
         if (record.status, status) == (Status.USED, Status.REJECTED):
             await self.rows.audit.record(ApprovalTooLate(record.facts(by)))
         raise await self._too_late_error(by, record, decision)
@@ -175,7 +195,8 @@ class Approvals:
         which every later run reports: see `LedgerRecord.result_now`."""
         if record.status is not Status.USED:
             return Conflict(f"This approval was already {record.status}.", reason="already_decided")
-        shown, act = await self._with_outcome(by, record), await self._act_of(by, record)
+        owner = record.owner(by)
+        shown, act = await self._with_outcome(owner, record), await self._act_of(owner, record)
         if decision == "reject" and act is not None:
             now = self.clock()
             await self.acts.swap(
@@ -190,6 +211,28 @@ class Approvals:
         record = await self._load(approval_id, by)
         gone = record is None or (record.question is not None and record.expires <= self.clock())
         return None if record is None or gone else await self._with_outcome(by, record)
+
+    async def get_for_approver(self, approval_id: str, person: User) -> Approval | None:
+        """Return the approval of another user that one of the person's roles is asked for, decided or pending, exactly
+        as that user sees it; None if there is none."""
+        record = await self._load_for_approver(approval_id, person)
+        return await self._with_outcome(record.owner(person), record) if record else None
+
+    async def list_for_approver(self, person: User, after: float = 0.0) -> tuple[list[Approval], float]:
+        """Return the pending approvals of other users that the person's roles are asked for, as those users see them,
+        and the ``after`` of the next page: see `RoleRequests.list_pending`."""
+        roles = await self.roles.of_person(person)
+        found, more = await self.role_requests.list_pending(person, roles, after) if roles else ([], 0.0)
+        return [await self.public(one.owner(person), one) for one in found], more
+
+    async def _load_for_approver(self, approval_id: str, person: User) -> ApprovalRecord | None:
+        roles = await self.roles.of_person(person) if re.fullmatch(_ID, approval_id) else None
+        return await self.role_requests.find(approval_id, person, roles) if roles else None
+
+    async def load_decidable(self, approval_id: str, by: User) -> ApprovalRecord:
+        """Return the record of the user, or of another user who asks one of this person's roles. Raises `NotFound`."""
+        own = await self._load(approval_id, by)
+        return self.require_valid(own or await self._load_for_approver(approval_id, by), approval_id)
 
     async def wait_for_decision(self, approval_id: str, by: User, timeout: float) -> Approval | None:
         """Return the approval once it is decided, in any process, or unchanged after ``timeout`` seconds."""
@@ -339,4 +382,5 @@ def _renew(approval_id: str, record: ApprovalRecord) -> Change | None:
 
 def _refuse_declined(act: Act, record: ApprovalRecord) -> None:
     if record.status is Status.REJECTED:
-        raise Declined(f"The user declined: {act.tool.name}.", hint=record.reason)
+        person = f"Somebody with the role {record.approvers}" if record.approver else "The user"
+        raise Declined(f"{person} declined: {act.tool.name}.", hint=record.reason)

@@ -142,6 +142,8 @@ class OfApproval(OfUser):
     call_id: Annotated[str, "the tool call's id, as the model's provider gave it"] = ""
     show: Annotated[str, "digest of the preview that was shown and approved"] = ""
     rule: Annotated[str, "id of the rule of the policy that decided"] = ""
+    approvers: Annotated[str, "the role whose members are asked instead of the user"] = ""
+    approver: Annotated[str, "pseudonym of the person who decided, if that is not the user"] = ""
 
 
 @shared_fields

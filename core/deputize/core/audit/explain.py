@@ -220,10 +220,9 @@ def write_sentences(story: Story) -> Iterator[tuple[int, str]]:
             case "approval.requested":
                 again = f" again, no longer about {_digest(asked)} but" if asked else ""
                 asked = str(row.get("show", ""))
-                yield (
-                    row["ts"],
-                    f"{_user_name(row)} was asked{again} about {_digest(asked)}, by approval {row['approval_id']}.",
-                )
+                role, user = row.get("approvers"), _user_name(row)
+                people = f"Others with the role {role} were asked for {user}" if role else f"{user} was asked"
+                yield row["ts"], f"{people}{again} about {_digest(asked)}, by approval {row['approval_id']}."
             case "act.intent":
                 written = str(row["seq"])
                 yield row["ts"], f"It began to write {_digest(row.get('show', ''))}, {_permission(row)}."
@@ -233,7 +232,9 @@ def write_sentences(story: Story) -> Iterator[tuple[int, str]]:
             case "mandate.used":
                 yield row["ts"], f"It used the mandate {row['mandate_id']}{_mandate(story, row)}."
             case event if event in _SAID:
-                yield row["ts"], f"{_user_name(row)} {_SAID[event]} {_digest(row.get('show', ''))}."
+                role = f", with the role {row.get('approvers')}," if row.get("approver") else ""
+                person = row.get("approver") or _user_name(row)
+                yield row["ts"], f"{person}{role} {_SAID[event]} {_digest(row.get('show', ''))}."
             case "approval.used":
                 yield row["ts"], f"The approval of {_digest(row.get('show', ''))} was used up."
 

@@ -1,6 +1,7 @@
 """Check of a whole trail: each act that wrote had a permission, and the permission still counted.
 
-    approval   for one act, of this user and tool; not after a rejection; with the digest that was shown
+    approval   for one act, of this user and tool; not after a rejection; with the digest that was shown; by another
+               person, if a role was asked
     mandate    for ``most`` acts until ``valid_until``, of its agent, tools and targets; not after its end
     grant      not after the account was disconnected or lost, until a new consent
 
@@ -42,6 +43,7 @@ _RELEVANT: Final = re.compile(
     rb"|grant\.(?:obtained|lost|revoked|snapshot|carried|restored)"
     rb'|vault\.(?:restored|recreated|begun_anew)|database\.)|"answered_by":"'
 )
+_KEPT: Final = ("event", "ts", "tenant", "user", "pseudonym", "tool", "show", "approvers", "approver")
 _CONSENTS: Final = frozenset({"consent.granted", "consent.partial", "grant.obtained"})
 _RESTORES: Final = frozenset({"vault.restored", "vault.recreated", "database.failed_over"})
 """Events after which the vault may have forgotten what had happened."""
@@ -59,7 +61,8 @@ class Misuse(NamedTuple):
 
     ``kind``: ``used_twice`` (an approval, by a second act or run), ``beyond`` (more acts than a mandate allows),
     ``late`` (after a mandate's expiry), ``outside`` (another agent, tool, user or target than allowed), ``after_no``,
-    ``after_end`` (of a mandate, or of the account's connection), ``different`` (not what was shown). ``permission``:
+    ``after_end`` (of a mandate, or of the account's connection), ``different`` (not what was shown), ``own_approval``
+    (another person had to approve it, and the user did, or nobody is named). ``permission``:
     the id of the approval or mandate, or ``policy``. ``act``: the act's id, or its call's. ``row``: the row of the act.
     ``since``: time of what the row contradicts, UTC ns. ``ts``: time of the row. ``proven``: False if lost rows or
     wrong clocks explain it too. ``replayed``: True if the vault was restored between the two.
@@ -337,6 +340,11 @@ class PermissionCheck:
         """Yield a misuse if the act is not what was shown, or of another user or tool than the approval."""
         asked, answer = found.asked, found.answer
         row = answer or asked
+        if answer and (role := (asked or answer).get("approvers") or answer.get("approvers")):
+            approver = answer.get("approver")
+            if not approver or approver in (answer.get("user"), answer.get("pseudonym"), run.who[1]):
+                said = f"{run} began under approval {name}, for which {role} was asked, and no other person approved it"
+                yield self._misuse("own_approval", name, run, said, answer["ts"])
         if row and (row.get("tool") != run.call[2] or not _same_user(_user(row), run.who)):
             said = f"{run} began under approval {name}, which is for {row.get('tool')} of {row.get('user')}"
             yield self._misuse("outside", name, run, said, row["ts"])
@@ -452,7 +460,7 @@ def _text(row: Row, name: str) -> str:
 
 def _brief(row: Row) -> Row:
     """Return the fields that `PermissionCheck` keeps of an approval's row."""
-    return {name: row[name] for name in ("event", "ts", "tenant", "user", "pseudonym", "tool", "show") if name in row}
+    return {name: row[name] for name in _KEPT if name in row}
 
 
 def _call(row: Row) -> _Call:

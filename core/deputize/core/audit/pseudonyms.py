@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from deputize.core.audit.rows import Fact
+
+PEOPLE: Final = ("approver", "operator")
+"""Fields of rows with another user than the row's."""
 
 
 class Subject(str):
     """An account's subject at the provider, as a value of an event. The audit row contains a keyed digest instead."""
+
+    __slots__ = ()
+
+
+class Person(str):
+    """Another user of the same tenant than the row's, as a value of an event. The row contains a pseudonym instead."""
 
     __slots__ = ()
 
@@ -47,9 +56,12 @@ class Names(Protocol):
 
 
 def pseudonymize(facts: dict[str, Fact], names: Names | None, digest: Callable[[str], str]) -> dict[str, Fact]:
-    """Return the facts with user and account replaced by their pseudonyms. Without ``names``, the user's id stays and
+    """Return the facts with users and account replaced by their pseudonyms. Without ``names``, the users' ids stay and
     the account becomes the ``digest`` of its subject."""
     subject = facts.get("account_hash")
+    for name in PEOPLE:
+        if names and isinstance(other := facts.get(name), Person):
+            facts[name] = names.user(str(facts.get("tenant") or ""), str(other))
     if names and (user := facts.get("user")):
         tenant, user = str(facts.get("tenant") or ""), str(user)
         facts["user"] = names.user(tenant, user)

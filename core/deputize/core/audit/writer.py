@@ -25,7 +25,7 @@ from deputize.core.audit.anchors import deliver_anchors
 from deputize.core.audit.commit_thread import CommitThread
 from deputize.core.audit.events import EVENTS, AuditLost, ChainAnchor, ChainClosed, Event
 from deputize.core.audit.key_rotation import closing_rows
-from deputize.core.audit.pseudonyms import Names, pseudonymize
+from deputize.core.audit.pseudonyms import PEOPLE, Names, Person, pseudonymize
 from deputize.core.audit.reader import read
 from deputize.core.audit.rows import Fact, Head, Key, Row, render
 from deputize.core.audit.sinks import Memory, prepare_trail, sink_at, write_error
@@ -125,10 +125,11 @@ class Audit:
     async def record(self, event: Event) -> None:
         """Queue a row of a user's event, after loading the user's pseudonym if it is not cached. Raises as `write`."""
         facts = _facts_of(event)
-        tenant, user = str(facts.get("tenant") or ""), str(facts.get("user") or "")
+        tenant, people = str(facts.get("tenant") or ""), [facts.get(name) for name in ("user", *PEOPLE)]
         try:
-            if self.names and not self.names.knows(tenant, user):
-                await self.learn(tenant, user)
+            for user in (str(one or "") for one in people if one is people[0] or isinstance(one, Person)):
+                if self.names and not self.names.knows(tenant, user):
+                    await self.learn(tenant, user)
         finally:
             self._write(event, facts)
 

@@ -17,6 +17,7 @@ from deputize.core.tools.decision import Decision as Decision
 from deputize.core.tools.decision import Verdict as Verdict
 from deputize.core.tools.preview import Audience
 from deputize.core.tools.tool import Effect
+from deputize.core.vault.user import User
 
 log = logging.getLogger("deputize.core.acts")
 
@@ -160,8 +161,14 @@ def _takes_an_act(policy: Any) -> TypeGuard[Policy]:
 class Judge:
     """Calls the policies, which can be replaced while the deputy lives."""
 
-    def __init__(self, policy: Policies, engine: Engine | None = None) -> None:
-        self._engine = engine
+    def __init__(
+        self,
+        policy: Policies,
+        engine: Engine | None = None,
+        roles: Callable[[User], Awaitable[frozenset[str]]] | None = None,
+    ) -> None:
+        """``roles``: returns the roles of a user. It is called only for acts whose roles a policy reads."""
+        self._engine, self._roles = engine, roles
         self.policy = policy
 
     @property
@@ -190,12 +197,20 @@ class Judge:
         """Return the decision of the policies. Raises `PolicyDenied` if they deny the act.
 
         If a policy raises an error, the act is denied and the error is logged, because a denial alone looks intended.
+        If one reads the roles before they are loaded, all are called again with them: the first answers are ignored.
         """
+        decision = await self._decide_all(act)
+        if act.wants_roles and self._roles is not None:
+            act.add_roles(await self._roles(act.user))
+            decision = await self._decide_all(act)
+        if decision.verdict is Verdict.DENY:
+            raise denial(act, decision)
+        return decision
+
+    async def _decide_all(self, act: Act) -> Decision:
         decision = await _decide(self._policies[0], act)
         for one in self._policies[1:]:
             decision = graver(decision, await _decide(one, act))
-        if decision.verdict is Verdict.DENY:
-            raise denial(act, decision)
         return decision
 
     async def spend(self, act: Act) -> Counted | None:
@@ -224,7 +239,8 @@ async def _decide(policy: Policy, act: Act) -> Decision:
     except PolicyDenied:
         found = Verdict.DENY
     except Exception as e:
-        log.error("The policy raised %s, so %s is denied.", type(e).__name__, act.tool.name)
+        if not act.wants_roles:  # else it is called again
+            log.error("The policy raised %s, so %s is denied.", type(e).__name__, act.tool.name)
         found = Verdict.DENY
     if isinstance(found, Decision):
         return found

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
-from typing import Any, Final, TypeAlias, TypedDict, Unpack
+from typing import Any, Final, TypeAlias, TypedDict, Unpack, cast
 
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.canonical import canonical
@@ -95,6 +95,28 @@ class Progress(TypedDict, total=False):
     acting_as: str
 
 
+class _Unread(frozenset[str]):
+    """The roles of an act that nobody has loaded: an empty set, which is recognized by identity."""
+
+
+UNREAD: Final = _Unread()
+
+
+class _RolesOnDemand:
+    """The field `Act.roles`, which records that somebody read it before the roles were loaded."""
+
+    def __get__(self, act: Act | None, owner: object = None) -> frozenset[str]:
+        if act is None:
+            return UNREAD
+        found: frozenset[str] = act.__dict__.get("roles", UNREAD)
+        if found is UNREAD:
+            act.__dict__["wants_roles"] = True
+        return found
+
+    def __set__(self, act: Act, roles: frozenset[str]) -> None:
+        act.__dict__["roles"] = roles
+
+
 @frozen(slots=False)
 class Act(Printed):
     """One tool call as a user, validated but not yet performed. A policy decides about it.
@@ -108,9 +130,10 @@ class Act(Printed):
     whom that is not known yet. ``named_by_user``: True if the user's own message names every target of the act and
     contains everything that it says; computed only if the policy asks without it. ``mandate``: id of the mandate that
     covers the act. ``organisation``: name of the
-    organisation whose service account acts; "" for the user's own account. ``roles``: the user's roles, from the
-    sources in `deputize.core.roles`; empty if none is configured or known. ``decision``: the policy's last decision;
-    None before the first. ``acting_as``: name of the account that acts; "" before its grant was found.
+    organisation whose service account acts; "" for the user's own account. ``roles``: the user's roles
+    (`deputize.core.roles`). They are loaded only if the policy reads them; it is then called again with them.
+    ``decision``: the policy's last decision; None before the first. ``acting_as``: name of the account that acts; ""
+    before its grant was found.
     """
 
     user: User
@@ -133,7 +156,7 @@ class Act(Printed):
     named_by_user: bool = False
     mandate: str = ""
     organisation: str = ""
-    roles: frozenset[str] = frozenset()
+    roles: frozenset[str] = cast("frozenset[str]", _RolesOnDemand())
     decision: Decision | None = None
     acting_as: str = ""
 
@@ -142,6 +165,20 @@ class Act(Printed):
         same = object.__new__(Act)
         same.__dict__.update(self.__dict__, **more)
         return same
+
+    @property
+    def approvers(self) -> str:
+        """The role whose members the policy asks instead of the user, or ""."""
+        return self.decision.approvers if self.decision else ""
+
+    @property
+    def wants_roles(self) -> bool:
+        """True if the policy has read the roles, and nobody has loaded them."""
+        return bool(self.__dict__.get("wants_roles")) and self.__dict__.get("roles", UNREAD) is UNREAD
+
+    def add_roles(self, roles: frozenset[str]) -> None:
+        """Set the roles of the act and its later copies, for the policy that reads them."""
+        self.__dict__["roles"] = roles
 
     @property
     def shows(self) -> bool:

@@ -28,6 +28,7 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from deputize.core.audit.pseudonyms import PEOPLE
 from deputize.core.errors import StoreUnavailable, UserRequired, VaultError
 from deputize.core.vault.grant import Secret, User
 from deputize.core.vault.vault import Vault
@@ -209,7 +210,10 @@ class People:
         return isinstance(name, str) and name.startswith(MARK) and (row.get("tenant", ""), name) not in self._by_name
 
     def resolve_row(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return the row with the user's id, and with the pseudonym in its own field, if it can be resolved."""
+        """Return the row with the users' ids, and with the pseudonym of its user in a field, if it can be resolved."""
+        for other in PEOPLE:
+            if isinstance(found := row.get(other), str):
+                row = row | {other: self.find_user_id(str(row.get("tenant", "")), found)}
         name = row.get("user")
         user = self.find_user_id(str(row.get("tenant", "")), name) if isinstance(name, str) else name
         return row if user == name else row | {"user": user, "pseudonym": name}

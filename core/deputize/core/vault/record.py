@@ -17,7 +17,7 @@ from deputize.core.vault.grant import SecretBytes
 
 EXPIRING = (
     *("consent", "asked", "ticket", "state", "approval", "act", "browser", "mandate", "outside", "call", "session"),
-    *("obtaining", "session_names", "logged_out", "erased", "contacts", "budget"),
+    *("obtaining", "session_names", "logged_out", "erased", "contacts", "budget", "roles", "role_approval"),
 )
 """Kinds of records that have ``expires`` (Unix seconds) and are swept."""
 LASTING: Final = (

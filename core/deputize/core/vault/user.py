@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import field
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -14,10 +16,23 @@ NO_USER: Final = "\x1f"
 
 @frozen
 class User(ValueObject):
-    """The human the agent acts for: an opaque id that your application vouches for, in a tenant if there is one."""
+    """The human the agent acts for: an opaque id that your application vouches for, in a tenant if there is one.
+
+    ``roles``: the roles that the session or the token of this request proves; None if it says nothing about roles. They
+    are no part of the identity, and are never stored with it.
+    """
 
     id: str
     tenant: str = ""
+    roles: frozenset[str] | None = field(default=None, compare=False, repr=False)
+
+    def __getstate__(self) -> Sequence[object]:
+        return [self.id, self.tenant]
+
+    def __setstate__(self, state: Sequence[object] | dict[str, object]) -> None:
+        names, values = ("id", "tenant", "roles"), [*(state.values() if isinstance(state, dict) else state)][:2]
+        for name, value in zip(names, (*values, None), strict=True):
+            object.__setattr__(self, name, value)
 
     @classmethod
     def of(cls, user: AnyUser, *, by: str = "The application") -> User:
