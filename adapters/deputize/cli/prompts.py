@@ -117,6 +117,9 @@ class Asking:
         approval = needed.approval
         if approval.kind == "question":
             return self._wait_for_page(needed)
+        if approval.approvers:
+            hint = "Somebody with the role approves it at /others, after a sign-in. Then run the command again."
+            raise ApprovalRequired(needed.message, approval=approval, hint=hint) from None
         show.approval(approval, page="" if self.yes else approval_page(self.deputy, self.user, approval))
         try:
             answer = "y" if self.yes else asked(QUESTION[bool(approval.targets)], lambda: self._is_decided(approval))

@@ -43,13 +43,15 @@ _DECISIONS: Final[dict[str, Any]] = {
 @dataclass(frozen=True)
 class Question:
     """A question to the user. ``link``: the question's page, "" if only the user may see the link. ``forms``: True if a
-    client's form can answer the question. A foreign server's question is answered only on deputize's page."""
+    client's form can answer the question. A foreign server's question is answered only on deputize's page.
+    ``approvers``: the role that is asked instead of the user, "" for the user."""
 
     kind: Literal["consent", "approval"]
     id: str
     message: str
     link: str
     forms: bool = False
+    approvers: str = ""
 
     @property
     def url(self) -> types.ElicitRequestURLParams:
@@ -83,7 +85,8 @@ def question_of(error: ConsentRequired | ApprovalRequired) -> Question:
     if isinstance(error, ConsentRequired):
         return Question("consent", error.consent.id, _consent_words(error), error.consent.link)
     asked = error.approval
-    return Question("approval", asked.id, _approval_words(error), asked.link, forms=asked.kind == "act")
+    own = asked.kind == "act" and not asked.approvers
+    return Question("approval", asked.id, _approval_words(error), asked.link, forms=own, approvers=asked.approvers)
 
 
 def _consent_words(error: ConsentRequired) -> str:
@@ -101,6 +104,8 @@ def _approval_words(error: ApprovalRequired) -> str:
     """Return the whole preview as text. Lines of a longer value are indented, so that none looks like a new field."""
     asked = error.approval
     lines = [asked.summary, ""]
+    if asked.approvers:
+        lines += [f"This waits for somebody with the role {asked.approvers}. You cannot approve it.", ""]
     if asked.changed_fields:
         lines += ["It has changed since you approved it.", ""]
     lines += [f"{name}: {line}" for name in asked.dangers for line in asked.preview[name].split("\n")]

@@ -172,6 +172,9 @@ class Performing:
 
     async def _guide(self, user: User, question: Question) -> Guidance:
         """Return the address where users answer, for the model: the same for all users, and it opens nothing."""
+        if question.approvers:
+            decides = f"Somebody with the role {question.approvers} decides it, not the user."
+            return Guidance(False, f"{decides} Make the same call again after the decision.")
         if self.open_page is not None:
             return await self.open_page(user, question)
         page = self.deputy.dashboard_url()

@@ -6,6 +6,7 @@
     GET  /connections           accounts, waiting consents and approvals; POST .../revoke, .../choose and .../renew
     GET  /oauth/client.json     client metadata, for servers that take its address as a client id
     GET  /approve/{approval}    one act that waits for the user's approval; POST decides
+    GET  /others                acts of other users that the user's role must approve; /others/{approval} decides
 
 On loopback, where nobody signs in, connections and approvals are below /me/{me}, and each link works in one browser:
 see `deputize.core.web.pages.local_links`. Except for the callback, a GET changes nothing. All unusable requests, with
@@ -51,6 +52,7 @@ try:
         common,
         consent,
         mandates,
+        others,
         request_summary,
         texts,
     )
@@ -66,6 +68,7 @@ PAGES: Final = (
     *activity.PAGES,
     *approve.PAGES,
     *mandates.PAGES,
+    *others.PAGES,
     *request_summary.PAGES,
     *common.PAGES,
 )

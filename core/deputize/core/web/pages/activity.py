@@ -324,6 +324,9 @@ async def _record_decision(site: Site, user: User, approval: str, sure: bool) ->
 
 
 async def _ask(site: Site, request: Request, user: User, act: str, asked: ApprovalRequired) -> Response:
+    if asked.approval.approvers:
+        said = f"The undo waits for somebody with the role {asked.approval.approvers}."
+        return site.message_page(request, 409, texts.Message(texts.NOT_UNDONE, said, "Try again after the decision."))
     undone = next((one for one in await site.deputy.undoable(user) if one.id == act), None)
     return await site.with_forms(
         request,

@@ -44,6 +44,7 @@ async def ask(site: Site, request: Request) -> Response:
         "step": step,
         "step_link": _list_of(request, step),
         "act": act,
+        "requester": "",
         "reading": arrange_rows(act),
         "head": texts.approval_head(act, await site.deputy.engine.zones.of(user)),
         "agent": texts.agent_words(act.agent),

@@ -161,6 +161,8 @@ def _providers_of(deputy: BaseDeputy, tools: Iterable[str]) -> dict[str, str]:
 
 def _reason_to_ask_alone(record: ApprovalRecord, approval: Approval) -> str:
     """Return why this approval deserves a look of its own, or "" if it may be answered with others."""
+    if record.approvers:
+        return f"Somebody with the role {record.approvers} decides it, not you."
     if record.question is not None or not record.show:
         return "You answer it on its own page."
     show = Preview.of(record.show)

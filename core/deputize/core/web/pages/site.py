@@ -99,7 +99,10 @@ class Site:
         """
         if not isinstance(self.verifier, StepUpVerifier):
             return ""
-        record = await self.deputy.approvals.row(approval, user)
+        record = await self.deputy.approvals.load_decidable(approval, user)
+        theirs = record.may_be_decided_by(user)
+        if record.approvers and not theirs:  # the user cannot approve it at all
+            return ""
         show = Preview.of(record.show) if record.show else None
         if record.question is not None or (
             show is not None
@@ -108,7 +111,9 @@ class Site:
             and show.audience not in (Audience.PUBLIC, Audience.UNKNOWN)
         ):
             return ""
-        return await self.verifier.step_up_link(request, f"{root_of(request)}/approve/{quote(approval, safe='')}")
+        return await self.verifier.step_up_link(
+            request, f"{root_of(request)}/{'others' if theirs else 'approve'}/{quote(approval, safe='')}"
+        )
 
     def label(self, provider: str) -> str:
         """Return a provider's name for people."""
@@ -150,7 +155,8 @@ class Site:
         def token(path: str) -> str:
             return _form_token(self.key, cookie, who, path)
 
-        facts = {"whom": who.id if isinstance(who, User) else ""} | facts
+        roles = await self.deputy.roles.of_person(who) if isinstance(who, User) and not self.local else ()
+        facts = {"whom": who.id if isinstance(who, User) else "", "roles": roles} | facts
         # making all characters of a megabyte visible takes seconds: never in the event loop
         response = await asyncio.to_thread(self.page, request, name, forms_to=forms_to, token=token, **facts)
         cookies.put(response, cookies.name, cookie, FORM_TTL)

@@ -40,11 +40,12 @@ _OF_OTHERS: Final = ("nonce", "at_hash", "c_hash", "s_hash", "events")
 
 @frozen
 class Caller(ValueObject):
-    """A verified caller: the user, the scopes of the client that calls for the user, and the roles of the token."""
+    """A verified caller: the user, the scopes of the client that calls for the user, and the roles of the token,
+    None if no claim in it is about roles."""
 
     user: User
     scopes: frozenset[str]
-    roles: frozenset[str] = frozenset()
+    roles: frozenset[str] | None = None
 
 
 @dataclass(eq=False, repr=False)
@@ -98,7 +99,7 @@ class AccessTokens:
         user = user_at(self.issuer.url, found.get(self.subject), self.tenant)
         if user is None:
             return f"names nobody ({self.subject})"
-        return Caller(user, _scopes(found), self.roles.roles_of(found))
+        return Caller(user, _scopes(found), self.roles.known_roles(found))
 
     async def _verify_signed(self, token: Secret) -> dict[str, Any] | str:
         kind = header_of(token.reveal()).get("typ", "JWT")

@@ -12,6 +12,7 @@ import re
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -231,6 +232,7 @@ class BaseSignIn(ABC):
             answer = site.message_page(request, 403, texts.NOT_SIGNED_IN)
         else:
             await self.sessions.end(self.cookie(request))
+            await self.deputy.roles.learn(replace(found.user, roles=found.roles))
             answer = see_other(asked.target)
             cookies.put(answer, session_cookie(cookies), await self.sessions.begin(found), int(self.sessions.lasts))
         cookies.drop(answer, cookies.nonce(asked.state.reveal()))

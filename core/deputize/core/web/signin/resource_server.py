@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -119,7 +120,7 @@ class ResourceServer:
             return _Refusal(401, "invalid_token", "The access token is not valid here.")
         if not caller.scopes.issuperset(self.scopes):
             return _Refusal(403, "insufficient_scope", "The access token lacks a scope.")
-        return caller.user
+        return replace(caller.user, roles=caller.roles)
 
     async def _refuse(self, refusal: _Refusal, send: Send) -> None:
         words = {"error": refusal.error, "error_description": refusal.words, "scope": " ".join(self.scopes)}

@@ -64,9 +64,8 @@ class Session(ValueObject):
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Session:
         """Return the session in a record."""
-        tenant, name = content["user"]
         return cls(
-            User(name, tenant),
+            _user(content),
             frozenset(content["roles"]),
             content["names"],
             content["issued"],
@@ -200,4 +199,4 @@ class Sessions(ValueObject):
 
 def _user(content: Mapping[str, Any]) -> User:
     tenant, name = content["user"]
-    return User(name, tenant)
+    return User(name, tenant, frozenset(content["roles"]))
