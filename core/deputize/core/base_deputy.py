@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from deputize.core.acts.audit_record import AuditedCall, CallRow
 from deputize.core.acts.erase import erase
@@ -14,12 +14,17 @@ from deputize.core.acts.offboard import Offboarded, offboard
 from deputize.core.approvals.mandate_record import Mandate, MandateOffer
 from deputize.core.approvals.record import Edit
 from deputize.core.approvals.service import Decision
+from deputize.core.audit.common_fields import OfUser
+from deputize.core.audit.events import OperatorDisconnects
+from deputize.core.audit.pseudonyms import Person
 from deputize.core.consent.consents import DeviceCode
 from deputize.core.consent.waiter import wait_for_ends
-from deputize.core.errors import DeputizeError
-from deputize.core.grants.connections import Connection, connections_of
+from deputize.core.errors import DeputizeError, InvalidInput, PolicyDenied
+from deputize.core.grants.connections import Connection, TenantConnection, connections_in_tenant, connections_of
 from deputize.core.grants.revoke import Revoked
 from deputize.core.idempotency.undo import Undoable
+from deputize.core.roles import Role
+from deputize.core.text import visible
 from deputize.core.tools.act import Call, ToolCall
 from deputize.core.tools.app_binding import bind_to_app
 from deputize.core.tools.preview import Audience
@@ -29,6 +34,9 @@ from deputize.core.tools.tool import Effect, Tool
 from deputize.core.user_requests import Approval, Consent, id_of
 from deputize.core.vault.grant import AnyUser, User
 from deputize.core.wiring import Components
+
+MAX_REASON_CHARACTERS: Final = 300
+"""Characters of an operator's reason in the audit."""
 
 
 class BaseDeputy(Components):
@@ -257,6 +265,43 @@ class BaseDeputy(Components):
         ended = await self.revoker.disconnect(User.of(user), provider, app, account, leaked=leaked)
         await self._mandates.end_for_accounts(User.of(user), {grant.account for grant in ended} if provider else None)
         return ended
+
+    async def disconnect_for(
+        self,
+        operator: AnyUser,
+        user: str,
+        provider: str = "",
+        *,
+        reason: str,
+        app: str = "",
+        account: str | None = None,
+    ) -> list[Revoked]:
+        """Disconnect another user of the operator's tenant, like `revoke`. The audit names both, and the reason.
+
+        Raises `PolicyDenied` unless the operator has the role ``operator`` now, and `InvalidInput` without a reason.
+        """
+        who = User.of(operator)
+        if Role.OPERATOR not in await self.roles.of_person(who):
+            raise PolicyDenied(
+                "Only an operator disconnects other users.", hint="The role operator comes from the setting roles."
+            )
+        if not (why := " ".join(reason.split())):
+            raise InvalidInput("A reason is required: the audit names it.", fix_by="user", reason="no_reason")
+        whom = User.of(User(user, who.tenant))
+        of_user = OfUser(tenant=whom.tenant, user=whom.id)
+        event = OperatorDisconnects(of_user, Person(who.id), visible(why)[:MAX_REASON_CHARACTERS], provider, app)
+        await self.audit.record(event)
+        return await self.revoke(whom, provider, app=app, account=account)
+
+    async def connections_in_tenant(self, operator: AnyUser, *, after: str = "") -> tuple[list[TenantConnection], str]:
+        """Return connected accounts of all users of the operator's tenant, and the `after` of the next page, "" at the
+        end. Raises `PolicyDenied` unless the operator has the role ``operator`` now."""
+        who = User.of(operator)
+        if Role.OPERATOR not in await self.roles.of_person(who):
+            raise PolicyDenied(
+                "Only an operator sees who is connected.", hint="The role operator comes from the setting roles."
+            )
+        return await connections_in_tenant(self.vault, who.tenant, after)
 
     async def revoke_all(self, *, tenant: str | None = None, leaked: bool = False) -> list[Revoked]:
         """End all grants and mandates of all users, or of one tenant's users: here at once, with one write. Revocation

@@ -554,6 +554,27 @@ class UserErased(Event):
     who: OfUser
 
 
+@event
+class OperatorDisconnects(Event):
+    """An operator disconnects a user of the tenant. Written before the grants end, whose rows follow."""
+
+    event = "operator.disconnects"
+    who: OfUser
+    operator: Annotated[str, "pseudonym of the operator"]
+    note: Annotated[str, "the operator's reason, in the operator's words"]
+    provider: Annotated[str, "the provider's name"] = ""
+    app: Annotated[str, "the OAuth client's name"] = ""
+
+
+@event
+class AuditViewed(Event):
+    """An auditor read rows of the tenant on the pages."""
+
+    event = "audit.viewed"
+    who: OfUser
+    rows: Annotated[int, "how many"]
+
+
 # ------------------------------------------------------------- the revocation queue (RFC 7009)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from deputize.core.engine import Engine
 from deputize.core.grants.accounts import Accounts
 from deputize.core.value_object import ValueObject, frozen
-from deputize.core.vault.grant import User
+from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.user import NO_USER
+from deputize.core.vault.vault import Vault
 
 ConnectionStatus: TypeAlias = Literal["active", "suspect", "needs_reauth"]
 """``suspect``: the API refuses the token now; it is kept, and each act tries it again. ``needs_reauth``: the grant has
@@ -30,6 +32,45 @@ class Connection(ValueObject):
     status: ConnectionStatus
     reason: str
     default: bool
+
+
+@frozen
+class TenantConnection(ValueObject):
+    """A connected account of some user of a tenant, for an operator: whose it is, and its status. ``user``: the user's
+    id."""
+
+    user: str
+    id: str
+    provider: str
+    app: str
+    account: str
+    status: ConnectionStatus
+
+
+CONNECTIONS_PER_PAGE: Final = 50
+MAX_SCANNED_GRANTS: Final = 2000
+"""Grants of all tenants that are decrypted for one page. A page may be shorter, and even empty, if there are more."""
+
+
+async def connections_in_tenant(vault: Vault, tenant: str, after: str = "") -> tuple[list[TenantConnection], str]:
+    """Return connected accounts of a tenant's users after a record key, and the key for the next page, "" at the end.
+    Accounts of one user follow each other."""
+    found, seen = list[TenantConnection](), 0
+    async for records, _ in vault.pages("grant", after=after):
+        for record in records:
+            after, seen = record.key, seen + 1
+            owner = Grant.unpack(record.plain, record.generation).user
+            if owner.tenant == tenant and not owner.id.startswith(NO_USER):
+                grant = await vault.get_grant(record.key)  # a bulk revocation may have ended it
+                if grant and grant.status != "revoked":
+                    status: ConnectionStatus = "suspect" if grant.is_suspect else grant.status
+                    name = grant.account.name
+                    found.append(
+                        TenantConnection(owner.id, grant.connection_id, grant.provider, grant.app, name, status)
+                    )
+            if len(found) == CONNECTIONS_PER_PAGE or seen == MAX_SCANNED_GRANTS:
+                return found, after
+    return found, ""
 
 
 async def connections_of(user: User, engine: Engine, accounts: Accounts) -> list[Connection]:

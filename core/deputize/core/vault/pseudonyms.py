@@ -199,6 +199,10 @@ class People:
         own = self._by_user.get(user)
         return [*([own] if own else []), fallback_pseudonym(self._vault, user)]
 
+    def names_in(self, tenant: str) -> frozenset[str]:
+        """Return all pseudonyms of a tenant's users that can be resolved."""
+        return frozenset(name for whose, name in self._by_name if whose == tenant)
+
     def find_user_id(self, tenant: str, name: str) -> str:
         """Return the user id for a pseudonym, or the pseudonym itself if its key is gone."""
         user = self._by_name.get((tenant, name))

@@ -6,6 +6,8 @@
     GET  /connections           accounts, waiting consents and approvals; POST .../revoke, .../choose and .../renew
     GET  /oauth/client.json     client metadata, for servers that take its address as a client id
     GET  /approve/{approval}    one act that waits for the user's approval; POST decides
+    GET  /operator              who is connected in the tenant, for its operators; POST .../disconnect
+    GET  /audit                 the audit of the tenant, for its auditors; /audit/export as JSON lines
     GET  /others                acts of other users that the user's role must approve; /others/{approval} decides
 
 On loopback, where nobody signs in, connections and approvals are below /me/{me}, and each link works in one browser:
@@ -49,9 +51,11 @@ try:
         account,
         activity,
         approve,
+        auditor,
         common,
         consent,
         mandates,
+        operator,
         others,
         request_summary,
         texts,
@@ -69,6 +73,8 @@ PAGES: Final = (
     *approve.PAGES,
     *mandates.PAGES,
     *others.PAGES,
+    *operator.PAGES,
+    *auditor.PAGES,
     *request_summary.PAGES,
     *common.PAGES,
 )

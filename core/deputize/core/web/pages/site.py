@@ -88,6 +88,16 @@ class Site:
             return await _verify_user(self.verifier, request)
         return user_of(self.deputy, request.path_params["me"])
 
+    async def user_with_role(self, request: Request, role: str) -> User | None:
+        """Return the signed-in user, None if nobody is. Raises `NotFound` without this role, and in local mode, where
+        nobody signs in."""
+        if self.local:
+            raise NotFound(f"There is no {role} in local mode.")
+        user = await self.user(request)
+        if user is not None and role not in await self.deputy.roles.of_person(user):
+            raise NotFound(f"This user does not have the role {role}.")
+        return user
+
     async def cookies(self) -> Cookies:
         """Return the cookies for the pages' address."""
         return cookies_for(await self.deputy.pages.base_url(), self.key)
