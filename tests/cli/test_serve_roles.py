@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from deputize.cli.http_app import application
 from deputize.core import Act, Decision, User, Verdict, ask_before_sending
 from deputize.core.background_loop import portal
 from deputize.core.web.local.server import serve
+from tests.cli.conftest import Command, Provider, connected
 from tests.cli.serving_world import Around, Person, around
 from tests.support.mcp_clients import client, forms_alone
 
@@ -122,3 +124,12 @@ async def test_roles_of_a_call_come_from_its_token_or_else_from_the_last_sign_in
                 assert result.is_error is denied, (claims, result.content)
         await signed_in(world, "alice", {})
         assert await deputy.roles.of_act(owner) == frozenset(), "the last sign-in counts"
+
+
+def test_command_line_does_not_approve_what_another_person_must(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.send") | {"DEPUTIZE_POLICY": "tests.cli.test_serve_roles:finance"}
+    for answer in (["--yes"], []):
+        done = cli("act", "gmail_send_email", json.dumps(MAIL), *answer, stdin="y\nm\n5\n24\n", **settings)
+        assert done.exit_code == 1 and "waits for somebody with the role finance" in done.stderr
+        assert "Somebody with the role approves it at /others" in done.stderr
+    assert not provider.sandbox.sent("alice@example.test")

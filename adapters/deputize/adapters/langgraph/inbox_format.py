@@ -34,6 +34,8 @@ CONFIG: Final = {"allow_accept": True, "allow_ignore": True, "allow_respond": Tr
 
 WHAT_YES_MEANS: Final = "Approve after you have opened the link. Reject if you do not want to connect."
 
+WHAT_YES_MEANS_THEN: Final = "Approve after that decision to continue. Reject to withdraw the request."
+
 _WORD: Final = r"[^\W_]+(?:[-'][^\W_]+)*"
 _PLAIN: Final = re.compile(rf"(?:{_WORD}(?:[,;?!]|(?<=[^\W\d_])\.)?(?: (?=[^\W_])|$))+")
 """Words on one line without Markdown syntax: no number and dot that begin a list, no dot inside a name."""
@@ -82,6 +84,8 @@ def _act(approval: Payload) -> Payload:
     changed = _listed(approval.get("changed_fields", ()))
     rows = [("what", literal(approval.get("summary") or approval["tool"]))]
     rows += [(name, literal(approval[name])) for name in ("account", "fault") if approval.get(name)]
+    if role := approval.get("approvers"):
+        rows += [("who decides", literal(f"Somebody with the role {role}, not you. {WHAT_YES_MEANS_THEN}"))]
     rows += [("changed since your last yes", changed)] if changed else []
     rows += [("all of it", link(approval["link"]))] if approval.get("link") else []
     return _request(approval["tool"], [*rows, *((name, literal(text)) for name, text in approval["preview"].items())])
