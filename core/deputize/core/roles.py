@@ -149,15 +149,13 @@ class Roles:
     async def of_person(self, user: User) -> frozenset[str]:
         """Return the roles of the person who makes this request: those of the function, the session or the token. The
         last sign-in does not count, because the person may have lost a role since."""
-        if self.function is None:
-            return user.roles or frozenset()
         try:
-            found = self.function(user)
+            found = self.function(user) if self.function is not None else user.roles or ()
             if inspect.isawaitable(found):
                 found = await found
             return _as_roles(found)
         except Exception as e:
-            log.error("The function for roles raised %s, so the user has no roles.", type(e).__name__)
+            log.error("The roles of a user could not be read (%s), so the user has none.", type(e).__name__)
             return frozenset()
 
     async def learn(self, user: User) -> None:

@@ -195,6 +195,18 @@ async def test_nobody_else_decides(office: Office) -> None:
     assert (await office.asked()).id == asked.id and office.sent == 0
 
 
+@pytest.mark.parametrize(("person", "may"), [(("bob", "acme"), True), (("alice", "acme"), False), (("bob", ""), False)])
+async def test_record_itself_refuses_the_requester_and_other_tenants(
+    office: Office, person: tuple[str, str], may: bool
+) -> None:
+    asked = await office.asked()
+    record = await office.deputy.approvals.row(asked.id, User("alice", "acme"))
+    assert record.may_be_decided_by(User(*person)) is may
+    if not may:
+        with pytest.raises(RuntimeError):
+            record.approve(User(*person), "")
+
+
 async def test_approver_cannot_edit_or_give_a_mandate(office: Office) -> None:
     asked = await office.asked()
     with pytest.raises(InvalidInput, match="not edited"):
@@ -389,7 +401,14 @@ async def test_function_that_fails_gives_no_role(answer: Any, caplog: pytest.Log
     async with office.deputy:
         assert await office.deputy.roles.of_act(User("bob", "acme", frozenset({"finance"}))) == frozenset()
         assert await office.deputy.roles.of_person(User("bob", "acme", frozenset({"finance"}))) == frozenset()
-    assert "The function for roles raised" in caplog.text
+    assert "The roles of a user could not be read" in caplog.text
+
+
+async def test_roles_of_another_type_give_no_role(office: Office) -> None:
+    office.deputy.roles.function = None
+    text: Any = "operator finance"
+    assert await office.deputy.roles.of_person(User("bob", "acme", text)) == frozenset()
+    assert await office.deputy.roles.of_act(User("bob", "acme", text)) == frozenset()
 
 
 async def test_roles_of_the_last_sign_in_count_for_acts_until_they_are_too_old(office: Office) -> None:
