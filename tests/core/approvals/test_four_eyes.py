@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal, cast, get_args
 
 import pytest
@@ -33,15 +34,23 @@ from deputize.core import (
     any_of,
     ask_before_sending,
 )
+from deputize.core.audit import Audit
 from deputize.core.audit.explain import stories, write_sentences
 from deputize.core.audit.permissions import PermissionCheck
+from deputize.core.audit.trail import Trail
+from deputize.core.policy.policy import find_policy
 from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.record import EXPIRING, KINDS
+from deputize.core.vault.stores import Store, open_store
 from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.audit import PostgresAudit
 from deputize.core.vault.vault import Vault
+from deputize.core.web.pages.auditor import rows_of_tenant
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.support.gmail_toolkit import SENDING, raw
+from tests.support.postgres import USER, prepared_server
 from tests.support.sandbox_deputy import PAGES, Clock, no_sleep, public_names
 
 Reply = Literal["approve", "reject"]
@@ -90,9 +99,11 @@ class Office:
     roles: dict[str, set[str]] = field(default_factory=lambda: {name: {*held} for name, held in ROLES.items()})
     looked_up: list[User] = field(default_factory=list)
 
-    async def open(self, roles: Callable[[User], Any] | None = None) -> Office:
-        self.sandbox, self.store = Sandbox(clock=self.clock), MemoryStore()
-        vault = await Vault.open(self.store, [b"k" * 32])
+    async def open(
+        self, roles: Callable[[User], Any] | None = None, store: Store | None = None, audit: Trail | None = None
+    ) -> Office:
+        self.sandbox = Sandbox(clock=self.clock)
+        vault = await Vault.open(store or MemoryStore(), [b"k" * 32])
         self.deputy = Deputy(
             vault,
             apps(),
@@ -104,6 +115,7 @@ class Office:
             sleep=no_sleep,
             resolve=public_names,
             roles=roles or self.roles_of,
+            audit=Audit(audit, vault.keys.audit) if audit else None,
         )
         for name in ("alice", "bob"):
             for tenant in ("acme", "globex"):
@@ -428,3 +440,54 @@ async def test_roles_of_the_last_sign_in_count_for_acts_until_they_are_too_old(o
     await roles.learn(bob)
     await office.deputy.erase(User("bob", "acme"))
     assert await roles.of_act(User("bob", "acme")) == frozenset()
+
+
+FILE: Final = """
+version = 1
+default = "allow"
+[[rules]]
+id = "interns"
+when = { role = "intern" }
+then = "deny"
+[[rules]]
+id = "big"
+when = { args = { amount = { above = 100 } } }
+then = "ask"
+approvers = "finance"
+# end
+"""
+
+
+async def test_policy_file_reads_roles_and_asks_the_role(office: Office, tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(FILE)
+    file.chmod(0o600)
+    office.deputy.policy = find_policy(str(file), tmp_path)
+    asked = await office.asked()
+    assert (asked.approvers, asked.rule) == ("finance", "big")
+    office.roles["alice"] = {"intern"}
+    with pytest.raises(PolicyDenied):
+        await office.act()
+    office.roles["alice"] = set()
+    await office.decide(asked, "approve", "bob")
+    await office.act()
+    assert office.sent == 1
+
+
+@pytest.mark.counterpart
+async def test_four_eyes_and_the_auditors_rows_on_postgres() -> None:
+    with prepared_server() as server:
+        url = server.url.replace(f"{USER}@", "app@")
+        office = await Office().open(store=open_store(url, create=True), audit=PostgresAudit(Address.of(url)))
+        async with office.deputy:
+            asked = await office.asked()
+            with pytest.raises(Conflict):
+                await office.decide(asked, "approve", "alice")
+            [seen] = await office.deputy.pending_of_others(User("bob", "acme"))
+            await office.decide(seen, "approve", "bob")
+            await office.act()
+            assert office.sent == 1
+            rows, more = await rows_of_tenant(office.deputy, "acme", 0, 1000)
+            assert {"alice"} == {row["user"] for row in rows} and not more
+            assert [row["approver"] for row in rows if row["event"] == "approval.approved"] == ["bob"]
+            assert await rows_of_tenant(office.deputy, "other", 0, 1000) == ([], 0)
