@@ -62,7 +62,7 @@ async def test_operator_disconnects_with_a_reason_that_the_audit_names(office: W
     assert (await office.send("POST", path, user="olga", cookies=jar, data=sure)).status_code == 303
     assert await connected(office) == ["bob"]
     [row] = [row for row in office.deputy.audit.rows() if row["event"] == "operator.disconnects"]
-    assert row["note"] == "Laptop[U+202E] lost" and row["operator"] != row["user"]
+    assert row["justification"] == "Laptop[U+202E] lost" and row["operator"] != row["user"]
     assert "olga" not in json.dumps(row) and "alice" not in json.dumps(row)
 
 

@@ -561,7 +561,7 @@ class OperatorDisconnects(Event):
     event = "operator.disconnects"
     who: OfUser
     operator: Annotated[str, "pseudonym of the operator"]
-    note: Annotated[str, "the operator's reason, in the operator's words"]
+    justification: Annotated[str, "the operator's reason, in the operator's words"]
     provider: Annotated[str, "the provider's name"] = ""
     app: Annotated[str, "the OAuth client's name"] = ""
 
@@ -709,7 +709,7 @@ class RestoreAccepted(Event):
     """An operator accepted a restore, and the loss of exactly the rows that this row names."""
 
     event = "restore.accepted"
-    justification: Annotated[str, "why the operator accepted it, in their own words"]
+    justification: Annotated[str, "the operator's reason, in the operator's words"]
     gaps: Annotated[
         Sequence[str], "rows that are gone: writer, first and last row, mac of the row before, mac of the last row"
     ] = ()

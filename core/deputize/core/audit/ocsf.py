@@ -105,6 +105,7 @@ EVENT_CLASSES: Final[Mapping[str, EventClass]] = {
     "policy.refused": EventClass("policy", "file", UPDATE, FAILURE, MEDIUM),
     "budget.spent": EventClass("budget", "budget", UPDATE),
     "budget.released": EventClass("budget", "budget", RESUME),
+    "operator.disconnects": EventClass("user", "user", DEACTIVATE, severity=MEDIUM),
     "user.erased": EventClass("user", "user", DELETE, severity=LOW),
     "revoke.replaced": EventClass("token", "entry", OTHER),
     "revoke.done": EventClass("token", "entry", DELETE),
@@ -124,6 +125,7 @@ EVENT_CLASSES: Final[Mapping[str, EventClass]] = {
     "vault.recreated": EventClass("vault", "", CREATE, severity=HIGH),
     "chain.anchor": EventClass("audit chain", "writer", OTHER),
     "chain.closed": EventClass("audit chain", "closed", DEACTIVATE),
+    "audit.viewed": EventClass("audit", "", READ),
     "audit.dropped": EventClass("audit", "", DELETE, severity=LOW),
     "audit.lost": EventClass("audit", "", DELETE, FAILURE, HIGH),
 }
