@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
 from deputize.core import Act, Decision, User, Verdict, ask_before_sending
 from deputize.core.approvals import role_requests
 from deputize.core.user_requests import Approval
-from tests.core.web.web_application import World, hidden, make, values_of, words_of
+from deputize.core.web.app import pages_app
+from tests.core.web.web_application import World, hidden, make, signed_in, values_of, words_of
 
 ROLES = {"bob": ["finance"], "carol": ["finance"], "dave": ["operator"], "erin": ["auditor"], "alice": ["finance"]}
 
@@ -181,3 +183,24 @@ async def test_local_mode_has_no_other_people() -> None:
     world = await make(local=True, policy=finance)
     for path in ("/others", "/me/x/others"):
         assert (await world.send("GET", path)).status_code in (403, 404)
+
+
+class Fresh:
+    """A verifier that wants a new sign-in before each dangerous approval."""
+
+    async def __call__(self, request: Request) -> User | None:
+        return signed_in(request)
+
+    async def step_up_link(self, request: Request, path: str) -> str:
+        return f"/sign-in?step_up=1&next={path}"
+
+
+async def test_approver_signs_in_again_before_a_dangerous_approval_and_the_requester_cannot() -> None:
+    world, asked = await waiting()
+    world.app = pages_app(world.deputy, verifier=Fresh())
+    page = await world.send("GET", f"/others/{asked.id}", user="bob")
+    assert f"next=/others/{asked.id}" in page.text and 'value="approve"' not in page.text
+    assert await post(world, f"/others/{asked.id}", "bob") == 303
+    assert (await world.approval()).status == "pending" and sent(world) == 0
+    own = await world.send("GET", f"/approve/{asked.id}", user="alice")
+    assert "Sign in again" not in own.text and 'value="approve"' not in own.text
