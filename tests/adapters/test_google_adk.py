@@ -215,7 +215,7 @@ async def test_adk_rejection_overrides_an_approval_and_is_too_late_after_the_act
 async def test_adk_other_user_or_tenant_cannot_continue_the_request(play: Play) -> None:
     await play.connect("alice", "bob")
     who = ["alice", ""]
-    chat = Chat(agent_of(play.deputy, SEND, named=lambda ctx: User(*who)))
+    chat = Chat(agent_of(play.deputy, SEND, named=lambda ctx: User(who[0], who[1])))
     [ask] = await chat.say("go on")
     for stranger in (["bob", ""], ["alice", "acme"]):
         who[:] = stranger

@@ -179,7 +179,7 @@ async def test_adk_plugin_turning_errors_into_results_keeps_the_owners_request(s
     await play.connect("alice", "bob")
     who = ["alice"]
     chat, runner = await chat_with(
-        agent_of(play.deputy, SEND, named=lambda ctx: User(*who)), ReflectAndRetryToolPlugin()
+        agent_of(play.deputy, SEND, named=lambda ctx: User(who[0])), ReflectAndRetryToolPlugin()
     )
     [ask] = requests_in(await played(runner, chat.id, message("go on")))
     for who[:] in ([stranger], ["alice"]):

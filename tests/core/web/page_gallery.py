@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core import ApprovalRequired, Call, ConsentRequired, PolicyDenied, User, Verdict
+from deputize.core import ApprovalRequired, Call, ConsentRequired, PolicyDenied, User, Verdict, ask_before_sending
 from deputize.core.web.app import Brand, pages_app
 from deputize.core.web.local.server import serve
 from tests.core.web.web_application import SESSION, World, make, signed_in
@@ -98,7 +98,6 @@ async def opened() -> AsyncIterator[Gallery]:
 
 
 async def _acted(world: World) -> None:
-    policy = world.deputy.policy
     mail = world.sandbox.mailbox("alice@example.test").mails()[0].id
     world.deputy.policy = lambda act: Verdict.ALLOW
     for tool, given in (("gmail_star", {"id": mail}), ("gmail_trash", {"id": mail}), ("gmail_star", {"id": mail})):
@@ -109,7 +108,7 @@ async def _acted(world: World) -> None:
     world.deputy.policy = lambda act: Verdict.DENY
     with pytest.raises(PolicyDenied):
         await world.deputy.act("gmail_star", {"id": mail}, user="alice", call=Call("t", "m", "denied"))
-    world.deputy.policy = lambda act: Verdict.ASK if act.tool.name == "gmail_star" else policy(act)
+    world.deputy.policy = lambda act: Verdict.ASK if act.tool.name == "gmail_star" else ask_before_sending(act)
 
 
 async def _asked(world: World) -> dict[str, str]:
