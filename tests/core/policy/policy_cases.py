@@ -153,6 +153,10 @@ ROWS: Final[list[Row]] = [
 """What both files say. Of several rules that deny, any may be named."""
 
 TOML_ONLY: Final[list[tuple[Mapping[str, Any], str, str, str]]] = [
+    *(
+        ({**AMOUNT, "args": {"fields": fields}}, "ask", "big-amounts", "Salesforce ignores capitals in names of fields")
+        for fields in ({"amount": 50000}, {" Amount ": 50000}, {"Amount": 1, "amount": 50000})
+    ),
     (mail("x@any.sub.acme.example"), "ask", "default", "Cedar has no domains: each subdomain is in its set"),
     (amount("50000"), "ask", "big-amounts", "Cedar does not read numbers in strings: it denies"),
     (amount("50,000"), "ask", "big-amounts", "the same: what is not a plain number cannot be told"),

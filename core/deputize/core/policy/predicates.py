@@ -268,24 +268,24 @@ def _unknown(elements: Sequence[Any]) -> bool:
 
 
 class _Missing:
-    """An argument that the tool does not have."""
+    """A value of which nobody can tell whether it is there."""
 
 
 MISSING: Final = _Missing()
 
 
 def elements_at(arguments: Any, path: Sequence[str]) -> Sequence[Any]:
-    """Return the values at a dotted path. A path through a list leads into each of its elements."""
+    """Return the values at a dotted path. A path through a list leads into each of its elements. A name that equals a
+    part of the path only as somebody could disguise it has a value that cannot be told: providers ignore capitals."""
     found: list[Any] = [arguments]
     for number, part in enumerate(path):
         deeper: list[Any] = []
         for one in found:
             for each in one if isinstance(one, list | tuple | set | frozenset) else (one,):
                 plain = _plain(each)
-                if isinstance(plain, Mapping) and part in plain:
-                    deeper.append(plain[part])
-                else:
-                    deeper.append(None if number else MISSING)
+                names = plain if isinstance(plain, Mapping) else {}
+                alike = [MISSING for name in names if name != part and loose(str(name)) == loose(part)]
+                deeper += [names[part], *alike] if part in names else alike or [None if number else MISSING]
         found = deeper
     ends: list[Any] = []
     for one in found:
