@@ -69,3 +69,26 @@ def test_failing_case_says_what_was_decided_instead() -> None:
     case = read_case({**ROWS[0][0], "verdict": "deny", "rule": "x"}, find_tool, "a case")
     [(_, failure)] = run_cases(TOML, [case])
     assert failure == "allow instead of deny, internal-mail instead of x (rule internal-mail)"
+
+
+def test_writes_in_a_denial_means_every_act_that_changes_something() -> None:
+    rule = 'version = 1\ndefault = "allow"\n[[rules]]\nid = "r"\nwhen = { %s }\nthen = "%s"\n'
+    deny = parse_rules(rule % ('effect = "writes"', "deny"))
+    budget = parse_rules(
+        'version = 1\ndefault = "allow"\n[[budgets]]\nid = "b"\nwhen = { effect = "writes" }\nmax = 0\n'
+    ).budgets[0]
+    for tool, args in (
+        ("gmail_send_email", args_of_mail()),
+        ("salesforce_delete_record", {"object": "Account", "id": "001000000000001AAA"}),
+    ):
+        assert decided(deny, {"tool": tool, "args": args}).verdict is Verdict.DENY
+        case = read_case({"tool": tool, "args": args}, find_tool, "a case")
+        assert budget.counts(facts_of(case.act, case.at))
+    assert decided(deny, {"tool": "gmail_search_emails", "args": {"query": "x"}}).verdict is Verdict.ALLOW
+    allow = parse_rules((rule % ('effect = "writes"', "allow")).replace('default = "allow"', 'default = "deny"'))
+    assert decided(allow, {"tool": "gmail_send_email", "args": args_of_mail()}).verdict is Verdict.DENY
+
+
+def args_of_mail() -> dict[str, Any]:
+    """Return the arguments of a mail."""
+    return {"to": ["eve@evil.example"], "subject": "s", "body": "b"}

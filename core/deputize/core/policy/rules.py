@@ -510,12 +510,12 @@ def _valued(get: Callable[[Facts], Values]) -> Key:
     return build
 
 
-def _listed_names(get: Callable[[Facts], Values], known: Sequence[str], *, static: bool = False) -> Key:
+def _listed_names(get: Callable[[Facts], Values], known: Sequence[str]) -> Key:
     """A condition about words that deputize knows."""
 
     def build(at: _At, value: Any) -> list[Condition]:
         test = at.whole(p.has_name(at.texts(value, known)))
-        return [Condition(at.key, partial(_on_value, test, get), static)]
+        return [Condition(at.key, partial(_on_value, test, get))]
 
     return build
 
@@ -534,6 +534,18 @@ def _flag(get: Callable[[Facts], bool | Match | None]) -> Key:
         return [Condition(at.key, tells)]
 
     return build
+
+
+def _effect(at: _At, value: Any) -> list[Condition]:
+    """The effects of the act. In a rule that asks or denies, ``writes`` means every act that changes something: a mail
+    only sends, and who denies what writes means the mail too."""
+    test = at.whole(p.has_name(at.texts(value, EFFECTS)))
+
+    def tells(facts: Facts) -> Match:
+        found = facts.effects
+        return test(tuple(found if at.every or found == _READS else found | {"writes"}))
+
+    return [Condition(at.key, tells, is_static=True)]
 
 
 def _role(at: _At, value: Any) -> list[Condition]:
@@ -608,7 +620,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "agent": _named(lambda f: f.act.agent),
     "tool": _named(lambda f: f.act.tool.name, static=True),
     "toolkit": _named(lambda f: f.act.tool.toolkit, static=True),
-    "effect": _listed_names(lambda f: tuple(f.effects), EFFECTS, static=True),
+    "effect": _effect,
     "provider": _named(lambda f: f.act.provider, static=True),
     "app": _named(lambda f: f.act.app),
     "account": _valued(lambda f: f.account),
