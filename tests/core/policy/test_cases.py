@@ -92,3 +92,13 @@ def test_writes_in_a_denial_means_every_act_that_changes_something() -> None:
 def args_of_mail() -> dict[str, Any]:
     """Return the arguments of a mail."""
     return {"to": ["eve@evil.example"], "subject": "s", "body": "b"}
+
+
+@pytest.mark.parametrize("given", [[{"reference": "a"}, {}], [{}, {"reference": "a"}], [{"reference": ""}], []])
+def test_one_value_that_is_left_out_is_absent_for_a_denial(given: list[Any]) -> None:
+    rule = '[[rules]]\nid = "r"\nwhen = { args = { "lines.reference" = { absent = %s } } }\nthen = "%s"\n'
+    content = {"tool": "erp_pay", "args": {"lines": given}}
+    deny = parse_rules('version = 1\ndefault = "allow"\n' + rule % ("true", "deny"))
+    allow = parse_rules('version = 1\ndefault = "deny"\n' + rule % ("false", "allow"))
+    assert decided(deny, content).verdict is Verdict.DENY
+    assert decided(allow, content).verdict is Verdict.DENY

@@ -242,15 +242,9 @@ def checked_domain(text: str) -> bool:
 # ----------------------------------------------------------------- values as a whole
 
 
-def is_absent(wanted: bool) -> Whole:
-    """Match a value that was left out or is empty; or, if not wanted, any other."""
-
-    def run(elements: Sequence[Any]) -> Match:
-        if any(one is MISSING for one in elements):
-            return UNSURE
-        return YES if all(one in (None, "") for one in elements) is wanted else NO
-
-    return run
+def is_absent(wanted: bool) -> Test:
+    """Match an element that was left out or is empty; or, if not wanted, any other."""
+    return lambda one: UNSURE if one is MISSING else YES if (one in (None, "")) is wanted else NO
 
 
 def count_above(limit: float) -> Whole:

@@ -459,7 +459,8 @@ def _count(make: Callable[[float], p.Whole]) -> Any:
 def _absent(at: _At, predicate: str, operand: Any) -> p.Whole:
     if not isinstance(operand, bool):
         at.refuse(f"{predicate} is {operand!r}", "Write true or false.", predicate)
-    return p.is_absent(operand)
+    test = at.whole(p.is_absent(operand))
+    return lambda elements: test(elements or p.UNKNOWN)  # an empty list is absent
 
 
 PREDICATES: Final[Mapping[str, Callable[[_At, str, Any], p.Whole]]] = {
