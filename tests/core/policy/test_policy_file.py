@@ -261,3 +261,23 @@ async def test_file_is_looked_at_once_a_second_at_most(
     for _ in range(20):
         await house.act("search")
     assert len([one for one in looks if str(one).endswith("policy.toml")]) <= 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"max = {'9' * 5000}",
+        rule(when=f'{{ args = {{ "a" = {{ above = 0x{"F" * 5000} }} }} }}'),
+        "[sets]\na = [0x" + "F" * 5000 + "]" + rule(when='{ args = { "a" = { in = "a" } } }'),
+    ],
+    ids=["decimal", "limit", "set"],
+)
+async def test_number_that_python_cannot_write_out_is_refused_at_start_and_at_reload(
+    house: Asking, tmp_path: Path, text: str
+) -> None:
+    house.deputy.policy = policy = policy_file(written(tmp_path, HEAD + rule("allow", '{ effect = "reads" }')))
+    with pytest.raises(SettingsError, match=r"policy\.toml"):
+        policy_file(written(tmp_path, HEAD + text))
+    look_again(policy)
+    assert await house.act("search")
+    assert house.events().count("policy.refused") == 1

@@ -201,7 +201,10 @@ def _specialize(facts: Facts, rule: Rule) -> Rule | None:
 
 def parse_rules(text: str, name: str = "policy.toml") -> RuleSet:
     """Return the rules of a policy file. Raises `SettingsError` that names the line and what to write instead."""
-    return _Reader(text, name).read()
+    try:
+        return _Reader(text, name).read()
+    except ValueError:  # from Python itself, which does not convert numbers of thousands of digits
+        raise SettingsError(f"{name} has a number with too many digits.", hint="Write a shorter one.") from None
 
 
 class _Reader:
