@@ -281,3 +281,15 @@ async def test_number_that_python_cannot_write_out_is_refused_at_start_and_at_re
     look_again(policy)
     assert await house.act("search")
     assert house.events().count("policy.refused") == 1
+
+
+async def test_file_that_keeps_its_time_and_size_is_loaded(house: Asking, tmp_path: Path) -> None:
+    path = written(tmp_path, HEAD + rule("allow", '{ effect = "reads" }', name="r-1"))
+    house.deputy.policy = policy = policy_file(path)
+    before = path.stat()
+    written(tmp_path, HEAD + rule("deny", '{ effect = "reads" }', name="r-12"))
+    assert path.stat().st_size == before.st_size
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    look_again(policy)
+    with pytest.raises(PolicyDenied):
+        await house.act("search")

@@ -32,10 +32,10 @@ DEFAULT_FILE: Final = Path(__file__).parent / "default_policy.toml"
 
 log = logging.getLogger("deputize.core.acts")
 
-Version = tuple[int, int, int]
+Version = tuple[int, int, int, int]
 ENDS: Final = ("# end", "// end")
 """The last line of a policy file, in TOML and in Cedar."""
-GONE: Final = (0, 0, 0)
+GONE: Final = (0, 0, 0, 0)
 """The version of a file that does not exist."""
 
 
@@ -196,4 +196,6 @@ def read_policy(path: Path) -> tuple[str, Version]:
 
 
 def _version(status: os.stat_result) -> Version:
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    """Return what differs after each change. A copy may keep the time and the size of the old file; no program sets
+    ``ctime``, which also tells of a new mode or owner."""
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns
