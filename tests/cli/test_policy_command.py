@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Command, Provider, connected
 
 EXAMPLE = (Path(__file__).parents[2] / "examples" / "policy" / "policy.toml").read_text(encoding="utf-8")
@@ -113,3 +115,18 @@ def test_diff_names_changed_verdicts_and_what_the_audit_does_not_tell(
     file = written(tmp_path, rule('{ toolkit = "slack" }'))
     assert "0 would change, 1 would stay" in cli("policy", "diff", file, **settings).stdout
     assert cli("policy", "diff", file, "--since", "yesterday", **settings).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("when", "told"),
+    [
+        ('{ toolkit = "github", effect = "reads", repository = "acme/secret" }', "a read has no repository"),
+        ('{ tool = "gmail_search_emails", recipient = "*@evil.example" }', "a read has no recipient"),
+        ('{ tool = "gmail_send_email", recipient = "@evil.example" }', 'domain_in = ["evil.example"]'),
+        ('{ toolkit = "slack", channel = "#general" }', "no channel has the id '#general'. Write its id"),
+    ],
+)
+def test_check_finds_values_that_are_compared_with_something_else(
+    cli: Command, tmp_path: Path, when: str, told: str
+) -> None:
+    assert told in cli("policy", "check", written(tmp_path, rule(when))).output

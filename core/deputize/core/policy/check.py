@@ -18,6 +18,7 @@ from deputize.core.policy.rules import Budget, Rule, RuleSet
 from deputize.core.tools.tool import Effect, Tool
 from deputize.core.value_object import ValueObject, frozen
 
+_NONE_OF_READS: Final = ("recipient", "place", "channel", "repository", "audience", "danger")
 _NAMED: Final = {"tool": "name", "toolkit": "toolkit", "provider": "provider"}
 
 
@@ -45,6 +46,7 @@ def check(
         for part in ("when", "unless"):
             found += _unknown_names(rule, content.get(part, {}), tools, set(foreign))
             found += _unknown_roles(rule, content.get(part, {}), known_roles)
+            found += _looks_alike(rule, content.get(part, {}))
         if known_roles and (role := content.get("approvers")) and role not in known_roles:
             found.append(Finding(rule.id, f"no setting gives the role {role!r}", instead(role, known_roles), rule.line))
         if not any(one.rule == rule.id for one in found) and not _is_foreign(content.get("when", {}), set(foreign)):
@@ -93,7 +95,14 @@ def _unknown_roles(rule: Rule | Budget, when: Mapping[str, Any], roles: set[str]
 
 def _never(rule: Rule | Budget, when: Mapping[str, Any], tools: Sequence[Tool]) -> Iterable[Finding]:
     """Find conditions that no tool can fulfil together, and arguments that no such tool has."""
-    fitting = [one for one in tools if any(_is_possible(rule, one, effect) for effect in _effects(one))]
+    shown = [key for key in _NONE_OF_READS if key in when and not _may_be_empty(when[key])]
+    fitting = [
+        one for one in tools if any(_is_possible(rule, one, effect) for effect in _effects(one) if effect or not shown)
+    ]
+    if not fitting and shown:
+        what = f"it never matches: no call that changes something fulfils it, and a read has no {shown[0]}"
+        yield Finding(rule.id, what, "A rule about reads can use args.", rule.line)
+        return
     if not fitting:
         yield Finding(rule.id, "it never matches: no tool fulfils these conditions", "", rule.line)
         return
@@ -103,6 +112,22 @@ def _never(rule: Rule | Budget, when: Mapping[str, Any], tools: Sequence[Tool]) 
         if first not in known:
             what = f"none of its {len(fitting)} tools has the argument {first!r}"
             yield Finding(rule.id, what, instead(first, known, every=False), rule.line)
+
+
+def _may_be_empty(value: Any) -> bool:
+    return isinstance(value, dict) and not value.keys().isdisjoint({"absent", "items_below"})
+
+
+def _looks_alike(rule: Rule | Budget, when: Mapping[str, Any]) -> Iterable[Finding]:
+    """Find values that look right and are compared with something else."""
+    for one in _names(when, "recipient"):
+        if isinstance(one, str) and one.startswith("@") and "." in one and "*" not in one:
+            hint = f'For a domain write: recipient = {{ domain_in = ["{one[1:]}"] }}.'
+            yield Finding(rule.id, f"{one!r} is compared with whole addresses", hint, rule.line, grave=False)
+    for one in _names(when, "channel"):
+        if isinstance(one, str) and one.startswith("#"):
+            hint = "Write its id, or use place for the name."
+            yield Finding(rule.id, f"no channel has the id {one!r}", hint, rule.line)
 
 
 def _effects(tool: Tool) -> list[Effect]:
