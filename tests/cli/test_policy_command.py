@@ -94,7 +94,9 @@ def test_explain_says_which_rule_matched_and_what_cannot_be_told(cli: Command, t
     )
     assert done.stdout.startswith("ask (default)")
     done = cli("policy", "explain", "alice", "gmail_send_email", MAIL, "--policy", file)
-    assert "before the preview" in done.stdout and "recipient known with the preview" in done.stdout
+    assert (
+        "so far" in done.stdout and "Pass --shown" in done.stdout and "recipient known with the preview" in done.stdout
+    )
     done = cli("policy", "explain", "alice", "gmail_send_email", "{}", "--policy", file)
     assert done.exit_code == 1 and "to" in done.stderr
 
@@ -130,3 +132,17 @@ def test_check_finds_values_that_are_compared_with_something_else(
     cli: Command, tmp_path: Path, when: str, told: str
 ) -> None:
     assert told in cli("policy", "check", written(tmp_path, rule(when))).output
+
+
+def test_explain_tells_that_no_toolkit_has_the_tool(cli: Command, tmp_path: Path) -> None:
+    path = written(tmp_path, rule('{ tool = "gmail_send_email" }'))
+    assert (
+        "No installed toolkit has a tool 'gmail_send_mail'"
+        in cli("policy", "explain", "alice", "gmail_send_mail", MAIL, "--policy", path).stderr
+    )
+
+
+def test_check_finds_a_test_of_a_tool_that_nobody_has(cli: Command, tmp_path: Path) -> None:
+    test = '[[tests]]\ntool = "gmail_send_mail"\nargs = {}\nverdict = "allow"\n'
+    done = cli("policy", "check", written(tmp_path, rule('{ tool = "gmail_send_email" }') + test))
+    assert done.exit_code == 1 and "no tool is called 'gmail_send_mail'" in done.stdout

@@ -93,6 +93,10 @@ def explain(
     content = {"user": user, "tool": tool, "args": _json(arguments), "roles": role or [], **_json(shown or "{}")}
     catalog, rules = _catalog(), _in_force(policy).rules
     find = _finder(catalog)
+    if find(tool) is None:
+        show.note(
+            f"No installed toolkit has a tool {tool!r}. Its effect is taken as writes, unless --shown has effect."
+        )
     case = read_case(content, find, "this call")
     early = not any(name in content for name in PREVIEWED)
     act = act_of(content, find, early=early)
@@ -112,9 +116,12 @@ def explain(
         show.data({"verdict": decision.verdict.value, "rule": decision.rule, "final": final, "rules": told})
         return
     who = f", by {decision.approvers}" if decision.approvers else ""
-    until = "" if final else " before the preview"
+    is_open = not final and decision.verdict.value != "deny"
+    until = " so far" if is_open else ""
     why = f": {decision.reason_line}" if decision.reason else ""
     show.out.print(show.plain(f"{decision.verdict}{who}{until} ({decision.rule or 'no rule'}){why}", "bold"))
+    if is_open:
+        show.out.print("The preview may change this. Pass --shown to decide with it.")
     for one in told:
         conditions = ", ".join(f"{key} {found}" for key, found in one["conditions"].items())
         show.out.print(show.plain(f"  {one['rule']} ({one['then']}) {one['applies']}: {conditions}"), soft_wrap=True)

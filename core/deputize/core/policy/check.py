@@ -19,6 +19,7 @@ from deputize.core.tools.tool import Effect, Tool
 from deputize.core.value_object import ValueObject, frozen
 
 _NONE_OF_READS: Final = ("recipient", "place", "channel", "repository", "audience", "danger")
+_DENIES: Final = Decision(Verdict.DENY)
 _NAMED: Final = {"tool": "name", "toolkit": "toolkit", "provider": "provider"}
 
 
@@ -41,16 +42,18 @@ def check(
     found = [*_wildcards(rules)]
     given: list[Rule | Budget] = [*rules.rules, *rules.budgets]
     contents = [*rules.content.get("rules", ()), *rules.content.get("budgets", ())]
-    known_roles = set(roles)
+    known_roles, kits = set(roles), set(foreign)
     for rule, content in zip(given, contents, strict=True):
         for part in ("when", "unless"):
-            found += _unknown_names(rule, content.get(part, {}), tools, set(foreign))
+            found += _unknown_names(rule, content.get(part, {}), tools, kits)
             found += _unknown_roles(rule, content.get(part, {}), known_roles)
             found += _looks_alike(rule, content.get(part, {}))
         if known_roles and (role := content.get("approvers")) and role not in known_roles:
             found.append(Finding(rule.id, f"no setting gives the role {role!r}", instead(role, known_roles), rule.line))
-        if not any(one.rule == rule.id for one in found) and not _is_foreign(content.get("when", {}), set(foreign)):
+        if not any(one.rule == rule.id for one in found) and not _is_foreign(content.get("when", {}), kits):
             found += _never(rule, content.get("when", {}), tools)
+    for number, case in enumerate(rules.tests, 1):
+        found += _unknown_names(Rule(f"test {number}", _DENIES, (), None), {"tool": case.get("tool", [])}, tools, kits)
     return found
 
 
