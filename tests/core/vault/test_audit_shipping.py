@@ -337,6 +337,27 @@ async def test_gate_refuses_acts_while_a_collector_lags(vault: Vault, trail: Pat
     audit.close()
 
 
+async def test_state_from_a_clock_that_was_ahead_proves_nothing(vault: Vault, trail: Path) -> None:
+    [export] = exports_of({"siem": export_settings(url="https://siem.example", max_lag_seconds=60)})
+    audit, now = audit_of(vault, trail), [2_000_000_000.0]
+    async with HttpPeer().serve() as peer:
+        working = shipper(vault, trail, peer.url, max_lag_seconds=60)
+        working.clock = lambda: now[0]
+        write(audit, 1)
+        await working.ship(once=True)
+        now[0] = 1_000_000_000.0  # the clock is put right, and then the collector fails
+        write(audit, 1)
+        peer.answer = lambda _: (500, "", b"")
+        with suppress(ProviderUnavailable):
+            await working.ship(once=True)
+        with pytest.raises(AuditNotExported, match="No row of the audit has reached the collector 'siem'"):
+            await LagGate(vault, trail, [export], lambda: now[0]).check(writes=True)
+        peer.answer = lambda _: (200, "", b"")
+        await working.ship(once=True)
+        await LagGate(vault, trail, [export], lambda: now[0]).check(writes=True)
+    audit.close()
+
+
 def test_positions_are_records_of_a_kind_that_rotation_knows() -> None:
     from deputize.core.vault.record import KINDS
 

@@ -42,6 +42,8 @@ MAX_PAUSE_SECONDS: Final = 30.0
 """Pauses after a failed batch: the first, and the longest."""
 STATE_INTERVAL_SECONDS: Final = 10.0
 """Between two records of the state; less if acts depend on it."""
+MAX_CLOCK_SKEW_SECONDS: Final = 60.0
+"""Seconds that the clocks of two machines may differ."""
 UNWRITTEN_SECONDS: Final = 2.0
 """Rows may take so long from their time until readers see them."""
 
@@ -58,8 +60,9 @@ class ExportState(NamedTuple):
     error: str = ""
 
     def lag(self, now: float) -> float:
-        """Return the age in seconds of the oldest row that may not be acknowledged."""
-        return max(0.0, now - self.until)
+        """Return the age in seconds of the oldest row that may not be acknowledged. A time from a clock that was ahead
+        proves nothing: then that row may be from 1970."""
+        return now if self.until > now + MAX_CLOCK_SKEW_SECONDS else max(0.0, now - self.until)
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,9 @@ class Shipper:
 
     async def _note(self, until: float, error: str = "", *, at_once: bool = False) -> None:
         """Store the state, if that is due."""
-        state, due = ExportState(self.export.name, max(until, self._state.until), self.clock(), error), self._state.at
+        now, due = self.clock(), self._state.at
+        proven = (one for one in (until, self._state.until) if one <= now + MAX_CLOCK_SKEW_SECONDS)
+        state = ExportState(self.export.name, max(proven, default=0.0), now, error)
         interval = min(STATE_INTERVAL_SECONDS, self.export.max_lag / 4 or STATE_INTERVAL_SECONDS)
         if not at_once and 0 <= state.at - due < interval:
             return
@@ -304,7 +309,8 @@ class LagGate:
             state, now = self._states[export.name], self._clock()
             if state.lag(now) > export.max_lag and (writes or export.refuses == "all"):
                 late = f"Rows of the audit from {state.lag(now):.0f} seconds ago have not"
-                reached = f"{late if state.until else 'No row of the audit has'} reached the collector {export.name!r}"
+                late = late if state.lag(now) < now else "No row of the audit has"
+                reached = f"{late} reached the collector {export.name!r}"
                 raise AuditNotExported(
                     f"{reached}, and acts are refused after {export.max_lag:g} seconds.",
                     hint=f"Nothing was done. The operator's deputize doctor says why: [audit_export.{export.name}].",
