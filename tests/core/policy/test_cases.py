@@ -102,3 +102,13 @@ def test_one_value_that_is_left_out_is_absent_for_a_denial(given: list[Any]) -> 
     allow = parse_rules('version = 1\ndefault = "deny"\n' + rule % ("false", "allow"))
     assert decided(deny, content).verdict is Verdict.DENY
     assert decided(allow, content).verdict is Verdict.DENY
+
+
+@pytest.mark.parametrize("condition", ['"eve@evil.example"', '"*@evil.example"', '{ in = ["eve@evil.example"] }'])
+def test_dot_behind_a_domain_does_not_pass_a_denial(condition: str) -> None:
+    rules = parse_rules(
+        f'version = 1\ndefault = "allow"\n[[rules]]\nid = "r"\nwhen = {{ recipient = {condition} }}\nthen = "deny"\n'
+    )
+    mail = {"tool": "gmail_send_email", "args": args_of_mail()}
+    assert decided(rules, {**mail, "recipient": "eve@evil.example."}).verdict is Verdict.DENY
+    assert decided(rules, {**mail, "recipient": "eve@good.example."}).verdict is Verdict.ALLOW

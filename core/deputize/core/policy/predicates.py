@@ -107,7 +107,8 @@ def one_in(values: Iterable[Any]) -> Test:
             return YES
         if isinstance(one, str) and len(one) > MAX_COMPARED_CHARACTERS:
             return UNSURE
-        return UNSURE if not isinstance(one, bool) and loose(str(one)) in alike else NO
+        plain = loose(str(one))
+        return UNSURE if not isinstance(one, bool) and not alike.isdisjoint((plain, plain.rstrip("."))) else NO
 
     return run
 
@@ -125,7 +126,8 @@ def fits_pattern(patterns: Iterable[str]) -> Test:
         if len(one) > MAX_COMPARED_CHARACTERS:
             return UNSURE
         plain = loose(one)
-        return UNSURE if any(_fits(parts, plain) for parts in alike) else NO
+        both = plain, plain.rstrip(".")  # evil.example. is the domain evil.example
+        return UNSURE if any(_fits(parts, text) for parts in alike for text in both) else NO
 
     return run
 
