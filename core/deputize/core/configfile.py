@@ -55,7 +55,7 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             check_writers(path, os.fstat(file.fileno()))
-            _check_folder(path.absolute().parent)
+            check_folder(path.absolute().parent)
             return tomllib.load(file)
     except OSError as error:
         raise SettingsError("The settings file cannot be read.", hint=f"{path}: {error.strerror}") from None
@@ -72,10 +72,8 @@ def check_writers(path: Path, status: os.stat_result, what: str = "settings file
         raise SettingsError(f"The {what} is one that others may write.", hint=f"Run: chmod go-w '{path}'")
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path, what: str = "settings file") -> None:
     """Raise `SettingsError` if everybody can write to the folder (no sticky bit): they could replace the file."""
     mode = folder.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise SettingsError(
-            "The settings file is in a folder that others may write.", hint=f"Run: chmod o-w '{folder}'"
-        )
+        raise SettingsError(f"The {what} is in a folder that others may write.", hint=f"Run: chmod o-w '{folder}'")

@@ -293,3 +293,10 @@ async def test_file_that_keeps_its_time_and_size_is_loaded(house: Asking, tmp_pa
     look_again(policy)
     with pytest.raises(PolicyDenied):
         await house.act("search")
+
+
+def test_file_in_a_folder_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, HEAD)
+    tmp_path.chmod(0o777)
+    with pytest.raises(SettingsError, match="folder that others may write"):
+        policy_file(path)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from deputize.core.audit.events import PolicyLoaded, PolicyRefused
-from deputize.core.configfile import check_writers
+from deputize.core.configfile import check_folder, check_writers
 from deputize.core.engine import Engine
 from deputize.core.errors import SettingsError
 from deputize.core.policy.budgets import Counters, Use
@@ -184,6 +184,7 @@ def read_policy(path: Path) -> tuple[str, Version]:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             check_writers(path, status, "policy file")
+            check_folder(path.parent, "policy file")
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as e:
         raise SettingsError(f"The policy file {path.name} cannot be read: {e.strerror}.", hint=str(path)) from None
