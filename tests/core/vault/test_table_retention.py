@@ -17,6 +17,7 @@ from deputize.core.vault.audit_pruning import DAY
 from deputize.core.vault.chain_heads import DROPPED, ChainHeads, verify_audit
 from deputize.core.vault.encoding import encode
 from deputize.core.vault.rollback import find_rolled_back
+from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.stores.common import place
 from deputize.core.vault.stores.postgres import audit as postgres_audit
@@ -187,7 +188,7 @@ async def test_application_role_cannot_vouch_for_dropped_rows(house: House, serv
     await house.written(runs, 2, close=True)
     await house.pruned()
     good = sealed()
-    other = house.vault.sealer.__class__([b"x" * 32]).seal("meta", "dropped", 9, encode({"gone": []}))
+    other = Sealer([b"x" * 32]).seal("meta", "dropped", 9, encode({"gone": []}))
     for words in (b"", b'{"until":9,"begins":{},"gone":[]}', other, good[:-1] + bytes([good[-1] ^ 1])):
         attack(server, change, words, at)
         with pytest.raises(DeputizeError):
