@@ -285,7 +285,7 @@ class BaseDeputy(Components):
             raise PolicyDenied(
                 "Only an operator disconnects other users.", hint="The role operator comes from the setting roles."
             )
-        if not (why := " ".join(reason.split())):
+        if not (why := " ".join(str.split(reason))):
             raise InvalidInput("A reason is required: the audit names it.", fix_by="user", reason="no_reason")
         whom = User.of(User(user, who.tenant))
         of_user = OfUser(tenant=whom.tenant, user=whom.id)

@@ -52,7 +52,7 @@ async def offboard(
     ``revoke``: ends the user's grants and consents. Raises `InvalidInput` without a reason, and the errors of
     ``revoke``, after everything else has ended.
     """
-    if not reason.strip() or len(reason) > MAX_REASON_CHARACTERS or "\n" in reason or visible(reason) != reason:
+    if not str.strip(reason) or len(reason) > MAX_REASON_CHARACTERS or "\n" in reason or visible(reason) != reason:
         raise InvalidInput(
             f"The reason of an offboarding is 1 to {MAX_REASON_CHARACTERS} visible characters.", fix_by="operator"
         )

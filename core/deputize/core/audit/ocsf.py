@@ -18,7 +18,7 @@ from deputize.core.errors import PolicyDenied
 
 OCSF_VERSION: Final = "1.8.0"
 PRODUCT: Final = {"name": "deputize", "vendor_name": "deputize"}
-WITHHELD: Final = frozenset({"sealed", "justification", "why"})
+WITHHELD: Final = frozenset({"sealed", "cause", "justification", "why"})
 """Fields that no OCSF event contains."""
 
 API_ACTIVITY: Final = 6003
@@ -106,6 +106,7 @@ EVENT_CLASSES: Final[Mapping[str, EventClass]] = {
     "budget.spent": EventClass("budget", "budget", UPDATE),
     "budget.released": EventClass("budget", "budget", RESUME),
     "operator.disconnects": EventClass("user", "user", DEACTIVATE, severity=MEDIUM),
+    "user.offboarded": EventClass("user", "user", DEACTIVATE, severity=MEDIUM),
     "user.erased": EventClass("user", "user", DELETE, severity=LOW),
     "revoke.replaced": EventClass("token", "entry", OTHER),
     "revoke.done": EventClass("token", "entry", DELETE),

@@ -3,11 +3,11 @@
     yield Preview("Send this email", audience=Audience.PEOPLE, people=["bob@example.test"], to=[...], text=...)
 
 A field is a string, a number, a list of them, a `Change`, an `Instant`, or a file from `shown_file`. A field that is
-None is left out. An empty string or list is displayed as emptied. Everything except ``beside`` and ``targets`` is
-compared, with the approved preview and again when the act is done. So ``beside`` is only for counts and states that
-change by themselves. Signed URLs belong nowhere. Sort everything that has no order. Ids and versions that mean nothing
-to a person belong in ``pins``. Text by others that the act does not change, such as the message being answered, belongs
-in ``context``. It is displayed and compared, but people named in it are not targets of the act.
+None is left out. An empty string or list is displayed as emptied. Everything except ``beside`` is compared, with the
+approved preview and again when the act is done. So ``beside`` is only for counts and states that change by themselves.
+Signed URLs belong nowhere. Sort everything that has no order. Ids and versions that mean nothing to a person belong in
+``pins``. Text by others that the act does not change, such as the message being answered, belongs in ``context``. It is
+displayed and compared, but people named in it are not targets of the act.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ class Preview:
     @cached_property
     def digest(self) -> str:
         """SHA-256 in hexadecimal over the canonical JSON of everything that is compared."""
-        compared = {name: value for name, value in self.kept.items() if name not in ("beside", "targets")}
+        compared = {name: value for name, value in self.kept.items() if name != "beside"}
         text = json.dumps(compared, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(PREFIX + text.encode()).hexdigest()
 
@@ -240,7 +240,7 @@ class Preview:
         Such an edit needs no new approval. Any other difference does: people, place, replaced values, lists, files, and
         words that the edit did not write.
         """
-        if any(getattr(self, name) != getattr(old, name) for name in (*_PARTS, "pins", "context")):
+        if any(getattr(self, name) != getattr(old, name) for name in (*_PARTS, "pins", "context", "targets")):
             return False
         gone, come = set[str](), set[str]()
         for before, after in edits:
@@ -255,7 +255,7 @@ class Preview:
 
 
 _PARTS = ("what", "audience", "people", "where", "destroys", "dangers")
-_NAMED = ("fields", "context", "pins")
+_NAMED = ("fields", "context", "pins", "targets")
 _WORDS = re.compile(r"\w+|[^\w\s]")
 """Words and single signs of a text: ``-10`` is not ``10``, ``@bob`` is not ``bob``."""
 

@@ -65,7 +65,7 @@ class ExportState(NamedTuple):
         return now if self.until > now + MAX_CLOCK_SKEW_SECONDS else max(0.0, now - self.until)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Export:
     """A collector by its name in the settings, and the lag from which acts are refused (0: never)."""
 
