@@ -25,7 +25,7 @@ from deputize.core.background_loop import portal
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.grants.token_families import describe_families, families
 from deputize.core.plugins import Plugins
-from deputize.core.policy.policy import find_policy
+from deputize.core.policy.find_policy import find_policy
 from deputize.core.providers import PLUGINS as PROVIDERS
 from deputize.core.settings import Settings
 from deputize.core.start import open_vault

@@ -176,7 +176,7 @@ def diff(
 
 def _open(file: Path) -> FilePolicy:
     from deputize.core.errors import SettingsError
-    from deputize.core.policy.policy import policy_file
+    from deputize.core.policy.find_policy import policy_file
     from deputize.core.policy.policy_file import FilePolicy
 
     found = policy_file(file)

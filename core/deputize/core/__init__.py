@@ -41,6 +41,7 @@ from deputize.core.in_flight import exit_on_sigterm
 from deputize.core.oauth.app import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.provider import ApiRules, App, Identity, OAuthEndpoints, Provider
+from deputize.core.policy.find_policy import policy_file
 from deputize.core.policy.policy import (
     Decision,
     Policy,
@@ -48,7 +49,6 @@ from deputize.core.policy.policy import (
     allow_all,
     ask_before_sending,
     ask_unless_user_named,
-    policy_file,
     read_only,
 )
 from deputize.core.providers import PROVIDERS

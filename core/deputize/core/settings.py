@@ -105,7 +105,7 @@ class IssuerSettings(BaseModel):
     )
     required_claims: dict[str, str] = Field(
         default_factory=dict,
-        description='Claims that an id_token and an access token must have: `{ hd = "acme.example" }` at Google.',
+        description='Claims that an id_token and an access token must have: `{ hd = "acme.example" }`.',
     )
     step_up_seconds: int = Field(
         0,

@@ -29,7 +29,8 @@ from deputize.core.http import Transport
 from deputize.core.oauth.discover import KnownIssuers, discover
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import check_addresses
-from deputize.core.policy.policy import Policies, find_policy
+from deputize.core.policy.find_policy import find_policy
+from deputize.core.policy.policy import Policies
 from deputize.core.roles import RolesOf, find_roles_function
 from deputize.core.settings import AppSettings, Settings
 from deputize.core.tools.toolkit import Toolkit

@@ -38,7 +38,7 @@ from deputize.core.audit import Audit
 from deputize.core.audit.explain import stories, write_sentences
 from deputize.core.audit.permissions import PermissionCheck
 from deputize.core.audit.trail import Trail
-from deputize.core.policy.policy import find_policy
+from deputize.core.policy.find_policy import find_policy
 from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.record import EXPIRING, KINDS
 from deputize.core.vault.stores import Store, open_store

@@ -39,15 +39,6 @@ GONE: Final = (0, 0, 0, 0)
 """The version of a file that does not exist."""
 
 
-def open_policy(file: Path) -> StoredPolicy:
-    """Return the policy in this file. See `deputize.core.policy.policy.policy_file`."""
-    if file.suffix == ".cedar":
-        from deputize.core.policy.cedar import CedarPolicy  # imported only if it is used
-
-        return CedarPolicy(file)
-    return FilePolicy(file)
-
-
 class FilePolicy(StoredPolicy):
     """The rules of one TOML file. ``rules``: those in force."""
 

@@ -107,5 +107,5 @@ def _refuse_shared_issuers(found: Mapping[str, IssuerSettings]) -> None:
                     raise SettingsError(
                         f"signin.{name} and signin.{other} have the same issuer, {issuer}: its users would be in both "
                         "tenants.",
-                        hint='Give both required_claims that differ, as { hd = "acme.example" } at Google.',
+                        hint='Give both required_claims that differ, as { hd = "acme.example" }.',
                     )
