@@ -255,7 +255,7 @@ class Preview:
 
 
 _PARTS = ("what", "audience", "people", "where", "destroys", "dangers")
-_NAMED = ("fields", "context", "pins", "targets")
+_NAMED = ("fields", "context", "pins")
 _WORDS = re.compile(r"\w+|[^\w\s]")
 """Words and single signs of a text: ``-10`` is not ``10``, ``@bob`` is not ``bob``."""
 
