@@ -23,12 +23,12 @@ from deputize.core import Consent, Deputy, User
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import TOOL, text
-from tests.cli.terminal import free_port
 from tests.support.canary import Wiretap, files, hits
 from tests.support.graphs import SEARCH, SEND
 from tests.support.mcp_clients import forms_alone
 from tests.support.mcp_matrix import ROOT, answers
 from tests.support.mcp_process import beside
+from tests.support.ports import free_port
 from tests.support.sandbox_deputy import consent
 
 BODY: Final = "A letter that no log may hold"

@@ -25,13 +25,13 @@ from deputize.core import PROVIDERS, allow_all
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import TOOL, House, Person, played
 from tests.adapters.test_mcp_rounds import ACCEPT, approve
-from tests.cli.terminal import free_port
 from tests.support.canary import Wiretap, files, hits
 from tests.support.graphs import SEARCH, SEND
 from tests.support.mcp_clients import Raw, by_bearer, raw, served
 from tests.support.mcp_crowd import WRITTEN, Echo, connected, kit, memory_of
 from tests.support.mcp_matrix import ROOT, Life, answers
 from tests.support.mcp_process import KEY
+from tests.support.ports import free_port
 from tests.support.sandbox_deputy import build, new_vault
 
 USERS, AT_ONCE, SECONDS = 20, 200, 5.0

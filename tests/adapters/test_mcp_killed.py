@@ -20,9 +20,9 @@ from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import TOOL
 from tests.adapters.test_mcp_rounds import ACCEPT, ARGS, asked, said
-from tests.cli.terminal import free_port
 from tests.support.mcp_clients import Raw, raw
 from tests.support.mcp_process import beside
+from tests.support.ports import free_port
 from tests.support.sandbox_deputy import connect
 
 

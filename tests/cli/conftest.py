@@ -25,7 +25,8 @@ from deputize.core.settings import Settings
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
-from tests.cli.terminal import click, free_port
+from tests.cli.terminal import click
+from tests.support.ports import free_port
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from deputize.core.settings import Settings
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Page, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
-from tests.cli.terminal import free_port
 from tests.support.login_issuer import CLIENT, SECRET, LoginIssuer
+from tests.support.ports import free_port
 
 ONE_BY_ONE = httpx.Limits(max_keepalive_connections=0)
 KEY = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()

@@ -17,7 +17,8 @@ from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from tests.cli.serving_world import Around, around
-from tests.cli.terminal import CLI, environment, free_port
+from tests.cli.terminal import CLI, environment
+from tests.support.ports import free_port
 from tests.support.postgres import Server as Postgres
 from tests.support.postgres import postgres_server
 from tests.support.round_robin import RoundRobin

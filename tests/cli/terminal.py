@@ -8,7 +8,6 @@ import pty
 import re
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -82,12 +81,6 @@ def click_open(link: str) -> str:
             return (await Browser(transport).open(link)).text
 
     return asyncio.run(visit())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Talk:

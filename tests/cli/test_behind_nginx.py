@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.terminal import free_port
 from tests.docs.deploying import NGINX
 from tests.support.counterparts import require
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.counterpart, pytest.mark.processes]
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 import pytest
 
 from deputize.cli.accept_errors import rate_limit_accept_errors
-from tests.cli.terminal import free_port
+from tests.support.ports import free_port
 
 
 @pytest.mark.processes

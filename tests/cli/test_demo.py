@@ -22,7 +22,8 @@ from deputize.core.background_loop import portal
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.gmail.letters import BOBS_SECRET
 from tests.cli.conftest import Command, Provider
-from tests.cli.terminal import LINK, Talk, click, free_port, run, talk
+from tests.cli.terminal import LINK, Talk, click, run, talk
+from tests.support.ports import free_port
 
 ALICE = "alice@example.test"
 

@@ -17,11 +17,12 @@ import pytest
 from deputize.core.vault.key_sources.file import KeyFile
 from deputize.core.vault.seal import id_of
 from tests.cli.conftest import Command
-from tests.cli.terminal import environment, free_port
+from tests.cli.terminal import environment
 from tests.cli.test_keys import ACTING
 from tests.cli.test_refusals import refused
 from tests.core.vault.test_rotation import sealers
 from tests.support.kms_servers import TOKEN, KmsServer, kms_server
+from tests.support.ports import free_port
 from tests.support.postgres import prepared_server
 
 

@@ -25,7 +25,7 @@ from starlette.routing import Route
 from deputize.cli import graceful_shutdown as leaving
 from deputize.cli.graceful_shutdown import Leaving, LeavingServer
 from deputize.cli.idle_timeout import BoundedConnection
-from tests.cli.terminal import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.processes  # most of it waits
 

@@ -13,8 +13,8 @@ from deputize.cli.http_app import numbers
 from tests.cli.conftest import Command
 from tests.cli.serving_world import KEY, around
 from tests.cli.several_servers import Server
-from tests.cli.terminal import free_port
 from tests.support.mcp_clients import client
+from tests.support.ports import free_port
 from tests.support.sandbox_deputy import build
 
 

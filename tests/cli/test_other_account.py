@@ -16,8 +16,9 @@ import pytest
 
 from deputize.sandbox import Browser
 from tests.cli.conftest import Command, Provider, connected
-from tests.cli.terminal import LINK, click_open, free_port, talk
+from tests.cli.terminal import LINK, click_open, talk
 from tests.support.other_os_account import as_nobody
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.processes
 

@@ -17,8 +17,9 @@ from deputize.core import PROVIDERS, ConsentRequired, DeputizeError, Deputy, Use
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.deputies import apps
 from tests.cli.conftest import Command
-from tests.cli.terminal import free_port, talk
+from tests.cli.terminal import talk
 from tests.support.lanes import sample
+from tests.support.ports import free_port
 from tests.support.sandbox_deputy import build, consent
 
 

@@ -25,9 +25,10 @@ from deputize.core.background_loop import portal
 from deputize.core.web.local.server import serve
 from tests.cli.conftest import Command
 from tests.cli.serving_world import KEY, Around, Person, around
-from tests.cli.terminal import CLI, environment, free_port, run
+from tests.cli.terminal import CLI, environment, run
 from tests.support.login_issuer import SECRET
 from tests.support.mcp_clients import client
+from tests.support.ports import free_port
 from tests.support.sandbox_deputy import build
 
 MAIL = {"to": ["bob@example.test"], "subject": "Hello", "body": "Hello Bob"}
@@ -148,6 +149,14 @@ async def test_missing_setting_is_reported_before_anything_is_opened(cli: Comman
         ["--stdio", "--issuer", "x"],
     ):
         assert cli("serve", *words).exit_code == 2
+
+
+def test_taken_port_is_an_error_and_not_a_silent_end(cli: Command, taken_port: int) -> None:
+    words = ["serve", "gmail", "--http", f":{taken_port}", "--base-url", f"http://127.0.0.1:{taken_port}"]
+    who = ["--issuer", "http://127.0.0.1:9", "--client-id", "x"]
+    done = cli(*words, *who, DEPUTIZE_KEY=KEY, DEPUTIZE_SERVE__CLIENT_SECRET="x")
+    assert done.exit_code == 1 and f"Port {taken_port} on 127.0.0.1 is taken." in done.stderr, done.stderr
+    assert "--http" in done.stderr
 
 
 @pytest.mark.processes

@@ -18,9 +18,9 @@ from deputize.core.settings import Settings
 from deputize.core.web.local.server import serve
 from tests.cli.conftest import Command
 from tests.cli.serving_world import KEY, Person, around
-from tests.cli.terminal import free_port
 from tests.support.login_issuer import CLIENT, SECRET, LoginIssuer
 from tests.support.mcp_clients import client
+from tests.support.ports import free_port
 
 MAIL = {"to": ["bob@example.test"], "subject": "Hello", "body": "Hello Bob"}
 

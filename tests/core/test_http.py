@@ -32,6 +32,7 @@ from cryptography.x509.oid import NameOID
 
 from deputize.core.errors import InvalidInput, ProviderUnavailable, SettingsError
 from deputize.core.http import FastTransport, Http, LeanRequest, Transport
+from tests.support.ports import free_port
 
 TOKEN = "canary-token-alice"
 HEADERS = [("authorization", f"Bearer {TOKEN}"), ("x-kind", "a")]
@@ -142,12 +143,6 @@ async def until(fact: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.005)
     pytest.fail("it never came true")
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 # ------------------------------------------------------------------ what leaves

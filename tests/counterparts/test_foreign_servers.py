@@ -19,9 +19,9 @@ from deputize.core.mcp_client import protocol
 from deputize.core.mcp_client.authorization import API
 from deputize.core.mcp_client.remote_servers import ListedTool
 from deputize.core.mcp_client.server_config import McpServer, ToolOverride
-from tests.counterparts.test_langgraph_server import free_port
 from tests.support.counterparts import mcp_python
 from tests.support.foreign_mcp import give, provider_at
+from tests.support.ports import free_port
 from tests.support.sandbox_deputy import PAGES, new_vault
 
 pytestmark = pytest.mark.counterpart

@@ -10,7 +10,6 @@ import base64
 import json
 import os
 import secrets
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -29,6 +28,7 @@ from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.deputies import register_pages
 from tests.support.counterparts import CHECKOUT, langgraph_cli
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.counterpart
 GRAPHS = ("by_hand", "created", "trusting", "tenants", "bound", "named", "told")
@@ -37,12 +37,6 @@ ALICE = {"Authorization": "Bearer alice/acme"}
 BOB = {"Authorization": "Bearer bob/acme"}
 STUDIO = {"x-auth-scheme": "langsmith"}
 EVERY_SECOND = "* * * * * *"
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import pytest
 
 from deputize.sandbox import Browser
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
-from tests.counterparts.test_langgraph_server import Server, dev_server, free_port
+from tests.counterparts.test_langgraph_server import Server, dev_server
 from tests.docs.blocks import block, run
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.counterpart
 PAGE: Final = "docs/langgraph-server.md"

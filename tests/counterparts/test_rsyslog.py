@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from tests.support.collectors import Certificates, certificates
 from tests.support.counterparts import require
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.counterpart
 
@@ -49,8 +49,7 @@ class Rsyslog:
     def __init__(self, folder: Path) -> None:
         self.folder, self.received = folder, folder / "received.log"
         self.certs: Certificates = certificates(folder)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         config = CONFIG.format(folder=folder, certs=self.certs, received=self.received, port=self.port)
         (folder / "rsyslog.conf").write_text(config)
 

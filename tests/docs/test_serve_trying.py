@@ -18,8 +18,9 @@ import httpx
 import pytest
 
 from deputize.sandbox import Browser, Page
-from tests.cli.terminal import environment, free_port
+from tests.cli.terminal import environment
 from tests.docs.blocks import ROOT, block
+from tests.support.ports import free_port
 
 PAGE: Final = "docs/serve-mcp.md"
 LINK: Final = r"http://127\.0\.0\.1:\d+/connect/[\w-]{43}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,15 +15,10 @@ import pytest
 
 from tests.core.web.page_gallery import saved
 from tests.support.chromium import Chromium
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.browser
 APP: Final = Path(__file__).parents[2] / "examples" / "langgraph_web_chatbot" / "app.py"
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture

@@ -25,8 +25,9 @@ from starlette.types import Receive, Scope, Send
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
-from tests.cli.terminal import click, environment, free_port
+from tests.cli.terminal import click, environment
 from tests.support.counterparts import require
+from tests.support.ports import free_port
 
 CHECKOUT: Final = Path(__file__).parents[2]
 SIZE: Final = "1m"

@@ -20,10 +20,10 @@ from deputize.core import Approval, Consent, Deputy
 from deputize.core.web.app import pages_app
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
-from tests.cli.terminal import free_port
 from tests.core.web.web_application import sign_in, signed_in
 from tests.support.counterparts import mcp_before_python, mcp_python
 from tests.support.mcp_process import PID, beside
+from tests.support.ports import free_port
 from tests.support.sandbox_deputy import PAGES, consent
 
 ROOT: Final = Path(__file__).parents[2]

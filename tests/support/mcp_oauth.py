@@ -7,7 +7,6 @@ with McpOauth("sdk") as server:
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 from tests.support.counterparts import CHECKOUT, mcp_before_python, mcp_python
+from tests.support.ports import free_port
 
 SECONDS_TO_ANSWER: Final = 60.0
 PROGRAM: Final = CHECKOUT / "tests" / "counterparts" / "mcp" / "oauth_server.py"
@@ -36,9 +36,7 @@ class McpOauth:
 
     def __enter__(self) -> Self:
         python = PYTHONS[self.kind]()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/mcp"
         command = (python, str(PROGRAM), str(self.port), self.kind.partition(" ")[0])
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

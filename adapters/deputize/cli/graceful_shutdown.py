@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deputize.cli.accept_errors import rate_limit_accept_errors
 from deputize.cli.idle_timeout import BoundedConnection
+from deputize.core.web.local.server import unusable_port
 
 CALLS_TIMEOUT_SECONDS: Final = 20
 """Seconds that calls in progress may take."""
@@ -122,9 +123,17 @@ class LeavingServer(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start listening, with rate-limited logs of failed accepts."""
+        """Start listening, with rate-limited logs of failed accepts. Raises `SettingsError` if the port is taken.
+
+        uvicorn would end the process instead, with the reason in a log that this program silences.
+        """
         rate_limit_accept_errors(asyncio.get_running_loop())
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except SystemExit as ended:
+            if not isinstance(error := ended.__context__, OSError):
+                raise
+            raise unusable_port(self.config.host, self.config.port, error, "--http") from None
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether to stop serving. Called ten times a second."""

@@ -75,15 +75,16 @@ def _listen(host: str, port: int) -> socket.socket:
         sock.listen()  # here, because a taken port is an OSError; uvicorn would end the process
     except OSError as error:
         sock.close()
-        raise _unusable(host, port, error) from None
+        raise unusable_port(host, port, error, "DEPUTIZE_PORT") from None
     return sock
 
 
-def _unusable(host: str, port: int, error: OSError) -> SettingsError:
+def unusable_port(host: str, port: int, error: OSError, setting: str) -> SettingsError:
+    """Return the error for a port that cannot be listened on. ``setting``: what names the port."""
     why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
     return SettingsError(
         f"Port {port} on {host} {why}.",
-        hint="End the program that listens there, or set DEPUTIZE_PORT to another one.",
+        hint=f"End the program that listens there, or set {setting} to another one.",
     )
 
 
