@@ -16,7 +16,7 @@ from deputize.cli.import_tokens import import_tokens
 from deputize.cli.token_files import MAX_TOKEN_FILE_BYTES, parse_tokens
 from deputize.core import Deputy, InvalidInput
 from deputize.core.settings import Settings
-from deputize.core.vault.opaque import SecretBytes
+from deputize.core.vault.secret_values import SecretBytes
 from deputize.sandbox import github
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.cli.conftest import Command, Provider

@@ -6,8 +6,8 @@ from collections import defaultdict
 from functools import partial
 
 from deputize.core import DeputizeError, User
-from deputize.core.audit.permissions import PermissionCheck
 from deputize.core.audit.reader import time_of
+from deputize.core.audit.verify_permissions import PermissionCheck
 from deputize.core.consent.redeem import INTERRUPTED
 from deputize.core.vault.record import KINDS
 from deputize.core.vault.rotation import key_uses

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deputize.cli.token_files import Found
     from deputize.core import Deputy
     from deputize.core.grants.sources.import_tokens import Imported
-    from deputize.core.vault.opaque import SecretBytes
+    from deputize.core.vault.secret_values import SecretBytes
 
 
 def import_tokens(
@@ -95,7 +95,7 @@ def _operator() -> str:
 def _typed() -> SecretBytes:
     """Return the token that the operator types, without showing it. Raises `InvalidInput` without a terminal."""
     from deputize.core import InvalidInput
-    from deputize.core.vault.opaque import SecretBytes
+    from deputize.core.vault.secret_values import SecretBytes
 
     if not sys.stdin.isatty():
         raise InvalidInput(

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from deputize.core import InvalidInput, Secret
 from deputize.core.paths import usable_path
-from deputize.core.vault.opaque import SecretBytes
+from deputize.core.vault.secret_values import SecretBytes
 
 MAX_TOKEN_FILE_BYTES: Final = 64 * 1024
 BEGINS: Final = {

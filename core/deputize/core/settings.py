@@ -60,7 +60,7 @@ from deputize.core.vault.key_sources.given import GivenKeys
 from deputize.core.vault.key_sources.keyring import KeyringEntry
 from deputize.core.vault.kms.protocol import KmsSettings
 from deputize.core.vault.missing_vault import has_begun, set_aside
-from deputize.core.vault.opaque import Secret
+from deputize.core.vault.secret_values import Secret
 from deputize.core.vault.stores import store_type
 
 log = logging.getLogger("deputize")

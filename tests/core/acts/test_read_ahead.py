@@ -28,7 +28,7 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from deputize.core.vault import records
+from deputize.core.vault import sealed_records as records
 from deputize.core.vault.bulk_revocation import CACHE_TTL, PLACE
 from deputize.core.vault.stores import RecordRead
 from deputize.core.vault.vault import Vault

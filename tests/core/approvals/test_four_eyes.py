@@ -36,8 +36,8 @@ from deputize.core import (
 )
 from deputize.core.audit import Audit
 from deputize.core.audit.explain import stories, write_sentences
-from deputize.core.audit.permissions import PermissionCheck
 from deputize.core.audit.trail import Trail
+from deputize.core.audit.verify_permissions import PermissionCheck
 from deputize.core.policy.find_policy import find_policy
 from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.record import EXPIRING, KINDS

@@ -13,8 +13,8 @@ import pytest
 
 from deputize.core.audit import verify
 from deputize.core.audit.compression import IDLE_CHAIN_SECONDS, closed_files, compress_file
-from deputize.core.audit.permissions import CLOCK_MARGIN, LATE, Misuse, PermissionCheck, find_misuses
 from deputize.core.audit.rows import Key
+from deputize.core.audit.verify_permissions import CLOCK_MARGIN, LATE, Misuse, PermissionCheck, find_misuses
 from tests.core.audit.audit_files import KEY, Make, files
 
 SECOND = 10**9

@@ -32,7 +32,7 @@ from deputize.core import (
     ask_before_sending,
     ask_unless_user_named,
 )
-from deputize.core.audit.permissions import PermissionCheck
+from deputize.core.audit.verify_permissions import PermissionCheck
 from deputize.core.provenance.store import MAX_ACTS_OF_MESSAGE
 from deputize.core.provenance.user_message import MAX_CHARACTERS
 from deputize.core.tools.preview import shown_file

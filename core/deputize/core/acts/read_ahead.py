@@ -1,7 +1,7 @@
 """The lists of records that an act reads ahead, so that a store over a network is asked once for all of them.
 
 An act reads twice: at its start, and again when it has its lock. Whatever the act writes is compared with what is
-stored then (`deputize.core.vault.records`), so a value that has changed since it was read allows nothing.
+stored then (`deputize.core.vault.sealed_records`), so a value that has changed since it was read allows nothing.
 
 The key of an approval contains the account, which only the grant names. So the first read guesses the account of the
 user's last act. If the guess is wrong, the approval is read by itself, in a round trip of its own.

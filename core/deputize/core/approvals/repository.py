@@ -20,7 +20,7 @@ from deputize.core.errors import DeputizeError, StoreUnavailable
 from deputize.core.tools.act import Act
 from deputize.core.vault.grant import User
 from deputize.core.vault.record import Record, StoredRecord
-from deputize.core.vault.records import PreparedWrite
+from deputize.core.vault.sealed_records import PreparedWrite
 
 Kind = TypeVar("Kind", bound=StoredRecord)
 Retry: TypeAlias = Callable[[], Awaitable[None]]

@@ -2,8 +2,9 @@
 
 Three rows have the digest of the preview: the request, the user's decision and the intent. If they are equal, the act
 is the one that was approved. After an edit, the intent's digest must equal that of the row in which the approval was
-used. Whether the permission still counted, the rows of the whole trail say: see `deputize.core.audit.permissions`. The
-proof is only as good as the rows' chains, which `deputize.core.vault.chain_heads.verify_audit` verifies.
+used. Whether the permission still counted, the rows of the whole trail say: see
+`deputize.core.audit.verify_permissions`. The proof is only as good as the rows' chains, which
+`deputize.core.vault.chain_heads.verify_audit` verifies.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from deputize.core.audit.permissions import Misuse, PermissionCheck
 from deputize.core.audit.rows import Row
+from deputize.core.audit.verify_permissions import Misuse, PermissionCheck
 
 Verdict = Literal[
     "same",

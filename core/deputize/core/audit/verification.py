@@ -12,11 +12,11 @@ from deputize.core.audit.compressed_file import DamagedFile
 from deputize.core.audit.events import ChainAnchor, RestoreAccepted, VaultRestored
 from deputize.core.audit.key_rotation import Mark, closing_marks, rotation_marks
 from deputize.core.audit.ocsf import anchor_in
-from deputize.core.audit.permissions import Misuse, find_misuses
 from deputize.core.audit.reader import files_of, lines_of, time_of
 from deputize.core.audit.rows import Head as Head
 from deputize.core.audit.rows import Key, Row, age_of, parse_row
 from deputize.core.audit.trail import Part, Trail, is_there
+from deputize.core.audit.verify_permissions import Misuse, find_misuses
 from deputize.core.errors import SettingsError
 
 

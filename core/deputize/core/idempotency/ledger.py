@@ -29,7 +29,7 @@ from deputize.core.tools.steps import Undo
 from deputize.core.tools.tool import Effect
 from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import User
-from deputize.core.vault.records import PreparedWrite
+from deputize.core.vault.sealed_records import PreparedWrite
 from deputize.core.vault.stores.protocol import HeldLock, RecordRead
 from deputize.core.vault.vault import Vault
 

@@ -14,10 +14,10 @@ from typing import Final
 
 from deputize.core.audit import Audit
 from deputize.core.audit.events import RestoreAccepted
-from deputize.core.audit.permissions import Misuse
 from deputize.core.audit.rows import ITEMS
 from deputize.core.audit.trail import Trail
 from deputize.core.audit.verification import Finding, Gap
+from deputize.core.audit.verify_permissions import Misuse
 from deputize.core.errors import SettingsError
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.chain_heads import verify_audit

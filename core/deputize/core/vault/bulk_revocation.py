@@ -17,7 +17,7 @@ from typing import Any, Final
 from deputize.core.audit.events import GrantsEnded
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.record import Record
-from deputize.core.vault.records import Records
+from deputize.core.vault.sealed_records import Records
 from deputize.core.vault.stores.protocol import RecordRead
 
 PLACE: Final = ("meta", "ended")

@@ -13,8 +13,8 @@ from deputize.core.audit.common_fields import OfGrant
 from deputize.core.audit.pseudonyms import Subject
 from deputize.core.errors import VaultError
 from deputize.core.value_object import ValueObject, frozen
-from deputize.core.vault.opaque import Secret as Secret
-from deputize.core.vault.opaque import SecretBytes as SecretBytes
+from deputize.core.vault.secret_values import Secret as Secret
+from deputize.core.vault.secret_values import SecretBytes as SecretBytes
 from deputize.core.vault.user import NO_USER as NO_USER
 from deputize.core.vault.user import AnyUser as AnyUser
 from deputize.core.vault.user import User as User

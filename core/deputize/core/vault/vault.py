@@ -18,8 +18,8 @@ from deputize.core.vault.custody import NextOwner, has_next_owner
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.grant_index import GrantIndex, grants_of_account, has_same_origin, select_grant
 from deputize.core.vault.record import EXPIRING, FIRST, KINDS, PAGE, Record
-from deputize.core.vault.records import Records
 from deputize.core.vault.seal import ClosedSealer, Sealer, generation_of
+from deputize.core.vault.sealed_records import Records
 from deputize.core.vault.stores.protocol import Store
 from deputize.core.vault.vault_keys import VaultKeys
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 
 from deputize.core.value_object import Printed, frozen
-from deputize.core.vault.opaque import Secret
 from deputize.core.vault.root_keys import parse_keys
+from deputize.core.vault.secret_values import Secret
 
 
 @frozen

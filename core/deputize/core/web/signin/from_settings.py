@@ -10,7 +10,7 @@ from deputize.core.errors import SettingsError
 from deputize.core.oauth.app import App
 from deputize.core.roles import RoleMap
 from deputize.core.settings import IssuerSettings, Settings, SignInSettings
-from deputize.core.vault.opaque import Secret
+from deputize.core.vault.secret_values import Secret
 from deputize.core.web.signin.access_tokens import AccessTokens
 from deputize.core.web.signin.base_sign_in import BaseSignIn, StepUp
 from deputize.core.web.signin.issuer import Issuer
