@@ -548,3 +548,10 @@ def test_checkpoint_does_not_hide_rows_forged_with_the_key(chain: Audit, folder:
     assert compress(folder) == 1
     head = Head(chain.writer, rows[-1]["seq"], rows[-1]["mac"], 0, True)
     assert kinds(verify(folder, [KEY], heads=[head])) in ({"truncated"}, {"anchor"})
+
+
+def test_rows_of_the_same_time_are_read_newest_first(make: Make, folder: Path) -> None:
+    fill(make(clock=lambda: 1_800_000_000.0), 1).close()
+    newest = read_newest(folder, ["alice"], RING)
+    assert [row["seq"] for row in newest.rows] == sorted((row["seq"] for row in newest.rows), reverse=True)
+    assert len({row["ts"] for row in newest.rows}) == 1 and len(newest.rows) > ROWS

@@ -46,7 +46,11 @@ def read_newest(
                 whole = False
             elif row.get("user") in users:
                 rows[row["writer"], row["seq"]] = row
-    return Newest(sorted(rows.values(), key=time_of, reverse=True), whole)
+    return Newest(sorted(rows.values(), key=_time_and_number, reverse=True), whole)
+
+
+def _time_and_number(row: Row) -> tuple[int, int]:
+    return time_of(row), row["seq"]  # two rows of one writer may have the same time
 
 
 def _ends(folder: Path, most_bytes: int) -> Iterator[tuple[list[bytes], bool]]:
