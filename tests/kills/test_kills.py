@@ -1,4 +1,4 @@
-"""Forty trials of ``python -m tests.kills``, different each time; five on Postgres, and fifteen in the lane `sweep`."""
+"""Twenty trials of ``python -m tests.kills``, different each time, and five on Postgres; more in the lane `sweep`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tests.kills.__main__ import main
 @pytest.mark.parametrize(
     ("store", "trials"),
     [
-        ("sqlite", 40),
+        ("sqlite", 20),
+        pytest.param("sqlite", 20, marks=pytest.mark.sweep),
         pytest.param("postgres", 5, marks=pytest.mark.counterpart),
         pytest.param("postgres", 15, marks=[pytest.mark.counterpart, pytest.mark.sweep]),
     ],
