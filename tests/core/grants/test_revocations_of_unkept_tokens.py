@@ -28,6 +28,7 @@ ENDPOINTS = {
     "google": {"revoke": REVOKE, "me": USERINFO},
     "slack": {"revoke": ("slack.com", "/api/auth.revoke"), "me": ("slack.com", "/api/auth.test")},
 }
+TOKENS = {"google": TOKEN, "slack": ("slack.com", "/api/oauth.v2.access")}
 KEY = b"k" * 32
 
 
@@ -90,6 +91,56 @@ async def test_later_consent_outlives_queued_revocation(failing: tuple[str, ...]
     assert await home.read()
     await home.deputy.revoke("alice")
     assert home.families == 0 and await families(home.deputy.vault) == []
+
+
+async def test_revocation_in_flight_leaves_no_dead_grant(home: Home) -> None:
+    """The code is exchanged after it, and the provider has ended the code with the other grant: the user is told."""
+    assert await home.connect() == "granted"
+    home.line.held = ENDPOINTS[home.provider]["revoke"]
+    ending = asyncio.create_task(home.deputy.revoke("alice", home.provider))
+    await home.line.until_held()
+    connecting = asyncio.create_task(home.connect())
+    await asyncio.sleep(0.3)
+    assert not connecting.done()
+    home.line.release()
+    assert [one.upstream for one in await ending] == ["done"]
+    assert await connecting == "failed" and home.families == 0
+    assert await home.connect() == "granted" and home.families == 1 and await home.read()
+
+
+async def test_revocation_waits_for_an_exchange_in_flight(home: Home) -> None:
+    assert await home.connect() == "granted"
+    home.fail("revoke")
+    await home.deputy.revoke("alice", home.provider)
+    home.line.answers.clear()
+    home.line.held, home.line.held_after = TOKENS[home.provider], True
+    connecting = asyncio.create_task(home.connect())
+    await home.line.until_held()
+    retrying = asyncio.create_task(home.deputy.revoker.retry())
+    await asyncio.sleep(0.3)
+    assert not retrying.done()
+    home.line.release()
+    assert await connecting == "granted" and await retrying == ["done"]
+    assert await home.read() and await families(home.deputy.vault)
+    await home.deputy.revoke("alice")
+    assert home.families == 0 and await families(home.deputy.vault) == []
+
+
+async def test_hanging_exchange_does_not_hold_up_a_revocation_for_long(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deputize.core.grants.revocation_queue.EXCHANGE_TIMEOUT_SECONDS", 0.2)
+    assert await home.connect() == "granted"
+    home.fail("revoke")
+    await home.deputy.revoke("alice", home.provider)
+    home.line.answers.clear()
+    home.line.held = TOKENS[home.provider]
+    connecting = asyncio.create_task(home.connect())
+    await home.line.until_held()
+    assert await home.deputy.revoker.retry() == ["queued"]
+    home.line.release()
+    assert await connecting == "granted"
+    assert await home.deputy.revoker.retry() == ["done"] and await home.read(), "the newer grant includes the older one"
 
 
 async def test_queued_revocation_of_unnamed_tokens_is_sent_after_the_grant_was_lost(home: Home) -> None:

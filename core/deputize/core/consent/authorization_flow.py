@@ -23,10 +23,11 @@ from deputize.core.consent.record import (
     Who,
     refuse_link,
 )
-from deputize.core.consent.redeem import LOCK_TIMEOUT_SECONDS, Redeemer
+from deputize.core.consent.redeem import Redeemer
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import outcome_of_callback_error
+from deputize.core.grants.consent_lock import LOCK_TIMEOUT_SECONDS
 from deputize.core.oauth import messages as flow
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state

@@ -21,6 +21,7 @@ from deputize.core.consent.grant_writer import GrantWriter, reason_of
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import StoreUnavailable, VaultError
+from deputize.core.grants.consent_lock import LOCK_TIMEOUT_SECONDS, consent_lock
 from deputize.core.grants.revocation_entries import all_end_with_one
 from deputize.core.grants.token_reply_journal import Received, ReceivedReplies
 from deputize.core.oauth.endpoint import Endpoint, Refusal
@@ -31,8 +32,6 @@ from deputize.core.providers.origin import MOVED, origin_of
 from deputize.core.vault.grant import Secret, User
 from deputize.core.vault.stores import HeldLock
 
-LOCK_TIMEOUT_SECONDS: Final = 30.0
-"""Seconds to wait until another consent of the user for the same app has been redeemed."""
 LEASE_SECONDS: Final = 60.0
 """Seconds in which a code is sent, twice at most, and its reply sealed."""
 INTERRUPTED: Final = "interrupted"
@@ -96,8 +95,7 @@ class Redeemer:
         vault, turn = self.repository.engine.vault, None
         async with AsyncExitStack() as lock:
             try:
-                name = f"consent-{vault.key_prefix(user, provider, app)}"
-                turn = Turn(await lock.enter_async_context(vault.store.lock(name, timeout)))
+                turn = Turn(await lock.enter_async_context(consent_lock(vault, user, provider, app, timeout)))
             except TimeoutError:
                 pass
             yield turn

@@ -28,6 +28,7 @@ from deputize.core.audit.events import REVOKES, GrantRevoked, RevokeReplaced
 from deputize.core.engine import Engine
 from deputize.core.errors import VaultError
 from deputize.core.failures import Kind
+from deputize.core.grants.consent_lock import consent_lock, is_held
 from deputize.core.grants.revocation_entries import RevocationEntries, may_end_others
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE, Endpoint, Refusal, end_leaked
 from deputize.core.oauth.messages import Tokens
@@ -42,6 +43,8 @@ MAX_CONCURRENT_REVOCATIONS: Final = 8
 """The number of concurrent revocation requests."""
 FLUSH_INTERVAL_SECONDS: Final = 60.0
 """Seconds between two flushes, however many callers want one."""
+EXCHANGE_TIMEOUT_SECONDS: Final = 5.0
+"""Seconds for which a revocation waits for an exchange of the same user and app; then it stays in the queue."""
 EXPIRY_MARGIN_SECONDS: Final = 10.0
 """Seconds before its end from which an access token counts as expired."""
 
@@ -140,6 +143,21 @@ class RevocationQueue(RevocationEntries):
         return "done"
 
     async def _send(self, entry: Record) -> Upstream:
+        """Send one revocation. If it could end other tokens, no code of the user and app is exchanged meanwhile: a
+        newer grant is then either stored before, so that the entry waits, or issued after."""
+        note = entry.json
+        row = self.providers.get(note["provider"])
+        where = (self.vault, User(note["user"], note["tenant"]), note["provider"], note["app"])
+        if row is None or not (row.oauth.revokes_all or may_end_others(row)) or is_held(*where):
+            return await self._request(entry)
+        try:
+            async with consent_lock(*where, EXCHANGE_TIMEOUT_SECONDS):
+                waits = await self._must_wait(entry)
+                return waits if waits is not None else await self._request(entry)
+        except TimeoutError:
+            return await self._settle(entry, self._state_later(note))
+
+    async def _request(self, entry: Record) -> Upstream:
         note = entry.json
         provider, app = self.providers.get(note["provider"]), self.apps.get(note["app"])
         if provider is None or app is None:

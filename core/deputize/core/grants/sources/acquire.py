@@ -30,6 +30,7 @@ from deputize.core.errors import (
 )
 from deputize.core.failures import Kind, Outcome, outcome_of
 from deputize.core.grants.backoff import Backoff
+from deputize.core.grants.consent_lock import LOCK_TIMEOUT_SECONDS, consent_lock
 from deputize.core.grants.refresh_request import OTHER_ACCOUNT, Ask, has_refresh_token
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources import assertion, service_account
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
 EndGrant: TypeAlias = Callable[..., Awaitable[object]]
 """Ends a grant for a reason, here and at its provider."""
 
-LOCK_TIMEOUT_SECONDS: Final = 30.0
 TOKEN_REQUEST_TIMEOUT_SECONDS: Final = 60.0
 """Seconds to wait for the reply of the server."""
 FEWER_SCOPES_TTL: Final = 60.0
@@ -229,8 +229,8 @@ class GrantSources:
         """Hold the lock of this user and app; see `redeem`."""
         async with AsyncExitStack() as lock:
             try:
-                name = f"consent-{self.vault.key_prefix(owner, app.provider, app.name)}"
-                await lock.enter_async_context(self.vault.store.lock(name, LOCK_TIMEOUT_SECONDS))
+                alone = consent_lock(self.vault, owner, app.provider, app.name, LOCK_TIMEOUT_SECONDS)
+                await lock.enter_async_context(alone)
             except TimeoutError:
                 raise ProviderUnavailable("Another process is still asking for this grant.") from None
             yield
