@@ -86,6 +86,17 @@ def test_act_under_its_approval_is_no_misuse(trail: Trail) -> None:
     assert trail.kinds() == []
 
 
+def test_second_call_of_an_act_that_is_cut_off_does_not_end_the_first(trail: Trail) -> None:
+    """It waited for the first one, which then did nothing and released the approval, and was repeated."""
+    trail.ask()
+    trail.act(2, ends="")
+    trail("act.result", 3, act_id="act", decision="interrupted", duration_ms=1000, **GRANT)
+    trail("approval.released", 4, approval_id=YES, show=SHOWN)
+    trail("act.result", 5, act_id="act", answered_by=YES, decision="provider_unavailable", duration_ms=3000, show=SHOWN)
+    trail.act(6)
+    assert trail.kinds() == []
+
+
 @pytest.mark.parametrize("second", ["w", "other"])
 @pytest.mark.parametrize("restored", [False, True])
 def test_act_repeated_under_a_replayed_approval_is_named(trail: Trail, second: str, restored: bool) -> None:

@@ -259,7 +259,10 @@ class PermissionCheck:
 
     def _end(self, row: Row) -> None:
         by = _text(row, "answered_by")
-        run = self._open.pop((_text(row, "writer"), _act(row)), None)
+        run = self._open.pop(place := (_text(row, "writer"), _act(row)), None)
+        if run and run.by != by:  # a second call of this act was cut off while it waited for the first
+            self._open[place] = run
+            return
         if run is None:
             if not by or by in BY_POLICY or row.get("effect") != "reads":
                 return
