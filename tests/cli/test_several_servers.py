@@ -45,7 +45,7 @@ def servers_of(world: Cluster, method: str, beginning: str) -> list[str]:
     return [server for how, path, server in world.balancer.led if how == method and path.startswith(beginning)]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", sample(MODES))
 async def test_each_step_may_reach_another_server(home: Path, mode: str) -> None:
     async with cluster(home, DEPUTIZE_SERVE__DRAIN="0") as all_of_it:
         world, alice = all_of_it.world, Person("alice")

@@ -32,6 +32,7 @@ from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import APP, GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.support.canary import Wiretap, files, hits
 from tests.support.counterparts import require
+from tests.support.lanes import sample
 
 ROOT: Final = Path(__file__).parents[2]
 SINKS: Final = (
@@ -184,7 +185,7 @@ async def lived(folder: Path, transport: str, world: World, key: str) -> tuple[d
 
 
 @pytest.mark.counterpart
-@pytest.mark.parametrize("transport", ["aiohttp", "httpx"])
+@pytest.mark.parametrize("transport", sample(["aiohttp", "httpx"]))
 async def test_L1_no_sink_of_an_application_contains_a_secret(tmp_path: Path, transport: str) -> None:
     require("OpenTelemetry's instrumentation of httpx, aiohttp and ASGI", installed(), 'pip install -e ".[test]"')
     world, key = World(), secrets.token_urlsafe(32)
