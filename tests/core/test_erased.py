@@ -87,9 +87,9 @@ async def test_erased_user_is_neither_in_the_vault_nor_in_the_audit(tmp_path: Pa
 OF_NO_USER: Final = frozenset({"meta", "mcp_pins", "shipped"})
 """Kinds of records that belong to the vault, a server or a collector."""
 BY_HASH: Final = frozenset(
-    {"asked", "ticket", "state", "browser", "session_names", "logged_out", "erased", "role_approval"}
+    {"asked", "ticket", "state", "browser", "session_names", "logged_out", "erased", "role_approval", "scim_name"}
 )
-"""Kinds keyed by the hash of a link, a session, a role or a user; they name nobody, and expire within a day."""
+"""Kinds keyed by the hash of a link, a session, a role or a name; they name nobody, and expire or go with a record."""
 
 
 async def test_erased_user_is_in_no_record_of_any_kind(tmp_path: Path) -> None:
@@ -110,6 +110,8 @@ async def test_erased_user_is_in_no_record_of_any_kind(tmp_path: Path) -> None:
         "obtaining",
         "budget",
         "roles",
+        "offboarding",
+        "scim_user",
     ):
         if not await vault.scan(kind, place):
             await vault.insert(kind, place + "0" * 8, {"of": "carol-4711", "ended": 1.0, "expires": 1.0})

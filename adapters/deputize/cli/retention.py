@@ -98,6 +98,12 @@ def retention_rows(settings: Settings) -> list[Kept]:
             ("erased",),
             f"{format_duration(erase.ERASURE_MARK_TTL)} at most; in Postgres only",
         ),
+        Kept("offboardings in progress", ("offboarding",), "until completed"),
+        Kept(
+            "users that an identity provider named by SCIM",
+            ("scim_user", "scim_name"),
+            f"until it deletes them, or {FORGOTTEN}",
+        ),
         Kept("keys of pseudonyms", ("person",), FORGOTTEN),
         Kept("pins of MCP servers", ("mcp_pins",), "until the server is removed"),
         Kept("how far the audit was exported", ("shipped",), "until the rows are deleted"),

@@ -17,6 +17,7 @@ from deputize.core.acts.elicitation import Questions
 from deputize.core.acts.execute import Executor
 from deputize.core.acts.find_grant import GrantFinder
 from deputize.core.acts.missing_scopes import Asking
+from deputize.core.acts.offboard import resume_offboardings
 from deputize.core.acts.preview import Previewer
 from deputize.core.acts.provider_requests import ProviderTransport
 from deputize.core.acts.public_requests import PublicSender
@@ -178,8 +179,17 @@ class Components:
             self.files.remove,
             engine.clock,
             recover=self.consents.recover,
-            jobs=[many.follow, partial(continue_reseal, engine.vault, engine.audit), self.ledger.unsaved.settle_all],
+            jobs=[
+                many.follow,
+                partial(continue_reseal, engine.vault, engine.audit),
+                self.ledger.unsaved.settle_all,
+                self.resume_offboardings,
+            ],
         )
+
+    async def resume_offboardings(self) -> None:
+        """Complete the offboardings of processes that died."""
+        await resume_offboardings(self.engine, self.approvals, self._mandates, self.revoker.disconnect)
 
     shipping: Shipping | None = None
     """The shipping of audit rows to collectors, if the settings name one."""

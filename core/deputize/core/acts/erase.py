@@ -21,7 +21,7 @@ ERASURE_MARK_TTL: Final = 600.0
 failover. The mark's key is a keyed digest, and it holds no other data."""
 KINDS: Final = (
     *("act", "approval", "mandate", "consent", "chosen", "outside", "contacts", "zone", "call", "session", "intent"),
-    *("budget", "roles"),
+    *("budget", "roles", "offboarding", "scim_user"),
 )
 
 
@@ -43,6 +43,10 @@ async def erase(user: User, engine: Engine, consents: Consents, files: Files, *c
     if isinstance(vault.store, FailsOver):
         await _mark_erased(user, vault)
     await files.erase(user)
+    for record in (await vault.scan_openable("scim_user", vault.key_prefix(user)))[0]:
+        index = record.json.get("name") and await vault.get("scim_name", record.json["name"])
+        if index:
+            await vault.delete(index)
     for kind in KINDS:
         for record in await vault.scan(kind, vault.key_prefix(user)):
             if not _is_under_way(record):

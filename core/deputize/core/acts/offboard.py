@@ -1,13 +1,16 @@
 """The end of a user's access: page sessions, mandates, grants, consents and approvals, without erasing the user.
 
-Everything that could still act ends here first, each with a durable write, and then at the providers. It may be
-interrupted anywhere and repeated.
+Everything that could still act ends here first, each with a durable write, and then at the providers. A record says
+from the first step to the last that an offboarding is under way. So if a process dies between two steps, another one
+completes it: at its start, or within a minute.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Final
 
 from deputize.core.approvals.mandate_record import Mandate
@@ -17,14 +20,17 @@ from deputize.core.approvals.service import Approvals
 from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import UserOffboarded
 from deputize.core.engine import Engine
-from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound, StoreUnavailable
 from deputize.core.grants.mass_revocation import Revoked
 from deputize.core.text import visible
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
-from deputize.core.vault.vault import Vault
+from deputize.core.vault.vault import Record, Vault
 
+KIND: Final = "offboarding"
+"""The kind of record that exists while a user is being offboarded."""
 MAX_REASON_CHARACTERS: Final = 200
+LOCK_TIMEOUT_SECONDS: Final = 30.0
 ENDED: Final = "The user's access has ended."
 """The reason that a waiting run is told."""
 
@@ -56,8 +62,62 @@ async def offboard(
         raise InvalidInput(
             f"The reason of an offboarding is 1 to {MAX_REASON_CHARACTERS} visible characters.", fix_by="operator"
         )
+    vault, mark = engine.vault, None
+    while mark is None:
+        key = vault.key_prefix(user) + secrets.token_hex(8)
+        mark = await vault.insert(KIND, key, {"user": user.id, "tenant": user.tenant, "reason": reason})
+    async with AsyncExitStack() as lock:
+        await lock.enter_async_context(vault.store.lock(_lock_name(mark), LOCK_TIMEOUT_SECONDS))
+        return await _complete(mark, engine, approvals, mandates, revoke)
+
+
+async def resume_offboardings(
+    engine: Engine, approvals: Approvals, mandates: Mandates, revoke: Callable[[User], Awaitable[list[Revoked]]]
+) -> None:
+    """Complete the offboardings of processes that died. Those in progress elsewhere hold a lock."""
+    for mark in (await engine.vault.scan_openable(KIND))[0]:
+        with suppress(TimeoutError):
+            async with engine.vault.store.lock(_lock_name(mark), 0.0):
+                if now := await engine.vault.get(KIND, mark.key):
+                    await _complete(now, engine, approvals, mandates, partial(revoke, _user(now)))
+
+
+def _lock_name(mark: Record) -> str:
+    return f"{KIND} {mark.key}"
+
+
+def _user(mark: Record) -> User:
+    return User(mark.json["user"], mark.json["tenant"])
+
+
+async def _complete(
+    mark: Record,
+    engine: Engine,
+    approvals: Approvals,
+    mandates: Mandates,
+    revoke: Callable[[], Awaitable[list[Revoked]]],
+) -> Offboarded:
+    """Do all steps, and remove the mark, unless the store failed: a repetition could then still end something."""
+    try:
+        ended = await _end_all(_user(mark), mark.json["reason"], engine, approvals, mandates, revoke)
+    except DeputizeError as error:
+        if not isinstance(error, StoreUnavailable):
+            await engine.vault.delete(mark)
+        raise
+    await engine.vault.delete(mark)
+    return ended
+
+
+async def _end_all(
+    user: User,
+    reason: str,
+    engine: Engine,
+    approvals: Approvals,
+    mandates: Mandates,
+    revoke: Callable[[], Awaitable[list[Revoked]]],
+) -> Offboarded:
     vault, revoked, given = engine.vault, list[Revoked](), list[Mandate]()
-    sessions, closed = await _end_sessions(user, vault), await _close_approvals(user, vault, approvals)
+    sessions, closed = await end_sessions(user, vault), await _close_approvals(user, vault, approvals)
     try:
         given = await _end_mandates(user, mandates)
     finally:  # a damaged mandate must not keep the grants alive
@@ -65,7 +125,7 @@ async def offboard(
             revoked = await revoke()
         finally:  # what began meanwhile
             closed += await _close_approvals(user, vault, approvals)
-            sessions += await _end_sessions(user, vault)
+            sessions += await end_sessions(user, vault)
             numbers = len(revoked), closed, len(given), sessions
             await engine.audit.record(UserOffboarded(OfUser(tenant=user.tenant, user=user.id), reason, *numbers))
     return Offboarded(tuple(revoked), closed, len(given), sessions)
@@ -79,7 +139,7 @@ async def _end_mandates(user: User, mandates: Mandates) -> list[Mandate]:
     return given
 
 
-async def _end_sessions(user: User, vault: Vault) -> int:
+async def end_sessions(user: User, vault: Vault) -> int:
     """End the user's sessions at the pages, damaged ones too, and return their number."""
     ended = 0
     for key, sealed in await vault.store.scan("session", vault.key_prefix(user)):

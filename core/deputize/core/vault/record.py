@@ -22,7 +22,7 @@ EXPIRING = (
 """Kinds of records that have ``expires`` (Unix seconds) and are swept."""
 LASTING: Final = (
     *("meta", "grant", "intent", "received", "outbox", "chosen", "file", "filepart", "person", "zone", "mcp_pins"),
-    "shipped",
+    *("shipped", "offboarding", "scim_user", "scim_name"),
 )
 KINDS = (*LASTING, *EXPIRING)
 """All kinds of records. Other kinds are refused, because a key rotation would leave them behind."""
