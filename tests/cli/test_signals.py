@@ -23,6 +23,7 @@ from deputize.core.background_loop import portal
 from deputize.core.web.local.server import serve
 from deputize.core.web.signin.sign_in_sessions import Session, Sessions
 from tests.cli.serving_world import Around, around
+from tests.cli.tenants_world import WEBHOOKS, tenants
 
 WEBHOOK = f"whsec_{base64.b64encode(os.urandom(32)).decode()}"
 
@@ -127,3 +128,23 @@ async def test_webhook_is_served_only_with_a_good_secret(home: Path) -> None:
         async with app.router.lifespan_context(app), serve(app, world.port), httpx.AsyncClient() as http:
             assert await send(world, http, message("alice")) in (404, 405)
         await portal().hop(app.state.deputy.http.close)
+
+
+async def test_webhook_of_a_tenant_reaches_users_of_this_tenant_only(home: Path) -> None:
+    async with tenants(home) as world:
+
+        async def post(tenant: str, secret: str, name: str) -> int:
+            body, now = message("alice"), datetime.now(UTC)
+            headers = {
+                "webhook-id": name,
+                "webhook-timestamp": str(int(now.timestamp())),
+                "webhook-signature": Sender(secret).sign(name, now, body),
+            }
+            return (await world.http.post(f"/signals/webhook/{tenant}", content=body, headers=headers)).status_code
+
+        acme, beta = await world.sign_in("alice"), await world.sign_in("alice", "beta")
+        assert await post("acme", WEBHOOKS["beta"], "m1") == 401
+        assert await post("beta", WEBHOOKS["beta"], "m1") == 204
+        assert await world.is_signed_in(acme) and not await world.is_signed_in(beta, "beta")
+        assert await post("acme", WEBHOOKS["acme"], "m1") == 204, "ids of one sender do not use up those of another"
+        assert not await world.is_signed_in(acme)

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -26,7 +25,7 @@ from deputize.adapters.mcp import DeputyServer
 from deputize.cli.doctor_findings import Finding, away, bad
 from deputize.cli.graceful_shutdown import Leaving
 from deputize.cli.show import counted
-from deputize.core import DeputizeError, Deputy, Secret, SettingsError
+from deputize.core import DeputizeError, Deputy, SettingsError
 from deputize.core.background_loop import portal
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.http import Http
@@ -35,10 +34,9 @@ from deputize.core.web.app import PAGES, pages_app
 from deputize.core.web.local.server import require_host
 from deputize.core.web.ops.metrics import Metrics
 from deputize.core.web.ops.probes import Probes
-from deputize.core.web.pages.site import Page
-from deputize.core.web.signals.webhook import Webhook
+from deputize.core.web.signals.from_settings import signals_from
 from deputize.core.web.signin.from_settings import ENDPOINT, client_of, guards_from, sign_in_from
-from deputize.core.web.signin.issuer import Issuer, user_at
+from deputize.core.web.signin.issuer import Issuer
 from deputize.core.web.signin.resource_server import user_of
 from deputize.core.web.signin.sign_in import sign_in_at
 
@@ -107,12 +105,7 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
     guards = guards_from(settings, sign_in)
     # a client's form proves no new sign-in
     forms = said.forms and not any(one.step_up_seconds for one in settings.sign_ins().values())
-    signals: list[Page] = []
-    if said.offboarding_secret:
-        if not said.issuer:
-            raise SettingsError("serve.offboarding_secret needs serve.issuer, whose users the messages name.")
-        secret = Secret(said.offboarding_secret.get_secret_value())
-        signals.append(Webhook(deputy, secret, partial(user_at, said.issuer)).page)
+    signals = signals_from(settings, sign_in)
     server = DeputyServer(deputy, said.tools, search=said.search, forms=forms)
     endpoint = server.app(user_of, path=below + ENDPOINT, hosts=[host])
 

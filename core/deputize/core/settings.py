@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from deputize.core.errors import SettingsError
@@ -117,11 +117,33 @@ class IssuerSettings(BaseModel):
     step_up_acr: list[str] = Field(
         default_factory=list, description="Accepted `acr` of that sign-in: ways to authenticate. Empty: any."
     )
+    offboarding_secret: SecretStr | None = Field(
+        None,
+        description="Secret of the webhook that offboards users: whsec_... None: not received. See offboarding.md.",
+    )
+    offboarding_secret_file: Path | None = Field(None, description="File that holds that secret.")
+    scim_token: SecretStr | None = Field(
+        None,
+        description="Bearer token of the identity provider's SCIM client, 32 characters at least. None: no SCIM.",
+    )
+    scim_token_file: Path | None = Field(None, description="File that holds that token.")
+    scim_subject: Literal["externalId", "userName"] = Field(
+        "externalId", description="The SCIM attribute that has the same value as `sign_in_subject`."
+    )
+    ssf_issuer: str = Field(
+        "",
+        description="Transmitter of Shared Signals, as its metadata spells its `issuer`. Empty: none is received.",
+    )
+    ssf_audience: str = Field(
+        "", description="The `aud` of its security event tokens, as its stream configuration says."
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _read_secret_file(cls, values: Any) -> Any:
-        return with_secret(values, "client_secret")
+        for name in ("client_secret", "offboarding_secret", "scim_token"):
+            values = with_secret(values, name)
+        return values
 
 
 class ServeSettings(IssuerSettings):
@@ -136,10 +158,6 @@ class ServeSettings(IssuerSettings):
         True,
         description="Accept approvals in a form that the user's client shows. Else users approve only on our pages.",
     )
-    offboarding_secret: SecretStr | None = Field(
-        None, description="Secret of the webhook that offboards users: whsec_... None: not received. See operations.md."
-    )
-    offboarding_secret_file: Path | None = Field(None, description="File that holds that secret.")
     metrics: str = Field(
         "",
         pattern=PLACE,
@@ -151,11 +169,6 @@ class ServeSettings(IssuerSettings):
         le=300,
         description="Seconds after SIGTERM in which /readyz returns 503 but requests are served, for load balancers.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_offboarding_secret(cls, values: Any) -> Any:
-        return with_secret(values, "offboarding_secret")
 
 
 class SignInSettings(IssuerSettings):

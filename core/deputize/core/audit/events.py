@@ -547,6 +547,16 @@ class UserOffboarded(Event):
 
 
 @event
+class SessionsEnded(Event):
+    """A signal of the identity provider ended a user's sessions, and the grants that came from them."""
+
+    event = "user.sessions_ended"
+    who: OfUser
+    cause: Annotated[str, "why access ended: the operator's words, or the signal"]
+    sessions: Annotated[int, "sessions at the pages that were ended"]
+
+
+@event
 class UserErased(Event):
     """All data of a user was erased."""
 

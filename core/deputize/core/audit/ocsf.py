@@ -107,6 +107,7 @@ EVENT_CLASSES: Final[Mapping[str, EventClass]] = {
     "budget.released": EventClass("budget", "budget", RESUME),
     "operator.disconnects": EventClass("user", "user", DEACTIVATE, severity=MEDIUM),
     "user.offboarded": EventClass("user", "user", DEACTIVATE, severity=MEDIUM),
+    "user.sessions_ended": EventClass("user", "user", SUSPEND, severity=LOW),
     "user.erased": EventClass("user", "user", DELETE, severity=LOW),
     "revoke.replaced": EventClass("token", "entry", OTHER),
     "revoke.done": EventClass("token", "entry", DELETE),

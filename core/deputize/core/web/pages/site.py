@@ -205,7 +205,7 @@ class Page(ValueObject):
     user's own page.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     handler: Handler
     own: bool = False
@@ -254,15 +254,21 @@ def _from_our_page(request: Request, base_url: str) -> bool:
     return origin in (None, _origin_of(base_url)) and site in (None, "same-origin", "none")
 
 
-async def fields_of(request: Request) -> dict[str, str]:
-    """Return the fields of a posted form. Raises `InvalidInput` if it is too long or malformed."""
+async def body_of(request: Request, max_bytes: int) -> bytes | None:
+    """Return the body, or None if it is too long."""
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_FORM_BYTES:
-            break
+        if len(body) > max_bytes:
+            return None
+    return body
+
+
+async def fields_of(request: Request) -> dict[str, str]:
+    """Return the fields of a posted form. Raises `InvalidInput` if it is too long or malformed."""
+    body = await body_of(request, MAX_FORM_BYTES)
     try:
-        if len(body) <= MAX_FORM_BYTES:
+        if body is not None:
             return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))
     except ValueError:
         pass

@@ -130,14 +130,18 @@ class Issuer:
             self._metadata, self._metadata_at = found, self.clock()
         return self._metadata
 
-    async def _fetch_metadata(self) -> Mapping[str, Any] | None:
-        """Fetch the metadata. Returns None if the issuer serves none."""
+    def metadata_urls(self) -> tuple[str, ...]:
+        """Return the addresses at which the metadata can be."""
         parts = urlsplit(self.url)
         origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
-        for url in (
+        return (
             f"{origin}{path}/.well-known/openid-configuration",
             f"{origin}/.well-known/oauth-authorization-server{path}",
-        ):
+        )
+
+    async def _fetch_metadata(self) -> Mapping[str, Any] | None:
+        """Fetch the metadata. Returns None if the issuer serves none."""
+        for url in self.metadata_urls():
             found = await self.json(httpx.Request("GET", url, headers={"accept": "application/json"}))
             if found is None:
                 continue
