@@ -16,10 +16,9 @@ LOADERS: Final = frozenset("import_module __import__ resolve_name entry_points r
 """Functions that import a module named by a string."""
 
 BY_NAME: Final = {
-    "deputize.core.plugins": "what other packages add by entry points: toolkits, providers, stores",
+    "deputize.core.plugins": "what other packages add by entry points: toolkits, stores; functions in settings",
     "deputize.core.tools.plugins": "the built-in toolkits, which need not be installed and are no part of the core",
     "deputize.core.policy.find_policy": "the policy that settings name",
-    "deputize.core.roles": "the function of roles that settings name",
     "deputize.core.vault.kms": "the key management service that settings name, as a module or an entry point",
     "deputize.core.vault.kms.aws": "boto3, where it is installed",
     "deputize.core.vault.kms.azure": "Azure's libraries, where they are installed",

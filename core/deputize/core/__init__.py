@@ -52,6 +52,7 @@ from deputize.core.policy.policy import (
     read_only,
 )
 from deputize.core.providers import PROVIDERS
+from deputize.core.question_feed import QuestionChange
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.continuation import Continuation
@@ -130,6 +131,7 @@ __all__ = [
     "Provider",
     "ProviderUnavailable",
     "PublicRequest",
+    "QuestionChange",
     "RateLimited",
     "ReconsentRequired",
     "Request",

@@ -23,6 +23,7 @@ from deputize.core.errors import DeputizeError, InvalidInput, PolicyDenied
 from deputize.core.grants.connections import Connection, TenantConnection, connections_in_tenant, connections_of
 from deputize.core.grants.revoke import Revoked
 from deputize.core.idempotency.undo import Undoable
+from deputize.core.question_feed import OnQuestion
 from deputize.core.roles import Role
 from deputize.core.text import visible
 from deputize.core.tools.act import Call, ToolCall
@@ -139,6 +140,13 @@ class BaseDeputy(Components):
         chosen = [await self.resolver.tool(name) for name in tools]
         wanted = await self.asking.needs_by_app(who, provider, scopes, chosen, app, account)
         return await self.asking.request_consents(who, wanted, account, other)
+
+    def on_question(self, function: OnQuestion) -> None:
+        """Call this function with each new consent and approval, and when it is decided, expires or is superseded.
+
+        It runs in the background, for what this process does: see `QuestionChange`. Several functions are possible.
+        """
+        self.engine.question_feed.functions.append(function)
 
     async def pending(self, user: AnyUser) -> list[Consent | Approval]:
         """Return all consents and approvals that wait for the user, from every run, consents first."""

@@ -16,6 +16,7 @@ from deputize.core.http import Http
 from deputize.core.in_flight import InFlight
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import Registry
+from deputize.core.question_feed import QuestionFeed
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.pseudonyms import Pseudonyms
 from deputize.core.vault.vault import Vault
@@ -66,6 +67,7 @@ class Engine(Frozen):
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     in_flight: InFlight = field(default_factory=InFlight)
+    question_feed: QuestionFeed = field(default_factory=QuestionFeed)
 
     def __post_init__(self) -> None:
         self.audit.names = Pseudonyms(self.vault)
@@ -94,6 +96,7 @@ class Engine(Frozen):
 
         Safe to call twice.
         """
+        await self.question_feed.wait()
         await self.pages.close()  # first: a page needs the vault
         await self.in_flight.wait()
         await self.http.close()

@@ -8,11 +8,12 @@ object.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from deputize.core.errors import SettingsError
 from deputize.core.value_object import ValueObject, frozen
@@ -186,3 +187,17 @@ class Plugins(Generic[T]):
 
 def _distribution(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"
+
+
+def find_function(setting: str, name: str, hint: str) -> Callable[[Any], Any]:
+    """Return the function of one argument at ``package.module:function``. Raises `SettingsError` with the hint if it
+    cannot be loaded."""
+    from pkgutil import resolve_name  # imported late, because few settings need it
+
+    try:
+        found: Callable[[Any], Any] = resolve_name(name)
+        inspect.signature(found).bind(None)
+    except (Exception, SystemExit) as e:  # an import runs arbitrary code
+        hint = f"Set {setting} to package.module:function, which {hint}."
+        raise SettingsError(f"The {setting} {name!r} cannot be used: {type(e).__name__}.", hint=hint) from e
+    return found

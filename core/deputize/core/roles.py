@@ -179,16 +179,3 @@ def _as_roles(found: Any) -> frozenset[str]:
     if isinstance(found, str) or not all(isinstance(role, str) for role in roles):
         raise TypeError("Roles are a collection of strings.")
     return roles
-
-
-def find_roles_function(name: str) -> RolesOf:
-    """Return the function at ``package.module:function``. Raises `SettingsError` if it cannot be loaded."""
-    from pkgutil import resolve_name  # imported late, because few settings need it
-
-    hint = "Set roles_function to package.module:function, which takes a user and returns the roles."
-    try:
-        found: RolesOf = resolve_name(name)
-        inspect.signature(found).bind(None)
-    except (Exception, SystemExit) as e:  # an import runs arbitrary code
-        raise SettingsError(f"The roles_function {name!r} cannot be used: {type(e).__name__}.", hint=hint) from e
-    return found

@@ -239,6 +239,10 @@ class Settings(BaseSettings):
         "",
         description="package.module:function that returns the roles of a user. It then decides alone.",
     )
+    on_question: str = Field(
+        "",
+        description="package.module:function that receives each consent and approval. See docs/approvals-in-chat.md.",
+    )
     role_max_age_seconds: float = Field(
         ROLE_MAX_AGE_SECONDS,
         ge=60,

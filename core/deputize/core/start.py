@@ -29,9 +29,10 @@ from deputize.core.http import Transport
 from deputize.core.oauth.discover import KnownIssuers, discover
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import check_addresses
+from deputize.core.plugins import find_function
 from deputize.core.policy.find_policy import find_policy
 from deputize.core.policy.policy import Policies
-from deputize.core.roles import RolesOf, find_roles_function
+from deputize.core.roles import RolesOf
 from deputize.core.settings import AppSettings, Settings
 from deputize.core.tools.toolkit import Toolkit
 from deputize.core.vault.chain_heads import ChainHeads
@@ -69,7 +70,11 @@ def from_settings(
     settings = settings or Settings.load()
     rule = find_policy(settings.policy, settings.own_file().parent) if policy is None else policy
     brand = _brand(settings)
-    roles_function = roles or (find_roles_function(settings.roles_function) if settings.roles_function else None)
+    if roles is None and settings.roles_function:
+        roles = find_function("roles_function", settings.roles_function, "takes a user and returns the roles")
+    on_question = None
+    if settings.on_question:
+        on_question = find_function("on_question", settings.on_question, "takes one QuestionChange")
     with ExitStack() as undo:
         vault = portal().run(open_vault(settings))
         undo.callback(lambda: portal().run(vault.close()))
@@ -95,9 +100,11 @@ def from_settings(
             file_retention_seconds=settings.file_retention_seconds,
             time_zone=settings.zone,
             trusted_authors=settings.trusted_authors,
-            roles=roles_function,
+            roles=roles,
             role_max_age_seconds=settings.role_max_age_seconds,
         )
+        if on_question:
+            deputy.on_question(on_question)
         for server in settings.mcp_servers():
             portal().run(deputy.add_mcp(server))
         portal().run(take_into_use(vault, audit, settings.audit_trail, deputy.revocation_queue.enqueue_in))

@@ -53,6 +53,7 @@ from deputize.core.tools.steps import AskUser, Heard, ResolvePerson
 from deputize.core.tools.stored_files import FILE_TTL, Files
 from deputize.core.tools.toolkit import Toolkit
 from deputize.core.tools.trusted_authors import TrustedAuthors
+from deputize.core.user_requests import Approval, Consent
 from deputize.core.vault.grant import Secret
 from deputize.core.vault.rotation import continue_reseal
 from deputize.core.vault.sweeper import Sweeper
@@ -184,6 +185,7 @@ class Components:
                 partial(continue_reseal, engine.vault, engine.audit),
                 self.ledger.unsaved.settle_all,
                 self.resume_offboardings,
+                self.report_expired,
             ],
         )
 
@@ -233,6 +235,16 @@ class Components:
         from deputize.core.acts.first_contacts import FirstContactSearch  # imported only if an act needs it
 
         return FirstContactSearch(self._people, self.contacts)
+
+    async def report_expired(self) -> None:
+        """Report the questions of this process that expired without a decision to `on_question`."""
+        for one in self.engine.question_feed.take_expired(self.clock()):
+            if isinstance(one.question, Consent):
+                now: Consent | Approval | None = await self.consents.status(one.question.id)
+            else:
+                now = await self.approvals.get(one.question.id, by=one.user)
+            if now is None or now.status in ("pending", "expired"):
+                self.engine.question_feed.tell("expired", one.user, now or one.question)
 
     def dashboard_url(self) -> str:
         """Return the URL of the page where users see their connections and pending requests; "" in local mode. The URL

@@ -81,6 +81,9 @@ class Questions:
                 if (made := await self.rows.put(key, asked)) is not None:
                     break
         await self.rows.audit.record(event)
+        if old is not None and old.waits(self.clock()):
+            await self.approvals.tell("superseded", act.user, old)
+        await self.approvals.tell("asked", act.user, made)
         return await self._waits(act, made)
 
     async def refuse_if_open(self, act: Act) -> None:
@@ -144,7 +147,9 @@ class Questions:
             return found.reply(by, replace(question, reply=said, content=given), self.clock())
 
         record, _ = await self.rows.swap(await self.approvals.row(question_id, by), apply_reply)
-        return await self.approvals.public(by, self.approvals.require_valid(record, question_id))
+        record = self.approvals.require_valid(record, question_id)
+        await self.approvals.tell("decided", by, record)
+        return await self.approvals.public(by, record)
 
     # ------------------------------------------------------------- rows
 

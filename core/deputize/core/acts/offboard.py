@@ -154,4 +154,10 @@ async def _close_approvals(user: User, vault: Vault, approvals: Approvals) -> in
         return (found.reject(user, ENDED)[0], None) if found.may("reject") else None
 
     rows, _ = await vault.scan_openable(ApprovalRecord.KIND, vault.key_prefix(user))
-    return sum([(await approvals.rows.swap(record, close))[1] for record in ApprovalRecord.read_all(rows)])
+    closed = 0
+    for record in ApprovalRecord.read_all(rows):
+        ended, done = await approvals.rows.swap(record, close)
+        if ended is not None and done:
+            closed += 1
+            await approvals.tell("decided", user, ended)
+    return closed

@@ -317,6 +317,14 @@ class ApprovalRecord(StoredRecord):
         return act.show.only_edits(unedited, [(_text(before.get(name)), _text(after.get(name))) for name in names])
 
     @property
+    def is_grave(self) -> bool:
+        """True if the act destroys something, if everybody may see its result, or if nobody knows who will."""
+        show = Preview.of(self.show) if self.show else None
+        if show is None or show.destroys or self.effect == "destructive":
+            return True
+        return show.audience in (Audience.PUBLIC, Audience.UNKNOWN)
+
+    @property
     def is_unseen_edit(self) -> bool:
         """True if the user edited the arguments and the preview of the edit was not made yet."""
         return self.status is Status.APPROVED and self.edited is not None and not self.settled

@@ -40,6 +40,7 @@ from deputize.core.approvals.role_requests import RoleRequests
 from deputize.core.audit.events import ApprovalTooLate
 from deputize.core.engine import Engine
 from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.question_feed import QuestionStatus
 from deputize.core.roles import Roles
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Preview
@@ -144,6 +145,9 @@ class Approvals:
             made = await self.rows.put(key, asked)
         if made is not None:
             await self.rows.audit.record(event)
+            if old is not None and old.waits(self.clock()):
+                await self.tell("superseded", act.user, old)
+            await self.tell("asked", act.user, made)
         return made
 
     def label_of(self, act: Act) -> str:
@@ -184,6 +188,8 @@ class Approvals:
             raise _not_pending()
         status = Status.REJECTED if decision == "reject" else Status.APPROVED
         record.refuse_own_decision(by, decision)
+        if done:
+            await self.tell("decided", record.owner(by), record)
         if done or (record.status is status and record.is_same(edit)):
             return await self.public(record.owner(by), record)
         if (record.status, status) == (Status.USED, Status.REJECTED):
@@ -246,6 +252,11 @@ class Approvals:
                 await watch.changed(left)
         return now
 
+    async def tell(self, change: QuestionStatus, user: User, record: ApprovalRecord) -> None:
+        """Report a change of the user's approval to the application: see `QuestionFeed`."""
+        if self.engine.question_feed.functions:
+            self.engine.question_feed.tell(change, user, await self.public(user, record))
+
     async def public(self, user: User, record: ApprovalRecord) -> Approval:
         """Return the approval in its public form."""
         return record.public(self.engine.home, await self.engine.zones.of(user))
@@ -282,7 +293,10 @@ class Approvals:
         matches."""
         for approval_id in approval_ids:
             if record := await self._load(approval_id, user):
-                await self.rows.swap(record, partial(_renew, approval_id))
+                renewed, done = await self.rows.swap(record, partial(_renew, approval_id))
+                if renewed is not None and done and renewed.waits(self.clock()):
+                    await self.tell("superseded", user, record)
+                    await self.tell("asked", user, renewed)
 
     async def consume(
         self,
@@ -352,7 +366,10 @@ class Approvals:
             _refuse_declined(act, found)
             return found.supersede(act) if found.may("supersede") else None
 
-        return record is not None and (await self.rows.swap(record, apply_supersede))[1]
+        record, done = await self.rows.swap(record, apply_supersede) if record is not None else (None, False)
+        if record is not None and done and record.decision is Status.PENDING:
+            await self.tell("superseded", act.user, record)
+        return done
 
     async def release(self, act: Act, account: Account) -> None:
         """Release the approval, because the act did nothing."""

@@ -157,6 +157,7 @@ class Consents:
                 )
                 if stored := await self._take_place(key, new, record):
                     await engine.audit.record(ConsentRequested(stored.facts(), list(wanted), why))
+                    await repository.tell("asked", stored, ask)
                     return await repository.to_public(stored, ask)
 
     def _turn(self, key: str) -> asyncio.Lock:
@@ -195,7 +196,10 @@ class Consents:
             expires=now + CONSENT_TTL, claims=claims or kept.claims
         )
         await self.repository.index(key, kept)
-        return await self.repository.save(kept)
+        saved = await self.repository.save(kept)
+        if saved is not None and saved.issue != record.issue:
+            await self.repository.tell("asked", saved, ask)
+        return saved
 
     # ------------------------------------------------------------- completing
 

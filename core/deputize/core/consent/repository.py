@@ -26,6 +26,7 @@ from deputize.core.errors import InvalidInput
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.providers.origin import moved, origin_change
+from deputize.core.question_feed import QuestionStatus
 from deputize.core.user_requests import Consent
 from deputize.core.vault.grant import Grant, Secret, User
 
@@ -187,7 +188,13 @@ class ConsentRepository:
                 return None
             record = again
         await self.engine.audit.record(ENDS[status](stored.facts(), list(stored.scopes), reason, obtained))
+        await self.tell("decided", stored)
         return stored
+
+    async def tell(self, change: QuestionStatus, record: ConsentRecord, ask: str = "") -> None:
+        """Report a change of the consent to the application: see `QuestionFeed`."""
+        if self.engine.question_feed.functions:
+            self.engine.question_feed.tell(change, record.user, await self.to_public(record, ask))
 
     # ------------------------------------------------------------- what belongs to it
 

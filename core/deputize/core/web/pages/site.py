@@ -18,7 +18,6 @@ from starlette.responses import Response
 from deputize.core.base_deputy import BaseDeputy
 from deputize.core.consent.consents import AnyLocalUser, Who
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
-from deputize.core.tools.preview import Audience, Preview
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import AnyUser, User
 from deputize.core.web.cookies import FORM_TTL, Cookies, cookies_for
@@ -105,7 +104,7 @@ class Site:
     async def step_up_link(self, request: Request, user: User, approval: str) -> str:
         """Return the address of a new sign-in without which the user cannot approve this act, or "" if none is needed.
 
-        One is needed if the act destroys something, or if everybody may see the result, or nobody knows who will.
+        One is needed for a grave act: see `ApprovalRecord.is_grave`.
         """
         if not isinstance(self.verifier, StepUpVerifier):
             return ""
@@ -113,13 +112,7 @@ class Site:
         theirs = record.may_be_decided_by(user)
         if record.approvers and not theirs:  # the user cannot approve it at all
             return ""
-        show = Preview.of(record.show) if record.show else None
-        if record.question is not None or (
-            show is not None
-            and not show.destroys
-            and record.effect != "destructive"
-            and show.audience not in (Audience.PUBLIC, Audience.UNKNOWN)
-        ):
+        if record.question is not None or not record.is_grave:
             return ""
         return await self.verifier.step_up_link(
             request, f"{root_of(request)}/{'others' if theirs else 'approve'}/{quote(approval, safe='')}"
