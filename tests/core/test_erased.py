@@ -87,7 +87,18 @@ async def test_erased_user_is_neither_in_the_vault_nor_in_the_audit(tmp_path: Pa
 OF_NO_USER: Final = frozenset({"meta", "mcp_pins", "shipped"})
 """Kinds of records that belong to the vault, a server or a collector."""
 BY_HASH: Final = frozenset(
-    {"asked", "ticket", "state", "browser", "session_names", "logged_out", "erased", "role_approval", "scim_name"}
+    {
+        "asked",
+        "ticket",
+        "state",
+        "browser",
+        "session_names",
+        "logged_out",
+        "erased",
+        "role_approval",
+        "scim_name",
+        "chat_card",
+    }
 )
 """Kinds keyed by the hash of a link, a session, a role or a name; they name nobody, and expire or go with a record."""
 
@@ -112,6 +123,7 @@ async def test_erased_user_is_in_no_record_of_any_kind(tmp_path: Path) -> None:
         "roles",
         "offboarding",
         "scim_user",
+        "chat_link",
     ):
         if not await vault.scan(kind, place):
             await vault.insert(kind, place + "0" * 8, {"of": "carol-4711", "ended": 1.0, "expires": 1.0})

@@ -67,6 +67,8 @@ def retention_rows(settings: Settings) -> list[Kept]:
             f"{format_duration(sign_in_sessions.IDLE_SECONDS)} without a page, "
             f"{format_duration(sign_in_sessions.MAX_SESSION_SECONDS)} at most",
         ),
+        Kept("links to chat accounts", ("chat_link",), f"until unlinked, offboarded or {FORGOTTEN}"),
+        Kept("cards in chats", ("chat_card",), "a day after the question expires; the text is not stored"),
         Kept(
             "roles of the last sign-in",
             ("roles",),

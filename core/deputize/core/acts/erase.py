@@ -1,5 +1,6 @@
 """Removal of a user's data: tombstones, outcomes, approvals, mandates, consents, files, the record of untrusted
-content, known contacts, time zone, sessions, roles, interrupted refreshes, budgets, and the key of their pseudonym."""
+content, known contacts, time zone, sessions, roles, links to chats,
+interrupted refreshes, budgets, and the key of their pseudonym."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ ERASURE_MARK_TTL: Final = 600.0
 failover. The mark's key is a keyed digest, and it holds no other data."""
 KINDS: Final = (
     *("act", "approval", "mandate", "consent", "chosen", "outside", "contacts", "zone", "call", "session", "intent"),
-    *("budget", "roles", "offboarding", "scim_user"),
+    *("budget", "roles", "offboarding", "scim_user", "chat_link"),
 )
 
 

@@ -140,10 +140,12 @@ async def _end_mandates(user: User, mandates: Mandates) -> list[Mandate]:
 
 
 async def end_sessions(user: User, vault: Vault) -> int:
-    """End the user's sessions at the pages, damaged ones too, and return their number."""
+    """End the user's sessions at the pages, damaged ones too, and links to chats. Return the number of sessions."""
     ended = 0
     for key, sealed in await vault.store.scan("session", vault.key_prefix(user)):
         ended += await vault.store.delete("session", key, sealed)
+    for key, sealed in await vault.store.scan("chat_link", vault.key_prefix(user)):
+        await vault.store.delete("chat_link", key, sealed)
     return ended
 
 

@@ -577,6 +577,16 @@ class OperatorDisconnects(Event):
 
 
 @event
+class ChatLinked(Event):
+    """A user linked an account of a chat, which can then decide for the user, or unlinked it."""
+
+    event = "chat.linked"
+    who: OfUser
+    chat: Annotated[str, "the chat product"]
+    linked: Annotated[bool, "false: unlinked"]
+
+
+@event
 class AuditViewed(Event):
     """An auditor read rows of the tenant on the pages."""
 

@@ -106,6 +106,7 @@ EVENT_CLASSES: Final[Mapping[str, EventClass]] = {
     "budget.spent": EventClass("budget", "budget", UPDATE),
     "budget.released": EventClass("budget", "budget", RESUME),
     "operator.disconnects": EventClass("user", "user", DEACTIVATE, severity=MEDIUM),
+    "chat.linked": EventClass("user", "user", UPDATE, severity=LOW),
     "user.offboarded": EventClass("user", "user", DEACTIVATE, severity=MEDIUM),
     "user.sessions_ended": EventClass("user", "user", SUSPEND, severity=LOW),
     "user.erased": EventClass("user", "user", DELETE, severity=LOW),

@@ -18,8 +18,9 @@ from deputize.core.vault.grant import SecretBytes
 EXPIRING = (
     *("consent", "asked", "ticket", "state", "approval", "act", "browser", "mandate", "outside", "call", "session"),
     *("obtaining", "session_names", "logged_out", "erased", "contacts", "budget", "roles", "role_approval"),
+    *("chat_card", "chat_link"),
 )
-"""Kinds of records that have ``expires`` (Unix seconds) and are swept."""
+"""Kinds of records that are swept once their ``expires`` (Unix seconds) has passed, if they have one."""
 LASTING: Final = (
     *("meta", "grant", "intent", "received", "outbox", "chosen", "file", "filepart", "person", "zone", "mcp_pins"),
     *("shipped", "offboarding", "scim_user", "scim_name"),

@@ -1,0 +1,163 @@
+"""A Slack workspace on loopback: it records what is sent to its API, and signs requests as Slack does."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlencode
+
+from slack_sdk.signature import SignatureVerifier
+
+from deputize.chat.slack_cards import PATH, SlackCards
+from deputize.core import User
+from deputize.core.web.app import PAGES, pages_app
+from tests.core.web.web_application import World, hidden, make, signed_in, values_of, words_of
+
+SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
+TOKEN = "xoxb-of-the-bot"
+MEMBERS = {"alice": "U_ALICE", "bob": "U_BOB", "carol": "U_CAROL", "eve": "U_EVE"}
+
+
+class Workspace:
+    """Slack's side. ``calls``: method and arguments of each call of its API, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.error = ""
+        workspace = self
+
+        class Api(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
+                kind, method = self.headers.get("content-type", ""), self.path.rpartition("/")[2]
+                given = json.loads(body) if "json" in kind else dict(parse_qsl(body))
+                if isinstance(given.get("blocks"), str):
+                    given["blocks"] = json.loads(given["blocks"])
+                assert self.headers["authorization"] == f"Bearer {TOKEN}"
+                workspace.calls.append((method, given))
+                answer: dict[str, Any] = {"ok": True, "channel": "D" + str(given.get("channel")).removeprefix("D")}
+                answer["ts"] = given.get("ts") or f"{len(workspace.calls)}.000100"
+                data = json.dumps({"ok": False, "error": workspace.error} if workspace.error else answer).encode()
+                self.send_response(200)
+                self.send_header("content-type", "application/json")
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/api/"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def sent(self, method: str) -> list[dict[str, Any]]:
+        return [given for name, given in self.calls if name == method]
+
+    @property
+    def cards(self) -> list[dict[str, Any]]:
+        return self.sent("chat.postMessage")
+
+
+class Chat:
+    """A deputy with cards in a workspace."""
+
+    def __init__(self, world: World, slack: Workspace) -> None:
+        self.world, self.slack = world, slack
+        self.cards = SlackCards(world.deputy, bot_token=TOKEN, signing_secret=SECRET, api_url=slack.url)
+        world.app = pages_app(world.deputy, verifier=signed_in, pages=[*PAGES, *self.cards.pages])
+        self.stamp = 0
+
+    @classmethod
+    async def open(cls, slack: Workspace, **more: Any) -> Chat:
+        world = await make(**more)
+        await world.connected("send")
+        return cls(world, slack)
+
+    async def settle(self) -> None:
+        await self.world.deputy.engine.question_feed.wait()
+
+    async def request(
+        self, fields: dict[str, str], *, secret: str = SECRET, at: float = 0.0, changed: str = "", signature: str = ""
+    ) -> Any:
+        """Send what Slack would send. Each request has another signature, as each of Slack's has."""
+        self.stamp += 1
+        body, stamp = urlencode(fields | {"trigger_id": str(self.stamp)}), str(int(at or time.time()))
+        signed = signature or SignatureVerifier(secret).generate_signature(timestamp=stamp, body=body)
+        headers = {"x-slack-request-timestamp": stamp, "x-slack-signature": str(signed)}
+        self.last = fields | {"trigger_id": str(self.stamp)}, headers
+        sent = dict(parse_qsl(changed or body, keep_blank_values=True))
+        return await self.world.send("POST", PATH, data=sent, headers=headers)
+
+    async def command(self, text: str = "", member: str = "U_ALICE", team: str = "T1") -> Any:
+        about = {"team_id": team, "user_id": member, "user_name": member.lower(), "team_domain": "acme"}
+        answer = await self.request(about | {"command": "/deputize", "text": text})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def press_fields(
+        self, card: dict[str, Any], action: str, member: str = "", team: str = "T1", value: str | None = None
+    ) -> dict[str, str]:
+        place = self.slack.calls.index(("chat.postMessage", card)) + 1
+        own = card["channel"]
+        buttons = {
+            one["action_id"]: one for block in card["blocks"] for one in block.get("elements", ()) if "value" in one
+        }
+        given = value if value is not None else next(iter(buttons.values()))["value"] if buttons else ""
+        payload = {
+            "type": "block_actions",
+            "team": {"id": team, "domain": "acme"},
+            "user": {"id": member or own, "username": "x", "team_id": team},
+            "container": {"type": "message", "channel_id": f"D{own}", "message_ts": f"{place}.000100"},
+            "channel": {"id": f"D{own}", "name": "directmessage"},
+            "response_url": "http://127.0.0.1:1/evil",
+            "actions": [{"type": "button", "action_id": f"deputize_{action}", "block_id": "b", "value": given}],
+        }
+        return {"payload": json.dumps(payload)}
+
+    async def press(self, card: dict[str, Any], action: str, member: str = "", **more: Any) -> int:
+        answer = await self.request(self.press_fields(card, action, member, **more))
+        return int(answer.status_code)
+
+    async def code(self, user: str, member: str, team: str = "T1") -> str:
+        """Return the code that this user's browser shows, for a link that this Slack account began."""
+        link = link_in(await self.command("", member, team))
+        page, jar = await self.world.look(link, user)
+        done = await self.world.send(
+            "POST", link, user=user, cookies=jar | values_of(page), data={"form": hidden(page)}
+        )
+        assert done.status_code == 200, done.text
+        return words_of(done).partition("/deputize ")[2].split()[0]
+
+    async def link(self, user: str, member: str = "", team: str = "T1") -> None:
+        member = member or MEMBERS[user]
+        assert (await self.command(await self.code(user, member, team), member, team))["text"] == "Linked."
+
+    async def linked(self, user: str) -> list[tuple[User, str]]:
+        found = await self.world.deputy.vault.get("chat_link", self.cards._link_key(User(user)))
+        person = await self.cards._person_in(found) if found else None
+        return [person] if person else []
+
+
+def link_in(answer: dict[str, Any]) -> str:
+    """Return the path of the page in the answer to ``/deputize``."""
+    [url] = [one["url"] for block in answer["blocks"] for one in block.get("elements", ()) if "url" in one]
+    return str(url).removeprefix("https://deputy.example.test")
+
+
+def words(blocks: list[dict[str, Any]]) -> list[str]:
+    """Return the plain texts of a card, in order."""
+    return [block["text"]["text"] for block in blocks if block["type"] == "section"]
+
+
+def buttons(card: dict[str, Any]) -> list[str]:
+    return [one["text"]["text"] for block in card["blocks"] if block["type"] == "actions" for one in block["elements"]]
