@@ -106,6 +106,13 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
     # a client's form proves no new sign-in
     forms = said.forms and not any(one.step_up_seconds for one in settings.sign_ins().values())
     signals = signals_from(settings, sign_in)
+    if said.cards_bot_token or said.cards_signing_secret:
+        from deputize.chat.slack_cards import SlackCards  # imported only if it is used
+
+        token, signing = (
+            Secret(one.get_secret_value() if one else "") for one in (said.cards_bot_token, said.cards_signing_secret)
+        )
+        signals += SlackCards(deputy, bot_token=token, signing_secret=signing).pages
     server = DeputyServer(deputy, said.tools, search=said.search, forms=forms)
     endpoint = server.app(user_of, path=below + ENDPOINT, hosts=[host])
 

@@ -158,6 +158,13 @@ class ServeSettings(IssuerSettings):
         True,
         description="Accept approvals in a form that the user's client shows. Else users approve only on our pages.",
     )
+    cards_bot_token: SecretStr | None = Field(
+        None,
+        description="Bot token of the chat app whose cards ask users. None: no cards. See approvals-in-chat.md.",
+    )
+    cards_bot_token_file: Path | None = Field(None, description="File that holds that token.")
+    cards_signing_secret: SecretStr | None = Field(None, description="Signing secret of that app.")
+    cards_signing_secret_file: Path | None = Field(None, description="File that holds that secret.")
     metrics: str = Field(
         "",
         pattern=PLACE,
@@ -169,6 +176,13 @@ class ServeSettings(IssuerSettings):
         le=300,
         description="Seconds after SIGTERM in which /readyz returns 503 but requests are served, for load balancers.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, values: Any) -> Any:
+        for name in ("cards_bot_token", "cards_signing_secret"):
+            values = with_secret(values, name)
+        return values
 
 
 class SignInSettings(IssuerSettings):
