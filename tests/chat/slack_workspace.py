@@ -71,9 +71,9 @@ class Workspace:
 class Chat:
     """A deputy with cards in a workspace."""
 
-    def __init__(self, world: World, slack: Workspace) -> None:
+    def __init__(self, world: World, slack: Workspace, url: str = "", token: str = TOKEN) -> None:
         self.world, self.slack = world, slack
-        self.cards = SlackCards(world.deputy, bot_token=TOKEN, signing_secret=SECRET, api_url=slack.url)
+        self.cards = SlackCards(world.deputy, bot_token=token, signing_secret=SECRET, api_url=url or slack.url)
         world.app = pages_app(world.deputy, verifier=signed_in, pages=[*PAGES, *self.cards.pages])
         self.stamp = 0
 
@@ -107,21 +107,11 @@ class Chat:
     def press_fields(
         self, card: dict[str, Any], action: str, member: str = "", team: str = "T1", value: str | None = None
     ) -> dict[str, str]:
-        place = self.slack.calls.index(("chat.postMessage", card)) + 1
-        own = card["channel"]
-        buttons = {
-            one["action_id"]: one for block in card["blocks"] for one in block.get("elements", ()) if "value" in one
-        }
-        given = value if value is not None else next(iter(buttons.values()))["value"] if buttons else ""
-        payload = {
-            "type": "block_actions",
-            "team": {"id": team, "domain": "acme"},
-            "user": {"id": member or own, "username": "x", "team_id": team},
-            "container": {"type": "message", "channel_id": f"D{own}", "message_ts": f"{place}.000100"},
-            "channel": {"id": f"D{own}", "name": "directmessage"},
-            "response_url": "http://127.0.0.1:1/evil",
-            "actions": [{"type": "button", "action_id": f"deputize_{action}", "block_id": "b", "value": given}],
-        }
+        values = [one["value"] for block in card["blocks"] for one in block.get("elements", ()) if "value" in one]
+        given = value if value is not None else values[0] if values else ""
+        number = self.slack.calls.index(("chat.postMessage", card)) + 1
+        message = f"D{card['channel']}", f"{number}.000100"
+        payload = press_payload(action, given, message, member or card["channel"], team)
         return {"payload": json.dumps(payload)}
 
     async def press(self, card: dict[str, Any], action: str, member: str = "", **more: Any) -> int:
@@ -146,6 +136,20 @@ class Chat:
         found = await self.world.deputy.vault.get("chat_link", self.cards._link_key(User(user)))
         person = await self.cards._person_in(found) if found else None
         return [person] if person else []
+
+
+def press_payload(action: str, value: str, message: tuple[str, str], member: str, team: str) -> dict[str, Any]:
+    """Return what Slack sends when this person presses a button of the message in a channel."""
+    channel, ts = message
+    return {
+        "type": "block_actions",
+        "team": {"id": team, "domain": "acme"},
+        "user": {"id": member, "username": "x", "team_id": team},
+        "container": {"type": "message", "channel_id": channel, "message_ts": ts},
+        "channel": {"id": channel, "name": "directmessage"},
+        "response_url": "http://127.0.0.1:1/evil",
+        "actions": [{"type": "button", "action_id": f"deputize_{action}", "block_id": "b", "value": value}],
+    }
 
 
 def link_in(answer: dict[str, Any]) -> str:

@@ -12,7 +12,18 @@ from typing import Any
 
 import pytest
 
-from deputize.chat.slack_cards import EXPIRED, MAX_TRIES, NOT_LINKED, NOT_YOURS, ON_THE_PAGE, PATH, SlackCards
+from deputize.chat.slack_cards import (
+    EXPIRED,
+    MAX_CARD,
+    MAX_LINES,
+    MAX_TRIES,
+    NOT_LINKED,
+    NOT_YOURS,
+    ON_THE_PAGE,
+    PATH,
+    SlackCards,
+    _fitting,
+)
 from deputize.cli import show
 from deputize.core import (
     Act,
@@ -359,9 +370,16 @@ async def test_long_act_is_approved_on_the_page_only(chat: Chat, text: str) -> N
     assert buttons(card) == ["Reject", "Open the page"] and "read the rest on the page" in "\n".join(
         words(card["blocks"])
     )
-    assert all(len(one.encode("utf-16-le")) // 2 <= 3000 for one in words(card["blocks"])) and len(card["blocks"]) <= 50
+    sizes = [len(one.encode("utf-16-le")) // 2 for one in words(card["blocks"])]
+    assert max(sizes) <= 3000 and sum(sizes) <= 13000 and len(card["blocks"]) <= 50
     assert await pressed(chat, card, "approve") == [ON_THE_PAGE]
     assert await status(chat, asked) == "pending"
+
+
+def test_lines_of_a_card_fit_and_keep_their_order() -> None:
+    lines = [f"{number} {'x' * 2000}" for number in range(60)]
+    assert lines[:5] == _fitting(lines)[:5] and len(_fitting(lines)) == MAX_CARD // 2002
+    assert len(_fitting(["x"] * 60)) == MAX_LINES
 
 
 @pytest.mark.parametrize("more", [{"destroys": True}, {"public": True}])

@@ -60,6 +60,8 @@ MAX_TEXT: Final = 2900
 """UTF-16 units of one text on a card, of Slack's 3,000. The page has the rest."""
 MAX_LINES: Final = 40
 """Texts on one card, of Slack's 50 blocks."""
+MAX_CARD: Final = 12000
+"""UTF-16 units of all texts on one card."""
 LINK_TTL: Final = 600.0
 """Seconds for which a link to the page, and then a code, can be used."""
 SEEN_TTL: Final = 900.0
@@ -290,7 +292,8 @@ class SlackCards:
             own = bool(asked.approvers) and user == told.user
             lines, after = _approval_lines(asked, own=own)
         lines, after = [visible(line) for line in lines], [visible(line) for line in after]
-        whole = len(lines) <= MAX_LINES and all(_size(line) <= MAX_TEXT for line in lines)
+        fitting = _fitting(lines)
+        whole = fitting == lines
         if isinstance(asked, Approval):
             ways = await self._ways_of(asked, user, whole=whole)
         words = {"approve": "Approve", "reject": "Withdraw" if own else "Reject"}
@@ -298,7 +301,7 @@ class SlackCards:
         buttons.append(_button("deputize_open", "Open the page", url=asked.link if own else told.link))
         at = datetime.fromtimestamp(asked.expires_at, UTC)
         when = f"<!date^{int(asked.expires_at)}^{{date_short_pretty}} {{time}}|{at:%Y-%m-%d %H:%M} UTC>"
-        blocks = [_text(_cut(line)) for line in [*lines[:MAX_LINES], *([] if whole else [REST])]]
+        blocks = [_text(line) for line in [*fitting, *([] if whole else [REST])]]
         blocks += [{"type": "actions", "elements": buttons}, *(_text(_cut(line)) for line in after)]
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": f"Expires: {when}"}]})
         return blocks, whole
@@ -532,6 +535,14 @@ def _button(action: str, text: str, **more: str) -> dict[str, Any]:
 
 def _size(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _fitting(lines: list[str]) -> list[str]:
+    """Return the lines that fit on a card. A line that is too long is cut, and says so."""
+    fitting = [_cut(line) for line in lines[:MAX_LINES]]
+    while sum(map(_size, fitting)) > MAX_CARD:
+        fitting.pop()
+    return fitting
 
 
 def _cut(text: str) -> str:
