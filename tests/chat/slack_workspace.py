@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -84,6 +85,9 @@ class Chat:
         return cls(world, slack)
 
     async def settle(self) -> None:
+        """Wait for Bolt's listeners, which run on after Slack has its answer, and for the cards."""
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=10)
         await self.world.deputy.engine.question_feed.wait()
 
     async def request(
@@ -131,6 +135,7 @@ class Chat:
     async def link(self, user: str, member: str = "", team: str = "T1") -> None:
         member = member or MEMBERS[user]
         assert (await self.command(await self.code(user, member, team), member, team))["text"] == "Linked."
+        await self.settle()
 
     async def linked(self, user: str) -> list[tuple[User, str]]:
         found = await self.world.deputy.vault.get("chat_link", self.cards._link_key(User(user)))

@@ -101,7 +101,6 @@ async def pressed(chat: Chat, card: dict[str, Any], action: str, **more: Any) ->
     """Press a button, and return what that person alone is told."""
     before = len(chat.slack.sent("chat.postEphemeral"))
     assert await chat.press(card, action, **more) == 200
-    await asyncio.sleep(0.05)  # Slack is answered first
     await chat.settle()
     return [given["text"] for given in chat.slack.sent("chat.postEphemeral")[before:]]
 
@@ -249,7 +248,7 @@ async def test_forged_stale_changed_and_replayed_requests_are_refused(
         assert (await chat.world.send("POST", PATH, data=sent, headers=headers)).status_code == 401
     for secret in (TOKEN, SECRET, "Hello Bob", "Lunch", asked.id):
         assert secret not in caplog.text
-    await asyncio.sleep(0.05)
+    await chat.settle()
     assert await status(chat, asked) == "approved"
 
 
@@ -288,7 +287,6 @@ async def test_two_presses_at_once_decide_once(chat: Chat) -> None:
     [card] = chat.slack.cards
     fields = chat.press_fields(card, "approve")
     await asyncio.gather(*(chat.request(fields) for _ in range(2)))
-    await asyncio.sleep(0.05)
     await chat.settle()
     assert await status(chat, asked) == "approved"
     assert chat.world.events("approval").count("approval.approved") == 1

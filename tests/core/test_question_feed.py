@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core import QuestionChange, SettingsError, User
+from deputize.core import InvalidInput, QuestionChange, SettingsError, User
 from deputize.core.plugins import find_function
 from deputize.core.question_feed import MAX_WAITING, QuestionFeed
 from deputize.core.user_requests import Approval
@@ -184,3 +184,9 @@ def test_setting_names_a_function() -> None:
     for name in ("nowhere:f", "tests.core.test_question_feed:nothing", "os:getcwd"):
         with pytest.raises(SettingsError, match="on_question"):
             find_function("on_question", name, "takes one QuestionChange")
+
+
+async def test_anything_but_a_function_is_refused() -> None:
+    world = await make()
+    with pytest.raises(InvalidInput, match="on_question takes a function, not str"):
+        world.deputy.on_question("acme:send")  # type: ignore[arg-type]

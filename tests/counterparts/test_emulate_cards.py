@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from typing import Any
@@ -59,7 +58,6 @@ async def test_card_is_sent_decided_and_closed_at_emulate() -> None:
             assert words(message["blocks"])[0] == asked.summary and message["ts"] == card["ts"]
             payload = press_payload("approve", asked.id, (card["channel"], card["ts"]), alice, team)
             assert (await chat.request({"payload": json.dumps(payload)})).status_code == 200
-            await asyncio.sleep(0.1)
             await chat.settle()
             assert await status(chat, asked) == "approved"
             [closed] = await messages(card["channel"])

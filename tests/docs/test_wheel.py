@@ -49,7 +49,7 @@ def test_page_templates_are_beside_their_code(wheel: set[str]) -> None:
 
 def test_every_package_is_marked_as_typed(wheel: set[str]) -> None:
     packages = {name.split("/")[1] for name in wheel if name.startswith("deputize/")}
-    assert packages == {"core", "toolkits", "openapi", "sandbox", "adapters", "cli"}
+    assert packages == {"core", "toolkits", "openapi", "sandbox", "adapters", "chat", "cli"}
     assert {f"deputize/{package}/py.typed" for package in packages} <= wheel
 
 

@@ -101,7 +101,7 @@ GOOD: Final[Mapping[str, Any]] = {
     **{"server": "other", "url": "https://mcp.example.test/other"},
     **{"look.name": "acme", "pin.name": "acme", "looked": [], "effects": None},
     **{"import_tokens.account": "alice@example.test", "access_token": TOKEN, "refresh_token": None},
-    **{"foreign": False, "operator": "alice", "after": ""},
+    **{"foreign": False, "operator": "alice", "after": "", "function": print},
 }
 
 

@@ -145,7 +145,14 @@ class BaseDeputy(Components):
         """Call this function with each new consent and approval, and when it is decided, expires or is superseded.
 
         It runs in the background, for what this process does: see `QuestionChange`. Several functions are possible.
+        Raises `InvalidInput` for anything else than a function.
         """
+        if not callable(function):
+            raise InvalidInput(
+                f"on_question takes a function, not {type(function).__name__}.",
+                hint="Pass a sync or async function of one QuestionChange.",
+                fix_by="operator",
+            )
         self.engine.question_feed.functions.append(function)
 
     async def pending(self, user: AnyUser) -> list[Consent | Approval]:
