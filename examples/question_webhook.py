@@ -48,9 +48,9 @@ class QuestionWebhook:
             for pause in PAUSES:  # the same id each time, so that the receiver can drop a repetition
                 await asyncio.sleep(pause)
                 answer = await http.post(self.url, content=body, headers=headers)
-                if answer.status_code < 500:
-                    break
-        answer.raise_for_status()
+                if answer.status_code < 500 or pause == PAUSES[-1]:
+                    answer.raise_for_status()
+                    return
 
 
 class Receiver(BaseHTTPRequestHandler):

@@ -31,6 +31,7 @@ from deputize.core import (
     Audience,
     Call,
     Decision,
+    Deputy,
     Effect,
     Preview,
     Request,
@@ -45,6 +46,7 @@ from deputize.core import (
 from deputize.core.user_requests import Approval
 from tests.chat.slack_workspace import SECRET, TOKEN, Chat, Workspace, buttons, link_in, words
 from tests.core.web.web_application import SEND, make, words_of
+from tests.support.sandbox_deputy import google_app
 
 letters = Toolkit("letters", provider="google", api="gmail", shows=True)
 HOSTILE = (
@@ -425,6 +427,36 @@ async def test_decision_on_the_page_closes_the_card(chat: Chat) -> None:
     asked = await ask(chat)
     await chat.world.deputy.decide(asked, "reject", by="alice")
     await chat.settle()
+    assert words(chat.slack.sent("chat.update")[-1]["blocks"]) == ["Rejected", f"{asked.summary}."]
+
+
+def another_process(chat: Chat) -> Deputy:
+    """Return a deputy of another process with the same vault."""
+    world = chat.world
+    return Deputy(world.deputy.vault, [google_app()], pages=world.base, clock=world.clock, toolkits=[letters])
+
+
+async def test_decision_of_another_process_closes_the_card(chat: Chat) -> None:
+    await chat.link("alice")
+    asked, other = await ask(chat), another_process(chat)
+    SlackCards(other, bot_token=TOKEN, signing_secret=SECRET, api_url=chat.slack.url)
+    await other.decide(asked, "approve", by="alice")
+    await other.engine.question_feed.wait()
+    assert words(chat.slack.sent("chat.update")[-1]["blocks"]) == ["Approved", f"{asked.summary}."]
+
+
+async def test_decision_before_the_card_is_stored_closes_it(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    await chat.link("alice")
+    post, other = chat.cards.slack.chat_postMessage, another_process(chat)
+
+    async def decided_meanwhile(**card: Any) -> Any:
+        sent = await post(**card)
+        [waiting] = await other.pending("alice")
+        await other.decide(waiting.id, "reject", by="alice")  # by a process without cards
+        return sent
+
+    monkeypatch.setattr(chat.cards.slack, "chat_postMessage", decided_meanwhile)
+    asked = await ask(chat)
     assert words(chat.slack.sent("chat.update")[-1]["blocks"]) == ["Rejected", f"{asked.summary}."]
 
 
