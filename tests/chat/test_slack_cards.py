@@ -170,6 +170,14 @@ async def test_code_works_once_and_only_for_the_account_that_began(chat: Chat) -
     assert (row["chat"], row["linked"]) == ("slack", True)
 
 
+async def test_newer_code_of_the_user_counts_only_for_its_own_account(chat: Chat) -> None:
+    older = await chat.code("alice", "U_ALICE")
+    newer = await chat.code("alice", "U_ALICE2")
+    for code, member in ((newer, "U_ALICE"), (older, "U_ALICE"), (older, "U_ALICE2")):
+        assert "wrong" in (await chat.command(code, member))["text"]
+    assert (await chat.command(newer, "U_ALICE2"))["text"] == "Linked."
+
+
 async def test_code_expires_and_cannot_be_guessed(chat: Chat) -> None:
     code = await chat.code("alice", "U_ALICE")
     for number in range(MAX_TRIES):
