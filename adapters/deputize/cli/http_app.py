@@ -25,7 +25,7 @@ from deputize.adapters.mcp import DeputyServer
 from deputize.cli.doctor_findings import Finding, away, bad
 from deputize.cli.graceful_shutdown import Leaving
 from deputize.cli.show import counted
-from deputize.core import DeputizeError, Deputy, SettingsError
+from deputize.core import DeputizeError, Deputy, Secret, SettingsError
 from deputize.core.background_loop import portal
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.http import Http
