@@ -98,6 +98,7 @@ BY_HASH: Final = frozenset(
         "role_approval",
         "scim_name",
         "chat_card",
+        "assertion",
     }
 )
 """Kinds keyed by the hash of a link, a session, a role or a name; they name nobody, and expire or go with a record."""

@@ -249,6 +249,7 @@ REVEALING: Final = {
     "web/signals/webhook.py": 1,  # the secret of the webhook, to verify signatures
     "web/signin/base_sign_in.py": 3,  # the state to put and to compare
     "web/signin/sign_in.py": 3,  # PKCE's challenge, the state to drop, the id_token that hints a sign-out
+    "web/signin/saml/saml_sign_in.py": 1,  # the state, as the RelayState of a request
     "web/signin/sign_in_sessions.py": 2,  # the issuer's names for a session and its person
     "web/pages/local_links.py": 1,  # what a local link stands for
 }

@@ -20,7 +20,7 @@ PAGE: Final = "docs/sign-in.md"
 
 
 def test_every_block_is_executed_here() -> None:
-    assert (len(blocks(PAGE, "python")), len(blocks(PAGE, "toml"))) == (1, 3)
+    assert (len(blocks(PAGE, "python")), len(blocks(PAGE, "toml"))) == (1, 4)
 
 
 def test_documented_roles_are_accepted() -> None:
@@ -30,6 +30,21 @@ def test_documented_roles_are_accepted() -> None:
 def test_documented_step_up_is_accepted() -> None:
     given = Settings.load(**tomllib.loads(block(PAGE, "step_up_seconds", "toml")))
     assert (given.serve.step_up_seconds, given.serve.step_up_acr) == (300, ["phr"])
+
+
+def test_documented_saml_is_accepted() -> None:
+    given = Settings.load(**tomllib.loads(block(PAGE, "saml_metadata_file", "toml"))).signin["gamma"]
+    assert given.uses_saml and given.saml_name_id == "persistent"
+
+
+def test_documented_attribute_names_end_where_the_page_says() -> None:
+    for name, value in (
+        ("urn:oid:1.3.6.1.4.1.5923.1.1.1.7", "urn:mace:gamma.example:finance"),
+        ("http://schemas.microsoft.com/ws/2008/06/identity/claims/role", "Finance"),
+        ("groups", "finance"),
+    ):
+        assert f"`{name}:{value}`" in Path(PAGE).read_text()
+        assert RoleMap.of({"finance": [f"{name}:{value}"]}).entries == {"finance": ((name, value),)}
 
 
 async def test_documented_application_sends_users_to_the_issuer_of_their_tenant(

@@ -354,6 +354,7 @@ def _extras() -> Finding:
         "gcp-kms": "google_crc32c",
         "azure-key-vault": "azure.identity",
         "postgres": "psycopg",
+        "saml": "signxml",
         "files": "pypdf",
     }
     missing = [

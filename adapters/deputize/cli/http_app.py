@@ -13,7 +13,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -29,7 +31,7 @@ from deputize.core import DeputizeError, Deputy, Secret, SettingsError
 from deputize.core.background_loop import portal
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.http import Http
-from deputize.core.settings import IssuerSettings, Settings
+from deputize.core.settings import IssuerSettings, Settings, SignInSettings
 from deputize.core.web.app import PAGES, pages_app
 from deputize.core.web.local.server import require_host
 from deputize.core.web.ops.metrics import Metrics
@@ -76,7 +78,8 @@ def check(settings: Settings) -> None:
             hint="Set DEPUTIZE_BASE_URL=https://agents.example.com, or pass --base-url.",
         )
     for name, given in (settings.sign_ins() or {"": settings.serve}).items():
-        _check_issuer(table_of(name), given, settings.base_url)
+        if not given.uses_saml:
+            _check_issuer(table_of(name), given, settings.base_url)
 
 
 def _check_issuer(table: str, given: IssuerSettings, base: str) -> None:
@@ -207,6 +210,9 @@ def findings(settings: Settings) -> Iterator[Finding]:
         what = f"serve {name}".strip()
         try:
             check(settings)
+            if isinstance(given, SignInSettings) and given.saml_metadata_file and given.saml_key_file:
+                yield _saml_finding(what, given.saml_metadata_file, given.saml_key_file)
+                continue
             ways = Counter(clients_of(metadata_of(name, given)).values())
         except DeputizeError as e:
             yield bad(what, e)
@@ -214,6 +220,21 @@ def findings(settings: Settings) -> Iterator[Finding]:
         said = "; ".join(f"{counted(count, 'known client')} {way}" for way, count in ways.items())
         yield Finding(what, "ok", f"{given.issuer} says who callers are; {said}")
 
+
+def _saml_finding(what: str, metadata: Path, key: Path) -> Finding:
+    """Return the finding on a SAML identity provider. Raises `SettingsError` if its metadata or our key is unusable."""
+    from deputize.core.web.signin.saml.parties import IdentityProvider, read_keys  # they need an extra
+
+    provider, _ = IdentityProvider.read(metadata), read_keys(key)
+    days = (max(one.not_valid_after_utc for one in provider.certificates) - datetime.now(UTC)).days
+    found = f"{provider.entity_id} signs users in by SAML; its last certificate is valid for {counted(days, 'day')}"
+    if days >= CERTIFICATE_DAYS:
+        return Finding(what, "ok", found)
+    return Finding(what, "open" if days >= 0 else "bad", found, f"Replace {metadata} with its current metadata.")
+
+
+CERTIFICATE_DAYS: Final = 30
+"""Days before the end of an identity provider's certificate from which `doctor` asks for new metadata."""
 
 CLIENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "Claude (Code, Desktop, claude.ai)": ("document", "registration", "own id"),

@@ -63,7 +63,7 @@ def retention_rows(settings: Settings) -> list[Kept]:
         Kept("links", ("asked", "ticket", "state", "browser"), f"{format_duration(local_links.BINDING_TTL)} at most"),
         Kept(
             "sign-in sessions",
-            ("session", "session_names", "logged_out"),
+            ("session", "session_names", "logged_out", "assertion"),
             f"{format_duration(sign_in_sessions.IDLE_SECONDS)} without a page, "
             f"{format_duration(sign_in_sessions.MAX_SESSION_SECONDS)} at most",
         ),

@@ -143,6 +143,9 @@ def _tell(settings: Settings, place: str) -> None:
     show.note(f"Serving {base}{ENDPOINT} and the pages at {base}, on {place}.")
     for name, given in settings.sign_ins().items():
         below = f"/{name}" if name else ""
+        if given.uses_saml:
+            show.note(f"Sign-ins by SAML, to the pages only. Register {base}/sign-in{below}/metadata there.")
+            continue
         try:
             metadata = metadata_of(name, given)
         except DeputizeError as error:

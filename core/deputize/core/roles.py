@@ -5,9 +5,10 @@
     auditor = ["https://acme.example/roles:Auditor"]
     operator = ["realm_access.roles:deputize-operator"]
 
-Each entry is ``claim:value``, compared exactly. A claim whose name is a URL ends at the last colon, any other at the
-first. If a token has no claim of the full name, the dots of the name lead into nested claims. A claim gives no role if
-it is absent, too long, or replaced by a reference to the issuer's API, as Entra does for users in many groups.
+Each entry is ``claim:value``, compared exactly. A claim whose name is a URL or a URN ends at the last colon, any other
+at the first. A name with an OID ends after its numbers, because its values can have colons: ``urn:oid:2.5.4.10:Acme``.
+If a token has no claim of the full name, the dots of the name lead into nested claims. A claim gives no role if it is
+absent, too long, or replaced by a reference to the issuer's API, as Entra does for users in many groups.
 
 The roles of a user come from the first of these sources that says something about roles:
 
@@ -41,6 +42,7 @@ MAX_VALUE_CHARACTERS: Final = 256
 ROLE_MAX_AGE_SECONDS: Final = 43200.0
 """Seconds after which the roles of a sign-in give no role any more."""
 log = logging.getLogger("deputize.core.acts")
+_OID: Final = re.compile(r"(urn:oid:[0-9.]+)(:?)(.*)", re.DOTALL)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -97,7 +99,11 @@ def check_role(role: str) -> str:
 
 
 def _entry(role: str, text: str) -> tuple[str, str]:
-    name, colon, value = text.rpartition(":") if text.startswith(("https:", "http:")) else text.partition(":")
+    if oid := _OID.fullmatch(text):
+        name, colon, value = oid.groups()
+    else:
+        is_uri = text.startswith(("https:", "http:", "urn:"))
+        name, colon, value = text.rpartition(":") if is_uri else text.partition(":")
     if not name or not colon or not value or len(value) > MAX_VALUE_CHARACTERS:
         raise SettingsError(
             f"The entry {text[:80]!r} of the role {role} is not a claim and a value.",

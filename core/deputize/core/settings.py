@@ -69,6 +69,16 @@ PLACE: Final = r"^(?:([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:([0-9]{1,5}))?$"
 """HOST:PORT, :PORT, or nothing."""
 
 
+_UsablePath = Annotated[Path, AfterValidator(usable_path)]
+_OF_OPENID: Final = frozenset(
+    {
+        *("issuer", "token_audience", "scopes", "subject", "plain_jwt", "introspect", "client_id", "client_secret"),
+        "sign_in_scopes",
+    }
+)
+"""Fields of an issuer that have no effect at a SAML identity provider."""
+
+
 class IssuerSettings(BaseModel):
     """An issuer that signs users in: the part that ``[serve]`` and each ``[signin.NAME]`` share."""
 
@@ -138,6 +148,11 @@ class IssuerSettings(BaseModel):
         "", description="The `aud` of its security event tokens, as its stream configuration says."
     )
 
+    @property
+    def uses_saml(self) -> bool:
+        """True if users sign in at a SAML identity provider, which issues no tokens."""
+        return False
+
     @model_validator(mode="before")
     @classmethod
     def _read_secret_file(cls, values: Any) -> Any:
@@ -193,9 +208,29 @@ class SignInSettings(IssuerSettings):
         default_factory=list,
         description="Domains of e-mail addresses whose users sign in here. Without one: at BASE_URL/sign-in/NAME.",
     )
+    saml_metadata_file: _UsablePath | None = Field(
+        None, description="Metadata (XML) of a SAML 2.0 identity provider, in place of `issuer`. See sign-in.md."
+    )
+    saml_key_file: _UsablePath | None = Field(
+        None, description="Our RSA private keys there (PEM, 0600). The first signs, all decrypt."
+    )
+    saml_name_id: Literal["persistent", "emailAddress", "unspecified", "transient"] = Field(
+        "persistent",
+        description="Format of its NameIDs. A NameID is the user, unless `sign_in_subject` names an attribute.",
+    )
 
+    @property
+    def uses_saml(self) -> bool:
+        return self.saml_metadata_file is not None
 
-_UsablePath = Annotated[Path, AfterValidator(usable_path)]
+    @model_validator(mode="after")
+    def _check_saml(self) -> SignInSettings:
+        """Raise `ValueError` for SAML without a key, and for fields without effect beside it."""
+        if self.uses_saml != (self.saml_key_file is not None):
+            raise ValueError("saml_metadata_file and saml_key_file: set both, or none")
+        if self.uses_saml and (ignored := sorted(self.model_fields_set & _OF_OPENID)):
+            raise ValueError(f"{', '.join(ignored)}: only of an OpenID Connect issuer, not with saml_metadata_file")
+        return self
 
 
 class Settings(BaseSettings):

@@ -18,7 +18,7 @@ from deputize.core.vault.grant import SecretBytes
 EXPIRING = (
     *("consent", "asked", "ticket", "state", "approval", "act", "browser", "mandate", "outside", "call", "session"),
     *("obtaining", "session_names", "logged_out", "erased", "contacts", "budget", "roles", "role_approval"),
-    *("chat_card", "chat_link"),
+    *("chat_card", "chat_link", "assertion"),
 )
 """Kinds of records that are swept once their ``expires`` (Unix seconds) has passed, if they have one."""
 LASTING: Final = (

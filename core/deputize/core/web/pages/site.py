@@ -257,9 +257,9 @@ async def body_of(request: Request, max_bytes: int) -> bytes | None:
     return body
 
 
-async def fields_of(request: Request) -> dict[str, str]:
+async def fields_of(request: Request, max_bytes: int = MAX_FORM_BYTES) -> dict[str, str]:
     """Return the fields of a posted form. Raises `InvalidInput` if it is too long or malformed."""
-    body = await body_of(request, MAX_FORM_BYTES)
+    body = await body_of(request, max_bytes)
     try:
         if body is not None:
             return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))

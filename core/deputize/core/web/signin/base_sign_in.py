@@ -30,6 +30,8 @@ from deputize.core.web.pages import texts
 from deputize.core.web.pages.rendering import root_of, see_other
 from deputize.core.web.pages.return_to import ReturnTo
 from deputize.core.web.pages.site import SIGN_OUT, Page, Site, current_path
+from deputize.core.web.signin.back_channel_logout import Logout
+from deputize.core.web.signin.issuer import user_at
 from deputize.core.web.signin.sign_in_sessions import IDLE_SECONDS, MAX_SESSION_SECONDS, Session, Sessions
 from deputize.core.web.signing_key import sign
 
@@ -272,6 +274,20 @@ class BaseSignIn(ABC):
         answer = see_other(address or f"{root_of(request)}{SIGNED_OUT}")
         cookies.drop(answer, session_cookie(cookies))
         return answer
+
+    async def log_out(self, logout: Logout, *, is_user: bool) -> bool:
+        """End the sessions that the issuer has ended, in any browser, and the grants that came from them.
+
+        ``is_user``: the subject of the logout is the user id. Returns False if this was done before.
+        """
+        if await self.sessions.is_used(logout):
+            return False
+        whose = await self.sessions.log_out(logout)
+        named = user_at(self.sessions.issuer, logout.subject, self.tenant) if is_user else None
+        for user in {*whose, *filter(None, [named])}:
+            await self.deputy.sources.session_ended(user)
+        await self.sessions.mark_used(logout)
+        return True
 
 
 def sign_out_pages(find: Callable[[Request], Awaitable[BaseSignIn | None]]) -> tuple[Page, ...]:

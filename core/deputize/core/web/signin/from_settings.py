@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from deputize.core.base_deputy import BaseDeputy
 from deputize.core.errors import SettingsError
@@ -35,7 +35,7 @@ def sign_in_from(deputy: BaseDeputy, settings: Settings) -> BaseSignIn | SignIns
     made = {name: _sign_in(deputy, settings, name, one) for name, one in found.items()}
     if "" in made:
         return made[""]
-    _refuse_shared_issuers(found)
+    _refuse_shared_issuers({name: (one.sessions.issuer, found[name].required_claims) for name, one in made.items()})
     domains = {domain: name for name, one in settings.signin.items() for domain in one.domains}
     if len(domains) < sum(len(one.domains) for one in settings.signin.values()):
         raise SettingsError("A domain leads to two sign-ins.", hint="Name it in one table of [signin].")
@@ -79,27 +79,44 @@ def tenant_of(name: str, given: IssuerSettings) -> str:
 
 
 def _sign_in(deputy: BaseDeputy, settings: Settings, name: str, given: IssuerSettings) -> BaseSignIn:
+    more: dict[str, Any] = {
+        "subject": given.sign_in_subject,
+        "required": given.required_claims,
+        "name": name,
+        "tenant": tenant_of(name, given),
+        "roles": RoleMap.of(settings.roles),
+        "step_up": StepUp(given.step_up_seconds, tuple(given.step_up_acr)) if given.step_up_seconds else None,
+    }
+    if isinstance(given, SignInSettings) and given.saml_metadata_file and given.saml_key_file:
+        from deputize.core.web.signin.saml.parties import IdentityProvider, read_keys  # they need an extra
+        from deputize.core.web.signin.saml.saml_sign_in import SamlSignIn
+
+        return SamlSignIn(
+            deputy,
+            provider=IdentityProvider.read(given.saml_metadata_file),
+            keys=read_keys(given.saml_key_file),
+            name_id=given.saml_name_id,
+            **more,
+        )
     client = client_of(given)
     return SignIn(
         deputy,
         issuer=Issuer(given.issuer, deputy.http, deputy.clock),
         client_id=client.client_id,
         client_secret=client.client_secret,
-        subject=given.sign_in_subject,
         scopes=given.sign_in_scopes,
-        required=given.required_claims,
-        name=name,
-        tenant=tenant_of(name, given),
-        roles=RoleMap.of(settings.roles),
-        step_up=StepUp(given.step_up_seconds, tuple(given.step_up_acr)) if given.step_up_seconds else None,
+        **more,
     )
 
 
-def _refuse_shared_issuers(found: Mapping[str, IssuerSettings]) -> None:
-    """Raise `SettingsError` if one issuer signs users in for two tenants and nothing tells its users apart."""
+def _refuse_shared_issuers(found: Mapping[str, tuple[str, Mapping[str, str]]]) -> None:
+    """Raise `SettingsError` if one issuer signs users in for two tenants and nothing tells its users apart.
+
+    ``found``: issuer and required claims by the name of a sign-in.
+    """
     by_issuer = dict[str, list[tuple[str, Mapping[str, str]]]]()
-    for name, one in found.items():
-        by_issuer.setdefault(one.issuer, []).append((name, one.required_claims))
+    for name, (issuer, claims) in found.items():
+        by_issuer.setdefault(issuer, []).append((name, claims))
     for issuer, tables in by_issuer.items():
         for place, (name, claims) in enumerate(tables):
             for other, others in tables[place + 1 :]:

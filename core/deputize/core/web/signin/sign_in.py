@@ -197,12 +197,7 @@ class SignIn(BaseSignIn):
         is available.
         """
         found = await self._logout(request)
-        if not isinstance(found, str) and not await self.sessions.is_used(found):
-            whose = await self.sessions.log_out(found)
-            named = user_at(self.issuer.url, found.subject, self.tenant) if self.subject == "sub" else None
-            for user in {*whose, *filter(None, [named])}:
-                await self.deputy.sources.session_ended(user)
-            await self.sessions.mark_used(found)
+        if not isinstance(found, str) and await self.log_out(found, is_user=self.subject == "sub"):
             return Response(status_code=200, headers=NOT_KEPT)
         why = found if isinstance(found, str) else "was used before"
         log.warning("A logout token of %s %s.", self.issuer.url, why)

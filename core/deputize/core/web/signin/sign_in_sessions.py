@@ -39,7 +39,8 @@ _COOKIE: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([0-9a-f]{32}\.)")
 class Session(ValueObject):
     """A sign-in that the issuer has confirmed. ``roles``: by the claims of this sign-in. ``names``: the claims `NAMES`.
     ``issued``: when the issuer said so. ``authenticated_at``: when the user last authenticated there (Unix seconds), 0
-    if that is unknown; ``acr``: by which means. ``id_token``: what a sign-out at the issuer needs."""
+    if that is unknown; ``acr``: by which means. ``id_token``: what a sign-out at the issuer needs. ``ends``: when the
+    issuer ends it (Unix seconds), 0 if that is unknown."""
 
     user: User
     roles: frozenset[str] = frozenset()
@@ -48,6 +49,7 @@ class Session(ValueObject):
     authenticated_at: float = 0.0
     acr: str = ""
     id_token: Secret | None = None
+    ends: float = 0.0
 
     def packed(self) -> dict[str, Any]:
         """Return the content of a record."""
@@ -59,6 +61,7 @@ class Session(ValueObject):
             "issued": self.issued,
             "authenticated_at": self.authenticated_at,
             "acr": self.acr,
+            "ends": self.ends,
         }
 
     @classmethod
@@ -72,6 +75,7 @@ class Session(ValueObject):
             content["authenticated_at"],
             content["acr"],
             content.get("id_token"),
+            content["ends"],
         )
 
 
@@ -90,7 +94,8 @@ class Sessions(ValueObject):
         """Start a session and return its cookie value."""
         cookie = f"{secrets.token_urlsafe(32)}.{self.vault.key_prefix(session.user)}"
         now, key = self.clock(), self._key(cookie)
-        times = {"ends": now + self.lasts, **self._touch(now + self.lasts)}
+        ends = min(now + self.lasts, session.ends or float("inf"))
+        times = {"ends": ends, **self._touch(ends)}
         await self.vault.insert("session", key, session.packed() | {"issuer": self.issuer, **times})
         names = [self._name(kind, value) for kind, value in session.names.items() if value]
         for name in names:
