@@ -46,6 +46,8 @@ from tests.support.counterparts import (
     OIDC_PROVIDER_VERSION,
     OPENAPI_FILE,
     OPENAPI_VERSION,
+    SAMLP_HOME,
+    SAMLP_VERSION,
     WORKFLOW_SERVER,
     WORKFLOW_SERVER_HOME,
     axe_is_installed,
@@ -56,6 +58,7 @@ from tests.support.counterparts import (
     mcp_conformance_is_installed,
     msal_is_installed,
     oidc_provider_is_installed,
+    samlp_is_installed,
     target_is_installed,
     workflow_server_is_installed,
 )
@@ -159,6 +162,11 @@ def oidc_provider() -> None:
     one_of_npm("oidc-provider", OIDC_PROVIDER_VERSION, OIDC_PROVIDER_HOME, oidc_provider_is_installed)
 
 
+def samlp() -> None:
+    """Install a SAML 2.0 identity provider."""
+    one_of_npm("samlp", SAMLP_VERSION, SAMLP_HOME, samlp_is_installed)
+
+
 def axe() -> None:
     """Install axe, which finds accessibility problems in pages."""
     one_of_npm("axe-core", AXE_VERSION, AXE_HOME, axe_is_installed)
@@ -237,7 +245,7 @@ def node_wheel() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-FROM_NPM = (emulate, oidc_provider, axe, descriptions, mcp_conformance)
+FROM_NPM = (emulate, oidc_provider, samlp, axe, descriptions, mcp_conformance)
 FROM_PYPI = (langgraph, workflow_server, deepagents, mcp, msal, deploying, agentdojo)
 
 

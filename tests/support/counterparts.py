@@ -26,6 +26,8 @@ EMULATE_VERSION: Final = "0.12.2"
 EMULATE_HOME: Final = COUNTERPARTS / "emulate"
 OIDC_PROVIDER_VERSION: Final = "9.13.3"
 OIDC_PROVIDER_HOME: Final = COUNTERPARTS / "oidc-provider"
+SAMLP_VERSION: Final = "8.0.0"
+SAMLP_HOME: Final = COUNTERPARTS / "samlp"
 AXE_VERSION: Final = "4.14.1"
 AXE_HOME: Final = COUNTERPARTS / "axe-core"
 DESCRIPTIONS_HOME: Final = COUNTERPARTS / "descriptions"
@@ -117,6 +119,11 @@ def oidc_provider_is_installed() -> bool:
     return _npm_is_installed(OIDC_PROVIDER_HOME, "oidc-provider", OIDC_PROVIDER_VERSION)
 
 
+def samlp_is_installed() -> bool:
+    """Return whether samlp is completely installed."""
+    return _npm_is_installed(SAMLP_HOME, "samlp", SAMLP_VERSION)
+
+
 def axe_is_installed() -> bool:
     """Return whether axe-core is completely installed."""
     return _npm_is_installed(AXE_HOME, "axe-core", AXE_VERSION)
@@ -139,6 +146,11 @@ def require_emulate() -> None:
 def require_oidc_provider() -> None:
     """Apply `require` to npm oidc-provider."""
     require(f"npm oidc-provider@{OIDC_PROVIDER_VERSION}", oidc_provider_is_installed(), INSTALL)
+
+
+def require_samlp() -> None:
+    """Apply `require` to npm samlp."""
+    require(f"npm samlp@{SAMLP_VERSION}", samlp_is_installed(), INSTALL)
 
 
 def require_axe() -> str:
