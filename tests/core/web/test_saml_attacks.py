@@ -378,6 +378,10 @@ REFUSED: Final[dict[str, tuple[Forge, str]]] = {
         before_signing(lambda one: etree.SubElement(part(one, ".//saml:NameID"), f"{SAML}x")),
         "saml_form",
     ),
+    "NameID of a page": (
+        before_signing(lambda one: setattr(part(one, ".//saml:NameID"), "text", "a" * 1025)),
+        "saml_name_id",
+    ),
     "external entity": (bomb("external"), "saml_xml"),
     "parameter entity": (bomb("parameter"), "saml_xml"),
     "entity bomb": (bomb("bomb"), "saml_xml"),
@@ -407,13 +411,15 @@ def request_like(root: etree._Element) -> etree._Element:
     return asked
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_forged_response_is_refused(case: str, provider: IdentityProvider) -> None:
-    forge, reason = REFUSED[case]
-    with pytest.raises(InvalidInput) as caught:
-        read(forge(request_of(provider)), provider)
-    assert caught.value.reason in ([reason] if reason else ["saml_signature", "saml_assertions"]), caught.value.message
-    assert caught.value.fix_by == "user" and MALLORY not in caught.value.message
+def test_forged_response_is_refused(provider: IdentityProvider, subtests: pytest.Subtests) -> None:
+    """All of them in every run: they take milliseconds each."""
+    for case, (forge, reason) in REFUSED.items():
+        with subtests.test(case):
+            with pytest.raises(InvalidInput) as caught:
+                read(forge(request_of(provider)), provider)
+            said = caught.value
+            assert said.reason in ([reason] if reason else ["saml_signature", "saml_assertions"]), said.message
+            assert said.fix_by == "user" and MALLORY not in said.message
 
 
 ACCEPTED: Final[dict[str, Forge]] = {
@@ -430,10 +436,11 @@ ACCEPTED: Final[dict[str, Forge]] = {
 }
 
 
-@pytest.mark.parametrize("case", ACCEPTED)
-def test_good_response_is_accepted(case: str, provider: IdentityProvider) -> None:
-    found = read(ACCEPTED[case](request_of(provider)), provider)
-    assert (found.name_id, found.in_response_to, found.session) == ("alice-1", "_request", "session-1")
+def test_good_response_is_accepted(provider: IdentityProvider, subtests: pytest.Subtests) -> None:
+    for case, make in ACCEPTED.items():
+        with subtests.test(case):
+            found = read(make(request_of(provider)), provider)
+            assert (found.name_id, found.in_response_to, found.session) == ("alice-1", "_request", "session-1")
 
 
 def test_response_is_read_from_the_signed_bytes_whatever_surrounds_them(provider: IdentityProvider) -> None:
@@ -507,12 +514,12 @@ LOGOUTS: Final[dict[str, tuple[Callable[[], str], str]]] = {
 }
 
 
-@pytest.mark.parametrize("case", LOGOUTS)
-def test_forged_logout_request_is_refused(case: str, provider: IdentityProvider) -> None:
-    forge, reason = LOGOUTS[case]
-    with pytest.raises(InvalidInput) as caught:
-        logout(provider, forge())
-    assert caught.value.reason == reason, caught.value.message
+def test_forged_logout_request_is_refused(provider: IdentityProvider, subtests: pytest.Subtests) -> None:
+    for case, (forge, reason) in LOGOUTS.items():
+        with subtests.test(case):
+            with pytest.raises(InvalidInput) as caught:
+                logout(provider, forge())
+            assert caught.value.reason == reason, caught.value.message
 
 
 def test_deflated_bomb_is_refused(provider: IdentityProvider) -> None:

@@ -328,7 +328,10 @@ async def test_form_without_a_response_is_refused(here: Place, form: dict[str, s
     assert answer.status_code == 403 and await here.world.deputy.vault.scan("assertion") == []
 
 
-@pytest.mark.parametrize("query", ["", "?state=x&answer=y", "?answer=" + "0" * 64, "?state=&answer=%00"])
+@pytest.mark.parametrize(
+    "query",
+    ["", "?state=x&answer=y", "?answer=" + "0" * 64, "?answer=" + "0" * 32 + "." + "0" * 64, "?state=&answer=%00"],
+)
 async def test_callback_without_a_sign_in_is_refused(here: Place, query: str) -> None:
     assert (await here.browser().get(f"/sign-in/acme/callback{query}")).status_code == 403
 

@@ -22,7 +22,7 @@ ERASURE_MARK_TTL: Final = 600.0
 failover. The mark's key is a keyed digest, and it holds no other data."""
 KINDS: Final = (
     *("act", "approval", "mandate", "consent", "chosen", "outside", "contacts", "zone", "call", "session", "intent"),
-    *("budget", "roles", "offboarding", "scim_user", "chat_link"),
+    *("budget", "roles", "assertion", "offboarding", "scim_user", "chat_link"),
 )
 
 

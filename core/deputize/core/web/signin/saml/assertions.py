@@ -35,6 +35,7 @@ BEARER: Final = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 LOGOUT_REQUEST_TTL: Final = 300.0
 """Seconds for which a request to end a session is accepted."""
 MAX_ID_CHARACTERS: Final = 255
+MAX_NAME_ID_CHARACTERS: Final = 1024
 _CONDITIONS: Final = frozenset(f"{SAML}{name}" for name in ("AudienceRestriction", "OneTimeUse", "ProxyRestriction"))
 _INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z")
 
@@ -161,7 +162,10 @@ def _name_id(element: etree._Element, provider: IdentityProvider, service: Servi
     of = element.get("NameQualifier", provider.entity_id), element.get("SPNameQualifier", service.entity_id)
     if of != (provider.entity_id, service.entity_id):
         raise refused("names a user of another identity or service provider", "saml_name_id")
-    return text(element)
+    name = text(element)
+    if len(name) > MAX_NAME_ID_CHARACTERS:
+        raise refused(f"has a NameID of more than {MAX_NAME_ID_CHARACTERS} characters", "saml_name_id")
+    return name
 
 
 def _check_issuer(element: etree._Element, provider: IdentityProvider) -> None:

@@ -48,7 +48,7 @@ from deputize.core.web.signing_key import sign
 
 MAX_FIELD_BYTES: Final = MAX_XML_BYTES * 3 // 2
 """Bytes of a form with a message: Base64, and its escapes."""
-_ANSWER: Final = re.compile(r"[0-9a-f]{64}")
+_ANSWER: Final = re.compile(r"([0-9a-f]{32}\.)([0-9a-f]{64})")
 
 
 class SamlSignIn(BaseSignIn):
@@ -123,8 +123,9 @@ class SamlSignIn(BaseSignIn):
             self.name_id_format,
             self.deputy.clock(),
         )
-        answer = sha256(found.id.encode()).hexdigest()
-        content = {"session": self._session(found).packed(), "request": found.in_response_to, "expires": found.until}
+        session = self._session(found)
+        answer = self.deputy.vault.key_prefix(session.user) + sha256(found.id.encode()).hexdigest()
+        content = {"session": session.packed(), "request": found.in_response_to, "expires": found.until}
         if not await self.deputy.vault.insert("assertion", self._key(answer), content):
             raise refused("was used before", "saml_replay")
         query = {"state": fields.get("RelayState", ""), "answer": answer}
@@ -150,8 +151,8 @@ class SamlSignIn(BaseSignIn):
 
     async def _finish(self, site: Site, request: Request) -> Response:
         asked = self.begun(request, request.query_params.get("state", ""))
-        answer = request.query_params.get("answer", "")
-        record = await self.deputy.vault.get("assertion", self._key(answer)) if _ANSWER.fullmatch(answer) else None
+        key = self._key(request.query_params.get("answer", ""))
+        record = await self.deputy.vault.get("assertion", key) if key else None
         content = record.json if record else {}
         if record is None or "session" not in content or content["expires"] <= self.deputy.clock():
             raise refused("was used before, or has expired", "saml_replay")
@@ -162,8 +163,12 @@ class SamlSignIn(BaseSignIn):
         return await self.finish(site, request, asked, Session.of(content["session"]))
 
     def _key(self, answer: str) -> str:
-        """Return the key of a stored result. Another sign-in's has another key, so none takes another's result."""
-        return sign(self.key, "saml assertion", answer)
+        """Return the key of a stored result below its user's prefix, or "" for an invalid name of one.
+
+        Each sign-in has keys of its own, so none takes another one's result.
+        """
+        found = _ANSWER.fullmatch(answer)
+        return found[1] + sign(self.key, "saml assertion", found[2]) if found else ""
 
     # ------------------------------------------------------------- out
 
