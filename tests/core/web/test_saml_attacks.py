@@ -24,7 +24,7 @@ from deputize.core.errors import InvalidInput
 from deputize.core.web.signin.saml.assertions import Assertion, read_logout, read_response
 from deputize.core.web.signin.saml.parties import NAME_ID_FORMATS, IdentityProvider, ServiceProvider
 from deputize.core.web.signin.saml.requests import authn_request, from_base64, read_redirect, redirect_url
-from deputize.core.web.signin.saml.xml_security import MAX_XML_BYTES
+from deputize.core.web.signin.saml.xml_security import MAX_XML_BYTES, verify
 from tests.support.saml_provider import (
     KEYS,
     NS,
@@ -342,7 +342,11 @@ REFUSED: Final[dict[str, tuple[Forge, str]]] = {
         edited(lambda root: setattr(part(root, "saml:Issuer"), "text", "https://idp.beta.test")),
         "saml_issuer",
     ),
-    "answer to no request": (partial(changed, request=""), "saml_unsolicited"),
+    "answer to no request": (
+        lambda asked: IDP.response(asked, IDP.sign(IDP.assertion(asked, request="")), request=""),
+        "saml_unsolicited",
+    ),
+    "assertion that answers no request": (partial(changed, request=""), "saml_unsolicited"),
     "answer to two requests": (partial(answered, request="_another"), "saml_unsolicited"),
     "expired": (lambda asked: changed(asked, ends=CLOCK() - 125), "saml_time"),
     "confirmation expired": (lambda asked: changed(asked, confirmed=CLOCK() - 125), "saml_time"),
@@ -448,6 +452,14 @@ def test_response_is_read_from_the_signed_bytes_whatever_surrounds_them(provider
     root = changed(request_of(provider))
     part(root, "samlp:Status").append(etree.fromstring(f"<x xmlns='urn:x'>{MALLORY}</x>"))
     assert read(root, provider).name_id == "alice-1"
+
+
+def test_verified_element_has_nothing_that_the_signature_does_not_cover(provider: IdentityProvider) -> None:
+    """An Object in the signature itself is covered by nothing, and may hold anything."""
+    given = part(changed(request_of(provider)), "saml:Assertion")
+    etree.SubElement(part(given, "ds:Signature"), f"{{{NS['ds']}}}Object").text = MALLORY
+    found = verify(given, provider.certificates, CLOCK())
+    assert found.find("ds:Signature", NS) is None and MALLORY not in "".join(found.itertext())
 
 
 def test_expired_certificate_verifies_nothing(provider: IdentityProvider, tmp_path: Path) -> None:
