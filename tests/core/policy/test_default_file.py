@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -25,8 +26,12 @@ def test_file_answers_like_the_function_for_every_kind_of_act(effect: str) -> No
         Preview("Do", audience=audience, destroys=destroys, dangers=dangers)
         for audience, destroys, dangers in product(Audience, (True, False), ((), (Danger.RUNS_CODE,)))
     ]
-    for how, show, link in product(hows, [None, *shows], [{}, {"url": "x"}, {"a": {"b": ["https://x.example"]}}]):
+    links: list[dict[str, Any]] = [{}, {"url": "x"}, {"a": {"b": ["https://x.example"]}}]
+    for how, show, link, named in product(hows, [None, *shows], links, (True, False)):
+        if not named and how not in (None, "untold"):
+            continue
         content = {"tool": "acme_do", "effect": effect, "args": link, "previewed": show is not None}
+        content["conversation"] = named
         act = act_of(content, lambda name: None)
         act = act.having(outside=(Untrusted("v", "w", how),) if how else ())
         if show is not None and act.shows:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deputize.core import Act, ApprovalRequired, Deputy, PolicyDenied, SettingsError, Verdict, policy_file
+from deputize.core import Act, ApprovalRequired, Call, Deputy, PolicyDenied, SettingsError, Verdict, policy_file
 from deputize.core.policy.policy import Decision, StoredPolicy
 from deputize.core.policy.policy_file import FilePolicy
 from deputize.core.policy.rules import parse_rules
@@ -173,6 +174,19 @@ async def test_two_policies_that_ask_different_roles_deny(house: Asking) -> None
     ]
     with pytest.raises(PolicyDenied, match="different roles"):
         await house.act("send", **MAIL)
+
+
+async def test_rule_about_untrusted_targets_fails_closed_without_a_conversation(house: Asking, tmp_path: Path) -> None:
+    denies = policy_file(written(tmp_path, HEAD.replace("ask", "allow") + rule(when="{ untrusted = true }")))
+    allows = policy_file(written(tmp_path, HEAD + rule("allow", "{ untrusted = false }"), "other.toml"))
+    for thread in ("", "t"):
+        call = Call(thread, "m", "c")
+        for tool, arguments in (("gmail_send", MAIL), ("gmail_search", {"query": "x"})):
+            for policy, error in ((denies, PolicyDenied), (allows, ApprovalRequired)):
+                house.deputy.policy = policy
+                with nullcontext() if thread else pytest.raises(error):
+                    await house.deputy.act(tool, arguments, user="alice", call=call)
+    assert house.mails == 1
 
 
 async def test_rule_over_the_account_is_decided_with_the_grant(house: Asking, tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ from deputize.core import (
     any_of,
     ask_before_sending,
 )
+from deputize.core.policy.find_policy import policy_file
+from deputize.core.policy.policy import StoredPolicy
 from deputize.core.provenance import contacts
 from deputize.core.provenance.contacts import CONTACTS_TTL, canonical_address
 from deputize.core.vault.backup import back_up
@@ -444,6 +446,43 @@ async def test_policy_can_deny_first_contacts_and_allow_the_others(desk: Desk) -
     with pytest.raises(PolicyDenied):
         await desk.act("gmail_send_email", to=[EVE], subject="Hello", body="See you")
     assert [mail.header("To") for mail in desk.sandbox.sent(ALICE)] == [BOB]
+
+
+def file_of(folder: Path, then: str, flag: str) -> StoredPolicy:
+    """A policy file with one rule about first contacts."""
+    default = {"allow": "ask", "deny": "allow"}[then]
+    rule = f'id = "r"\nwhen = {{ first_contact = {flag} }}\nthen = "{then}"'
+    path = folder / "policy.toml"
+    path.write_text(f'version = 1\ndefault = "{default}"\n[[rules]]\n{rule}\n# end\n')
+    path.chmod(0o600)
+    return policy_file(path)
+
+
+async def test_rule_of_a_file_fails_closed_if_nobody_can_know_first_contacts(desk: Desk, tmp_path: Path) -> None:
+    desk.grant(SEND, user="carol", email=BOB)  # no account of hers can be searched
+    mail: dict[str, Any] = {"to": [EVE], "subject": "Hello", "body": "See you"}
+    desk.deputy.policy = file_of(tmp_path, "deny", "true")
+    with pytest.raises(PolicyDenied):
+        await desk.act("gmail_send_email", user="carol", **mail)
+    desk.deputy.policy = file_of(tmp_path, "allow", "false")
+    with pytest.raises(ApprovalRequired):
+        await desk.act("gmail_send_email", user="carol", **mail)
+    with pytest.raises(ApprovalRequired):
+        await desk.act("gmail_send_email", **mail)
+    await desk.act("gmail_send_email", **{**mail, "to": [BOB]})
+    desk.deputy.policy = file_of(tmp_path, "deny", "true")
+    await desk.act("gmail_send_email", **{**mail, "to": [BOB]})
+    await desk.act("gmail_send_email", user="carol", **{**mail, "to": [BOB]})  # nobody but herself
+    assert len(desk.sandbox.sent(ALICE)) == 2 and len(desk.sandbox.sent(BOB)) == 1
+
+
+async def test_act_says_if_nobody_can_know_its_first_contacts(desk: Desk) -> None:
+    desk.grant(SEND, user="carol", email=BOB)
+    await desk.asked(EVE, user="carol")
+    assert [one.first_contacts_known for one in desk.judged if one.show] == [True, False]
+    desk.judged.clear()
+    await desk.asked(EVE)
+    assert [one.first_contacts_known for one in desk.judged if one.show] == [True, True]
 
 
 async def test_policy_that_allows_first_contacts_causes_no_search(desk: Desk) -> None:

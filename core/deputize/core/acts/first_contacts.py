@@ -36,11 +36,11 @@ class FirstContactSearch:
         self.people, self.known, self.clock = people, known, people.engine.clock
         self._absent: dict[tuple[User, str], float] = {}
 
-    async def find(self, act: Act) -> tuple[FirstContact, ...]:
+    async def find(self, act: Act) -> tuple[FirstContact, ...] | None:
         """Return the act's first contacts after a search for those that were not checked.
 
-        Returns () if no account of the user can be searched: then nobody knows, and nothing is said. An address beyond
-        the limit, and every address after a failed search, stays unchecked.
+        Returns None if no account of the user can be searched, so that nobody knows. An address beyond the limit, and
+        every address after a failed search, stays unchecked.
         """
         now, user = self.clock(), act.user
         unknown = [one.address for one in act.first_contacts]
@@ -55,7 +55,7 @@ class FirstContactSearch:
         except (DeputizeError, TimeoutError):
             return tuple(FirstContact(one, one in absent) for one in unknown)
         if found is None:
-            return ()
+            return None
         await self.known.learn(user, found)
         written = {canonical_address(one) for one in found}
         absent |= {one for one in wanted if mailboxes[one] not in written}

@@ -107,7 +107,7 @@ class Plans:
             plan.close()
 
 
-Search: TypeAlias = Callable[[Act], Awaitable[tuple[FirstContact, ...]]]
+Search: TypeAlias = Callable[[Act], Awaitable[tuple[FirstContact, ...] | None]]
 
 
 class Previewer:
@@ -198,7 +198,8 @@ class Previewer:
         if stands is ...:
             stands = await self.approvals.current_approval(act, grant.account)
         if act.first_contacts and not (_asks(act) and _is_approved(act, stands)):
-            act = act.having(first_contacts=await self.search(act))
+            found = await self.search(act)
+            act = act.having(first_contacts=found or (), first_contacts_known=found is not None)
             act = act.having(decision=await self.judge.decide(act))
             if _is_allowed(act) and act.asked is None:
                 return act.having(approved=False), None
@@ -233,7 +234,8 @@ class Previewer:
         """Return the act with its untrusted targets, and with the people who are not in the user's record."""
         act = await self.provenance.mark_untrusted(act)
         unknown = await self.contacts.unknown(act, account)
-        return act.having(first_contacts=tuple(FirstContact(one, checked=False) for one in unknown))
+        found = tuple(FirstContact(one, checked=False) for one in unknown or ())
+        return act.having(first_contacts=found, first_contacts_known=unknown is not None)
 
     async def _decide(self, act: Act) -> Decision:
         """Return the policy's decision. A denial is not final if the search may remove a first contact from the act."""

@@ -30,7 +30,7 @@ PREVIEWED: Final = ("recipient", "place", "channel", "repository", "audience", "
 """What only a preview tells."""
 _KEYS: Final = (
     *("name", "user", "tenant", "roles", "agent", "tool", "args", "provider", "app", "account", "effect", "at"),
-    *("unattended", "untrusted", "first_contact", "named_by_user", "previewed", *PREVIEWED),
+    *("unattended", "conversation", "untrusted", "first_contact", "named_by_user", "previewed", *PREVIEWED),
     *("verdict", "rule", "approvers"),
 )
 _STRINGS: Final = ("name", "user", "tenant", "agent", "tool", "provider", "app", "account", "place", "channel", "rule")
@@ -101,13 +101,14 @@ def act_of(content: Mapping[str, Any], find_tool: FindTool, *, early: bool = Fal
     else:
         valid, effect = arguments, _effect(words or ["writes"])
     shows = known.shows if known else content.get("previewed", True)
+    thread = "case" if content.get("conversation", True) else ""
     tool = known or _made_up(name, content.get("provider", ""), arguments, effect, shows)
     act = Act(
         user=User(content.get("user", "alice"), content.get("tenant", "")),
         tool=tool,
         arguments=valid,
         effect=effect,
-        call=Call(thread="case", unattended=content.get("unattended", False)),
+        call=Call(thread, unattended=content.get("unattended", False)),
         agent=content.get("agent", "agent"),
         app=content.get("app", tool.provider),
         provider=content.get("provider", tool.provider),

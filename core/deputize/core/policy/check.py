@@ -193,6 +193,11 @@ class PastFacts(Facts):
         return LATER
 
     @property
+    def has_conversation(self) -> Match:
+        """Not in the audit."""
+        return LATER
+
+    @property
     def is_unattended(self) -> Match:
         """Not in the audit."""
         return LATER

@@ -103,9 +103,20 @@ class Facts:
         return LATER if self.is_early else {"fields": show.fields, "pins": show.pins} if show else None
 
     @property
+    def has_conversation(self) -> bool | Match:
+        """True if the call names its conversation, so that deputize knows what was read in it."""
+        return bool(self.act.call.thread)
+
+    @property
     def is_untrusted(self) -> bool | Match | None:
-        """True if untrusted content has named a target of the act."""
-        return LATER if self.is_early else any(one.by_others for one in self.act.outside)
+        """True if untrusted content has named a target of the act; None if it is not known what was read before. An
+        undo takes its targets from the act that it undoes."""
+        call = self.act.call
+        if self.is_early:
+            return LATER
+        if any(one.by_others for one in self.act.outside):
+            return True
+        return False if call.thread or call.undoes else None
 
     @property
     def is_first_contact(self) -> bool | Match | None:
@@ -115,7 +126,8 @@ class Facts:
             return LATER
         if self.act.show is None and self.act.effect is not Effect.READS:
             return None
-        return True if any(one.checked for one in found) else None if found else False
+        known = self.act.first_contacts_known and not found
+        return True if any(one.checked for one in found) else False if known else None
 
     @property
     def is_named_by_user(self) -> bool | Match | None:

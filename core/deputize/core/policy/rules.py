@@ -638,6 +638,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "danger": _listed_names(lambda f: f.dangers, ("*", *Danger)),
     "destroys": _flag(lambda f: f.destroys),
     "previewed": _flag(lambda f: f.is_previewed),
+    "conversation": _flag(lambda f: f.has_conversation),
     "untrusted": _flag(lambda f: f.is_untrusted),
     "first_contact": _flag(lambda f: f.is_first_contact),
     "named_by_user": _flag(lambda f: f.is_named_by_user),

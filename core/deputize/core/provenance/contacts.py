@@ -68,20 +68,22 @@ class KnownContacts:
         self.vault, self.clock = engine.vault, engine.clock
         self._seen: dict[str, tuple[float, bytes]] = {}
 
-    async def unknown(self, act: Act, account: Account) -> tuple[str, ...]:
+    async def unknown(self, act: Act, account: Account) -> tuple[str, ...] | None:
         """Return the addresses that the act reaches and the user's record does not contain, without the account's own.
 
-        Returns () if nobody but the user sees the act, or if a service account acts, whose mail is not the user's. An
-        id that is not an address, such as a Slack user's, is never returned.
+        Returns () if nobody but the user sees the act, and None if nobody can know, because a service account acts,
+        whose mail is not the user's. An id that is not an address, such as a Slack user's, is never returned.
         """
         show = act.show
-        if show is None or show.audience is Audience.SELF or act.organisation:
+        if show is None or show.audience is Audience.SELF:
             return ()
         own = canonical_address(account.name)
         others = [one for one in show.people if canonical_address(one) != own]
         reached = {one: digest for one in others if (digest := self._digest(act.user, one))}
         if not reached:
             return ()
+        if act.organisation:
+            return None
         place, now = self.vault.key_prefix(act.user), self.clock()
         until, kept = self._seen.get(place, (0.0, b""))
         if now < until and all(_is_in(kept, digest) for digest in reached.values()):

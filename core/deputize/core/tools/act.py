@@ -89,6 +89,7 @@ class Progress(TypedDict, total=False):
     began: float
     outside: tuple[Untrusted, ...]
     first_contacts: tuple[FirstContact, ...]
+    first_contacts_known: bool
     named_by_user: bool
     mandate: str
     decision: Decision
@@ -127,7 +128,8 @@ class Act(Printed):
     the preview; None before it is made, and always for a tool without previews. ``began``: when the act was first
     requested, Unix seconds; 0.0 if that does not matter. ``outside``: targets of the act that untrusted content in the
     same conversation has named. ``first_contacts``: people in the preview to whom the user has never written, or of
-    whom that is not known yet. ``named_by_user``: True if the user's own message names every target of the act and
+    whom that is not known yet. ``first_contacts_known``: False if nobody can know them, because no sent mail of the
+    user can be searched. ``named_by_user``: True if the user's own message names every target of the act and
     contains everything that it says; computed only if the policy asks without it. ``mandate``: id of the mandate that
     covers the act. ``organisation``: name of the
     organisation whose service account acts; "" for the user's own account. ``roles``: the user's roles
@@ -153,6 +155,7 @@ class Act(Printed):
     began: float = 0.0
     outside: tuple[Untrusted, ...] = ()
     first_contacts: tuple[FirstContact, ...] = ()
+    first_contacts_known: bool = True
     named_by_user: bool = False
     mandate: str = ""
     organisation: str = ""
