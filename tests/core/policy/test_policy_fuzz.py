@@ -161,6 +161,27 @@ def test_number_in_another_form_does_not_pass_a_limit(value: Any) -> None:
     assert verdict(rules, {"tool": "acme_do", "args": {"a": {"amount": value}}}) is Verdict.DENY
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"fields": '{"Amount": 20000}'},
+        {"fields": "Amount=20000"},
+        {"fields": [["Amount", 20_000]]},
+        {"fields": [[{"Amount": 20_000}]]},
+        {"fields": [{}, "Amount=20000"]},
+        {"Fields": {"Amount": 20_000}},
+        {"fields": {}, "FIELDS": {"Amount": 20_000}},
+        {"fields": {"AMOUNT": 20_000}},
+    ],
+)
+def test_value_inside_of_another_form_does_not_pass_as_absent(arguments: dict[str, Any]) -> None:
+    rules = parse_rules(ARGUMENTS % '"fields.Amount" = { absent = false, above = 10000 }')
+    assert verdict(rules, {"tool": "acme_do", "args": arguments}) is Verdict.DENY
+    absents: list[dict[str, Any]] = [{}, {"fields": {}}, {"fields": None}, {"fields": []}, {"fields": {"Amount": None}}]
+    for absent in absents:
+        assert verdict(rules, {"tool": "acme_do", "args": absent}) is Verdict.ALLOW
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.recursive(

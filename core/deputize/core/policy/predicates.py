@@ -272,16 +272,18 @@ MISSING: Final = _Missing()
 
 def elements_at(arguments: Any, path: Sequence[str]) -> Sequence[Any]:
     """Return the values at a dotted path. A path through a list leads into each of its elements. A name that equals a
-    part of the path only as somebody could disguise it has a value that cannot be told: providers ignore capitals."""
+    part of the path only as somebody could disguise it has a value that cannot be told: providers ignore capitals.
+    Neither can a value inside of anything but a table: a tool may take a table as a string, or as a list of pairs."""
     found: list[Any] = [arguments]
-    for number, part in enumerate(path):
+    for part in path:
         deeper: list[Any] = []
         for one in found:
             for each in one if isinstance(one, list | tuple | set | frozenset) else (one,):
                 plain = _plain(each)
                 names = plain if isinstance(plain, Mapping) else {}
                 alike = [MISSING for name in names if name != part and loose(str(name)) == loose(part)]
-                deeper += [names[part], *alike] if part in names else alike or [None if number else MISSING]
+                absent = None if len(path) > 1 and (plain is None or plain is names) else MISSING
+                deeper += [names[part], *alike] if part in names else alike or [absent]
         found = deeper
     ends: list[Any] = []
     for one in found:
