@@ -16,12 +16,14 @@ The roles of a user come from the first of these sources that says something abo
     the request                    `User.roles`: claims of the bearer token, or of the session at deputize's pages
     the last sign-in               claims of the last id_token, for acts only, up to a maximum age
 
-They are never stored with a grant.
+They are never stored with a grant. Roles of another mapping, from before the settings changed, do not count.
 """
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -73,6 +75,12 @@ class RoleMap(ValueObject):
     def __bool__(self) -> bool:
         return bool(self.entries)
 
+    @property
+    def digest(self) -> str:
+        """Digest of the mapping, "" for an empty one."""
+        content = json.dumps({role: sorted(pairs) for role, pairs in self.entries.items()}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16] if self.entries else ""
+
     def known_roles(self, claims: Mapping[str, Any]) -> frozenset[str] | None:
         """Return the roles of a user with these verified claims, or None if no claim in them is about roles."""
         names = {name for pairs in self.entries.values() for name, _ in pairs}
@@ -87,6 +95,14 @@ class RoleMap(ValueObject):
 
 NO_ROLES: Final = RoleMap({})
 """No role is configured: nobody has one."""
+
+
+class _Unknown(frozenset[str]):
+    """No roles, because nobody knows them."""
+
+
+UNKNOWN_ROLES: Final = _Unknown()
+"""The roles of a user whose roles nobody knows, recognized by identity. For everybody but policy files: no roles."""
 
 
 def check_role(role: str) -> str:
@@ -135,21 +151,28 @@ def _top(claims: Mapping[str, Any], name: str) -> str:
 
 class Roles:
     """The roles of all users of one vault. ``function``: your application's. ``max_age``: seconds for which the roles
-    of a sign-in count."""
+    of a sign-in count. ``mapping``: the mapping by which they count; None: any."""
 
     def __init__(
-        self, vault: Vault, clock: Callable[[], float], function: RolesOf | None = None, max_age: float | None = None
+        self,
+        vault: Vault,
+        clock: Callable[[], float],
+        function: RolesOf | None = None,
+        max_age: float | None = None,
+        mapping: RoleMap | None = None,
     ) -> None:
-        self.vault, self.clock, self.function = vault, clock, function
+        self.vault, self.clock, self.function, self.mapping = vault, clock, function, mapping
         self.max_age = ROLE_MAX_AGE_SECONDS if max_age is None else max_age
 
     async def of_act(self, user: User) -> frozenset[str]:
-        """Return the roles for an act of the user's agent."""
+        """Return the roles for an act of the user's agent, or `UNKNOWN_ROLES`."""
         if self.function is not None or user.roles is not None:
             return await self.of_person(user)
         record = await self.vault.get("roles", self._key(user))
         if record is None or self.clock() >= record.json["at"] + self.max_age:
-            return frozenset()
+            return UNKNOWN_ROLES
+        if self.mapping is not None and record.json.get("mapping", "") != self.mapping.digest:
+            return UNKNOWN_ROLES
         return frozenset(record.json["roles"])
 
     async def of_person(self, user: User) -> frozenset[str]:
@@ -162,14 +185,16 @@ class Roles:
             return _as_roles(found)
         except Exception as e:
             log.error("The roles of a user could not be read (%s), so the user has none.", type(e).__name__)
-            return frozenset()
+            return UNKNOWN_ROLES
 
-    async def learn(self, user: User) -> None:
-        """Store the roles of a sign-in for the user's agents, in place of those of an earlier one."""
+    async def learn(self, user: User, mapping: RoleMap = NO_ROLES) -> None:
+        """Store the roles of a sign-in for the user's agents, in place of those of an earlier one. ``mapping``: gave
+        them."""
         content = {"roles": sorted(user.roles or ()), "at": self.clock(), "expires": self.clock() + self.max_age}
+        content["mapping"] = mapping.digest
         while True:
             record = await self.vault.get("roles", self._key(user))
-            if record is None and not content["roles"]:
+            if record is None and not mapping and not content["roles"]:
                 return
             done = self.vault.swap(record, content) if record else self.vault.insert("roles", self._key(user), content)
             if await done:

@@ -32,7 +32,7 @@ from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.plugins import find_function
 from deputize.core.policy.find_policy import find_policy
 from deputize.core.policy.policy import Policies
-from deputize.core.roles import RolesOf
+from deputize.core.roles import RoleMap, RolesOf
 from deputize.core.settings import AppSettings, Settings
 from deputize.core.tools.toolkit import Toolkit
 from deputize.core.vault.chain_heads import ChainHeads
@@ -102,6 +102,7 @@ def from_settings(
             trusted_authors=settings.trusted_authors,
             roles=roles,
             role_max_age_seconds=settings.role_max_age_seconds,
+            role_map=RoleMap.of(settings.roles),
         )
         if on_question:
             deputy.on_question(on_question)

@@ -47,7 +47,7 @@ from deputize.core.policy.policy import Judge, Policies, ask_before_sending
 from deputize.core.provenance.contacts import KnownContacts
 from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.providers import known_providers
-from deputize.core.roles import ROLE_MAX_AGE_SECONDS, Roles, RolesOf
+from deputize.core.roles import ROLE_MAX_AGE_SECONDS, RoleMap, Roles, RolesOf
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.steps import AskUser, Heard, ResolvePerson
 from deputize.core.tools.stored_files import FILE_TTL, Files
@@ -83,7 +83,7 @@ class Components:
     provider reports none, None for the machine's; or a function of the user. ``trusted_authors``: by toolkit, the
     authors whose content a model may read (``{"github": "push"}``). ``roles``: a sync or async function of a user that
     returns the user's roles; None: they come from claims (`deputize.core.roles`). ``role_max_age_seconds``: how long
-    the claims of a sign-in give roles.
+    the claims of a sign-in give roles. ``role_map``: the mapping of the settings; roles of another one do not count.
     """
 
     def __init__(
@@ -108,6 +108,7 @@ class Components:
         trusted_authors: Mapping[str, str] | None = None,
         roles: RolesOf | None = None,
         role_max_age_seconds: float = ROLE_MAX_AGE_SECONDS,
+        role_map: RoleMap | None = None,
     ) -> None:
         self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
         self.registry = Registry(apps, known_providers() if providers is None else providers)
@@ -118,7 +119,7 @@ class Components:
         self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
         zones = Zones(vault, time_zone, clock)
         self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
-        self.roles = Roles(vault, clock, roles, role_max_age_seconds)
+        self.roles = Roles(vault, clock, roles, role_max_age_seconds, role_map)
         self._ways = transport, resolve
         self._grants()
         self._acts(

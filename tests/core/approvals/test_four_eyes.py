@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, cast, get_args
 
@@ -39,6 +39,7 @@ from deputize.core.audit.explain import stories, write_sentences
 from deputize.core.audit.trail import Trail
 from deputize.core.audit.verify_permissions import PermissionCheck
 from deputize.core.policy.find_policy import find_policy
+from deputize.core.roles import RoleMap
 from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.record import EXPIRING, KINDS
 from deputize.core.vault.stores import Store, open_store
@@ -472,6 +473,31 @@ async def test_policy_file_reads_roles_and_asks_the_role(office: Office, tmp_pat
     await office.decide(asked, "approve", "bob")
     await office.act()
     assert office.sent == 1
+
+
+async def test_rule_that_denies_a_role_applies_if_nobody_knows_the_roles(office: Office, tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(FILE)
+    file.chmod(0o600)
+    office.deputy.policy = find_policy(str(file), tmp_path)
+    roles, alice = office.deputy.roles, User("alice", "acme")
+
+    def broken(user: User) -> Collection[str]:
+        raise OSError("down")
+
+    roles.function = broken
+    with pytest.raises(PolicyDenied):
+        await office.act(amount=5)
+    roles.function = None
+    with pytest.raises(PolicyDenied):  # she never signed in
+        await office.act(amount=5)
+    await roles.learn(alice, RoleMap.of({"intern": ["groups:intern"]}))
+    await office.act(amount=5)
+    office.clock.now += roles.max_age
+    with pytest.raises(PolicyDenied):
+        await office.act(amount=6)
+    await office.deputy.act("bank_pay", {"amount": 7}, user=replace(alice, roles=frozenset()), call=Call("t", "m", "7"))
+    assert office.sent == 2
 
 
 @pytest.mark.counterpart

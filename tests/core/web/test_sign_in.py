@@ -82,7 +82,10 @@ class Place:
         return Browser(world or self.world, self.server)
 
     def another(self) -> World:
-        return _world(self.vault, self.server, self.world.clock)[0]
+        return self.another_sign_in()[0]
+
+    def another_sign_in(self, **more: Any) -> tuple[World, SignIn]:
+        return _world(self.vault, self.server, self.world.clock, **more)
 
 
 def _world(vault: Vault, server: OidcServer, clock: Clock, **more: Any) -> tuple[World, SignIn]:

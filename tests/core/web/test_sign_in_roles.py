@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from deputize.core.roles import RoleMap
+from deputize.core.roles import UNKNOWN_ROLES, RoleMap
+from deputize.core.vault.user import User
 from tests.core.web.test_sign_in import SESSION, Browser, Place, place
 from tests.support.oidc_server import ISSUER, OidcServer
 
@@ -23,10 +24,14 @@ async def signed_in(server: OidcServer, **more: Any) -> tuple[Place, Browser]:
 
 
 async def roles(here: Place, browser: Browser) -> set[str]:
-    cookie = f"{SESSION}={browser.jar[SESSION]}".encode()
-    session = await here.sign_in.session(Request({"type": "http", "headers": [(b"cookie", cookie)]}))
+    session = await here.sign_in.session(request_of(browser))
     assert session
     return set(session.roles)
+
+
+def request_of(browser: Browser) -> Request:
+    cookie = f"{SESSION}={browser.jar[SESSION]}".encode()
+    return Request({"type": "http", "headers": [(b"cookie", cookie)]})
 
 
 def server(userinfo: dict[str, Any], *in_token: str, **claims: Any) -> OidcServer:
@@ -107,6 +112,34 @@ async def test_roles_are_read_again_at_each_sign_in_under_a_new_session() -> Non
     await browser.come_back(**here.server.authorize(url))
     assert browser.jar[SESSION] != first and not await roles(here, browser)
     assert len(await here.vault.scan("session")) == 1
+
+
+@pytest.mark.parametrize(
+    "other", [{}, {"finance": ["groups:money"]}, {"finance": ["groups:finance"], "operator": ["groups:ops"]}]
+)
+async def test_session_from_before_the_mapping_changed_says_nothing_about_roles(other: dict[str, Any]) -> None:
+    here, browser = await signed_in(server({"groups": ["finance", "ops"]}))
+    session = await here.sign_in.session(request_of(browser))
+    assert session and session.user.roles is None
+    before = await here.sign_in(request_of(browser))
+    assert before and before.roles == frozenset({"finance"})
+    world, sign_in = here.another_sign_in(roles=RoleMap.of(other))
+    after, session = await sign_in(request_of(browser)), await sign_in.session(request_of(browser))
+    assert after == before and after and after.roles is None and session and session.roles == frozenset()
+    of_acts = world.deputy.roles
+    assert await of_acts.of_act(User(before.id)) == {"finance"}
+    of_acts.mapping = RoleMap.of(other)  # as `Deputy.from_settings` sets it
+    assert await of_acts.of_act(User(before.id)) is UNKNOWN_ROLES
+    of_acts.mapping = MAP
+    assert await of_acts.of_act(User(before.id)) == {"finance"}
+
+
+async def test_sign_in_without_roles_is_known_to_give_none() -> None:
+    here, browser = await signed_in(server({"groups": ["staff"]}))
+    user = await here.sign_in(request_of(browser))
+    assert user and user.roles == frozenset()
+    found = await here.world.deputy.roles.of_act(User(user.id))
+    assert found == frozenset() and found is not UNKNOWN_ROLES
 
 
 async def test_requested_scopes_are_those_of_the_settings() -> None:

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any, Final, TypeAlias
 
 from deputize.core.policy.policy import is_given_link
-from deputize.core.policy.predicates import LATER, UNKNOWN, Match
+from deputize.core.policy.predicates import LATER, UNKNOWN, UNSURE, Match
+from deputize.core.roles import UNKNOWN_ROLES
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Audience, Preview
 from deputize.core.tools.tool import Effect
@@ -41,8 +42,8 @@ class Facts:
 
     @property
     def roles(self) -> Values:
-        """The user's roles."""
-        return tuple(self.act.roles)
+        """The user's roles. If nobody knows them, a rule about them cannot be told."""
+        return UNSURE if self.act.roles is UNKNOWN_ROLES else tuple(self.act.roles)
 
     @property
     def is_unattended(self) -> bool | Match:

@@ -158,7 +158,7 @@ class BaseSignIn(ABC):
         self.base = deputy.pages.url.rstrip("/")
         self.at = f"{PATH}/{name}" if name else PATH
         self.key = sign(deputy.vault.keys.web, "sign-in", name, tenant, issuer_id).encode()
-        self.sessions = Sessions(deputy.vault, issuer_id, deputy.clock, idle, lasts, tenant)
+        self.sessions = Sessions(deputy.vault, issuer_id, deputy.clock, idle, lasts, tenant, roles.digest)
         self.path: Final = urlsplit(self.base).path + self.at
         """The page that signs people in, for ``pages_app(sign_in=...)`` and for your own links."""
         self.own_pages: Final = (Page("GET", self.at, self._start), *self.protocol_pages())
@@ -234,7 +234,7 @@ class BaseSignIn(ABC):
             answer = site.message_page(request, 403, texts.NOT_SIGNED_IN)
         else:
             await self.sessions.end(self.cookie(request))
-            await self.deputy.roles.learn(replace(found.user, roles=found.roles))
+            await self.deputy.roles.learn(replace(found.user, roles=found.roles), self.roles)
             answer = see_other(asked.target)
             cookies.put(answer, session_cookie(cookies), await self.sessions.begin(found), int(self.sessions.lasts))
         cookies.drop(answer, cookies.nonce(asked.state.reveal()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from deputize.core.value_object import ValueObject, frozen
@@ -81,7 +81,8 @@ class Session(ValueObject):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sessions(ValueObject):
-    """The sessions of one issuer's users, in one tenant. ``clock``: Unix seconds."""
+    """The sessions of one issuer's users, in one tenant. ``clock``: Unix seconds. ``mapping``: digest of the mapping
+    from claims to roles, "" for none. A session from before the mapping changed says nothing about roles."""
 
     vault: Vault
     issuer: str
@@ -89,6 +90,7 @@ class Sessions(ValueObject):
     idle: float = IDLE_SECONDS
     lasts: float = MAX_SESSION_SECONDS
     tenant: str = ""
+    mapping: str = ""
 
     async def begin(self, session: Session) -> str:
         """Start a session and return its cookie value."""
@@ -96,7 +98,9 @@ class Sessions(ValueObject):
         now, key = self.clock(), self._key(cookie)
         ends = min(now + self.lasts, session.ends or float("inf"))
         times = {"ends": ends, **self._touch(ends)}
-        await self.vault.insert("session", key, session.packed() | {"issuer": self.issuer, **times})
+        await self.vault.insert(
+            "session", key, session.packed() | {"issuer": self.issuer, "mapping": self.mapping, **times}
+        )
         names = [self._name(kind, value) for kind, value in session.names.items() if value]
         for name in names:
             content = {"place": key, "expires": now + self.lasts}
@@ -108,7 +112,10 @@ class Sessions(ValueObject):
     async def get(self, cookie: str) -> Session | None:
         """Return the session of this cookie, or None if it has ended or is unknown."""
         record = await self.record(cookie)
-        return Session.of(record.json) if record and self._is_own(record.json) else None
+        if record is None or not self._is_own(record.json):
+            return None
+        found = Session.of(record.json)
+        return found if self._has_roles(record.json) else replace(found, roles=frozenset())
 
     async def user(self, cookie: str) -> User | None:
         """Return the user of this session, or None if it has ended or is unknown. Counts as a page."""
@@ -118,7 +125,9 @@ class Sessions(ValueObject):
         content = record.json
         if content["seen"] <= self.clock() - TOUCH_INTERVAL_SECONDS:
             await self.vault.swap(record, content | self._touch(content["ends"]))  # or another page updated it
-        return _user(content)
+        return (
+            replace(_user(content), roles=frozenset(content["roles"])) if self._has_roles(content) else _user(content)
+        )
 
     async def end(self, cookie: str) -> Session | None:
         """End the session of this cookie, at whichever issuer it began, and return it."""
@@ -192,6 +201,10 @@ class Sessions(ValueObject):
         """Return True if the session began at this issuer, in this tenant: an issuer vouches for no other users."""
         return bool(content["issuer"] == self.issuer and content["user"][0] == self.tenant)
 
+    def _has_roles(self, content: Mapping[str, Any]) -> bool:
+        """Return True if the session says which roles the user has by the mapping of now."""
+        return bool(self.mapping) and content.get("mapping") == self.mapping
+
     def _key(self, cookie: str) -> str:
         """Return the key of this cookie's record, or "" for an invalid cookie."""
         found = _COOKIE.fullmatch(cookie)
@@ -204,4 +217,4 @@ class Sessions(ValueObject):
 
 def _user(content: Mapping[str, Any]) -> User:
     tenant, name = content["user"]
-    return User(name, tenant, frozenset(content["roles"]))
+    return User(name, tenant)
