@@ -45,7 +45,7 @@ MAIL: Final = {"to": ["bob@example.test"], "subject": "Dinner", "body": "Friday?
 @pytest.mark.parametrize("page", COUNTS)
 def test_every_python_block_of_the_page_is_executed_here(page: str) -> None:
     assert len(blocks(page, "python")) == COUNTS[page]
-    assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) <= {"python", "bash", "json"}
+    assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) <= {"python", "bash", "json", "cedar"}
 
 
 @pytest.mark.parametrize(
