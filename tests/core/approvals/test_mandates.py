@@ -36,6 +36,7 @@ from deputize.core import (
     Toolkit,
     Verdict,
     any_of,
+    policy_file,
 )
 from deputize.core.vault.record import EXPIRING
 from deputize.core.vault.rotation import key_uses, reseal
@@ -580,3 +581,24 @@ async def test_eight_processes_spend_exactly_twenty_mandate_uses(tmp_path: Path)
             one.stdin.flush()
         done = [int(one.communicate(timeout=120)[0]) for one in started]
         assert sum(done) == 20 and [mandate.used for mandate in await deputy.mandates("alice")] == [20]
+
+
+BUDGET: Final = '[[budgets]]\nid = "two"\nwhen = { effect = "sends" }\nmax = 2\nthen = "ask"\n# end\n'
+
+
+@pytest.mark.parametrize("default", ["allow", "ask"])
+async def test_mandate_does_not_answer_for_a_used_up_budget(world: World, tmp_path: Path, default: str) -> None:
+    """The user gave the mandate, the operator the budget: nobody but a person goes beyond it."""
+    (tmp_path / "policy.toml").write_text(f'version = 1\ndefault = "{default}"\n{BUDGET}')
+    world.deputy.policy = policy_file(tmp_path / "policy.toml")
+    await world.give()
+    await world.act()
+    await world.act()
+    before = await world.used()
+    call = ("gmail_tell", {"people": ["bob@acme.example"]}, Call("t", "m", "beyond"))
+    [blocker] = await world.deputy.check_calls([call], user="alice")
+    assert isinstance(blocker, ApprovalRequired) and blocker.approval.rule == "two"
+    assert await world.asked(id="beyond") == blocker.approval and world.sent == 2
+    await world.deputy.decide(blocker.approval, "approve", by="alice")
+    await world.act("beyond")
+    assert world.sent == 3 and await world.used() == before == [2 if default == "ask" else 0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 
 from deputize.core.policy.budgets import Counters
 from deputize.core.policy.rules import parse_rules
@@ -15,7 +14,7 @@ from tests.core.policy.test_budgets import BUDGET, NOW, act, quiet_audit
 
 async def main(place: str, name: str, tries: int) -> None:
     """Try to begin acts, and print how many were counted."""
-    vault = await Vault.open(open_store(str(Path(place)), create=False), [b"k" * 32], begin=False)
+    vault = await Vault.open(open_store(place, create=False), [b"k" * 32], begin=False)
     [budget] = parse_rules(BUDGET).budgets
     counters = Counters(vault, quiet_audit(vault), lambda: NOW)
     acts = [act(f"{name}-{number}") for number in range(tries)]

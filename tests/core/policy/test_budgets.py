@@ -17,11 +17,14 @@ from deputize.core.audit import Audit
 from deputize.core.policy.budgets import KIND, period
 from deputize.core.policy.cases import act_of
 from deputize.core.vault.stores import open_store
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.vault import Vault
 from tests.core.policy.test_policy import Asking
 from tests.core.policy.test_policy_file import written
 from tests.support.faults import GMAIL_API, answer
 from tests.support.gmail_toolkit import ALL, MAIL
+from tests.support.postgres import postgres_server
 
 NOW = 1_800_000_000.0
 HEAD = 'version = 1\ndefault = "allow"\n'
@@ -152,14 +155,26 @@ def start(command: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.processes
-async def test_processes_together_never_exceed_the_budget(tmp_path: Path) -> None:
-    place = tmp_path / "vault.sqlite"
-    vault = await Vault.open(open_store(str(place), create=True), [b"k" * 32])
-    command = [sys.executable, "-m", "tests.core.policy.budget_process", str(place)]
-    running = [start([*command, str(number), "30"]) for number in range(4)]
+async def spend_in_processes(place: str, processes: int) -> None:
+    """Let processes begin more acts than the budget allows, all at once, and check that exactly 60 were counted."""
+    vault = await Vault.open(open_store(place, create=True), [b"k" * 32])
+    command = [sys.executable, "-m", "tests.core.policy.budget_process", place]
+    running = [start([*command, str(number), str(120 // processes)]) for number in range(processes)]
     counted = await asyncio.gather(*(asyncio.to_thread(one.communicate, "go\n", 60) for one in running))
     assert sum(int(out) for out, _ in counted) == 60
     [record] = await vault.scan(KIND)
     assert len(record.json["spent"]) == 60
     await vault.close()
+
+
+@pytest.mark.processes
+async def test_processes_together_never_exceed_the_budget(tmp_path: Path) -> None:
+    await spend_in_processes(str(tmp_path / "vault.sqlite"), 4)
+
+
+@pytest.mark.counterpart
+@pytest.mark.processes
+async def test_processes_on_postgres_never_exceed_the_budget() -> None:
+    with postgres_server() as server:
+        await asyncio.to_thread(migrate, Address.of(server.url))
+        await spend_in_processes(server.url, 2)

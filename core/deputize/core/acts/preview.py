@@ -207,7 +207,8 @@ class Previewer:
         if stands is None or waits:
             if _asks(act) and (named := await self._with_user_message(act, beside)):
                 return named, None
-            own = not act.decision or not act.decision.approvers  # a mandate of the user answers only for the user
+            asks = act.decision  # a mandate answers only for the user, and for no budget
+            own = not asks or not (asks.approvers or asks.over_budget)
             if own and (mandate := await self.mandates.find_covering(act, grant.account, beside)):
                 return act.having(approved=False, mandate=mandate), None
         unedited = await self._preview_before_edit(act, grant, stands)

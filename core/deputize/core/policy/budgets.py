@@ -116,4 +116,4 @@ def _over(budget: Budget, ends: float) -> Decision:
     free = datetime.fromtimestamp(ends, budget.zone)
     why = budget.over.reason or f"{budget.max} acts in this {budget.every} are used"
     reason = f"{why.rstrip('.')}; free again at {free:%Y-%m-%d %H:%M %Z}."
-    return Decision(budget.over.verdict, budget.id, reason, budget.over.approvers)
+    return Decision(budget.over.verdict, budget.id, reason, budget.over.approvers, over_budget=True)

@@ -208,13 +208,14 @@ async def _decide(policy: Policy, act: Act) -> Decision:
 
 
 def graver(one: Decision | None, other: Decision) -> Decision:
-    """Return the graver decision. Two that ask different roles are a denial, because one approval cannot serve both."""
+    """Return the graver decision. Two that ask different roles are a denial, because one approval cannot serve both. If
+    both are equally grave, a budget that has no room decides, because no mandate answers for it."""
     if one is None or other.gravity > one.gravity:
         return other
     if one.approvers and other.approvers and other.gravity == one.gravity and one.approvers != other.approvers:
         both = f"{one.rule} and {other.rule}"
         return Decision(Verdict.DENY, one.rule, f"The rules {both} ask people of different roles.")
-    return one
+    return other if other.over_budget and other.gravity == one.gravity else one
 
 
 PLAIN: Final[Mapping[Verdict, Decision]] = {one: Decision(one) for one in Verdict}

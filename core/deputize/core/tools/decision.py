@@ -24,13 +24,14 @@ class Decision(ValueObject):
 
     ``rule``: id of the rule that decided, "" if there is none. It is in the audit. ``reason``: the operator's words for
     the user and the model, one line. ``approvers``: the role whose members are asked instead of the user; only with
-    `Verdict.ASK`.
+    `Verdict.ASK`. ``over_budget``: True if a budget has no room for the act. No mandate answers such a question.
     """
 
     verdict: Verdict
     rule: str = ""
     reason: str = ""
     approvers: str = ""
+    over_budget: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.verdict, Verdict):
