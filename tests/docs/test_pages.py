@@ -83,6 +83,7 @@ def test_every_page_with_snippets_has_executed_snippets() -> None:
         test_screenless_page.PAGE,
         "docs/sign-in.md",
         "docs/roles.md",
+        "docs/unattended.md",
         "docs/approvals-in-chat.md",
     }
     elsewhere |= {*test_deferred_pages.COUNTS, *test_langgraph_pages.COUNTS, *test_migrating.COUNTS}

@@ -101,6 +101,7 @@ GOOD: Final[Mapping[str, Any]] = {
     **{"server": "other", "url": "https://mcp.example.test/other"},
     **{"look.name": "acme", "pin.name": "acme", "looked": [], "effects": None},
     **{"import_tokens.account": "alice@example.test", "access_token": TOKEN, "refresh_token": None},
+    "job": {"version": 1, "users": ["alice"], "calls": [{"tool": "gmail_search", "args": {"query": "x"}}]},
     **{"foreign": False, "operator": "alice", "after": "", "function": print},
 }
 

@@ -23,6 +23,7 @@ from deputize.cli.mcp_config import mcp_app
 from deputize.cli.mcp_servers import SERVER_COMMANDS
 from deputize.cli.offboard import offboard
 from deputize.cli.policy import policy_app
+from deputize.cli.preflight import preflight
 from deputize.cli.retention import retention
 from deputize.cli.revoke import revoke
 from deputize.cli.sandbox import sandbox
@@ -124,7 +125,7 @@ def demo(
 
 for name, server_command in SERVER_COMMANDS.items():
     mcp_app.command(name)(server_command)
-for command in (connect, accounts, revoke, offboard, erase, retention, act, undo, tools, serve, sandbox):
+for command in (connect, accounts, revoke, offboard, erase, retention, act, undo, preflight, tools, serve, sandbox):
     app.command()(command)
 app.command("open")(open_page)
 app.command("import")(import_tokens)

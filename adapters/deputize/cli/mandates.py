@@ -21,7 +21,7 @@ mandates_app = typer.Typer(help="What agents may do as you without asking.", inv
 def mandates(context: typer.Context, user: UserOption = "", as_json: JsonOption = False) -> None:
     """Show what agents may do as you without asking: the tools, the recipients, how often and until when.
 
-    A mandate is given in an answer to deputize act, or on the page of an approval.
+    A mandate is given by deputize mandates give, in an answer to deputize act, or on the page of an approval.
     """
     if context.invoked_subcommand:
         return
@@ -35,6 +35,51 @@ def mandates(context: typer.Context, user: UserOption = "", as_json: JsonOption 
         show.out.print(show.plain(f"  To end it: deputize mandates end {one.id}", "dim"), soft_wrap=True)
     if not found:
         show.out.print("Nothing: agents ask you each time.")
+
+
+@mandates_app.command()
+def give(
+    tool: Annotated[list[str], typer.Option(help="A tool that the agent may use. Repeat it.")],
+    target: Annotated[list[str], typer.Option(help="An address, a domain as @acme.example, or a place. Repeat it.")],
+    most: Annotated[int, typer.Option("--max", help="How often.")],
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%dT%H:%MZ"], help="Until when, in UTC.")],
+    agent: Annotated[str, typer.Option(help="Which agent. Default: that of the settings.")] = "",
+    audience: Annotated[str, typer.Option(help="The widest audience: people, organisation, public.")] = "people",
+    allow_destructive: Annotated[
+        bool, typer.Option("--allow-destructive", help="Text or data may be deleted or overwritten.")
+    ] = False,
+    user: UserOption = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+) -> None:
+    """Let an agent make calls of these tools to these targets without asking you, such as in a cron job."""
+    from deputize.core import Audience
+    from deputize.core.errors import InvalidInput
+
+    if (name := audience.upper()) not in Audience.__members__:
+        raise InvalidInput(f"No audience is called {audience!r}.", hint="people, organisation, public.")
+    ends = until.replace(tzinfo=UTC)
+    with open_deputy() as deputy:
+        who = agent or deputy.agent
+        lost = " It may delete or overwrite something." if allow_destructive else ""
+        reach = f"It reaches only {', '.join(target)}.{lost}"
+        show.note(
+            f"{who} may use {', '.join(tool)} {show.counted(most, 'time')} until {ends:%Y-%m-%d %H:%M} UTC. {reach}"
+        )
+        if not yes:
+            typer.confirm("Allow this without a question each time?", abort=True, err=True)
+        given = deputy.run(
+            deputy.create_mandate(
+                command_user(user),
+                tools=tool,
+                targets=target,
+                max_acts=most,
+                expires_at=ends.timestamp(),
+                audience=Audience[name],
+                agent=who,
+                allow_destructive=allow_destructive,
+            )
+        )
+    show.out.print(show.plain(_describe(given)), soft_wrap=True)
 
 
 @mandates_app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from deputize.core.acts.audit_record import AuditedCall, CallRow
 from deputize.core.acts.erase import erase
@@ -35,6 +35,10 @@ from deputize.core.tools.tool import Effect, Tool
 from deputize.core.user_requests import Approval, Consent, id_of
 from deputize.core.vault.grant import AnyUser, User
 from deputize.core.wiring import Components
+
+if TYPE_CHECKING:
+    from deputize.core.acts.job import Job
+    from deputize.core.acts.preflight import Preflight
 
 MAX_REASON_CHARACTERS: Final = 300
 """Characters of an operator's reason in the audit."""
@@ -101,6 +105,15 @@ class BaseDeputy(Components):
         Writes nothing at a provider. If several calls need scopes of one app, they share one consent. ``approved``: a
         set to which the ids of the calls that the user approved are added."""
         return await self.asking.errors_for(await self.checker.blockers(calls, user, agent, approved, app))
+
+    async def preflight(self, job: Job | Mapping[str, Any]) -> Preflight:
+        """Return what a job without a person lacks, before it runs. ``job``: from `read_job`, or the content of such a
+        file as a mapping. Sends nothing and stores nothing. Raises `SettingsError` for a job that is not valid."""
+        from deputize.core.acts.job import Job, parse_job
+        from deputize.core.acts.preflight import JobChecker  # imported only if it is used
+
+        parts = self.engine, self.resolver, self.authorizer, self.previewer, self.judge
+        return await JobChecker(*parts).check(job if isinstance(job, Job) else parse_job(job))
 
     async def resolve_call(
         self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, app: str = "", thread: str

@@ -82,13 +82,21 @@ class Authorizer:
             raise PolicyDenied(f"{act.tool.name} would need the user's approval here.")
         return grant
 
-    async def _judge(self, act: Act, row: CallRow | None, known: Known | None = None) -> tuple[Act, Decision, Grant]:
+    async def find_stored(self, act: Act) -> tuple[Act, Grant]:
+        """Return the act with the policy's decision, and its grant as it is stored. Nothing is requested, obtained or
+        ended. Raises `PolicyDenied` or `MissingScopes`."""
+        act, _, grant = await self._judge(act, None, stored_only=True)
+        return act, grant
+
+    async def _judge(
+        self, act: Act, row: CallRow | None, known: Known | None = None, *, stored_only: bool = False
+    ) -> tuple[Act, Decision, Grant]:
         """Return the act, the policy's decision and the grant. If the act has no preview, it lists its arguments that
-        untrusted content has named."""
+        untrusted content has named. ``stored_only``: as in `GrantFinder.find`."""
         if not act.shows:
             act = await self.provenance.mark_untrusted(act)
         decision = await self.judge.decide(act)
-        grant = await self.grants.find(act, known)
+        grant = await self.grants.find(act, known, stored_only=stored_only)
         act = act.having(decision=decision, acting_as=grant.account.name)
         if self.judge.needs_account:
             decision = await self.judge.decide(act)

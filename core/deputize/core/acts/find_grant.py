@@ -33,11 +33,12 @@ class GrantFinder:
     def __init__(self, engine: Engine, refresher: Refresher) -> None:
         self.vault, self.providers, self.apps, self.refresher = engine.vault, engine.providers, engine.apps, refresher
 
-    async def find(self, act: Act, known: Known | None = None) -> Grant:
-        """Return the user's grant if it has every scope that these arguments need. Raises `MissingScopes` otherwise."""
+    async def find(self, act: Act, known: Known | None = None, *, stored_only: bool = False) -> Grant:
+        """Return the user's grant if it has every scope that these arguments need. Raises `MissingScopes` otherwise.
+        ``stored_only``: obtain and end no grant."""
         if not act.provider:
             return Grant(act.user, "", "", Account("", ""), frozenset(), Secret(""))
-        grant = await self._load_grant(act, known)
+        grant = await self._load_grant(act, known, stored_only)
         if grant is None or grant.status != "active":
             raise MissingScopes(act, asks_of(act.needs), grant, grant.reason if grant else "")
         row = self.providers[grant.provider]
@@ -45,6 +46,8 @@ class GrantFinder:
             raise moved(grant, row) if where == "place" else MissingScopes(act, asks_of(act.needs), grant, MOVED)
         incompatible = row.apis.incompatible_scopes
         if any(incompatible[scope] == act.tool.api for scope in grant.scopes & incompatible.keys()):
+            if stored_only:
+                raise MissingScopes(act, asks_of(act.needs), grant, RESTRICTED)
             lost = await self.refresher.end(grant, RESTRICTED)
             if known:
                 known.clear()
@@ -53,7 +56,7 @@ class GrantFinder:
             raise MissingScopes(act, asks, grant)
         return grant
 
-    async def _load_grant(self, act: Act, known: Known | None) -> Grant | None:
+    async def _load_grant(self, act: Act, known: Known | None, stored_only: bool) -> Grant | None:
         """Return the stored grant, or the grant that the app's source obtains."""
         app = self.apps[act.app]
         owner = owner_of(app, act.user)
@@ -64,7 +67,7 @@ class GrantFinder:
             held = known[whose]
         else:
             held = known[whose] = await self.vault.find_grant(*whose)
-        if app.source is None:
+        if app.source is None or stored_only:
             return held
         covered = (
             self.providers[app.provider].implied_scopes(held.scopes)

@@ -190,31 +190,49 @@ class Previewer:
         approved it already. The policy is asked again after the search. ``stands``: the act's approval, or None,
         if the caller has just loaded it.
         """
-        refuse_if_changed(act)
-        act = await self._mark(act, grant.account)
-        act = act.having(decision=await self._decide(act))
-        if _is_allowed(act) and act.asked is None:
-            return act.having(approved=False), None
-        if stands is ...:
-            stands = await self.approvals.current_approval(act, grant.account)
-        if act.first_contacts and not (_asks(act) and _is_approved(act, stands)):
-            found = await self.search(act)
-            act = act.having(first_contacts=found or (), first_contacts_known=found is not None)
-            act = act.having(decision=await self.judge.decide(act))
-            if _is_allowed(act) and act.asked is None:
-                return act.having(approved=False), None
+        act, stands, permitted = await self.find_permission(act, grant.account, beside, stands)
+        if permitted:
+            return act, None
         waits = stands is not None and stands.status is Status.PENDING
-        if stands is None or waits:
-            if _asks(act) and (named := await self._with_user_message(act, beside)):
-                return named, None
-            asks = act.decision  # a mandate answers only for the user, and for no budget
-            own = not asks or not (asks.approvers or asks.over_budget)
-            if own and (mandate := await self.mandates.find_covering(act, grant.account, beside)):
-                return act.having(approved=False, mandate=mandate), None
         unedited = await self._preview_before_edit(act, grant, stands)
         seen = ... if waits else stands  # the user may have decided by now
         approval = await self.approvals.require(act, grant.account, seen, unedited)
         return act.having(approved=True), approval
+
+    async def find_permission(
+        self,
+        act: Act,
+        account: Account,
+        beside: Mapping[str, int] = NONE,
+        stands: ApprovalRecord | EllipsisType | None = ...,
+        search: Search | None = None,
+    ) -> tuple[Act, ApprovalRecord | None, bool]:
+        """Return the act, its approval if it was read, and True if the act may begin without one: the policy allows it,
+        a mandate covers it, or the user's own message names it. Asks nobody and writes nothing.
+
+        ``search``: in place of the search for first contacts. Raises `PolicyDenied`.
+        """
+        refuse_if_changed(act)
+        act = await self.mark_targets(act, account)
+        act = act.having(decision=await self._decide(act))
+        if _is_allowed(act) and act.asked is None:
+            return act.having(approved=False), None, True
+        if stands is ...:
+            stands = await self.approvals.current_approval(act, account)
+        if act.first_contacts and not (_asks(act) and _is_approved(act, stands)):
+            found = await (search or self.search)(act)
+            act = act.having(first_contacts=found or (), first_contacts_known=found is not None)
+            act = act.having(decision=await self.judge.decide(act))
+            if _is_allowed(act) and act.asked is None:
+                return act.having(approved=False), stands, True
+        if stands is None or stands.status is Status.PENDING:
+            if _asks(act) and (named := await self._with_user_message(act, beside)):
+                return named, stands, True
+            asks = act.decision  # a mandate answers only for the user, and for no budget
+            own = not asks or not (asks.approvers or asks.over_budget)
+            if own and (mandate := await self.mandates.find_covering(act, account, beside)):
+                return act.having(approved=False, mandate=mandate), stands, True
+        return act, stands, False
 
     async def _with_user_message(self, act: Act, beside: Mapping[str, int]) -> Act | None:
         """Return the act as named by the user's own message, if it is and the policy then allows it; else None."""
@@ -231,7 +249,7 @@ class Previewer:
         named = named.having(decision=await self._decide(named))
         return named if _is_allowed(named) else None
 
-    async def _mark(self, act: Act, account: Account) -> Act:
+    async def mark_targets(self, act: Act, account: Account) -> Act:
         """Return the act with its untrusted targets, and with the people who are not in the user's record."""
         act = await self.provenance.mark_untrusted(act)
         unknown = await self.contacts.unknown(act, account)

@@ -52,6 +52,20 @@ class CallResolver:
         if what.follows:
             what, arguments, account, app = await self._follow_reference(who, what, arguments, app)
         valid = what.validate(arguments)
+        return await self.act_of(who, what, valid, what.effect_of(valid), account, call, agent, app)
+
+    async def act_of(
+        self,
+        who: User,
+        what: Tool,
+        valid: Mapping[str, Any],
+        effect: Effect,
+        account: str | None,
+        call: Call,
+        agent: str,
+        app: str,
+    ) -> Act:
+        """Return the act with these validated arguments. Raises the errors of `resolve` about the app."""
         if app:
             check_people_search(what, self.engine.apps, app)
         way = await self.accounts.choose_app(who, what.provider, app, account) if what.provider else None
@@ -59,7 +73,7 @@ class CallResolver:
             user=who,
             tool=what,
             arguments=valid,
-            effect=what.effect_of(valid),
+            effect=effect,
             call=call,
             agent=agent or self.engine.agent,
             app=way.name if way else "",

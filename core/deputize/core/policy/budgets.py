@@ -16,7 +16,8 @@ from typing import Any, Final
 from deputize.core.audit import Audit
 from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import BudgetReleased, BudgetSpent
-from deputize.core.policy.rules import MAX_BUDGET, Budget
+from deputize.core.policy.policy import Room
+from deputize.core.policy.rules import MAX_BUDGET, PERIODS, Budget
 from deputize.core.tools.act import Act
 from deputize.core.tools.decision import Decision
 from deputize.core.value_object import Frozen, frozen
@@ -63,6 +64,12 @@ class Counters:
         """Return True if the budget has counted this act or has room for it."""
         spent = _spent(await self.vault.get(KIND, use.key))
         return use.act_id in spent or len(spent) < use.budget.max
+
+    async def room(self, use: Use) -> Room:
+        """Return the room that the budget has left in this period."""
+        left = use.budget.max - len(_spent(await self.vault.get(KIND, use.key)))
+        length = float(PERIODS[use.budget.every])
+        return Room(use.key, use.budget.id, max(0, left), use.budget.max, use.ends, length, use.over)
 
     async def spend(self, use: Use, act: Act, *, beyond: bool = False) -> bool:
         """Count the act. Return False if the budget has no room. ``beyond``: True to count it in any case."""

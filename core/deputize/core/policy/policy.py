@@ -15,6 +15,7 @@ from deputize.core.tools.decision import Decision as Decision
 from deputize.core.tools.decision import Verdict as Verdict
 from deputize.core.tools.preview import Audience
 from deputize.core.tools.tool import Effect
+from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.user import User
 
 log = logging.getLogger("deputize.core.acts")
@@ -33,6 +34,21 @@ Policies: TypeAlias = Policy | Sequence[Policy]
 """A policy, or several, of which the gravest decision counts: deny, ask another person, ask, allow."""
 
 
+@frozen
+class Room(Frozen):
+    """The room of one budget for acts that it counts together. ``key``: of the record that counts them. ``left``,
+    ``most``: acts. ``ends``: when the period ends, in Unix seconds; ``seconds``: its usual length. ``over``: the
+    decision beyond it."""
+
+    key: str
+    rule: str
+    left: int
+    most: int
+    ends: float
+    seconds: float
+    over: Decision
+
+
 class StoredPolicy:
     """A policy that a file describes, and that can count acts."""
 
@@ -44,6 +60,15 @@ class StoredPolicy:
     def needs_account(self) -> bool:
         """True if it asks which account acts, so that it is called again after the grant was found."""
         return False
+
+    @property
+    def needs_time(self) -> bool:
+        """True if its decisions depend on the time of day or the day of the week."""
+        return False
+
+    async def rooms(self, act: Act) -> Sequence[Room]:
+        """Return the room of each budget that counts this act."""
+        return ()
 
     def bind(self, engine: Engine) -> None:
         """Use the vault, the audit and the clock of this engine."""
@@ -180,6 +205,15 @@ class Judge:
                 return None
             spent.append((one, counted))
         return spent
+
+    @property
+    def needs_time(self) -> bool:
+        """True if a policy of a file depends on the time of day or the day of the week."""
+        return any(one.needs_time for one in self._stored)
+
+    async def rooms(self, act: Act) -> list[Room]:
+        """Return the room of each budget that counts this act."""
+        return [room for one in self._stored for room in await one.rooms(act)]
 
     async def release(self, act: Act, spent: Counted) -> None:
         """Take an act back out of the budgets, because it did nothing."""

@@ -21,7 +21,7 @@ from deputize.core.engine import Engine
 from deputize.core.errors import SettingsError
 from deputize.core.policy.budgets import Counters, Use
 from deputize.core.policy.facts import Facts
-from deputize.core.policy.policy import Decision, StoredPolicy, Verdict, graver
+from deputize.core.policy.policy import Decision, Room, StoredPolicy, Verdict, graver
 from deputize.core.policy.rules import RuleSet, parse_rules
 from deputize.core.tools.act import Act
 
@@ -61,6 +61,11 @@ class FilePolicy(StoredPolicy):
     def needs_account(self) -> bool:
         """True if a rule asks which account acts."""
         return self.rules.needs_account
+
+    @property
+    def needs_time(self) -> bool:
+        """True if a rule or a budget asks what time it is."""
+        return self.rules.needs_time
 
     # ------------------------------------------------------------- decisions
 
@@ -109,6 +114,10 @@ class FilePolicy(StoredPolicy):
                 return None
             spent.append(use)
         return spent
+
+    async def rooms(self, act: Act) -> Sequence[Room]:
+        """Return the room of each budget that counts this act."""
+        return [await self._counted.room(use) for use in self._uses(act, Facts(act, self.clock))]
 
     async def release(self, act: Act, spent: Sequence[Use]) -> None:
         """Take an act back out of its budgets, because it did nothing."""

@@ -13,7 +13,6 @@ So nobody passes a rule by leaving an argument out, by adding a second recipient
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import time, tzinfo
 from functools import partial
@@ -26,6 +25,7 @@ from deputize.core.policy.facts import AUDIENCES, EFFECTS, WEEKDAYS, Facts, Valu
 from deputize.core.policy.policy import BUILT_IN, Decision, Policy, Verdict, graver
 from deputize.core.policy.predicates import LATER, NO, UNSURE, YES, Match
 from deputize.core.roles import check_role
+from deputize.core.toml_reader import TomlReader
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Danger
 from deputize.core.value_object import Frozen, frozen
@@ -141,6 +141,7 @@ class RuleSet:
         given: list[Rule | Budget] = [*rules, *budgets]
         parts = [one for some in given for one in (*some.when, *(some.unless or ()))]
         self.needs_account = any(one.key == "account" for one in parts)
+        self.needs_time = any(one.key in ("hours", "weekdays") for one in parts)
         self._by_kind: dict[tuple[str, str, str, int], tuple[Rule, ...]] = {}
 
     def decide(self, facts: Facts) -> Decision:
@@ -207,67 +208,26 @@ def parse_rules(text: str, name: str = "policy.toml") -> RuleSet:
         raise SettingsError(f"{name} has a number with too many digits.", hint="Write a shorter one.") from None
 
 
-class _Reader:
-    """Reads one file, and knows in which lines its tables are."""
+class _Reader(TomlReader):
+    """Reads one file."""
 
     def __init__(self, text: str, name: str) -> None:
-        self.text, self.name, self.lines = text, name, text.splitlines()
+        super().__init__(text, name)
         self.sets: dict[str, list[Any]] = {}
         self.zone: tzinfo = ZoneInfo("UTC")
         self.ids = dict[str, int]()
 
     def read(self) -> RuleSet:
-        try:
-            content = tomllib.loads(self.text)
-        except tomllib.TOMLDecodeError as e:
-            raise SettingsError(f"{self.name} is not TOML: {e}.", hint="Correct this line.") from None
-        except RecursionError:
-            raise SettingsError(f"{self.name} is nested too deeply.", hint="Write flat tables.") from None
-        self._known(content, _TOP, "", 0)
+        content = self.content()
+        self.check_keys(content, _TOP)
         if content.get("version") != VERSION or isinstance(content.get("version"), bool):
             self.refuse("", "version", f"version is {content.get('version')!r}", f"Write: version = {VERSION}")
         self.zone = self._zone(content.get("zone", "UTC"), self.line("", "zone"))
         self._read_sets(content.get("sets", {}))
         default = self._default(content.get("default"))
-        rules = [self._rule(n, one) for n, one in enumerate(self._tables(content, "rules"))]
-        budgets = [self._budget(n, one) for n, one in enumerate(self._tables(content, "budgets"))]
-        return RuleSet(self.name, rules, budgets, default, self._tables(content, "tests"), content)
-
-    # ------------------------------------------------------------- where and why a file is refused
-
-    def line(self, table: str, key: str = "", number: int = 0) -> int:
-        """Return the number of the line with this key, as far as it can be found; 0 if it cannot."""
-        heads = [n for n, text in enumerate(self.lines) if re.match(rf"\s*\[\[\s*{re.escape(table)}\s*\]\]", text)]
-        if table and not heads:
-            heads = [n for n, text in enumerate(self.lines) if re.match(rf"\s*\[?\s*{re.escape(table)}\b", text)]
-            number = 0
-        begin = heads[number] if table and number < len(heads) else 0
-        for n, text in enumerate(self.lines[begin:], begin):
-            if key and re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", text):
-                return n + 1
-            if n > begin and table and re.match(r"\s*\[", text):
-                break
-        return begin + 1 if table and heads else 0
-
-    def refuse(self, table: str, key: str, problem: str, hint: str = "", number: int = 0) -> NoReturn:
-        """Refuse the file: one that is only half understood would decide something else than it says."""
-        self._refuse_at(self.line(table, key, number), problem, hint)
-
-    def _refuse_at(self, line: int, problem: str, hint: str) -> NoReturn:
-        raise SettingsError(f"{self.name}{f' line {line}' if line else ''}: {problem}.", hint=hint)
-
-    def _known(self, table: Mapping[str, Any], known: Sequence[str], name: str, number: int) -> None:
-        for key in table:
-            if key not in known:
-                self.refuse(name, key, f"{key!r} is not a key here", instead(key, known), number)
-
-    def _tables(self, content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-        found = content.get(name, [])
-        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-            self.refuse(name, "", f"{name} is not a list of tables", f"Begin each with [[{name}]].")
-        if len(found) > MAX_RULES:
-            self.refuse(name, "", f"there are {len(found)} {name}", f"Write at most {MAX_RULES}.")
-        return found
+        rules = [self._rule(n, one) for n, one in enumerate(self.tables(content, "rules", MAX_RULES))]
+        budgets = [self._budget(n, one) for n, one in enumerate(self.tables(content, "budgets", MAX_RULES))]
+        return RuleSet(self.name, rules, budgets, default, self.tables(content, "tests", MAX_RULES), content)
 
     # ------------------------------------------------------------- parts of the file
 
@@ -275,7 +235,7 @@ class _Reader:
         try:
             return ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
-            self._refuse_at(line, f"{name!r} is not a time zone", "Write one like Europe/Berlin.")
+            self.refuse_at(line, f"{name!r} is not a time zone", "Write one like Europe/Berlin.")
 
     def _read_sets(self, sets: Any) -> None:
         if not isinstance(sets, dict):
@@ -298,7 +258,7 @@ class _Reader:
             self.refuse(table, "id", f"the id of a rule is {name!r}", "Use letters, digits, '.', '_' and '-'.", number)
         line = self.line(table, "id", number)
         if name in self.ids:
-            self._refuse_at(line, f"the id {name!r} is used in line {self.ids[name]} already", "Give it another id.")
+            self.refuse_at(line, f"the id {name!r} is used in line {self.ids[name]} already", "Give it another id.")
         self.ids[name] = line
         return name
 
@@ -324,14 +284,14 @@ class _Reader:
 
     def _rule(self, number: int, content: Mapping[str, Any]) -> Rule:
         name = self._name("rules", content, number)
-        self._known(content, _RULE, "rules", number)
+        self.check_keys(content, _RULE, "rules", number)
         decision = self._decision("rules", name, content, number, ("allow", "ask", "deny"))
         when, unless = self._conditions("rules", name, content, number, decision.verdict is Verdict.ALLOW)
         return Rule(name, decision, when, unless, self.ids[name])
 
     def _budget(self, number: int, content: Mapping[str, Any]) -> Budget:
         name = self._name("budgets", content, number)
-        self._known(content, _BUDGET, "budgets", number)
+        self.check_keys(content, _BUDGET, "budgets", number)
         over = self._decision("budgets", name, {"then": "deny", **content}, number, ("ask", "deny"))
         when, unless = self._conditions("budgets", name, {"when": {}, **content}, number, allows=False)
         per, every, most = content.get("per", ["user"]), content.get("every", "day"), content.get("max")

@@ -1,0 +1,68 @@
+"""``deputize preflight``, and the cron job of docs/unattended.md from its first check to its mail."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command, Provider, connected
+from tests.docs.blocks import block
+
+PAGE = "docs/unattended.md"
+
+
+def job_file(folder: Path) -> str:
+    """Write the job of the page, with an end in ten days."""
+    ends = f"{datetime.now(UTC) + timedelta(days=10):%Y-%m-%dT%H:%M:%SZ}"
+    text = re.sub(r"until = \S+", f"until = {ends}", block(PAGE, "users", "toml"))
+    (folder / "report.toml").write_text(text)
+    return str(folder / "report.toml")
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {str(one): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+
+
+def test_documented_job_is_checked_equipped_and_run(
+    cli: Command, home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = job_file(home)
+    first = cli("preflight", file, "--json", **provider.settings())
+    assert first.exit_code == 1 and not (home / "deputize" / "vault.sqlite").exists()  # nothing is made
+    lacking = {one["what"]: one for one in json.loads(first.stdout)["findings"] if one["state"] == "bad"}
+    assert lacking.keys() == {"connection", "mandate"}
+    assert lacking["connection"]["todo"].startswith("deputize connect google --user alice --scopes https://")
+    settings = connected(home, provider, "gmail.send")
+    kept = content_of(home / "deputize")
+    second = cli("preflight", file, **settings)
+    assert second.exit_code == 1 and "no mandate of alice covers it" in second.stdout, second.output
+    assert {name: kept[name] for name in kept if "-shm" not in name} == {
+        name: found for name, found in content_of(home / "deputize").items() if name in kept and "-shm" not in name
+    }
+    words = shlex.split(lacking["mandate"]["todo"])
+    assert words[:3] == ["deputize", "mandates", "give"]
+    documented = shlex.split(block(PAGE, "mandates give", "bash"))
+    assert [one for one in words if one.startswith("--")] == ["--user", *(w for w in documented if w.startswith("--"))]
+    assert cli(*words[1:], stdin="n\n", **settings).exit_code == 1
+    given = cli(*words[1:], "--yes", **settings)
+    assert given.exit_code == 0, given.output
+    third = cli("preflight", file, **settings)
+    assert third.exit_code == 0 and "Ready." in third.stdout and "covers 10 of 10 calls" in third.stdout, third.output
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    for _ in range(2):  # the same call of the same day
+        exec(block(PAGE, "unattended=True"), {})  # noqa: S102  # our own page
+    [mandate] = json.loads(cli("mandates", "--json", **settings).stdout)
+    assert mandate["used"] == 1
+
+
+def test_file_with_a_fault_is_refused(cli: Command, home: Path) -> None:
+    (home / "job.toml").write_text('version = 1\nusers = ["alice"]\nnights = 3\n')
+    done = cli("preflight", str(home / "job.toml"))
+    assert done.exit_code == 1 and "job.toml line 3: 'nights' is not a key here" in done.stderr
+    assert "cannot be read" in cli("preflight", str(home / "none.toml")).stderr
