@@ -1,10 +1,11 @@
 """Change the code at one place at a time, and see whether a test fails.
 
-python -m tests.mutations --count 200 --seed 7 [MODULE ...] [--tests PATH ...]
+python -m tests.mutations --count 200 --seed 7 [--conditions] [MODULE ...] [--tests PATH ...]
 
 Each MODULE is a path or a pattern, from the root of the checkout; by default they are `MODULES`. First the tests run
 once, to learn which of them run which line. Then the tests of its line try each mutant in a copy of the checkout, until
 one fails. Prints a line for each mutant, and totals with the seed. 200 mutants take about an hour on two cores.
+With ``--conditions``, only comparisons, ``and``, ``or`` and ``not`` change: is each check of a module tested?
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from itertools import accumulate
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pytest
 
@@ -83,14 +84,18 @@ SILENT: Final = (ast.Raise, ast.JoinedStr, ast.MatchMapping)
 """What is not changed: texts of errors; f-strings, whose positions Python 3.11 does not know; keys that take no
 parentheses."""
 Part = ast.expr | ast.stmt
+Kinds: TypeAlias = tuple[type[ast.AST], ...]
+CONDITIONS: Final[Kinds] = (ast.Compare, ast.BoolOp, ast.UnaryOp)
 
 
-def mutants_of(root: Path, module: str) -> Iterator[Mutant]:
-    """Return all mutants of a module; in rare cases one does not compile."""
+def mutants_of(root: Path, module: str, kinds: Kinds = (ast.expr, ast.stmt)) -> Iterator[Mutant]:
+    """Return all mutants of a module that change one of these kinds of node; in rare cases one does not compile."""
     source, starts = (root / module).read_bytes(), [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     for node, new, first, inside in _changes(ast.parse(source), 0, False):
+        if not isinstance(node, kinds):
+            continue
         end = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
         place = slice(starts[node.lineno - 1] + node.col_offset, end)
         text = f"({ast.unparse(new)})" if isinstance(new, ast.expr) else ast.unparse(new)
@@ -227,11 +232,13 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> Counter[str]:
     parser.add_argument("--count", type=int, default=200, help="how many mutants")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="which ones")
     parser.add_argument("--tests", nargs="+", default=TESTS, metavar="PATH", help="which tests try them")
+    parser.add_argument("--conditions", action="store_true", help="change conditions only")
     parser.add_argument("modules", nargs="*", default=MODULES, metavar="MODULE", help="paths or patterns")
     given = parser.parse_args(arguments)
     began, totals, copies = time.monotonic(), Counter[str](), SimpleQueue[Copy]()
     modules = sorted({str(one.relative_to(root)) for pattern in given.modules for one in root.glob(pattern)})
-    mutants = [mutant for module in modules for mutant in mutants_of(root, module)]
+    kinds = CONDITIONS if given.conditions else (ast.expr, ast.stmt)
+    mutants = [mutant for module in modules for mutant in mutants_of(root, module, kinds)]
     random.Random(given.seed).shuffle(mutants)  # noqa: S311 - no secret
     with tempfile.TemporaryDirectory(prefix="mutations") as scratch, ThreadPoolExecutor(AT_ONCE) as pool:
         for number in range(AT_ONCE):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutations import main, mutants_of
+from tests.mutations import CONDITIONS, main, mutants_of
 
 TOY = """
 def larger(one, other):
@@ -41,6 +41,8 @@ def test_mutants_of_all_kinds_are_small_and_compile(tmp_path: Path) -> None:
         ("True", "(False)"),
         ('""', "('mutant')"),
     } <= set(changes)
+    conditions = {one.old for one in mutants_of(tmp_path, "toy.py", CONDITIONS)}
+    assert conditions == {'not x or x == "ä"', "not x", 'x == "ä"', 'x in (True, "")'}
     for one in mutants_of(tmp_path, "toy.py"):
         compile(one.into(module.read_bytes()), "toy.py", "exec")
 
