@@ -205,6 +205,20 @@ def test_edit_changes_only_the_edited_text(old: Any, new: Any, taken: str, writt
     assert show(text=new).only_edits(show(text=old), [(taken, written)]) is same
 
 
+def test_edit_of_a_change_allows_no_plain_text_in_its_place() -> None:
+    for old, new in ((Change("a", "b"), "c"), ("b", Change("a", "c")), (["b"], "c"), ("b", ["c"])):
+        assert not show(text=new).only_edits(show(text=old), [("a b", "a c")])
+
+
+def test_missing_value_is_equal_to_an_empty_one_that_an_act_wrote() -> None:
+    assert show().unlike({"labels": [], "note": "", "due": None}) == []
+    assert show(due="today").unlike({"labels": ["a"], "due": None}) == ["labels", "due"]
+
+
+def test_place_that_a_preview_leaves_out_is_no_target() -> None:
+    assert show(people=[]).reached == () and show(people=[], where="#eng").reached == ("#eng",)
+
+
 def test_edit_can_change_two_texts() -> None:
     old, new = show(text="One", title="Two"), show(text="Three", title="Four")
     assert new.only_edits(old, [("One", "Three"), ("Two", "Four")])
@@ -503,6 +517,31 @@ async def test_edit_of_text_approves_and_edit_of_recipients_asks_again(desk: Des
     await desk.yes(again)
     await desk.act("gmail_send_email", "b", **DRAFT)
     assert desk.sent[1][0] == "carol@example.test"
+
+
+async def test_edit_is_displayed_as_its_arguments_until_its_preview_is_made(desk: Desk) -> None:
+    for call, fields in (
+        ("rejected", {"body": "Better."}),
+        ("sent", {"text": "Better.", "seen by": "the people named here"}),
+    ):
+        approval = await desk.asked("gmail_send_email", call, **DRAFT)
+        await desk.deputy.decide(approval, "edit", by="alice", arguments=DRAFT | {"body": "Better."})
+        if call == "rejected":
+            await desk.deputy.decide(approval, "reject", by="alice")
+        else:
+            await desk.act("gmail_send_email", call, **DRAFT)
+        ended = await desk.deputy.get_approval(approval, by="alice")
+        assert ended is not None and ended.preview.items() >= fields.items()
+        assert "As agreed." not in ended.preview.values()
+    assert desk.sent == [("bob@example.test", "Better.")]
+
+
+async def test_second_approval_of_an_edit_that_was_asked_again_is_the_same(desk: Desk) -> None:
+    approval = await desk.asked("gmail_send_email", "a", **DRAFT)
+    await desk.deputy.decide(approval, "edit", by="alice", arguments=DRAFT | {"to": ["carol@example.test"]})
+    again = await desk.asked("gmail_send_email", "a", **DRAFT)
+    for _ in range(2):
+        assert (await desk.deputy.decide(again, "approve", by="alice")).status == "approved"
 
 
 async def test_concurrent_change_after_a_previewed_edit_needs_approval(desk: Desk) -> None:
@@ -1037,6 +1076,16 @@ async def test_noted_run_uses_its_approval_again(own: Desk) -> None:
         await own.deputy.decide(approval, "reject", by="alice")
 
 
+@pytest.mark.parametrize("other", [{"digest": "0" * 64}, {"status": "pending"}], ids=["of another preview", "pending"])
+async def test_noted_run_does_not_use_another_approval(own: Desk, other: dict[str, Any]) -> None:
+    await refused_once(own)
+    [row] = await own.deputy.vault.scan("approval")
+    await own.deputy.vault.swap(row, row.json | other)
+    with pytest.raises(Conflict, match="has expired"):
+        await own.act("gmail_noted", "n")
+    assert own.writes == []
+
+
 async def test_noted_run_asks_again_if_its_approval_has_expired(own: Desk) -> None:
     await refused_once(own)
     own.deputy.clock.now += APPROVAL_TTL + 1  # type: ignore[attr-defined]
@@ -1076,6 +1125,34 @@ async def test_approval_is_not_used_for_a_later_preview_in_a_race(desk: Desk) ->
     assert "to" in again.value.approval.changed_fields
 
 
+@pytest.mark.parametrize("meanwhile", ["another preview is approved", "the record is erased"])
+async def test_act_whose_approval_goes_while_it_begins_asks_again(
+    desk: Desk, meanwhile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = await desk.draft()
+    await desk.yes(await desk.asked("gmail_send_draft", "s", draft_id=draft))
+    rows, vault = desk.deputy.approvals.rows, desk.deputy.vault
+
+    async def late(record: Any, *rest: Any) -> bool:
+        monkeypatch.undo()
+        if meanwhile == "the record is erased":
+            assert await vault.delete(record.place)
+        else:  # by another process, which saw the rewritten draft
+            show = record.show | {"people": ["eve@evil.test"]}
+            assert await vault.swap(record.row, record.row.json | {"show": show, "digest": Preview.of(show).digest})
+        return await rows.consume(record, *rest)
+
+    monkeypatch.setattr(rows, "consume", late)
+    with pytest.raises(ApprovalRequired):
+        await desk.act("gmail_send_draft", "s", draft_id=draft)
+    assert desk.sent == []
+    again = await desk.asked("gmail_send_draft", "s", draft_id=draft)
+    assert (again.status, again.preview["to"]) == ("pending", "bob@example.test")
+    await desk.yes(again)
+    await desk.act("gmail_send_draft", "s", draft_id=draft)
+    assert desk.sent == [("bob@example.test", "As agreed.")]
+
+
 # ----------------------------------------------------------------- plans
 
 
@@ -1104,6 +1181,9 @@ def test_plan_is_used_once_and_by_its_own_act_only() -> None:
     plan, act, _ = kept(plans, "b")
     grant = plan.grant
     assert plans.take(act, grant) is plan and plans.take(act, grant) is None
+    _, act, closed = kept(plans, "c")
+    another = SimpleNamespace(account=Account("t", "alice"))
+    assert plans.take(act, another) is None and closed == ["c"], "a run that reads with another account"  # type: ignore[arg-type]
 
 
 def test_plans_are_limited_in_number_bytes_and_age(monkeypatch: pytest.MonkeyPatch) -> None:

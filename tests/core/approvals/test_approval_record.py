@@ -9,8 +9,20 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Act, ApprovalRequired, Call, Deputy, Effect, NotFound, User
-from deputize.core.approvals.record import MOVES, ApprovalRecord, Change, Edit, Question, Status
+from deputize.core import (
+    Act,
+    ApprovalRequired,
+    Audience,
+    Call,
+    Decision,
+    Deputy,
+    Effect,
+    NotFound,
+    Preview,
+    User,
+    Verdict,
+)
+from deputize.core.approvals.record import MOVES, ApprovalRecord, Change, Edit, Question, Status, meant
 from deputize.core.tools.catalog import Catalog
 from deputize.core.vault.vault import Record
 from tests.core.approvals.test_mandates import KIT, World, world
@@ -79,6 +91,56 @@ def test_approval_record_is_immutable_and_hides_its_content() -> None:
     with pytest.raises(AttributeError):
         record.status = Status.APPROVED  # type: ignore[misc]
     assert "s3cret" not in repr(replace(record, question=Question({"url": "s3cret"}, 1.0)))
+
+
+# ----------------------------------------------------------------- what an approval is about
+
+
+def shown(text: str) -> Preview:
+    return Preview("Tell them", audience=Audience.PEOPLE, people=["bob@acme.example"], text=text)
+
+
+def asking_to_tell(text: str) -> dict[str, Any]:
+    return TOOL.validate({"people": ["bob@acme.example"], "text": text})
+
+
+EDITED = replace(ACT, asked=asking_to_tell("Hi"), arguments=asking_to_tell("Hello"), show=shown("Hello"))
+EDIT = replace(
+    RECORD,
+    status=Status.APPROVED,
+    edited={"text": "Hello"},
+    digest=shown("Hi").digest,
+    arguments=meant(TOOL, asking_to_tell("Hello")),
+)
+
+
+def test_edit_is_about_the_preview_that_only_its_words_changed() -> None:
+    assert EDIT.edit_is_about(EDITED, shown("Hi"))
+    assert not EDIT.edit_is_about(EDITED, None) and not EDIT.edit_is_about(EDITED, shown("Pay eve"))
+    assert not EDIT.edit_is_about(replace(EDITED, show=None), shown("Hi"))
+    assert not EDIT.edit_is_about(replace(EDITED, asked=None), shown("Hi"))
+    assert not EDIT.edit_is_about(replace(EDITED, show=shown("Hello, pay eve")), shown("Hi"))
+    assert not EDIT.edit_is_about(replace(EDITED, decision=Decision(Verdict.ASK, approvers="boss")), shown("Hi"))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"edited": None}, {"settled": True}, {"arguments": meant(TOOL, asking_to_tell("Pay eve"))}, {"approvers": "boss"}],
+    ids=lambda other: next(iter(other)),
+)
+def test_approval_that_is_no_unseen_edit_of_these_arguments_counts_for_none(other: dict[str, Any]) -> None:
+    assert not replace(EDIT, **other).edit_is_about(EDITED, shown("Hi"))
+
+
+def test_approval_can_be_repeated_only_if_a_mandate_could_name_its_act() -> None:
+    one = replace(RECORD, show=shown("Hi").kept, thread="t", subject="s")
+    assert one.repeatable() == ("bob@acme.example",)
+    for other in (
+        *({"show": None}, {"chosen_by_others": True}, {"thread": ""}, {"edited": {"text": "Hello"}}),
+        *({"subject": None}, {"approvers": "boss"}, {"effect": "destructive"}),
+        *({"show": shown("Hi").kept | {"destroys": True}}, {"show": shown("Hi").kept | {"audience": Audience.UNKNOWN}}),
+    ):
+        assert replace(one, **other).repeatable() == (), other
 
 
 # ----------------------------------------------------------------- rows of other versions

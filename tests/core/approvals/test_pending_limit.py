@@ -58,6 +58,15 @@ async def test_expired_approvals_do_not_count_towards_the_limit(deputy: Deputy) 
         await asked(deputy, n)
 
 
+async def test_call_whose_approval_has_expired_needs_room_like_a_new_one(deputy: Deputy) -> None:
+    await asked(deputy, 0)
+    deputy.clock.now += APPROVAL_TTL  # type: ignore[attr-defined]
+    for n in range(MAX_PENDING_APPROVALS):
+        await asked(deputy, n + 1)
+    with pytest.raises(RateLimited):
+        await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", "0"))
+
+
 async def test_concurrent_requests_do_not_exceed_the_pending_limit(deputy: Deputy) -> None:
     calls = [deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", str(n))) for n in range(30)]
     ended = await asyncio.gather(*calls, return_exceptions=True)

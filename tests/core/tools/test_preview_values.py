@@ -154,6 +154,11 @@ def test_stored_file_is_displayed_as_a_file_anywhere() -> None:
     assert show.unlike({"file": other}) == ["file"]
 
 
+def test_values_without_a_json_form_are_texts_and_missing_ones_stay_missing() -> None:
+    show = Preview("Do it", audience=Audience.SELF, given={"a": None, "b": datetime(2026, 12, 2, tzinfo=UTC)})
+    assert show.kept["fields"] == {"given": {"a": None, "b": "2026-12-02 00:00:00+00:00"}}
+
+
 OLD = "\n".join(f"line {n}" for n in range(1, 31))
 
 

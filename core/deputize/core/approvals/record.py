@@ -327,7 +327,7 @@ class ApprovalRecord(StoredRecord):
     @property
     def is_unseen_edit(self) -> bool:
         """True if the user edited the arguments and the preview of the edit was not made yet."""
-        return self.status is Status.APPROVED and self.edited is not None and not self.settled
+        return self.edited is not None and not self.settled
 
     def is_same(self, edit: Edit | None) -> bool:
         """Return True if a second approval with this edit would approve the same as the first approval."""

@@ -309,8 +309,8 @@ class Approvals:
 
         ``claim``: made durable before the approval is used. ``seen``: the act's record, if it was just loaded.
         A record that changed in between is loaded once more.
-        Raises `ApprovalRequired` if another equal call used the
-        approval or the preview has changed, and `OutcomeUnknown` if an earlier run used it and left no outcome.
+        Raises `ApprovalRequired` if another equal call used the approval or the preview has changed, and
+        `OutcomeUnknown` if an earlier run used it and left no outcome.
         """
         mine = None if act.asked is None else meant(act.tool, act.arguments)
         record = await self._load_or_ask(act, account, seen)

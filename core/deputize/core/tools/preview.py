@@ -20,6 +20,7 @@ from datetime import UTC, datetime, tzinfo
 from enum import IntEnum, StrEnum
 from functools import cached_property
 from itertools import takewhile
+from types import NoneType
 from typing import Any, Final, Self
 
 from deputize.core.text import displayed, visible
@@ -314,7 +315,7 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    return value if type(value) in (str, int, float, bool) or value is None else str(value)
+    return value if type(value) in (str, int, float, bool, NoneType) else str(value)
 
 
 # ----------------------------------------------------------------- the one rendering
