@@ -80,8 +80,9 @@ class BaseDeputy(Components):
     async def undo(self, user: AnyUser, act: str, *, agent: str = "") -> Any:
         """Undo an act by running its inverse as a new act, and return the result. ``act``: an id from `undoable`.
 
-        An act is undone at most once. Raises the errors of `act`. Raises `Conflict` if somebody has changed the result
-        since (``stale``) or the act cannot be undone (``not_undoable``), and `NotFound` if it is unknown or too old.
+        An act is undone at most once. Raises the errors of `act`. Raises `Conflict` if somebody has changed the values
+        that the act wrote (``stale``) or the act cannot be undone (``not_undoable``). Raises `NotFound` if the act is
+        unknown or too old.
         """
         back = await self.undoing.inverse(User.of(user), act)
         return await self.act(
@@ -118,13 +119,13 @@ class BaseDeputy(Components):
     async def resolve_call(
         self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, app: str = "", thread: str
     ) -> Call:
-        """Return a stable `Call` for a request, for protocols that send no call ids. Until `mark_delivered`, the same
-        request of the user in this ``thread`` gets the same call in every process. Raises `InvalidInput` as `act` does.
+        """Return a stable `Call` for a request, for protocols that send no call ids. Until `mark_delivered`, equal
+        requests of the user in this ``thread`` get the same call in every process. Raises `InvalidInput` as `act` does.
         """
         return await self.recognizing.call(tool, arguments, User.of(user), thread, app)
 
     async def mark_delivered(self, call: Call, *, user: AnyUser) -> None:
-        """Record that the caller received the outcome of this call. The same request is then a new call."""
+        """Record that the caller received the outcome of this call. An equal request afterwards is a new call."""
         await self.recognizing.conclude(call, User.of(user))
 
     # ------------------------------------------------------------- consents and approvals
@@ -145,7 +146,7 @@ class BaseDeputy(Components):
 
         ``scopes``: in full or by their last part (``gmail.readonly``). ``account``: the account that must consent.
         ``add_account``: connect one more account, which the user picks. ``switch_account``: the account that consents
-        becomes the default and gets the scopes of the previous default, which stays connected. Without these two, only
+        becomes the default and gets the scopes of the previous default, which stays connected. If neither is set, only
         the connected account is accepted.
         """
         who, other = User.of(user), other_account(add_account, switch_account)
@@ -173,8 +174,8 @@ class BaseDeputy(Components):
         return [*await self.consents.list_pending(User.of(user)), *await self.approvals.list_pending(User.of(user))]
 
     async def pending_of_others(self, user: AnyUser) -> list[Approval]:
-        """Return approvals of other users in the tenant that one of this user's roles is asked for, oldest first: at
-        least 20 if there are as many."""
+        """Return pending approvals of other users in the tenant that this user may decide by one of the user's roles.
+        The oldest come first. Returns at least 20 if there are as many, but not always all."""
         return (await self.approvals.list_for_approver(User.of(user)))[0]
 
     async def get_consent(self, consent: Consent | str) -> Consent | None:
@@ -190,8 +191,8 @@ class BaseDeputy(Components):
         """Wait until all these consents have ended, in any process, and return them in the same order.
 
         If the user granted the scopes through another link, the consent is ``granted`` with ``reason_code``
-        ``elsewhere``. Consents that have not ended after ``timeout`` seconds are pending or expired. A consent that is
-        deleted during the wait is ``failed``. Raises `NotFound` for an id that never existed.
+        ``elsewhere``. Consents that have not ended after ``timeout`` seconds are returned as pending or expired. A
+        consent that is deleted during the wait is ``failed``. Raises `NotFound` for an id that never existed.
         """
         return await wait_for_ends(self.consents, consents, timeout)
 
@@ -222,12 +223,15 @@ class BaseDeputy(Components):
     ) -> Approval:
         """Record a user's decision on an approval: ``approve``, ``reject``, or ``edit`` with other ``arguments``.
 
-        If the policy asks a role (`Approval.approvers`), ``by`` is another user of the tenant who has the role, from
-        the sources in `deputize.core.roles`. This person cannot edit. The user can only reject.
-        An edit approves the act with exactly these arguments, given in full. Policy and grant are checked again when
-        the act runs. ``mandate``, with ``approve``: also approves further acts like this one. A later rejection ends
-        that mandate. Raises `NotFound` if the approval is not the user's, `InvalidInput` if the arguments or the
-        mandate are invalid, and `Conflict` if the decision comes too late; its message says how the act ended.
+        ``by``: the user whose act it is. If the policy asks a role instead (`Approval.approvers`), another user of the
+        tenant who has the role (`deputize.core.roles`). That person can approve or reject, but not edit. The user whose
+        act it is can then only reject.
+        ``arguments``: all arguments of the act, for an edit, which approves the act with exactly these. Policy and
+        grant are checked again when the act runs. ``mandate``: also approves further acts like this one, only with
+        ``approve``. A later rejection ends that mandate.
+
+        Raises `NotFound` if this person may not decide the approval, and `InvalidInput` if the arguments or the mandate
+        are invalid. Raises `Conflict` if the decision comes too late; the message says how the act ended.
         """
         approval_id, user = id_of(approval), User.of(by)
         if mandate is not None:
@@ -256,8 +260,8 @@ class BaseDeputy(Components):
         seconds).
 
         ``targets``: ids or addresses of people, ``@acme.example`` for everybody in that domain, or a place as a
-        `Preview` names it. A mandate replaces approvals, but no denial by the policy. Raises `InvalidInput` that says
-        which of these acts a mandate cannot cover.
+        `Preview` names it. A mandate replaces approvals. It does not override a denial by the policy. Raises
+        `InvalidInput` that says which of these acts a mandate cannot cover.
         """
         chosen, offer = [await self.resolver.tool(name) for name in tools], MandateOffer(max_acts, expires_at)
         return await self._mandates.give(User.of(user), chosen, [*targets], audience, offer, agent, allow_destructive)
@@ -267,7 +271,8 @@ class BaseDeputy(Components):
         return await self._mandates.list_valid(User.of(user))
 
     async def revoke_mandate(self, user: AnyUser, mandate: Mandate | str) -> None:
-        """End a mandate: no further act starts under it. Raises `NotFound` if it is not this user's or has ended."""
+        """End a mandate, so that no further act starts under it. Raises `NotFound` if the mandate has ended or belongs
+        to another user."""
         await self._mandates.end(User.of(user), id_of(mandate))
 
     async def refresh_approval_ids(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
@@ -285,10 +290,11 @@ class BaseDeputy(Components):
     ) -> list[Revoked]:
         """Disconnect a user from one provider, or from all, and end the mandates that depend on it.
 
-        The user is disconnected here at once, and at the provider as soon as it can be reached. ``account``: disconnect
-        only this account, by its name, its id at the provider or its connection's id. ``leaked``: others may have the
-        tokens, so a provider that allows it (GitHub) revokes them without the app's secret and notifies their owner.
-        Raises `InvalidInput` for a provider that is in neither the settings nor the user's grants.
+        The user is disconnected in deputize at once, and at the provider as soon as it can be reached. ``account``:
+        disconnect only this account, given by its name, its id at the provider or its connection's id. ``leaked``: set
+        it if others may have the tokens. A provider that supports this (GitHub) then revokes them without the app's
+        secret and notifies their owner. Raises `InvalidInput` for a provider that is in neither the settings nor the
+        user's grants.
         """
         ended = await self.revoker.disconnect(User.of(user), provider, app, account, leaked=leaked)
         await self._mandates.end_for_accounts(User.of(user), {grant.account for grant in ended} if provider else None)
@@ -304,7 +310,8 @@ class BaseDeputy(Components):
         app: str = "",
         account: str | None = None,
     ) -> list[Revoked]:
-        """Disconnect another user of the operator's tenant, like `revoke`. The audit names both, and the reason.
+        """Disconnect another user of the operator's tenant, like `revoke`. The audit records the operator, the user and
+        the reason.
 
         Raises `PolicyDenied` unless the operator has the role ``operator`` now, and `InvalidInput` without a reason.
         """
@@ -322,8 +329,8 @@ class BaseDeputy(Components):
         return await self.revoke(whom, provider, app=app, account=account)
 
     async def connections_in_tenant(self, operator: AnyUser, *, after: str = "") -> tuple[list[TenantConnection], str]:
-        """Return connected accounts of all users of the operator's tenant, and the `after` of the next page, "" at the
-        end. Raises `PolicyDenied` unless the operator has the role ``operator`` now."""
+        """Return one page of the connected accounts of all users of the operator's tenant, and the ``after`` for the
+        next page, "" on the last one. Raises `PolicyDenied` unless the operator has the role ``operator`` now."""
         who = User.of(operator)
         if Role.OPERATOR not in await self.roles.of_person(who):
             raise PolicyDenied(
@@ -332,8 +339,9 @@ class BaseDeputy(Components):
         return await connections_in_tenant(self.vault, who.tenant, after)
 
     async def revoke_all(self, *, tenant: str | None = None, leaked: bool = False) -> list[Revoked]:
-        """End all grants and mandates of all users, or of one tenant's users: here at once, with one write. Revocation
-        at the providers follows in pages, also after an interruption. ``leaked``: as in `revoke`."""
+        """End all grants and mandates of all users, or of one tenant's users. They end in deputize at once, with one
+        write. Then they are revoked at the providers, page by page. An interrupted revocation is continued.
+        ``leaked``: as in `revoke`."""
         return await self.revoker.disconnect_all(tenant, leaked=leaked)
 
     async def store_file(self, user: AnyUser, name: str, mime: str, content: bytes) -> dict[str, Any]:
@@ -347,9 +355,9 @@ class BaseDeputy(Components):
         return await self.files.take(User.of(user), handle)
 
     async def offboard(self, user: AnyUser, reason: str) -> Offboarded:
-        """End a user's access: sessions, mandates, open approvals, consents and grants, here at once and at the
-        providers as soon as they can be reached. Their data stays: see `erase`. ``reason``: for the audit, 200
-        characters at most. May be repeated. It does not keep your application from calling for the user again."""
+        """End a user's access: sessions, mandates, open approvals, consents and grants. They end in deputize at once,
+        and at the providers as soon as those can be reached. The user's data stays: see `erase`. ``reason``: for the
+        audit, 200 characters at most. May be repeated. Your application can still call as this user afterwards."""
         user = User.of(user)
         revoke = partial(self.revoke, user)
         return await offboard(user, reason, self.engine, self.approvals, self._mandates, revoke)
@@ -377,6 +385,6 @@ class BaseDeputy(Components):
         return ToolIndex(self.tools(*names, read_only=read_only)).search(query, limit)
 
     async def authorized_tools(self, user: AnyUser, *names: str, read_only: bool = False) -> list[Tool]:
-        """Return the tools among these that the user's grants already allow if called with usual arguments."""
+        """Return the named tools that the user's grants already allow, judged by a call with default arguments."""
         tools = await asyncio.to_thread(self.tools, *names, read_only=read_only)
         return await self.resolver.ready(User.of(user), tools)

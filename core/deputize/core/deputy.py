@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 
 class Deputy(BaseDeputy):
-    """A deputy: acts for users, with the access they granted. One per process is enough, for any thread and event loop.
+    """A deputy: it acts for users, with the access that they granted.
 
+    One deputy per process is enough: every thread and every event loop may use it.
     `from_settings` and ``with`` start the sweeper, which deletes expired records. Otherwise call ``sweeper.start()``.
     `BaseDeputy` has the methods; `Components` has the parts and the constructor: ``Deputy(vault, apps, pages=...)``.
     """
@@ -38,9 +39,9 @@ class Deputy(BaseDeputy):
         """Create a deputy from ``DEPUTIZE_...`` variables and ``deputize.toml``; see `deputize.core.settings.Settings`.
 
         Without a ``base_url`` it works in local mode: one person, pages on loopback, keys created on the first run.
-        ``policy`` and ``roles`` replace those of the settings, ``providers`` adds providers, ``toolkits`` replaces all
-        installed toolkits. Raises `SettingsError`, `VaultError` or `StoreUnavailable`; nothing has changed then. Raises
-        `ProviderUnavailable` if a server that is configured by its issuer has never been reached.
+        ``policy`` and ``roles`` replace those of the settings. ``providers`` adds providers. ``toolkits`` replaces all
+        installed toolkits. Raises `SettingsError`, `VaultError` or `StoreUnavailable`, after which nothing has changed.
+        Raises `ProviderUnavailable` if the metadata of a provider that is configured by its issuer was never read.
         """
         from deputize.core.start import from_settings  # pydantic-settings loads only here
 

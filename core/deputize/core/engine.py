@@ -31,7 +31,7 @@ class Pages(Protocol):
         ...
 
     async def close(self) -> None:
-        """Answer the requests that are under way, and stop the server if deputize runs it. Safe to call twice."""
+        """Answer the requests in progress, and stop the server if deputize runs it. Safe to call twice."""
         ...
 
 

@@ -13,18 +13,18 @@
     ├── RateLimited              a limit of the provider, or of requests that wait for the user: retry_after
     ├── NotFound                 absent at the provider, or hidden from this user
     ├── Conflict                 the provider's state differs from what the act assumed
-    ├── OrgBlocked               an administrator, a plan or single sign-on blocks the act: url
+    ├── OrgBlocked               an administrator, a plan or single sign-on blocks the act; carries the url
     ├── OutcomeUnknown           a write may have happened: check before repeating it
     ├── ProviderUnavailable      the provider or the network failed; nothing was done
     ├── VaultError               a record cannot be opened: wrong key, altered, not this vault's
     ├── StoreUnavailable         the store cannot be read or written now
-    ├── AuditNotExported         a collector of the audit lags, and the settings refuse acts then
+    ├── AuditNotExported         a collector of the audit lags, and the settings then block acts
     └── SettingsError            a setting, key or file that prevents the start
 
 Each has a stable ``code`` for programs, a message that is safe for a model, and a ``hint`` that says what to do. None
-contains a request, a response, a token or a link; `ConsentRequired` and `ApprovalRequired` carry objects that hold the
-link, outside the text. The provider's own reason is in ``from_provider`` and never in the message: it may be untrusted
-content.
+contains a request, a response, a token or a link. Only the objects that `ConsentRequired` and `ApprovalRequired` carry
+have a link, and it is not part of the message. The provider's own reason is in ``from_provider`` and never in the
+message, because it may be untrusted content.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class DeputizeError(Exception):
             self.add_note(self.hint)  # tracebacks show it (PEP 678)
 
     def dict(self) -> Mapping[str, str]:
-        """Return the fields that a client may see. LangGraph Server calls this, or else reports "internal error"."""
+        """Return the fields that a client may see. LangGraph Server calls this method. Without it, the server would
+        report "internal error"."""
         said = {"provider_says": self.provider_says} if self.from_provider else {}
         return {"error": type(self).__name__, "message": str(self), "code": self.code, **said}
 
@@ -123,7 +124,7 @@ class ConsentRequired(DeputizeError):
 
 
 class ScopeNotGranted(DeputizeError):
-    """The user consented but left out ``scopes``. An immediate new request would cause a loop."""
+    """The user consented but left out ``scopes``. They are not requested again at once, which would cause a loop."""
 
     code = "scope_not_granted"
     default_hint = "Go on without it. A later request of the user, or deputy.connect(), asks again."
@@ -255,7 +256,7 @@ class StoreUnavailable(DeputizeError):
 
 
 class AuditNotExported(DeputizeError):
-    """A collector of the audit has not acknowledged rows for too long, and the settings refuse acts then. Nothing was
+    """A collector of the audit has not acknowledged rows for too long, and the settings then block acts. Nothing was
     done."""
 
     code = "audit_not_exported"

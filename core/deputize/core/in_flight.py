@@ -1,7 +1,7 @@
 """Requests whose reply must not be lost: a refresh that rotates its token, a code that is valid for one try.
 
-They continue if their caller is cancelled. ``close()``, the end of ``with`` and Python's exit wait for them
-(`deputize.core.background_loop`). A signal that kills the process at once loses the reply: see `exit_on_sigterm`.
+These requests continue if their caller is cancelled. ``close()``, the end of ``with`` and Python's exit wait for them
+(`deputize.core.background_loop`). If a signal kills the process at once, the reply is lost: see `exit_on_sigterm`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def exit_on_sigterm() -> None:
 
     For your own programs: call it once, on the main thread, before servers or loops run. By default Python ends the
     process at once. Then a rotated refresh token in transit is lost, and its user must consent again. A second SIGTERM
-    is ignored; SIGKILL ends the process at once. An existing handler is kept. Raises `InvalidInput` on any other
+    is ignored. SIGKILL ends the process at once. An existing handler is kept. Raises `InvalidInput` on any other
     thread, where Python allows no handlers.
     """
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

@@ -157,7 +157,7 @@ def _brand(settings: Settings) -> Brand | None:
 async def open_vault(settings: Settings) -> Vault:
     """Open the vault with its keys. Creates a vault only if there never was one.
 
-    Raises `VaultError` if the vault or its first record is gone: a remaining audit proves that there was a vault.
+    Raises `VaultError` if the vault or its first record is gone although there is an audit of it.
     Raises `SettingsError` if there is no key, or if a sandbox is set and the vault has grants of real providers.
     """
     store, sealer, begun = await asyncio.to_thread(_store_and_keys, settings)
@@ -233,9 +233,9 @@ async def find_providers(
 ) -> Mapping[str, Provider]:
     """Return all providers: the built-in ones, ``more``, and those configured by their issuer.
 
-    Their metadata comes from the issuer, or from the vault while the issuer is down. Raises `SettingsError` for a
-    server that cannot be used and for a name that two providers have. Raises `ProviderUnavailable` for a server that
-    has never been reached.
+    The metadata of the last kind comes from the issuer, or from the vault while the issuer is down. Raises
+    `SettingsError` for a server that cannot be used and for a name that two providers have. Raises
+    `ProviderUnavailable` for an issuer that is down and has never been reached.
     """
     rows, known = dict(await asyncio.to_thread(settings.all_providers)), KnownIssuers(vault)  # reads installed packages
     issuers = await asyncio.to_thread(settings.issuers)

@@ -17,13 +17,13 @@ ConsentStatus = Literal["pending", "granted", "partial", "denied", "failed", "ex
 
 @frozen
 class Consent(ValueObject):
-    """A request for a grant or for more scopes. The user opens its ``link``, on deputize's own host.
+    """A request for a grant or for more scopes. The user opens its ``link``, which is on deputize's own host.
 
-    ``scopes`` are the requested scopes; ``scope_descriptions`` describes them in plain language, in the same order.
-    ``expires_at``: Unix seconds. ``account``: name of the account that must consent, "" for a first one.
-    ``reason_code``: why a grant was lost. ``request_id``: common to all requests of one model message, "" if unknown.
-    ``request_link``: the page with all of them, for a signed-in user; "" in local mode. ``label``: the provider's name
-    for people.
+    ``scopes``: the requested scopes. ``scope_descriptions``: their descriptions in plain language, in the same order.
+    ``expires_at``: Unix seconds. ``account``: name of the account that must consent, "" if none is connected yet.
+    ``reason_code``: why a grant was lost. ``request_id``: the same for all requests of one model message, "" if the
+    message is unknown. ``request_link``: the page with all these requests, for a signed-in user; "" in local mode.
+    ``label``: the provider's name for people.
     """
 
     id: str
@@ -69,25 +69,28 @@ MAX_IN_PAYLOAD: Final = 2000
 
 @frozen
 class Approval(ValueObject):
-    """A request to approve one act, or a question that a provider asks during an act.
+    """A request to approve one act (``kind`` "act"), or a provider's question during an act (``kind`` "question").
 
-    ``kind``: ``question`` for the latter. Only the signed-in user answers it, on the page at ``link``; `decide` accepts
-    only ``reject`` for it, which declines it. Its answer may be confidential and never appears here. ``summary``: the
-    act in one sentence without a full stop: who wants to do what, where, as whom, and whom it reaches. ``label``: the
-    product's name for people. ``preview``: everything that the user approves, by label and in order. Nothing is masked,
-    invisible characters are written out, and long gaps are replaced by their length. ``dangers``: the labels of its
-    lines about dangers, which come first.
-    ``outcome``: how the act of a used approval ended, while this is stored; ``ended_at``: the time of that, Unix
-    seconds. ``targets``: people or things that a
-    mandate for more acts like this one would cover, () if none is possible. ``changed_fields``: names of the fields
-    that changed since the user last approved. ``digest``: the preview's digest, as in the audit. ``link``: the page
-    that shows the whole preview to the signed-in user; "" in local mode, where anybody who has a link could approve:
-    see `deputize.core.web.pages.local_links.approval_link`. ``request_id`` and ``request_link``: as in `Consent`.
-    ``rule``: id of the rule of the policy that asks, "" if it has none. Its reason is the line ``operator's rule`` of
-    the preview.
-    ``approvers``: the role whose members are asked instead of the user, or "". ``requester``: the user whose act it is,
-    only with ``approvers``.
-    ``expires_at``: Unix seconds.
+    ``summary``: the act in one sentence without a full stop: who wants to do what, where, as whom, and whom it reaches.
+    ``label``: the product's name for people.
+    ``preview``: everything that the user approves, by label and in order. Nothing is masked, invisible characters are
+    written out, and long gaps are replaced by their length.
+    ``dangers``: labels of the preview's lines about dangers. These lines come first.
+    ``targets``: people or things that a mandate for more acts like this one would cover, () if no mandate is possible.
+    ``changed_fields``: names of the fields that changed since the user last approved.
+    ``digest``: the preview's digest, as in the audit.
+    ``outcome``: outcome of the act that used the approval, "" if none is stored. ``ended_at``: time of the outcome.
+    ``link``: the page that shows the whole preview to the signed-in user. It is "" in local mode, where anybody who has
+    a link could approve: see `deputize.core.web.pages.local_links.approval_link`.
+    ``request_id``, ``request_link``: as in `Consent`.
+    ``rule``: id of the policy's rule that requires the approval, "" if the rule has none. The reason of the rule is the
+    line ``operator's rule`` of the preview.
+    ``approvers``: the role whose members decide instead of the user, or "". ``requester``: id of the user whose act it
+    is, only with ``approvers``.
+    ``ended_at``, ``expires_at``: Unix seconds.
+
+    Only the signed-in user answers a question, on the page at ``link``. For a question, `decide` only accepts
+    ``reject``, which declines it. The answer may be confidential and is never part of this object.
     """
 
     id: str

@@ -74,15 +74,15 @@ class Components:
     """The parts of a deputy: their creation and their end. `BaseDeputy` has the methods for users.
 
     ``vault`` stores grants. ``apps``: the OAuth clients registered at providers. ``pages``: the URL of deputize's
-    pages, or a function that creates their server for a deputy. ``policy`` decides about every act; of several, the
-    gravest decision counts. ``providers``: by
-    name; default: the built-in ones and those of installed packages. ``transport`` replaces the network in tests, and
-    ``resolve`` the look-up of host names. ``clock`` returns Unix seconds. ``requests_per_minute``: limit for one user's
-    agents at one provider, infinite for none. ``outcome_retention_seconds``: how long a repeated call returns its
-    stored outcome. ``file_retention_seconds``: how long a file is stored. ``time_zone``: the zone of users whose
-    provider reports none, None for the machine's; or a function of the user. ``trusted_authors``: by toolkit, the
-    authors whose content a model may read (``{"github": "push"}``). ``roles``: a sync or async function of a user that
-    returns the user's roles; None: they come from claims (`deputize.core.roles`). ``role_max_age_seconds``: how long
+    pages, or a function that creates their server for a deputy. ``policy`` decides about every act; if there are
+    several policies, the gravest decision counts. ``providers``: by name; default: the built-in ones and those of
+    installed packages. ``transport`` replaces the network in tests, and ``resolve`` the look-up of host names.
+    ``clock`` returns Unix seconds. ``requests_per_minute``: limit for one user's agents at one provider, infinite for
+    no limit. ``outcome_retention_seconds``: how long a repeated call returns its stored outcome.
+    ``file_retention_seconds``: how long a file is stored. ``time_zone``: the zone of users whose provider reports no
+    zone, or a function that returns the zone of a user; None for the machine's zone. ``trusted_authors``: by toolkit,
+    the authors whose content a model may read (``{"github": "push"}``). ``roles``: a sync or async function that
+    returns a user's roles; if None, roles come from claims (`deputize.core.roles`). ``role_max_age_seconds``: how long
     the claims of a sign-in give roles. ``role_map``: the mapping of the settings; roles of another one do not count.
     """
 

@@ -1,4 +1,4 @@
-"""A mandate as a typed record: its limits, the check if it covers an act, its transitions and its public form.
+"""A mandate as a typed record, with its limits and transitions, and the check that it covers an act.
 
 valid -> valid, with one use more or less
 valid -> ended
@@ -74,10 +74,11 @@ class MandateRecord(StoredRecord):
     """A mandate in the vault. Times are in Unix seconds.
 
     ``user``, ``tenant``: the owner, whom the record key does not reveal. ``targets``: addresses or ids of people,
-    ``@acme.example`` for everybody there, or a place. ``subject``: the acting account's subject, None for any account
-    of the user. ``spent``: the key of the act for each use. ``latest``: by act key, the time of its last use, by which
-    a later run of the act recognizes its use. ``ended``: when the user ended it, 0.0 while it is valid. ``expires``:
-    equal to ``until``. An ended record is kept until then, so that a repeated approval cannot create the mandate again.
+    ``@acme.example`` for everybody in that domain, or a place. ``subject``: the acting account's subject, None for any
+    account of the user. ``spent``: one act key for each use. ``latest``: time of the last use by act key, from which a
+    later run of the act learns that it has used the mandate. ``ended``: when the user ended the mandate, 0.0 while it
+    is valid. ``expires``: equal to ``until``. An ended record is kept until then, so that a repeated approval cannot
+    create the mandate again.
     """
 
     KIND = "mandate"
@@ -104,7 +105,7 @@ class MandateRecord(StoredRecord):
     # ------------------------------------------------------------- transitions
 
     def use(self, act: Act, now: float, reached: Sequence[str] = ()) -> Change:
-        """Record one more use, by an act that begins. ``reached``: digests of what it reaches, for the audit."""
+        """Record one more use, by an act that begins. ``reached``: digests of the act's targets, for the audit."""
         if self.ended or len(self.spent) >= self.most:
             raise RuntimeError("The mandate has ended or is used up.")
         key, digest = act.key.hex, act.show.digest if act.show else ""
@@ -166,12 +167,12 @@ class MandateRecord(StoredRecord):
         return {one.lower() for one in self.targets}
 
     def is_known(self, act: Act, since: float) -> bool:
-        """Return True if this act has used the mandate after ``since``, when the ledger's records begin."""
+        """Return True if this act has used the mandate after ``since``, the time of the ledger's oldest records."""
         return self.latest.get(act.key.hex, since) > since
 
     def is_left(self, act: Act, beside: Mapping[str, int], since: float) -> bool:
-        """Return True if this act has used the mandate (see `is_known`) or may use it now. ``beside``: number of uses
-        by other acts that are about to begin, by mandate."""
+        """Return True if this act has used the mandate (see `is_known`) or a use is left for it. ``beside``: by
+        mandate, the number of uses by other acts that are about to begin."""
         return self.is_known(act, since) or len(self.spent) + beside.get(self.id, 0) < self.most
 
     # ------------------------------------------------------------- as others see it
@@ -223,13 +224,12 @@ def is_covered(show: Preview, targets: Collection[str]) -> bool:
 
 
 def target_digests(targets: Iterable[str], digest: Callable[[str], str]) -> list[str]:
-    """Return for each target of a mandate its digests as a person and as a place, for the audit."""
+    """Return two digests of each target of a mandate, as a person and as a place, for the audit."""
     return [f"{digest(f'person {one.lower()}')}|{digest(f'place {one}')}" for one in targets]
 
 
 def reached_digests(show: Preview, digest: Callable[[str], str]) -> list[str]:
-    """Return for everybody and everything that a preview reaches the digests of the targets that cover it: see
-    `is_covered`."""
+    """Return digests of all mandate targets that would cover a person or a place of the preview: see `is_covered`."""
     people = [
         "|".join(digest(f"person {one}") for one in (person, _domain_of(person)) if one)
         for person in (one.lower() for one in show.people)
@@ -247,7 +247,7 @@ def _domain_of(person: str) -> str | None:
 
 
 def checked_offer(offer: MandateOffer, now: float) -> MandateOffer:
-    """Return the offer with a float time. Raises `InvalidInput` if no mandate can have these limits."""
+    """Return the offer with its time as a float. Raises `InvalidInput` if no mandate can have these limits."""
     if not isinstance(offer, MandateOffer):
         raise TypeError(f"A mandate is offered by a MandateOffer, not a value of type {type(offer).__name__}.")
     most, until = offer.max_acts, offer.expires_at

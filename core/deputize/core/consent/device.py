@@ -3,7 +3,7 @@
     created -> opened (there are codes) -> confirmed (there are tokens) -> granted | partial
        any  -> denied | failed | cancelled
 
-Unlike a link, a code does not bind the browser in which it is entered to the user. So this is for local mode only,
+Unlike a link, a code does not bind the browser in which it is entered to the user. So this flow is for local mode only,
 where the person who reads the terminal is the user. The terminal and the audit name the account that was connected.
 """
 
@@ -41,7 +41,7 @@ MAX_DEVICE_CODE_SECONDS: Final = 1800.0
 
 @frozen
 class DeviceCode(ValueObject):
-    """The code to show to the user, who enters ``code`` at ``address`` before ``expires_at`` (Unix seconds)."""
+    """A code for the user, who enters ``code`` at the URL ``address`` before ``expires_at`` (Unix seconds)."""
 
     code: str
     address: str

@@ -36,8 +36,7 @@ class Connection(ValueObject):
 
 @frozen
 class TenantConnection(ValueObject):
-    """A connected account of some user of a tenant, for an operator: whose it is, and its status. ``user``: the user's
-    id."""
+    """A connected account in a tenant, for an operator: its user and its status. ``user``: the id of the user."""
 
     user: str
     id: str
@@ -53,8 +52,10 @@ MAX_SCANNED_GRANTS: Final = 2000
 
 
 async def connections_in_tenant(vault: Vault, tenant: str, after: str = "") -> tuple[list[TenantConnection], str]:
-    """Return connected accounts of a tenant's users after a record key, and the key for the next page, "" at the end.
-    Accounts of one user follow each other."""
+    """Return one page of the connected accounts of a tenant's users, grouped by user, and the key for the next page.
+
+    ``after``: the key from the previous page, "" for the first page. The returned key is "" on the last page.
+    """
     found, seen = list[TenantConnection](), 0
     async for records, _ in vault.pages("grant", after=after):
         for record in records:

@@ -1,4 +1,4 @@
-"""Revocation that overrides everything in progress: a local tombstone first, then all other steps. Source: RFC 7009.
+"""Revocation of grants: a tombstone in the vault first, then revocation at the provider. Source: RFC 7009.
 
     tombstone, durable -> consents and open requests end -> tombstones for late grants -> provider -> audit
 

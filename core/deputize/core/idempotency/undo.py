@@ -1,9 +1,9 @@
 """Undo of an act, by a call that its tool provided. That call is an act of its own.
 
-A tool yields an `Undo` after its last write. The call is stored encrypted in the act's ledger record, as long as that
-is valid: ``outcome_retention_seconds`` in the settings. To undo an act is to make this call. Policy, approval, ledger
-and audit treat it like any other act. Its id derives from the act that it undoes, so it happens once. Its preview is
-compared with the values that the first act wrote, so a later change by somebody else is not overwritten.
+A tool yields an `Undo` after its last write. The call in it is stored encrypted in the act's ledger record, which is
+valid for ``outcome_retention_seconds`` (settings). To undo an act, deputize makes this call. Policy, approval, ledger
+and audit treat the call like any other act. Its id derives from the act that it undoes, so it happens once. Its preview
+is compared with the values that the first act wrote, so a later change by somebody else is not overwritten.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from deputize.core.vault.grant import Grant, User
 @frozen
 class Undoable(ValueObject):
     """A user's act that can be undone. ``id``: the id for `Deputy.undo`. ``call``: id of the tool call, from the
-    model's provider. ``what`` and ``where``: the preview's fields. ``about``: whom it reached, and what it changed.
-    ``at``: when it was done, and ``until``: when the
-    undo expires, both in Unix seconds."""
+    model's provider. ``what`` and ``where``: the preview's fields. ``about``: whom the act reached, and what it
+    changed. ``at``: when the act was done. ``until``: when the undo expires. Both are Unix seconds."""
 
     id: str
     call: str
@@ -103,12 +102,12 @@ class Undoing:
 
 
 def _undone_acts(rows: Mapping[str, LedgerRecord]) -> dict[str, str]:
-    """Return the undone acts, each with the act that undid it."""
+    """Return a map from each undone act to the act that undid it, by id."""
     return {row.undoes: one for one, row in rows.items() if row.undoes and row.state is State.DONE}
 
 
 def _refuse_done_again(rows: Mapping[str, LedgerRecord], act_id: str) -> None:
-    """Raise `Conflict` if the act was undone and then done again, because the record of its undo is older."""
+    """Raise `Conflict` if the act was undone and then done again: the record of its undo is older than its own."""
     by = _undone_acts(rows)
     if again := by.get(by.get(act_id, "")):
         raise Conflict(

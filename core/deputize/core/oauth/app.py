@@ -29,9 +29,9 @@ RENEWED_BY_SOURCE: Final = frozenset({"exchange", "identity_assertion", "service
 class TokenExchange(ValueObject):
     """Exchange of your application's session token of the user for a token of the API: RFC 8693, or Microsoft's form.
 
-    ``session``: kind of the session token. ``on_behalf_of``: RFC 7523's grant with ``requested_token_use``, which Entra
-    requires. ``token_audience``: name of the API at the server, if it requires one (RFC 8693 2.1). ``user_claim``: the
-    claim of the session token that must equal the user's id; "" to rely on your application for that.
+    ``session``: kind of the session token. ``on_behalf_of``: True to use RFC 7523's grant with ``requested_token_use``,
+    which Entra requires. ``token_audience``: name of the API at the server, if the server requires one (RFC 8693 2.1).
+    ``user_claim``: the claim of the session token that must equal the user's id; "" if your application checks that.
     """
 
     session: SessionToken = "access_token"
@@ -65,8 +65,9 @@ class IdentityAssertion(ValueObject):
 class ServiceAccount(ValueObject):
     """An organisation's own account that belongs to no user. It acts only if your application names its app.
 
-    ``organisation``: its owner, as displayed. ``scopes``: the most it may ever have. ``tenant``: whose users may act as
-    it. ``key``: its signing key (RFC 7523 2.1); None for the app's own credentials (RFC 6749 4.4).
+    ``organisation``: name of its owner, as displayed. ``scopes``: the upper limit of its scopes. ``tenant``: the tenant
+    whose users may act with this account. ``key``: its signing key (RFC 7523 2.1); None to use the app's own
+    credentials (RFC 6749 4.4).
     """
 
     organisation: str

@@ -58,8 +58,8 @@ async def discover(
     ``issuer``: its https URL exactly as the issuer spells it. ``name``, ``label``, ``api``, ``resource``,
     ``assertion_audience``: as in `Provider`; tokens may go to the API's hosts and the issuer's identity endpoint.
     ``allow_private_network``: allow private addresses (an intranet). ``trusted_origins``: further origins that its
-    endpoints may have (``https://oauth2.example.com``). Any other origin is refused: a server could name somebody
-    else's sign-in page with its own token endpoint, and get the codes of users who sign in there. ``par``: push
+    endpoints may have (``https://oauth2.example.com``). Any other origin is refused. Otherwise a server could name
+    somebody else's sign-in page and its own token endpoint, and get the codes of users who sign in there. ``par``: push
     requests (RFC 9126) even if the server does not require it. ``dpop``: bind its tokens to a key (RFC 9449).
     ``transport`` replaces the network, ``resolve`` the look-up of host names. ``known`` stores the metadata for times
     when the server is down.
@@ -136,7 +136,8 @@ async def metadata_of(http: Http, issuer: str, guard: AddressGuard) -> Mapping[s
 
 
 async def _metadata(http: Http, issuer: str, guard: AddressGuard) -> Mapping[str, Any]:
-    """Return the first metadata found: RFC 8414 3.1, RFC 8414 5 (OpenID's name), OpenID Connect Discovery 4.1."""
+    """Return the first metadata found at the well-known URLs of RFC 8414 3.1, RFC 8414 5 and OpenID Connect Discovery
+    4.1."""
     parts = urlsplit(issuer)
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     await guard.check(issuer)
@@ -172,7 +173,8 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 
 async def check_all(guard: AddressGuard, row: Provider, *, down: bool = False) -> None:
-    """Check every URL of a provider. ``down``: ignore unknown hosts, which can receive nothing anyway."""
+    """Check every URL of a provider. ``down``: ignore hosts that cannot be resolved, which can receive nothing
+    anyway."""
     for url in row.addresses().values():
         with suppress(ProviderUnavailable) if down else nullcontext():
             if url:

@@ -1,4 +1,4 @@
-"""Providers as data: all differences between OAuth servers are fields here, and none is code.
+"""Providers as data: all differences between OAuth servers are fields of these classes, without code for one provider.
 
 OAuthEndpoints   the authorization server: its endpoints, and how their requests differ
 ApiRules         the API of the provider: the hosts that may receive tokens, and how replies identify an account
@@ -39,7 +39,7 @@ ADDRESSES: Final = (
 
 @frozen
 class OAuthEndpoints(ValueObject):
-    """An OAuth authorization server. A URL that is "" does not exist there.
+    """An OAuth authorization server. A URL that is "" does not exist at this server.
 
     ``authorize_url``, ``token_url``: its endpoints (RFC 6749 3.1, 3.2), https.
     ``issuer``: the required ``iss`` of a callback (RFC 9207); ``iss_required``: the server always sends it.
@@ -56,17 +56,18 @@ class OAuthEndpoints(ValueObject):
     refresh token even to a user who has consented before.
     ``params_choose``: those that let the user choose an account other than the one that is signed in.
     ``login_hint``: the parameter that names the account to choose.
-    ``resource``: the API that tokens are for, if the server requires that (RFC 8707).
-    ``par_url``: where an authorization request is pushed before the browser leaves (RFC 9126).
+    ``resource``: the API that tokens are for, if the server requires this parameter (RFC 8707).
+    ``par_url``: where an authorization request is pushed before the browser is redirected (RFC 9126).
     ``device_url``: where a machine without a browser gets a code that its user enters elsewhere (RFC 8628).
-    ``localhost``: loopback must be called by that name; ``loopback_needs_pkce``: only apps with PKCE may use loopback.
+    ``localhost``: True if redirect URIs on loopback must use the name ``localhost``. ``loopback_needs_pkce``: True if
+    only apps with PKCE may use loopback.
 
     How the client authenticates
     ``client_auth``: how an app with a secret sends it to the token endpoint; with a key, it is ``private_key_jwt``.
     ``client_auth_methods``, ``client_auth_algs``: those that the server's metadata lists (RFC 8414 2); empty if it
-    lists none. ``assertion_audience``: the required ``aud`` of signed assertions, its issuer (so that no other server
-    can use them) or its token endpoint (OpenID Connect Core 9).
-    ``service_accounts``: the server may have them.
+    lists none. ``assertion_audience``: the required ``aud`` of signed assertions: the server's issuer, so that no other
+    server can use them, or its token endpoint (OpenID Connect Core 9).
+    ``service_accounts``: True if the server supports service accounts.
 
     Tokens
     ``absent_scope``: the scopes that a code's reply without ``scope`` grants: ``requested``, or none (``empty``).
@@ -78,12 +79,13 @@ class OAuthEndpoints(ValueObject):
     Revocation
     ``revoke_url``: where tokens are revoked; ``{client_id}`` in it is the app's.
     ``revoke_by``: ``form`` (RFC 7009, either token), ``bearer`` (the access token revokes itself) or ``app`` (the
-    app revokes all that the account has granted it, naming the access token).
-    ``revoke_one_url``: where one token is revoked alone, the same way, if ``revoke_url`` revokes all.
+    app revokes all that the account has granted it, and sends the access token to identify the account).
+    ``revoke_one_url``: where a single token is revoked, with the same request, if ``revoke_url`` revokes all tokens.
     ``revoke_leaked_url``: where anyone who has tokens can revoke them, without the app's secret.
     ``revokes_all``: revoking one token revokes all that the account has granted this app.
-    ``ends_replaced``: when tokens that a newer consent replaces are revoked: ``at_once``, if the newer ones stay valid;
-    else ``with_grant``, at its disconnect, because RFC 7009 2.1 lets a server treat both as one grant.
+    ``ends_replaced``: when the tokens that a newer consent replaced are revoked. ``at_once``: immediately, because the
+    newer tokens stay valid. ``with_grant``: when the grant is disconnected, because RFC 7009 2.1 lets a server treat
+    both sets of tokens as one grant.
     """
 
     authorize_url: str
@@ -194,7 +196,7 @@ class ApiRules(ValueObject):
         return {api: root for api, root in self.roots.items() if _kept_part(root) not in self.kept_fields}
 
     def foreign_api(self) -> str:
-        """Return the first API whose host may not receive tokens, so that all its requests would be refused; or ""."""
+        """Return the name of the first API whose host may not receive tokens, or "". Its requests would be refused."""
         return next((api for api, url in self.own_roots().items() if urlsplit(url).netloc not in self.hosts), "")
 
     def for_grant(self, extra: Mapping[str, str]) -> ApiRules:
@@ -240,7 +242,8 @@ class Site(Frozen):
     """The URLs of a provider's software at another host. ``hosts``: pattern of allowed host names.
 
     ``places``: prefixes of the provider's URLs with their replacements, which contain ``{host}``. ``roots``: roots of
-    APIs that do not follow from these. ``csp_form_targets``: as in `OAuthEndpoints`, besides the provider's own.
+    APIs for which these prefixes give the wrong URL. ``csp_form_targets``: as in `OAuthEndpoints`, in addition to the
+    provider's own.
     """
 
     hosts: str
@@ -256,10 +259,11 @@ class Provider(ValueObject):
     ``name``: the name in settings. ``label``: the name for people. ``oauth``: the authorization server. ``apis``: where
     its tokens may be sent, and how accounts are identified. ``rules``: how replies of both are classified.
     ``token_shapes``: patterns of its tokens, which are masked in any text. ``scope_descriptions``: scopes in plain
-    language. ``more_scopes``: there may be others (RFC 8414 2). ``revoke_note``: what a disconnect ends beyond what
-    people expect, as a sentence for a page. ``base``: the provider definition from which it was derived for another
-    host and name; else its own name. ``stands_in_for``: the provider whose toolkits also work with it. ``sites``: other
-    hosts of its software; see `at_host`. ``plain_http``: http on loopback is accepted, for a sandbox.
+    language. ``more_scopes``: True if there may be other scopes (RFC 8414 2). ``revoke_note``: a sentence for a page
+    about unexpected effects of a disconnect. ``base``: name of the provider definition from which this one was derived
+    for another host; else its own name. ``stands_in_for``: the provider whose toolkits also work with this one.
+    ``sites``: other hosts of its software; see `at_host`. ``plain_http``: True if http on loopback is accepted, for a
+    sandbox.
     """
 
     name: str
@@ -326,7 +330,7 @@ class Provider(ValueObject):
         return describe_scope(scope, self.scope_descriptions)
 
     def implied_scopes(self, scopes: frozenset[str]) -> frozenset[str]:
-        """Return all scopes that these allow: themselves, and scopes that a broader one includes."""
+        """Return these scopes and all scopes that they include."""
         known = self._known.get(scopes)  # on the path of every act, and few sets differ
         if known is None:
             if len(self._known) >= 1024:
@@ -337,19 +341,20 @@ class Provider(ValueObject):
     # ------------------------------------------------------------- redirects
 
     def forms_to(self, base_url: str) -> tuple[str, ...]:
-        """Return the hosts for ``form-action`` of pages at ``base_url``: a form may lead to the provider and back.
+        """Return the hosts for ``form-action`` of pages at ``base_url``: those of the provider and of the pages.
 
-        Browsers apply it to each redirect after a form. A provider that remembers a consent redirects at once.
+        Browsers also check ``form-action`` for each redirect after a form. A provider that remembers a consent
+        redirects back to the pages at once.
         """
         back = () if (own_url := self._as_loopback_name(base_url)) == base_url else (own_url,)
         return tuple(dict.fromkeys((self.oauth.authorize_origin, *self.oauth.csp_form_targets, *back)))
 
     def _as_loopback_name(self, base_url: str) -> str:
-        """Return this URL of deputize's pages with the loopback name that this provider requires."""
+        """Return ``base_url`` with the loopback name that this provider requires."""
         return re.sub(_LOCAL, r"http://localhost\1", base_url) if self.oauth.localhost else base_url
 
     def cookie_fault(self, base_url: str) -> SettingsError | None:
-        """Return the error if pages at ``base_url`` would have no cookies after the redirect, or None."""
+        """Return the error if pages at ``base_url`` would receive no cookies after the provider's redirect, or None."""
         if (own_url := self._as_loopback_name(base_url)) == base_url:
             return None
         return SettingsError(
@@ -378,7 +383,8 @@ class Provider(ValueObject):
         return self if apis is self.apis else replace(self, apis=apis)
 
     def played(self) -> Provider:
-        """Return the provider as a sandbox simulates it: nothing is pushed or signed, and userinfo names accounts."""
+        """Return the provider as a sandbox simulates it: no request is pushed or signed, and the userinfo endpoint
+        identifies accounts."""
         oauth, shape = self.oauth, self.apis.identity
         shape = shape if shape.url else replace(shape, url=urljoin(oauth.token_url, "userinfo"))
         auth = "post" if oauth.client_auth == "private_key_jwt" else oauth.client_auth
@@ -409,7 +415,7 @@ class Provider(ValueObject):
         )
 
     def at_host(self, host: str, name: str = "") -> Provider:
-        """Return the same software under this name, hosted by somebody else at ``host`` (``github.example.com``).
+        """Return a provider of this name for the same software at another ``host`` (``github.example.com``).
 
         ``host`` comes from the operator, never from a tool. Raises `SettingsError` if `sites` does not allow it.
         """

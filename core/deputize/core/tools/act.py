@@ -28,8 +28,8 @@ from deputize.core.vault.grant import User
 
 @frozen
 class Undoes(ValueObject):
-    """The act that a call undoes. ``act``: the id of that act. ``holds``: the values that it wrote, by the field names
-    of the call's preview. See `deputize.core.Undo`."""
+    """The act that a call undoes. ``act``: the id of that act. ``holds``: the values that the act wrote, by field name
+    in the call's preview. See `deputize.core.Undo`."""
 
     act: str
     holds: Mapping[str, Any]
@@ -42,7 +42,8 @@ class Call(ValueObject):
     ``undoes``: the act that the call undoes, if any. ``user_message``: what the user wrote for this turn, as your
     application received it from the user; "" if unknown. Never take it from a model or from the state of a
     conversation: with the policy `ask_unless_user_named`, an act that the message names needs no approval.
-    ``unattended``: True if nobody is there to answer, as in a scheduled run. A policy can deny what it would ask.
+    ``unattended``: True if nobody is there to answer, as in a scheduled run. A policy can then deny an act that would
+    need an approval.
     """
 
     thread: str = ""
@@ -97,14 +98,14 @@ class Progress(TypedDict, total=False):
 
 
 class _Unread(frozenset[str]):
-    """The roles of an act that nobody has loaded: an empty set, which is recognized by identity."""
+    """Placeholder for roles that were not loaded yet: an empty set, which is recognized by identity."""
 
 
 UNREAD: Final = _Unread()
 
 
 class _RolesOnDemand:
-    """The field `Act.roles`, which records that somebody read it before the roles were loaded."""
+    """Descriptor of `Act.roles`. It records if the roles are read before they were loaded."""
 
     def __get__(self, act: Act | None, owner: object = None) -> frozenset[str]:
         if act is None:
@@ -122,18 +123,22 @@ class _RolesOnDemand:
 class Act(Printed):
     """One tool call as a user, validated but not yet performed. A policy decides about it.
 
-    ``nonce`` replaces the id of a call without one: such an act never equals another. ``provider_base``: the provider
-    from which the act's provider was derived, and whose scopes apply; see `deputize.core.oauth.provider.Provider`.
-    ``asked``: the arguments before the user's edit. ``approved``: True if the act uses the user's approval. ``show``:
-    the preview; None before it is made, and always for a tool without previews. ``began``: when the act was first
-    requested, Unix seconds; 0.0 if that does not matter. ``outside``: targets of the act that untrusted content in the
-    same conversation has named. ``first_contacts``: people in the preview to whom the user has never written, or of
-    whom that is not known yet. ``first_contacts_known``: False if nobody can know them, because no sent mail of the
-    user can be searched. ``named_by_user``: True if the user's own message names every target of the act and
-    contains everything that it says; computed only if the policy asks without it. ``mandate``: id of the mandate that
-    covers the act. ``organisation``: name of the
-    organisation whose service account acts; "" for the user's own account. ``roles``: the user's roles
-    (`deputize.core.roles`). They are loaded only if the policy reads them; it is then called again with them.
+    ``nonce``: random value in place of the id of a call without an id, so that such an act never equals another.
+    ``provider_base``: the provider from which the act's provider was derived, and whose scopes apply; see
+    `deputize.core.oauth.provider.Provider`.
+    ``asked``: the arguments before the user's edit. ``approved``: True if the act uses the user's approval.
+    ``show``: the preview; None before it is made, and always for a tool without previews.
+    ``began``: when the act was first requested, Unix seconds; 0.0 if that does not matter.
+    ``outside``: targets of the act that untrusted content in the same conversation has named.
+    ``first_contacts``: people in the preview to whom the user has never written, and people for whom that has not been
+    checked.
+    ``first_contacts_known``: False if nobody can know them, because no sent mail of the
+    user can be searched. ``named_by_user``: True if the user's own message names every target of the act and contains everything that the act
+    says. It is computed only if the policy otherwise requires an approval.
+    ``mandate``: id of the mandate that covers the act. ``organisation``: name of the organisation whose service account
+    acts; "" for the user's own account.
+    ``roles``: the user's roles (`deputize.core.roles`). If the policy reads them, they are loaded, and the policy is
+    called again.
     ``decision``: the policy's last decision; None before the first. ``acting_as``: name of the account that acts; ""
     before its grant was found.
     """
@@ -171,7 +176,7 @@ class Act(Printed):
 
     @property
     def approvers(self) -> str:
-        """The role whose members the policy asks instead of the user, or ""."""
+        """The role whose members decide instead of the user, by the policy's decision, or ""."""
         return self.decision.approvers if self.decision else ""
 
     @property

@@ -73,8 +73,8 @@ class References:
         self.key = key
 
     def sealed(self, more: Continuation, act: Act) -> str:
-        """Return the signed reference for a result of this act. It includes the account that the call named, or the app
-        of an organisation."""
+        """Return the signed reference for a result of this act. The reference includes the account that the call named,
+        or the app whose service account acts."""
         named = {_ACCOUNT: act.account, _APP: act.app if act.account or act.organisation else ""}
         kept = {name: value for name, value in named.items() if value}
         plain = f"{more}&{urlencode(kept)}" if kept else str(more)

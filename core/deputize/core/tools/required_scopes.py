@@ -12,8 +12,8 @@ from deputize.core.value_object import Printed, frozen
 class Need(Printed):
     """Alternative scopes of an API method: any one of them suffices. A consent requests ``ask``, the narrowest.
 
-    ``at``: by provider name, the scopes at another provider that replaces the toolkit's. ``order``: the accepted scopes
-    in the order in which to request them if a narrower one was not enough.
+    ``at``: by provider name, the scopes to use if that provider replaces the toolkit's. ``order``: the accepted scopes
+    in the order in which they are requested if a narrower one was not enough.
     """
 
     accepts: frozenset[str]
@@ -23,7 +23,7 @@ class Need(Printed):
     order: tuple[str, ...] = ()
 
     def nearest(self, scopes: Iterable[str]) -> list[str]:
-        """Return the scopes among these that are accepted, the narrowest first as far as known."""
+        """Return the accepted ones of these scopes, the narrowest first if the order is known."""
         places = {scope: at for at, scope in enumerate(self.order)}
         return sorted((one for one in scopes if one in self.accepts), key=lambda one: places.get(one, len(places)))
 
@@ -40,7 +40,7 @@ class Need(Printed):
 def any_of(ask: str, *broader: str, method: str = "", at: Mapping[str, tuple[str, ...]] | None = None) -> Need:
     """Return a need that requests ``ask`` and also accepts ``broader``. ``method``: the provider's API method.
 
-    ``at``: by provider name, the scopes to request and accept at another provider that replaces the toolkit's.
+    ``at``: by provider name, the scopes to request and accept if that provider replaces the toolkit's.
     """
     return Need(frozenset((ask, *broader)), ask, method, at or {}, (ask, *broader))
 
@@ -57,7 +57,8 @@ def asks_of(needs: Iterable[Need], granted: frozenset[str] = frozenset()) -> tup
 def wanted_of(needs: Iterable[Need], named: Sequence[str], granted: frozenset[str]) -> tuple[str, ...]:
     """Return the scopes to request if the provider reports missing scopes although all needs seem met.
 
-    For each need that accepts a reported scope (``named``): the narrowest scope, or, if it was granted, a reported one.
+    ``named``: the reported scopes. For each need that accepts one of them, request the narrowest scope of the need. If
+    that one is granted already, request a reported scope.
     """
     found = []
     for need in needs:

@@ -3,7 +3,7 @@
     index = ToolIndex(deputy.tools("gmail", "github:all"))
     index.search("invite ana to the planning on friday")
 
-Only the given tools are searched. A description may come from a plugin or a server and try to rank first. So a word
+Only the given tools are searched. A description may come from a plugin or a server that tries to rank first. So a word
 counts once in each part of a tool, and only the beginning of each part is read. The formula is that of Robertson and
 Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), 3.6.
 """

@@ -20,16 +20,19 @@ RESUME_TIMEOUT_SECONDS: Final = 30.0
 
 @frozen
 class Request(ValueObject):
-    """One request to the provider's API. The tool is sent the response's data.
+    """One request to the provider's API. The ``yield`` returns the response's data to the tool.
 
     ``path``: path below the root ``api`` (default: the toolkit's). Each ``{name}`` in it is filled from ``at`` as one
-    validated segment, so that no argument can change the path. ``headers``: headers listed in `HEADERS`, and the
-    provider's own. ``repeat``: the effect of sending it twice: none (read), the same as once (idem), a second one
-    (write); None means read for GET and HEAD, else write. ``prepares``: a write that only the user can see yet, such as
-    a draft; if a later request is refused, the act counts as refused. ``raw``: the tool is sent the response's bytes.
-    ``whole``: the tool is sent an `Answer`, even for a redirect, which is never followed, and for a JSON-RPC error that
-    says that nothing was done. ``max_bytes``: the maximum size of the response, up to 50 MiB. ``slow``: the request may
-    take a minute. ``resumes``: if a stream ends early, request the rest of it: `deputize.core.acts.sse_resume`.
+    validated segment, so that no argument can change the path.
+    ``headers``: headers listed in `HEADERS`, and the provider's own.
+    ``repeat``: what a second sending does: nothing ("read"), the same as the first ("idem"), or a second change
+    ("write"). None means "read" for GET and HEAD, else "write".
+    ``prepares``: True for a write that only the user can see yet, such as a draft. If a later request is refused, the
+    act counts as refused.
+    ``raw``: return the response's bytes. ``whole``: return an `Answer`, even for a redirect, which is never followed,
+    and for a JSON-RPC error that says that nothing was done.
+    ``max_bytes``: the maximum size of the response, up to 50 MiB. ``slow``: the request may take a minute.
+    ``resumes``: if a stream ends early, request the rest of it: `deputize.core.acts.sse_resume`.
     """
 
     method: str
@@ -59,10 +62,11 @@ class Request(ValueObject):
 class PublicRequest(ValueObject):
     """A request without any credentials: a signed download, an upload address, a one-click unsubscribe.
 
-    ``url``: https, of a host whose addresses are all public. The same holds for each redirect; only a read follows
-    redirects, at most three. The tool is sent an `Answer` whose ``data`` is the bytes; for a write it may be a
-    redirect. Any other status is raised as a typed error. ``headers``: for a write, the headers that its address was
-    signed with (``cache-control``, ``x-goog-...``), but none that identifies somebody or controls the connection.
+    ``url``: https, of a host whose addresses are all public. The same applies to each redirect; only a read follows
+    redirects, at most three. The ``yield`` returns an `Answer` whose ``data`` is the bytes. For a write, the `Answer`
+    may be a redirect. Any other status is raised as a typed error. ``headers``: for a write, the headers that its
+    address was signed with (``cache-control``, ``x-goog-...``). A header that identifies somebody or controls the
+    connection is not allowed.
     ``repeat``, ``prepares`` and ``max_bytes``: as in `Request`.
     """
 
@@ -107,7 +111,7 @@ class File(ValueObject):
 
 @frozen
 class Keep(ValueObject):
-    """Store a file for the user, encrypted, for a day. The tool is sent its handle, see
+    """Store a file for the user, encrypted, for a day. The ``yield`` returns its handle, see
     `deputize.core.tools.stored_files`."""
 
     file: File
@@ -115,7 +119,7 @@ class Keep(ValueObject):
 
 @frozen
 class Take(ValueObject):
-    """Load the user's file with this handle. The tool is sent the `File`, or `NotFound` is raised."""
+    """Load the user's file with this handle. The ``yield`` returns the `File`, or raises `NotFound`."""
 
     handle: str
 
@@ -124,9 +128,9 @@ class Take(ValueObject):
 class ParseFile(ValueObject):
     """Parse untrusted bytes in a separate process; see `deputize.core.tools.parser_sandbox`.
 
-    ``module``: its ``parse(question, content)`` is called in that process. The tool is sent the answer, plain JSON.
-    Raises `InvalidInput` with the reason ``too_complex`` if parsing takes too much time or memory, or the answer is too
-    long.
+    ``module``: its ``parse(question, content)`` is called in that process. The ``yield`` returns the answer, plain
+    JSON. Raises `InvalidInput` with the reason ``too_complex`` if parsing takes too much time or memory, or the answer
+    is too long.
     """
 
     module: str
@@ -146,12 +150,12 @@ class TimeZone(ValueObject):
     """The user's time zone, as the provider reports it. ``name``: a name of the IANA database, such as
     ``Europe/Berlin``.
 
-    It is stored for all toolkits: see `deputize.core.zones`. Yield it if a response contains the zone anyway. The tool
-    is sent a ``tzinfo``, or None if the name is unknown.
+    The zone is stored for all toolkits: see `deputize.core.zones`. Yield this step whenever a response contains the
+    zone. The ``yield`` returns a ``tzinfo``, or None if the name is unknown.
 
-    ``argument``: an argument with a day or an hour that depends on the zone; set it if ``run.zone_known`` is False.
-    ``name`` is then "" if the provider does not report a zone. If no zone is known, a tool that writes is refused with
-    `InvalidInput`. A tool that reads is sent UTC, and its result names UTC.
+    ``argument``: name of an argument with a day or an hour that depends on the zone. Set it if ``run.zone_known`` is
+    False; ``name`` is then "" if the provider does not report a zone. If no zone is known, the ``yield`` raises
+    `InvalidInput` in a tool that writes. In a tool that reads, it returns UTC, and the result names UTC.
     """
 
     name: str
@@ -160,15 +164,15 @@ class TimeZone(ValueObject):
 
 @frozen
 class Try(ValueObject):
-    """At most ten reads that may be refused, sent concurrently. The tool is sent a list of responses, with None for
-    each refused read, even if a scope is missing."""
+    """At most ten reads that may be refused, sent concurrently. The ``yield`` returns a list of responses, with None
+    for each refused read, even if a scope is missing."""
 
     requests: Sequence[Request]
 
 
 @frozen
 class SaveNote(ValueObject):
-    """Store a note, encrypted and durable, before the next request is sent: the id of a draft about to be sent.
+    """Store a note, encrypted and durable, before the next request is sent. Example: the id of a draft to be sent.
 
     If the process dies after that, the tool runs again with ``noted`` set to ``data``.
     """
@@ -189,9 +193,9 @@ class ForOperator(ValueObject):
 class Undo(ValueObject):
     """The call that undoes this act, yielded once, after the last write.
 
-    ``tool`` and ``arguments``: as a model would call it. ``holds``: the values that must be unchanged when the act is
-    undone, by the field names of the undoing call's preview: the ``before`` of a `Change`, or the value of a field or a
-    pin. If a value differs, somebody has changed it since, and nothing is undone.
+    ``tool`` and ``arguments``: as a model would call the tool. ``holds``: the values that must still be there when the
+    act is undone. They are compared with the undoing call's preview, by field name: with the ``before`` of a `Change`,
+    or with the value of a field or a pin. If a value differs, somebody has changed it since, and nothing is undone.
     """
 
     tool: str
@@ -209,9 +213,10 @@ EVERYBODY: Final = "everybody"
 class ResolvePerson(ValueObject):
     """Find the person whom a name means, in all accounts that the user has connected: see `deputize.core.tools.people`.
 
-    Yield it for a name that is not an address or id, before the `Preview`, which must contain the answer. ``field``:
-    the argument that contains ``who``. ``wanted``: an email address, or the id that a toolkit's arguments take. The
-    tool is sent that string. Raises `InvalidInput` with the possible matches unless exactly one person matches.
+    Yield this step for a name that is not an address or id, before the `Preview`, which must contain the answer.
+    ``field``: name of the argument that contains ``who``. ``wanted``: the kind of answer, an email address or the id
+    that a toolkit's arguments take. The ``yield`` returns that address or id. It raises `InvalidInput` with the
+    possible matches unless exactly one person matches.
     """
 
     who: str
@@ -236,7 +241,7 @@ class AskUser(ValueObject):
 @frozen
 class Heard(ValueObject):
     """Read the user's reply to a question that an earlier run of this act asked. Yield it once, after the `Preview` and
-    before the first write. The tool is sent a `UserSaid`, or None if there was no question."""
+    before the first write. The ``yield`` returns a `UserSaid`, or None if there was no question."""
 
 
 @frozen

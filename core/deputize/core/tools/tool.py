@@ -24,15 +24,21 @@ if TYPE_CHECKING:
 
 @frozen
 class Run(Printed):
-    """One run of a tool, passed to a keyword-only parameter ``run: Run``, which is not in the tool's schema.
+    """Facts about a run of a tool, passed to its keyword-only parameter ``run: Run``, which is not in the tool's
+    schema.
 
     ``key``: the identity of the act, for idempotency keys. ``granted``: the scopes of the grant. ``account``: the
-    user's account at the provider. ``noted``: data of the `SaveNote` of an interrupted run of the same act, or None; a
-    tool that yields a `SaveNote` must read it. ``now``: Unix seconds; for a tool with previews, the time at which the
-    act was first requested, the same in every run. ``zone``: the user's time zone, UTC if unknown. ``zone_known``:
-    False if the zone is a guess, on which no argument may depend: see `TimeZone`. ``trusted_authors``: the toolkit's
-    word for the authors whose texts a model may read, "" for everybody's; see `deputize.core.tools.trusted_authors`.
-    ``grant``: identifies the grant in this process, to reuse a server's session for one token; "" if nothing is reused.
+    user's account at the provider.
+    ``noted``: the data that an interrupted run of the same act stored by `SaveNote`, or None. A tool that yields a
+    `SaveNote` must read it.
+    ``now``: Unix seconds. For a tool with previews, it is the time at which the act was first requested, the same in
+    every run.
+    ``zone``: the user's time zone, UTC if unknown. ``zone_known``: False if the zone is a guess, on which no argument
+    may depend: see `TimeZone`.
+    ``trusted_authors``: the setting for this toolkit that names the authors whose texts a model may read, "" for all
+    authors; see `deputize.core.tools.trusted_authors`.
+    ``grant``: identifies the grant in this process, so that a server's session is reused for one token only; "" if no
+    session is reused.
     ``can_ask``: True if `AskUser` can reach the user and a later run can receive the reply. It is False for a service
     account and for a write without a call id.
     """
@@ -105,7 +111,7 @@ class Tool(Printed):
     further search words, from its toolkit. ``model``: None for a tool with a foreign schema, whose class validates
     arguments. ``may_ask``: True if its provider may ask the user something. ``facts``, ``writers``,
     ``contacts_in``, ``label``: as its toolkit declares them. ``shows``: True if it yields a `Preview` before its first
-    write. ``may_end_unshown``: True if it may end without one, because it found nothing to change.
+    write. ``may_end_unshown``: True if it may end without a `Preview`, because it found nothing to change.
     """
 
     name: str
@@ -166,7 +172,7 @@ class Tool(Printed):
         return {inner: getattr(valid, outer) for outer, inner in self.parameters.items()}
 
     def meant(self, arguments: Arguments) -> dict[str, Any]:
-        """Return the plain form of arguments that a model wrote for `strict_schema`."""
+        """Return the arguments that the plain schema describes for arguments that follow `strict_schema`."""
         return dict(as_meant(arguments, self.schema))
 
     def named(self, valid: Arguments) -> dict[str, Any]:
@@ -216,7 +222,7 @@ class Tool(Printed):
 
     @cached_property
     def strict_schema(self) -> dict[str, Any]:
-        """The schema in which every argument is required and null means "not given"; see
+        """The arguments as JSON schema in which every argument is required and null means "not given"; see
         `deputize.core.tools.strict_schema`."""
         return strict_schema(self.schema)
 

@@ -14,9 +14,10 @@ parameter ``run: Run``, which is not in the schema. ``yield [Request, Request]``
 a list. A provider's refusal is raised at the ``yield`` as a `DeputizeError`. `Step` lists the other steps: a request
 without credentials, a note, a wait, a file to store or to load.
 
-A tool that can write first reads, then yields one `Preview`, and then writes exactly what it contains. The policy
-judges the preview and the user approves it. Before the preview, a tool may read and load files. A write, a note or a
-stored file before it, or a second preview, is a bug in the tool. So is a read after it that decides what to write.
+A tool that can write first reads, then yields one `Preview`, and then writes exactly what the preview contains. The
+policy judges the preview and the user approves it. Before the preview, a tool may read and load files. These are bugs
+in a tool: a write, a note or a stored file before the preview, a second preview, and a read after the preview that
+decides what to write.
 """
 
 from __future__ import annotations
@@ -104,19 +105,23 @@ class Toolkit:
     """The tools of one product. ``api``: the name of the provider's API root (default: the toolkit's name).
 
     ``label``: the product's name for people, if it is not the provider's name ("Gmail" of Google).
-    ``provider``: "" for tools without a provider and a grant, which work on the user's data here, such as stored files.
-    ``accepts``: other spellings of arguments, ``{other: tool's}``, in no schema; a tool uses one only if it has an
-    argument of the second name and none of the first. ``remark``: what a user of the toolkit should know. ``cuts``:
-    True if its tools cut long texts and return a `Continuation`; the toolkit then has one more tool, ``read_more``.
-    ``screens``: filters for untrusted authors, by the operator's word; see `deputize.core.tools.trusted_authors`.
-    ``words``: further search words for `deputize.core.tools.search`. ``facts``: result fields with the provider's or
-    the call's own values, never with text that somebody chose (``id``). ``writers``: fields that name the author of an
-    object; the first one present counts. If a toolkit declares neither, all data that its results mark ``untrusted``
-    counts as one untrusted text. ``shows``: True if each of its tools that can change something yields a `Preview`
-    before its first write, in every run; ``"changes"`` if a run that finds nothing to change may end without one.
-    ``reads_people``, ``reads_sent_mail``: the tools declared by `people` and `correspondents`,
-    in no list. ``contacts_in``: finds the people whom the user knows in a response; see
-    `deputize.core.tools.tool.ContactsIn`.
+    ``provider``: "" for tools that need no provider and no grant, because they work on the user's data in deputize,
+    such as stored files.
+    ``accepts``: other argument names that its tools accept, ``{other name: tool's name}``. No schema contains them. A
+    tool accepts one only if it has an argument of the tool's name and none of the other name.
+    ``remark``: what a user of the toolkit should know.
+    ``cuts``: True if its tools cut long texts and return a `Continuation`. The toolkit then has one more tool,
+    ``read_more``.
+    ``screens``: filters for texts of untrusted authors, by value of the operator's setting; see
+    `deputize.core.tools.trusted_authors`.
+    ``words``: further search words for `deputize.core.tools.search`.
+    ``facts``: names of result fields with values of the provider or of the call, such as ``id``, and never with text
+    that a person chose. ``writers``: names of fields that contain an object's author; the first field present counts.
+    If a toolkit declares neither, all data that its results mark ``untrusted`` counts as one untrusted text.
+    ``shows``: True if each of its tools that can change something yields a `Preview` before its first write, in every
+    run; ``"changes"`` if a run that finds nothing to change may end without a `Preview`.
+    ``reads_people``, ``reads_sent_mail``: the tools declared by `people` and `correspondents`, which no list contains.
+    ``contacts_in``: returns the people in a response whom the user knows; see `deputize.core.tools.tool.ContactsIn`.
     """
 
     name: str
@@ -159,12 +164,14 @@ class Toolkit:
     ) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
         """Declare a tool. ``gravest``: the gravest effect, if ``effect`` is a function of the arguments.
 
-        ``toolset``: the part of the toolkit that contains the tool; "core" is the default selection. ``shows``: True if
-        the tool yields a `Preview` before its first write; default: the toolkit's. If a tool that can change something
-        makes no preview, the policy decides by its effect before the first request, the user approves its arguments,
-        and no mandate covers it. If a tool with previews ends without a `Preview`, and the policy requires an approval
-        of its effect, the call fails: its GETs may have changed something. With ``"changes"`` it had nothing to do,
-        and its result is returned; only declare that if all its GETs read.
+        ``toolset``: the part of the toolkit that contains the tool; "core" is the default selection. ``shows``: as in
+        `Toolkit`, for this tool; default: the toolkit's value.
+
+        A tool that can change something and makes no preview is judged by its effect before the first request. The user
+        approves its arguments, and no mandate covers it. With ``shows=True``, a call fails if the tool ends without a
+        `Preview` and the policy requires an approval of its effect, because its GETs may have changed something. With
+        ``shows="changes"``, such a tool had nothing to do, and its result is returned. Declare that only if all its
+        GETs just read.
 
         A tool that has received more than 32 KiB continues in another thread, so it must not use thread-local
         variables.
@@ -211,7 +218,8 @@ class Toolkit:
 
         The reader has one argument ``who``: a name, an email address, a handle or an id. It only reads. It returns
         ``{"people": [...]}``, each a `deputize.core.tools.people.PersonRow`; ``"whole": False`` if it did not search
-        all people, and ``"not_looked": {part: reason}``. It is called only if the grant meets its needs.
+        all people; and ``"not_looked": {part: reason}`` for parts that it could not search. It is called only if the
+        grant meets its needs.
         """
 
         def declare(steps: Callable[..., Steps]) -> Callable[..., Steps]:
@@ -224,9 +232,9 @@ class Toolkit:
     def correspondents(self, *, needs: Needs) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
         """Declare the search of the user's sent mail, which is called before the user is asked about a first contact.
 
-        It has one argument ``addresses``, a list. It only reads. It returns ``{"written_to": [...]}``: those of the
-        addresses to which the user has sent a mail, as the provider vouches for. It raises if it could not search. It
-        is called only if the grant meets its needs.
+        The search has one argument ``addresses``, a list. It only reads. It returns ``{"written_to": [...]}``: those of
+        the addresses to which the user has sent a mail, according to the provider. It raises an error if it could not
+        search. It is called only if the grant meets its needs.
         """
 
         def declare(steps: Callable[..., Steps]) -> Callable[..., Steps]:

@@ -52,15 +52,16 @@ class Untrusted(ValueObject):
 
     @property
     def by_others(self) -> bool:
-        """True if somebody else may have chosen the target. The author of a text does not count as chosen by others."""
+        """True if a text by somebody else named the target, or may have. The author of a text does not count as
+        named."""
         return self.how in ("named", "forgotten")
 
 
 def is_chosen_by_others(outside: Sequence[Untrusted]) -> bool:
     """Return True if somebody else chose a target of the act, or may have: no mandate covers such an act.
 
-    The author of a text that was read chose no target. If the act answers the author, the user has named the author or
-    the author's domain in the mandate.
+    The author of a text is a target that no text chose, so a mandate may cover a reply to the author. Its targets must
+    then contain the author or the author's domain.
     """
     return any(one.how != "wrote" for one in outside)
 
@@ -69,11 +70,12 @@ MAX_SHOWN: Final = 10
 
 
 def untrusted_lines(outside: Sequence[Untrusted]) -> list[str]:
-    """Return at most ten lines, one for each untrusted target. Returns none if the call names no conversation."""
+    """Return at most ten lines, one for each untrusted target. The list is empty if the call names no conversation."""
     told = [f"{one.value}: {one.where}" for one in outside if one.how != "untold"]
     return told[:MAX_SHOWN] + ([f"and {len(told) - MAX_SHOWN} more"] if len(told) > MAX_SHOWN else [])
 
 
 def untrusted_rows(lines: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the lines as one extra line of the approval. It follows the preview, because it is not compared."""
+    """Return the lines as one extra row of the approval. The row is not part of the preview, because it is not compared
+    when the act is done."""
     return [("comes from", "\n".join(visible(line) for line in lines))] if lines else []

@@ -30,7 +30,7 @@ class Account(ValueObject):
 
 @frozen
 class Origin(ValueObject):
-    """The origin of a grant, stored with it. The grant's tokens may be sent there and nowhere else. Made by
+    """The servers of a grant, stored with it. The grant's tokens are sent to these servers and no others. Made by
     `origin_of`.
 
     ``client_id``: the app's client id. ``endpoints``: issuer, authorization and token endpoint. ``ends``: revocation
@@ -46,11 +46,11 @@ class Origin(ValueObject):
     built_in: bool = False
 
     def is_same_server(self, other: Origin) -> bool:
-        """Return whether both origins are at the same server, for any app."""
+        """Return True if both origins are at the same server, for any app."""
         return (self.built_in and other.built_in) or (self.endpoints, self.ends) == (other.endpoints, other.ends)
 
     def is_same_app(self, other: Origin) -> bool:
-        """Return whether both origins are of the same app at the same server."""
+        """Return True if both origins are of the same app at the same server."""
         return self.client_id == other.client_id and self.is_same_server(other)
 
     @property
@@ -64,7 +64,7 @@ class Origin(ValueObject):
 
     @classmethod
     def unpack(cls, text: str) -> Origin:
-        """Return the origin in a text from `pack`. Results are cached, because few origins differ."""
+        """Return the origin in a text that `pack` returned. Results are cached, because few origins differ."""
         return _origin(text)
 
 
@@ -85,13 +85,13 @@ NEVER = 0.0
 class Grant(ValueObject):
     """The consent of one account of a user to one app: its scopes and tokens.
 
-    ``expires_at`` and ``obtained_at`` are Unix seconds; ``expires_at`` 0: the token does not expire. ``generation``
-    grows with every write. ``reason``: why a grant is not active, or why it is suspect. ``origin``: None for grants
-    stored before there were origins, which are from the built-in definition. ``family``: the token family of its
-    refresh token, or of its access token if it has none; empty if stored before there were families. ``proof_key``: the
-    private key that its tokens are bound to (RFC 9449), as a JSON Web Key; None for bearer tokens. ``source``: the
-    origin of a grant without a consent. ``epoch``: the revocation epoch in which it was requested, see
-    `deputize.core.vault.bulk_revocation`.
+    ``expires_at`` and ``obtained_at``: Unix seconds; ``expires_at`` is 0 if the token does not expire. ``generation``
+    grows with every write. ``reason``: why a grant is not active, or why it is suspect. ``origin``: None for grants of
+    earlier versions that stored no origin; these grants are from the built-in provider definition. ``family``: the
+    token family of the refresh token, or of the access token if there is no refresh token; empty for grants of earlier
+    versions that stored no family. ``proof_key``: the private key that its tokens are bound to (RFC 9449), as a JSON
+    Web Key; None for bearer tokens. ``source``: kind of the source of a grant without a consent. ``epoch``: the
+    revocation epoch in which the grant was requested, see `deputize.core.vault.bulk_revocation`.
     """
 
     user: User
@@ -157,7 +157,7 @@ class Grant(ValueObject):
 
     @classmethod
     def unpack(cls, plain: SecretBytes, generation: int) -> Self:
-        """Return the grant in bytes from `pack`. Raises `VaultError` for other bytes."""
+        """Return the grant in bytes that `pack` returned. Raises `VaultError` for other bytes."""
         if (grant := _unpacked(cls, plain, generation)) is None:
             raise VaultError("A grant in the vault has a form this version does not know.")
         return grant
@@ -167,7 +167,8 @@ G = TypeVar("G", bound=Grant)
 
 
 def _packed(grant: Grant) -> SecretBytes | None:
-    """Return the grant as bytes, or None if encoding fails. An exception would keep the tokens in its frame."""
+    """Return the grant as bytes, or None if encoding fails. It raises nothing, because an exception's frame would keep
+    the tokens."""
     rest = (
         grant.user.id,
         grant.user.tenant,
@@ -195,7 +196,7 @@ def _packed(grant: Grant) -> SecretBytes | None:
 
 
 def _later(grant: Grant) -> list[str]:
-    """Return the fields that records of earlier versions lack, without empty fields at the end."""
+    """Return the fields that later versions added to the record, without empty fields at the end."""
     parts = [grant.proof_key.reveal() if grant.proof_key else "", grant.source, str(grant.epoch or "")]
     while parts and not parts[-1]:
         parts.pop()
@@ -203,7 +204,8 @@ def _later(grant: Grant) -> list[str]:
 
 
 def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
-    """Return the grant in these bytes, or None for others. An exception would keep the tokens in its frame."""
+    """Return the grant in these bytes, or None if they contain no grant. It raises nothing, because an exception's
+    frame would keep the tokens."""
     plain = opaque.reveal()
     try:
         status, expires_at, a, s = _HEAD.unpack_from(plain)
