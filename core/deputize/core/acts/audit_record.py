@@ -25,8 +25,8 @@ CUT_OFF: Final = "interrupted"
 
 
 class CallRow:
-    """Facts of one call, collected step by step. Writing an audit row, mostly one a call, freezes them. ``summary``:
-    what the call does, which only the user may read."""
+    """Facts of one call, collected step by step. They can no longer change once an audit row of the call was written.
+    ``summary``: what the call does. Only the user may read it."""
 
     summary: Summary = NO_SUMMARY
 
@@ -67,16 +67,16 @@ class CallRow:
         facts["scopes_required"], facts["scopes_granted"] = asks_of(act.needs), sorted_scopes(grant.scopes)
 
     def record_rule(self, rule: str) -> None:
-        """Record the rule of the policy that decided last; "" records nothing."""
+        """Record the policy's rule that decided last. Does nothing for ""."""
         if rule or "rule" in self._facts:
             self._facts["rule"] = rule
 
     def record_preview(self, digest: str) -> None:
-        """Record the digest of the preview that the act now carries out."""
+        """Record the digest of the preview that the act carries out."""
         self._facts["show"] = digest
 
     def record_link(self, link: str) -> None:
-        """Record the page of the act's object at the provider; "" records nothing."""
+        """Record the URL of the act's object at the provider. Does nothing for ""."""
         self.summary = Summary(self.summary.what, self.summary.parts, link) if link else self.summary
 
     def record_authorization(self, answered_by: str) -> None:

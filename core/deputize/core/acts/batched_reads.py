@@ -9,9 +9,9 @@ from types import TracebackType
 class BatchedReads:
     """Context manager around a read request. Before and after it, the task yields to the other reads in progress.
 
-    Otherwise each act runs in one go from its response to its next request. With 32 acts, the code of every step has
-    left the processor's cache before the next act needs it. A single read never yields. Writes do not take part: a run
-    could be cancelled at this point too, which would leave more writes with an unknown outcome.
+    Otherwise each act runs without a break from its response to its next request. With 32 acts, the processor's cache
+    has then dropped the code of each step before the next act needs it. A single read never yields. Writes do not
+    yield: a run could be cancelled at this point too, which would leave more writes with an unknown outcome.
     """
 
     def __init__(self) -> None:

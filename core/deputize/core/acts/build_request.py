@@ -1,5 +1,5 @@
-"""Conversion of a tool's request into URL, headers and body, without the token. No argument can change other parts of
-the request."""
+"""Conversion of a tool's request into URL, headers and body, without the token. An argument can change only its own
+part of the request."""
 
 from __future__ import annotations
 

@@ -2,10 +2,10 @@
 
 In MCP, a call has no id that outlives one request. If a client has to ask its user, it sends the whole call again, even
 after a restart of either side. So equal calls of one user (same tool, same arguments) count as the same call until its
-outcome was delivered. After that, an equal call is a new one. The current call has a random name in the vault, which
-all processes share. Two equal calls at the same time are one act.
+outcome was delivered. After that, an equal call is a new one. The vault stores a random name for the current call, so
+that all processes give it the same id. Two equal calls at the same time are one act.
 
-Nothing is stored for a call that only reads: a second read does no harm, and the first read uses the approval.
+Nothing is stored for a call that only reads, because a second read does no harm.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class CallRecognizer:
         self.vault, self.clock, self.resolver = engine.vault, engine.clock, resolver
 
     async def call(self, tool: str, arguments: Mapping[str, Any], user: User, thread: str, app: str) -> Call:
-        """Return the `Call` for this request. ``app``: the app that your application names.
+        """Return the `Call` for this request. ``app``: the app that your application chose, or "".
 
         Raises `InvalidInput` for an unknown tool or invalid arguments.
         """

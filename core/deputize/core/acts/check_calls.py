@@ -38,7 +38,7 @@ class CallChecker:
     async def blockers(
         self, calls: Iterable[ToolCall], user: AnyUser, agent: str, approved: set[str] | None, app: str = ""
     ) -> list[DeputizeError | MissingScopes | None]:
-        """Return the obstacle of each call, or None. Adds the ids of approved calls to ``approved``."""
+        """Return for each call the error that prevents it, or None. Adds the ids of approved calls to ``approved``."""
         found: list[DeputizeError | MissingScopes | None] = []
         beside, known = Counter[str](), Known()
         for one in calls:
@@ -59,8 +59,8 @@ class CallChecker:
     async def _check(self, act: Act, beside: Counter[str], known: Known) -> bool:
         """Request the missing consent and approval of an act. Return True if the user has approved it.
 
-        ``beside``: as in `Previewer.preview`. Raises the errors of `Authorizer.authorize`, and those of the reads for
-        the preview. Requests nothing for an act whose outcome is recorded, or for which a run has begun to write.
+        Requests nothing if the act's outcome is recorded, or if a run of it has begun to write. ``beside``: as in
+        `Previewer.preview`. Raises the errors of `Authorizer.authorize`, and those of the reads for the preview.
         """
         if act.tool.may_ask:
             await self.questions.refuse_if_open(act)

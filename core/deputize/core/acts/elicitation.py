@@ -6,9 +6,9 @@
 
 A question is an approval record of another ``kind``, so code that waits for approvals waits for questions too. Its
 ``question`` field contains the full question (an address, a form, the provider's own state) and the reply, encrypted.
-Only the page and the tool read this field. As an approval, a question can only be rejected.
+Only the page and the tool read this field. `Deputy.decide` can only reject a question.
 
-When a run of a write receives the reply, the reply is used up. If that run left no record, the outcome is unknown.
+Only one run of a write receives the reply. If that run left no record of its outcome, the outcome is unknown.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Questions:
         self.vault, self.clock, self.approvals, self.rows = engine.vault, engine.clock, approvals, approvals.rows
 
     async def handle_step(self, run: ExecutionContext, step: AskUser | Heard) -> UserSaid | None:
-        """Return the reply that an earlier run asked for, or store the question of this run. Until the user replies,
-        the run ends in `ApprovalRequired`, which the tool cannot suppress."""
+        """Return the reply to an earlier run's question, or store the question of this run. Until the user replies, the
+        run ends in `ApprovalRequired`, which the tool cannot suppress."""
         run.check_change()
         act, account, entry = run.act, run.exchange.grant.account, run.entry
         run.ends = True
@@ -62,7 +62,7 @@ class Questions:
         raise waits
 
     async def ask(self, act: Act, account: Account, step: AskUser) -> ApprovalRequired:
-        """Store the question, in place of an earlier question of the same act. Return the error that ends the run.
+        """Store the question in place of an earlier question of the same act, and return the error that ends the run.
 
         Raises `RateLimited` if too many approvals are pending for the user.
         """
@@ -95,9 +95,9 @@ class Questions:
     async def hear(self, act: Act, account: Account, *, asked: bool) -> UserSaid | None:
         """Return the user's reply and mark it as used, or None if no question was asked.
 
-        ``asked``: True if the act's ledger record contains a question. If that question is gone, or was for another
-        account, the reply is ``late``. Raises `ApprovalRequired` while the question is pending, and `OutcomeUnknown` if
-        an earlier run received the reply.
+        ``asked``: True if the act's ledger record says that a question was asked. If the question was deleted, or was
+        for another account, the reply is ``late``. Raises `ApprovalRequired` while the question is pending, and
+        `OutcomeUnknown` if an earlier run received the reply.
         """
 
         def pass_reply_on(found: ApprovalRecord) -> Change | None:
@@ -154,7 +154,7 @@ class Questions:
     # ------------------------------------------------------------- rows
 
     async def _record(self, act: Act) -> ApprovalRecord | None:
-        """Return the record of this act's question unless it has expired."""
+        """Return the record of this act's question, or None if there is none or it has expired."""
         record = await self.rows.load(self._key(act))
         return None if record is None or self._is_expired(record) else record
 
@@ -167,7 +167,8 @@ class Questions:
         return ApprovalRequired(f"{where} asks the user something first.", approval=waits, hint=HINT)
 
     def _key(self, act: Act) -> str:
-        """Return the record key of an act's question. For a read without an id: by conversation, tool and arguments."""
+        """Return the record key of an act's question. A read without an id is identified by conversation, tool and
+        arguments."""
         which = (
             act.key.hex if act.call.has_id else json.dumps([act.call.thread, act.tool.name, act.canonical_arguments])
         )

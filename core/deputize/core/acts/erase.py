@@ -36,8 +36,9 @@ class Cache(Protocol):
 async def erase(user: User, engine: Engine, consents: Consents, files: Files, *caches: Cache) -> None:
     """Remove all data of the user and record the erasure in the audit.
 
-    Acts in progress continue, and their records expire. The user's grants must have been revoked before. Only their
-    tombstones are left, which name the account. ``caches``: what this process still knows of the user.
+    Acts in progress continue, and their records expire. The user's grants must have been revoked before, so only their
+    tombstones are left, which name the account. ``caches``: the caches of this process that may contain the user's
+    data.
     """
     vault, audit = engine.vault, engine.audit
     await consents.settle(vault.key_prefix(user), wait=True)

@@ -1,4 +1,5 @@
-"""Execution of authorized acts, once: claimed in the ledger before a write's first byte, recorded after its last."""
+"""Execution of authorized acts. Each write is claimed in the ledger before its first byte is sent, and its outcome is
+recorded afterwards, so that it happens once."""
 
 from __future__ import annotations
 
@@ -142,9 +143,9 @@ class Executor:
         return provider.apis.shared_hosts | provider.apis.hosts
 
     async def _leave(self, write: Callable[[], Coroutine[Any, Any, None]], act: Act) -> None:
-        """Write how an act ended. If the store fails, the claim stays, so that no later run repeats the act, and the
-        write is tried again later. If the lock was lost and another run took over the record, nothing is written,
-        because the other run records the outcome."""
+        """Run ``write``, which stores how the act ended. If the store fails, the claim stays, so that no later run
+        repeats the act, and the write is tried again later. If the lock was lost and another run took over the record,
+        nothing is written, because the other run records the outcome."""
         try:
             await write()
         except (Conflict, StoreUnavailable) as failure:
@@ -222,8 +223,8 @@ class _Beginning:
             await executor.audit.hand_over_async()  # survives a kill of this process
 
     async def _count(self, act: Act, approval: ApprovalRecord | None) -> tuple[Act, ApprovalRecord | None]:
-        """Count the act in the budgets of the policy. If other acts used up a budget since the policy was asked, ask it
-        again. Raises `PolicyDenied` or `ApprovalRequired`."""
+        """Count the act in the budgets of the policy. If other acts have used up a budget since the policy decided, ask
+        the policy again. Raises `PolicyDenied` or `ApprovalRequired`."""
         judge, approvals = self.executor.previewer.judge, self.executor.approvals
         for _ in range(MAX_BUDGET_TRIES):
             if (counted := await judge.spend(act)) is not None:
@@ -249,7 +250,7 @@ class _Beginning:
         return act.mandate or ("user_message" if act.named_by_user else "policy")
 
     async def _take_again(self, act: Act) -> str:
-        """Use the approval that an earlier run released although it left a note, and return its id."""
+        """Use the approval again that an earlier run, which left a note, has released. Return the approval's id."""
         try:
             used = await self.executor.approvals.consume_again(act, self.grant.account, self.entry.show)
         except Conflict:
@@ -283,7 +284,7 @@ class _Beginning:
 
 
 def _with_edit(result: Any, act: Act) -> Any:
-    """Return the result with the user's edits, because the caller only knows the arguments before the edit."""
+    """Return the result with the user's edits added, because the caller only knows the arguments before the edit."""
     changed = act.changed_by_user
     return {**recordable(result), "changed_by_user": changed} if changed and isinstance(result, Mapping) else result
 

@@ -21,9 +21,9 @@ class ExecutionContext:
 
     ``entry``: the act's ledger entry; without it, only reads can be sent. ``zone``: the user's time zone, None for the
     machine's. ``guessed_zone``: True if an argument was read in a zone that is only a guess. ``waited``: seconds that
-    the tool has waited. ``shown``: the preview that may now be carried out. ``ends``: True if the next failure ends the
-    run, even if the tool catches it: the tool broke a rule, or its provider asks the user. ``people``: resolved people
-    by the tool's query. ``withheld``: texts to remove from the result; None if all may be returned.
+    the tool has waited. ``shown``: the preview that may now be carried out. ``ends``: True if the next error ends the
+    run even if the tool catches it, because the tool broke a rule or its provider asks the user. ``people``: resolved
+    people by the tool's query. ``withheld``: texts to remove from the result; None if all may be returned.
     """
 
     def __init__(self, exchange: Exchange, entry: Entry | None, zone: tzinfo | None, *, zone_known: bool) -> None:
@@ -36,7 +36,7 @@ class ExecutionContext:
         self.withheld: Withheld | None = None
 
     def take_over(self, act: Act, grant: Grant, entry: Entry | None) -> None:
-        """Continue the paused run with this act and this grant, which may be newer than the run's own."""
+        """Replace the act and the grant of the paused run, because both may have changed during the pause."""
         self.act = self.exchange.act = act
         self.exchange.grant, self.entry = grant, entry
 
@@ -50,7 +50,8 @@ class ExecutionContext:
         return fault_of(self.act, what)
 
     def undeclared_show(self, what: str) -> InvalidInput:
-        """Return the error for a tool that must declare a `Preview` and does not. ``what``: what the tool does."""
+        """Return the error for a tool that does something that requires ``shows=True``. ``what``: what the tool
+        does."""
         kit = self.act.tool.toolkit
         hint = f'Write Toolkit("{kit}", ..., shows=True), or .tool(..., shows=True) for this tool alone.'
         return fault_of(self.act, f"{what}, but is not declared to show what it will do", hint)
@@ -63,8 +64,8 @@ class ExecutionContext:
             raise self.undeclared_show("yields a Preview")
 
     def check_change(self) -> None:
-        """Raise `InvalidInput` if the tool writes or stores something, also a note, before its preview. A resumed run
-        may do so, because an earlier run made the preview."""
+        """Raise `InvalidInput` if the tool writes, or stores something, such as a note, before its preview. A resumed
+        run may do so, because an earlier run made the preview."""
         if self.act.shows and self.shown is None and not (self.entry and self.entry.taken_up):
             self.ends = True
             raise self.fault("writes, notes or keeps a file before it shows what it will do")

@@ -1,9 +1,9 @@
 """Search of the user's sent mail for the people whom an act reaches, before the user is asked about them.
 
-Each toolkit that has the user's sent mail searches it (`Toolkit.correspondents`). Such a search is a read like any
+Each toolkit that can read the user's sent mail searches it (`Toolkit.correspondents`). Such a search is a read like any
 other: the policy decides about it, it is audited, it counts against the user's rate limit, and it uses a grant that the
-user has already given. It is sent only for people who are not in `KnownContacts`, for an act that the policy does not
-simply allow. A search that finds nobody is not repeated for `ABSENT_TTL`.
+user has already given. Only people who are not in `KnownContacts` are searched for, and only for an act that the policy
+does not allow without an approval. A search that finds nobody is not repeated for `ABSENT_TTL`.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from deputize.core.vault.grant import Grant, User
 
 
 class MissingScopes(Exception):
-    """An act lacks scopes or a grant. Internal: the error never leaves the deputy. ``claims``: extra claims that the
-    provider requires in the authorization request."""
+    """An act lacks scopes or a grant. Internal: callers of a deputy never receive this error. ``claims``: extra claims
+    that the provider requires in the authorization request."""
 
     def __init__(self, act: Act, scopes: Sequence[str], held: Grant | None, why: str = "", claims: str = "") -> None:
         super().__init__("lacking")
@@ -48,14 +48,14 @@ def as_missing_scopes(
 
 
 class Asking:
-    """Requests consents for scopes that acts lack, or in advance."""
+    """Requests consents for the scopes that an act lacks, or in advance."""
 
     def __init__(self, engine: Engine, accounts: Accounts, consents: Consents) -> None:
         self.vault, self.registry, self.accounts, self.consents = engine.vault, engine.registry, accounts, consents
 
     async def errors_for(self, blockers: Sequence[DeputizeError | MissingScopes | None]) -> list[DeputizeError | None]:
         """Return the errors with each `MissingScopes` replaced by the error to raise. All calls of one app share one
-        consent. If the user has just refused some of the scopes, each call gets its own."""
+        consent. If the user has just refused some of the scopes, each call gets its own error."""
         lacking: dict[str, list[MissingScopes]] = {}
         for one in blockers:
             if isinstance(one, MissingScopes):
@@ -69,7 +69,7 @@ class Asking:
         return [await error_for(one) if isinstance(one, MissingScopes) else one for one in blockers]
 
     async def consent_error(self, *lacking: MissingScopes) -> DeputizeError:
-        """Return the error that asks the user for the scopes that these acts lack, or that says why consent is
+        """Return the error for acts that lack scopes. It has a consent for all of them, or says why consent is
         impossible."""
         act, held, why = lacking[0].act, lacking[0].held, lacking[0].why
         try:
@@ -95,7 +95,7 @@ class Asking:
     async def request_consents(
         self, user: User, wanted: dict[str, list[Need]], account: str | None, other: Other
     ) -> list[Consent]:
-        """Request one consent for each app whose needs are not met. ``other``: request a different account than the
+        """Request one consent for each app whose needs are not met. ``other``: request another account than the
         connected one."""
         consents = []
         for name, needs in wanted.items():

@@ -37,7 +37,8 @@ ENDED: Final = "The user's access has ended."
 
 @frozen
 class Offboarded(ValueObject):
-    """What ended. ``revoked``: accounts, each with the state of its tokens at the provider. The others are numbers."""
+    """The result of an offboarding. ``revoked``: accounts, each with the state of its tokens at the provider. The other
+    fields are the numbers of ended things."""
 
     revoked: tuple[Revoked, ...]
     approvals: int

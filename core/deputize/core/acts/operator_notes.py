@@ -15,7 +15,7 @@ class OperatorNotes:
         self.vault = vault
 
     async def read(self, key: str) -> dict[str, Any]:
-        """Return the note, empty if there is none."""
+        """Return the note, or an empty dict if there is none."""
         record = await self.vault.get("meta", _key(key))
         return record.json if record else {}
 

@@ -69,7 +69,8 @@ class PeopleSearch:
         self.executor, self.asking = executor, asking
 
     async def handle_step(self, run: ExecutionContext, whom: ResolvePerson) -> Any:
-        """Return the person that a tool asks for: found for its preview, by an earlier run, or by a new search."""
+        """Return the person that a step asks for. Searches only if this run or an earlier one has not found the
+        person."""
         if whom.wanted == EVERYBODY and run.act.tool is find_people():
             return found_people(*await self.find(Asker(run.act.user, run.act.agent, run.act.call), whom.who))
         asked = f"{whom.wanted} {whom.who}"
@@ -84,7 +85,8 @@ class PeopleSearch:
         return run.people[asked]
 
     async def resolve(self, act: Act, grant: Grant, whom: ResolvePerson) -> str:
-        """Return the person's id or address for the tool of this act. Raises `InvalidInput` if it is uncertain."""
+        """Return the person's id or address for the tool of this act. Raises `InvalidInput` unless exactly one person
+        matches."""
         asker, who = Asker(act.user, act.agent, act.call, act.service_account), people.plain(whom.who)
         looked = await self.look(asker, who)
         everybody = people.merge_rows(looked.found)
@@ -97,7 +99,8 @@ class PeopleSearch:
         raise _person_error(whom, people.nearest(everybody, fits), looked.not_looked, found=bool(fits))
 
     async def find(self, asker: Asker, who: str) -> tuple[list[Someone], Looked]:
-        """Return the people with this name or address and the near matches, completed by data from other accounts."""
+        """Return the people who match a name or an address exactly or nearly, and the results of all accounts. Exact
+        matches are completed by data from other accounts."""
         who = people.plain(who)
         looked = await self.look(asker, who)
         fits, _ = people.fits(people.merge_rows(looked.found), who)
@@ -122,7 +125,7 @@ class PeopleSearch:
     async def _answers(
         self, asker: Asker, looked: Looked, fits: list[Someone], whom: ResolvePerson, at: tuple[str, str]
     ) -> set[str]:
-        """Return all ids or addresses of the matches. The person is certain if there is exactly one."""
+        """Return the ids or addresses of all matches. The person is certain if there is exactly one id or address."""
         if whom.wanted == ADDRESS:
             return set().union(*(one.reached_at for one in fits))
         here = [one for person in fits for one in person.rows if one.at == at and one.id]
@@ -150,7 +153,7 @@ class PeopleSearch:
     # ------------------------------------------------------------- one account
 
     async def _accounts(self, tool: Tool, asker: Asker, looked: Looked) -> list[Grant]:
-        """Return the grants that this people reader can use: the user's own, or that of the acting organisation."""
+        """Return the grants that this people reader can use: the user's own grants, or the service account's grant."""
         registry, own = self.engine.registry, asker.service_account
         try:
             apps = registry.apps_for(tool.provider) if not own else [registry.apps[own]]
@@ -192,14 +195,14 @@ class PeopleSearch:
         return [one for one in usable if not self._missing_scopes(self._act(tool, one, asker, None), one)]
 
     async def read_account(self, tool: Tool, grant: Grant, asker: Asker, arguments: Mapping[str, Any]) -> Any:
-        """Return what this reader returns for one account. Raises one of `REFUSED` if the account may not be read."""
+        """Return the reader's result for one account. Raises one of `REFUSED` if the account may not be read."""
         return await self._perform(self._act(tool, grant, asker, arguments))
 
     def _missing_scopes(self, act: Act, grant: Grant) -> Sequence[str]:
         return asks_of(act.needs, self.engine.providers[grant.provider].implied_scopes(grant.scopes))
 
     def _act(self, tool: Tool, grant: Grant, asker: Asker, arguments: Mapping[str, Any] | None) -> Act:
-        """Return the act of a reader. ``arguments``: None if only its needs are of interest."""
+        """Return the act of a reader. ``arguments``: None if the caller only needs the act's required scopes."""
         call = Call(asker.call.thread, asker.call.message, run=asker.call.run)
         return Act(
             user=asker.user,

@@ -1,9 +1,9 @@
 """Previews of authorized acts: making them, judging them by the policy, and submitting them for approval.
 
-If an act may continue, its run is paused at the preview, so that nothing is read twice. A paused run is kept in this
-process only, for `PLAN_TTL`, for one use, and within the limits below. It is dropped as soon as the same user writes at
-the same provider, which may change the data that was read. A run that needs an approval is dropped, because a user
-takes longer.
+If an act may continue after its preview, its run is paused there, so that nothing is read twice. A paused run is kept
+in this process only, for `PLAN_TTL` seconds, for one use, and within the limits below. It is dropped as soon as the
+same user writes at the same provider, because the write may change the data that was read. A run that needs an approval
+is dropped, because a user's decision takes longer than `PLAN_TTL`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Plans:
         self._wrote = dict[tuple[User, str], float]()
 
     def keep(self, plan: Planned) -> None:
-        """Keep a run for `take`. Closes the run of a call without an id instead: such a call cannot be repeated."""
+        """Keep a run for `take`. Closes it instead if its call has no id, because no later call could use it."""
         self._forget(lambda until, _: time.monotonic() > until)
         key = plan.run.act.key.hex
         self._end(key)
@@ -131,12 +131,12 @@ class Previewer:
     async def preview(self, act: Act, grant: Grant, asked: Asked, beside: Counter[str]) -> bool:
         """Make the preview and request an approval if one is needed. Return True if the user has approved the act.
 
-        ``beside``: by mandate, how many acts of the same message will use it. This act is added if it will use a
-        mandate.
+        ``beside``: by mandate, the number of acts of the same message that will use it. This act is added if it will
+        use a mandate.
 
-        No preview is made again if its approval was requested a moment ago. After an approval, the data is read again,
-        so that a new approval can be requested for changes since then. Raises `ApprovalRequired`, `Declined`,
-        `PolicyDenied` and the errors of the read.
+        The preview is not made again if its approval was requested a moment ago. After an approval, the data is read
+        again, so that a new approval is requested if the data has changed. Raises `ApprovalRequired`, `Declined`,
+        `PolicyDenied` and the errors of the reads.
         """
         standing = current_approval(asked, self.clock())
         if standing and standing.status is Status.USED:
@@ -159,8 +159,9 @@ class Previewer:
         return allowed.approved
 
     async def refuse_without_preview(self, act: Act) -> None:
-        """Raise `InvalidInput` if an act whose tool declares previews ended without one, and the policy requires the
-        user's approval of such an act. Its requests looked like reads, but only the provider knows what they did."""
+        """Raise `InvalidInput` if the policy requires the user's approval of this act, which ended without a preview
+        although its tool declares previews. Its requests looked like reads, but only the provider knows what they
+        did."""
         if not act.shows or act.tool.may_end_unshown:
             return
         decision = await self.judge.decide(await self.provenance.mark_untrusted(act))
@@ -168,7 +169,8 @@ class Previewer:
             raise fault_of(act, "ended without a Preview, though its effect needs the user's approval", _SHOW)
 
     def _is_fresh(self, act: Act, standing: ApprovalRecord) -> bool:
-        """Return True if the preview need not be made again: it was rejected, or its approval was just requested."""
+        """Return True if the preview need not be made again, because it was rejected or its approval was just
+        requested."""
         at, pending = standing.asked, standing.status is Status.PENDING
         fresh = 0 <= self.clock() - at < PLAN_TTL and not self.plans.has_written_since(act, at)
         return standing.status is Status.REJECTED or (pending and act.asked is None and fresh)
@@ -183,12 +185,13 @@ class Previewer:
         """Return the act, and its approval if it has one. Request an approval unless the act is approved, covered by a
         mandate, or needs none.
 
-        An act that the user edited needs an approval too. An act that the user's own message names needs none, if the
-        policy says so; it is then `Act.named_by_user`. A decision about this act takes precedence over any mandate.
-        The policy and the user see which targets untrusted content has named, and which people are first contacts.
-        Their addresses are searched for only if the policy does not allow the act without that, and if the user has not
-        approved it already. The policy is asked again after the search. ``stands``: the act's approval, or None,
-        if the caller has just loaded it.
+        An act that the user edited always needs an approval. An act that the user's own message names needs none if the
+        policy says so; `Act.named_by_user` is then True. A decision about this act takes precedence over any mandate.
+
+        The policy and the user see which targets untrusted content has named, and which people are first contacts. The
+        user's sent mail is searched for these people only if the policy does not allow the act anyway and the user has
+        not approved it already. The policy is asked again after the search. ``stands``: the act's approval, or None if
+        there is none; if left out, it is loaded.
         """
         act, stands, permitted = await self.find_permission(act, grant.account, beside, stands)
         if permitted:
@@ -235,7 +238,8 @@ class Previewer:
         return act, stands, False
 
     async def _with_user_message(self, act: Act, beside: Mapping[str, int]) -> Act | None:
-        """Return the act as named by the user's own message, if it is and the policy then allows it; else None."""
+        """Return the act with `Act.named_by_user` set if the user's own message names it and the policy then allows it;
+        else None."""
         if not act.call.user_message:
             return None
         zone, known = await self.runner.zones.find(act.user)
@@ -250,7 +254,8 @@ class Previewer:
         return named if _is_allowed(named) else None
 
     async def mark_targets(self, act: Act, account: Account) -> Act:
-        """Return the act with its untrusted targets, and with the people who are not in the user's record."""
+        """Return the act with its untrusted targets, and with the people who are not among the user's known
+        contacts."""
         act = await self.provenance.mark_untrusted(act)
         unknown = await self.contacts.unknown(act, account)
         found = tuple(FirstContact(one, checked=False) for one in unknown or ())

@@ -2,7 +2,7 @@
 
 The URL is built for the provider's host and checked again before the request is sent. Redirects are not followed. If
 the provider rejects the token, it is refreshed once. Only safe requests are repeated. If the response to a write is
-lost, the write is not repeated, but the tool is told, and may check for the result.
+lost, the write is not repeated. The tool receives an error and may check for the result.
 """
 
 from __future__ import annotations
@@ -154,11 +154,13 @@ class Exchange:
             await self.transport.engine.sleep(pause)
 
     def _wait_for_budget(self, where: str) -> float:
-        """Return the seconds until the user's rate limit has room. Never refuses an act that has begun to write."""
+        """Return the seconds to wait for the user's rate limit. Raises `RateLimited` if that is too long, unless the
+        act has begun to write."""
         return self.transport.budgets.take(self.act.user, where, unavoidable=bool(self.wrote or self.doubt))
 
     def _pause(self, outcome: Outcome, call: Repeat, attempt: int) -> float | None:
-        """Return the seconds until the request may be repeated, or None for never. Records the effect on writes."""
+        """Return the seconds until the request may be repeated, or None if it must not be. Also records what the
+        outcome means for `wrote` and `doubt`."""
         if outcome.kind is Kind.OK:
             self.wrote += call != "read" and outcome.detail != UNDONE
             if outcome.warning:
@@ -168,13 +170,15 @@ class Exchange:
         return retry_delay(outcome, attempt)
 
     def _note_contacts(self, call: Repeat, data: Any) -> None:
-        """Note whom the user knows by this response. The mail of a service account is not the user's."""
+        """Add to `contacts` the people in this response whom the user knows. Adds nobody for a service account, whose
+        mail is not the user's."""
         find, act = self.act.tool.contacts_in, self.act
         if find is not None and call == "read" and not act.organisation:
             self.contacts.update(find(data, self.grant.account.name, self.transport.engine.clock()))
 
     def _note_doubt(self, request: Request | PublicRequest, failure: Exception) -> None:
-        """Record that a write may have been sent. deputize's own errors are excluded: they precede the sending."""
+        """Set `doubt` if this failed request was a write that may have been sent. deputize's own errors do not count,
+        because they are raised before a request is sent."""
         self.doubt |= request.call != "read" and not request.prepares and not isinstance(failure, DeputizeError)
 
     async def _exchange(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim) -> Outcome:
@@ -193,7 +197,7 @@ class Exchange:
             raise
 
     def _outcome_of(self, answer: httpx.Response, request: Request, grant: Grant) -> Outcome:
-        """Return the outcome of a response, with the token masked wherever the provider repeats it."""
+        """Return the outcome of a response. The token is masked wherever the response contains it."""
         status, content = answer.status_code, answer.content
         self.held += len(content)
         headers, content = ScrubbedHeaders(answer, grant.access_token), scrub_token(content, grant.access_token)

@@ -1,9 +1,9 @@
 """Requests without the user's credentials: a signed download, an upload address, a one-click unsubscribe.
 
-Untrusted content chose their addresses (CWE-918). So they need https on the usual port and a host name whose addresses
-are all public. The connection goes to an address that was checked. No token, cookie or connection is shared. Each
-redirect is checked in the same way. A custom transport may resolve the name a second time; then only TLS, which needs a
-certificate for the name, protects the request.
+Untrusted content may choose their addresses (CWE-918). So a URL must have https, the default port and a host name whose
+addresses are all public. The connection goes to an address that was checked. No token, cookie or connection is shared
+with other requests. Each redirect is checked in the same way. A custom transport may resolve the name a second time.
+Then only TLS, which needs a certificate for the name, protects the request.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Rate limits by user and provider, so that one user's agents do not use up the quota of all users.
 
-A bucket holds one minute of requests and refills evenly. It is stored as the time at which it is full again (GCRA, ATM
-Forum TM 4.0, 4.4.2). Limits apply to this process only, and the provider's own limits apply as well. Addresses that
-untrusted content chose share a separate bucket.
+A bucket holds the requests of one minute and refills evenly. It is stored as the time at which it is full again (GCRA,
+ATM Forum TM 4.0, 4.4.2). Limits apply to this process only, and the provider's own limits apply as well. Requests to
+addresses that untrusted content chose have a separate bucket.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Budgets:
         self._most, self._guard = MAX_BUCKETS, Lock()
 
     def take(self, user: User, provider: str, *, unavoidable: bool = False) -> float:
-        """Take one request out of the user's bucket. Return the seconds to wait before sending it, mostly 0.
+        """Take one request out of the user's bucket. Return the seconds to wait before it is sent, usually 0.
 
         ``unavoidable``: True if the request is sent in any case. Raises `RateLimited` if the wait exceeds
         `MAX_BUDGET_WAIT_SECONDS`.

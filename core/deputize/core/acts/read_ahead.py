@@ -1,10 +1,10 @@
-"""The lists of records that an act reads ahead, so that a store over a network is asked once for all of them.
+"""The records that an act will need, read together, so that a store over a network is asked once for all of them.
 
-An act reads twice: at its start, and again when it has its lock. Whatever the act writes is compared with what is
-stored then (`deputize.core.vault.sealed_records`), so a value that has changed since it was read allows nothing.
+An act reads twice: at its start, and again when it has its lock. A write of the act succeeds only if the stored record
+has not changed since it was read (`deputize.core.vault.sealed_records`), so an outdated record allows nothing.
 
-The key of an approval contains the account, which only the grant names. So the first read guesses the account of the
-user's last act. If the guess is wrong, the approval is read by itself, in a round trip of its own.
+The key of an approval contains the account, which only the grant names. So the first read assumes the account of the
+user's last act. If that is wrong, the approval is read separately, in one more round trip.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class ActReads:
 
     @asynccontextmanager
     async def read_before_lock(self, act: Act, *, check_only: bool = False) -> AsyncIterator[None]:
-        """Read ahead what the act needs until it has its lock, or until its end if it takes none. ``check_only``: the
-        act is not run."""
+        """Read the records that the act needs until it has its lock, or until its end if it takes no lock.
+        ``check_only``: True if the act is not run."""
         if self.vault.batches is None:
             yield
             return
@@ -72,7 +72,7 @@ class ActReads:
         return reads
 
     def list_with_lock(self, act: Act, account: Account) -> Sequence[RecordRead]:
-        """Return what a write reads once it has its lock, and remember its account."""
+        """Return the reads of a write that has its lock. Remembers the account for the user's next act."""
         if self.vault.batches is None:
             return ()
         whose = act.user, act.app, act.account

@@ -1,14 +1,14 @@
 """Comparison of the vault with the audit, to find records that are missing or have been restored to an older state.
 
 Anybody who can write the vault's disk can delete the record of an act, or restore an older record of an approval or a
-mandate. Without its record, an act that needs no approval is done again if its call is repeated. With an unused
-approval restored, the act is done again with that approval. With a mandate restored, more acts begin than the user
-allowed. Damage can also hide an open consent, a pending approval, a mandate, or a queued revocation, whose tokens then
-live on. The audit records all of these, so the difference can be found (`deputize doctor`).
-`deputize.core.vault.rollback` does the same for grants.
+mandate. If the record of an act is deleted, an act that needs no approval is done again when its call is repeated. If
+an approval is restored to its unused state, the act is done again with that approval. If a mandate is restored, more
+acts begin than the user allowed. Damage can also hide an open consent, a pending approval, a mandate, or a queued
+revocation, whose tokens then stay valid. The audit records all of these, so the difference can be found
+(`deputize doctor`). `deputize.core.vault.rollback` does the same for grants.
 
-The audit is a good reference: it is keyed, chained, and outside of the vault. So it is not rolled back with the vault,
-and no write has to update a counter.
+The audit is a good reference, because it is keyed, chained, and outside of the vault. So it is not restored with the
+vault, and no write has to update a counter.
 
 Not found: records from before a backup was restored, calls without an id, records whose audit rows are lost, and
 records that have expired. A queued revocation is in the audit only from its first attempt on.
@@ -151,7 +151,7 @@ def _lasts(row: Row, seconds: float, now: float) -> bool:
 
 
 async def _find_reverted(vault: Vault, rows: Iterable[Row], intents: Iterable[Row], ring: Iterable[Key]) -> list[Row]:
-    """Return the rows of acts whose use is missing in their mandate, and of ended mandates that are valid again."""
+    """Return the rows of acts that are not counted in their mandate, and of ended mandates that are valid again."""
     held = {one.id: one for one in map(MandateRecord.of, (await vault.scan_openable("mandate"))[0])}
     places = [(id, one.place.key.rpartition(".")[0] + f".{act}") for id, one in held.items() for act in one.spent]
     spent = {(id, key.value([record_key])) for id, record_key in places for key in ring}
@@ -162,7 +162,8 @@ async def _find_reverted(vault: Vault, rows: Iterable[Row], intents: Iterable[Ro
 
 
 def _counts(intent: Row, now: float) -> bool:
-    """Return True if the act's outcome must still be in the ledger. Rows of earlier versions do not name the record."""
+    """Return True if the act's outcome must still be in the ledger. False for rows of earlier versions, which do not
+    name the record."""
     return "record" in intent and now < intent["ts"] / 1e9 + intent["kept"]
 
 

@@ -43,7 +43,7 @@ class CallResolver:
         agent: str,
         app: str = "",
     ) -> Act:
-        """Return the act for a call: its user, tool, effect and key. For `read_more`, the act is the referenced call.
+        """Return the act for a call, with its user, tool, effect and key. For `read_more`, it is the referenced call.
 
         Raises `UserRequired` without a user, `InvalidInput` for an unknown tool or invalid arguments, and
         `SettingsError` if no app is configured for the provider.
@@ -87,7 +87,8 @@ class CallResolver:
     async def _follow_reference(
         self, user: User, follows: Tool, arguments: Mapping[str, Any], app: str
     ) -> tuple[Tool, Mapping[str, Any], str | None, str]:
-        """Return the call in a reference, which must read in the same toolkit. ``app``: named by your application."""
+        """Return the call in a reference, whose tool must belong to the same toolkit and only read. ``app``: the app
+        that your application chose."""
         called = self.references.call(user, **follows.validate(arguments))
         what = await self.tool(called.tool)
         if what.toolkit != follows.toolkit or what.follows or what.gravest is not Effect.READS:
@@ -96,7 +97,7 @@ class CallResolver:
         return what, called.arguments, called.account, called.app or app
 
     async def ready(self, user: User, tools: Iterable[Tool]) -> list[Tool]:
-        """Return the tools that the user's grants permit if called with usual arguments."""
+        """Return the tools whose call with default arguments the user's grants permit."""
         tools = list(tools)
         held = {provider: await self._granted_scopes(user, provider) for provider in {tool.provider for tool in tools}}
         return [
@@ -104,7 +105,7 @@ class CallResolver:
         ]
 
     async def _granted_scopes(self, user: User, provider: str) -> tuple[str, frozenset[str]] | None:
-        """Return the provider's base and the granted scopes for the app that acts would use, or None without a valid
+        """Return the provider's `base` and the granted scopes for the app that acts would use, or None without a valid
         grant."""
         if not provider:
             return "", frozenset()

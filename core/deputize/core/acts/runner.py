@@ -60,7 +60,8 @@ OnEnd = Callable[[], Awaitable[None]]
 
 
 class _Turns(asyncio.Semaphore):
-    """The threads that run tools for one event loop. ``calls``: number of calls that have a thread or wait for one."""
+    """Semaphore for the threads that run tools of one event loop. ``calls``: number of calls that have a thread or wait
+    for one."""
 
     calls = 0
 
@@ -69,8 +70,8 @@ _readers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = WeakKeyDictiona
 
 
 def close(steps: Steps) -> None:
-    """Close a tool, and ignore what it yields or raises while it closes. If the call was cancelled while the tool runs
-    on a thread, the tool ends at its next step, when its last reference is gone."""
+    """Close a tool. Ignores anything that the tool yields or raises while it closes. If the call was cancelled while
+    the tool runs on a thread, the tool ends at its next step instead."""
     with suppress(Exception):
         steps.close()
 
@@ -95,7 +96,7 @@ def locate_bug(tool: Tool, bug: Exception, token: Secret) -> str:
 
 
 def _pass_on_reason(failure: Exception) -> Mapping[str, Any]:
-    """Return the provider's reason for the refusal behind a tool's own error, and add the reason to that error."""
+    """Return the provider's reason if a refusal caused this error of the tool, and add the reason to the error."""
     if not isinstance(failure, DeputizeError):
         return NO_REASON
     if not failure.from_provider and isinstance(cause := failure.__context__, DeputizeError):
@@ -142,8 +143,8 @@ class Planned:
 class Runner:
     """Runs tools, with the handlers of all steps.
 
-    ``chain_bugs``: True if an error keeps the tool's exception as its cause, for tests only: the exception's frames
-    hold the provider's responses.
+    ``chain_bugs``: True if an error keeps the tool's exception as its cause. For tests only, because the exception's
+    frames contain the provider's responses.
     """
 
     chain_bugs = False
@@ -175,9 +176,9 @@ class Runner:
         the run of this act that is paused at its preview, so that the tool does not read twice. ``on_end``: called if
         the tool ends without a preview.
 
-        Data that is missing from successful responses is named in ``row`` and, if the result is an object without that
-        key, in the result. Times in the result are in the user's zone. Raises the `DeputizeError` that the tool did not
-        catch, `MissingScope`, or the refresher's ``GrantLost``.
+        If successful responses reported missing data, ``row`` names it, and the result too if it is an object without
+        that key. Times in the result are in the user's zone. Raises the `DeputizeError` that the tool did not catch,
+        `MissingScope`, or the refresher's ``GrantLost``.
         """
         found: Preview | _Ended | None = None
         if planned:

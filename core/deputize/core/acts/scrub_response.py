@@ -49,8 +49,8 @@ def scrub_token(body: bytes, token: Secret) -> bytes:
 
 
 def _scrub_escaped(body: bytes, forms: tuple[bytes, ...]) -> bytes:
-    """Return the body with the token masked even if some of its characters are escaped. The token is not made into a
-    regular expression, because `re` would cache it."""
+    """Return the body with the token masked, even if some of its characters are escaped. No regular expression is made
+    from the token, because `re` would cache it."""
     plain = _ESCAPE.sub(lambda code: bytes.fromhex(code[1].decode()), body).translate(None, b"\\")
     found = sorted({key for form in forms for key in _places(plain, form.replace(b"\\", b""))})
     escapes, longer, seen, done, kept = _ANY_ESCAPE.finditer(body), 0, 0, 0, list[bytes]()
@@ -82,7 +82,7 @@ def _places(text: bytes, form: bytes) -> Iterator[tuple[int, int]]:
 
 class ScrubbedHeaders(Mapping[str, str]):
     """The headers of a response with the token masked: see `scrub_token`. They are parsed on first use, because most
-    successful responses are understood without them."""
+    successful responses are read without their headers."""
 
     def __init__(self, answer: httpx.Response, token: Secret) -> None:
         self._answer, self._token = answer, token
@@ -102,7 +102,7 @@ class ScrubbedHeaders(Mapping[str, str]):
 
 
 def _forms(token: str) -> tuple[bytes, ...]:
-    """Return the encodings of a token. Most tokens have one, because few contain characters that need escaping."""
+    """Return all encodings of a token. Most tokens have only one, because few contain characters that need escaping."""
     if _UNRESERVED.fullmatch(token):
         return (token.encode(),)
     quoted = quote(token, safe="")

@@ -1,7 +1,7 @@
 """OpenTelemetry spans of calls, by the GenAI conventions, if the process has set a tracer provider.
 
-deputize imports no part of OpenTelemetry: it looks whether your application has. A span has ids and names, and never
-an argument, a result or an error's text.
+deputize imports no part of OpenTelemetry. It makes spans only if your application has imported it. A span contains ids
+and names, and never an argument, a result or an error's text.
 
 https://github.com/open-telemetry/semantic-conventions-genai
 """
@@ -28,7 +28,7 @@ WAITS: Final = ("done", "approval_required", "consent_required")
 
 
 class CallSpan:
-    """A span that is the current one until `end`. ``ids``: the row's fields for it."""
+    """The current span until `end` is called. ``ids``: the fields of the audit row that identify the span."""
 
     def __init__(self, api: Any, span: Any) -> None:
         self._api, self._span = api, span
@@ -50,7 +50,7 @@ class CallSpan:
 
 
 def start_span(facts: Mapping[str, Any]) -> CallSpan | None:
-    """Start the span of a call with these fields of its row, or return None without a tracer provider."""
+    """Start and return the span of a call with these fields of its audit row. Return None without a tracer provider."""
     api: Any = sys.modules.get("opentelemetry.trace")
     if api is None or type(provider := api.get_tracer_provider()).__name__ in NO_PROVIDERS:
         return None

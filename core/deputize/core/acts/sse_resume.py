@@ -3,8 +3,8 @@
     POST -> id: 7 ... cut -> GET, Last-Event-ID: 7 -> the events after it, including the response
 
 For MCP up to 2025-11-25; later versions have no such streams. The GET requests only the rest of the response, and the
-server does not run the request again. So the stream of a write can be resumed too; its outcome would be unknown
-otherwise. https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery
+server does not run the request again. So the stream of a write can be resumed too. Otherwise the outcome of the write
+would be unknown. https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery
 """
 
 from __future__ import annotations

@@ -76,8 +76,8 @@ async def _gather(run: ExecutionContext, requests: Sequence[steps.Request], *tol
 
 
 async def fetch_public(run: ExecutionContext, request: steps.PublicRequest) -> Any:
-    """Send a request without the user's credentials. It counts as a write, because untrusted content may choose its
-    address."""
+    """Send a request without the user's credentials. It counts as a write, because untrusted content may have chosen
+    its address."""
     run.check_provider("sends a request")
     run.check_change()
     return await run.exchange.fetch(request, run.claim)
@@ -124,7 +124,8 @@ async def parse_file(run: ExecutionContext, step: steps.ParseFile) -> Any:
 
 
 async def find_zone(zones: Zones, run: ExecutionContext, step: steps.TimeZone) -> tzinfo | None:
-    """Return the time zone of this name. If an argument depends on an unknown zone, return the default zone."""
+    """Return the time zone of this name, or None. If an argument depends on the zone and none is known, return the
+    default zone; without a default, raise `InvalidInput` for a write and return UTC for a read."""
     run.check_provider("says in which zone the user is")
     zone = None
     if run.act.organisation:  # not the user's zone
