@@ -1,10 +1,10 @@
 """The first words of an approval: one sentence about the act, and the lines about its dangers.
 
-The page, the terminal, forms and payloads show the same words. All are computed from values.
+The page, the terminal, forms and payloads show the same words, which are computed from the act's values.
 
     Scout wants to send this email at Gmail as alice@home.test to bob@home.test (first contact)
 
-The place, which other people may have named, stands at the end, where it cannot change the meaning of other words.
+The place is last, because other people may have named it: there it cannot change the meaning of other words.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def _as_verb(what: str) -> str:
 
 
 def _reach(show: Preview, people: str, rest: str) -> str:
-    """Return whom the act reaches. ``people``: in words. ``rest``: the end of what is done, after its first comma."""
+    """Return the words about the people whom the act reaches. ``people``: their names. ``rest``: the part of the
+    preview's ``what`` after its first comma."""
     before = _BEFORE_PEOPLE.get(show.what.split(" ")[0].lower(), "")
     wide = _VERY_WIDE.get(show.audience, "")
     if not people or before:
@@ -107,7 +108,7 @@ def _names_in(show: Preview) -> list[str]:
 
 
 def _cut(text: str, limit: int) -> str:
-    """Return the text on one line. The end of a long one stays, because it contains the domain of an address."""
+    """Return the text on one line, shortened in the middle: the end may contain the domain of an address."""
     if len(text) > 8 * limit:  # a very long text takes seconds
         text = f"{text[: 4 * limit]}…{text[-4 * limit :]}"
     text = visible(" ".join(text.split()))
@@ -120,7 +121,8 @@ def _cut(text: str, limit: int) -> str:
 def lookalike_rows(show: Preview, account: str, rows: Rows) -> Rows:
     """Return one line about people whose address or domain looks like another one in the act, or no line.
 
-    ``account``: its address counts as well. ``rows``: the lines of the preview, of which the beginning is searched.
+    ``account``: the acting account, whose address is compared too. ``rows``: the lines of the preview; only their
+    beginning is searched.
     """
     if not any("@" in one for one in show.people):
         return []

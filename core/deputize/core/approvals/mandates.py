@@ -6,9 +6,9 @@ of one act. In the second case, it has that act's tool, targets, audience, agent
 it. No adapter, resume value or model affects it.
 
 An act that uses a mandate adds its key to the mandate's record by compare-and-swap, before it claims its ledger record.
-So no more acts begin than were allowed, even after races and crashes. A later run of the act finds its key there, as
-long as the ledger has a record of the act; after that, the same call is another use. A refusal without effect removes
-the key. An act that may have happened stays counted.
+So no more acts begin than were allowed, even after races and crashes. A later run of the act finds its key in the
+mandate's record, as long as the ledger has a record of the act. After that, the same call is another use. If the act is
+refused without effect, its key is removed. An act that may have happened stays counted.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Mandates:
         agent: str,
         destroys: bool,
     ) -> Mandate:
-        """Create a mandate for all of the user's accounts. Raises `InvalidInput` if it could cover nothing."""
+        """Create a mandate for all of the user's accounts. Raises `InvalidInput` if it could cover no act."""
         if not tools:
             raise InvalidInput("A mandate needs at least one tool.", fix_by="operator")
         if blind := [tool.name for tool in tools if not tool.shows]:
@@ -230,8 +230,8 @@ class Mandates:
         return [("scan", MandateRecord.KIND, self.vault.key_prefix(user))]
 
     async def _load_valid(self, user: User) -> list[MandateRecord]:
-        """Return the user's valid mandates, ordered by expiry. Records that this version cannot read are left out: they
-        cover nothing, and cannot be ended here."""
+        """Return the user's valid mandates, ordered by expiry. Records that this version cannot read are left out. They
+        cover no act, and this version cannot end them."""
         rows = await self.vault.scan(MandateRecord.KIND, self.vault.key_prefix(user))
         counting = [one for one in MandateRecord.read_all(rows) if one.counts(self.clock())]
         return sorted(counting, key=lambda one: one.until)

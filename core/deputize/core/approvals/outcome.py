@@ -44,13 +44,14 @@ OUTCOMES: Final[Mapping[State, Outcome]] = {State.DONE: "done", State.CLAIMED: "
 class LedgerRecord(StoredRecord):
     """The ledger record of an act. Times are in Unix seconds.
 
-    ``at``: time of its last write. ``expires``: end of its validity. ``account``: the acting subject, None in old
-    records. ``service_account``: the app of an organisation's account. ``arguments``: their digest. ``noted``: data
-    from which a later run can find out how this run ended. ``until``: the time, by the store's clock, after which the
-    run that claimed the record sends no request. ``show``: digest of the preview. ``began``: when the act was first
-    requested. ``answered_by``: the reason why the act was allowed. ``people``: resolved people by name. Only for a done
-    act: ``tool``; ``undoes``, the act that it undid; and if it can be undone, ``undo`` and the fields of `Undoable`.
-    ``late_no``: when the user rejected it after it was done; ``effect``: its effect, in the words of its approval.
+    ``at``: when the record was last saved. ``expires``: when it expires. ``account``: the acting subject, None in old
+    records. ``service_account``: the app whose service account acts. ``arguments``: digest of the arguments.
+    ``noted``: data from which a later run can find out how this run ended. ``until``: the time, by the store's clock,
+    after which the run that claimed the record sends no request. ``show``: digest of the preview. ``began``: when the
+    act was first requested. ``answered_by``: the reason why the act was allowed. ``people``: resolved people by name.
+    Only for a done act: ``tool``; ``undoes``: the act that it undid; and if it can be undone, ``undo`` and the fields
+    of `Undoable`. ``late_no``: when the user rejected the act after it was done. ``effect``: the act's effect, in the
+    words of its approval.
     """
 
     KIND = "act"

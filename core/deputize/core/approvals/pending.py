@@ -45,9 +45,9 @@ class ApprovalLists:
         return sorted(here, key=lambda row: row.turn)
 
     async def count_approved_alike(self, user: User, approval_id: str) -> int:
-        """Return how many other approvals a mandate with this approval would have covered, and that the user gave.
+        """Return the number of other approvals by the user that a mandate with this approval would have made needless.
 
-        They are of the same agent, tool, account and targets. They count as long as they are stored: an hour from the
+        They have the same agent, tool, account and targets. They count as long as they are stored: an hour from the
         request. Returns 0 if no mandate is possible.
         """
         rows = [row for row in await self.rows.of_user(user) if row.expires > self.clock()]
@@ -63,7 +63,7 @@ class ApprovalLists:
 
     @asynccontextmanager
     async def room_for_one_more(self, user: User, life: float) -> AsyncIterator[None]:
-        """Hold the lock under which one more approval may be requested. ``life``: seconds until the newest one expires.
+        """Hold the lock under which one more approval may be requested. ``life``: seconds until that one expires.
 
         Raises `RateLimited` if the limit is reached, counted over all processes.
         """

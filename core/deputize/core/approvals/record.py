@@ -94,7 +94,7 @@ class Question(ValueObject):
     """A provider's question during an act: see `deputize.core.acts.elicitation`.
 
     ``kept``: data that the tool stored with the question. ``seconds``: how long the provider waits. ``reply``,
-    ``content``: the user's reply; "" while there is none.
+    ``content``: the user's reply; ``reply`` is "" before it.
     """
 
     kept: Mapping[str, Any]
@@ -271,7 +271,8 @@ class ApprovalRecord(StoredRecord):
         return User(self.requester[1], self.requester[0]) if self.approvers else by
 
     def may_be_decided_by(self, person: User) -> bool:
-        """Return True if the person, as a member of the role, may decide: another user of the same tenant."""
+        """Return True if the approval asks a role and the person is another user of the same tenant. The caller checks
+        the person's role."""
         return bool(self.approvers) and self.requester[:1] == (person.tenant,) and self.requester[1] != person.id
 
     def _decider(self, by: User) -> dict[str, Any]:
@@ -282,15 +283,15 @@ class ApprovalRecord(StoredRecord):
         return self.status is Status.PENDING and self.expires > now
 
     def is_consumed(self, act: Act) -> bool:
-        """Return True if an equal call without an id used the approval, or if this is a rejected undo. An undo is only
-        requested by the user, so a rejection does not block the next request."""
+        """Return True if an equal call without an id used the approval, or if this is a rejected undo. Only the user
+        requests an undo, so a rejection does not block the next request."""
         if not act.call.has_id:
             return self.status in (Status.USED, Status.REJECTED)
         return act.call.undoes is not None and self.status is Status.REJECTED
 
     def is_about(self, act: Act) -> bool:
-        """Return True if the approval is for the act's current preview, by those whom the policy now asks. A rejected
-        or used approval counts for any preview."""
+        """Return True if the approval is for the act's current preview, and from the people whom the policy now asks.
+        A rejected or used approval counts for any preview."""
         if self.status in (Status.USED, Status.REJECTED):
             return True
         return self._asks_same(act) and (act.show is None or self.digest == act.show.digest)
@@ -330,7 +331,7 @@ class ApprovalRecord(StoredRecord):
         return self.edited is not None and not self.settled
 
     def is_same(self, edit: Edit | None) -> bool:
-        """Return True if a second approval with this edit would approve the same as the first approval."""
+        """Return True if an approval with this edit would approve the same arguments as this approval."""
         return self.edited == edit.arguments if edit else not self.is_unseen_edit
 
     def approved_preview(self) -> Mapping[str, Any] | None:
@@ -357,12 +358,13 @@ class ApprovalRecord(StoredRecord):
         return () if once else show.reached
 
     def is_like(self, other: ApprovalRecord) -> bool:
-        """Return True if a mandate for more acts like the other one would cover this act."""
+        """Return True if a mandate made from the ``other`` approval would cover this act."""
         mine, theirs = ((one.agent, one.tool, one.subject, set(one.repeatable())) for one in (self, other))
         return mine == theirs
 
     def refuse_yes_to_question(self, decision: str) -> None:
-        """Raise `InvalidInput` if this is a question and the decision is not a rejection: the page takes the answer."""
+        """Raise `InvalidInput` if this is a question and the decision is not a rejection. A question is answered on its
+        page."""
         if self.question is not None and decision != "reject":
             raise InvalidInput(
                 "This is a question. It can be answered on its page only.",
@@ -372,8 +374,8 @@ class ApprovalRecord(StoredRecord):
             )
 
     def refuse_own_decision(self, by: User, decision: str) -> None:
-        """Raise `Conflict` if another person must decide this. The user may only reject it. Raises `InvalidInput` for
-        an edit of that person."""
+        """Raise `Conflict` if a role must decide this approval and ``by`` is the user, who may only reject it. Raise
+        `InvalidInput` if a member of the role edits it."""
         if not self.approvers or decision == "reject":
             return
         if not self.may_be_decided_by(by):
@@ -493,10 +495,10 @@ def preview_fields(act: Act) -> dict[str, Any]:
 
 
 def rows_by_name(rows: Rows, missing: Collection[str] = ()) -> dict[str, str]:
-    """Return the lines of a preview by name. If names repeat, the last line keeps its name: it is deputize's own.
+    """Return the lines of a preview by name. If a name repeats, the last line keeps it, because deputize's own lines
+    are last.
 
-    ``missing``: names of deputize's own lines that this preview does not have. A line of the tool never has such a
-    name.
+    ``missing``: names of deputize's own lines that this preview does not have. No line of the tool gets such a name.
     """
     found: dict[str, str] = {}
     for name, text in reversed(rows):
@@ -512,7 +514,7 @@ def meant(tool: Tool, valid: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """Return all strings, numbers and names in a JSON value, in order; "" for none."""
+    """Return all strings, numbers and names in a JSON value as one text, in order."""
     if isinstance(value, Mapping):
         value = [part for pair in value.items() for part in pair]
     return "\n".join(map(_text, value)) if isinstance(value, list) else "" if value is None else str(value)

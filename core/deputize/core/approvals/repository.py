@@ -1,7 +1,7 @@
 """Typed records in one vault, loaded by key and saved by compare-and-swap; and the use of approvals by acts.
 
 Two records are written before a write is sent: the act's claim, then the use of its approval. In this order, every used
-approval has a record of the act that used it. A store that can write both in one round trip gets them together
+approval has a record of the act that used it. If the store can write both in one round trip, it receives them together
 (`Records.write`). If the store keeps the order of its writes, both are requested at once and share one sync to disk.
 """
 
@@ -54,8 +54,8 @@ class Repository(Generic[Kind]):
         return [self.kind.of(row) for row in rows]
 
     async def put(self, key: str, record: Kind) -> Kind | None:
-        """Save the record in place of the row from which it was read, or as a new record at ``key``. Returns None, and
-        changes nothing, if the stored row has changed since."""
+        """Save the record in place of the row from which it was read, or as a new record at ``key``. If the stored row
+        has changed since, nothing is saved and None is returned."""
         content = record.pack()
         saving = self.vault.swap(record.row, content) if record.row else self.vault.insert(record.KIND, key, content)
         row = await saving
@@ -66,8 +66,9 @@ class Repository(Generic[Kind]):
     ) -> tuple[Kind | None, bool]:
         """Make the transition, save it and audit it. Return the stored record, and True if the transition was made.
 
-        A record that changed in between is loaded and judged again. ``transition`` returns None, or raises, if the
-        record should stay. A save that has begun is completed and audited, even if the caller is cancelled.
+        If the record changed in between, it is loaded and ``transition`` is called again. ``transition`` returns None
+        or raises to leave the record unchanged. A save that has begun is completed and audited, even if the caller is
+        cancelled.
         """
         found: Kind | None = record
         while found is not None and (change := transition(found)) is not None:
@@ -84,8 +85,8 @@ class Repository(Generic[Kind]):
 
 
 async def record_before(audit: Audit, event: Event) -> None:
-    """Write an audit row that outlives this process before the vault changes. If that is impossible, only log it: the
-    change is the user's right."""
+    """Write an audit row durably before the vault changes. If the row cannot be written, log that and continue, because
+    the user has a right to the change."""
     try:
         await audit.record(event)
         await audit.hand_over_async()
@@ -100,8 +101,8 @@ class ApprovalRepository(Repository[ApprovalRecord]):
         super().__init__(engine, ApprovalRecord)
 
     async def release(self, key: str, user: User) -> None:
-        """Release the approval at this key, because its act did nothing. The audit has it first, or a process killed in
-        between would leave an approval that seems to be used twice."""
+        """Release the approval at this key, because its act did nothing. The release is audited first. Otherwise, if
+        the process is killed in between, the approval would seem to be used twice."""
         record = await self.load(key)
         if record and record.may("release"):
             await record_before(self.audit, ApprovalReleased(record.facts(user)))

@@ -1,8 +1,9 @@
 """Approvals that a policy asks the members of a role for, found by tenant and role ("four eyes").
 
-Each such approval is the requester's record, as any other. A second record, of the kind ``role_approval``, leads from
-the tenant and the role to it. Its key is a keyed digest, so nobody can guess it, and it cannot be found from another
-tenant. It is written before the approval: without an approval it leads nowhere. Nobody finds an approval of their own.
+Each such approval is stored among the requester's approvals, as any other. A second record, of the kind
+``role_approval``, leads from the tenant and the role to the approval. The key of the second record is a keyed digest,
+so nobody can guess it, and members of another tenant cannot find it. The second record is written first; it is ignored
+if there is no approval. Nobody finds an approval of their own.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ class Approvals:
         return record
 
     async def find_unconsumed(self, act: Act, account: Account) -> ApprovalRecord | EllipsisType | None:
-        """Return the act's record, even if expired, None without a record, or ``...`` if another act used the record.
-        An edit applies even if the policy requires no approval."""
+        """Return the act's record, even if expired; None if there is none; or ``...`` if an equal act used it. The
+        caller needs the record even if the policy requires no approval, because the user's edit applies anyway."""
         record = await self.rows.load(self._key(act, account.subject))
         return ... if record and record.is_consumed(act) else record
 
@@ -102,8 +102,9 @@ class Approvals:
         seen: ApprovalRecord | EllipsisType | None = ...,
         unedited: Preview | None = None,
     ) -> ApprovalRecord:
-        """Return the record for exactly this act. Requests a new approval if there is none, or if it is for another
-        preview. A record that changes in between is judged again, so an approval of something else never counts."""
+        """Return the record for exactly this act. Requests a new approval if there is no record, or if it is for
+        another preview. A record that changes in between is checked again, so an approval of another act never
+        counts."""
         key = self._key(act, account.subject)
         while True:
             record, seen = await self.rows.load(key) if seen is ... else seen, ...
@@ -164,9 +165,9 @@ class Approvals:
     async def decide(
         self, approval_id: str, decision: Decision, *, by: User, reason: str = "", edit: Edit | None = None
     ) -> Approval:
-        """Record the user's decision, or that of a member of the role that is asked instead. Raises `NotFound` if the
-        approval has expired, or is another user's and none of the person's roles is asked. Raises `Conflict` if the
-        user approves what a role must approve.
+        """Record the decision of the user, or of a member of the role that decides instead. Raises `NotFound` if the
+        approval has expired, or belongs to another user and no role of this person may decide it. Raises `Conflict` if
+        the user approves an act that a role must approve.
 
         The same decision twice counts once. A rejection counts until the act has begun, even after an approval. Any
         other decision about a decided approval raises `Conflict`, which states the outcome of the act.
@@ -219,14 +220,14 @@ class Approvals:
         return None if record is None or gone else await self._with_outcome(by, record)
 
     async def get_for_approver(self, approval_id: str, person: User) -> Approval | None:
-        """Return the approval of another user that one of the person's roles is asked for, decided or pending, exactly
-        as that user sees it; None if there is none."""
+        """Return another user's approval, decided or pending, that the person may decide by one of the person's roles,
+        or None. It is the same object that the other user gets."""
         record = await self._load_for_approver(approval_id, person)
         return await self._with_outcome(record.owner(person), record) if record else None
 
     async def list_for_approver(self, person: User, after: float = 0.0) -> tuple[list[Approval], float]:
-        """Return the pending approvals of other users that the person's roles are asked for, as those users see them,
-        and the ``after`` of the next page: see `RoleRequests.list_pending`."""
+        """Return one page of the pending approvals of other users that the person may decide by a role, and the
+        ``after`` of the next page: see `RoleRequests.list_pending`."""
         roles = await self.roles.of_person(person)
         found, more = await self.role_requests.list_pending(person, roles, after) if roles else ([], 0.0)
         return [await self.public(one.owner(person), one) for one in found], more
@@ -236,7 +237,8 @@ class Approvals:
         return await self.role_requests.find(approval_id, person, roles) if roles else None
 
     async def load_decidable(self, approval_id: str, by: User) -> ApprovalRecord:
-        """Return the record of the user, or of another user who asks one of this person's roles. Raises `NotFound`."""
+        """Return the user's record, or another user's record that this person may decide by a role. Raises `NotFound`
+        otherwise."""
         own = await self._load(approval_id, by)
         return self.require_valid(own or await self._load_for_approver(approval_id, by), approval_id)
 
@@ -337,8 +339,8 @@ class Approvals:
     async def consume_again(self, act: Act, account: Account, digest: str) -> str:
         """Use the approval for a run that continues from the notes of a run that released it, and return its id.
 
-        ``digest``: of the preview that the earlier run had shown. Raises `Declined` if the user has rejected the act
-        since, and `Conflict` if the approval has expired or is for another preview.
+        ``digest``: digest of the earlier run's preview. Raises `Declined` if the user has rejected the act since, and
+        `Conflict` if the approval has expired or is for another preview.
         """
 
         def apply_consume(found: ApprovalRecord) -> Change | None:

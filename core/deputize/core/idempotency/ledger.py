@@ -1,12 +1,11 @@
 """The ledger: records that make each act write at most once, across retries, double resumes and crashes.
 
 A run holds the store's lock of its act key while it writes. So if a record is in state "claimed" and nobody holds the
-lock, the process has died: the outcome is unknown and reported as such, unless the tool noted data to look it up. A
-second caller waits for the first and receives the recorded result.
+lock, the process has died. The outcome is then unknown and reported as such, unless the tool noted data to look it up.
+A second caller waits for the first and receives the recorded result.
 
-If a run can lose its lock while it continues (`HeldLock`), the record also says until when its requests may be in
-flight, by the store's clock. The run sends no request after that time. Another run that finds the record waits that
-long.
+If a run can lose its lock while it continues (`HeldLock`), the record also contains the time, by the store's clock,
+after which the run sends no request. Another run that finds the record waits until that time.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class Entry:
     ``record``: as last saved. ``kept``: seconds that the record is valid after its last write. ``show``: digest of the
     preview, and ``began``: when the act was first requested; both from the first run. ``answered_by``: the reason why
     that run was allowed: "policy", or the id of an approval or a mandate. ``taken_up``: True if this run resumes an
-    interrupted one. ``undo``: the call that undoes the act. ``people``: resolved people by name, from the first run.
+    interrupted run. ``undo``: the call that undoes the act. ``people``: resolved people by name, from the first run.
     ``asks``: True if the run ends with a question of the provider; ``heard``: True if the run received the reply.
     ``lock``: reports whether this run still holds the lock; None if the lock cannot be lost.
     """
@@ -85,7 +84,7 @@ class Entry:
 
     async def begin(self, also: PreparedWrite | None = None) -> bool:
         """Make the claim durable before the act begins to write. ``also``: a write that follows the claim in the same
-        transaction, see `Records.write`. Return False if that one does not apply."""
+        transaction, see `Records.write`. Return False if the store rejects ``also``."""
         async with self._one:
             if self._ours:
                 return also is None or await self.rows.vault.write(also) == 1
@@ -108,7 +107,8 @@ class Entry:
                 now = await self._confirm()
 
     async def _confirm(self) -> float:
-        """Return the store's time while the lock is held. A confirmation that came with a save serves one request."""
+        """Return the store's time after checking that the lock is held. A check that came with a save is used for one
+        request."""
         asked, self._asked = self._asked, None
         if self.lock is None:
             raise RuntimeError("This lock cannot be lost.")
@@ -122,8 +122,8 @@ class Entry:
         return now
 
     def _guess_time(self) -> float:
-        """Return about the store's time, so that a claim need not wait for it. `_confirm` checks it before a
-        request."""
+        """Return an estimate of the store's time, so that a claim need not wait for the store. `_confirm` checks the
+        time before a request."""
         self._ahead = self.ledger.ahead
         return time.time() + self._ahead
 
@@ -139,7 +139,7 @@ class Entry:
 
     @property
     def keeps_note(self) -> bool:
-        """True if a later run continues from the notes: then no approval is requested again, and the record stays."""
+        """True if a later run continues from the notes. Then the record stays, and no approval is requested again."""
         return bool(self.noted or self._notes)
 
     def drop_notes(self) -> None:
@@ -147,8 +147,8 @@ class Entry:
         self.noted, self._notes = None, {}
 
     async def give_up_permission(self) -> None:
-        """Record that the run's approval is released, so that a run that continues from its notes uses it again. In
-        between the user may reject the act."""
+        """Record that the run's approval is released. A run that continues from the notes uses the approval again,
+        unless the user rejects the act in between."""
         async with self._one:
             self.answered_by = ""
             await self._save_claim()
@@ -195,7 +195,7 @@ class Entry:
 
 
 class _Confirmation:
-    """A question whether a lock is held. ``at``: when it was asked, by the monotonic clock."""
+    """A pending check that a lock is held. ``at``: when the check was started, by the monotonic clock."""
 
     def __init__(self, lock: HeldLock) -> None:
         self.at = time.monotonic()
@@ -280,10 +280,10 @@ class Ledger:
     async def perform_once(self, act: Act, account: str, *reads: RecordRead) -> AsyncIterator[Entry | Recorded]:
         """Enter the run of an act: yield its `Entry`, or the recorded result if an earlier run completed it.
 
-        ``account``: the acting subject. A run of another account is not resumed. ``reads``: what the caller reads next,
-        which is read with the lock. Raises `OutcomeUnknown` after an interrupted run without notes, or if one is still
-        in progress after the timeout; `Conflict` if the record has other arguments; `StoreUnavailable` if other acts
-        hold the lock.
+        ``account``: the acting subject. A run of another account is not resumed. ``reads``: the caller's next reads,
+        which are made together with the lock. Raises `OutcomeUnknown` after an interrupted run without notes, or if one
+        is still in progress after the timeout; `Conflict` if the record has other arguments; `StoreUnavailable` if
+        other acts hold the lock.
         """
         async with AsyncExitStack() as held:
             try:

@@ -1,9 +1,9 @@
-"""The record of the people whom a user knows: those to whom the user wrote, whose addresses the user saved, or whom the
-user approved.
+"""The record of the people whom a user knows, because the user wrote to them, saved their addresses, or approved an act
+that reached them.
 
 Each user has one encrypted record, stored for `CONTACTS_TTL` after it last grew or was renewed. It contains keyed
-digests of addresses and no address, so it can only answer if a given address is in it. It has `MAX_CONTACTS` digests;
-if there are more, the oldest are dropped, and these people count as unknown again.
+digests of addresses and no address, so it only tells if a given address is in it. It contains at most `MAX_CONTACTS`
+digests. If there are more, the oldest are dropped, and these people count as unknown again.
 
 Two sources extend it: what a toolkit finds in a response of the provider (`Toolkit.contacts_in`), such as the
 recipients of a sent mail, and the people in the preview of an act that the user approved and that was done. The content
@@ -99,7 +99,7 @@ class KnownContacts:
 
     async def learn(self, user: User, addresses: Iterable[str]) -> None:
         """Add these addresses to the user's record. Writes nothing if it contains all. If the store fails, nothing is
-        added: these people stay unknown, which is only a question more."""
+        added, and no error is raised: these people stay unknown, so the user may be asked about them again."""
         wanted = dict.fromkeys(digest for one in addresses if (digest := self._digest(user, one)))
         digests = list(wanted)[:MAX_LEARNT]
         place, now = self.vault.key_prefix(user), self.clock()
@@ -112,7 +112,8 @@ class KnownContacts:
             log.warning("The people to whom a user wrote could not be recorded.")
 
     async def _add(self, place: str, now: float, digests: list[bytes]) -> bytes:
-        """Return the record's digests after these were added, whoever else writes it."""
+        """Add digests to the record and return all its digests. Repeats the write if another process wrote in
+        between."""
         while True:
             record = await self.vault.get("contacts", place)
             old: dict[str, Any] = record.json if record else {"expires": 0.0, "digests": ""}
@@ -148,7 +149,7 @@ def _unpack(content: Mapping[str, Any]) -> bytes:
 
 
 def _is_in(kept: bytes, digest: bytes) -> bool:
-    """Return True if one of the digests, which have no separators, is this one."""
+    """Return True if the record contains this digest. ``kept``: all digests without separators."""
     at = kept.find(digest)
     while at % _BYTES and at >= 0:
         at = kept.find(digest, at + 1)

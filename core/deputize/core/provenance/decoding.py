@@ -1,4 +1,4 @@
-"""Decoding of texts before identifiers are looked for: what a program or a patient reader gets out of them.
+"""Decoding of texts before identifiers are looked for, as a program or a patient reader would decode them.
 
 ``bob@evil.test`` is found in base64 or hex, as quoted-printable, with letters apart, backwards, in ROT13, and in words
 ("bob at evil dot test"). A decoding that only guesses counts if its result ends in a top-level domain that exists.
@@ -127,7 +127,7 @@ def _quoted_character(found: re.Match[str]) -> str:
 
 
 def _spaced(plain: str) -> Iterator[str]:
-    """Yield the addresses and hosts with blanks or a line break beside a sign."""
+    """Yield the addresses and hosts that have blanks or a line break beside an @ or a dot."""
     if "@ " in plain or " @" in plain or "@\n" in plain or "\n@" in plain or " . " in plain:
         yield from _around(_SPACED, plain, lambda part: _SPACED.sub(lambda found: found[0].strip(), part))
     for found in _ENDING.finditer(plain):
@@ -137,7 +137,7 @@ def _spaced(plain: str) -> Iterator[str]:
 
 
 def _in_words(plain: str) -> Iterator[str]:
-    """Yield the addresses and hosts whose signs are words: ``bob at evil dot test``."""
+    """Yield the addresses and hosts in which @ and dots are written as words: ``bob at evil dot test``."""
     for at, dot in ((_AT, _DOT), (_ANY_AT, _ANY_DOT)):
         read = dot.sub(".", plain)
         for found in at.finditer(read):
@@ -159,8 +159,8 @@ def _around(sign: re.Pattern[str], plain: str, decode: Callable[[str], str]) -> 
 
 
 def _guessed(word: str) -> Iterator[str]:
-    """Yield the word backwards and an address in ROT13, if it then ends in an existing top-level domain and did not
-    before."""
+    """Yield the reversed word, and an address decoded from ROT13, if the result ends in an existing top-level domain
+    and the word does not."""
     if len(word) > 128 or has_tld(word):
         return
     turned = (word[::-1], codecs.encode(word, "rot13")) if "@" in word else (word[::-1],)

@@ -1,9 +1,10 @@
 """Extraction of untrusted values from a tool's result, with their authors.
 
-An object that a tool marks with ``untrusted`` is untrusted with everything in it, including field names. Only a toolkit
-that declares its fields is trusted about three facts: which fields contain the provider's own values, who wrote an
-object, and that a reference in ``more`` is from deputize. Everything else, such as the answer of a foreign server, is
-one untrusted text. An argument of the reading call does not become untrusted because the result contains it.
+If a tool marks an object with ``untrusted``, everything in the object is untrusted, including field names. A toolkit
+that declares its fields (``facts``, ``writers``) is trusted about three facts: which fields contain the provider's own
+values, who wrote an object, and that a reference in ``more`` is from deputize. The marked data of other toolkits, such
+as the answer of a foreign server, counts as one untrusted text. An argument of the reading call does not become
+untrusted because the result contains it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ _HOLDS: Final = (Mapping, list, tuple)
 
 
 class Said:
-    """The author of a value, "" if unknown. ``wrote``: True if the value only occurs as the author."""
+    """The author of a value, "" if unknown. ``wrote``: True if the value is itself an author and occurs nowhere
+    else."""
 
     __slots__ = ("by", "wrote")
 
@@ -134,8 +136,8 @@ def _is_marked(result: Any) -> bool:
 
 
 def _marked_rows(value: Any, by: str, believed: Believed, *, within: bool, field: str = "") -> Iterator[_Row]:
-    """Yield every object that is marked or is inside a marked object, with its author. ``field``: the object's field
-    name."""
+    """Yield every marked object and every object inside a marked one, with its author. ``field``: name of the field
+    that contains the object."""
     if isinstance(value, Mapping):
         within = within or bool(value.get(MARK))
         here = _NOTHING if field == FREE else believed

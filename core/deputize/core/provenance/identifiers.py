@@ -89,14 +89,14 @@ def linked_identifiers(text: str) -> set[str]:
 
 
 def signed_identifiers(text: str) -> set[str]:
-    """Return the identifiers in a text of any length that a sign or check digits distinguish from words."""
+    """Return the identifiers in a text of any length that a sign (such as @ or #) or check digits tell from words."""
     read, numbers = _readings(text)
     return {*_links(read), *_signed_identifiers(read, text), *numbers}
 
 
 def whole(text: str) -> set[str]:
-    """Return the identifier that a whole short text is, and identifiers with a sign inside it. A single name is a
-    handle."""
+    """Return the identifiers in a short text: those with a sign, and the whole text if it is one identifier. A single
+    name counts as a handle."""
     alone = fold(text).strip().lstrip("@")
     found = signed_identifiers(text)
     if _WORD.fullmatch(alone):
@@ -107,8 +107,8 @@ def whole(text: str) -> set[str]:
 
 
 def part_of(value: str) -> Iterator[str]:
-    """Yield the parent domains of a host; nothing for other identifiers. The owner of ``evil.test`` also owns
-    ``pay.evil.test``."""
+    """Yield the parent domains of a host, whose owners also own the host: ``evil.test`` for ``pay.evil.test``. Yields
+    nothing for other identifiers."""
     if not _NOT_HOST & set(value) and _is_host(value, ""):
         labels = value.split(".")
         yield from (".".join(labels[one:]) for one in range(1, len(labels) - 1))
@@ -126,7 +126,8 @@ def owned_by(value: str) -> str:
 
 
 def _readings(text: str, depth: int = MAX_DEPTH) -> tuple[str, set[str]]:
-    """Return the text in comparable form, followed by its words without markup and its decodings, and the numbers."""
+    """Return two things: the text in comparable form, followed by its words without markup and its decodings; and the
+    text's bank accounts and phone numbers."""
     plain = fold(text)
     read = _without_markup(plain)
     found, numbers = [plain], _numbers(read)
@@ -151,14 +152,14 @@ def _without_markup(plain: str) -> str:
 
 
 def _tag(found: re.Match[str]) -> str:
-    """Return "" for a tag, but the tag itself if it may be an address: ``<bob>@evil.test``."""
+    """Return "" for an HTML tag. Return the tag itself if it may be part of an address: ``<bob>@evil.test``."""
     start, end, text = found.start(), found.end(), found.string
     word = start and (text[start - 1].isalnum() or text[start - 1] == "_")
     return found[0] if text[end : end + 1] == "@" and not word and not found[0].startswith("<!") else ""
 
 
 def _signs(plain: str) -> str:
-    """Return the words with one of the signs that every identifier has."""
+    """Return only the words that contain a sign, because every identifier contains one."""
     words = dict.fromkeys(plain.split())
     return " ".join(one for one in words if "@" in one or "/" in one or "#" in one or "." in one[:-1])
 
@@ -227,7 +228,7 @@ def _has_check_digits(account: str) -> bool:
 
 
 def _account(found: str) -> str:
-    """Return the longest beginning of the groups that has valid check digits, or ""."""
+    """Return the longest part from the first group on that has valid check digits, or ""."""
     account = whole = ""
     for group in _IBAN_GROUP.findall(found):
         whole += group
@@ -277,7 +278,7 @@ def targets(show: Preview) -> dict[str, str]:
     """Return the targets of an act with a preview: their comparable forms, with the preview's own words.
 
     Targets are the people, place and pins, and short fields. Long texts count only if others will see them, and only
-    with identifiers that have a sign. What a replaced value contained before is no target, if the new value keeps it.
+    their identifiers with a sign. If an identifier is in the old and in the new value of a change, it is not a target.
     """
     leaves = bool(show.audience)
     before = {name: _replaced_identifiers(value) for name, value in show.fields.items() if is_change(value)}

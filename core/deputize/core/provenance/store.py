@@ -5,8 +5,9 @@ more were read, the oldest are dropped, and from then on a value that is not in 
 call without a conversation, every value counts as untrusted. A value that the agent has used before becomes untrusted
 as soon as untrusted content names it. Only the arguments of the reading call itself are exempt.
 
-A write that contains such a value carries it on: each user has one more record, of the untrusted values in what the
-agents wrote. If another conversation reads one of them, as in the user's own draft or event, it is untrusted there too.
+Each user has one more record, of the untrusted values that agents have written somewhere, such as in the user's own
+draft or event. If another conversation reads one of these values there, the value is untrusted in that conversation
+too.
 """
 
 from __future__ import annotations
@@ -122,9 +123,9 @@ class UntrustedRecord:
         _limit(self._seen)
 
     async def carry(self, act: Act) -> None:
-        """Store the untrusted values in what the act is about to write, for the user's other conversations.
+        """Store the untrusted values that the act is about to write, for the user's other conversations.
 
-        Raises `StoreUnavailable`: what nobody would know of must not be written.
+        Raises `StoreUnavailable`, so that no act writes a value whose source was not stored.
         """
         if not act.call.thread:
             return
@@ -141,8 +142,8 @@ class UntrustedRecord:
             self._carried[place] = self.clock() + CACHE_TTL, await self._add(place, said, CARRIED_TTL)
 
     async def _carried_values(self, act: Act, result: Any) -> _Sources:
-        """Return the values in trusted parts of a result that are untrusted, because an agent took them from somewhere
-        else and wrote them there."""
+        """Return the untrusted values in trusted parts of a result. An agent took them from untrusted content and wrote
+        them there."""
         place, now = self._carried_place(act.user), self.clock()
         until, content = self._carried.pop(place, (0.0, _NO_VALUES))
         if now >= until:
@@ -222,7 +223,8 @@ class UntrustedRecord:
         return tuple(told.values())
 
     async def may_use_message(self, act: Act) -> bool:
-        """Return True if the user's message has not allowed another act with this preview, nor too many acts."""
+        """Return True if the user's message may allow this act: it has allowed no other act with this preview, and not
+        too many acts."""
         content = await self._load(act)
         return content is None or _used_message(content, act, self.clock()) is not None
 
@@ -265,7 +267,7 @@ def _names_of(account: Account) -> set[str]:
 
 
 def _by_owner(said: Mapping[str, Said], own: set[str]) -> dict[str, Said]:
-    """Return the values without the user's own, and each host as its registrable domain, unless that is the user's."""
+    """Return the values without the user's own names. A host of another owner is replaced by its registrable domain."""
     mine, found = {owned_by(one) for one in own}, dict[str, Said]()
     for value, one in said.items():
         if value not in own:
@@ -284,7 +286,7 @@ def _all_targets(act: Act) -> list[str]:
 
 
 def _page(act: Act) -> list[str]:
-    """Return the link that the call was given to read, if its tool's name does not say what it reads."""
+    """Return the first link in the arguments, which the call reads; [] if the tool's name says what it reads."""
     if act.tool.name.rpartition("_")[2] in _NOUN_OF:
         return []
     links = (text.strip() for text in texts(act.arguments, ours=False) if is_link(text))

@@ -70,9 +70,9 @@ _SHOWN_TIME: Final = re.compile(r"[A-Z][a-z]{2} (\d{1,2} [A-Z][a-z]{2} \d{4})(?:
 def is_named(act: Act, zone: tzinfo | None) -> bool:
     """Return True if the user's message names every target of the act and contains everything that it says.
 
-    Never for an act that others than the people named can see, that destroys something or is dangerous, that a service
-    account does, that the user edited or undoes, or that names no conversation. ``zone``: the user's time zone, None if
-    it is not known: then no time is named.
+    Returns False for an act that people other than those named can see, that destroys something or is dangerous, that a
+    service account does, that the user edited or undoes, or that names no conversation. ``zone``: the user's time zone.
+    If it is None (unknown), no time counts as named.
     """
     show, message = act.show, act.call.user_message
     if show is None or not message or len(message) > MAX_CHARACTERS or not act.call.thread:
@@ -125,7 +125,8 @@ class _Message:
         return False  # a file, a switch, a mapping: nobody writes it in words
 
     def _says_change(self, before: Any, after: Any) -> bool:
-        """Return True if the message contains the new value, and of two lists whatever is only in one of them."""
+        """Return True if the message contains the new value. For two lists, it must contain the items that are only in
+        one of them."""
         if isinstance(before, list) and isinstance(after, list):
             return self._says([one for one in (*before, *after) if (one in before) != (one in after)])
         return after not in ("", [], None) and self._says(after)
@@ -172,7 +173,8 @@ class _Message:
         )
 
     def _is_span(self, start: int, end: int) -> bool:
-        """Return True if the user set a sign at the beginning and at the end of this part of the message."""
+        """Return True if this part of the message begins and ends at a sign: a quote, a colon, the end of a line or of
+        a sentence."""
         text = self.text
         return _begins(text[start:end], text[:start]) and _ends(text[start:end], text[end:])
 

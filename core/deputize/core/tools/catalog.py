@@ -54,9 +54,9 @@ class Catalog:
     def add(self, toolkit: Toolkit) -> None:
         """Add a toolkit, or replace the added toolkit of the same name.
 
-        Raises `SettingsError` if its name is taken by, or begins with the name of, another toolkit: calls of that
-        toolkit's tools or of their old names could reach this one. Of two added toolkits, neither name may be a prefix
-        of the other.
+        Raises `SettingsError` if its name is the name of another toolkit or begins with it, because calls of that
+        toolkit's tools or of their old names could reach this toolkit. If two toolkits are added, neither name may be a
+        prefix of the other.
         """
         added = self._added.keys() - {toolkit.name}
         others = {*self._toolkits, *(() if self._complete else toolkit_names())} - self._added.keys()

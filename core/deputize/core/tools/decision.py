@@ -41,7 +41,7 @@ class Decision(ValueObject):
 
     @property
     def gravity(self) -> int:
-        """The place of the decision in the order deny, ask another person, ask, allow: the greatest decides."""
+        """The rank of the decision; the greatest rank wins. From high to low: deny, ask another person, ask, allow."""
         return _GRAVITY[self.verdict] + bool(self.approvers)
 
     @property

@@ -18,7 +18,7 @@ class FirstContact(ValueObject):
     """A person whom the act reaches, and to whom the user has never written.
 
     ``address``: as in the act's `Preview`. ``checked``: True if the user's sent mail was searched for the address.
-    False if nobody could search it, so that the user may have written there.
+    False if it could not be searched, so that the user may have written to the address.
     """
 
     address: str
@@ -26,7 +26,7 @@ class FirstContact(ValueObject):
 
 
 def first_contact_lines(contacts: Sequence[FirstContact]) -> tuple[str, ...]:
-    """Return the sentences about these people, at most ten and the number of the others."""
+    """Return sentences about at most ten of these people, and one with the number of the others."""
     lines = [_sentence(one) for one in contacts[:MAX_SHOWN]]
     more = len(contacts) - MAX_SHOWN
     return (*lines, f"The same applies to {more} more.") if more > 0 else tuple(lines)
@@ -39,12 +39,14 @@ def _sentence(contact: FirstContact) -> str:
 
 
 def first_contact_remark(address: str, lines: Sequence[str]) -> str:
-    """Return ``" (first contact)"`` if the lines say so of the address, with a question mark if it is not known."""
+    """Return ``" (first contact)"`` if the lines name the address, with a question mark if it was not checked; else
+    ""."""
     if _sentence(FirstContact(address, checked=True)) in lines:
         return " (first contact)"
     return " (first contact?)" if _sentence(FirstContact(address, checked=False)) in lines else ""
 
 
 def first_contact_rows(lines: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the lines as one line of the approval. It is not part of the preview, because it is not compared."""
+    """Return the lines as one row of the approval. The row is not part of the preview, because it is not compared when
+    the act is done."""
     return [(ROW, "\n".join(visible(line) for line in lines))] if lines else []

@@ -1,7 +1,8 @@
 """Parsing of untrusted bytes in a separate process, without secrets and permissions.
 
 A compromised parser must not run in the process that holds the keys. So a `ParseFile` starts `parser_sandbox_child.py`
-by its path, in isolated mode, without deputize's environment, files or sockets. It answers with JSON of limited length.
+by its path, in isolated mode, without deputize's environment, files or sockets. The child answers with JSON of limited
+length.
 
     parent   at most three processes, 20 seconds each, an answer of at most 8 MiB; then the process is killed
     child    limits memory, processor time, new files, new processes and the network: see

@@ -163,7 +163,7 @@ _REFUSED: Final = {
 
 
 def _filter(machine: int, refused: tuple[int, ...]) -> bytes:
-    """Return the BPF program: it refuses the listed calls and calls of another machine type, and allows all others."""
+    """Return a BPF program that refuses the listed calls and calls of another machine type, and allows all others."""
 
     def rule(code: int, yes: int, no: int, value: int) -> bytes:
         return struct.pack("=HBBI", code, yes, no, value)

@@ -1,10 +1,10 @@
 """People in the accounts of one user: which rows describe the same person, and which person a name means.
 
 A **name** counts only if the user or the user's organisation wrote it (``known``): on the user's own cards, in the
-directory, among the members. Others can choose any name. An **address** identifies a person only if the product has
-verified it (``verified``): two accounts with the same verified address are one person, two with the same name are not.
-A contact card is joined to the one account that has its address. A card never joins two accounts, because people write
-their office's address on many cards.
+directory, among the members. Others can choose any name for themselves. An **address** identifies a person only if the
+product has verified it (``verified``). Two accounts with the same verified address are one person. Two accounts with
+the same name are not. A contact card is joined to the account that has its address, if there is exactly one. A card
+never joins two accounts, because people write their office's address on many cards.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ _ADDRESS: Final = r"[^@\s,;<>\"]+@[^@\s,;<>\"]+"
 class PersonRow(TypedDict, total=False):
     """One person in a toolkit's people reader. See `deputize.core.Toolkit.people`.
 
-    ``name``, ``names``: the person's names. ``addresses``: email addresses. ``address``: the main address, to which the
-    others lead, if known. ``id``: the id in the toolkit's arguments. ``handle``: a unique name in the product.
-    ``where``: the list that contains the person: "contact", "member". ``known``: the user or the user's organisation
-    wrote the names. ``verified``: the product has verified the addresses. ``untrusted``: the person wrote the row.
+    ``name``, ``names``: the person's names. ``addresses``: email addresses. ``address``: the main address, if the
+    others are its aliases. ``id``: the id in the toolkit's arguments. ``handle``: a unique name in the product.
+    ``where``: the list that contains the person: "contact", "member". ``known``: True if the user or the user's
+    organisation wrote the names. ``verified``: True if the product has verified the addresses. ``untrusted``: True if
+    the person wrote the row.
     """
 
     name: str
@@ -94,7 +95,7 @@ class Sighting(Printed):
         return self.row.get("verified") is True
 
     def is_itself(self, who: str) -> bool:
-        """Return True if this row alone has ``who`` as a verified address or as a name that counts."""
+        """Return True if ``who`` is a verified address or a known name in this row."""
         return (self.verified and plain(who).lower() in self.addresses) or bool(Someone([self]).called(who))
 
     @property
@@ -105,7 +106,7 @@ class Sighting(Printed):
 
 @frozen
 class Someone(Printed):
-    """One person: all rows that are proven to describe the same one."""
+    """One person: all rows that are proven to describe this person."""
 
     rows: list[Sighting] = field(default_factory=list)
 
@@ -120,7 +121,7 @@ class Someone(Printed):
         return {address for one in self.rows if one.known or one.verified for address in one.reached_at}
 
     def called(self, who: str) -> bool | None:
-        """Return True if this is one of the person's names that count, or None if it only looks like one."""
+        """Return True if ``who`` is one of the person's known names, None if it only resembles a name, else False."""
         who = plain(who)
         names = {name for one in self.rows if one.known for name in (*one.names, *one.handles)}
         alike = {one for one in names if as_read(_single_blanks(one)) == as_read(who)}
@@ -164,7 +165,7 @@ def is_address(text: str) -> bool:
 
 
 def merge_rows(found: Iterable[Sighting]) -> list[Someone]:
-    """Return the people in these rows: accounts are joined by verified addresses, then cards are joined to accounts."""
+    """Return the people in these rows. Joins accounts by verified addresses, then contact cards to accounts."""
     people: list[Someone] = []
     rows = sorted(found, key=lambda one: (not one.verified, not one.known))
     for one in rows:

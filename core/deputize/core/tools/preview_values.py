@@ -89,7 +89,8 @@ _MONTHS: Final = tuple("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
 def instant(at: float, zone: tzinfo | None) -> str:
-    """Return day, date, time and zone, the same on every machine, and the UTC offset if this time occurs twice."""
+    """Return the weekday, date, time and zone as text, the same on every machine. Adds the UTC offset if this time
+    occurs twice in the zone."""
     there = on_clock(at, zone)
     day = f"{_DAYS[there.weekday()]} {there.day} {_MONTHS[there.month - 1]} {there.year}"
     seconds = f":{there.second:02}" if there.second else ""

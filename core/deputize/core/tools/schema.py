@@ -16,9 +16,9 @@ if TYPE_CHECKING:  # pydantic is imported when the first tool is declared: a thi
 
 
 def signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel], dict[str, str], bool]:
-    """Return a tool function's argument model, its public argument names with the inner ones, and if it takes a `Run`.
+    """Return a tool function's argument model, a map of public argument names to parameters, and if it takes a `Run`.
 
-    An inner name ``from_`` is public as "from", because Python keywords are valid argument names.
+    A parameter ``from_`` has the public name "from", because a public name may be a Python keyword.
     """
     from pydantic import BeforeValidator, ConfigDict, create_model
 
@@ -51,7 +51,8 @@ def _is_list(hint: Any) -> bool:
 
 
 def _as_list(value: Any) -> Any:
-    """Return a list with the string that a model passed instead of a list. Other values are unchanged."""
+    """Return a string as a list with this string, because models pass one instead of a list. Other values are
+    unchanged."""
     return [value] if isinstance(value, str) else value
 
 

@@ -38,8 +38,8 @@ _UNSEEN: Final = rf"[\t\n{CONTROLS}{UNSEEN}\ufffc-\uffff]"
 class Files:
     """The files of all users in one vault. ``quota``: bytes per user. ``largest``: bytes per file.
 
-    ``most``: maximum number of files per user, because even an empty file needs a record. ``life``: lifetime in
-    seconds. ``clock``: returns Unix seconds.
+    ``most``: maximum number of files per user, because even an empty file needs a record. ``life``: lifetime of a file
+    in seconds. ``clock``: returns Unix seconds.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Files:
         return _metadata(row)
 
     async def _create_record(self, user: User, file: File) -> Record:
-        """Create the file's record within the user's quota. Only one process at a time does this for a user."""
+        """Create the file's record within the user's quota, under a lock, so that two processes cannot exceed it."""
         key = self.vault.key_prefix(user)
         mime = str.lower(file.mime)
         content = {

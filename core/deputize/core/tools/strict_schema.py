@@ -1,4 +1,4 @@
-"""Strict schemas of arguments, for models whose output must match the schema and give every property ("strict").
+"""Strict schemas of arguments, for models whose output must contain every property of the schema ("strict").
 
     strict_schema   in a strict schema, null means "not given"; an object with arbitrary names becomes a JSON string;
                     constraints that a strict schema cannot express are left to validation
@@ -59,7 +59,7 @@ def _strict(schema: Any) -> dict[str, Any]:
 
 
 def _is_union(schema: Schema) -> bool:
-    """Return True if the alternatives of a schema define its value. Beside a type, they only add constraints:
+    """Return True if the alternatives of a schema define its value. In a schema with a type, they only add constraints:
     properties that must be given together, or the format of a string."""
     return schema.get("type") in (None, "object") and not schema.get("properties")
 

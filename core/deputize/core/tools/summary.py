@@ -79,8 +79,8 @@ def summarize_arguments(arguments: Mapping[str, Any]) -> Summary:
 
 
 def object_link(result: Any, show: Preview | None, hosts: Collection[str]) -> str:
-    """Return the page of the act's object, from the result or the preview, or "". Only a link to the provider counts,
-    because a result may contain a link that somebody else chose. ``hosts``: the provider's hosts."""
+    """Return the URL of the act's object, from the result or the preview, or "". Ignores links to other hosts than the
+    provider's ``hosts``, because a result may contain a link that somebody else chose."""
     sources = [result, *((show.fields, show.context, show.beside) if show else ())]
     found = (source.get(name) for source in sources if isinstance(source, Mapping) for name in LINKS)
     return next((url for url in found if isinstance(url, str) and _leads_to(url, hosts)), "")
@@ -93,8 +93,8 @@ def _leads_to(url: str, hosts: Collection[str]) -> bool:
 
 
 def _phrases(fields: Mapping[str, Any], people: tuple[str, ...], context: tuple[str, Any] | None) -> Iterator[str]:
-    """Yield whom the act reaches, and what it changes. ``context``: the first field that the act leaves as it is; it
-    names the object if no field does."""
+    """Yield phrases about the people whom the act reaches, and about its changes. ``context``: the first field of the
+    preview's context, which names the object if no other field does."""
     reached = [name for field in PEOPLE if field in fields for name in _names(fields[field])]
     if reached := reached or [one for one in people if "@" in one[1:]]:
         yield _listed(reached)
@@ -114,14 +114,14 @@ def _place(where: str) -> tuple[str, ...]:
 
 
 def _quoted(name: str, value: Any) -> str:
-    """Return an object's name in quotes. Of several, the first one after their number."""
+    """Return an object's name in quotes. If there are several objects, return their number and the first name."""
     number = len(_names(value))
     before = f"{number} {name.replace('_', ' ')}: " if number > 1 else ""
     return f"{before}“{_cut(_word(value) or _names(value)[0], MAX_OBJECT_CHARACTERS)}”"
 
 
 def _word(value: Any) -> str:
-    """Return the first text of a value; of a `Change`, the first one that is different, before and after, or ""."""
+    """Return the first text of a value, or "". For a `Change`, return the first text that differs, before and after."""
     if not is_change(value):
         return next(iter(_names(value)), "")
     before, after = _texts(value["before"]), _texts(value["after"])

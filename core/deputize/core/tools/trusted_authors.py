@@ -1,10 +1,11 @@
 """Restriction of the authors whose texts a model may read: ``Deputy(trusted_authors={"github": "push", "gmail":
 "domain"})``.
 
-A toolkit has a `Screen` for each word that it supports. The screen receives each response before the reading tool does,
-determines the author of each text, and replaces texts of other authors by a mark. So no tool can leak such a text in an
-excerpt, a quote, a search or a later part. Then the marks are removed from the result, and each object that lost a text
-says ``withheld`` and why. Authors, times and ids stay.
+The setting has one word for each toolkit, such as ``push``. A toolkit has a `Screen` for each word that it supports.
+The screen receives each response before the reading tool does, determines the author of each text, and replaces texts
+of untrusted authors by a mark. So no tool can leak such a text in an excerpt, a quote, a search or a later part. Then
+the marks are removed from the result, and each object that lost a text has a field ``withheld`` with the reason.
+Authors, times and ids stay.
 
 A tool that writes sees all texts, because a person must see what the act answers or changes. In its result, objects
 marked ``untrusted`` keep only ids, addresses and numbers. No argument turns this off.
@@ -113,7 +114,7 @@ Screen: TypeAlias = "Callable[[Run, Withheld], Screened]"
 
 
 class Screening(Protocol):
-    """The screens of a toolkit, by word."""
+    """The screens of a toolkit, by word of the setting."""
 
     @property
     def screens(self) -> Mapping[str, Screen]: ...
@@ -121,7 +122,7 @@ class Screening(Protocol):
 
 @frozen
 class TrustedAuthors(Printed):
-    """The operator's words by toolkit, and their screens."""
+    """The operator's setting: one word for each toolkit, with its screen."""
 
     words: Mapping[str, str] = field(default_factory=dict)
     screens: Mapping[str, Screen] = field(default_factory=dict)
@@ -146,7 +147,7 @@ class TrustedAuthors(Printed):
         return cls(dict(words), screens)
 
     def word(self, tool: Tool) -> str:
-        """Return the word for the authors whose texts this tool may return, "" for everybody."""
+        """Return the setting's word for the authors whose texts this tool may return, "" for all authors."""
         return self.words.get(tool.toolkit, "")
 
     def screen(self, tool: Tool) -> Screen | None:
@@ -178,8 +179,8 @@ def screen_steps(steps: Steps, screen: Screened, withheld: Withheld) -> Steps:
 
 
 def remove_texts(result: Any, why: str) -> Any:
-    """Remove all texts except ids, addresses and numbers from objects marked ``untrusted``, in place. For the result of
-    a tool that writes."""
+    """Remove all texts except ids, addresses and numbers from objects marked ``untrusted``, in place. Used for results
+    of tools that write."""
     count = _remove_texts(result, why, outside=False)
     if isinstance(result, dict) and _holds_words(result.get("undo") or {}):
         result["undo"] = why
@@ -189,7 +190,7 @@ def remove_texts(result: Any, why: str) -> Any:
 
 
 def _holds_words(node: Any) -> bool:
-    """Return True if a value contains more than ids or single words, such as the earlier values in an undo."""
+    """Return True if a value contains a text of several words, such as the earlier values in an undo."""
     if isinstance(node, dict | list):
         return any(map(_holds_words, node.values() if isinstance(node, dict) else node))
     return isinstance(node, str) and bool(re.search(_WORDS, node))
