@@ -340,7 +340,9 @@ async def test_recorded_decision_overrides_the_event(deputy: Deputy, sandbox: Sa
     assert "declined" in await ended(handler) and sent(sandbox) == 0
 
 
-async def test_event_answered_by_another_user_is_ignored_and_the_wait_stays(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_event_answered_by_another_user_is_ignored_and_the_run_still_waits(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
     await connect(deputy, sandbox, "send")
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)

@@ -118,7 +118,9 @@ async def test_session_id_is_useless_to_others_or_altered(tmp_path: Path) -> Non
 
 
 @pytest.mark.processes
-async def test_endless_sessions_lock_nobody_out(kept: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endless_sessions_of_one_user_do_not_block_others(
+    kept: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sessions, "MAX_SESSIONS_PER_USER", 3)
     async with house() as home, httpx2.AsyncClient(timeout=30) as http:
         bob = await Handshaker(http, home.url, user="bob").opened()

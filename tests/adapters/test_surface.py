@@ -86,7 +86,7 @@ def test_adapters_use_only_the_deputy_protocol(modules: dict[str, ast.Module]) -
     assert {name: more for name, more in found.items() if more} == {}
 
 
-def test_deputy_protocol_has_only_what_adapters_use(modules: dict[str, ast.Module]) -> None:
+def test_deputy_protocol_has_only_members_that_adapters_use(modules: dict[str, ast.Module]) -> None:
     assert set(chain.from_iterable(map(used, modules.values()))) == STATED
 
 

@@ -71,7 +71,7 @@ async def test_requests_before_the_end_are_answered_and_later_ones_refused() -> 
     await asked
 
 
-def test_loops_are_answered_separately_and_a_closed_one_blocks_none() -> None:
+def test_closed_event_loop_does_not_block_answers_to_other_loops() -> None:
     go, began = threading.Event(), threading.Event()
 
     def slowly() -> None:

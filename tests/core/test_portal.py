@@ -296,7 +296,7 @@ def test_close_finishes_hops_before_exiting_contexts(door: Portal) -> None:
 
 
 @pytest.mark.processes
-def test_closed_background_loop_refuses_and_the_next_one_is_new(door: Portal) -> None:
+def test_closed_background_loop_refuses_work_and_a_new_loop_accepts_it(door: Portal) -> None:
     door.close()
     with pytest.raises(InvalidInput):
         door.run(where())

@@ -141,7 +141,7 @@ async def test_new_email_of_a_contact_says_that_mail_goes_there(world: ShownWorl
         assert (rows.get("warning"), rows.get("note")) == (warning, note), fields
 
 
-async def test_deleted_record_is_not_called_lost_while_it_can_be_restored(world: ShownWorld) -> None:
+async def test_deleted_record_is_not_reported_lost_while_it_can_be_restored(world: ShownWorld) -> None:
     await world.act("salesforce_delete_record", object="Contact", id=CONTACT)
     show = world.shown[-1]
     assert not show.destroys and show.fields["undo"] == "it can be restored from the recycle bin for 15 days"

@@ -237,7 +237,7 @@ async def test_task_reads_what_it_has_written_and_what_was_written_before_its_lo
         assert await vault.scan("call") == []
 
 
-async def test_task_that_another_one_starts_reads_what_is_stored(world: World) -> None:
+async def test_task_started_during_read_ahead_reads_the_store(world: World) -> None:
     vault = world.deputy.vault
     record = await vault.insert("call", "a", {"n": 1})
     assert record
@@ -247,7 +247,7 @@ async def test_task_that_another_one_starts_reads_what_is_stored(world: World) -
     assert row and row.json["n"] == 2
 
 
-async def test_fresh_revocation_state_is_not_what_was_read_ahead(world: World) -> None:
+async def test_revocation_epoch_is_read_from_the_store_despite_read_ahead(world: World) -> None:
     vault = world.deputy.vault
     async with vault.read_ahead(("get", *PLACE), ("get", "call", "a")):
         await elsewhere(world.other.vault.ended.begin("acme"))
@@ -270,7 +270,7 @@ async def test_grant_that_a_bulk_revocation_ends_while_the_policy_decides_is_not
     assert world.mails == 0
 
 
-async def test_result_that_could_not_be_saved_is_returned_although_the_grant_has_gone(
+async def test_unsaved_result_is_returned_after_the_grant_was_deleted(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.deputy.policy = allow_all

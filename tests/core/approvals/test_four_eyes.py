@@ -394,7 +394,7 @@ async def test_policy_sees_roles_and_an_act_that_needs_none_loads_none(office: O
         await office.act("pay", user="alice")
 
 
-async def test_policy_that_suppresses_errors_cannot_keep_an_answer_without_roles(office: Office) -> None:
+async def test_policy_that_suppresses_errors_is_called_again_with_roles(office: Office) -> None:
     def policy(act: Act) -> Verdict:
         return Verdict.DENY if "intern" in act.roles else Verdict.ALLOW
 

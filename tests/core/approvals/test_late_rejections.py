@@ -25,7 +25,7 @@ async def said_no(world: World, approval: Approval) -> Conflict:
     return late.value
 
 
-async def test_rejection_after_the_act_reports_when_it_was_sent_in_all_runs(world: World) -> None:
+async def test_late_rejection_reports_the_send_time_in_every_later_run(world: World) -> None:
     approval = await approved(world)
     await world.act("a")
     world.clock.now += 300

@@ -32,7 +32,7 @@ async def test_pending_approval_of_a_completed_act_is_closed_and_rejection_is_to
         await world.deputy.decide(asked, "reject", by="alice")
 
 
-async def test_approval_of_a_refused_act_is_pending_again_after_it_was_seen_as_used(world: World) -> None:
+async def test_approval_is_pending_again_after_its_act_was_refused(world: World) -> None:
     """The policy let the act begin, its user looked at it meanwhile, and the provider refused it."""
     asked, inner, seen = await world.asked(id="a"), world.wire.inner, list[int]()
 

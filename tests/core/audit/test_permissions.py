@@ -124,7 +124,7 @@ def test_second_intent_of_another_act_is_named_without_a_row_of_its_use(trail: T
     assert trail.kinds() == ["used_twice"]
 
 
-def test_act_done_twice_after_its_ledger_record_was_put_back_is_named(trail: Trail) -> None:
+def test_act_done_twice_after_its_ledger_record_was_restored_is_reported(trail: Trail) -> None:
     trail.ask()
     trail.act(2)
     again = {"answered_by": YES, "show": SHOWN, "act_id": "act", "agent": "inbox"}
@@ -133,7 +133,7 @@ def test_act_done_twice_after_its_ledger_record_was_put_back_is_named(trail: Tra
     assert trail.kinds() == ["used_twice"]
 
 
-def test_act_done_twice_is_named_though_its_question_is_not_in_the_record_any_more(trail: Trail) -> None:
+def test_act_done_twice_is_reported_without_the_row_of_its_request(trail: Trail) -> None:
     trail.act(2)
     again = {"answered_by": YES, "show": SHOWN, "act_id": "act", "agent": "inbox"}
     trail("act.intent", 9, "x", **again)
@@ -168,7 +168,7 @@ def test_kill_after_a_release_is_no_misuse_but_a_kill_without_one_is(trail: Trai
     assert trail.kinds() == ["used_twice"]
 
 
-def test_run_that_finishes_a_killed_one_is_no_misuse(trail: Trail) -> None:
+def test_run_that_completes_an_interrupted_act_is_not_reported(trail: Trail) -> None:
     trail.ask()
     trail.act(2, ends="")
     facts = {"answered_by": YES, "show": SHOWN, "act_id": "act", "agent": "inbox"}
@@ -190,7 +190,7 @@ def test_act_whose_outcome_could_not_be_saved_may_be_looked_up_again(trail: Trai
 
 
 @pytest.mark.parametrize("ends", ["done", ""])
-def test_act_after_a_rejection_is_named_whatever_the_clocks_say(trail: Trail, ends: str) -> None:
+def test_act_after_a_rejection_is_reported_despite_clock_differences(trail: Trail, ends: str) -> None:
     trail.ask(answer="rejected")
     trail.act(30, ends=ends)
     assert trail.kinds() == ["after_no"]
@@ -211,7 +211,7 @@ def test_rejection_after_a_refused_act_and_one_that_is_too_late_are_no_misuses(t
     assert late.kinds() == []
 
 
-def test_act_that_differs_from_what_was_shown_is_named(trail: Trail) -> None:
+def test_act_with_another_preview_than_approved_is_reported(trail: Trail) -> None:
     trail.ask()
     trail.act(2, show=OTHER)
     assert trail.kinds() == ["different"]
@@ -335,7 +335,7 @@ def test_mandate_without_digests_of_targets_accuses_nobody(trail: Trail) -> None
     assert trail.kinds() == []
 
 
-def test_act_after_the_end_of_its_mandate_is_named_unless_it_had_begun(trail: Trail) -> None:
+def test_act_begun_after_its_mandate_ended_is_reported(trail: Trail) -> None:
     trail.give()
     trail("mandate.ended", 10, "page", mandate_id="m", call_id=None)
     mandated(trail, 12, 1)
@@ -351,7 +351,7 @@ def test_same_writer_orders_rows_without_a_margin(trail: Trail) -> None:
     assert trail.kinds() == ["after_end"]
 
 
-def test_mandate_whose_row_is_gone_accuses_nobody(trail: Trail) -> None:
+def test_acts_under_a_mandate_without_an_audit_row_are_not_reported(trail: Trail) -> None:
     for number in range(9):
         mandated(trail, number, number)
     assert trail.kinds() == []
@@ -374,7 +374,7 @@ def test_act_after_a_disconnect_is_named(trail: Trail, event: str) -> None:
     assert "google had been disconnected or lost at 1970-01-01 00:00:10 UTC" in found.detail
 
 
-def test_act_that_had_begun_before_the_disconnect_is_concurrent(trail: Trail) -> None:
+def test_act_begun_before_the_disconnect_counts_as_concurrent(trail: Trail) -> None:
     revoke(trail, 10)
     trail.act(25, by="policy", ms=500)
     trail.rows[-1]["duration_ms"] = 12_000
@@ -403,7 +403,7 @@ def test_grant_that_a_restore_brought_back_is_named(trail: Trail) -> None:
 
 
 @pytest.mark.parametrize("rows", [["grant.restored"], []])
-def test_consent_after_a_restore_counts_though_generations_began_again(trail: Trail, rows: list[str]) -> None:
+def test_consent_after_a_restore_is_accepted_with_restarted_generations(trail: Trail, rows: list[str]) -> None:
     revoke(trail, 10, generation=7)
     trail("vault.restored", 20, call_id=None, copied_at=0)
     for event in rows:
@@ -496,7 +496,7 @@ def test_verify_names_a_replay_whose_approval_is_in_a_compressed_file(folder: Pa
         assert [one.kind for one in report.misuses] == ["used_twice"]
 
 
-def test_deleted_file_is_a_gap_and_accuses_no_act(folder: Path, make: Make) -> None:
+def test_deleted_audit_file_is_reported_as_a_gap_and_no_act_is_reported(folder: Path, make: Make) -> None:
     trail = Trail()
     trail.ask()
     trail.give(most=1)

@@ -210,7 +210,7 @@ async def test_tokens_are_not_sent_to_another_servers_userinfo(house: House) -> 
     assert house.live() == 0 and await families(house.deputy.vault) == []
 
 
-async def test_another_users_interrupted_consent_blocks_nobody(house: House) -> None:
+async def test_interrupted_consent_of_one_user_does_not_block_others(house: House) -> None:
     """A request finishes its own user's consents only; the background task finishes others, even if one record is
     unreadable."""
     asked = await house.ask()

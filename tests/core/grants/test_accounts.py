@@ -276,7 +276,7 @@ async def test_switch_may_return_with_the_same_account() -> None:
     assert await acts_as(deputy) == ALICE and await defaults(deputy) == {("google", ALICE): True}
 
 
-async def test_unanswered_switch_changes_nothing_and_has_its_own_link() -> None:
+async def test_pending_account_switch_has_its_own_link_and_keeps_the_default() -> None:
     deputy, sandbox = await house()
     await added(deputy, sandbox, ALICE)
     (plain,) = await deputy.connect("alice", "google", scopes=[SEND])

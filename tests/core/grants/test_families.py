@@ -60,7 +60,7 @@ async def test_grant_that_keeps_a_refresh_token_keeps_its_family() -> None:
 # ------------------------------------------------------------- what is lost or overtaken
 
 
-async def test_disconnect_ends_also_what_a_consent_replaced_while_its_answer_was_lost(
+async def test_disconnect_ends_both_grants_if_a_consent_replaced_its_tombstone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The store writes the tombstone, its answer is lost, and a newer consent takes the place of the tombstone."""

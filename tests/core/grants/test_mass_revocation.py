@@ -217,7 +217,7 @@ async def test_consent_in_flight_leads_to_no_grant(when: str) -> None:
     assert house.live("bob") == 0
 
 
-async def test_older_link_opens_nothing_and_a_new_request_gets_a_new_link() -> None:
+async def test_older_link_does_not_open_and_a_new_request_gets_a_new_link() -> None:
     house, other = await pair()
     [asked] = await house.deputy.connect("bob", "google", scopes=[READ])
     await other.revoker.many.begin(None, leaked=False)

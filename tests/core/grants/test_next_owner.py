@@ -42,7 +42,7 @@ async def test_grant_with_unowned_tokens_cannot_end() -> None:
 
 
 @pytest.mark.parametrize(("kind", "token"), [("outbox", "r1"), ("outbox", "access-f1"), ("received", "access-f1")])
-async def test_grant_can_end_when_a_record_owns_one_of_its_tokens(kind: str, token: str) -> None:
+async def test_grant_can_end_if_a_queue_entry_has_one_of_its_tokens(kind: str, token: str) -> None:
     vault = await new_vault()
     held = await vault.add(grant("f1", "r1"))
     assert await vault.end_grant(held, held.tombstone(), await entry(vault, token, kind))

@@ -170,7 +170,7 @@ async def test_rejection_of_an_undo_counts_for_one_attempt(inbox: Inbox) -> None
     assert not inbox.starred and len(asked) == 3
 
 
-async def test_act_can_be_undone_by_its_own_user_only(inbox: Inbox) -> None:
+async def test_only_the_acts_own_user_can_undo_it(inbox: Inbox) -> None:
     await inbox.act()
     [one] = await inbox.undoable()
     assert await inbox.deputy.undoable("bob") == []

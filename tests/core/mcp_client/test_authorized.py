@@ -218,7 +218,7 @@ async def test_reconsent_as_another_account_is_refused(house: House) -> None:
         {},
     ],
 )
-async def test_identity_tool_without_a_name_connects_nobody(house: House, me: dict[str, Any]) -> None:
+async def test_identity_tool_without_a_name_fails_the_connection(house: House, me: dict[str, Any]) -> None:
     house.world.me = lambda user: me
     deputy = await house.process(identity=BY_TOOL)
     ended = await house.walk(deputy, await asked_by(act(deputy, "alice")), "alice")
@@ -233,7 +233,7 @@ async def test_server_with_unknown_protocol_version_gives_no_identity(house: Hou
     assert (ended.status, ended.reason_code) == ("failed", "no_identity")
 
 
-async def test_identity_tool_without_permission_connects_nobody(house: House) -> None:
+async def test_identity_tool_without_permission_fails_the_connection(house: House) -> None:
     house.world.needs["me"] = "admin"
     deputy = await house.process(identity=BY_TOOL)
     ended = await house.walk(deputy, await asked_by(act(deputy, "alice")), "alice")

@@ -113,7 +113,7 @@ def test_chosen_name_is_stored_as_one_visible_line(opened: Open, email: str, sho
 
 @pytest.mark.parametrize("sends_id_token", [True, False])
 @pytest.mark.parametrize("subject", ["a\0b", "a\x1b", "a\nb", "x" * 256])
-def test_invalid_subject_connects_nobody(opened: Open, subject: str, sends_id_token: bool) -> None:
+def test_invalid_subject_fails_the_connection(opened: Open, subject: str, sends_id_token: bool) -> None:
     server = OidcServer(userinfo={"sub": subject, "email": "alice@example.test"}, sends_id_token=sends_id_token)
     with opened(server) as deputy:
         assert connect(deputy, server).status == "failed"

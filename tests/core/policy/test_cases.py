@@ -71,7 +71,7 @@ def test_failing_case_says_what_was_decided_instead() -> None:
     assert failure == "allow instead of deny, internal-mail instead of x (rule internal-mail)"
 
 
-def test_writes_in_a_denial_means_every_act_that_changes_something() -> None:
+def test_denial_of_writes_covers_every_effect_that_changes_something() -> None:
     rule = 'version = 1\ndefault = "allow"\n[[rules]]\nid = "r"\nwhen = { %s }\nthen = "%s"\n'
     deny = parse_rules(rule % ('effect = "writes"', "deny"))
     budget = parse_rules(

@@ -229,14 +229,14 @@ async def test_own_address_and_ids_are_no_first_contacts(desk: Desk) -> None:
     assert desk.searches() == 0
 
 
-async def test_question_says_that_it_is_not_known_if_the_search_fails(desk: Desk) -> None:
+async def test_approval_says_that_first_contact_is_unchecked_if_the_search_fails(desk: Desk) -> None:
     desk.sandbox.switches.down = True
     assert await desk.line(EVE) == "Not known: have you ever written to eve@evil.test?"
     desk.sandbox.switches.down = False
     assert await desk.line(EVE) == "You have never written to eve@evil.test."
 
 
-async def test_first_contact_is_not_part_of_what_is_approved(desk: Desk) -> None:
+async def test_first_contact_is_not_part_of_the_approved_digest(desk: Desk) -> None:
     first = await desk.asked(EVE, id="one")
     await desk.deputy.decide(first, "approve", by="alice")
     desk.mail("SENT", From=ALICE, To=EVE)
@@ -282,7 +282,7 @@ async def test_mail_that_the_user_did_not_send_makes_nobody_known(desk: Desk, su
             assert await desk.line(eve) == f"You have never written to {eve}."
 
 
-async def test_forwarded_mail_inside_a_sent_mail_makes_nobody_known(desk: Desk) -> None:
+async def test_mail_forwarded_in_a_sent_mail_does_not_add_known_contacts(desk: Desk) -> None:
     inner, outer = EmailMessage(), EmailMessage()
     inner["From"], inner["To"] = ALICE, EVE
     inner.set_content(f"To: {EVE}")
@@ -294,14 +294,14 @@ async def test_forwarded_mail_inside_a_sent_mail_makes_nobody_known(desk: Desk) 
     assert await desk.line(EVE)
 
 
-async def test_draft_of_the_agent_makes_nobody_known(desk: Desk) -> None:
+async def test_draft_of_the_agent_does_not_add_known_contacts(desk: Desk) -> None:
     await desk.act("gmail_save_draft", to=[EVE], subject="Hello", body="See you")
     found = await desk.act("gmail_search_emails", query="in:drafts", detail="full")
     await desk.act("gmail_get_email", email_id=found["items"][0]["id"])
     assert await desk.line(EVE)
 
 
-async def test_event_makes_nobody_known_whatever_it_says_of_the_user(desk: Desk) -> None:
+async def test_event_does_not_add_known_contacts_whatever_it_contains(desk: Desk) -> None:
     """An organizer sets the answers of guests, and a booking page makes events of the user's for strangers."""
     event = {"title": "Talk", "start": "2026-11-27T10:00Z", "end": "2026-11-27T11:00Z"}
     waits = await desk.asked(tool="calendar_create_event", id="e", attendees=[BOB], **event)
@@ -351,7 +351,7 @@ async def test_result_of_another_toolkit_makes_nobody_known(desk: Desk) -> None:
     assert await desk.line(EVE)
 
 
-async def test_arguments_of_a_reading_call_make_nobody_known(desk: Desk) -> None:
+async def test_arguments_of_a_read_do_not_add_known_contacts(desk: Desk) -> None:
     await desk.act("gmail_search_emails", to=[EVE], query=f"in:sent to:{EVE}")
     assert await desk.line(EVE)
     with pytest.raises(InvalidInput):
@@ -492,7 +492,7 @@ async def test_policy_that_allows_first_contacts_causes_no_search(desk: Desk) ->
     assert await desk.deputy.vault.scan("contacts") == [], "nobody has approved it"
 
 
-async def test_policy_that_asks_about_every_read_leaves_nothing_to_search(desk: Desk) -> None:
+async def test_policy_that_asks_about_every_read_prevents_contact_searches(desk: Desk) -> None:
     desk.deputy.policy = lambda act: Verdict.ASK
     assert await desk.line(EVE) == "" and desk.searches() == 0
 

@@ -156,7 +156,7 @@ async def test_certificate_of_another_host_is_refused(vault: Vault, trail: Path,
         (200, "", b"x" * (1 << 20), "unusable answer"),
     ],
 )
-async def test_what_acknowledges_nothing_moves_no_position(
+async def test_rows_are_shipped_again_if_the_collector_does_not_acknowledge_them(
     vault: Vault, trail: Path, status: int, headers: str, body: bytes, error: str
 ) -> None:
     audit = audit_of(vault, trail)

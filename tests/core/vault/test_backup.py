@@ -122,7 +122,7 @@ async def test_V10_backup_never_replaces_a_file_or_leaves_a_partial_one(home: Ho
     await home.deputy.close()
 
 
-async def test_backup_removes_leftovers_of_a_killed_one(home: Home) -> None:
+async def test_backup_removes_files_of_an_interrupted_backup(home: Home) -> None:
     left = [home.backup.with_name(f".older.{'0' * 16}.new{ending}") for ending in ("", "-journal")]
     other = [home.backup.with_name(".older.new"), home.backup.with_name(f"older.{'0' * 16}.new")]
     for file in (*left, *other):

@@ -72,7 +72,7 @@ def test_closed_chain_ends_with_a_closing_row(home: Path) -> None:
     assert report.ok and report.open == () and report.writers == 1
 
 
-def test_missing_file_of_one_run_is_found(home: Path) -> None:
+def test_missing_audit_file_of_one_run_is_reported(home: Path) -> None:
     first, second = run_of_a_program(), run_of_a_program()
     file_of(home, first).unlink()
     assert found(proven(home)) == [("truncated", first, 0)]

@@ -62,7 +62,7 @@ async def test_two_processes_share_records_and_exclude_each_other(empty: str, st
     assert await asyncio.to_thread(another, empty, HOLDS) == "ours, and the lock is free"
 
 
-async def test_a_lock_reads_what_its_holder_in_another_process_wrote_last(empty: str, store: Store) -> None:
+async def test_lock_reads_the_last_write_of_its_holder_in_another_process(empty: str, store: Store) -> None:
     other = open_store(empty, create=True)
     assert isinstance(store, Batches) and isinstance(other, Batches)
 

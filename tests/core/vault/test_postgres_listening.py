@@ -206,7 +206,7 @@ async def test_notification_flood_blocks_nothing(made: Server, monkeypatch: pyte
     await store.close()
 
 
-async def test_foreign_notifications_wake_nobody(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_notifications_of_other_channels_wake_no_waiter(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "CONNECTED_POLL_SECONDS", 60.0)
     store = await asyncio.to_thread(open_store, made.url, create=True)
     assert isinstance(store, Watches)

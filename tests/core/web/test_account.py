@@ -352,7 +352,7 @@ async def test_rejection_on_the_page_prevents_the_act(world: World) -> None:
         await world.act()
 
 
-async def test_first_decision_stands_whatever_is_pressed_later(world: World) -> None:
+async def test_first_decision_counts_despite_later_button_presses(world: World) -> None:
     await world.connected("send")
     approval, browser = await world.approval(), world.browser()
     page = await browser.open(f"/approve/{approval.id}")

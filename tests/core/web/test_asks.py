@@ -303,7 +303,7 @@ async def test_nothing_is_approved_if_a_write_changed_meanwhile() -> None:
     assert "another place" in words_of(after)
 
 
-async def test_nothing_is_approved_if_one_was_decided_elsewhere() -> None:
+async def test_joint_approval_is_refused_if_one_approval_was_decided_elsewhere() -> None:
     world, path = await team_world("ann", "bea", "cem")
     browser = world.browser()
     page = await browser.open(path)

@@ -207,7 +207,7 @@ async def test_page_read_during_the_logout_keeps_no_session(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "HEAD"])
-async def test_link_or_cookie_alone_signs_nobody_out(method: str, here: Place) -> None:
+async def test_logout_needs_a_posted_token(method: str, here: Place) -> None:
     alice = await signed_in(here, "alice-1", "s1")
     said = await alice.world.send(method, f"{PATH}?logout_token={logout(here, sub='alice-1')}", cookies=alice.jar)
     assert said.status_code == 405 and await is_in(here, alice)

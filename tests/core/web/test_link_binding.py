@@ -107,7 +107,7 @@ async def test_browser_without_cookies_sees_nothing_and_is_told_why(world: World
     assert "wants to act for you" in words_of(await world.browser("").open(consent.link))
 
 
-async def test_one_of_two_concurrent_browsers_gets_the_link(world: World) -> None:
+async def test_only_one_of_two_concurrent_browsers_opens_the_link(world: World) -> None:
     consent = await world.asked()
     pages = await asyncio.gather(*(world.browser("").open(consent.link) for _ in range(8)))
     assert sorted(page.status for page in pages) == [200] + [403] * 7

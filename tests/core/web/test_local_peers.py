@@ -47,7 +47,7 @@ def test_account_of_a_connection_is_found(line: tuple[socket.socket, Ends]) -> N
 
 
 @pytest.mark.parametrize("client", [("127.0.0.1", 1), ("nowhere", 1), ("", 0)])
-def test_account_of_an_unknown_connection_is_none(client: tuple[str, int]) -> None:
+def test_account_lookup_returns_none_for_an_unknown_connection(client: tuple[str, int]) -> None:
     assert connection_uid(client, ("127.0.0.1", 2)) is None
 
 

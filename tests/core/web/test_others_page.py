@@ -89,7 +89,7 @@ async def test_requester_sees_who_is_asked_and_cannot_approve() -> None:
 
 
 @pytest.mark.parametrize("user", ["alice", "dave", "erin", "mallory"])
-async def test_forwarded_link_opens_for_nobody_else(user: str) -> None:
+async def test_forwarded_link_opens_only_for_its_own_user(user: str) -> None:
     world, asked = await waiting()
     path = f"/others/{asked.id}"
     assert (await world.send("GET", path, user=user)).status_code == 403

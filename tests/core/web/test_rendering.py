@@ -264,7 +264,7 @@ async def test_unexpected_error_page_and_log_omit_the_error_text(
     assert "RuntimeError in test_rendering.py" in caplog.text
 
 
-async def test_failing_verifier_lets_nobody_in(world: World) -> None:
+async def test_failing_verifier_refuses_every_request(world: World) -> None:
 
     def fails(_: Request) -> User:
         raise KeyError("session")

@@ -260,7 +260,7 @@ async def test_foreign_page_at_the_issuer_locks_nobody_out_for_an_hour(door: Doo
     assert (await door.ask(door.issuer.token("alice"))).status_code == 200
 
 
-async def test_caller_that_disconnects_during_a_fetch_locks_nobody_out(
+async def test_caller_that_disconnects_during_a_fetch_does_not_block_others(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issuer, asked = door.guard.tokens.issuer, asyncio.Event()
