@@ -208,7 +208,8 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         return use_strict_tools(add_untrusted_notice(self._limit_tools(request)))
 
     def _limit_tools(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        """Return the request with only the deputize tools that are always bound or were found; all without search."""
+        """Return the request with only the deputize tools that are always bound or that a search has found. Without
+        tool search, all tools stay."""
         if self.search is None:
             return request
         names = self.search.names(request.state["messages"])

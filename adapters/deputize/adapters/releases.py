@@ -40,7 +40,7 @@ def require(least: dict[str, str]) -> None:
 
 
 def require_names(package: str, least: dict[str, str], *holders: tuple[type[Any], str]) -> None:
-    """Raise `SettingsError` if one of these classes lacks a field, method or property: a changed internal."""
+    """Raise `SettingsError` if one of these internal classes lacks a field, method or property after an update."""
     for holder, name in holders:
         if not hasattr(holder, name) and name not in getattr(holder, "__dataclass_fields__", ()):
             raise _unusable(package, version(package), f"{holder.__name__} has no {name!r}", least[package])

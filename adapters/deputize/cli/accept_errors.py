@@ -1,8 +1,8 @@
 """Rate limit for asyncio's log of failed accepts when no file descriptor is left.
 
-asyncio logs the error two thousand times in a row, and again a second later. It fails as often if the socket was closed
-in between. Without a limit, anyone who opens many connections would fill the disk with logs and slow down the accepted
-connections.
+asyncio logs the error two thousand times in a row, and again a second later. It logs as many errors if the socket was
+closed in between. Without a limit, anyone who opens many connections would fill the disk with logs and slow down the
+accepted connections.
 """
 
 from __future__ import annotations

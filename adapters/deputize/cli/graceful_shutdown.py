@@ -144,8 +144,8 @@ class LeavingServer(uvicorn.Server):
         return over
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening, after accepting the connections that the system has already accepted: a proxy does not repeat
-        a call sent on such a connection."""
+        """Stop listening. First takes over the connections that the system has already accepted, because a proxy does
+        not repeat a call that it sent on one of them."""
         doors = [door for server in self.servers for door in server.sockets]
         await _remove_readers(doors)
         late, until = list[socket.socket](), time.monotonic() + DESCRIPTOR_TIMEOUT_SECONDS

@@ -145,7 +145,7 @@ def wrap(
 
 @key_app.command()
 def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list shows the ids.")]) -> None:
-    """Remove an old key, once no record needs it. It is kept in a file of its own.
+    """Remove an old key, once no record needs it. The key is kept in a separate file.
 
     First restart all programs that use this vault: one that was started with only the old key may still seal with it.
     """

@@ -84,7 +84,7 @@ class OwnBrowser:
             return False
 
     async def _link(self, user: User, asked: list[Question]) -> str:
-        """Return the page of a single question, or the user's own page, which lists them all."""
+        """Return the page of a single question, or the user's own page, which lists all questions."""
         if len({one.id for one in asked}) > 1:
             return await connections_link(self.deputy, user)
         if asked[0].kind == "approval":

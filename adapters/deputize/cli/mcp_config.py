@@ -39,7 +39,8 @@ class Client(StrEnum):
 
 
 class _Form(NamedTuple):
-    """A client's format. ``table``: the table of servers. ``own_id``: where the client's own client id belongs."""
+    """The settings format of an MCP client. ``table``: name of the table of servers. ``own_id``: the field for the
+    client's own OAuth client id."""
 
     files: str
     table: str

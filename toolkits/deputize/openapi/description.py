@@ -40,7 +40,7 @@ class Description:
         self.looked = 0
 
     def resolve(self, part: Any) -> Json:
-        """Return a part with its references resolved. Members beside a reference override those behind it.
+        """Return a part with its references resolved. Members beside a ``$ref`` override those of its target.
 
         Raises `CannotTranslate` for a reference out of the document, in a circle, or to a missing part, and after
         `MAX_PARTS` parts.

@@ -231,7 +231,7 @@ def members_of(description: Description, schema: Any, depth: int = 0) -> tuple[d
 
 
 def other_members(description: Description, schema: Any, members: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the other members that an object may have, in words for the operator."""
+    """Yield descriptions, for the operator, of the other members that an object may have."""
     found = description.resolve(schema)
     parts = [part for name in ("oneOf", "anyOf") if isinstance(found.get(name), list) for part in found[name]]
     some = [description.objects("properties", description.resolve(part)) for part in parts[:MAX_PARTS]]

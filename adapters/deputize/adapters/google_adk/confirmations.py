@@ -43,7 +43,8 @@ def ask(ctx: ToolContext, hint: str, payload: Payload) -> None:
 
 
 def _register(ctx: CallbackContext) -> None:
-    """Register the plugin before the application's own, which may answer in place of the model, such as a cache."""
+    """Register the plugin before the application's plugins, because one of them, such as a cache, may answer in place
+    of the model."""
     manager = ctx.get_invocation_context().plugin_manager
     if manager.get_plugin(PLUGIN) is None:
         manager.plugins = [_Questions(PLUGIN), *manager.plugins]  # another run may be iterating over the old list
@@ -70,7 +71,7 @@ class _Questions(BasePlugin):
 
 
 class _Waiting(BaseTool):
-    """A long-running call that the application answers, so that ADK ends the run at it."""
+    """A long-running tool whose result comes from the application, so that ADK ends the run at the call."""
 
     async def run_async(self, *, args: dict[str, Any], tool_context: ToolContext) -> None:
         """Return nothing, so that ADK waits."""

@@ -103,7 +103,7 @@ class Acts(Protocol):
 
 
 class Gate:
-    """The gate of one list of tools: its checks, its pauses, and the graph of both."""
+    """The approval graph of one list of tools, with the functions that check calls and pause for the user."""
 
     def __init__(self, host: Host, found: Sequence[Tool], mode: InterruptMode = "by_id") -> None:
         if mode not in get_args(InterruptMode):

@@ -148,7 +148,8 @@ def _named(asks: list[Payload], said: list[Mapping[str, Any]]) -> list[tuple[Pay
 
 
 def _offered(ask: Payload, one: Mapping[str, Any]) -> str:
-    """Return the decision if `as_hitl` offers it. An edit would change displayed values, not the tool's arguments."""
+    """Return the user's decision if `as_hitl` offers it. It offers no edit, because an edit would change the displayed
+    values and not the tool's arguments."""
     if one.get("type") == "edit":
         raise _unusable("An edit was not offered: args hold displayed values, not the tool's arguments.", IN_ORDER)
     return str(_decision(ask, one, IN_ORDER))

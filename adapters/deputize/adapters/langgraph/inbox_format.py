@@ -95,7 +95,8 @@ _REQUESTS: Final[Mapping[str, Callable[[Payload], Payload]]] = {"consent": _conn
 
 
 def _request(name: str, rows: Rows) -> Payload:
-    """Return an action request. ``arguments`` repeats ``args``: Agent Inbox reads it, other inboxes ``args``."""
+    """Return an action request. ``arguments`` and ``args`` are equal, because Agent Inbox reads the first and other
+    inboxes the second."""
     args = _by_name(rows)
     description = "\n\n".join(_paragraph(name, text) for name, text in args.items())
     return {"name": name, "args": args, "arguments": dict(args), "description": description}

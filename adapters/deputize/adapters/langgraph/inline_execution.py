@@ -182,7 +182,7 @@ class TaskLocation:
 
     @property
     def task(self) -> str:
-        """The name of the task, which is that of its first location."""
+        """The name of the task: the name of its first location."""
         return str((self.config.get("configurable") or {})["checkpoint_ns"])
 
 

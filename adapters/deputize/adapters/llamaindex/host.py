@@ -90,7 +90,8 @@ def store_user(key: str = "user_id", *, tenant: str = "") -> Callable[[Context],
 
 
 def on_server(ctx: Context) -> bool:
-    """Return whether another runtime than LlamaIndex's own in this process runs this. Clients may then send it events.
+    """Return True if the workflow runs in another runtime than LlamaIndex's own in this process. Clients may then send
+    events to it.
 
     No public API reports that. If it is unknown, the result is True.
     """

@@ -54,8 +54,8 @@ CONVERSATION: Final = "deputize_thread"
 class _Run:
     """State of a run in this process: its name, its waits, and the calls that a delivery has taken.
 
-    ``owner``: recorded here before it is stored in the run, so that only one of two concurrent calls can set it.
-    ``gathering``: calls of one message that are being delivered; see `consent_batching`.
+    ``owner``: the run's user, set here before it is stored in the run, so that only one of two concurrent calls sets
+    it. ``gathering``: calls of one message that are being delivered; see `consent_batching`.
     """
 
     owner: User | None = None

@@ -130,7 +130,8 @@ class Ways:
 
     @classmethod
     def of(cls, ctx: Context, *, forms: bool) -> Self:
-        """Return this client's ways. ``forms``: True if decisions in a form count. ``elicitation: {}`` means forms."""
+        """Return the ways in which this client can ask its user. ``forms``: True if decisions in a form are accepted.
+        The capability ``elicitation: {}`` means that the client has forms."""
         declared = ctx.session.client_capabilities
         can, modern = declared.elicitation if declared else None, ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
         if can is None:

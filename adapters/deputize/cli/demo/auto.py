@@ -145,7 +145,8 @@ class Story(Harness):
         return {"tools": sorted(ask["tool"] for ask in turn.approvals)}
 
     def work(self) -> Detail:
-        """Approve, and expect each write exactly once. The link needs their ids, so it is requested afterwards."""
+        """Approve the writes, and expect each exactly once. Then request the link, which needs the ids of the new
+        objects."""
         turn = self._turn(self.chat.decide(dict.fromkeys(self.asked, "approve")))
         expect(self._made() == (1, 1, 1), f"made {self._made()}, not one of each")
         expect(len(turn.approvals) == 1 and not turn.consents, "there is not exactly one approval for the link")

@@ -47,8 +47,8 @@ class RoleRequests:
     async def list_pending(
         self, person: User, roles: Collection[str], after: float = 0.0
     ) -> tuple[list[ApprovalRecord], float]:
-        """Return the approvals that wait for one of these roles, oldest first, without the person's own, and the
-        ``after`` of the next page, 0.0 on the last one. ``after``: the time of the last approval on the page before."""
+        """Return one page of the approvals that wait for one of these roles, oldest first, and the ``after`` for the
+        next page, 0.0 on the last one. The person's own approvals are left out. ``after``: 0.0 for the first page."""
         now, pointers = self.clock(), list[tuple[float, str, str]]()
         for role in sorted(roles):
             for pointer in await self.vault.scan("role_approval", self._prefix(person.tenant, role)):

@@ -126,7 +126,7 @@ class HttpCollector:
 
 
 def _rejects(body: bytes) -> bool:
-    """Return whether a response to an OTLP request rejects records, or is not one (ExportLogsServiceResponse)."""
+    """Return True if a response to an OTLP request rejects records or is not an ExportLogsServiceResponse."""
     if not body.strip():
         return False
     try:

@@ -66,8 +66,8 @@ class CommitThread:
             future.result()
 
     def end(self, last: Callable[[], None]) -> None:
-        """End the thread, then call ``last`` instead of ``commit`` for remaining waiters. A second call only calls
-        ``last``."""
+        """End the thread, then call ``last`` in place of ``commit`` for callers that still wait. If the thread has
+        already ended, only call ``last``."""
         with self._state:
             self._inline = True
             thread, self._thread = self._thread, None

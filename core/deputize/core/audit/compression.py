@@ -76,7 +76,8 @@ def compress_file(path: Path, ring: Sequence[Key]) -> bool:
 
 
 def _is_same(path: Path, file: io.BufferedReader) -> bool:
-    """Return whether the path still leads to the open file, so that nobody compressed or removed it before the lock."""
+    """Return True if the path still leads to the open file: nobody compressed or removed the file before it was
+    locked."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(file.fileno()))
     except FileNotFoundError:

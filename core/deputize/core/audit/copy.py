@@ -31,8 +31,8 @@ def copy_rows(start: Trail, to: Trail) -> int:
 
 def refuse_strange(folder: Path, keys: Sequence[bytes]) -> None:
     """Raise `SettingsError` if a folder has chains made with none of these audit keys, or lines that are not rows of
-    their chain. Call it before the rows are copied into a database. Nobody can remove them there, so the audit would
-    fail its verification from then on."""
+    their chain. Call this before rows are copied into a database, because wrong rows cannot be removed there and would
+    make every later verification of the audit fail."""
     findings = verify(folder, keys).findings
     strange = [found.writer for found in findings if found.kind == "unknown_key"]
     if strange:

@@ -59,8 +59,8 @@ VERDICTS: Final[Mapping[Verdict, str]] = {
 
 @dataclass(eq=False, repr=False)
 class Story:
-    """One act. ``rows``: the act's audit rows in order. ``given``: rows of its mandates. ``misuses``: its acts without
-    a permission that counted. ``accepted``: those that an operator accepted after a restore."""
+    """One act. ``rows``: the act's audit rows in order. ``given``: rows of its mandates. ``misuses``: runs of the act
+    without a valid permission. ``accepted``: misuses that an operator accepted after a restore."""
 
     rows: list[Row]
     given: list[Row] = field(default_factory=list)
@@ -139,7 +139,7 @@ class Story:
         return ("edited" if edits else "same") if same else "different"
 
     def _check_mandate(self, use: Row) -> Verdict:
-        """Check that a row says that the mandate was created."""
+        """Check that an audit row records the creation of the mandate."""
         of_it = (row for row in self.given if row["mandate_id"] == use["mandate_id"])
         return "mandate" if any(row["event"] == "mandate.given" for row in of_it) else "not_compared"
 

@@ -56,8 +56,8 @@ class Names(Protocol):
 
 
 def pseudonymize(facts: dict[str, Fact], names: Names | None, digest: Callable[[str], str]) -> dict[str, Fact]:
-    """Return the facts with users and account replaced by their pseudonyms. Without ``names``, the users' ids stay and
-    the account becomes the ``digest`` of its subject."""
+    """Return the facts with users and account replaced by their pseudonyms. Without ``names``, the ids of users are
+    kept, and the account is replaced by the ``digest`` of its subject."""
     subject = facts.get("account_hash")
     for name in PEOPLE:
         if names and isinstance(other := facts.get(name), Person):

@@ -156,7 +156,7 @@ _names: dict[str, str] = {}
 
 
 def render(event: str, facts: Mapping[str, Fact], most: float = MAX_STRING_CHARACTERS) -> str:
-    """Return a row's own part, ``"event":...,facts``, without empty facts."""
+    """Return the part of a row that the event determines, ``"event":...,facts``, without empty facts."""
     parts = ['"event":', _quote(event)]
     try:
         for name, value in facts.items():

@@ -86,7 +86,7 @@ class Report(NamedTuple):
     unproven: tuple[Misuse, ...] = ()
 
     def judged_acts(self) -> Iterator[tuple[Misuse, str]]:
-        """Yield each misuse, and what it means: the kind, or why it is no finding."""
+        """Yield each misuse with its kind, or with the reason why it is not a finding."""
         yield from ((one, one.kind.replace("_", " ")) for one in self.misuses)
         yield from ((one, "replayed, accepted") for one in self.replayed)
         yield from ((one, "not proved, a clock was set back") for one in self.unproven)

@@ -145,7 +145,7 @@ class _Permission:
         self.runs: list[_Run] = []
 
     def find_use(self, run: _Run) -> _Use | None:
-        """Return the newest use by this run's call, or None without a row of it."""
+        """Return the newest row of a use by this run's call, or None if there is none."""
         fits = (use for use in reversed(self.uses) if use.call == run.call and use.act in ("", run.act))
         return next(fits, None)
 
@@ -499,13 +499,13 @@ def _release(found: _Permission, row: Row) -> None:
 
 
 def _row_of(use: _Use, acted: Sequence[_Run]) -> Place:
-    """Return the row of the act that a use led to, or the use's own."""
+    """Return the row of the act that used a permission, or the row of the use if there is no act."""
     return next((run.row for run in acted if run.act == use.act and run.row[0] == use.row[0]), use.row)
 
 
 def _count_outside(reached: Sequence[str], targets: Sequence[str] | None) -> int:
-    """Return how many of these are no targets. Each is some digests, and one of them must be a target's. The end of a
-    long list is missing, with a note in its place."""
+    """Return the number of entries of ``reached`` that are not targets of the mandate. An entry is a list of digests,
+    of which one must be a digest of a target. Skips the note that replaces the end of a long list."""
     known = {digest for target in targets or () for digest in target.split("|")}
     return sum(known.isdisjoint(one.split("|")) for one in reached if " " not in one) if targets else 0
 

@@ -1,4 +1,4 @@
-"""Decisions that the user already made: the same request does not ask the user again."""
+"""Decisions that the user already made, so that the same request does not ask the user again."""
 
 from __future__ import annotations
 
@@ -62,5 +62,6 @@ def _stop_if_answered(
 
 
 def _is_same_request(record: ConsentRecord, ask: str, now: float) -> bool:
-    """Return True if the same user request led here. Without a request id, a consent that ended lately counts."""
+    """Return True if the same user request led to this consent. Without a request id, True if the consent ended a short
+    time ago."""
     return ask in record.asks if ask else record.finished > now - CONSENT_LINK_TTL

@@ -161,8 +161,8 @@ class Consents:
                     return await repository.to_public(stored, ask)
 
     def _turn(self, key: str) -> asyncio.Lock:
-        """Return the lock of a record in this event loop. Without it, all but one of many concurrent changes start
-        again, and the work grows with the square of their number."""
+        """Return the lock of a record in this event loop. Without this lock, all but one of many concurrent changes
+        would be repeated, and the work would grow with the square of their number."""
         return self._turns.setdefault((id(asyncio.get_running_loop()), key), asyncio.Lock())
 
     async def _find_expected_account(self, user: User, app: App, account: str, held: Grant | None) -> tuple[str, str]:

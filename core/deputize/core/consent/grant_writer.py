@@ -74,9 +74,10 @@ class GrantWriter:
         return None
 
     async def _end_unless_kept(self, reply: Received, endpoint: Endpoint | None) -> list[Record] | None:
-        """Return the queue entry of tokens whose consent does not wait for them, or nothing if they are a grant. Return
-        None if the provider does not name their account now and revoking them might end a grant. Revokes a grant whose
-        consent was cancelled before it was closed."""
+        """Return queue entries for received tokens whose consent no longer waits for them; [] if a grant has them.
+
+        Returns None, for a later try, if the provider does not name the tokens' account now and their revocation might
+        end a grant. Revokes a grant that was stored for a consent that was cancelled before it was closed."""
         record = await self.repository.get(reply.key)
         mine = record if record and record.id == reply.consent else None
         if mine and _was_granted(mine, reply):

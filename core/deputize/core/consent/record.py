@@ -170,7 +170,7 @@ class ConsentRecord(StoredRecord):
         return self._move("opened", device=device, visit_expires=device.expires, asked=asked, origin=origin)
 
     def receive_code(self, visit: Visit, code: Secret, now: float) -> Self:
-        """Move to returned: the browser of this visit is back with a code."""
+        """Move to returned: the browser of this visit came to the callback with a code."""
         return self._move("returned", visits=(visit,), code=code, returned=now)
 
     def confirm(self, lease: float) -> Self:

@@ -51,7 +51,7 @@ class Turn:
         return await self.lock.confirm() + LEASE_SECONDS if self.lock else 0.0
 
     async def has_ended(self, lease: float) -> bool:
-        """Return True if the lease has ended, so that its holder sends nothing any more."""
+        """Return True if the lease has ended, after which its holder sends no request."""
         return self.lock is None or await self.lock.confirm() >= lease
 
 

@@ -77,7 +77,7 @@ class Accounts:
         await self.audit.record(AccountChosen(grant_fields(marked or grant)))
 
     async def choose_next(self, user: User, providers: Iterable[str]) -> None:
-        """Mark the new default account after a disconnect, so that a later connection does not become it."""
+        """Mark the new default account after a disconnect, so that a later connection does not become the default."""
         ended = set(providers)
         for app in list(self.registry.apps.values()):
             held = await self._list_held(user, [app]) if app.provider in ended else []
@@ -86,7 +86,7 @@ class Accounts:
                     await self.audit.record(AccountChosen(grant_fields(marked)))
 
     async def is_default(self, user: User, grant: Grant) -> bool:
-        """Return True if calls that name no account use this one."""
+        """Return True if calls that name no account use the account of this grant."""
         if grant.app not in self.registry.apps:
             return grant.default
         if (await self.choose_app(user, self.registry.family(grant.provider))).name != grant.app:

@@ -1,4 +1,4 @@
-"""Retries after a failed token request: a second request at once, or a pause without requests for that grant."""
+"""Retries after a failed token request: a second request at once, or a pause without requests for the same grant."""
 
 from __future__ import annotations
 
@@ -57,17 +57,18 @@ class Backoff:
         return len(self._pauses)
 
     def pause(self, key: str) -> Pause | None:
-        """Return the current pause of this grant, or None. If the clock was set back, no pause becomes longer."""
+        """Return the current pause of this grant, or None. A clock that was set back does not make a pause longer."""
         found = self._pauses.get(key)
         return found if found and 0 < found.until - self.clock() <= found.length * JITTER else None
 
     def allows_second_try(self, key: str, outcome: Outcome, *, urgent: bool) -> bool:
         """Return True if the same request may be sent once more at once. ``urgent``: the callers have no other token.
 
-        True if the response was lost in transit. True also after a server error, or if the request cannot have left,
-        provided that it is ``urgent`` and the request before succeeded. The token may be used up by then. Waiting would
-        not help, and some providers accept a second use within seconds. False if the provider asks for a pause, or may
-        still process the first request: a second request would look like a theft (RFC 9700 4.14.2).
+        True if the response was lost in transit. Also True after a server error or a request that was not sent, if it
+        is ``urgent`` and the grant's previous request succeeded. Even if the first request has used up the token, some
+        providers accept a second use within seconds, and waiting would not help. False if the provider asks for a
+        pause. Also False if the provider may still process the first request, because a second request would look like
+        a theft (RFC 9700 4.14.2).
         """
         if outcome.kind is not Kind.TRANSIENT or outcome.wait or outcome.detail == LATE:
             return False
@@ -87,8 +88,8 @@ class Backoff:
 
 
 class Circuits:
-    """Circuit breakers of providers whose API refuses several users' tokens in a row: an outage, not the tokens' fault.
-    Until the API accepts a token, one token is refreshed at a time, as a probe, with growing pauses."""
+    """Circuit breakers of providers whose API refuses several users' tokens in a row, which means an outage. Until the
+    API accepts a token, one token is refreshed at a time, as a probe, with growing pauses."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._refused = dict[str, set[str]]()

@@ -21,8 +21,9 @@ async def end_grant(queue: RevocationQueue, grant: Grant, *, leaked: bool) -> li
     """Write the grant's tombstone, even if it is refreshed or replaced in between. Also returns a grant that a newer
     consent replaced. Returns nothing if another process wrote the tombstone.
 
-    A queue entry is withdrawn only after its successor was added, and only if its tokens were refreshed. Of tokens that
-    a newer consent replaced, it may be the only record. A process that finds an entry without a tombstone writes it.
+    A queue entry is deleted only after its successor was added, and only if its tokens were refreshed. If a newer
+    consent replaced the tokens, the entry may be their only record. A process that finds an entry without a tombstone
+    writes the tombstone.
     """
     vault, before = queue.vault, None
     replaced: list[Ended] = []

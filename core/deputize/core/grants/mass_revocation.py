@@ -1,4 +1,4 @@
-"""Revocation of the grants of all users, or of one tenant: here with one write, at the providers in pages.
+"""Revocation of the grants of all users, or of one tenant: in the vault with one write, at the providers page by page.
 
     revocation epoch, durable -> mandates -> tombstones, each with an entry in the revocation queue
                               -> consents cancelled -> tombstones for late grants -> providers
@@ -118,7 +118,8 @@ class MassRevocation:
         self._told_of = set[int]()
 
     async def end(self, tenant: str | None, *, leaked: bool, progress: EndProgress) -> None:
-        """End all grants here with one write, then complete the follow-up, which others continue if interrupted."""
+        """End all grants in the vault with one write, then run the follow-up. If it is interrupted, other processes
+        continue it."""
         async with AsyncExitStack() as turn:
             alone = await self._try_lock(turn, 0.0)
             await self.begin(tenant, leaked=leaked)
@@ -126,7 +127,7 @@ class MassRevocation:
                 await self._follow_all(progress)
 
     async def begin(self, tenant: str | None, *, leaked: bool) -> BulkRevocation:
-        """End all grants here. When this returns, the end is durable and in force."""
+        """End all grants in the vault. When this returns, the end is durable and in force."""
         end = await self.vault.ended.begin(tenant, leaked=leaked)
         await self._tell(end)
         return end

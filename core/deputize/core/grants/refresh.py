@@ -1,4 +1,4 @@
-"""Refresh of grants: one live token per grant, however many callers, threads and processes want it.
+"""Refresh of grants, by one request at a time for each grant, however many callers, threads and processes need a token.
 
 Three layers work together: one task per grant in this process, one lock per grant in the store (released by the system
 if its holder dies), and the generation of the record as the fence. In this order:
@@ -252,7 +252,8 @@ class Refresher:
         return Intent(self.vault, key, token, holder=holder, lock=lock, seconds=seconds)
 
     async def _unrenewable(self, grant: Grant, failed: Secret | None) -> Grant:
-        """Return a grant that cannot be renewed. Ends the grant, and raises, if it has expired."""
+        """Return a grant that cannot be refreshed, while its token is valid. If the token has expired, end the grant
+        and raise `GrantLost`."""
         if self._is_usable(grant, failed):
             return grant
         if not self._is_unexpired(grant):
@@ -263,7 +264,8 @@ class Refresher:
         raise error
 
     async def _is_unknown(self, grant: Grant) -> bool:
-        """Return True if the provider, asked about the token itself, does not know it. A 401 is not enough for that."""
+        """Return True if the provider's token check does not know the token. A 401 of the API is not enough for
+        that."""
         try:
             return await Endpoint(self.http, *self._row(grant), self.clock).is_of_app(grant.access_token) is False
         except Refusal:
@@ -360,9 +362,9 @@ class Refresher:
             raise moved(grant, provider) if where == "place" else GrantLost(MOVED, grant)
 
     async def _save(self, old: Grant, new: Grant) -> tuple[Grant, Record | None]:
-        """Store the new tokens before any caller uses them. Lock and token are held until the store accepts them.
+        """Store the new tokens before any caller uses them. The lock is held until the store accepts the tokens.
 
-        Also returns the queue entry of replaced tokens that nothing else would end.
+        Also returns a queue entry for replaced tokens that must be revoked separately.
         """
         left: Record | None = None
         noted = not must_revoke_on_end(old)

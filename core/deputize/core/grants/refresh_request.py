@@ -74,7 +74,8 @@ def apply_reply(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -
 
 
 def merge_refreshed(before: Grant, current: Grant, new: Grant) -> Grant:
-    """Return the current grant with the refreshed tokens. If a step-up stored a newer access token, that stays."""
+    """Return the current grant with the refreshed tokens. An access token that a step-up stored since is kept, because
+    it is newer."""
     if current.access_token != before.access_token:
         return replace(current, refresh_token=new.refresh_token)
     return replace(
@@ -89,8 +90,8 @@ def merge_refreshed(before: Grant, current: Grant, new: Grant) -> Grant:
 
 
 def token_refused_error(label: str, *, refreshed: bool) -> ProviderUnavailable:
-    """Return the error for callers while the provider's API refuses a token that may be valid. An outage may answer 401
-    too. ``refreshed``: True if the token was refreshed just before."""
+    """Return the error for callers while the provider's API refuses a token that may be valid: during an outage, an API
+    may reply 401. ``refreshed``: True if the token was refreshed just before."""
     why = "although it was just refreshed" if refreshed else "and it cannot be refreshed"
     return ProviderUnavailable(
         f"{label} refuses the user's access token, {why}. The connection was kept; nothing was done.",

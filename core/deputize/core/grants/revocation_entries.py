@@ -39,10 +39,11 @@ class RevocationEntries:
         origin: Origin | None = None,
         subject: str = "",
     ) -> Record:
-        """Store an entry for these tokens, durably. ``alone``: no other tokens may end with them.
+        """Store an entry for these tokens, durably. ``alone``: the revocation must not end other tokens.
 
         ``asked_at``: the start of the tokens' lifetime, default: now. ``origin``: the tokens' server, default: the
-        app's. ``subject``: the tokens' account, "" if unknown. They are not sent while that might end a grant.
+        app's. ``subject``: the tokens' account, "" if unknown; the entry then waits while its revocation might end a
+        grant.
         """
         begun = self.clock() if asked_at is None else asked_at
         expires = begun + tokens.lifetime if tokens.lifetime else 0.0
@@ -76,9 +77,10 @@ class RevocationEntries:
         return await self._note(grant.user, grant.provider, grant.app, tokens, grant.expires_at, **more)
 
     async def enqueue_replaced(self, before: Grant, after: Grant) -> Record | None:
-        """Store an entry for the tokens that a newer consent replaces, or for the newer tokens if they were replaced.
+        """Store an entry for the tokens of ``before``, which a newer consent replaces. If ``after`` keeps their refresh
+        token, the entry is for the access token of ``after``, which no later refresh would end.
 
-        Returns None if there is nothing to revoke: the provider ends both at once, or the tokens are the same.
+        Returns None if there is nothing to revoke, because the provider ends both at once or the tokens are the same.
         """
         same = (before.access_token, before.refresh_token) == (after.access_token, after.refresh_token)
         if same or not before.access_token or self._holds_older(before.provider):
@@ -104,7 +106,7 @@ class RevocationEntries:
                 return entry
 
     def _to_send(self, provider: str, tokens: Tokens, expires: float) -> dict[str, Any]:
-        """Return the token to send, with the refresh token if only a live access token can be revoked."""
+        """Return the token to send. Adds the refresh token if the provider only revokes live access tokens."""
         row = self.providers.get(provider)
         by_form = row is None or row.oauth.revoke_by == "form"
         named = {"token": tokens.refresh if by_form and tokens.refresh else tokens.access, "expires": expires}

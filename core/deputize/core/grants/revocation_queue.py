@@ -126,8 +126,8 @@ class RevocationQueue(RevocationEntries):
         return "queued" if held else None
 
     async def _active(self, note: Mapping[str, Any]) -> Grant | None:
-        """Return the active grant of the entry's account. If that is unknown, return any of the user and app that might
-        be of the account, first one that has the tokens."""
+        """Return the active grant of the entry's account. If the account is unknown, return an active grant of the user
+        and app that may be of the account, preferably one with the tokens."""
         if "place" in note:
             found = [await self.vault.get_grant(note["place"])]
         else:
@@ -186,7 +186,8 @@ class RevocationQueue(RevocationEntries):
         }
 
     def _has_moved(self, note: dict[str, Any]) -> bool:
-        """Return True if the settings lead to another server than the tokens' own, which must not get them."""
+        """Return True if the settings now name another server than the one that issued the tokens. It must not receive
+        them."""
         row, app = self.providers.get(note["provider"]), self.apps.get(note["app"])
         return bool(row and app and origin_change(origin_in(note), row, app) == "place")
 
@@ -213,7 +214,8 @@ class RevocationQueue(RevocationEntries):
         return upstream
 
     async def _owner_facts(self, note: Mapping[str, Any]) -> OfApp:
-        """Return the owner's audit fields; empty for an erased user, whom a row would name again."""
+        """Return the owner's audit fields. They are empty for an erased user, because a row must not name the user
+        again."""
         app = {name: note.get(name) or "" for name in ("tenant", "user", "provider", "app")}
         names = self.audit.names
         if names and not await names.has_key(app["tenant"], app["user"]):
@@ -221,7 +223,8 @@ class RevocationQueue(RevocationEntries):
         return OfApp(**app)
 
     async def end(self, user: User, provider: str, app: str, tokens: Tokens, *, subject: str = "") -> Upstream:
-        """Revoke tokens that must not be stored, now or later. ``subject``: their account, "" if that is unknown."""
+        """Revoke tokens that must not be stored: at once, or as soon as the provider can be reached. ``subject``: the
+        tokens' account, "" if unknown."""
         return (await self.deliver(await self.enqueue(user, provider, app, tokens, subject=subject)))[0]
 
     async def retry(self) -> list[Upstream]:
@@ -246,5 +249,5 @@ def _has_token(grant: Grant, note: Mapping[str, Any]) -> bool:
 
 
 def _is_of_family(grant: Grant, note: Mapping[str, Any]) -> bool:
-    """Return True if the grant has the token's successor, so that the provider ends both if it ends one of them."""
+    """Return True if the grant has a token of the same family. The provider then ends both if it ends one of them."""
     return bool(grant.family) and grant.family == note.get("family")

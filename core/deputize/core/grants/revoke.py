@@ -24,7 +24,7 @@ __all__ = ["Revoked", "Revoker"]
 
 
 class Revoker:
-    """Revocation of grants: here at once, and at the provider as soon as it can be reached."""
+    """Revocation of grants: in the vault at once, and at the provider as soon as it can be reached."""
 
     def __init__(
         self,
@@ -79,7 +79,8 @@ class Revoker:
         return _whole(list(progress.found.values()), progress.damaged, progress.stones)
 
     async def _grants(self, key: str) -> list[Grant]:
-        """Return the grants that can be decrypted. A damaged grant must not keep the others alive."""
+        """Return the grants that can be decrypted. Skips damaged ones, so that they do not prevent the end of
+        others."""
         records, _ = await self.vault.scan_openable("grant", key)
         return [Grant.unpack(record.plain, record.generation) for record in records]
 

@@ -53,8 +53,8 @@ class LateServer(Frozen):
     async def _check_not_anothers(self, row: Provider, known: KnownServers) -> None:
         """Raise `SettingsError` for a server that declares another server's authorization server as its own.
 
-        If the authorization server ignores ``resource`` (RFC 8707), users who believe that they sign in here would give
-        this server a token for the other one. Only the operator knows whether both belong together.
+        If the authorization server ignores ``resource`` (RFC 8707), users who sign in for this server would give it a
+        token for the other server. Only the operator knows if both servers belong together.
         """
         others = [other for other in self.engine.providers.values() if other.apis.hosts != row.apis.hosts]
         there = {other.name: other.oauth.issuer for other in others}

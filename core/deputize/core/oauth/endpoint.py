@@ -248,7 +248,7 @@ class Endpoint:
         return await _send(self.http, self.provider, call, lambda: request, self.clock(), self.seconds)
 
     async def _ask_with(self, tokens: flow.Tokens, request: Make) -> Outcome:
-        """Send a request with an access token, and a proof if it is bound."""
+        """Send a request with an access token, and with a proof of possession if the token is bound to a key."""
         return await self._ask_proven("read", request, tokens.proof_key, tokens.access)
 
     async def _ask_proven(self, call: Call, request: Make, key: Secret | None, token: Secret | None = None) -> Outcome:

@@ -87,7 +87,8 @@ def header_of(token: str) -> dict[str, Any]:
 
 
 def content_of(token: str) -> dict[str, Any]:
-    """Return the unverified claims of a compact serialization, or nothing if it is encrypted or no such token."""
+    """Return the unverified claims of a signed token in compact serialization; {} if it is encrypted or another
+    text."""
     return _document(token.split(".")[1]) if token.count(".") == 2 else {}
 
 

@@ -29,7 +29,8 @@ class LazyProvider(Protocol):
     """A provider that is created on first use, with its app of the same name."""
 
     async def make(self) -> tuple[Provider, App]:
-        """Create both. Raises `SettingsError` for a server that cannot be used, `ProviderUnavailable` if it is down."""
+        """Create the provider and its app. Raises `SettingsError` for a server that cannot be used,
+        `ProviderUnavailable` if it is down."""
         ...
 
     async def renew(self, app: App) -> App | None:

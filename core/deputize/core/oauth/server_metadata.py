@@ -182,7 +182,8 @@ _ENDPOINTS: Final = (
 def check_addresses(row: Provider, known: Iterable[Provider]) -> None:
     """Raise `SettingsError` for a server whose metadata contains a URL of another provider.
 
-    Users would consent there, and this server would get the code. If the issuer is there, it is that provider.
+    Otherwise users would consent at the other provider, and this server would get the code. Such a URL is accepted if
+    the issuer is at that provider too, because the server is then that provider.
     """
     oauth, home = row.oauth, urlsplit(row.oauth.issuer).netloc
     ends = (oauth.authorize_url, oauth.token_url, oauth.par_url, oauth.device_url)

@@ -40,7 +40,7 @@ class Cut(NamedTuple):
 
 
 def is_over(last: Row, before: int) -> bool:
-    """Return whether the chain has ended: its last row says so, or is more than a day older than ``before``."""
+    """Return True if the chain has ended: its last row closes it or is more than a day older than ``before``."""
     return last.get("ended") is True or last["ts"] < before - DAY * 1e9
 
 

@@ -99,7 +99,8 @@ class AuditedGenerations:
         return max(found, key=lambda audited: audited.generation, default=None)
 
     def names(self, grant: Grant) -> list[Where]:
-        """Return all names that rows may have for this grant, including those from before pseudonyms."""
+        """Return all names under which audit rows may report this grant, including those of versions without
+        pseudonyms."""
         user, subject = grant.user, grant.account.subject
         at, old = (grant.provider, grant.app), [key.value([subject]) for key in self._ring]
         now = [(user.tenant, one.name, *at, one.account(subject)) for one in self._people.pseudonyms(user)]

@@ -40,7 +40,7 @@ class ReadAhead:
         return [self._found.pop(wanted)] if wanted in self._found else []
 
     def drop(self, kind: str = "") -> None:
-        """Drop the values of a kind, or all, here and in the blocks around this one."""
+        """Drop the values of a kind, or all values, of this read-ahead block and of the blocks around it."""
         self._found = {wanted: value for wanted, value in self._found.items() if kind and wanted[1] != kind}
         if self._outer is not None:
             self._outer.drop(kind)
@@ -170,7 +170,7 @@ class Records:
         return new
 
     async def delete(self, record: Record) -> bool:
-        """Delete the record if it is unchanged. Return whether it was deleted."""
+        """Delete the record if it is unchanged. Return True if it was deleted."""
         self.drop_read_ahead(record.kind)
         while not await self.store.delete(record.kind, record.key, record.sealed):
             if (again := await self._resealed(record)) is None:

@@ -213,8 +213,8 @@ class Vault(Records):
         return None if self.has_ended(old) else await self._swap_grant(old, new)
 
     async def end_grant(self, grant: Grant, ended: Grant, next_owner: NextOwner) -> Grant | None:
-        """Replace a grant by ``ended``, its remains without tokens. Returns None in the cases of `replace`, except that
-        a tombstone can be written after a bulk revocation. No other function drops the tokens of an undamaged grant.
+        """Replace a grant by ``ended``, the same grant without tokens. Returns None if `replace` would, except that a
+        tombstone can be written after a bulk revocation. No other function drops the tokens of an undamaged grant.
 
         ``next_owner``: the next owner of the tokens, see `deputize.core.vault.custody`. Raises `TypeError` if it does
         not have them.

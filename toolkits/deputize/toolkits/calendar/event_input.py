@@ -62,7 +62,7 @@ def zone_for(calendar: str, event: Mapping[str, Any], wish: Wish, run: Run) -> A
 
 
 def resolve_times(wish: Wish, target: Target, zone: tzinfo) -> Wish:
-    """Return the wish with the series' own times, so that a retry moves nothing twice."""
+    """Return the requested changes with absolute times, so that a retry does not move the event twice."""
     start, end = _times(target.event, target.occurrence, wish, zone)
     if target.occurrence is None or not wish.moves or start is None or end is None:
         return wish
@@ -70,7 +70,7 @@ def resolve_times(wish: Wish, target: Target, zone: tzinfo) -> Wish:
 
 
 def apply_edit(wish: Wish, edit: Edit, event: Mapping[str, Any], noted: Noted) -> Wish:
-    """Return the wish with the whole new description, so that a retry adds nothing twice."""
+    """Return the requested changes with the whole new description, so that a retry does not add a text twice."""
     for name, shown in (("summary", rows.title(event, Outside(), 60)), ("location", rows.place(event, Outside(), 40))):
         _check_not_cut(name, str(event.get(name) or ""), shown, wish.plain.get(name))
     if "description" not in wish.plain:

@@ -165,7 +165,7 @@ def _wall_moment(local: datetime, zone: tzinfo, field: str) -> Moment:
 
 
 def duration(text: str) -> tuple[int, timedelta] | None:
-    """Return the days and the other time of a duration such as ``1h30m``, ``2d`` or ``PT30M``, or None."""
+    """Return a duration such as ``1h30m``, ``2d`` or ``PT30M`` as days and remaining time, or None for another text."""
     words = text.strip().lower()
     if _ISO_DURATION.fullmatch(words):
         words = words[1:].replace("t", "")

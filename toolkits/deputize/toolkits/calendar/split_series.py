@@ -95,7 +95,7 @@ def _is_sooner(one: Any, other: Any) -> bool:
 
 
 def _rest_of_rule(rule: Rule, start: Moment, at: Moment) -> Rule | None:
-    """Return the rule from a moment on, or None if it ends before."""
+    """Return the recurrence rule for the events from ``at`` on, or None if the series ends before ``at``."""
     if rule.until is not None and _is_sooner(rule.until, _last_before(at)):
         return None
     if rule.count is None:

@@ -127,7 +127,7 @@ def _find_created(repo: str, lost: DeputizeError, since: float | None) -> Asks[J
 
 
 def _explain_refusal(repo: str, refused: DeputizeError) -> Asks[DeputizeError]:
-    """Return the error for a refusal: the name is taken, or the refusal itself."""
+    """Return the error for a refusal: a `Conflict` if the name is taken, else the refusal itself."""
     try:
         yield from api.get("R", repo)
     except NotFound:

@@ -209,7 +209,7 @@ def _comment_alone(
 def load_comment(
     repo: str, number: int | None, comment: str, field: str, replies: int = 1, after: str = ""
 ) -> Asks[Json]:
-    """Return the comment if it is in this repository: its id alone could name any that the user may write to."""
+    """Return the comment if it is in this repository. Its id alone could name a comment of another repository."""
     document = documents.DISCUSSION_COMMENT
     data = yield from documents.query(document, id=comment, first=replies, after=after or None)
     node = data.get("node") or {}

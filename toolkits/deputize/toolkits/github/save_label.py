@@ -63,7 +63,7 @@ def save_label(
 
 
 def _create(home: Home, given: Json) -> Asks[Json]:
-    """Create a label. Its name is GitHub's own key, so a second attempt finds the label of the first."""
+    """Create a label. Names of labels are unique at GitHub, so a second attempt finds the label of the first."""
     given = {field: value for field, value in given.items() if value is not None}
     yield home.shows(
         "Create this label", label=given["name"], color=given.get("color"), about=given.get("description") or None

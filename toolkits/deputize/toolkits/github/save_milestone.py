@@ -68,7 +68,7 @@ def save_milestone(
 
 
 def _create(home: Home, given: Json) -> Asks[Json]:
-    """Create a milestone. Its title is GitHub's own key, so a second attempt finds the milestone of the first."""
+    """Create a milestone. Titles are unique at GitHub, so a second attempt finds the milestone of the first."""
     if there := (yield from _find_by_title(home.name, given["title"])):
         raise Conflict(
             "title: conflict (exists): there is a milestone of this title.",

@@ -172,7 +172,7 @@ def _undo(repo: str, there: Json, given: Json, fields: Mapping[str, Change | Non
 
 
 def _send_create(repo: str, tag: str, given: Json) -> Asks[tuple[Json, bool]]:
-    """Create the release, or return the existing one. The tag is GitHub's own key."""
+    """Create the release, or return the existing release of the tag. A tag has only one release at GitHub."""
     try:
         return (yield from api.write(rest("POST R/releases", repo, json=given))), True
     except LOST as lost:

@@ -187,7 +187,7 @@ def _after(wanted: Json, to: Json) -> Json:
 
 
 def _undo(found: Json, made: Json, wanted: Json, to: Json) -> Undo | None:
-    """Return the call that restores the document. None: the document left its only place."""
+    """Return the call that restores the document, or None if the document was moved out of its only place."""
     if any(not found.get(kind) for kind in to):
         return None
     args: Json = {kind: found[kind].get("identifier") or found[kind]["id"] for kind in to}

@@ -37,7 +37,7 @@ from deputize.toolkits.linear.texts import read_whole
 
 @dataclass
 class Projects:
-    """The projects that join an initiative, with positions, those that leave, with links, and the results."""
+    """The changes to an initiative's projects: those that join, with positions, and those that leave, with links."""
 
     coming: list[tuple[int, Json]] = field(default_factory=list)
     leaving: list[tuple[Json, str]] = field(default_factory=list)

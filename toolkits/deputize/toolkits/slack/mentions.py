@@ -33,8 +33,9 @@ _ALL: Final[Mapping[str, str]] = {
 class Mentions:
     """The mentions found in a text.
 
-    ``tokens``: Slack's tokens by the words that they replace. ``told``: whom the tokens mean. ``many``: mentions of
-    many people. ``sizes``: how many people each reaches, if known. ``nobody``: names that stay text.
+    ``tokens``: Slack's tokens by the words that they replace. ``told``: the people whom the tokens mention. ``many``:
+    mentions of many people. ``sizes``: the number of people whom each of these reaches, if known. ``nobody``: names
+    that mention nobody and remain text.
     """
 
     tokens: dict[str, str] = field(default_factory=dict)
@@ -157,7 +158,7 @@ def _link_hit(name: str, hit: Row, found: Mentions) -> None:
 
 
 def _miss_reason(name: str, hits: Sequence[Row], everybody: api.Listed | None, groups: Sequence[Row] | None) -> str:
-    """Return a name that stays text, with the reason unless nobody has this name."""
+    """Return a name that mentions nobody, with the reason. No reason is added if nobody has this name."""
     if hits:
         return f"{name} (several are called so: {', '.join(users.with_id(one) for one in hits[:5])})"
     unseen = [] if everybody and everybody.whole else ["not all people were looked through"]

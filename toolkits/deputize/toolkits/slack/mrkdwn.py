@@ -145,7 +145,7 @@ class _Notation:
             yield from (f"  {line}" if line else "" for line in rest)
 
     def _inline(self, nodes: Sequence[SyntaxTreeNode], *, bold: bool = False) -> str:
-        """Return spans. ``bold``: the whole text is already bold, as in a heading."""
+        """Return inline nodes as mrkdwn text. ``bold``: True if the whole text is already bold, as in a heading."""
         return "".join(self._span(node, bold) for node in nodes)
 
     def _span(self, node: SyntaxTreeNode, bold: bool) -> str:

@@ -23,7 +23,7 @@ def save_zone(user: Mapping[str, Any]) -> Asks[tzinfo | None]:
 
 
 def ask_zone(run: Run) -> Asks[object]:
-    """Return Slack's name of the user's time zone, if people may be read."""
+    """Return the name of the user's time zone at Slack, or None if the grant may not read people."""
     caller = Caller.of(run)
     if "users:read" not in caller.granted:
         return None

@@ -108,10 +108,11 @@ class GrantSources:
         return ask if isinstance(app.source, ServiceAccount) else partial(self._tokens_of_account, ask, grant)
 
     async def session_ended(self, user: AnyUser) -> None:
-        """End the grants that came from the user's session, here and at the provider, and stop requests in progress.
+        """End the grants that came from the user's session, in the vault and at the provider, and stop requests in
+        progress.
 
-        The user's next session brings them back. Grants by consent, imported ones, and those on behalf of the user with
-        a refresh token stay. Call this when your application learns of a logout;
+        They are obtained again with the user's next session. Not ended are grants by consent, imported grants, and
+        on-behalf-of grants with a refresh token. Call this when your application learns of a logout;
         `deputize.core.web.signin.sign_in.SignIn` does so for its own.
         """
         who = User.of(user)
@@ -176,7 +177,8 @@ class GrantSources:
     # ------------------------------------------------------------- obtaining
 
     def _is_sufficient(self, owner: User, app: App, held: Grant, missing: Sequence[str]) -> bool:
-        """Return True if this grant should be used: a new request would only end its token for other callers."""
+        """Return True if this grant should be used, because a new request would bring no more scopes and would end its
+        token for other callers."""
         source, row = app.source, self.engine.providers[app.provider]
         if not isinstance(source, ServiceAccount):
             return not missing

@@ -147,8 +147,8 @@ def advice(provider: Provider, given: Given, rotated: bool) -> str:
 def _check_gain(given: Given, scopes: frozenset[str], provider: Provider) -> None:
     """Raise `InvalidInput` for tokens that would replace a better connection.
 
-    Tokens of another client cannot be refreshed, and would be stored beside a refresh token of the app, which ends
-    differently. Fewer scopes would take away what the user consented to.
+    Tokens of another client cannot be refreshed, and the grant's refresh token of the app would have to be revoked in
+    another way. With fewer scopes, the user would lose access that the user consented to.
     """
     held = given.held
     if held is None or held.status != "active":

@@ -3,8 +3,9 @@
     mark, durable -> tokens -> mark still there? -> grant -> mark removed -> was it there? -> used
                                 no -> tokens revoked                          no -> tombstone, tokens revoked
 
-If a grant exists, its tombstone has the same effect; a user's first request and an erased user have no tombstone. A
-disconnect removes the marks, then ends grants stored in between. So the request sees the disconnect, or the reverse.
+If a grant exists, its tombstone has the same effect. For a user's first request and for an erased user, there is no
+tombstone. A disconnect removes the marks, then ends grants that were stored in between. So either the request sees that
+its mark is gone, or the disconnect finds the new grant.
 """
 
 from __future__ import annotations

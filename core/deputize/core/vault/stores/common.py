@@ -67,7 +67,8 @@ class Names:
 
 
 async def wait_until(taken: Callable[[], Awaitable[bool]], timeout: float) -> None:
-    """Repeat ``taken`` until it is True. Raises `TimeoutError` after ``timeout`` seconds. Cancelled: holds nothing."""
+    """Call ``taken`` again until it returns True. Raises `TimeoutError` after ``timeout`` seconds. A cancelled call
+    holds no lock."""
     deadline = time.monotonic() + timeout
     while not await taken():
         left = deadline - time.monotonic()

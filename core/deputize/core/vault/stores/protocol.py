@@ -131,8 +131,8 @@ RecordWrite: TypeAlias = tuple[str, str, bytes | None, bytes]
 class Batches(Tails, Protocol):
     """A store over a network that carries out several operations in one round trip to its server.
 
-    Without it, deputize asks the store once for each record. It looks for ``lock_and_read``, so a store that wraps
-    another one must pass on all of these methods or none.
+    If a store does not have these methods, deputize asks it once for each record. deputize looks for
+    ``lock_and_read``, so a store that wraps another store must pass on all of these methods or none.
     """
 
     async def read(self, *wanted: RecordRead) -> list[Any]:
@@ -212,7 +212,7 @@ class Backup(Protocol):
 
 
 class Draft(Protocol):
-    """A copy of a backup, prepared to become the vault."""
+    """A vault that is being restored: a copy of a backup, which can be published as the vault."""
 
     @property
     def store(self) -> Store:

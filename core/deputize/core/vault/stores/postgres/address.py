@@ -159,7 +159,8 @@ def _loopback(host: str) -> bool:
 
 
 def explain(error: psycopg.Error) -> str:
-    """Return the part of an error that may be shared: class and SQLSTATE. The text may quote values and addresses.
+    """Return the part of an error that may be shared: class and SQLSTATE. The error's text may quote values and
+    addresses.
 
     A refused connection has no SQLSTATE here, so it is recognized by its text if the server writes English.
     """

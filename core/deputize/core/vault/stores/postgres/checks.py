@@ -51,7 +51,7 @@ async def check(address: Address, connect: Connect | None = None) -> None:
 
 
 async def _sessions_are_kept(one: Connection, other: Connection) -> None:
-    """Check that each connection is a session of its own while it is open, and that its locks end with it."""
+    """Check that each open connection has its own session on the server, and that its locks end with the connection."""
     number = secrets.randbits(62)
     pids = {await _value(one, "SELECT pg_backend_pid()") for _ in range(3)}
     pids |= {await _value(other, "SELECT pg_backend_pid()") for _ in range(3)}

@@ -89,7 +89,8 @@ class Failover:
                 await asyncio.sleep(_RETRY_PAUSE_SECONDS)
 
     async def _follow_others(self) -> None:
-        """Repeat the writes that followed another process's writes, after that process has repeated its own."""
+        """Repeat this process's writes that were made after another process's writes, once that process has repeated
+        its writes."""
         until = time.monotonic() + REWRITE_TIMEOUT_SECONDS
         while self.recent.left and time.monotonic() < until:
             await asyncio.sleep(_BETWEEN)

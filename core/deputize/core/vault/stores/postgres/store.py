@@ -196,7 +196,7 @@ class PostgresStore:
 
 
 class SessionLock:
-    """A held lock: the `HeldLock` of this store. ``found``: what was read once it was held."""
+    """A held lock: the `HeldLock` of this store. ``found``: the records that were read after it was taken."""
 
     def __init__(self, name: str, inside: _Inside, session: LockSession, found: list[Any]) -> None:
         self._name, self._inside, self._session, self.found = name, inside, session, found

@@ -59,7 +59,8 @@ class Known:
         alike[asked] = rows
 
     def follow(self, header: bytes, changes: Sequence[Change]) -> None:
-        """Update the cache after exactly these changes. Until it is done, concurrent readers find another header."""
+        """Update the cache after exactly these changes. Before the update is complete, concurrent readers see that the
+        file's header differs from the cache's."""
         for key, value in changes:
             self._ranges.pop(kind_at(key), None)
             self.keep((GET, (key,)), [] if value is None else [(value,)])
