@@ -107,7 +107,7 @@ async def test_new_user_message_at_a_pause_ends_the_call(deputy: Deputy, sandbox
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_mail_is_sent_once_beside_other_middleware_in_both_orders(mode: str) -> None:
+async def test_mail_is_sent_once_with_other_middleware_before_or_after(mode: str) -> None:
     for turn in (1, -1):
         sandbox = Sandbox()
         async with await build(sandbox) as deputy:

@@ -116,7 +116,7 @@ async def test_bound_user_and_thread_need_no_context(deputy: Deputy, sandbox: Sa
 # ------------------------------------------------------------- calls of one message
 
 
-async def test_failed_or_cancelled_call_leaves_no_other_waiting() -> None:
+async def test_failed_or_cancelled_call_does_not_block_others_of_its_batch() -> None:
     entered = asyncio.Event()
 
     async def look(calls: Sequence[Any], user: User) -> list[Any]:

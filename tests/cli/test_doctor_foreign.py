@@ -72,7 +72,7 @@ def test_doctor_reports_definitions_changed_since_they_were_pinned(added: Termin
     assert "definitions of acme" not in findings_about(added, reach=False)
 
 
-def test_call_of_an_unchanged_tool_records_changed_ones_for_doctor(added: Terminal) -> None:
+def test_call_of_one_tool_lets_doctor_report_changes_of_other_tools(added: Terminal) -> None:
     added.house.foreign.tools[1]["description"] = "Send it elsewhere."
     acting(added, "look")
     assert "send" in findings_about(added, reach=False)["definitions of acme"][1]

@@ -244,7 +244,7 @@ def test_V10_lost_vault_is_restored_with_its_key_and_not_recreated(
 
 @pytest.mark.parametrize("wide", [("--all",), ("--tenant", "acme"), ("--owed",)])
 @pytest.mark.parametrize("narrow", [("--account", "bob"), ("--app", "google")])
-def test_option_that_would_narrow_revoke_everybody_is_not_ignored(
+def test_revoke_for_all_users_refuses_a_narrowing_option(
     cli: Command, wide: tuple[str, ...], narrow: tuple[str, ...], settings: dict[str, str]
 ) -> None:
     assert cli("revoke", *wide, *narrow, "--yes", **settings).exit_code == 2

@@ -102,7 +102,7 @@ def test_mcp_add_asks_again_after_a_denial(terminal: Terminal, home: Path, monke
     assert terminal.run("add", "acme", URL, "--yes").exit_code == 0
 
 
-def test_mcp_add_pins_as_reading_only_tools_that_say_so(terminal: Terminal) -> None:
+def test_mcp_add_read_only_pins_only_tools_declared_read_only(terminal: Terminal) -> None:
     assert terminal.run("add", "acme", URL, "--read-only", "--yes").exit_code == 0
     pinned = json.loads(terminal.run("tools", "acme", "--json").stdout)
     assert [(one["name"], one["effect"], one["pin"]["by"]) for one in pinned] == [("look", "reads", "ops")]

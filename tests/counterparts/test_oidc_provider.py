@@ -116,7 +116,7 @@ async def test_step_up_and_disconnect_end_tokens(server: OidcProvider, issuer: s
             await deputy.act("notes_count_notes", {}, user=name)
 
 
-async def test_refused_tokens_do_not_end_those_of_the_same_browser(server: OidcProvider) -> None:
+async def test_revoking_refused_tokens_keeps_the_accounts_grant(server: OidcProvider) -> None:
     """One more account was wanted, and the same one came back with fewer scopes: at this server both belong to one
     grant."""
     person = Person(server, "lena")

@@ -72,7 +72,7 @@ def test_weekend_is_free_only_on_request(desk: Desk) -> None:
     assert [row["weekday"] for row in found(desk, **days, weekends=True)["items"]] == ["Sat", "Sun"]
 
 
-def test_buffer_is_kept_on_both_sides(desk: Desk) -> None:
+def test_free_time_keeps_the_buffer_before_and_after_events(desk: Desk) -> None:
     busy(desk, primary=[("2026-12-01T10:00:00Z", "2026-12-01T11:00:00Z")])
     day = {"after": "2026-12-01", "before": "2026-12-02", "duration": "30m", "time_zone": "Europe/Berlin"}
     assert found(desk, **day)["items"][0]["free"] == ["09:00-11:00 (2h)", "12:00-17:00 (5h)"]

@@ -34,7 +34,7 @@ walls = st.datetimes(datetime(2000, 1, 1), datetime(2037, 1, 1)).map(lambda one:
 
 @settings(max_examples=examples(500), deadline=None)
 @given(walls, zones)
-def test_time_is_wall_clock_or_refused(wall: datetime, zone: ZoneInfo) -> None:
+def test_parsed_time_equals_the_wall_clock_or_is_refused(wall: datetime, zone: ZoneInfo) -> None:
     shown = {
         at.astimezone(zone).replace(tzinfo=None)
         for fold in (0, 1)

@@ -365,7 +365,9 @@ async def test_salesforce_field_is_appended_to_edited_and_not_emptied_unread(ali
             await act(alice, "salesforce_update_record", **change, fields={"Status": "Working"}, **wrong)
 
 
-async def test_concurrent_change_is_kept(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_edit_does_not_overwrite_a_concurrent_change(
+    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from deputize.sandbox.salesforce import api, records
 
     lead(sandbox)["Description"] = "Short."

@@ -188,7 +188,7 @@ async def test_unsubscribe_that_bins_the_mail_says_how_long_it_stays_there(world
     assert not show.destroys and "after 30 days" in show.fields["then"]
 
 
-async def test_emails_that_move_are_not_called_lost(world: ShownWorld) -> None:
+async def test_preview_of_moved_emails_warns_of_hiding_and_not_of_loss(world: ShownWorld) -> None:
     for action, what in (
         ("read", "Mark these emails as read"),
         ("archive", "Archive these emails"),

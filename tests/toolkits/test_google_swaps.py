@@ -382,7 +382,7 @@ async def test_interrupted_run_resumes_without_approval_and_acts_once(name: str,
 
 
 @pytest.mark.parametrize("name", LATE)
-async def test_change_after_an_interrupted_run_is_kept_by_the_next(swaps: Swaps, name: str) -> None:
+async def test_run_after_an_interrupted_one_keeps_changes_in_between(swaps: Swaps, name: str) -> None:
     tool, arguments, method, path, change = LATE[name]
     await swaps.yes(tool, **arguments)
     swaps.between(method, path, dies)

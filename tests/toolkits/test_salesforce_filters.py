@@ -53,7 +53,7 @@ async def found(deputy: Deputy, *filters: dict[str, Any]) -> set[str]:
         ("Name", "in", ["0", "1"], {"0", "1"}),
     ],
 )
-async def test_comparison_means_what_people_mean(
+async def test_filter_comparison_finds_the_expected_records(
     alice: Deputy, deals: list[dict[str, Any]], field: str, op: str, value: Any, names: set[str]
 ) -> None:
     assert await found(alice, {"field": field, "op": op, "value": value}) == names

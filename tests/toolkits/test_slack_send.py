@@ -84,7 +84,7 @@ async def test_lost_message_with_limited_reading_is_unknown(slack: World) -> Non
     assert slack.wire.methods().count("conversations.history") == 1
 
 
-async def test_equal_message_of_another_sender_or_act_is_not_taken_for_it(
+async def test_equal_message_of_another_sender_or_act_does_not_prove_the_send(
     slack: World,
 ) -> None:
     slack.put(ENG, "Once", BOB)

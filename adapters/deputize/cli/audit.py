@@ -113,7 +113,8 @@ def verify(
 
 
 async def _prove(settings: Settings, anchors: list[str], *, full: bool) -> tuple[Report, People, int]:
-    """Open only the vault and prove the audit. A whole deputy would write rows and create a folder for them."""
+    """Verify the audit with the keys of the vault. Only the vault is opened, because a whole deputy would write audit
+    rows."""
     from deputize.core.start import open_vault
     from deputize.core.vault.chain_heads import DROPPED, read_dropped, verify_audit
     from deputize.core.vault.pseudonyms import People

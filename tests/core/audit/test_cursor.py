@@ -130,6 +130,6 @@ def test_cursor_is_one_word_and_of_one_tenant() -> None:
 
 
 @pytest.mark.parametrize("cursor", ["x", "eJw", "A" * 5000, "ü", pack_cursor({"a": -1}), pack_cursor({"a": True})])
-def test_other_text_is_no_cursor(cursor: str) -> None:
+def test_cursor_from_elsewhere_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidInput, match="not one that `deputize audit export` printed"):
         unpack_cursor(cursor)

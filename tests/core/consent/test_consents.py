@@ -541,7 +541,7 @@ async def test_A12_one_of_two_concurrent_callbacks_spends_the_code_and_the_grant
     assert grant and grant.status == "active" and house.live() > 0
 
 
-async def test_attack_5_callback_repeated_during_redemption_does_not_undo_consent(house: House) -> None:
+async def test_attack_5_callback_repeated_during_redemption_keeps_the_consent(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)

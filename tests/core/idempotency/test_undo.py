@@ -80,7 +80,7 @@ async def test_act_is_undone_once_by_the_call_its_tool_stored(inbox: Inbox) -> N
     assert inbox.starred, "the same undo again is the one that was done"
 
 
-async def test_concurrent_undos_are_one(inbox: Inbox) -> None:
+async def test_concurrent_undos_of_one_act_undo_it_once(inbox: Inbox) -> None:
     await inbox.act()
     [one] = await inbox.undoable()
     first, second = await asyncio.gather(*(inbox.deputy.undo("alice", one) for _ in range(2)))

@@ -190,7 +190,7 @@ def test_value_inside_of_another_form_does_not_pass_as_absent(arguments: dict[st
         max_leaves=8,
     )
 )
-def test_any_argument_is_judged_without_an_error(value: Any) -> None:
+def test_policy_tests_accept_any_argument_without_an_error(value: Any) -> None:
     for test in (one_in(["a", 1]), fits_pattern(["a*b"])):
         for one in elements_at({"a": value}, ["a", "b"]) or [value]:
             test(one)

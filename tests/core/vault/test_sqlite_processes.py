@@ -445,7 +445,7 @@ def unpublished(folder: Path) -> list[str]:
 
 
 @pytest.mark.processes
-async def test_files_of_an_interrupted_backup_are_removed_but_not_of_a_running_one(path: Path, tmp_path: Path) -> None:
+async def test_backup_removes_files_of_an_interrupted_but_not_a_running_backup(path: Path, tmp_path: Path) -> None:
     await SqliteStore.open(path, create=True).close()
     (folder := tmp_path / "backups").mkdir()
     foreign = folder / ".notes.0123456789abcdef.new"

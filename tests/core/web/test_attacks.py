@@ -262,7 +262,7 @@ async def test_form_from_another_origin_starts_nothing(headers: dict[str, str], 
     assert response.status_code == 303
 
 
-async def test_endless_form_is_refused_before_it_is_read(world: World) -> None:
+async def test_endless_form_is_refused_without_reading_it_whole(world: World) -> None:
     consent = await world.asked()
     read = 0
 

@@ -1,4 +1,4 @@
-"""Operations of a description as tools: arguments, effect, needs, kept response; or the reason why not."""
+"""Conversion of an operation of a description to a tool, or to the reason why it cannot be a tool."""
 
 from __future__ import annotations
 

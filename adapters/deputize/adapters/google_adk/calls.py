@@ -62,7 +62,8 @@ def owner_tag(deputy: DeputyProtocol, user: User, call: Call) -> str:
 
 
 def _asking_responses(ctx: ToolContext, call_id: str) -> list[Event]:
-    """Return this agent's responses of the invocation with this call id, if possible of its own branch."""
+    """Return this agent's events of the invocation that contain this call id. Only events of the agent's own branch
+    are returned if there are any."""
     found = [
         one
         for one in ctx.session.events

@@ -39,7 +39,7 @@ class _Gathering:
     found: asyncio.Future[list[Blocker]]
 
     async def complete(self, expected: int) -> None:
-        """Wait until all expected calls have arrived, or no more come."""
+        """Wait until all expected calls have arrived, or until no further call arrives."""
         for _ in range(TURNS):
             if len(self.calls) >= expected:
                 return

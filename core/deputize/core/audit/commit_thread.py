@@ -46,7 +46,8 @@ class CommitThread:
         return self._inline
 
     def ring(self) -> None:
-        """Make the waiting rows durable within `MAX_UNAWAITED_DELAY_SECONDS`; without a thread, at once in this one."""
+        """Make the waiting rows durable within `MAX_UNAWAITED_DELAY_SECONDS`. If there is no commit thread, commit them
+        now, in the caller's thread."""
         with self._state:
             if self._wake():
                 return

@@ -100,7 +100,7 @@ class ReceivedReplies:
         self.engine, self.vault = engine, engine.vault
 
     async def put(self, reply: Received) -> Received:
-        """Store the reply durably, and return it with its record. Retries; raises `StoreUnavailable` in the end."""
+        """Store the reply durably, and return it with its record. Raises `StoreUnavailable` if several tries fail."""
         key = self._place(reply.user, reply.provider, reply.app, reply.consent) + reply.family
         attempt = 0
         while True:

@@ -263,7 +263,7 @@ def connection_uid(client: tuple[str, int], server: tuple[str, int]) -> int | No
 
 
 def _format_end(end: tuple[str, int]) -> str:
-    """Return an address and a port in the table's form: words in the machine's byte order, in hexadecimal."""
+    """Return an address and a port in the form of ``/proc/net/tcp``: hexadecimal words in the machine's byte order."""
     packed = _pack_address(end[0])
     words = struct.unpack(f">{len(packed) // 4}I", packed)
     return "".join(f"{struct.unpack('=I', struct.pack('>I', word))[0]:08X}" for word in words) + f":{end[1]:04X}"
