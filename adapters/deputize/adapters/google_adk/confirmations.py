@@ -57,7 +57,7 @@ def ensure_asked(ctx: ToolContext) -> None:
 
 
 class _Questions(BasePlugin):
-    """Plugin that asks each requested but unasked question in place of the model's response."""
+    """Plugin that replaces the model's response by the questions that were requested and not asked yet."""
 
     async def before_model_callback(
         self, *, callback_context: CallbackContext, llm_request: LlmRequest

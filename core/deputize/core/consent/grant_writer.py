@@ -241,7 +241,8 @@ class GrantWriter:
         return now is not None and (now.id, now.status) == (record.id, "confirmed")
 
     async def _was_granted_meanwhile(self, reply: Received) -> bool:
-        """Return True if another process granted the consent with these tokens, because one of both lost its lock."""
+        """Return True if another process granted the consent with these tokens. Both may run at once if one lost its
+        lock."""
         record = await self.repository.get(reply.key)
         return record is not None and record.id == reply.consent and _was_granted(record, reply)
 
