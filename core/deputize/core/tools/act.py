@@ -132,9 +132,9 @@ class Act(Printed):
     ``outside``: targets of the act that untrusted content in the same conversation has named.
     ``first_contacts``: people in the preview to whom the user has never written, and people for whom that has not been
     checked.
-    ``first_contacts_known``: False if nobody can know them, because no sent mail of the
-    user can be searched. ``named_by_user``: True if the user's own message names every target of the act and contains everything that the act
-    says. It is computed only if the policy otherwise requires an approval.
+    ``first_contacts_known``: False if nobody can know them, because no sent mail of the user can be searched.
+    ``named_by_user``: True if the user's own message names every target of the act and contains everything that the
+    act says. It is computed only if the policy otherwise requires an approval.
     ``mandate``: id of the mandate that covers the act. ``organisation``: name of the organisation whose service account
     acts; "" for the user's own account.
     ``roles``: the user's roles (`deputize.core.roles`). If the policy reads them, they are loaded, and the policy is
