@@ -19,6 +19,7 @@ from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from tests.support.deferred_conversations import FORGED, FRAMEWORKS, MAILS, WRONG_DECISIONS, Play, framework, mails
 from tests.support.graphs import SEARCH, SEND
+from tests.support.lanes import sample
 from tests.support.sandbox_deputy import build, connect
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +87,7 @@ async def test_process_killed_during_an_act_sends_one_mail(name: str, when: str,
     assert len(sandbox.sent("alice@example.test")) == 1
 
 
-@each
+@pytest.mark.parametrize("name", sample(FRAMEWORKS))
 @pytest.mark.processes
 async def test_processes_racing_for_one_approval_send_one_mail(name: str, tmp_path: Path) -> None:
     sandbox = Sandbox()

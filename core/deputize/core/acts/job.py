@@ -159,7 +159,9 @@ class _JobReader(TomlReader):
             if not isinstance(content.get(key, ""), str):
                 self._wrong("calls", key, content[key], "a string", number)
         if not content.get("tool"):
-            self.refuse("calls", "tool", "a call names no tool", 'Write: tool = "gmail_send_email".', number)
+            self.refuse(
+                "calls", "tool", "a call names no tool", 'Write its name, such as: tool = "send_report".', number
+            )
         arguments, times = content.get("args"), content.get("times", 1)
         if arguments is not None and not isinstance(arguments, dict):
             self._wrong("calls", "args", arguments, "a table", number)
