@@ -115,7 +115,7 @@ def _find_cut(chain: TableChain, before: int) -> Cut | None:
     return Cut(last, whole, rows) if last else None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class _Rest:
     """The rows of a chain from a number on, as a `TableChain`."""
 
@@ -129,7 +129,7 @@ class _Rest:
         return self.chain.last()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class _Left:
     """The table as it will be after the removal, as an `AuditTable`."""
 
