@@ -76,7 +76,9 @@ class Rsyslog:
                     return
 
     def lines(self) -> list[str]:
-        return self.received.read_text().splitlines() if self.received.exists() else []
+        """Return the lines that the server has written whole: it writes its buffer, which may end within a line."""
+        whole = self.received.read_text().rpartition("\n")[0] if self.received.exists() else ""
+        return whole.splitlines()
 
     def uids(self) -> Counter[str]:
         return Counter(json.loads(line[line.index("{") :])["metadata"]["uid"] for line in self.lines())
