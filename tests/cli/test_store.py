@@ -313,7 +313,7 @@ def test_old_audit_rows_are_dropped_by_the_owner_and_an_interrupted_drop_is_comp
     with monkeypatch.context() as patch:
         for name, value in settings.items():
             patch.setenv(name, value)
-        patch.setattr("deputize.core.start.Audit", partial(Audit, clock=lambda: time.time() - 500 * 86400.0))
+        patch.setattr("deputize.core.from_settings.Audit", partial(Audit, clock=lambda: time.time() - 500 * 86400.0))
         with Deputy.from_settings() as long_ago:
             long_ago.audit.write(VaultCopied())
     before = rows()

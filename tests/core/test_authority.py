@@ -26,9 +26,9 @@ from deputize.core import (
     User,
 )
 from deputize.core.background_loop import portal
+from deputize.core.from_settings import open_audit, open_vault
 from deputize.core.providers.origin import origin_of
 from deputize.core.settings import Settings
-from deputize.core.start import open_audit, open_vault
 from deputize.core.vault.grant import Account, Grant
 
 ACCESS, REFRESH, SECRET = "gho_the-access-token", "ghr_the-refresh-token", "the-client-secret"

@@ -33,9 +33,9 @@ from deputize.core import (
     any_of,
 )
 from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.from_settings import find_providers
 from deputize.core.oauth.discover import discover
 from deputize.core.settings import Settings
-from deputize.core.start import find_providers
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from tests.support.counterparts import require_emulate

@@ -28,8 +28,8 @@ from typing import Final
 
 from deputize.cli.store_check import contents
 from deputize.core import ApprovalRequired, Call, DeputizeError, Deputy
+from deputize.core.from_settings import open_audit, open_vault
 from deputize.core.settings import Settings
-from deputize.core.start import open_audit, open_vault
 from deputize.core.vault.key_sources.file import KeyFile
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox

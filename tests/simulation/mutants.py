@@ -20,7 +20,7 @@ from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.token_reply_journal import Received
 from deputize.core.idempotency.ledger import Entry
-from deputize.core.vault.custody import EndedByProvider
+from deputize.core.vault.token_ownership import EndedByProvider
 from deputize.core.vault.vault import Vault
 from tests.simulation.schedule import Came, play
 

@@ -30,13 +30,13 @@ from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import ChatLinked
 from deputize.core.base_deputy import BaseDeputy
-from deputize.core.engine import FixedPages
 from deputize.core.errors import Conflict, DeputizeError, NotFound, SettingsError
 from deputize.core.question_feed import QuestionChange
-from deputize.core.text import visible
+from deputize.core.shared_services import FixedPages
 from deputize.core.user_requests import Approval, Consent
 from deputize.core.vault.grant import Secret, User
 from deputize.core.vault.record import Record
+from deputize.core.visible_text import visible
 
 try:
     from slack_bolt import BoltResponse

@@ -115,7 +115,7 @@ def verify(
 async def _prove(settings: Settings, anchors: list[str], *, full: bool) -> tuple[Report, People, int]:
     """Verify the audit with the keys of the vault. Only the vault is opened, because a whole deputy would write audit
     rows."""
-    from deputize.core.start import open_vault
+    from deputize.core.from_settings import open_vault
     from deputize.core.vault.chain_heads import DROPPED, read_dropped, verify_audit
     from deputize.core.vault.pseudonyms import People
 
@@ -212,7 +212,7 @@ def take_over(
 
     Files of another vault are refused, because rows of the table cannot be removed.
     """
-    from deputize.core.audit.copy import copy_rows, refuse_strange
+    from deputize.core.audit.copy_trail import copy_rows, refuse_strange
     from deputize.core.errors import SettingsError
     from deputize.core.settings import Settings
 

@@ -34,8 +34,8 @@ def export(
     from deputize.core.audit.cursor import NewRows, pack_cursor, unpack_cursor
     from deputize.core.audit.rows import Key
     from deputize.core.background_loop import portal
+    from deputize.core.from_settings import open_vault
     from deputize.core.settings import Settings
-    from deputize.core.start import open_vault
 
     if since and cursor_file:
         raise typer.BadParameter("Pass --since or --cursor-file.")
@@ -75,8 +75,8 @@ def ship(
     from deputize.core import DeputizeError
     from deputize.core.background_loop import portal
     from deputize.core.errors import SettingsError
+    from deputize.core.from_settings import open_vault
     from deputize.core.settings import Settings
-    from deputize.core.start import open_vault
     from deputize.core.vault.audit_shipping import Shipper, Shipping, exports_of
 
     settings = Settings.load()

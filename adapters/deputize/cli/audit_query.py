@@ -107,7 +107,7 @@ def read_rows(settings: Settings, *, follow: bool = False) -> Iterator[dict[str,
     from deputize.core.audit import read
     from deputize.core.audit.rows import Key
     from deputize.core.background_loop import portal
-    from deputize.core.start import open_vault
+    from deputize.core.from_settings import open_vault
     from deputize.core.vault.pseudonyms import People
 
     with ExitStack() as stack:

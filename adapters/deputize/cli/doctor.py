@@ -23,16 +23,16 @@ from deputize.core import App, DeputizeError, Deputy, Provider
 from deputize.core.audit.trail import is_there
 from deputize.core.background_loop import portal
 from deputize.core.errors import SettingsError, StoreUnavailable
+from deputize.core.from_settings import open_vault
 from deputize.core.grants.token_families import describe_families, families
 from deputize.core.plugins import Plugins
 from deputize.core.policy.find_policy import find_policy
 from deputize.core.providers import PLUGINS as PROVIDERS
 from deputize.core.settings import Settings
-from deputize.core.start import open_vault
 from deputize.core.tools.plugins import PLUGINS as TOOLKITS
 from deputize.core.tools.plugins import find_toolkits
 from deputize.core.vault.chain_heads import verify_audit
-from deputize.core.vault.check import try_all
+from deputize.core.vault.check_records import try_all
 from deputize.core.vault.grant import NO_USER
 from deputize.core.vault.key_source import ChangeableKeySource
 from deputize.core.vault.key_sources.keyring import KeyringEntry

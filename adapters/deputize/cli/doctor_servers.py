@@ -11,10 +11,10 @@ from deputize.cli.doctor_findings import Finding, away, bad
 from deputize.core import DeputizeError, Provider
 from deputize.core.background_loop import portal
 from deputize.core.errors import ProviderUnavailable
+from deputize.core.from_settings import from_issuer
 from deputize.core.oauth.client_auth import check_client
 from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.settings import Settings
-from deputize.core.start import from_issuer
 
 
 def servers(settings: Settings) -> Iterator[Finding]:

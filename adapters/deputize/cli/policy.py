@@ -264,7 +264,7 @@ def _seconds(text: str) -> float:
 def _resolver(settings: Settings) -> Any:
     """Return a function that replaces the pseudonyms of users in a row by their ids, while the vault knows them."""
     from deputize.core.background_loop import portal
-    from deputize.core.start import open_vault
+    from deputize.core.from_settings import open_vault
     from deputize.core.vault.pseudonyms import People
 
     async def load() -> People:

@@ -50,10 +50,10 @@ def _at_rest() -> Iterator[Deputy]:
 
     from deputize.core import Deputy
     from deputize.core.background_loop import portal
+    from deputize.core.from_settings import find_providers, open_vault
     from deputize.core.plugins import find_function
     from deputize.core.policy.find_policy import find_policy
     from deputize.core.settings import Settings
-    from deputize.core.start import find_providers, open_vault
     from deputize.core.vault.missing_vault import refuse_new
     from deputize.core.vault.stores.memory import MemoryStore
     from deputize.core.vault.vault import Vault

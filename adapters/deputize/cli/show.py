@@ -23,7 +23,7 @@ from rich.text import Text
 
 from deputize.cli.scope_requirements import listed_needs
 from deputize.core.errors import DeputizeError
-from deputize.core.text import replaced, without_hidden
+from deputize.core.visible_text import replaced, without_hidden
 
 if TYPE_CHECKING:
     from deputize.core import Approval, Connection, Consent, DeviceCode, Revoked, Tool, Undoable

@@ -96,8 +96,8 @@ def _contents(url: str) -> bool:
     """Print the faults in the vault's contents, if it is the vault of the settings. Return whether there are none."""
     from deputize.cli.store_check import contents
     from deputize.core.background_loop import portal
+    from deputize.core.from_settings import open_vault
     from deputize.core.settings import Settings
-    from deputize.core.start import open_vault
 
     settings = Settings.load()
     if url and url.strip() != settings.vault_url.strip():
@@ -226,7 +226,7 @@ def _copy_key_list(settings: Settings, start: str, to: str) -> None:
 
 def _copied_audit(settings: Settings, start: str, to: str) -> tuple[int, Path | None]:
     """Copy the audit to its new location. Return the number of rows, and the folder that is no longer needed."""
-    from deputize.core.audit.copy import copy_rows
+    from deputize.core.audit.copy_trail import copy_rows
     from deputize.core.vault.stores import store_type
 
     folder = settings.audit_folder

@@ -13,7 +13,7 @@ from deputize.core.acts.reconcile import lost_records
 from deputize.core.audit.trail import shown_trail
 from deputize.core.settings import Settings
 from deputize.core.vault.chain_heads import verify_audit
-from deputize.core.vault.check import SHOWN, Openable, try_all
+from deputize.core.vault.check_records import SHOWN, Openable, try_all
 from deputize.core.vault.rollback import find_rolled_back
 from deputize.core.vault.vault import Vault
 

@@ -88,7 +88,7 @@ def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.
 
 async def _close(settings: Settings) -> None:
     """Open the vault and close it. Raises `VaultError` if it cannot be decrypted."""
-    from deputize.core.start import open_vault
+    from deputize.core.from_settings import open_vault
 
     vault = await open_vault(settings)
     await vault.close()

@@ -17,6 +17,7 @@ from deputize.core.approvals.service import Decision
 from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import OperatorDisconnects
 from deputize.core.audit.pseudonyms import Person
+from deputize.core.components import Components
 from deputize.core.consent.consents import DeviceCode
 from deputize.core.consent.waiter import wait_for_ends
 from deputize.core.errors import DeputizeError, InvalidInput, PolicyDenied
@@ -25,7 +26,6 @@ from deputize.core.grants.revoke import Revoked
 from deputize.core.idempotency.undo import Undoable
 from deputize.core.question_feed import OnQuestion
 from deputize.core.roles import Role
-from deputize.core.text import visible
 from deputize.core.tools.act import Call, ToolCall
 from deputize.core.tools.app_binding import bind_to_app
 from deputize.core.tools.preview import Audience
@@ -34,7 +34,7 @@ from deputize.core.tools.steps import File
 from deputize.core.tools.tool import Effect, Tool
 from deputize.core.user_requests import Approval, Consent, id_of
 from deputize.core.vault.grant import AnyUser, User
-from deputize.core.wiring import Components
+from deputize.core.visible_text import visible
 
 if TYPE_CHECKING:
     from deputize.core.acts.job import Job

@@ -43,7 +43,7 @@ class Deputy(BaseDeputy):
         installed toolkits. Raises `SettingsError`, `VaultError` or `StoreUnavailable`, after which nothing has changed.
         Raises `ProviderUnavailable` if the metadata of a provider that is configured by its issuer was never read.
         """
-        from deputize.core.start import from_settings  # pydantic-settings loads only here
+        from deputize.core.from_settings import from_settings  # pydantic-settings loads only here
 
         return from_settings(
             cls,

@@ -20,7 +20,7 @@ from deputize.core.audit import Audit, Report, compression, read, verify
 from deputize.core.audit import compressed_file as format_
 from deputize.core.audit.compressed_file import DamagedFile, compressed_path, pack, unpack
 from deputize.core.audit.compression import IDLE_CHAIN_SECONDS, closed_files, compress_file
-from deputize.core.audit.copy import copy_rows
+from deputize.core.audit.copy_trail import copy_rows
 from deputize.core.audit.reader import files_of
 from deputize.core.audit.rows import Head, Key
 from deputize.core.audit.tail import read_newest

@@ -23,9 +23,9 @@ from deputize.core import (
     User,
 )
 from deputize.core.consent.consents import AnyLocalUser
-from deputize.core.engine import FixedPages
 from deputize.core.oauth import messages as flow
 from deputize.core.providers import GITHUB
+from deputize.core.shared_services import FixedPages
 from deputize.sandbox import Browser, Page, Sandbox
 from deputize.sandbox.deputies import apps
 from tests.support.replace_parts import exchange

@@ -16,8 +16,8 @@ from deputize.core.grants.revocation_queue import ABANDON_AFTER_SECONDS
 from deputize.core.grants.token_families import families
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.vault.backup import back_up, restore
-from deputize.core.vault.custody import EndedByProvider, NextOwner
 from deputize.core.vault.grant import Account, Grant, SecretBytes
+from deputize.core.vault.token_ownership import EndedByProvider, NextOwner
 from deputize.core.vault.vault import Vault
 from tests.core.oauth.test_custody import ALICE, LINEAR, LINEAR_REVOKE, Home
 from tests.support.faults import answer

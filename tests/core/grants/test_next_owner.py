@@ -10,8 +10,8 @@ import pytest
 
 import deputize.core
 from deputize.core import Secret
-from deputize.core.vault.custody import EndedByProvider
 from deputize.core.vault.record import Record
+from deputize.core.vault.token_ownership import EndedByProvider
 from deputize.core.vault.vault import Vault
 from tests.core.grants.test_families import grant
 from tests.support.sandbox_deputy import new_vault

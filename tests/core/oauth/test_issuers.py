@@ -28,10 +28,10 @@ from deputize.core import (
 )
 from deputize.core.background_loop import portal
 from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.from_settings import find_providers
 from deputize.core.oauth.discover import KnownIssuers, discover
 from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.settings import AppSettings, Settings
-from deputize.core.start import find_providers
 from deputize.core.tools.catalog import Catalog
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from deputize.core import Call, DeputizeError, Deputy, allow_all
 from deputize.core.audit import Audit, read, verify
-from deputize.core.audit.copy import copy_rows
+from deputize.core.audit.copy_trail import copy_rows
 from deputize.core.audit.export_settings import AuditExportSettings
 from deputize.core.audit.rows import Key
 from deputize.core.audit.tail import read_newest

@@ -17,8 +17,8 @@ from deputize.core import Deputy
 from deputize.core.audit import Audit, Head, Report, verify
 from deputize.core.audit.events import VaultCopied
 from deputize.core.background_loop import portal
+from deputize.core.from_settings import open_vault
 from deputize.core.settings import Settings
-from deputize.core.start import open_vault
 from deputize.core.vault import chain_heads
 from deputize.core.vault.backup import back_up, restore
 from deputize.core.vault.chain_heads import ChainHeads, verify_audit

@@ -10,7 +10,7 @@ import pytest
 
 from deputize.core import Deputy, SettingsError, StoreUnavailable, VaultError
 from deputize.core.settings import Settings
-from deputize.core.vault.check import try_all
+from deputize.core.vault.check_records import try_all
 from deputize.core.vault.key_source import ChangeableKeySource, KeySource, read_keys
 from deputize.core.vault.key_sources.file import KeyFile
 from deputize.core.vault.key_sources.given import GivenKeys

@@ -15,8 +15,8 @@ import pytest
 from deputize.core import Deputy, Secret, StoreUnavailable, User, VaultError
 from deputize.core.audit.events import VaultCopied
 from deputize.core.background_loop import portal
+from deputize.core.from_settings import open_vault
 from deputize.core.settings import Settings
-from deputize.core.start import open_vault
 from deputize.core.vault.grant import Account, Grant
 from deputize.core.vault.rotation import reseal
 from deputize.core.vault.seal import Sealer

@@ -11,8 +11,8 @@ import pytest
 
 from deputize.core import SettingsError, User
 from deputize.core.audit import Audit
+from deputize.core.from_settings import _refuse_real_grants
 from deputize.core.grants.token_families import families
-from deputize.core.start import _refuse_real_grants
 from deputize.core.vault.restore import Replaced, distrust, record_generations
 from deputize.core.vault.rollback import AuditedGenerations, all_grants, find_rolled_back, grant_states
 from deputize.core.vault.rotation import key_uses, reseal

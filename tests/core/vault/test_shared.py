@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from deputize.core import Account, Secret, User, VaultError
-from deputize.core.vault.custody import EndedByProvider
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.sqlite.store import SqliteStore
+from deputize.core.vault.token_ownership import EndedByProvider
 from deputize.core.vault.vault import Vault
 
 KEY, OTHER = b"k" * 32, b"o" * 32

@@ -24,8 +24,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.logging import TRACE_LOG_LEVEL
 from uvicorn.middleware.message_logger import MessageLoggerMiddleware
 
-from deputize.core.engine import FixedPages
 from deputize.core.errors import SettingsError
+from deputize.core.shared_services import FixedPages
 from deputize.core.web.ops.access_logs import LinkFilter, hide_links, remove_links
 from deputize.sandbox.google import APP
 from tests.core.web.web_application import World, answered, make, path_of, press

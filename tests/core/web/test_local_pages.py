@@ -279,7 +279,7 @@ async def test_missing_web_extra_error_says_what_to_install(monkeypatch: pytest.
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("module", ("deputize.core.web.pages.local_links", "deputize.core.start"))
+@pytest.mark.parametrize("module", ("deputize.core.web.pages.local_links", "deputize.core.from_settings"))
 def test_module_loads_no_web_framework(module: str) -> None:
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -16,8 +16,8 @@ from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
 from deputize.core import RateLimited, StoreUnavailable, User, VaultError
-from deputize.core.engine import FixedPages
 from deputize.core.providers import GOOGLE
+from deputize.core.shared_services import FixedPages
 from deputize.core.user_requests import Consent
 from deputize.core.web.app import pages_app
 from deputize.core.web.pages import texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from deputize.core.text import without_hidden
+from deputize.core.visible_text import without_hidden
 from deputize.openapi.layout import WIDTH, escape
 
 LONGEST_ABOUT: Final = 90

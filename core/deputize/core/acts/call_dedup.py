@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from deputize.core.acts.resolve_call import CallResolver
-from deputize.core.engine import Engine
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Call
 from deputize.core.tools.canonical import canonical
 from deputize.core.tools.tool import Effect, Tool

@@ -22,8 +22,8 @@ from typing import Any, Final, get_args
 from deputize.core.acts.execution_context import ExecutionContext
 from deputize.core.approvals.record import ApprovalRecord, Change, Question, Reply, Status
 from deputize.core.approvals.service import Approvals
-from deputize.core.engine import Engine
 from deputize.core.errors import ApprovalRequired, Conflict, InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act
 from deputize.core.tools.steps import AskUser, Heard, UserSaid
 from deputize.core.tools.tool import Effect

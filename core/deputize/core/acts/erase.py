@@ -11,7 +11,7 @@ from deputize.core.approvals.outcome import LedgerRecord, State
 from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import UserErased
 from deputize.core.consent.consents import Consents
-from deputize.core.engine import Engine
+from deputize.core.shared_services import Engine
 from deputize.core.tools.stored_files import Files
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.stores import FailsOver

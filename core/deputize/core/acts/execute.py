@@ -19,12 +19,12 @@ from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.approvals.repository import Claim
 from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import ActIntent, LedgerSaveFailed
-from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, PolicyDenied, StoreUnavailable
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.idempotency.ledger import Entry, Ledger, Recorded, recordable
 from deputize.core.idempotency.undo import undo_facts
 from deputize.core.policy.policy import Counted, Verdict
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.summary import object_link, summarize_arguments, summarize_preview

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final, TypeAlias
 
 from deputize.core.acts.missing_scopes import MissingScopes
-from deputize.core.engine import Engine
 from deputize.core.grants.refresh import Refresher
 from deputize.core.grants.sources.service_account import owner_of
 from deputize.core.grants.sources.session import NotObtained
 from deputize.core.oauth.identity import NAMELESS
 from deputize.core.oauth.provider import ApiRules, OAuthEndpoints, Provider
 from deputize.core.providers.origin import MOVED, moved, origin_change
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act
 from deputize.core.tools.required_scopes import asks_of
 from deputize.core.tools.tool import Effect

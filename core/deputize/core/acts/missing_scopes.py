@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from deputize.core.acts.provider_errors import MissingScope
 from deputize.core.consent.consents import Consents
 from deputize.core.consent.record import Other
-from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch, ConsentRequired, DeputizeError, InvalidInput, ReconsentRequired
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.grants.sources.session import SESSION_ENDED, SESSION_EXPIRED, SESSION_NEEDED
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.providers.origin import origin_change
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act
 from deputize.core.tools.required_scopes import Need, asks_of, wanted_of
 from deputize.core.tools.tool import Tool

@@ -19,13 +19,13 @@ from deputize.core.approvals.record import ApprovalRecord, Change
 from deputize.core.approvals.service import Approvals
 from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import UserOffboarded
-from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, StoreUnavailable
 from deputize.core.grants.mass_revocation import Revoked
-from deputize.core.text import visible
+from deputize.core.shared_services import Engine
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
 from deputize.core.vault.vault import Record, Vault
+from deputize.core.visible_text import visible
 
 KIND: Final = "offboarding"
 """The kind of record that exists while a user is being offboarded."""

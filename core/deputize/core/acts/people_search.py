@@ -17,7 +17,6 @@ from deputize.core.acts.authorize import Authorizer
 from deputize.core.acts.execute import Executor
 from deputize.core.acts.execution_context import ExecutionContext
 from deputize.core.acts.missing_scopes import Asking, MissingScopes
-from deputize.core.engine import Engine
 from deputize.core.errors import (
     DeputizeError,
     InvalidInput,
@@ -27,7 +26,7 @@ from deputize.core.errors import (
     SettingsError,
 )
 from deputize.core.grants.sources.service_account import organisation_of, owner_of
-from deputize.core.text import visible
+from deputize.core.shared_services import Engine
 from deputize.core.tools import people
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.catalog import Catalog
@@ -39,6 +38,7 @@ from deputize.core.tools.tool import Effect, Tool
 from deputize.core.tools.toolkit import READERS
 from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import Grant, User
+from deputize.core.visible_text import visible
 
 MAX_ADDRESSES: Final = 3
 """Addresses of matching people with which the other accounts are searched again."""

@@ -22,11 +22,11 @@ from deputize.core.acts.missing_scopes import MissingScopes
 from deputize.core.acts.preview import Previewer
 from deputize.core.acts.resolve_call import CallResolver
 from deputize.core.approvals.mandate_record import MAX_ACTS, MAX_MANDATE_SECONDS, destructive
-from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, PolicyDenied, SettingsError
 from deputize.core.grants.sources.service_account import account_of
 from deputize.core.oauth.app import ServiceAccount
 from deputize.core.policy.policy import Judge, Room, Verdict
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.first_contact import FirstContact
 from deputize.core.tools.preview import Audience

@@ -28,7 +28,6 @@ from deputize.core.acts.provider_errors import (
 from deputize.core.acts.public_requests import PublicSender, is_loopback
 from deputize.core.acts.rate_limit import STRANGERS, Budgets
 from deputize.core.acts.scrub_response import ScrubbedHeaders, scrub_token, whole
-from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import STEP_UP, Kind, Outcome, RpcId, classify, is_refusal
 from deputize.core.failures.parse import provider_reason
@@ -40,6 +39,7 @@ from deputize.core.oauth import dpop
 from deputize.core.oauth.provider import Provider
 from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.providers.origin import moved
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.steps import MAX_RESPONSE_BYTES, RESUME_TIMEOUT_SECONDS, PublicRequest, Repeat, Request

@@ -15,11 +15,11 @@ from typing import Final
 
 from deputize.core.approvals.mandates import Mandates
 from deputize.core.approvals.service import Approvals
-from deputize.core.engine import Engine
 from deputize.core.grants.sources.service_account import owner_of
 from deputize.core.idempotency.ledger import Ledger
 from deputize.core.provenance.contacts import KnownContacts
 from deputize.core.provenance.store import UntrustedRecord
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act
 from deputize.core.tools.tool import Effect
 from deputize.core.vault.grant import Account, User

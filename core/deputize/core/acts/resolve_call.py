@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, SettingsError
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.sources.service_account import check_reference, organisation_of
 from deputize.core.providers.origin import origin_change
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.app_binding import check_people_search
 from deputize.core.tools.catalog import Catalog

@@ -13,8 +13,8 @@ from deputize.core.acts.execution_context import ExecutionContext, Handler
 from deputize.core.acts.operator_notes import OperatorNotes
 from deputize.core.acts.provider_errors import MissingScope
 from deputize.core.acts.scrub_response import scrub_token
-from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.shared_services import Engine
 from deputize.core.tools import steps
 from deputize.core.tools.stored_files import Files
 from deputize.core.tools.tool import Effect

@@ -13,10 +13,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from deputize.core.text import outline, visible
 from deputize.core.tools.first_contact import ROW as FIRST_CONTACT
 from deputize.core.tools.first_contact import first_contact_remark
 from deputize.core.tools.preview import SEEN_BY, Audience, Preview, Rows
+from deputize.core.visible_text import outline, visible
 
 PAGE_AGENT: Final = "You, on your page"
 """The agent of acts that the user starts on our pages."""

@@ -37,8 +37,8 @@ from deputize.core.approvals.record import Edit
 from deputize.core.approvals.repository import Repository, record_before
 from deputize.core.approvals.service import Approvals, Decision
 from deputize.core.audit.events import MandateGiven, MandateReleased
-from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Audience, Preview
 from deputize.core.tools.tool import Tool

@@ -9,8 +9,8 @@ from weakref import WeakKeyDictionary
 
 from deputize.core.approvals.record import ApprovalRecord, Status
 from deputize.core.approvals.repository import ApprovalRepository
-from deputize.core.engine import Engine
 from deputize.core.errors import RateLimited, StoreUnavailable
+from deputize.core.shared_services import Engine
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import User
 from deputize.core.vault.stores import RecordRead, Store

@@ -15,8 +15,8 @@ from typing import Generic, TypeAlias, TypeVar
 from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.audit import Audit
 from deputize.core.audit.events import ApprovalReleased, Event
-from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, StoreUnavailable
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act
 from deputize.core.vault.grant import User
 from deputize.core.vault.record import Record, StoredRecord

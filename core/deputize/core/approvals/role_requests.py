@@ -15,7 +15,7 @@ from typing import Final
 
 from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.approvals.repository import ApprovalRepository
-from deputize.core.engine import Engine
+from deputize.core.shared_services import Engine
 from deputize.core.vault.grant import User
 
 REQUESTS_PER_PAGE: Final = 20

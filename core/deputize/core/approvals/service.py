@@ -38,10 +38,10 @@ from deputize.core.approvals.record import (
 from deputize.core.approvals.repository import ApprovalRepository, Claim, Repository
 from deputize.core.approvals.role_requests import RoleRequests
 from deputize.core.audit.events import ApprovalTooLate
-from deputize.core.engine import Engine
 from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.question_feed import QuestionStatus
 from deputize.core.roles import Roles
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.tool import Effect

@@ -33,13 +33,13 @@ from deputize.core.consent.record import (
 )
 from deputize.core.consent.redeem import Redeemer
 from deputize.core.consent.repository import ConsentRepository
-from deputize.core.engine import Engine
 from deputize.core.errors import RateLimited
 from deputize.core.grants.consent_lock import LOCK_TIMEOUT_SECONDS
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.token_reply_journal import ReceivedReplies
 from deputize.core.oauth.provider import App
+from deputize.core.shared_services import Engine
 from deputize.core.user_requests import Consent
 from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.bulk_revocation import BulkRevocation

@@ -21,12 +21,12 @@ from deputize.core.consent.record import (
     Who,
     refuse_link,
 )
-from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.providers.origin import moved, origin_change
 from deputize.core.question_feed import QuestionStatus
+from deputize.core.shared_services import Engine
 from deputize.core.user_requests import Consent
 from deputize.core.vault.grant import Grant, Secret, User
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 from deputize.core.consent.consents import Consents
 from deputize.core.consent.record import ConsentRecord
-from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch, NotFound
 from deputize.core.providers.origin import origin_change
+from deputize.core.shared_services import Engine
 from deputize.core.user_requests import Consent, id_of
 from deputize.core.vault.notify import deadline, watch_records
 

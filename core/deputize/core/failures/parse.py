@@ -14,7 +14,7 @@ from deputize.core.failures.outcome import TEXT, TOKEN_CALLS, Call
 from deputize.core.failures.redaction import redact
 from deputize.core.failures.retry import http_date
 from deputize.core.failures.rules import RefusedAnswer, Rules
-from deputize.core.text import without_hidden
+from deputize.core.visible_text import without_hidden
 
 ERROR_BODY = 1 << 18  # bytes: a longer refusal is not parsed
 MANY = 20  # errors read out of one answer

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from deputize.core.audit.events import AccountChosen, AccountDeselected
-from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch
 from deputize.core.oauth.provider import App
+from deputize.core.shared_services import Engine
 from deputize.core.vault.grant import Grant, User, grant_fields
 from deputize.core.vault.vault import grants_of_account
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from deputize.core.engine import Engine
 from deputize.core.grants.accounts import Accounts
+from deputize.core.shared_services import Engine
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.user import NO_USER

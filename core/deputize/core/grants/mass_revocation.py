@@ -18,11 +18,11 @@ from dataclasses import replace
 from typing import Any, Final, Protocol, TypeAlias
 
 from deputize.core.audit.events import GrantRevoked
-from deputize.core.engine import Engine
 from deputize.core.grants.end_grant import QUEUED, Ended, end_grant
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
 from deputize.core.grants.sources import inflight_requests as under_way
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
+from deputize.core.shared_services import Engine
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.bulk_revocation import BulkRevocation, end_event
 from deputize.core.vault.grant import Grant, User, grant_fields

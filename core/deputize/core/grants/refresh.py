@@ -34,7 +34,6 @@ from deputize.core.audit.events import (
     TokenSaveFailed,
 )
 from deputize.core.background_loop import portal
-from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind, outcome_of
 from deputize.core.grants.backoff import UNSENT, Backoff, Circuits, Pause, second_try_delay
@@ -60,9 +59,10 @@ from deputize.core.oauth.messages import Tokens
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import UNKNOWN_CLIENT
 from deputize.core.providers.origin import MOVED, moved, origin_change, origin_of
-from deputize.core.vault.custody import EndedByProvider, NextOwner
+from deputize.core.shared_services import Engine
 from deputize.core.vault.grant import Grant, Secret, grant_fields
 from deputize.core.vault.stores import HeldLock
+from deputize.core.vault.token_ownership import EndedByProvider, NextOwner
 from deputize.core.vault.vault import Record
 
 LOCK_TIMEOUT_SECONDS: Final = 30.0

@@ -10,11 +10,11 @@ import secrets
 from dataclasses import replace
 from typing import Any
 
-from deputize.core.engine import Engine
 from deputize.core.oauth.app import FOREIGN_IMPORT
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import origin_of, pack_origin
+from deputize.core.shared_services import Engine
 from deputize.core.vault.grant import Grant, Origin, User
 from deputize.core.vault.vault import Record, Vault
 

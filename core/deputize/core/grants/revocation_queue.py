@@ -25,7 +25,6 @@ from typing import Any, Final, Literal
 
 from deputize.core.audit.common_fields import OfApp
 from deputize.core.audit.events import REVOKES, GrantRevoked, RevokeReplaced
-from deputize.core.engine import Engine
 from deputize.core.errors import VaultError
 from deputize.core.failures import Kind
 from deputize.core.grants.consent_lock import consent_lock, is_held
@@ -34,6 +33,7 @@ from deputize.core.oauth.endpoint import LEAKED_AT_ONCE, Endpoint, Refusal, end_
 from deputize.core.oauth.messages import Tokens
 from deputize.core.oauth.provider import Provider
 from deputize.core.providers.origin import origin_change, origin_in
+from deputize.core.shared_services import Engine
 from deputize.core.vault.grant import Grant, User, grant_fields
 from deputize.core.vault.vault import Record
 

@@ -10,13 +10,13 @@ users.
 from __future__ import annotations
 
 from deputize.core.audit.events import GrantRevoked
-from deputize.core.engine import Engine
 from deputize.core.errors import VaultError
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.end_grant import Ended, end_grant
 from deputize.core.grants.mass_revocation import EndedAccounts, MassRevocation, Revoked, WaitingConsents
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
 from deputize.core.grants.sources import inflight_requests as under_way
+from deputize.core.shared_services import Engine
 from deputize.core.vault.grant import Grant, User, grant_fields
 from deputize.core.vault.vault import grants_of_account
 

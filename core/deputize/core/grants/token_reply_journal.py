@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator
 from dataclasses import field, replace
 from typing import Any, Final, Self
 
-from deputize.core.engine import Engine
 from deputize.core.errors import StoreUnavailable
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.token_reply import Tokens
+from deputize.core.shared_services import Engine
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Origin, User
 from deputize.core.vault.record import Record

@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from deputize.core.approvals.outcome import LedgerRecord, State
 from deputize.core.approvals.repository import Repository
-from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act
 from deputize.core.tools.steps import Undo
 from deputize.core.tools.tool import Effect

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Container, Iterator, Mapping
 from typing import Any, Final
 
-from deputize.core.text import without_hidden
+from deputize.core.visible_text import without_hidden
 
 MAX_SCHEMA_CHARACTERS: Final = 32_768
 MAX_SCHEMA_DEPTH: Final = 12

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from deputize.core.engine import Engine
 from deputize.core.errors import SettingsError
 from deputize.core.http import Transport
 from deputize.core.http.address_guard import Resolve, addresses_of
@@ -13,6 +12,7 @@ from deputize.core.mcp_client.discovery import discover_server
 from deputize.core.mcp_client.server_config import McpServer
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.server_metadata import check_addresses
+from deputize.core.shared_services import Engine
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Account, Secret
 

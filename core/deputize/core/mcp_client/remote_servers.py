@@ -16,7 +16,6 @@ from deputize.core.acts.authorize import Authorizer
 from deputize.core.acts.execute import Executor
 from deputize.core.acts.missing_scopes import Asking
 from deputize.core.acts.operator_notes import OperatorNotes
-from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, SettingsError, instead
 from deputize.core.http import Transport
 from deputize.core.http.address_guard import Resolve
@@ -30,6 +29,7 @@ from deputize.core.mcp_client.schemas import load
 from deputize.core.mcp_client.server_config import ForeignEffect, McpServer
 from deputize.core.mcp_client.session_cache import Links, changed_place
 from deputize.core.mcp_client.tools import foreign_toolkit, reason_left_out
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.required_scopes import any_of

@@ -21,8 +21,8 @@ from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from deputize.core.mcp_client.definitions import clean_text
-from deputize.core.text import without_hidden
 from deputize.core.tools.steps import File, Keep
+from deputize.core.visible_text import without_hidden
 
 MAX_TEXT_CHARACTERS: Final = 20_000
 """Characters of one result that a model gets."""

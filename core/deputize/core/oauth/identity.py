@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Final, Literal, NamedTuple
 
-from deputize.core.text import CONTROLS, without_hidden
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Account
+from deputize.core.visible_text import CONTROLS, without_hidden
 
 MAX_OF_SUBJECT: Final = 255
 """Characters that identify an account: OpenID Connect Core 2 has no longer ones."""

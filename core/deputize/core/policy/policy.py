@@ -8,8 +8,8 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from deputize.core.engine import Engine
 from deputize.core.errors import PolicyDenied
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act
 from deputize.core.tools.decision import Decision as Decision
 from deputize.core.tools.decision import Verdict as Verdict

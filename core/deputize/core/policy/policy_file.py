@@ -17,12 +17,12 @@ from typing import Final
 
 from deputize.core.audit.events import PolicyLoaded, PolicyRefused
 from deputize.core.configfile import check_folder, check_writers
-from deputize.core.engine import Engine
 from deputize.core.errors import SettingsError
 from deputize.core.policy.budgets import Counters, Use
 from deputize.core.policy.facts import Facts
 from deputize.core.policy.policy import Decision, Room, StoredPolicy, Verdict, graver
 from deputize.core.policy.rules import RuleSet, parse_rules
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act
 
 RELOAD_SECONDS: Final = 1.0

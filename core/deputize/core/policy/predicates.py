@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from deputize.core.text import as_read
+from deputize.core.visible_text import as_read
 
 
 class Match(Enum):

@@ -19,9 +19,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from deputize.core.engine import Engine
 from deputize.core.errors import StoreUnavailable
 from deputize.core.providers.google import MAILBOX_DOMAINS
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Audience
 from deputize.core.vault.grant import Account, User

@@ -15,7 +15,7 @@ from html import unescape
 from typing import Any, Final
 from urllib.parse import unquote
 
-from deputize.core.text import as_read
+from deputize.core.visible_text import as_read
 
 RESERVED: Final = frozenset("example invalid internal local localhost onion test".split())
 """Top-level domains that the public suffix list leaves out."""
@@ -98,7 +98,7 @@ def _decode(token: str) -> str:
 def respelled(text: str, plain: str) -> set[str]:
     """Return the addresses and hosts that a text contains in another spelling, in small letters.
 
-    ``plain``: the text as `deputize.core.text.as_read` returns it.
+    ``plain``: the text as `deputize.core.visible_text.as_read` returns it.
     """
     apart = ""
     if " @ " in plain or " . " in plain:

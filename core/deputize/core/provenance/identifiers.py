@@ -17,9 +17,9 @@ from typing import Any, Final
 from deputize.core.provenance.decoding import encoded_texts, registrable_domain, respelled, unescaped
 from deputize.core.providers import PROVIDERS
 from deputize.core.providers.google import MAILBOX_DOMAINS
-from deputize.core.text import LONGEST_HOST, as_read
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.preview_values import is_change, is_file
+from deputize.core.visible_text import LONGEST_HOST, as_read
 
 MAX_DEPTH: Final = 2
 """Encodings within each other that are decoded."""

@@ -19,7 +19,6 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from deputize.core.engine import Engine
 from deputize.core.provenance.extract import Believed, Said, find_untrusted_values, trusted_texts
 from deputize.core.provenance.identifiers import (
     is_bare,
@@ -33,7 +32,7 @@ from deputize.core.provenance.identifiers import (
     whole,
 )
 from deputize.core.providers import PROVIDERS
-from deputize.core.text import visible
+from deputize.core.shared_services import Engine
 from deputize.core.tools.act import Act
 from deputize.core.tools.continuation import References
 from deputize.core.tools.preview import Preview
@@ -41,6 +40,7 @@ from deputize.core.tools.tool import Effect
 from deputize.core.tools.untrusted import Untrusted
 from deputize.core.vault.grant import Account, User
 from deputize.core.vault.stores.protocol import RecordRead
+from deputize.core.visible_text import visible
 
 CONVERSATION_TTL: Final = 7 * 86_400.0
 """Seconds for which a conversation's values are stored after its last new value."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from deputize.core.text import visible
 from deputize.core.value_object import ValueObject, frozen
+from deputize.core.visible_text import visible
 
 MAX_REASON_CHARACTERS = 300
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from deputize.core.text import visible, without_hidden
+from deputize.core.visible_text import visible, without_hidden
 
 if TYPE_CHECKING:
     from deputize.core.tools.people import Looked, Someone

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from deputize.core.text import visible
 from deputize.core.value_object import ValueObject, frozen
+from deputize.core.visible_text import visible
 
 ROW: Final = "first contact"
 """Name of the line of an approval."""

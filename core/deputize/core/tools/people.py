@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import Any, Final, NamedTuple, TypedDict
 
-from deputize.core.text import as_read, visible, without_hidden
 from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import Account
+from deputize.core.visible_text import as_read, visible, without_hidden
 
 MAX_PEOPLE_PER_ACCOUNT: Final = 20
 """People that one account may return for one search; the rest is reported as not searched."""

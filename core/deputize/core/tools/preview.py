@@ -23,9 +23,9 @@ from itertools import takewhile
 from types import NoneType
 from typing import Any, Final, Self
 
-from deputize.core.text import displayed, visible
 from deputize.core.tools.preview_values import is_change, is_file, is_instant, text, texts
 from deputize.core.value_object import ValueObject, frozen
+from deputize.core.visible_text import displayed, visible
 
 PREFIX: Final = b"deputize-show-1"
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
-from deputize.core.text import displayed, visible
 from deputize.core.tools.user_time import on_clock
+from deputize.core.visible_text import displayed, visible
 
 EMPTIED: Final = "(emptied)"
 NOTHING: Final = "(nothing)"

@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from deputize.core.errors import InvalidInput, NotFound, StoreUnavailable
-from deputize.core.text import CONTROLS, UNSEEN
 from deputize.core.tools.steps import MIB, File
 from deputize.core.vault.grant import User
 from deputize.core.vault.vault import Record, Vault
+from deputize.core.visible_text import CONTROLS, UNSEEN
 
 FILE_TTL: Final = 86400
 MAX_FILE_BYTES: Final = 25 * MIB

@@ -12,10 +12,10 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-from deputize.core.text import visible
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.preview_values import EMPTIED, is_change, is_file
 from deputize.core.value_object import ValueObject, frozen
+from deputize.core.visible_text import visible
 
 PEOPLE: Final = ("to", "cc", "bcc", "guests", "who", "person", "users", "invited", "reviewers")
 """Fields that name whom an act reaches."""

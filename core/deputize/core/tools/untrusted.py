@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
-from deputize.core.text import visible
 from deputize.core.value_object import ValueObject, frozen
+from deputize.core.visible_text import visible
 
 How: TypeAlias = Literal["named", "wrote", "forgotten", "untold"]
 """How a value is untrusted.

@@ -14,13 +14,13 @@ from weakref import WeakValueDictionary
 from deputize.core.errors import VaultError
 from deputize.core.vault.bootstrap import LOST, open_first
 from deputize.core.vault.bulk_revocation import BulkRevocationState
-from deputize.core.vault.custody import NextOwner, has_next_owner
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.grant_index import GrantIndex, grants_of_account, has_same_origin, select_grant
 from deputize.core.vault.record import EXPIRING, FIRST, KINDS, PAGE, Record
 from deputize.core.vault.seal import ClosedSealer, Sealer, generation_of
 from deputize.core.vault.sealed_records import Records
 from deputize.core.vault.stores.protocol import Store
+from deputize.core.vault.token_ownership import NextOwner, has_next_owner
 from deputize.core.vault.vault_keys import VaultKeys
 
 __all__ = ["EXPIRING", "FIRST", "KINDS", "LOST", "PAGE", "Record", "Vault", "grants_of_account"]
@@ -216,8 +216,8 @@ class Vault(Records):
         """Replace a grant by ``ended``, the same grant without tokens. Returns None if `replace` would, except that a
         tombstone can be written after a bulk revocation. No other function drops the tokens of an undamaged grant.
 
-        ``next_owner``: the next owner of the tokens, see `deputize.core.vault.custody`. Raises `TypeError` if it does
-        not have them.
+        ``next_owner``: the next owner of the tokens, see `deputize.core.vault.token_ownership`. Raises `TypeError` if
+        it does not have them.
         """
         if not has_next_owner(grant, next_owner):
             raise TypeError("Nothing would revoke the tokens of this grant.")

@@ -23,7 +23,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from deputize.core.base_deputy import BaseDeputy
-from deputize.core.engine import FixedPages
 from deputize.core.errors import (
     Conflict,
     DeputizeError,
@@ -34,6 +33,7 @@ from deputize.core.errors import (
     StoreUnavailable,
     UserRequired,
 )
+from deputize.core.shared_services import FixedPages
 from deputize.core.web.pages.brand import Brand
 from deputize.core.web.security_headers import plain_headers
 
@@ -56,8 +56,8 @@ try:
         consent,
         mandates,
         operator,
-        others,
         request_summary,
+        role_requests,
         texts,
     )
     from deputize.core.web.pages.link_binding import bind_to_browser
@@ -72,7 +72,7 @@ PAGES: Final = (
     *activity.PAGES,
     *approve.PAGES,
     *mandates.PAGES,
-    *others.PAGES,
+    *role_requests.PAGES,
     *operator.PAGES,
     *auditor.PAGES,
     *request_summary.PAGES,

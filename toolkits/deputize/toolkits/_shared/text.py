@@ -11,7 +11,7 @@ import unicodedata
 from encodings.aliases import aliases
 from typing import Final
 
-from deputize.core.text import replaced
+from deputize.core.visible_text import replaced
 
 FACTS: Final = frozenset("id repo path sha ref thread next cursor conversation date time_zone url_template".split())
 """Fields that identify a result, in words of the provider or of the call."""
@@ -70,7 +70,7 @@ def _decode_strictly(data: bytes, name: str) -> str | None:
 def clean(text: str) -> tuple[str, int]:
     """Return the text in NFC without characters that a person cannot see, and the number of removed characters.
 
-    `deputize.core.text` defines them: joiners stay between letters that need them. Line ends become newlines.
+    `deputize.core.visible_text` defines them: joiners stay between letters that need them. Line ends become newlines.
     """
     text = _SURROGATE.sub("\ufffd", newlined(text[:LARGEST]))
     kept, hidden = replaced(text, lambda character: "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from deputize.core import Run, Steps
-from deputize.core.text import as_read
+from deputize.core.visible_text import as_read
 from deputize.toolkits.github import api
 from deputize.toolkits.github.base import GITHUB, Asks, needs
 from deputize.toolkits.github.documents import MEMBERS, query

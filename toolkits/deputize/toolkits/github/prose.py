@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 
 from deputize.core import Account, ActKey, Continuation
 from deputize.core.errors import InvalidInput
-from deputize.core.text import replaced
+from deputize.core.visible_text import replaced
 from deputize.toolkits._shared.long_text import PART, Edit, Form, part, shortened
 from deputize.toolkits._shared.markdown_hidden import RAW, UNCUT, without_unseen
 from deputize.toolkits._shared.text import Outside, clean

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from deputize.core.audit.common_fields import OfApp
 from deputize.core.audit.events import GrantNotObtained
-from deputize.core.engine import Engine
 from deputize.core.errors import (
     DeputizeError,
     InvalidInput,
@@ -46,6 +45,7 @@ from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import origin_change
+from deputize.core.shared_services import Engine
 from deputize.core.vault.grant import AnyUser, Grant, Secret, User
 from deputize.core.vault.record import Record
 

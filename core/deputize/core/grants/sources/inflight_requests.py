@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from deputize.core.engine import Engine
+from deputize.core.shared_services import Engine
 from deputize.core.vault.bulk_revocation import BulkRevocation
 from deputize.core.vault.grant import User
 from deputize.core.vault.record import Record

@@ -13,7 +13,6 @@ from __future__ import annotations
 import secrets
 
 from deputize.core.audit.events import GrantObtained, GrantRevoked
-from deputize.core.engine import Engine
 from deputize.core.failures import Kind, outcome_of
 from deputize.core.grants.end_grant import finish_bulk_end
 from deputize.core.grants.refresh_request import OTHER_ACCOUNT
@@ -23,6 +22,7 @@ from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import origin_of
+from deputize.core.shared_services import Engine
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Account, Grant, User, grant_fields
 from deputize.core.vault.record import Record

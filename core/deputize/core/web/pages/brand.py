@@ -14,8 +14,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
-from deputize.core.text import without_hidden
 from deputize.core.value_object import ValueObject, frozen
+from deputize.core.visible_text import without_hidden
 
 MAX_NAME: Final = 60
 MAX_LOGO: Final = 2**18

@@ -16,7 +16,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from deputize.core import text
+from deputize.core import visible_text
 from deputize.core.errors import SettingsError
 from deputize.core.web.security_headers import ALWAYS
 
@@ -27,7 +27,7 @@ _FILES: Final[Mapping[str, bytes]] = {name: (_HERE / name).read_bytes() for name
 
 def visible(value: Any) -> Any:
     """Return the text with all characters visible: those that reorder or hide text are replaced by their names."""
-    return text.visible(value) if type(value) is str else value
+    return visible_text.visible(value) if type(value) is str else value
 
 
 def templates_in(*folders: Path) -> Environment:

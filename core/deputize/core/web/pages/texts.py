@@ -14,8 +14,8 @@ from deputize.core.approvals.headline import agent_words as agent_words
 from deputize.core.approvals.outcome import describe_outcome
 from deputize.core.errors import DeputizeError
 from deputize.core.oauth.refusals import REMEDIES
-from deputize.core.text import visible
 from deputize.core.user_requests import Approval
+from deputize.core.visible_text import visible
 
 
 class Message(NamedTuple):

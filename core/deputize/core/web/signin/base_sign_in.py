@@ -20,9 +20,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from deputize.core.base_deputy import BaseDeputy
-from deputize.core.engine import FixedPages
 from deputize.core.errors import InvalidInput, SettingsError
 from deputize.core.roles import NO_ROLES, RoleMap
+from deputize.core.shared_services import FixedPages
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret, User
 from deputize.core.web.cookies import Cookies, cookies_for

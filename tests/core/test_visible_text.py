@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from deputize.core.text import as_read, replaced, visible, without_hidden
+from deputize.core.visible_text import as_read, replaced, visible, without_hidden
 from deputize.toolkits._shared.text import clean
 
 HIDDEN = [

@@ -31,7 +31,6 @@ from deputize.core.approvals.service import Approvals
 from deputize.core.audit import Audit
 from deputize.core.background_loop import portal
 from deputize.core.consent.consents import Consents
-from deputize.core.engine import Engine, FixedPages, Pages
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.mass_revocation import MassRevocation
 from deputize.core.grants.refresh import Refresher
@@ -48,6 +47,7 @@ from deputize.core.provenance.contacts import KnownContacts
 from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.providers import known_providers
 from deputize.core.roles import ROLE_MAX_AGE_SECONDS, RoleMap, Roles, RolesOf
+from deputize.core.shared_services import Engine, FixedPages, Pages
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.steps import AskUser, Heard, ResolvePerson
 from deputize.core.tools.stored_files import FILE_TTL, Files
