@@ -88,7 +88,7 @@ class Chat:
         """Wait for Bolt's listeners, which run on after Slack has its answer, and for the cards."""
         if others := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(others, timeout=10)
-        await self.world.deputy.engine.question_feed.wait()
+        await self.world.deputy.services.question_feed.wait()
 
     async def request(
         self, fields: dict[str, str], *, secret: str = SECRET, at: float = 0.0, changed: str = "", signature: str = ""

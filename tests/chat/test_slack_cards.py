@@ -449,7 +449,7 @@ async def test_decision_of_another_process_closes_the_card(chat: Chat) -> None:
     asked, other = await ask(chat), another_process(chat)
     SlackCards(other, bot_token=TOKEN, signing_secret=SECRET, api_url=chat.slack.url)
     await other.decide(asked, "approve", by="alice")
-    await other.engine.question_feed.wait()
+    await other.services.question_feed.wait()
     assert words(chat.slack.sent("chat.update")[-1]["blocks"]) == ["Approved", f"{asked.summary}."]
 
 

@@ -139,7 +139,7 @@ async def test_erased_user_is_in_no_record_of_any_kind(tmp_path: Path) -> None:
         tokens=Tokens(Secret("ya29.late"), None, None, 60.0),
         asked_at=deputy.clock(),
     )
-    await ReceivedReplies(deputy.engine).put(reply)
+    await ReceivedReplies(deputy.services).put(reply)
     before = {kind for kind in KINDS if await _near(vault, kind, place)}
     assert before == set(KINDS) - OF_NO_USER - BY_HASH - {"outbox"}
     await deputy.erase(CAROL)
@@ -206,7 +206,7 @@ async def test_tokens_arriving_after_erasure_are_revoked_anonymously() -> None:
     assert grant
     await house.deputy.erase("alice")
     tokens = Tokens(grant.access_token, grant.refresh_token, None, 60.0)
-    later = RevocationQueue(replace(house.deputy.engine, audit=Audit(None, KEY)))  # of another process
+    later = RevocationQueue(replace(house.deputy.services, audit=Audit(None, KEY)))  # of another process
     assert await later.end(grant.user, grant.provider, grant.app, tokens) == "done"
     assert await house.deputy.vault.scan(KIND) == [] and b"alice" not in await said(house.deputy.vault)
     [row] = later.audit.rows()

@@ -28,7 +28,7 @@ class Received:
         self.changes.append(told)
 
     async def settled(self, deputy: Any) -> list[tuple[str, str, str]]:
-        await deputy.engine.question_feed.wait()
+        await deputy.services.question_feed.wait()
         return [(one.change, one.question.id, one.question.status) for one in self.changes]
 
 
@@ -119,9 +119,9 @@ async def test_expiry_is_reported_once_and_only_without_a_decision() -> None:
 async def test_decision_of_another_process_is_no_expiry() -> None:
     received = Received()
     world, asked = await asking(received)
-    functions, world.deputy.engine.question_feed.functions = world.deputy.engine.question_feed.functions, []
+    functions, world.deputy.services.question_feed.functions = world.deputy.services.question_feed.functions, []
     await world.deputy.decide(asked, "approve", by="alice")  # as another process does, which reports nothing here
-    world.deputy.engine.question_feed.functions = functions
+    world.deputy.services.question_feed.functions = functions
     world.clock.now += 3601
     await world.deputy.report_expired()
     assert [one[0] for one in await received.settled(world.deputy)] == ["asked"]
@@ -159,7 +159,7 @@ async def test_slow_function_delays_no_call_and_keeps_the_order() -> None:
     await world.deputy.decide(asked, "approve", by="alice")
     assert changes == []
     go_on.set()
-    await world.deputy.engine.question_feed.wait()
+    await world.deputy.services.question_feed.wait()
     assert changes == ["asked", "decided"]
 
 

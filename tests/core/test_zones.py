@@ -202,7 +202,7 @@ async def test_other_process_learns_a_new_zone_within_a_minute(vault: Vault) -> 
 async def test_zone_is_erased_with_the_user(deputy: Deputy) -> None:
     await act(deputy, learns="Europe/Berlin")
     await deputy.erase("alice")
-    assert await deputy.engine.zones.of(ALICE) is UTC and await deputy.vault.scan("zone", "") == []
+    assert await deputy.services.zones.of(ALICE) is UTC and await deputy.vault.scan("zone", "") == []
 
 
 def test_local_zone_keeps_its_daylight_saving_rules(monkeypatch: pytest.MonkeyPatch) -> None:

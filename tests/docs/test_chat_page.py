@@ -33,7 +33,7 @@ async def test_documented_cards_are_served(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("SLACK_SIGNING_SECRET", SECRET)
     names: dict[str, Any] = await run(blocks(PAGE, "python")[0], {"current_user": signed_in})
     async with names["deputy"] as deputy:
-        assert deputy.engine.question_feed.functions == [names["cards"].receive]
+        assert deputy.services.question_feed.functions == [names["cards"].receive]
 
 
 async def test_documented_function_receives_the_question() -> None:
@@ -44,7 +44,7 @@ async def test_documented_function_receives_the_question() -> None:
 
     await run(blocks(PAGE, "python")[1], {"deputy": world.deputy, "mail": mail})
     [consent] = await world.deputy.connect("alice", "google", scopes=[SEND])
-    await world.deputy.engine.question_feed.wait()
+    await world.deputy.services.question_feed.wait()
     assert sent == [("alice", consent.link)]
 
 

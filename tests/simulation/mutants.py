@@ -43,7 +43,7 @@ def second_401_ends_grant() -> AbstractContextManager[object]:
     async def failure(self: Any, outcome: Any, grant: Any) -> Exception:
         if outcome.kind is not Kind.REFRESH_ONCE:
             return await before(self, outcome, grant)
-        await self.transport.engine.vault.end_grant(grant, grant.dead("rejected"), EndedByProvider())
+        await self.transport.services.vault.end_grant(grant, grant.dead("rejected"), EndedByProvider())
         return GrantLost("rejected", grant)
 
     return _patched((Exchange, "_failure", failure))

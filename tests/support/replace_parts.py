@@ -9,6 +9,6 @@ from deputize.core import Deputy
 
 
 def exchange(deputy: Deputy, **parts: Any) -> None:
-    """Replace these parts of an `Engine` for the deputy's consents from now on."""
+    """Replace these parts of `Services` for the deputy's consents from now on."""
     repository = deputy.consents.repository
-    repository.engine = replace(repository.engine, **parts)
+    repository.services = replace(repository.services, **parts)

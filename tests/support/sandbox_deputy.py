@@ -170,5 +170,5 @@ class Recorder(httpx.AsyncBaseTransport):
 
 
 def set_sleep(deputy: Deputy, sleep: Callable[[float], Awaitable[None]]) -> None:
-    """Let acts wait by this function from now on. Only tests replace anything in an engine."""
-    object.__setattr__(deputy.engine, "sleep", sleep)
+    """Let acts wait by this function from now on. Only tests replace anything in an services."""
+    object.__setattr__(deputy.services, "sleep", sleep)

@@ -15,7 +15,7 @@ from tests.toolkits.github_play import ALL, SITE
 @pytest.fixture
 async def world() -> AsyncIterator[ShownWorld]:
     async with shown_world({"github": ALL}) as world:
-        world.deputy.engine.zones.default = ZoneInfo("Asia/Tokyo")
+        world.deputy.services.zones.default = ZoneInfo("Asia/Tokyo")
         for row in world.sandbox._world.services["github"]["issues"][SITE]:
             row |= {"created_at": "2026-11-19T16:30:00Z", "updated_at": "2026-11-19T16:30:00Z"}
         yield world

@@ -174,7 +174,7 @@ class World:
         self.deputy, self.sandbox, self.sent, self.grant = deputy, sandbox, sent, grant
 
     async def learn(self, user: str, provider: str, zone: str) -> None:
-        assert await self.deputy.engine.zones.learn(User(user), provider, zone)
+        assert await self.deputy.services.zones.learn(User(user), provider, zone)
 
     async def act(self, tool: str, case: Case) -> tuple[set[str], Any]:
         """Return the times and days that were sent, as UTC, and the result."""

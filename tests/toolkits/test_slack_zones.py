@@ -46,7 +46,7 @@ async def test_absolute_time_needs_no_zone_lookup(send_at: str, slack: World) ->
 
 
 async def test_applications_zone_for_the_user_is_used(slack: World) -> None:
-    slack.deputy.engine.zones.default = lambda user: ZoneInfo("Asia/Tokyo")
+    slack.deputy.services.zones.default = lambda user: ZoneInfo("Asia/Tokyo")
     await slack.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
     assert asked_about_alice(slack) == 0
     assert slack.sandbox.service("slack")["scheduled"][0]["post_at"] == NINE_IN_UTC - 9 * 3600

@@ -111,7 +111,7 @@ class SlackCards:
                 "The bot token of the Slack cards does not begin with xoxb-, or the signing secret is missing.",
                 hint="Take both from your app at https://api.slack.com/apps.",
             )
-        self.deputy, self.vault, self.home = deputy, deputy.vault, deputy.engine.home
+        self.deputy, self.vault, self.home = deputy, deputy.vault, deputy.services.home
         self.slack = AsyncWebClient(token=token, base_url=api_url, timeout=10, logger=_quiet)
         self.app = AsyncApp(
             name="deputize.chat.bolt",
@@ -273,7 +273,7 @@ class SlackCards:
             done = texts.sentence(texts.HEADS, asked.status, texts.HEAD_ELSE, label)
         else:
             about = f"{asked.summary}." if asked.summary else ""
-            done = texts.approval_head(asked, await self.deputy.engine.zones.of(told.user))
+            done = texts.approval_head(asked, await self.deputy.services.zones.of(told.user))
             if asked.kind == "question":
                 done = texts.QUESTION_HEADS.get(asked.status, "")
         if told.change == "expired":

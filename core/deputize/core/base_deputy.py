@@ -113,7 +113,7 @@ class BaseDeputy(Components):
         from deputize.core.acts.job import Job, parse_job
         from deputize.core.acts.preflight import JobChecker  # imported only if it is used
 
-        parts = self.engine, self.resolver, self.authorizer, self.previewer, self.judge
+        parts = self.services, self.resolver, self.authorizer, self.previewer, self.judge
         return await JobChecker(*parts).check(job if isinstance(job, Job) else parse_job(job))
 
     async def resolve_call(
@@ -167,7 +167,7 @@ class BaseDeputy(Components):
                 hint="Pass a sync or async function of one QuestionChange.",
                 fix_by="operator",
             )
-        self.engine.question_feed.functions.append(function)
+        self.services.question_feed.functions.append(function)
 
     async def pending(self, user: AnyUser) -> list[Consent | Approval]:
         """Return all consents and approvals that wait for the user, from every run, consents first."""
@@ -283,7 +283,7 @@ class BaseDeputy(Components):
 
     async def connections(self, user: AnyUser) -> list[Connection]:
         """Return the user's connected accounts. ``default``: True for the account of calls that name none."""
-        return await connections_of(User.of(user), self.engine, self.accounts)
+        return await connections_of(User.of(user), self.services, self.accounts)
 
     async def revoke(
         self, user: AnyUser, provider: str = "", *, app: str = "", account: str | None = None, leaked: bool = False
@@ -360,7 +360,7 @@ class BaseDeputy(Components):
         audit, 200 characters at most. May be repeated. Your application can still call as this user afterwards."""
         user = User.of(user)
         revoke = partial(self.revoke, user)
-        return await offboard(user, reason, self.engine, self.approvals, self._mandates, revoke)
+        return await offboard(user, reason, self.services, self.approvals, self._mandates, revoke)
 
     async def erase(self, user: AnyUser) -> list[Revoked]:
         """Disconnect a user from all providers and delete the user's files, results, approvals, mandates and consents.
@@ -369,7 +369,7 @@ class BaseDeputy(Components):
         ended = await self.revoke(user)
         await self.ledger.unsaved.settle_all()  # else it would be stored again as an outcome
         caches = (self.provenance, self.contacts, self._first_contacts, self.act_reads)
-        await erase(user, self.engine, self.consents, self.files, *caches)
+        await erase(user, self.services, self.consents, self.files, *caches)
         return ended
 
     def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:

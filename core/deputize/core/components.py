@@ -47,7 +47,7 @@ from deputize.core.provenance.contacts import KnownContacts
 from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.providers import known_providers
 from deputize.core.roles import ROLE_MAX_AGE_SECONDS, RoleMap, Roles, RolesOf
-from deputize.core.shared_services import Engine, FixedPages, Pages
+from deputize.core.shared_services import FixedPages, Pages, Services
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.steps import AskUser, Heard, ResolvePerson
 from deputize.core.tools.stored_files import FILE_TTL, Files
@@ -118,7 +118,7 @@ class Components:
         self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
         self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
         zones = Zones(vault, time_zone, clock)
-        self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
+        self.services = Services(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
         self.roles = Roles(vault, clock, roles, role_max_age_seconds, role_map)
         self._ways = transport, resolve
         self._grants()
@@ -133,12 +133,12 @@ class Components:
 
     def _grants(self) -> None:
         """Create the parts that obtain, refresh and end grants."""
-        engine = self.engine
-        self.revocation_queue, self.accounts = RevocationQueue(engine), Accounts(engine)
-        self.refresher = Refresher(engine, self.revocation_queue)
+        services = self.services
+        self.revocation_queue, self.accounts = RevocationQueue(services), Accounts(services)
+        self.refresher = Refresher(services, self.revocation_queue)
         self.sources = self.refresher.sources
-        self.consents = Consents(engine, self.revocation_queue)
-        self.asking = Asking(engine, self.accounts, self.consents)
+        self.consents = Consents(services, self.revocation_queue)
+        self.asking = Asking(services, self.accounts, self.consents)
 
     def _acts(
         self,
@@ -150,17 +150,17 @@ class Components:
         file_retention_seconds: float,
     ) -> None:
         """Create the parts that run acts with these grants, and the parts that end grants and mandates."""
-        engine, refresher = self.engine, self.refresher
-        self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock, life=file_retention_seconds)
-        self.provenance, self.contacts = UntrustedRecord(engine), KnownContacts(engine)
-        self.judge = Judge(policy, engine, self.roles.of_act)
-        self.ledger, self.approvals = Ledger(engine, kept), Approvals(engine, self.roles)
-        self._mandates, self.questions = Mandates(engine, self.approvals, kept), Questions(engine, self.approvals)
-        self.resolver, grants = CallResolver(engine, self.catalog, self.accounts), GrantFinder(engine, refresher)
+        services, refresher = self.services, self.refresher
+        self.catalog, self.files = Catalog(toolkits), Files(services.vault, services.clock, life=file_retention_seconds)
+        self.provenance, self.contacts = UntrustedRecord(services), KnownContacts(services)
+        self.judge = Judge(policy, services, self.roles.of_act)
+        self.ledger, self.approvals = Ledger(services, kept), Approvals(services, self.roles)
+        self._mandates, self.questions = Mandates(services, self.approvals, kept), Questions(services, self.approvals)
+        self.resolver, grants = CallResolver(services, self.catalog, self.accounts), GrantFinder(services, refresher)
         self.authorizer = Authorizer(self.catalog, self.judge, grants, self.approvals, self.provenance)
-        budgets = Budgets(per_minute, engine.clock)
-        transport = ProviderTransport(engine, refresher, self.outside, budgets, self.provenance)
-        handlers = handlers_of(engine, self.files) | dict.fromkeys((AskUser, Heard), self.questions.handle_step)
+        budgets = Budgets(per_minute, services.clock)
+        transport = ProviderTransport(services, refresher, self.outside, budgets, self.provenance)
+        handlers = handlers_of(services, self.files) | dict.fromkeys((AskUser, Heard), self.questions.handle_step)
         handlers[ResolvePerson] = lambda run, step: self._people.handle_step(run, step)
         authors = TrustedAuthors.of(trusted_authors, self.catalog.toolkit)
         self.runner = Runner(transport, authors, handlers, self.contacts)
@@ -168,22 +168,22 @@ class Components:
             *(self.judge, self.approvals, self._mandates, self.runner, self.provenance, self.contacts),
             search=lambda act: self._first_contacts.find(act),
         )
-        self.act_reads = ActReads(engine, self.ledger, self.approvals, self._mandates, self.provenance, self.contacts)
-        self.executor = Executor(engine, self.ledger, self.previewer, self.questions, refresher, self.act_reads)
+        self.act_reads = ActReads(services, self.ledger, self.approvals, self._mandates, self.provenance, self.contacts)
+        self.executor = Executor(services, self.ledger, self.previewer, self.questions, refresher, self.act_reads)
         self.checker = CallChecker(
             self.resolver, self.authorizer, self.previewer, self.ledger, self.questions, self.act_reads
         )
-        self.undoing, self.recognizing = Undoing(self.ledger), CallRecognizer(engine, self.resolver)
-        many = MassRevocation(engine, self.consents, self.revocation_queue, self._mandates.end_all)
-        self.revoker = Revoker(engine, self.accounts, self.consents, self.revocation_queue, many)
+        self.undoing, self.recognizing = Undoing(self.ledger), CallRecognizer(services, self.resolver)
+        many = MassRevocation(services, self.consents, self.revocation_queue, self._mandates.end_all)
+        self.revoker = Revoker(services, self.accounts, self.consents, self.revocation_queue, many)
         self.sweeper = Sweeper(
-            engine.vault,
+            services.vault,
             self.files.remove,
-            engine.clock,
+            services.clock,
             recover=self.consents.recover,
             jobs=[
                 many.follow,
-                partial(continue_reseal, engine.vault, engine.audit),
+                partial(continue_reseal, services.vault, services.audit),
                 self.ledger.unsaved.settle_all,
                 self.resume_offboardings,
                 self.report_expired,
@@ -192,7 +192,7 @@ class Components:
 
     async def resume_offboardings(self) -> None:
         """Complete the offboardings of processes that died."""
-        await resume_offboardings(self.engine, self.approvals, self._mandates, self.revoker.disconnect)
+        await resume_offboardings(self.services, self.approvals, self._mandates, self.revoker.disconnect)
 
     shipping: Shipping | None = None
     """The shipping of audit rows to collectors, if the settings name one."""
@@ -221,14 +221,14 @@ class Components:
         """The foreign MCP servers: their tools and the pinned definitions."""
         from deputize.core.mcp_client.remote_servers import servers_of  # imported only if there are some
 
-        return servers_of(self.engine, self.catalog, self.authorizer, self.executor, self.asking, *self._ways)
+        return servers_of(self.services, self.catalog, self.authorizer, self.executor, self.asking, *self._ways)
 
     @cached_property
     def _people(self) -> PeopleSearch:
         """The search that resolves a name to a person."""
         from deputize.core.acts.people_search import PeopleSearch  # imported only if a tool resolves a person
 
-        return PeopleSearch(self.engine, self.catalog, self.authorizer, self.executor, self.asking)
+        return PeopleSearch(self.services, self.catalog, self.authorizer, self.executor, self.asking)
 
     @cached_property
     def _first_contacts(self) -> FirstContactSearch:
@@ -239,19 +239,19 @@ class Components:
 
     async def report_expired(self) -> None:
         """Report the questions of this process that expired without a decision to `on_question`."""
-        for one in self.engine.question_feed.take_expired(self.clock()):
+        for one in self.services.question_feed.take_expired(self.clock()):
             if isinstance(one.question, Consent):
                 now: Consent | Approval | None = await self.consents.status(one.question.id)
             else:
                 now = await self.approvals.get(one.question.id, by=one.user)
             if now is None or now.status in ("pending", "expired"):
-                self.engine.question_feed.tell("expired", one.user, now or one.question)
+                self.services.question_feed.tell("expired", one.user, now or one.question)
 
     def dashboard_url(self) -> str:
         """Return the URL of the page where users see their connections and pending requests; "" in local mode. The URL
         is the same for all users and grants nothing, so a model may see it. Local mode uses
         `deputize.core.web.pages.local_links` instead."""
-        return f"{self.engine.home}/connections" if self.engine.home else ""
+        return f"{self.services.home}/connections" if self.services.home else ""
 
     def derive_key(self, purpose: str) -> Secret:
         """Return a secret key for this purpose, the same in every process of one vault."""
@@ -270,7 +270,7 @@ class Components:
         if self.shipping:
             await self.shipping.stop()
         await self.outside.http.close()
-        await self.engine.close()
+        await self.services.close()
 
     async def __aenter__(self) -> Self:
         await self.sweeper.start()

@@ -50,7 +50,7 @@ class FixedPages(Frozen):
 
 
 @frozen
-class Engine(Frozen):
+class Services(Frozen):
     """The parts that all components of a deputy share. They are not replaced while a deputy lives.
 
     ``clock`` returns Unix seconds; ``sleep`` waits for a number of seconds. ``agent``: name of the agent for calls that

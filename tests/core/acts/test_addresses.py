@@ -278,7 +278,7 @@ async def test_D3_tool_receives_neither_token_nor_http_client() -> None:
     told = {"key", "granted", "account", "noted", "now", "zone", "zone_known", "trusted_authors", "can_ask"}
     assert Run.__dataclass_fields__.keys() == told | {"grant"}  # a name for it, and no way to it
     assert "token" not in str({tool.name: tool.schema for tool in gmail.tools.values()})
-    assert ProviderTransport.__dataclass_fields__.keys() >= {"engine", "refresher"}
+    assert ProviderTransport.__dataclass_fields__.keys() >= {"services", "refresher"}
 
 
 def test_lone_surrogate_error_names_unicode() -> None:

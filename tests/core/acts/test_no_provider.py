@@ -90,7 +90,7 @@ async def test_approved_local_tool_still_cannot_send_or_set_time_zone(deputy: De
     for tool in ("kept_send", "kept_place"):
         with pytest.raises(InvalidInput, match="toolkit without a provider"):
             await deputy.act(tool, {}, user="alice")
-    assert await deputy.engine.zones.of(User("alice")) is UTC
+    assert await deputy.services.zones.of(User("alice")) is UTC
 
 
 async def test_policy_applies_to_local_tools(deputy: Deputy) -> None:

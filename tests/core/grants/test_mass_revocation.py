@@ -61,7 +61,7 @@ async def pair() -> tuple[House, Deputy]:
     await house.connected(*ALL)
     vault = await Vault.open(house.store, [b"k" * 32])
     other = await build(vault=vault, toolkits=[gmail], transport=house.sandbox.transport(), clock=house.clock)
-    house.deputy.vault.ended = house.deputy.consents.repository.engine.vault.ended = Behind(house.deputy.vault)
+    house.deputy.vault.ended = house.deputy.consents.repository.services.vault.ended = Behind(house.deputy.vault)
     return house, other
 
 

@@ -261,7 +261,7 @@ async def main():
     deputy = await build(vault=await new_vault(path, b"k" * 32), toolkits=[gmail], transport=lambda: None,
                          providers={"google": PROVIDERS["google"].moved_to(base)})
     deputy.http = type(deputy.http)()
-    object.__setattr__(deputy.engine, "http", deputy.http)
+    object.__setattr__(deputy.services, "http", deputy.http)
     for part in (deputy.refresher, deputy.revoker):
         part.http = deputy.http
     ask = refresh.Endpoint.refresh

@@ -191,7 +191,7 @@ async def test_service_account_acts_without_the_users_contacts_and_time_zone(wor
             await deputy.act("notes_count_notes", {}, user="alice", app=name)
         for name, zone, at in (("", "Asia/Tokyo", "alice"), ("bot", "Europe/Berlin", "bot")):
             assert await deputy.act("cards_whose", {"zone": zone}, user="alice", app=name) == f"bob@{at}.test"
-        assert str(await deputy.engine.zones.of(User("alice"))) == "Asia/Tokyo"
+        assert str(await deputy.services.zones.of(User("alice"))) == "Asia/Tokyo"
 
 
 async def test_audit_names_the_organization_and_the_grant_source(world: World, tmp_path: Path) -> None:

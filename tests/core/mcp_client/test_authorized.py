@@ -72,7 +72,7 @@ class House:
         more: dict[str, Any] = {"clock": self.clock, "sleep": no_sleep, "resolve": public_names, "policy": allow_all}
         more["requests_per_minute"] = math.inf
         deputy = Deputy(vault, [], pages=pages, toolkits=[acme], transport=self.world, providers={}, **more)
-        late = LateServer(McpServer("acme", URL, **said), deputy.engine, self.world, public_names)
+        late = LateServer(McpServer("acme", URL, **said), deputy.services, self.world, public_names)
         deputy.registry.expect("acme", late)
         return deputy
 
@@ -559,7 +559,7 @@ async def test_server_naming_another_servers_authorization_server_is_refused(hou
     await house.connect(deputy, "alice")
     deputy = await house.process() if restarted else deputy
     servers = [McpServer("stranger", STRANGER), McpServer("stranger", STRANGER, issuer=ISSUER)]
-    late, believed = (LateServer(one, deputy.engine, house.world, public_names) for one in servers)
+    late, believed = (LateServer(one, deputy.services, house.world, public_names) for one in servers)
     with pytest.raises(SettingsError, match="names the authorization server of acme"):
         await late.make()
     with pytest.raises(SettingsError, match="names the authorization server of acme") as refused:

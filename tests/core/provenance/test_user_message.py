@@ -386,7 +386,7 @@ async def test_time_is_that_of_the_user(desk: Desk, monkeypatch: pytest.MonkeyPa
 
 
 async def test_no_time_is_named_if_the_zone_of_the_user_is_not_known(desk: Desk) -> None:
-    desk.deputy.engine.zones.default = ZoneInfo("UTC")
+    desk.deputy.services.zones.default = ZoneInfo("UTC")
     said = "bob@example.test on 2026-11-25 at 12:00"
     assert not await desk.is_named(said, at=Instant(NOON))
     assert not await desk.is_named(said, at="Wed 25 Nov 2026, 12:00 (UTC)")
@@ -400,7 +400,7 @@ async def test_hostile_message_is_compared_in_little_time(desk: Desk, said: str)
 
 
 async def test_event_of_the_message_is_created_without_question(desk: Desk) -> None:
-    desk.deputy.engine.zones.default = ZoneInfo("UTC")  # Google says that it is Europe/Berlin
+    desk.deputy.services.zones.default = ZoneInfo("UTC")  # Google says that it is Europe/Berlin
     said = (
         "Please create an event with Bob at 12:00 on 2026-11-27 for one hour, titled 'Lunch'. "
         "His address is 'bob@example.test'."

@@ -132,7 +132,7 @@ async def process(vault: Vault) -> Deputy:
     """Return a process of the deputy that knows this one server."""
     transport = AsHttps()
     deputy = Deputy(vault, [], pages=PAGES, toolkits=[kit], transport=transport, providers={}, policy=allow_all)
-    deputy.registry.expect("conf", LateServer(server(), deputy.engine, transport))
+    deputy.registry.expect("conf", LateServer(server(), deputy.services, transport))
     return deputy
 
 

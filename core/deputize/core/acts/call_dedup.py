@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from deputize.core.acts.resolve_call import CallResolver
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Call
 from deputize.core.tools.canonical import canonical
 from deputize.core.tools.tool import Effect, Tool
@@ -31,8 +31,8 @@ is valid."""
 class CallRecognizer:
     """Assignment of ids to calls that have none."""
 
-    def __init__(self, engine: Engine, resolver: CallResolver) -> None:
-        self.vault, self.clock, self.resolver = engine.vault, engine.clock, resolver
+    def __init__(self, services: Services, resolver: CallResolver) -> None:
+        self.vault, self.clock, self.resolver = services.vault, services.clock, resolver
 
     async def call(self, tool: str, arguments: Mapping[str, Any], user: User, thread: str, app: str) -> Call:
         """Return the `Call` for this request. ``app``: the app that your application chose, or "".

@@ -23,7 +23,7 @@ from deputize.core.acts.execution_context import ExecutionContext
 from deputize.core.approvals.record import ApprovalRecord, Change, Question, Reply, Status
 from deputize.core.approvals.service import Approvals
 from deputize.core.errors import ApprovalRequired, Conflict, InvalidInput, NotFound, OutcomeUnknown
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 from deputize.core.tools.steps import AskUser, Heard, UserSaid
 from deputize.core.tools.tool import Effect
@@ -38,8 +38,8 @@ HINT: Final = (
 class Questions:
     """The questions to all users in one vault."""
 
-    def __init__(self, engine: Engine, approvals: Approvals) -> None:
-        self.vault, self.clock, self.approvals, self.rows = engine.vault, engine.clock, approvals, approvals.rows
+    def __init__(self, services: Services, approvals: Approvals) -> None:
+        self.vault, self.clock, self.approvals, self.rows = services.vault, services.clock, approvals, approvals.rows
 
     async def handle_step(self, run: ExecutionContext, step: AskUser | Heard) -> UserSaid | None:
         """Return the reply to an earlier run's question, or store the question of this run. Until the user replies, the

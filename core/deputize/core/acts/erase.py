@@ -11,7 +11,7 @@ from deputize.core.approvals.outcome import LedgerRecord, State
 from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import UserErased
 from deputize.core.consent.consents import Consents
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.stored_files import Files
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.stores import FailsOver
@@ -33,14 +33,14 @@ class Cache(Protocol):
         """Clear the data of an erased user."""
 
 
-async def erase(user: User, engine: Engine, consents: Consents, files: Files, *caches: Cache) -> None:
+async def erase(user: User, services: Services, consents: Consents, files: Files, *caches: Cache) -> None:
     """Remove all data of the user and record the erasure in the audit.
 
     Acts in progress continue, and their records expire. The user's grants must have been revoked before, so only their
     tombstones are left, which name the account. ``caches``: the caches of this process that may contain the user's
     data.
     """
-    vault, audit = engine.vault, engine.audit
+    vault, audit = services.vault, services.audit
     await consents.settle(vault.key_prefix(user), wait=True)
     if isinstance(vault.store, FailsOver):
         await _mark_erased(user, vault)
@@ -61,7 +61,7 @@ async def erase(user: User, engine: Engine, consents: Consents, files: Files, *c
     await audit.record(UserErased(OfUser(tenant=user.tenant, user=user.id)))
     if audit.names:
         await audit.names.forget(user.tenant, user.id)
-    engine.zones.forget(user)
+    services.zones.forget(user)
     for cache in caches:
         cache.forget(user)
 

@@ -24,7 +24,7 @@ from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.idempotency.ledger import Entry, Ledger, Recorded, recordable
 from deputize.core.idempotency.undo import undo_facts
 from deputize.core.policy.policy import Counted, Verdict
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.summary import object_link, summarize_arguments, summarize_preview
@@ -41,14 +41,14 @@ class Executor:
 
     def __init__(
         self,
-        engine: Engine,
+        services: Services,
         ledger: Ledger,
         previewer: Previewer,
         questions: Questions,
         refresher: Refresher,
         act_reads: ActReads,
     ) -> None:
-        self.audit, self.clock, self.providers = engine.audit, engine.clock, engine.providers
+        self.audit, self.clock, self.providers = services.audit, services.clock, services.providers
         self.ledger, self.previewer, self.act_reads = ledger, previewer, act_reads
         self.approvals, self.mandates, self.questions = previewer.approvals, previewer.mandates, questions
         self.runner, self.refresher, self.provenance = previewer.runner, refresher, previewer.provenance

@@ -11,7 +11,7 @@ from deputize.core.grants.sources.session import NotObtained
 from deputize.core.oauth.identity import NAMELESS
 from deputize.core.oauth.provider import ApiRules, OAuthEndpoints, Provider
 from deputize.core.providers.origin import MOVED, moved, origin_change
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 from deputize.core.tools.required_scopes import asks_of
 from deputize.core.tools.tool import Effect
@@ -30,8 +30,13 @@ Known: TypeAlias = dict[tuple[User, str, str, str | None], Grant | None]
 class GrantFinder:
     """Lookup of grants for acts."""
 
-    def __init__(self, engine: Engine, refresher: Refresher) -> None:
-        self.vault, self.providers, self.apps, self.refresher = engine.vault, engine.providers, engine.apps, refresher
+    def __init__(self, services: Services, refresher: Refresher) -> None:
+        self.vault, self.providers, self.apps, self.refresher = (
+            services.vault,
+            services.providers,
+            services.apps,
+            refresher,
+        )
 
     async def find(self, act: Act, known: Known | None = None, *, stored_only: bool = False) -> Grant:
         """Return the user's grant if it has every scope that these arguments need. Raises `MissingScopes` otherwise.

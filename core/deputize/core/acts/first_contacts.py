@@ -33,7 +33,7 @@ class FirstContactSearch:
     """Search for people in the sent mail of users."""
 
     def __init__(self, people: PeopleSearch, known: KnownContacts) -> None:
-        self.people, self.known, self.clock = people, known, people.engine.clock
+        self.people, self.known, self.clock = people, known, people.services.clock
         self._absent: dict[tuple[User, str], float] = {}
 
     async def find(self, act: Act) -> tuple[FirstContact, ...] | None:

@@ -13,7 +13,7 @@ from deputize.core.grants.refresh import GrantLost
 from deputize.core.grants.sources.session import SESSION_ENDED, SESSION_EXPIRED, SESSION_NEEDED
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.providers.origin import origin_change
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 from deputize.core.tools.required_scopes import Need, asks_of, wanted_of
 from deputize.core.tools.tool import Tool
@@ -50,8 +50,8 @@ def as_missing_scopes(
 class Asking:
     """Requests consents for the scopes that an act lacks, or in advance."""
 
-    def __init__(self, engine: Engine, accounts: Accounts, consents: Consents) -> None:
-        self.vault, self.registry, self.accounts, self.consents = engine.vault, engine.registry, accounts, consents
+    def __init__(self, services: Services, accounts: Accounts, consents: Consents) -> None:
+        self.vault, self.registry, self.accounts, self.consents = services.vault, services.registry, accounts, consents
 
     async def errors_for(self, blockers: Sequence[DeputizeError | MissingScopes | None]) -> list[DeputizeError | None]:
         """Return the errors with each `MissingScopes` replaced by the error to raise. All calls of one app share one

@@ -21,7 +21,7 @@ from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import UserOffboarded
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, StoreUnavailable
 from deputize.core.grants.mass_revocation import Revoked
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
 from deputize.core.vault.vault import Record, Vault
@@ -49,7 +49,7 @@ class Offboarded(ValueObject):
 async def offboard(
     user: User,
     reason: str,
-    engine: Engine,
+    services: Services,
     approvals: Approvals,
     mandates: Mandates,
     revoke: Callable[[], Awaitable[list[Revoked]]],
@@ -63,24 +63,24 @@ async def offboard(
         raise InvalidInput(
             f"The reason of an offboarding is 1 to {MAX_REASON_CHARACTERS} visible characters.", fix_by="operator"
         )
-    vault, mark = engine.vault, None
+    vault, mark = services.vault, None
     while mark is None:
         key = vault.key_prefix(user) + secrets.token_hex(8)
         mark = await vault.insert(KIND, key, {"user": user.id, "tenant": user.tenant, "reason": reason})
     async with AsyncExitStack() as lock:
         await lock.enter_async_context(vault.store.lock(_lock_name(mark), LOCK_TIMEOUT_SECONDS))
-        return await _complete(mark, engine, approvals, mandates, revoke)
+        return await _complete(mark, services, approvals, mandates, revoke)
 
 
 async def resume_offboardings(
-    engine: Engine, approvals: Approvals, mandates: Mandates, revoke: Callable[[User], Awaitable[list[Revoked]]]
+    services: Services, approvals: Approvals, mandates: Mandates, revoke: Callable[[User], Awaitable[list[Revoked]]]
 ) -> None:
     """Complete the offboardings of processes that died. Those in progress elsewhere hold a lock."""
-    for mark in (await engine.vault.scan_openable(KIND))[0]:
+    for mark in (await services.vault.scan_openable(KIND))[0]:
         with suppress(TimeoutError):
-            async with engine.vault.store.lock(_lock_name(mark), 0.0):
-                if now := await engine.vault.get(KIND, mark.key):
-                    await _complete(now, engine, approvals, mandates, partial(revoke, _user(now)))
+            async with services.vault.store.lock(_lock_name(mark), 0.0):
+                if now := await services.vault.get(KIND, mark.key):
+                    await _complete(now, services, approvals, mandates, partial(revoke, _user(now)))
 
 
 def _lock_name(mark: Record) -> str:
@@ -93,31 +93,31 @@ def _user(mark: Record) -> User:
 
 async def _complete(
     mark: Record,
-    engine: Engine,
+    services: Services,
     approvals: Approvals,
     mandates: Mandates,
     revoke: Callable[[], Awaitable[list[Revoked]]],
 ) -> Offboarded:
     """Do all steps, and remove the mark, unless the store failed: a repetition could then still end something."""
     try:
-        ended = await _end_all(_user(mark), mark.json["reason"], engine, approvals, mandates, revoke)
+        ended = await _end_all(_user(mark), mark.json["reason"], services, approvals, mandates, revoke)
     except DeputizeError as error:
         if not isinstance(error, StoreUnavailable):
-            await engine.vault.delete(mark)
+            await services.vault.delete(mark)
         raise
-    await engine.vault.delete(mark)
+    await services.vault.delete(mark)
     return ended
 
 
 async def _end_all(
     user: User,
     reason: str,
-    engine: Engine,
+    services: Services,
     approvals: Approvals,
     mandates: Mandates,
     revoke: Callable[[], Awaitable[list[Revoked]]],
 ) -> Offboarded:
-    vault, revoked, given = engine.vault, list[Revoked](), list[Mandate]()
+    vault, revoked, given = services.vault, list[Revoked](), list[Mandate]()
     sessions, closed = await end_sessions(user, vault), await _close_approvals(user, vault, approvals)
     try:
         given = await _end_mandates(user, mandates)
@@ -128,7 +128,7 @@ async def _end_all(
             closed += await _close_approvals(user, vault, approvals)
             sessions += await end_sessions(user, vault)
             numbers = len(revoked), closed, len(given), sessions
-            await engine.audit.record(UserOffboarded(OfUser(tenant=user.tenant, user=user.id), reason, *numbers))
+            await services.audit.record(UserOffboarded(OfUser(tenant=user.tenant, user=user.id), reason, *numbers))
     return Offboarded(tuple(revoked), closed, len(given), sessions)
 
 

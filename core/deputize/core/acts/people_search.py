@@ -26,7 +26,7 @@ from deputize.core.errors import (
     SettingsError,
 )
 from deputize.core.grants.sources.service_account import organisation_of, owner_of
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools import people
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.catalog import Catalog
@@ -63,9 +63,9 @@ class PeopleSearch:
     REFUSED: Final = _REFUSED
 
     def __init__(
-        self, engine: Engine, catalog: Catalog, authorizer: Authorizer, executor: Executor, asking: Asking
+        self, services: Services, catalog: Catalog, authorizer: Authorizer, executor: Executor, asking: Asking
     ) -> None:
-        self.engine, self.catalog, self.authorizer = engine, catalog, authorizer
+        self.services, self.catalog, self.authorizer = services, catalog, authorizer
         self.executor, self.asking = executor, asking
 
     async def handle_step(self, run: ExecutionContext, whom: ResolvePerson) -> Any:
@@ -154,7 +154,7 @@ class PeopleSearch:
 
     async def _accounts(self, tool: Tool, asker: Asker, looked: Looked) -> list[Grant]:
         """Return the grants that this people reader can use: the user's own grants, or the service account's grant."""
-        registry, own = self.engine.registry, asker.service_account
+        registry, own = self.services.registry, asker.service_account
         try:
             apps = registry.apps_for(tool.provider) if not own else [registry.apps[own]]
         except SettingsError:
@@ -162,7 +162,7 @@ class PeopleSearch:
         if own and not registry.serves(own, tool.provider):
             return []
         whose = [(owner_of(app, asker.user), app.provider, app.name) for app in apps]
-        grants = [one for each in whose for one in await self.engine.vault.list_grants(*each)]
+        grants = [one for each in whose for one in await self.services.vault.list_grants(*each)]
         held = [one for one in grants if one.status != "revoked"]
         if not held:
             looked.not_looked.append(NotLooked(tool.toolkit, "not connected"))
@@ -199,7 +199,7 @@ class PeopleSearch:
         return await self._perform(self._act(tool, grant, asker, arguments))
 
     def _missing_scopes(self, act: Act, grant: Grant) -> Sequence[str]:
-        return asks_of(act.needs, self.engine.providers[grant.provider].implied_scopes(grant.scopes))
+        return asks_of(act.needs, self.services.providers[grant.provider].implied_scopes(grant.scopes))
 
     def _act(self, tool: Tool, grant: Grant, asker: Asker, arguments: Mapping[str, Any] | None) -> Act:
         """Return the act of a reader. ``arguments``: None if the caller only needs the act's required scopes."""
@@ -215,14 +215,14 @@ class PeopleSearch:
             provider=grant.provider,
             account=grant.connection_id,
             nonce=secrets.token_hex(16),
-            provider_base=self.engine.providers[grant.provider].base,
-            organisation=organisation_of(self.engine.apps[grant.app]),
+            provider_base=self.services.providers[grant.provider].base,
+            organisation=organisation_of(self.services.apps[grant.app]),
         )
 
     async def _perform(self, act: Act) -> Any:
         """Return the act's result without asking the user for a missing consent or approval. The act is audited."""
         row = CallRow.start(act.tool.name, act.user, act.call, act.agent)
-        async with AuditedCall(self.engine.audit, self.asking, row):
+        async with AuditedCall(self.services.audit, self.asking, row):
             row.record_act(act, act.tool.name, "")
             try:
                 grant = await self.authorizer.authorize_without_asking(act, row)

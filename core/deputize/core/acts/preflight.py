@@ -26,7 +26,7 @@ from deputize.core.errors import DeputizeError, PolicyDenied, SettingsError
 from deputize.core.grants.sources.service_account import account_of
 from deputize.core.oauth.app import ServiceAccount
 from deputize.core.policy.policy import Judge, Room, Verdict
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.first_contact import FirstContact
 from deputize.core.tools.preview import Audience
@@ -88,10 +88,10 @@ class JobChecker:
     """Checks of jobs, with the parts that run calls."""
 
     def __init__(
-        self, engine: Engine, resolver: CallResolver, authorizer: Authorizer, previewer: Previewer, judge: Judge
+        self, services: Services, resolver: CallResolver, authorizer: Authorizer, previewer: Previewer, judge: Judge
     ) -> None:
-        self.engine, self.resolver, self.authorizer, self.previewer = engine, resolver, authorizer, previewer
-        self.judge, self.clock = judge, engine.clock
+        self.services, self.resolver, self.authorizer, self.previewer = services, resolver, authorizer, previewer
+        self.judge, self.clock = judge, services.clock
 
     async def check(self, job: Job) -> Preflight:
         """Return the findings about a job."""
@@ -165,7 +165,7 @@ class JobChecker:
 
     async def _resolve(self, job: Job, user: User, call: JobCall) -> Act | None:
         """Return the act of a call, or None if its provider is created on first use. Raises the errors of a call."""
-        tool, registry = await self.resolver.tool(call.tool), self.engine.registry
+        tool, registry = await self.resolver.tool(call.tool), self.services.registry
         if (name := call.app or tool.provider) in registry.late and name not in registry.apps:
             return None
         origin = Call(thread=THREAD, unattended=True)
@@ -182,10 +182,10 @@ class JobChecker:
 
     def _missing(self, act: Act, lacking: MissingScopes, find: Find) -> PreflightFinding:
         """Return the finding about a missing or insufficient grant."""
-        app, held, label = self.engine.apps[act.app], lacking.held, self._label(act)
+        app, held, label = self.services.apps[act.app], lacking.held, self._label(act)
         scopes = lacking.scopes
         if isinstance(source := app.source, ServiceAccount):
-            may = self.engine.providers[app.provider].implied_scopes(source.scopes)
+            may = self.services.providers[app.provider].implied_scopes(source.scopes)
             if not (missing := asks_of(act.needs, may)):
                 return find("open", what="connection", found=f"{source.organisation}'s token is requested in the run")
             said = f"the service account of {source.organisation} may not have {', '.join(missing)}"
@@ -208,11 +208,11 @@ class JobChecker:
         """Return the account that would act, as far as it is known."""
         if lacking.held is not None:
             return lacking.held.account
-        app = self.engine.apps[act.app]
+        app = self.services.apps[act.app]
         return account_of(app, app.source) if isinstance(app.source, ServiceAccount) else Account("", "")
 
     def _label(self, act: Act) -> str:
-        return self.engine.providers[act.provider].label
+        return self.services.providers[act.provider].label
 
     # ------------------------------------------------------------- permissions
 

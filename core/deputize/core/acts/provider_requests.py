@@ -39,7 +39,7 @@ from deputize.core.oauth import dpop
 from deputize.core.oauth.provider import Provider
 from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.providers.origin import moved
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.steps import MAX_RESPONSE_BYTES, RESUME_TIMEOUT_SECONDS, PublicRequest, Repeat, Request
@@ -71,11 +71,11 @@ def fault_of(act: Act, what: str, hint: str = "") -> InvalidInput:
 class ProviderTransport(Frozen):
     """The services that send requests, shared by the acts of all users.
 
-    ``engine``: the HTTP client, the providers, the clock. ``refresher``: valid tokens. ``public``: the sender of
+    ``services``: the HTTP client, the providers, the clock. ``refresher``: valid tokens. ``public``: the sender of
     requests without a token. ``budgets``: rate limits of users. ``provenance``: the record of untrusted content.
     """
 
-    engine: Engine
+    services: Services
     refresher: Refresher
     public: PublicSender
     budgets: Budgets
@@ -109,7 +109,7 @@ class Exchange:
         """Return the response to a request without the user's credentials."""
         for attempt in count():
             if wait := self._wait_for_budget(STRANGERS):
-                await self.transport.engine.sleep(wait)
+                await self.transport.services.sleep(wait)
             if request.call != "read":
                 await claim(SLOW_REQUEST_TIMEOUT_SECONDS)
             try:
@@ -122,7 +122,7 @@ class Exchange:
                 return outcome.data
             if pause is None:
                 raise error_of(outcome, urlsplit(request.url).hostname or "The address")
-            await self.transport.engine.sleep(pause)
+            await self.transport.services.sleep(pause)
 
     async def send(self, request: Request, claim: Claim) -> Any:
         """Return the provider's response. Safe requests are repeated after a failure."""
@@ -133,12 +133,12 @@ class Exchange:
             import deputize.core.acts.sse_resume  # noqa: F401
         for attempt in count():
             if wait := self._wait_for_budget(self.act.provider):
-                await self.transport.engine.sleep(wait)
+                await self.transport.services.sleep(wait)
             outcome = await self._exchange(request, url, grant, parts, claim)
             if outcome.kind is Kind.REFRESH_ONCE:
                 self.grant = grant = await self.transport.refresher.get_live(grant, failed=grant.access_token)
                 if wait := self._wait_for_budget(self.act.provider):
-                    await self.transport.engine.sleep(wait)
+                    await self.transport.services.sleep(wait)
                 outcome = await self._exchange(request, url, grant, parts, claim)
             if self.transport.refresher.has_doubts(grant) and outcome.kind not in _SAYS_NOTHING:
                 self.grant = grant = await self.transport.refresher.clear(grant)
@@ -151,7 +151,7 @@ class Exchange:
                 if isinstance(failure, InvalidInput):
                     failure.hint = failure.hint or less_to_ask_for(outcome, request, self.act.arguments)
                 raise failure
-            await self.transport.engine.sleep(pause)
+            await self.transport.services.sleep(pause)
 
     def _wait_for_budget(self, where: str) -> float:
         """Return the seconds to wait for the user's rate limit. Raises `RateLimited` if that is too long, unless the
@@ -174,7 +174,7 @@ class Exchange:
         mail is not the user's."""
         find, act = self.act.tool.contacts_in, self.act
         if find is not None and call == "read" and not act.organisation:
-            self.contacts.update(find(data, self.grant.account.name, self.transport.engine.clock()))
+            self.contacts.update(find(data, self.grant.account.name, self.transport.services.clock()))
 
     def _note_doubt(self, request: Request | PublicRequest, failure: Exception) -> None:
         """Set `doubt` if this failed request was a write that may have been sent. deputize's own errors do not count,
@@ -211,7 +211,7 @@ class Exchange:
             b"" if request.raw and status < 300 else content,  # raw data is never interpreted as a refusal
             granted=grant.scopes,
             needs=() if status < 300 else [(n.ask, *sorted(n.accepts - {n.ask})) for n in self.act.needs],
-            now=self.transport.engine.clock(),
+            now=self.transport.services.clock(),
             rpc_id=rpc_id(request),
         )
         if request.whole and is_refusal(outcome):
@@ -232,9 +232,11 @@ class Exchange:
         made, most = self._with_token(request, url, grant, parts), min(request.max_bytes, MAX_RESPONSE_BYTES)
         if request.call == "read":
             async with self.transport.in_step:
-                return await self.transport.engine.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
+                return await self.transport.services.http.send(
+                    made, timeout=seconds, max_bytes=most, cut=request.resumes
+                )
         await claim(seconds + (RESUME_TIMEOUT_SECONDS if request.resumes else 0.0))
-        return await self.transport.engine.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
+        return await self.transport.services.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
 
     async def _resume_stream(self, answer: httpx.Response, request: Request, url: str, grant: Grant) -> httpx.Response:
         """Return the response after resuming an event stream that broke off: see `deputize.core.acts.sse_resume`."""
@@ -248,9 +250,11 @@ class Exchange:
             made = self._with_token(rest, url, grant, headers_and_body(rest, self.provider.apis.request_headers))
             most = min(request.max_bytes, MAX_RESPONSE_BYTES)
             enough = UntilResponse(asked)
-            return await self.transport.engine.http.send(made, timeout=seconds, max_bytes=most, cut=True, enough=enough)
+            return await self.transport.services.http.send(
+                made, timeout=seconds, max_bytes=most, cut=True, enough=enough
+            )
 
-        return await resume_stream(answer, asked, fetch, self.transport.engine.sleep)
+        return await resume_stream(answer, asked, fetch, self.transport.services.sleep)
 
     def _with_token(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody) -> LeanRequest:
         """Return the request with its token. Raises `InvalidInput` unless the host is the provider's own."""
@@ -259,12 +263,12 @@ class Exchange:
         if made.scheme != "https" and not (self.provider.plain_http and is_loopback(made.netloc)):
             raise fault_of(self.act, "would send the token without TLS")
         if made.netloc not in self.provider.apis.hosts:
-            row = self.transport.engine.providers[self.act.provider]
+            row = self.transport.services.providers[self.act.provider]
             if made.netloc in row.apis.hosts:
                 raise moved(grant, row)
             raise fault_of(self.act, f"would send the token to a host that is not {row.label}'s")
         if key := grant.proof_key:
-            shown = dpop.token_headers(key, made.method, url, grant.access_token, self.transport.engine.clock())
+            shown = dpop.token_headers(key, made.method, url, grant.access_token, self.transport.services.clock())
             made.given = (*headers, *shown)
         else:
             made.given = (*headers, ("authorization", f"Bearer {grant.access_token.reveal()}"))

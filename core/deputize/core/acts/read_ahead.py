@@ -19,7 +19,7 @@ from deputize.core.grants.sources.service_account import owner_of
 from deputize.core.idempotency.ledger import Ledger
 from deputize.core.provenance.contacts import KnownContacts
 from deputize.core.provenance.store import UntrustedRecord
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 from deputize.core.tools.tool import Effect
 from deputize.core.vault.grant import Account, User
@@ -34,14 +34,14 @@ class ActReads:
 
     def __init__(
         self,
-        engine: Engine,
+        services: Services,
         ledger: Ledger,
         approvals: Approvals,
         mandates: Mandates,
         provenance: UntrustedRecord,
         contacts: KnownContacts,
     ) -> None:
-        self.vault, self.apps, self.zones = engine.vault, engine.apps, engine.zones
+        self.vault, self.apps, self.zones = services.vault, services.apps, services.zones
         self.ledger, self.approvals, self.mandates, self.provenance = ledger, approvals, mandates, provenance
         self.contacts = contacts
         self._last_subject = dict[tuple[User, str, str | None], str]()

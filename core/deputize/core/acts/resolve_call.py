@@ -11,7 +11,7 @@ from deputize.core.errors import InvalidInput, SettingsError
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.sources.service_account import check_reference, organisation_of
 from deputize.core.providers.origin import origin_change
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.app_binding import check_people_search
 from deputize.core.tools.catalog import Catalog
@@ -24,9 +24,9 @@ from deputize.core.vault.grant import AnyUser, User
 class CallResolver:
     """Finds the tool and the app of each call and validates its arguments."""
 
-    def __init__(self, engine: Engine, catalog: Catalog, accounts: Accounts) -> None:
-        self.engine, self.providers, self.catalog, self.accounts = engine, engine.providers, catalog, accounts
-        self.references = References(engine.vault.keys.index)
+    def __init__(self, services: Services, catalog: Catalog, accounts: Accounts) -> None:
+        self.services, self.providers, self.catalog, self.accounts = services, services.providers, catalog, accounts
+        self.references = References(services.vault.keys.index)
 
     async def tool(self, name: str) -> Tool:
         """Return the tool of this name. Unloaded toolkits are imported in a thread, not on the event loop."""
@@ -67,7 +67,7 @@ class CallResolver:
     ) -> Act:
         """Return the act with these validated arguments. Raises the errors of `resolve` about the app."""
         if app:
-            check_people_search(what, self.engine.apps, app)
+            check_people_search(what, self.services.apps, app)
         way = await self.accounts.choose_app(who, what.provider, app, account) if what.provider else None
         return Act(
             user=who,
@@ -75,7 +75,7 @@ class CallResolver:
             arguments=valid,
             effect=effect,
             call=call,
-            agent=agent or self.engine.agent,
+            agent=agent or self.services.agent,
             app=way.name if way else "",
             provider=way.provider if way else "",
             account=account,
@@ -93,7 +93,7 @@ class CallResolver:
         what = await self.tool(called.tool)
         if what.toolkit != follows.toolkit or what.follows or what.gravest is not Effect.READS:
             raise InvalidInput(f"ref: belongs to {what.toolkit}.", hint=f"Pass it to {what.toolkit}_read_more.")
-        check_reference(self.engine.apps, app, called.app)
+        check_reference(self.services.apps, app, called.app)
         return what, called.arguments, called.account, called.app or app
 
     async def ready(self, user: User, tools: Iterable[Tool]) -> list[Tool]:
@@ -113,6 +113,9 @@ class CallResolver:
             app = await self.accounts.choose_app(user, provider, "", None)
         except SettingsError:
             return None
-        row, grant = self.providers[app.provider], await self.engine.vault.find_undamaged(user, app.provider, app.name)
+        row, grant = (
+            self.providers[app.provider],
+            await self.services.vault.find_undamaged(user, app.provider, app.name),
+        )
         usable = grant and grant.status == "active" and not origin_change(grant.origin, row, app)
         return (row.base, row.implied_scopes(grant.scopes)) if grant and usable else None

@@ -156,11 +156,16 @@ class Runner:
         handlers: Mapping[type, Handler],
         contacts: KnownContacts,
     ) -> None:
-        engine = transport.engine
+        services = transport.services
         self.transport, self.trusted_authors, self.handlers = transport, trusted_authors, handlers
         self.contacts = contacts
-        self.providers, self.apps, self.zones, self.clock = engine.providers, engine.apps, engine.zones, engine.clock
-        self.references = References(engine.vault.keys.index)
+        self.providers, self.apps, self.zones, self.clock = (
+            services.providers,
+            services.apps,
+            services.zones,
+            services.clock,
+        )
+        self.references = References(services.vault.keys.index)
 
     async def run(
         self,

@@ -14,7 +14,7 @@ from deputize.core.acts.operator_notes import OperatorNotes
 from deputize.core.acts.provider_errors import MissingScope
 from deputize.core.acts.scrub_response import scrub_token
 from deputize.core.errors import DeputizeError, InvalidInput
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools import steps
 from deputize.core.tools.stored_files import Files
 from deputize.core.tools.tool import Effect
@@ -26,9 +26,9 @@ MAX_TOTAL_WAIT_SECONDS: Final = 30.0
 MAX_TRIED_REQUESTS: Final = 10
 
 
-def handlers_of(engine: Engine, files: Files) -> dict[type, Handler]:
+def handlers_of(services: Services, files: Files) -> dict[type, Handler]:
     """Return the handlers of all steps that ask nobody, by the class of the step."""
-    notes = OperatorNotes(engine.vault)
+    notes = OperatorNotes(services.vault)
     return {
         steps.Request: send_request,
         list: send_all,
@@ -40,8 +40,8 @@ def handlers_of(engine: Engine, files: Files) -> dict[type, Handler]:
         steps.Keep: partial(store_file, files),
         steps.Take: partial(take_file, files),
         steps.ParseFile: parse_file,
-        steps.TimeZone: partial(find_zone, engine.zones),
-        steps.Wait: partial(wait_moment, engine),
+        steps.TimeZone: partial(find_zone, services.zones),
+        steps.Wait: partial(wait_moment, services),
     }
 
 
@@ -147,11 +147,11 @@ async def find_zone(zones: Zones, run: ExecutionContext, step: steps.TimeZone) -
     return UTC
 
 
-async def wait_moment(engine: Engine, run: ExecutionContext, step: steps.Wait) -> None:
+async def wait_moment(services: Services, run: ExecutionContext, step: steps.Wait) -> None:
     """Wait for the seconds that the step names."""
     run.waited += step.seconds
     if not 0 <= step.seconds <= MAX_STEP_WAIT_SECONDS or run.waited > MAX_TOTAL_WAIT_SECONDS:
         raise run.fault(
             f"waits longer than {MAX_STEP_WAIT_SECONDS:g} seconds at once, or {MAX_TOTAL_WAIT_SECONDS:g} in all"
         )
-    await engine.sleep(step.seconds)
+    await services.sleep(step.seconds)

@@ -38,7 +38,7 @@ from deputize.core.approvals.repository import Repository, record_before
 from deputize.core.approvals.service import Approvals, Decision
 from deputize.core.audit.events import MandateGiven, MandateReleased
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Audience, Preview
 from deputize.core.tools.tool import Tool
@@ -52,10 +52,10 @@ _ID: Final = "[0-9a-f]{16}"
 class Mandates:
     """The mandates of all users in one vault."""
 
-    def __init__(self, engine: Engine, approvals: Approvals, kept: float) -> None:
+    def __init__(self, services: Services, approvals: Approvals, kept: float) -> None:
         """``kept``: seconds for which the ledger stores outcomes, and a repeated call is the same act."""
-        self.vault, self.audit, self.clock, self.agent = engine.vault, engine.audit, engine.clock, engine.agent
-        self.approvals, self.kept, self.rows = approvals, kept, Repository(engine, MandateRecord)
+        self.vault, self.audit, self.clock, self.agent = services.vault, services.audit, services.clock, services.agent
+        self.approvals, self.kept, self.rows = approvals, kept, Repository(services, MandateRecord)
 
     # ------------------------------------------------------------- given, listed, ended
 

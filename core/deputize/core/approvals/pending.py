@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from deputize.core.approvals.record import ApprovalRecord, Status
 from deputize.core.approvals.repository import ApprovalRepository
 from deputize.core.errors import RateLimited, StoreUnavailable
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import User
 from deputize.core.vault.stores import RecordRead, Store
@@ -30,8 +30,8 @@ _may_wait: WeakKeyDictionary[object, dict[str, int]] = WeakKeyDictionary()
 class ApprovalLists:
     """The approvals of each user in one vault."""
 
-    def __init__(self, engine: Engine, rows: ApprovalRepository) -> None:
-        self.engine, self.vault, self.clock, self.rows = engine, engine.vault, engine.clock, rows
+    def __init__(self, services: Services, rows: ApprovalRepository) -> None:
+        self.services, self.vault, self.clock, self.rows = services, services.vault, services.clock, rows
         self._answered: dict[str, bytes] = {}
 
     async def list_pending(self, user: User) -> list[Approval]:
@@ -59,7 +59,7 @@ class ApprovalLists:
 
     async def _public(self, user: User, rows: Iterable[ApprovalRecord]) -> list[Approval]:
         ordered = sorted(rows, key=lambda row: row.turn)
-        return [row.public(self.engine.home, await self.engine.zones.of(user)) for row in ordered]
+        return [row.public(self.services.home, await self.services.zones.of(user)) for row in ordered]
 
     @asynccontextmanager
     async def room_for_one_more(self, user: User, life: float) -> AsyncIterator[None]:
@@ -67,7 +67,7 @@ class ApprovalLists:
 
         Raises `RateLimited` if the limit is reached, counted over all processes.
         """
-        stripe, home = int(self.vault.key_prefix(user)[:8], 16) % STRIPES, self.engine.home
+        stripe, home = int(self.vault.key_prefix(user)[:8], 16) % STRIPES, self.services.home
         try:
             async with self.vault.lock(f"approvals-{stripe:02d}", LOCK_TIMEOUT_SECONDS, *self._reads(user)):
                 if await self._wait_already(user, MAX_PENDING_APPROVALS):

@@ -16,7 +16,7 @@ from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.audit import Audit
 from deputize.core.audit.events import ApprovalReleased, Event
 from deputize.core.errors import DeputizeError, StoreUnavailable
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 from deputize.core.vault.grant import User
 from deputize.core.vault.record import Record, StoredRecord
@@ -40,8 +40,8 @@ class Claim:
 class Repository(Generic[Kind]):
     """Typed records of one kind, loaded by key and saved by compare-and-swap."""
 
-    def __init__(self, engine: Engine, kind: type[Kind]) -> None:
-        self.vault, self.audit, self.kind = engine.vault, engine.audit, kind
+    def __init__(self, services: Services, kind: type[Kind]) -> None:
+        self.vault, self.audit, self.kind = services.vault, services.audit, kind
 
     async def load(self, key: str) -> Kind | None:
         """Return the record at this key, or None."""
@@ -97,8 +97,8 @@ async def record_before(audit: Audit, event: Event) -> None:
 class ApprovalRepository(Repository[ApprovalRecord]):
     """The approvals of all users, and their use by acts."""
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine, ApprovalRecord)
+    def __init__(self, services: Services) -> None:
+        super().__init__(services, ApprovalRecord)
 
     async def release(self, key: str, user: User) -> None:
         """Release the approval at this key, because its act did nothing. The release is audited first. Otherwise, if

@@ -15,7 +15,7 @@ from typing import Final
 
 from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.approvals.repository import ApprovalRepository
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.vault.grant import User
 
 REQUESTS_PER_PAGE: Final = 20
@@ -24,8 +24,8 @@ REQUESTS_PER_PAGE: Final = 20
 class RoleRequests:
     """The approvals of one vault that wait for members of a role."""
 
-    def __init__(self, engine: Engine, rows: ApprovalRepository) -> None:
-        self.vault, self.clock, self.rows = engine.vault, engine.clock, rows
+    def __init__(self, services: Services, rows: ApprovalRepository) -> None:
+        self.vault, self.clock, self.rows = services.vault, services.clock, rows
 
     async def announce(self, key: str, tenant: str, role: str, expires: float) -> None:
         """Let the members of a role find the approval at this key until ``expires``."""

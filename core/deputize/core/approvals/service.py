@@ -41,7 +41,7 @@ from deputize.core.audit.events import ApprovalTooLate
 from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.question_feed import QuestionStatus
 from deputize.core.roles import Roles
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.tool import Effect
@@ -57,10 +57,10 @@ Decision = Literal["approve", "reject", "edit"]
 class Approvals:
     """The approvals of all users in one vault."""
 
-    def __init__(self, engine: Engine, roles: Roles) -> None:
-        self.roles, self.engine, self.vault, self.clock = roles, engine, engine.vault, engine.clock
-        self.rows, self.acts = ApprovalRepository(engine), Repository(engine, LedgerRecord)
-        listed, self.role_requests = ApprovalLists(engine, self.rows), RoleRequests(engine, self.rows)
+    def __init__(self, services: Services, roles: Roles) -> None:
+        self.roles, self.services, self.vault, self.clock = roles, services, services.vault, services.clock
+        self.rows, self.acts = ApprovalRepository(services), Repository(services, LedgerRecord)
+        listed, self.role_requests = ApprovalLists(services, self.rows), RoleRequests(services, self.rows)
         self.list_pending, self.room_for_one_more = listed.list_pending, listed.room_for_one_more
         self.records_by_request, self.count_approved_alike = listed.records_by_request, listed.count_approved_alike
 
@@ -153,7 +153,7 @@ class Approvals:
 
     def label_of(self, act: Act) -> str:
         """Return the name of the act's product for people, "" for tools without a provider."""
-        provider = self.engine.providers.get(act.provider)
+        provider = self.services.providers.get(act.provider)
         return act.tool.label or (provider.label if provider else act.provider)
 
     def _room(self, user: User, old: ApprovalRecord | None) -> AbstractAsyncContextManager[None]:
@@ -210,7 +210,7 @@ class Approvals:
                 act, lambda found: (found.reject(now, record.effect), None) if found.state is State.DONE else None
             )
         hint = "Check at the provider whether it was done." if shown.outcome != "done" else ""
-        said = describe_outcome(shown, await self.engine.zones.of(by))
+        said = describe_outcome(shown, await self.services.zones.of(by))
         return Conflict(f"Too late: {said}.", reason="already_decided", hint=hint)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
@@ -256,12 +256,12 @@ class Approvals:
 
     async def tell(self, change: QuestionStatus, user: User, record: ApprovalRecord) -> None:
         """Report a change of the user's approval to the application: see `QuestionFeed`."""
-        if self.engine.question_feed.functions:
-            self.engine.question_feed.tell(change, user, await self.public(user, record))
+        if self.services.question_feed.functions:
+            self.services.question_feed.tell(change, user, await self.public(user, record))
 
     async def public(self, user: User, record: ApprovalRecord) -> Approval:
         """Return the approval in its public form."""
-        return record.public(self.engine.home, await self.engine.zones.of(user))
+        return record.public(self.services.home, await self.services.zones.of(user))
 
     async def _with_outcome(self, user: User, record: ApprovalRecord) -> Approval:
         """Return the approval in its public form, with the outcome of its act."""

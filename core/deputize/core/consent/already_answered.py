@@ -22,7 +22,7 @@ async def check_answers(
 
     Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` if a consent for these scopes was just refused or failed.
     """
-    pending, step_ups, now = 0, 0, repository.engine.clock()
+    pending, step_ups, now = 0, 0, repository.services.clock()
     for record in await repository.list_for_user(user):
         pending += record.is_live(now) and not record.is_late(now)
         if wanted is not None and record.provider == app.provider and record.app == app.name:
@@ -31,7 +31,7 @@ async def check_answers(
                 _is_same_request(record, ask, now) and record.status == "granted" and record.why == "scope_missing"
             )
     if wanted and why == "scope_missing" and step_ups >= MAX_STEP_UPS:
-        label = repository.engine.providers[app.provider].label
+        label = repository.services.providers[app.provider].label
         raise ScopeNotGranted(
             f"{label} asked {MAX_STEP_UPS} times for more scopes for the same request.", scopes=wanted
         )
@@ -47,9 +47,9 @@ def _stop_if_answered(
     in_vain = status == "granted" and why == "scope_missing"  # granted, but the API still refuses
     if status in PENDING or (status == "granted" and not in_vain) or nothing:
         return
-    if not _is_same_request(record, ask, repository.engine.clock()):
+    if not _is_same_request(record, ask, repository.services.clock()):
         return
-    provider = repository.engine.providers[record.provider]
+    provider = repository.services.providers[record.provider]
     if status == "partial" or in_vain:
         words = ", ".join(provider.describe(s) for s in missing) or "what was asked for"
         raise ScopeNotGranted(f"The user did not allow this at {provider.label}: {words}.", scopes=missing)

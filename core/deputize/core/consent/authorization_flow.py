@@ -70,8 +70,8 @@ class AuthorizationFlow:
         The last three presses stay valid. ``return_to``: an address of your application, checked by the caller, to
         which the page links at the end.
         """
-        repository, engine = self.repository, self.repository.engine
-        base = await engine.pages.base_url()
+        repository, services = self.repository, self.repository.services
+        base = await services.pages.base_url()
         while True:
             record = await repository.find_by_ticket(ticket, who)
             if record.status not in OPENABLE:
@@ -81,7 +81,7 @@ class AuthorizationFlow:
             await repository.check_origin(record.user, app)
             scopes = await repository.scopes_to_ask(record, provider)
             pkce, state, nonce = new_pkce(), new_state(), new_state()
-            visit = Visit(fingerprint(state), fingerprint(nonce), pkce.verifier, engine.clock() + CONSENT_LINK_TTL)
+            visit = Visit(fingerprint(state), fingerprint(nonce), pkce.verifier, services.clock() + CONSENT_LINK_TTL)
             opened = record.open(
                 visit,
                 redirect_uri=provider.redirect_uri(base, app),
@@ -92,7 +92,7 @@ class AuthorizationFlow:
             await repository.index_state(state, opened, visit.expires)
             if await repository.save(opened):
                 break
-        await engine.audit.record(ConsentOpened(opened.facts()))
+        await services.audit.record(ConsentOpened(opened.facts()))
         asked = Secret(  # so that no traceback shows its state
             flow.authorize_url(
                 provider,
@@ -115,7 +115,7 @@ class AuthorizationFlow:
         Raises `ProviderUnavailable` if the user may try the same link again.
         """
         provider, app = self.repository.get_provider_and_app(record)
-        endpoint = Endpoint(self.repository.engine.http, provider, app, self.repository.engine.clock)
+        endpoint = Endpoint(self.repository.services.http, provider, app, self.repository.services.clock)
         try:
             return await endpoint.push(asked)
         except Refusal as refusal:
@@ -156,7 +156,7 @@ class AuthorizationFlow:
         if why or visit is None:
             await repository.refuse_misuse(record, why or "replayed")
         if record.status in REDEEMING and record.is_for(who):  # loaded twice: it is being redeemed, or was interrupted
-            await repository.engine.in_flight.run(lambda: self.redeemer.resume(record))
+            await repository.services.in_flight.run(lambda: self.redeemer.resume(record))
             return repository.ticket(record)
         if back.error or back.code is None:
             if not record.is_for(who):
@@ -165,10 +165,10 @@ class AuthorizationFlow:
             return repository.ticket(record)
         if not record.is_for(who):
             await self._refuse_other_user(record)
-        held = await repository.save(record.receive_code(visit, back.code, repository.engine.clock()))
+        held = await repository.save(record.receive_code(visit, back.code, repository.services.clock()))
         if held is None:
             return await self._finish(app_name, back, who, nonce)  # another process changed it: read it again
-        await repository.engine.in_flight.run(lambda: self._redeem(held))
+        await repository.services.in_flight.run(lambda: self._redeem(held))
         return repository.ticket(record)
 
     async def _redeem(self, record: ConsentRecord) -> None:
@@ -178,19 +178,19 @@ class AuthorizationFlow:
             try:
                 return await self.redeemer.resume(record, LOCK_TIMEOUT_SECONDS)
             except StoreUnavailable:
-                await self.repository.engine.sleep(pause)
+                await self.repository.services.sleep(pause)
         await self.redeemer.resume(record, LOCK_TIMEOUT_SECONDS)
 
     def _misfit(
         self, record: ConsentRecord, visit: Visit | None, app_name: str, back: flow.Callback, nonce: Secret
     ) -> Misuse | None:
         """Return the reason why a callback does not belong to this consent, or None if it does."""
-        provider = self.repository.engine.providers.get(record.provider)
+        provider = self.repository.services.providers.get(record.provider)
         if record.status not in ("opened", *REDEEMING) or provider is None or visit is None:
             return "replayed"
         if record.app != app_name:
             return "other_app"
-        if self.repository.engine.clock() > visit.expires:
+        if self.repository.services.clock() > visit.expires:
             return "expired_state"
         if not nonce or not hmac.compare_digest(fingerprint(nonce), visit.nonce):
             return "browser_mismatch"

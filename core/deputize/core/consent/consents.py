@@ -39,7 +39,7 @@ from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.token_reply_journal import ReceivedReplies
 from deputize.core.oauth.provider import App
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.user_requests import Consent
 from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.bulk_revocation import BulkRevocation
@@ -79,9 +79,9 @@ class Details(Printed):
 class Consents:
     """The consents of all users in one vault."""
 
-    def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
-        self.repository, self._queue = ConsentRepository(engine), queue
-        received = ReceivedReplies(engine)
+    def __init__(self, services: Services, queue: RevocationQueue) -> None:
+        self.repository, self._queue = ConsentRepository(services), queue
+        received = ReceivedReplies(services)
         self._turns = WeakValueDictionary[tuple[int, str], asyncio.Lock]()
         self._redeemer = redeemer = Redeemer(self.repository, received, GrantWriter(self.repository, received, queue))
         self._browser, self._device = AuthorizationFlow(self.repository, redeemer), Device(self.repository, redeemer)
@@ -116,20 +116,20 @@ class Consents:
         20 pending consents. Raises `InvalidInput` if the app now leads to another server than the one that issued a
         grant of the user, or if the app is a service account's, for which no user can consent.
         """
-        repository, engine = self.repository, self.repository.engine
+        repository, services = self.repository, self.repository.services
         scopes, enough = tuple(scopes), tuple(enough)
-        refuse_to_ask(app, engine.providers[app.provider], scopes, enough)
-        await engine.audit.learn(user.tenant, user.id)
-        epoch = await engine.vault.ended.epoch()
+        refuse_to_ask(app, services.providers[app.provider], scopes, enough)
+        await services.audit.learn(user.tenant, user.id)
+        epoch = await services.vault.ended.epoch()
         await repository.check_origin(user, app)
-        wanted = tuple(sorted(set(scopes) or (() if held else engine.providers[app.provider].oauth.fallback_scopes)))
+        wanted = tuple(sorted(set(scopes) or (() if held else services.providers[app.provider].oauth.fallback_scopes)))
         groups = tuple(dict.fromkeys(tuple(sorted(group)) for group in enough)) or tuple((scope,) for scope in wanted)
         key = repository.key(user, app, wanted, f"{account}\0{other}" if other else account)
         subject, name = ("", account) if other else await self._find_expected_account(user, app, account, held)
         async with self._turn(key):
             while True:
                 pending = await check_answers(repository, user, app, None if insist else wanted, ask, why)
-                record, now = await self._resume(await repository.get(key)), engine.clock()
+                record, now = await self._resume(await repository.get(key)), services.clock()
                 if record and record.is_live(now):
                     if kept := await self._keep(key, record, ask, why, groups, claims):
                         return await repository.to_public(kept, ask)
@@ -143,7 +143,7 @@ class Consents:
                     app=app.name,
                     scopes=wanted,
                     enough=groups,
-                    agent=agent or engine.agent,
+                    agent=agent or services.agent,
                     subject=subject,
                     account=name,
                     other=other,
@@ -156,7 +156,7 @@ class Consents:
                     epoch=epoch,
                 )
                 if stored := await self._take_place(key, new, record):
-                    await engine.audit.record(ConsentRequested(stored.facts(), list(wanted), why))
+                    await services.audit.record(ConsentRequested(stored.facts(), list(wanted), why))
                     await repository.tell("asked", stored, ask)
                     return await repository.to_public(stored, ask)
 
@@ -170,7 +170,7 @@ class Consents:
 
         A connection id identifies its account even after a disconnect. Pages and providers cannot use the id itself.
         """
-        grants = await self.repository.engine.vault.list_grants(user, app.provider, app.name) if account else []
+        grants = await self.repository.services.vault.list_grants(user, app.provider, app.name) if account else []
         meant = held or next((grant for grant in grants if grant.connection_id == account), None)
         return (meant.account.subject, meant.account.name) if meant else ("", account)
 
@@ -185,7 +185,7 @@ class Consents:
         self, key: str, record: ConsentRecord, ask: str, why: str, enough: tuple[tuple[str, ...], ...], claims: str
     ) -> ConsentRecord | None:
         """Return the pending consent with this request and a valid ticket, or None if the consent has changed."""
-        now = self.repository.engine.clock()
+        now = self.repository.services.clock()
         known = (not ask or ask in record.asks) and (not why or why == record.why)
         known = known and record.has_enough_for(enough) and claims in ("", record.claims)
         late = record.is_late(now) and record.status not in REDEEMING
@@ -252,32 +252,32 @@ class Consents:
         """Return the current record, after finishing a redemption that a dead process left unfinished."""
         if record is None or record.status not in REDEEMING:
             return record
-        await self.repository.engine.in_flight.run(partial(self._redeemer.resume, record))
+        await self.repository.services.in_flight.run(partial(self._redeemer.resume, record))
         return await self.repository.reload(record)
 
     async def recover(self, user: User | None = None) -> None:
         """Finish consents that dead processes left, of all users or of this user, and send the due revocations."""
-        await self.settle(self.repository.engine.vault.key_prefix(user) if user else "")
+        await self.settle(self.repository.services.vault.key_prefix(user) if user else "")
         await self._queue.flush()
 
     async def settle(self, key: str = "", *, wait: bool = False) -> None:
         """Finish consents that dead processes left. ``key``: a user's key prefix, or empty for all users. Received
         tokens are stored if their consent still waits for them, and revoked otherwise. ``wait``: include consents that
         another process is redeeming, and wait up to `LOCK_TIMEOUT_SECONDS` seconds for them."""
-        await self.repository.engine.in_flight.run(
+        await self.repository.services.in_flight.run(
             partial(self._redeemer.settle, key, LOCK_TIMEOUT_SECONDS if wait else 0.0)
         )
 
     async def list_pending(self, user: User) -> list[Consent]:
         """Return the pending consents of this user."""
-        found, now = await self.repository.list_for_user(user), self.repository.engine.clock()
+        found, now = await self.repository.list_for_user(user), self.repository.services.clock()
         return [await self.repository.to_public(record) for record in found if record.is_live(now)]
 
     # ------------------------------------------------------------- cancelling
 
     async def cancel(self, user: User, provider: str, app: str) -> int:
         """Cancel the pending consents of this user and app, and return their number."""
-        vault, ended = self.repository.engine.vault, 0
+        vault, ended = self.repository.services.vault, 0
         rows, _ = await vault.scan_openable("consent", vault.key_prefix(user, provider, app))
         for row in rows:  # a record that does not open cannot be completed either
             ended += await self._cancel(ConsentRecord.of(row))
@@ -286,7 +286,7 @@ class Consents:
     async def cancel_all(self, end: BulkRevocation) -> int:
         """Cancel the consents that were pending when many grants ended, and return their number."""
         ended = 0
-        async for rows, _ in self.repository.engine.vault.pages("consent"):
+        async for rows, _ in self.repository.services.vault.pages("consent"):
             for record in ConsentRecord.read_all(rows):
                 if end.covers(record.user.tenant, record.epoch):
                     ended += await self._cancel(record)

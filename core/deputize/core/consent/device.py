@@ -69,15 +69,15 @@ class Device:
             opened = await self._reload_opened(record)
             if opened is None:
                 break
-            interval = await self.repository.engine.in_flight.run(partial(self._poll_again, opened, interval))
+            interval = await self.repository.services.in_flight.run(partial(self._poll_again, opened, interval))
         ended = await self.repository.find_by_id(consent_id)
         return await self.repository.to_public(ended or record)
 
     async def _begin(
         self, consent_id: str, user: User, tell: Callable[[DeviceCode], None]
     ) -> tuple[ConsentRecord, float]:
-        engine = self.repository.engine
-        if urlsplit(await engine.pages.base_url()).hostname not in LOOPBACK:
+        services = self.repository.services
+        if urlsplit(await services.pages.base_url()).hostname not in LOOPBACK:
             raise SettingsError(
                 "Device codes are for local mode only: nothing shows who entered a code.",
                 hint="Give the user the link of the consent.",
@@ -90,11 +90,11 @@ class Device:
             await self.repository.check_origin(user, app)
             scopes = await self.repository.scopes_to_ask(record, provider)
             given = await self._codes(provider, app, scopes)
-            wait = DeviceWait(given.code, engine.clock() + min(given.lifetime, MAX_DEVICE_CODE_SECONDS))
+            wait = DeviceWait(given.code, services.clock() + min(given.lifetime, MAX_DEVICE_CODE_SECONDS))
             asked = scopes | set(provider.oauth.always_scopes)
             opened = record.open_by_device(wait, asked=asked, origin=origin_of(provider, app))
             if stored := await self.repository.save(opened):
-                await engine.audit.record(ConsentOpened(stored.facts(), by="device"))
+                await services.audit.record(ConsentOpened(stored.facts(), by="device"))
                 tell(DeviceCode(given.user_code, given.address, wait.expires))
                 return stored, given.interval
 
@@ -110,10 +110,10 @@ class Device:
         return record
 
     async def _codes(self, provider: Provider, app: App, scopes: frozenset[str]) -> flow.DeviceCodes:
-        engine = self.repository.engine
-        answer = await engine.http.send(flow.device_codes(provider, app, scopes=scopes), max_bytes=2**20)
+        services = self.repository.services
+        answer = await services.http.send(flow.device_codes(provider, app, scopes=scopes), max_bytes=2**20)
         outcome = classify(
-            provider.rules, "revoke", answer.status_code, answer.headers, answer.content, now=engine.clock()
+            provider.rules, "revoke", answer.status_code, answer.headers, answer.content, now=services.clock()
         )
         if outcome.kind is not Kind.OK and outcome.fix_by == "operator":
             raise SettingsError(
@@ -127,7 +127,7 @@ class Device:
         now = await self.repository.reload(record)
         if now is None or now.status != "opened" or now.device is None or now.device != record.device:
             return None
-        if self.repository.engine.clock() < now.device.expires:
+        if self.repository.services.clock() < now.device.expires:
             return now
         await self.repository.end(now, "failed", "expired_code")
         return None
@@ -137,7 +137,7 @@ class Device:
 
         A poll that has started runs to its end: its tokens are stored or revoked even if the caller is cancelled.
         """
-        repository, asked_at = self.repository, self.repository.engine.clock()
+        repository, asked_at = self.repository, self.repository.services.clock()
         provider, app = repository.get_provider_and_app(record)
         if record.origin != origin_of(provider, app):
             await repository.end(record, "failed", MOVED)
@@ -162,24 +162,26 @@ class Device:
         return None
 
     async def _poll(self, provider: Provider, app: App, record: ConsentRecord) -> Outcome:
-        engine, code = self.repository.engine, record.device.code if record.device else Secret("")
+        services, code = self.repository.services, record.device.code if record.device else Secret("")
         try:
-            answer = await engine.http.send(flow.device_token(provider, app, code=code), max_bytes=2**20)
+            answer = await services.http.send(flow.device_token(provider, app, code=code), max_bytes=2**20)
         except ProviderUnavailable as e:
             return outcome_without_answer("refresh", sent=e.sent)  # the same code may be polled again
-        return classify(provider.rules, "code", answer.status_code, answer.headers, answer.content, now=engine.clock())
+        return classify(
+            provider.rules, "code", answer.status_code, answer.headers, answer.content, now=services.clock()
+        )
 
     async def _keep_tokens(
         self, record: ConsentRecord, provider: Provider, app: App, outcome: Outcome, asked_at: float
     ) -> None:
         """Store the received tokens if the consent still waits for them."""
-        engine, code = self.repository.engine, record.device.code if record.device else Secret("")
+        services, code = self.repository.services, record.device.code if record.device else Secret("")
         try:
             tokens = flow.parse_tokens(provider, outcome.data)
         except ProviderUnavailable:
             await self.repository.end(record, "failed", "no_token")
             return
-        endpoint = Endpoint(engine.http, provider, app, engine.clock)
+        endpoint = Endpoint(services.http, provider, app, services.clock)
         await self.redeemer.take_from_device(record, endpoint, tokens, asked_at, code)
 
 

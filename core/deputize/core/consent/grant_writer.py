@@ -55,10 +55,10 @@ class GrantWriter:
         await self.queue.deliver(*entries)
 
     async def _endpoint(self, reply: Received) -> Endpoint | None:
-        engine = self.repository.engine
-        await engine.registry.wait_until_loaded(reply.app)
-        provider, app = engine.providers.get(reply.provider), engine.apps.get(reply.app)
-        return Endpoint(engine.http, provider, app, engine.clock) if provider and app else None
+        services = self.repository.services
+        await services.registry.wait_until_loaded(reply.app)
+        provider, app = services.providers.get(reply.provider), services.apps.get(reply.app)
+        return Endpoint(services.http, provider, app, services.clock) if provider and app else None
 
     async def _find_waiting_consent(self, reply: Received) -> ConsentRecord | None:
         """Return the consent if it waits for these tokens, or None."""
@@ -68,7 +68,7 @@ class GrantWriter:
                 return record
             if not (reply.device and record.device and fingerprint(record.device.code) == reply.device):
                 return None
-            if confirmed := await self.repository.save(record.confirm_by_device(self.repository.engine.clock())):
+            if confirmed := await self.repository.save(record.confirm_by_device(self.repository.services.clock())):
                 return confirmed
             record = await self.repository.reload(record)
         return None
@@ -129,7 +129,7 @@ class GrantWriter:
     ) -> tuple[Account, dict[str, str]]:
         """Return the account of the tokens. Raises `Refusal`. If the provider never names accounts, it is the expected
         or the connected account, else a new account for each grant."""
-        provider, late = endpoint.provider, self.repository.engine.registry.late.get(reply.app)
+        provider, late = endpoint.provider, self.repository.services.registry.late.get(reply.app)
         if late and (named := await late.account_of(reply.tokens.access)):
             return named, {}
         if not provider.apis.identity.nameless:
@@ -138,13 +138,13 @@ class GrantWriter:
             return nameless_account(provider.label, reply.family, one_more=True), {}
         if record and record.subject:
             return Account(record.subject, record.account), {}
-        held = await self.repository.engine.vault.find_undamaged(reply.user, reply.provider, reply.app)
+        held = await self.repository.services.vault.find_undamaged(reply.user, reply.provider, reply.app)
         return (held.account if held else nameless_account(provider.label, reply.family)), {}
 
     async def _store(self, record: ConsentRecord, provider: Provider, reply: Received, fresh: Grant) -> list[Record]:
         """Store the grant unless it is stored already, and end the consent. Return a queue entry for the tokens if the
         consent was just cancelled."""
-        vault, accounts = self.repository.engine.vault, Accounts(self.repository.engine)
+        vault, accounts = self.repository.services.vault, Accounts(self.repository.services)
         before = await vault.find_undamaged(record.user, record.provider, record.app)
         key = vault.record_key(fresh := replace(fresh, epoch=record.epoch))
         replaced = await finish_bulk_end(self.queue, key)
@@ -167,7 +167,7 @@ class GrantWriter:
 
     async def _find_stored_grant(self, reply: Received) -> Grant | None:
         """Return the active grant with these tokens, or with tokens refreshed from them, or None."""
-        for grant in await self.repository.engine.vault.list_grants(reply.user, reply.provider, reply.app):
+        for grant in await self.repository.services.vault.list_grants(reply.user, reply.provider, reply.app):
             if grant.status == "active" and _is_of_family(grant, reply):
                 return grant
         return None
@@ -197,7 +197,7 @@ class GrantWriter:
 
     async def _take_back(self, reply: Received) -> None:
         """Revoke the grant that has these tokens, unless a newer consent replaced it."""
-        vault, audit = self.repository.engine.vault, self.repository.engine.audit
+        vault, audit = self.repository.services.vault, self.repository.services.audit
         while grant := await self._find_stored_grant(reply):
             refreshed = (grant.access_token, grant.refresh_token) != (reply.tokens.access, reply.tokens.refresh)
             entry = await self.queue.enqueue_grant(grant) if refreshed else None
@@ -207,7 +207,7 @@ class GrantWriter:
 
     async def _find_active_grant(self, user: User, provider: str, app: str, account: Account) -> Grant | None:
         """Return the active grant of this account, or None."""
-        vault = self.repository.engine.vault
+        vault = self.repository.services.vault
         held = await vault.get_grant(vault.key_prefix(user, provider, app, account.subject))
         return held if held and held.status == "active" else None
 
@@ -227,16 +227,16 @@ class GrantWriter:
     async def _enqueue_unnamed(self, reply: Received, provider: Provider) -> list[Record] | None:
         """Return a queue entry for tokens whose account the provider does not name now. None: the reply stays stored
         until it expires, because revoking its tokens might end a grant of the user."""
-        engine, lifetime = self.repository.engine, reply.tokens.lifetime or ABANDON_AFTER_SECONDS
-        if may_end_others(provider) and engine.clock() < reply.asked_at + lifetime:
-            grants = await engine.vault.list_grants(reply.user, reply.provider, reply.app)
+        services, lifetime = self.repository.services, reply.tokens.lifetime or ABANDON_AFTER_SECONDS
+        if may_end_others(provider) and services.clock() < reply.asked_at + lifetime:
+            grants = await services.vault.list_grants(reply.user, reply.provider, reply.app)
             if any(grant.status == "active" for grant in grants):
                 return None
         return await self._enqueue(reply)
 
     async def _is_still_wanted(self, record: ConsentRecord) -> bool:
         """Return True unless the consent has ended in between."""
-        await self.repository.engine.vault.ended.refresh(fresh=True)
+        await self.repository.services.vault.ended.refresh(fresh=True)
         now = await self.repository.reload(record)
         return now is not None and (now.id, now.status) == (record.id, "confirmed")
 

@@ -92,7 +92,7 @@ class Redeemer:
     @asynccontextmanager
     async def _try_lock(self, user: User, provider: str, app: str, timeout: float) -> AsyncIterator[Turn | None]:
         """Yield this process's turn, or None if another process redeems a consent of this user and app."""
-        vault, turn = self.repository.engine.vault, None
+        vault, turn = self.repository.services.vault, None
         async with AsyncExitStack() as lock:
             try:
                 turn = Turn(await lock.enter_async_context(consent_lock(vault, user, provider, app, timeout)))
@@ -109,8 +109,8 @@ class Redeemer:
 
     async def _redeem(self, record: ConsentRecord, turn: Turn) -> None:
         """Send the code, store the reply, then store or revoke its tokens."""
-        engine = self.repository.engine
-        provider, app = engine.providers.get(record.provider), engine.apps.get(record.app)
+        services = self.repository.services
+        provider, app = services.providers.get(record.provider), services.apps.get(record.app)
         if provider is None or app is None:
             return  # the settings no longer have them: the code will have expired when they do
         if record.origin != origin_of(provider, app):  # the deputy was restarted with other settings
@@ -120,13 +120,13 @@ class Redeemer:
         confirmed = await self.repository.save(record.confirm(await turn.take_lease()))
         if confirmed is None:
             return  # cancelled, as its page shows
-        endpoint, asked_at = Endpoint(engine.http, provider, app, engine.clock), engine.clock()
+        endpoint, asked_at = Endpoint(services.http, provider, app, services.clock), services.clock()
         try:
             tokens = await endpoint.exchange(record.code, visit.verifier, record.redirect_uri, visit.nonce)
         except Refusal as refusal:
             await self.repository.end(confirmed, "failed", reason := reason_of(refusal.outcome))
             if reason == UNKNOWN_CLIENT:
-                await engine.registry.renew(app)
+                await services.registry.renew(app)
             return
         await self._take(confirmed, endpoint, tokens, asked_at)
 

@@ -26,7 +26,7 @@ from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.providers.origin import moved, origin_change
 from deputize.core.question_feed import QuestionStatus
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.user_requests import Consent
 from deputize.core.vault.grant import Grant, Secret, User
 
@@ -37,8 +37,8 @@ Index = Literal["ticket", "asked", "state"]
 class ConsentRepository:
     """The consents in a vault: looked up, saved and ended."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, services: Services) -> None:
+        self.services = services
 
     # ------------------------------------------------------------- finding
 
@@ -54,29 +54,29 @@ class ConsentRepository:
                 "The account or a scope contains a lone surrogate (invalid Unicode).", hint="Send valid Unicode text."
             ) from None
         digest = hashlib.sha256(asked).hexdigest()[:32]
-        return self.engine.vault.key_prefix(user, app.provider, app.name) + digest
+        return self.services.vault.key_prefix(user, app.provider, app.name) + digest
 
     def owner(self, record: ConsentRecord) -> str:
         """Return the prefix of the keys of the user's consents and grants at this app."""
-        return self.engine.vault.key_prefix(record.user, record.provider, record.app)
+        return self.services.vault.key_prefix(record.user, record.provider, record.app)
 
     def ticket(self, record: ConsentRecord) -> str:
         """Return the opaque part of the consent's link."""
-        mac = hmac.digest(self.engine.vault.keys.ticket, f"{record.id}\n{record.issue}".encode(), "sha256")
+        mac = hmac.digest(self.services.vault.keys.ticket, f"{record.id}\n{record.issue}".encode(), "sha256")
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
     async def get(self, key: str) -> ConsentRecord | None:
         """Return the consent with this key, or None. The key "" stands for tokens that came without a consent."""
-        row = await self.engine.vault.get("consent", key) if key else None
+        row = await self.services.vault.get("consent", key) if key else None
         return await self._refresh_status(ConsentRecord.of(row)) if row else None
 
     async def _refresh_status(self, record: ConsentRecord) -> ConsentRecord:
         """Wait until the consent's app is registered. Return the consent, cancelled if a bulk revocation ended it."""
-        await self.engine.registry.wait_until_loaded(record.app)
-        ended = self.engine.vault.ended
+        await self.services.registry.wait_until_loaded(record.app)
+        ended = self.services.vault.ended
         await ended.refresh()
         if record.status in PENDING and ended.has_ended(record.user.tenant, record.epoch):
-            return record.end("cancelled", "disconnected", self.engine.clock())
+            return record.end("cancelled", "disconnected", self.services.clock())
         return record
 
     async def reload(self, record: ConsentRecord) -> ConsentRecord | None:
@@ -85,7 +85,7 @@ class ConsentRepository:
 
     async def list_for_user(self, user: User) -> list[ConsentRecord]:
         """Return all remembered consents of a user."""
-        vault = self.engine.vault
+        vault = self.services.vault
         return [
             await self._refresh_status(ConsentRecord.of(row))
             for row in await vault.scan("consent", vault.key_prefix(user))
@@ -96,7 +96,7 @@ class ConsentRepository:
 
         If another signed-in user opens the link, the consent ends.
         """
-        record, now = await self._find_by("ticket", fingerprint(ticket)), self.engine.clock()
+        record, now = await self._find_by("ticket", fingerprint(ticket)), self.services.clock()
         if record is None:
             raise refuse_link("unknown_ticket")
         current = hmac.compare_digest(self.ticket(record), ticket)
@@ -126,8 +126,8 @@ class ConsentRepository:
 
     async def _find_by(self, index: Index, digest: str, *, same: bool = True) -> ConsentRecord | None:
         """Return the consent of an index row, or None. ``same``: None also if a newer consent replaced it."""
-        row = await self.engine.vault.get(index, digest)
-        if row is None or row.json["expires"] < self.engine.clock():
+        row = await self.services.vault.get(index, digest)
+        if row is None or row.json["expires"] < self.services.clock():
             return None
         record = await self.get(row.json["key"])
         return record if record and (record.id == row.json["id"] or not same) else None
@@ -136,12 +136,12 @@ class ConsentRepository:
 
     async def save(self, record: ConsentRecord) -> ConsentRecord | None:
         """Save the record over the row it was read from. Returns None, changing nothing, if the row has changed."""
-        row = await self.engine.vault.swap(record.place, record.pack())
+        row = await self.services.vault.swap(record.place, record.pack())
         return ConsentRecord.of(row) if row else None
 
     async def insert(self, key: str, record: ConsentRecord) -> ConsentRecord | None:
         """Store a first consent under this key. Returns None if the key already has one."""
-        row = await self.engine.vault.insert("consent", key, record.pack())
+        row = await self.services.vault.insert("consent", key, record.pack())
         return ConsentRecord.of(row) if row else None
 
     async def index(self, key: str, record: ConsentRecord) -> None:
@@ -154,7 +154,7 @@ class ConsentRepository:
         await self._point("state", state, record.place.key, record, expires)
 
     async def _point(self, index: Index, name: Secret | str, key: str, record: ConsentRecord, expires: float) -> None:
-        vault, digest = self.engine.vault, fingerprint(name)
+        vault, digest = self.services.vault, fingerprint(name)
         row: dict[str, Any] = {"key": key, "id": record.id, "expires": expires}
         while not await vault.insert(index, digest, row):
             old = await vault.get(index, digest)
@@ -172,7 +172,7 @@ class ConsentRepository:
 
     async def audit_misuse(self, why: Misuse, record: ConsentRecord | None = None) -> None:
         """Record in the audit that a request fits no consent, or not this one."""
-        await self.engine.audit.record(MISUSES[why](record.facts() if record else None))
+        await self.services.audit.record(MISUSES[why](record.facts() if record else None))
 
     async def end(
         self, record: ConsentRecord, status: EndStatus, reason: str, *, obtained: Obtained | None = None, **facts: Any
@@ -182,25 +182,25 @@ class ConsentRepository:
         ``obtained``: the grant that it led to. ``facts``: see `ConsentRecord.end`.
         """
         began = record
-        while not (stored := await self.save(record.end(status, reason, self.engine.clock(), **facts))):
+        while not (stored := await self.save(record.end(status, reason, self.services.clock(), **facts))):
             again = await self.reload(record)
             if again is None or (again.id, again.status) != (began.id, began.status):
                 return None
             record = again
-        await self.engine.audit.record(ENDS[status](stored.facts(), list(stored.scopes), reason, obtained))
+        await self.services.audit.record(ENDS[status](stored.facts(), list(stored.scopes), reason, obtained))
         await self.tell("decided", stored)
         return stored
 
     async def tell(self, change: QuestionStatus, record: ConsentRecord, ask: str = "") -> None:
         """Report a change of the consent to the application: see `QuestionFeed`."""
-        if self.engine.question_feed.functions:
-            self.engine.question_feed.tell(change, record.user, await self.to_public(record, ask))
+        if self.services.question_feed.functions:
+            self.services.question_feed.tell(change, record.user, await self.to_public(record, ask))
 
     # ------------------------------------------------------------- what belongs to it
 
     def get_provider_and_app(self, record: ConsentRecord) -> tuple[Provider, App]:
         """Return the provider and the app of a consent. Raises the error of `refuse_link` if the settings lack them."""
-        provider, app = self.engine.providers.get(record.provider), self.engine.apps.get(record.app)
+        provider, app = self.services.providers.get(record.provider), self.services.apps.get(record.app)
         if provider is None or app is None:
             raise refuse_link("unknown_app")
         return provider, app
@@ -208,8 +208,8 @@ class ConsentRepository:
     async def check_origin(self, user: User, app: App) -> None:
         """Raise `InvalidInput` if a grant of this app came from another server than the app leads to now. Until the
         user disconnects that grant, the new server receives no client secret, and nothing is stored for it."""
-        row = self.engine.providers[app.provider]
-        for grant in await self.engine.vault.list_grants(user, app.provider, app.name):
+        row = self.services.providers[app.provider]
+        for grant in await self.services.vault.list_grants(user, app.provider, app.name):
             if grant.status != "revoked" and origin_change(grant.origin, row, app) == "place":
                 raise moved(grant, row)
 
@@ -223,28 +223,28 @@ class ConsentRepository:
         """Return the active grant of the account that must consent, or None."""
         if not record.subject:
             return None
-        vault = self.engine.vault
+        vault = self.services.vault
         grant = await vault.get_grant(vault.key_prefix(record.user, record.provider, record.app, record.subject))
         return grant if grant and grant.status != "revoked" else None
 
     async def to_public(self, record: ConsentRecord, ask: str = "") -> Consent:
         """Return the consent in its public form. ``ask``: id of the user's request; default: the newest request."""
         step = ask or (record.asks[-1] if record.asks else "")
-        provider = self.engine.providers.get(record.provider)
-        status = record.public_status(self.engine.clock())
+        provider = self.services.providers.get(record.provider)
+        status = record.public_status(self.services.clock())
         return Consent(
             id=record.id,
             provider=record.provider,
             app=record.app,
             scopes=record.scopes,
-            scope_descriptions=tuple(self.engine.registry.words(record.provider, scope) for scope in record.scopes),
-            link=f"{await self.engine.pages.base_url()}/connect/{self.ticket(record)}",
+            scope_descriptions=tuple(self.services.registry.words(record.provider, scope) for scope in record.scopes),
+            link=f"{await self.services.pages.base_url()}/connect/{self.ticket(record)}",
             expires_at=record.ticket_expires,
             agent=record.agent,
             account=record.account,
             status=status,
             reason_code=record.why if status == "pending" else record.reason,
             request_id=step,
-            request_link=self.engine.step_link(step),
+            request_link=self.services.step_link(step),
             label=provider.label if provider else record.provider,
         )

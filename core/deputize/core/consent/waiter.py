@@ -14,7 +14,7 @@ from deputize.core.consent.consents import Consents
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.errors import AccountMismatch, NotFound
 from deputize.core.providers.origin import origin_change
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.user_requests import Consent, id_of
 from deputize.core.vault.notify import deadline, watch_records
 
@@ -25,7 +25,9 @@ async def wait_for_ends(consents: Consents, asked: Iterable[Consent | str], time
     known = {one.id: _as_removed(one) for one in asked if isinstance(one, Consent)}
     ids = [id_of(one) for one in asked]
     ends = deadline(timeout)
-    async with watch_records(consents.repository.engine.vault.store, *await _watched_prefixes(consents, ids)) as watch:
+    async with watch_records(
+        consents.repository.services.vault.store, *await _watched_prefixes(consents, ids)
+    ) as watch:
         while True:
             found = []
             for one in ids:
@@ -54,23 +56,23 @@ async def _current(consents: Consents, consent_id: str) -> Consent | None:
     if consent is None or consent.status not in ("pending", "expired"):
         return consent
     record = await consents.repository.find_by_id(consent_id)
-    if record is None or not await _is_held(consents.repository.engine, record):
+    if record is None or not await _is_held(consents.repository.services, record):
         return consent
     return replace(consent, status="granted", reason_code="elsewhere")
 
 
-async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
+async def _is_held(services: Services, record: ConsentRecord) -> bool:
     """Return True if the expected account has a grant with these scopes, or with scopes that include them.
 
     False for an added or switched account, which the user still has to choose. False if only a new consent helps: the
     provider refused scopes that the grant has, or the grant has a scope that makes the others useless.
     """
-    row, app = engine.providers.get(record.provider), engine.apps.get(record.app)
+    row, app = services.providers.get(record.provider), services.apps.get(record.app)
     if row is None or app is None or record.other or record.why == "scope_missing":
         return False
     account = record.subject or record.account or None
     try:
-        grant = await engine.vault.find_undamaged(record.user, record.provider, record.app, account)
+        grant = await services.vault.find_undamaged(record.user, record.provider, record.app, account)
     except AccountMismatch:
         return False
     if grant is None or grant.status != "active" or origin_change(grant.origin, row, app):

@@ -14,7 +14,7 @@ from dataclasses import replace
 from deputize.core.audit.events import AccountChosen, AccountDeselected
 from deputize.core.errors import AccountMismatch
 from deputize.core.oauth.provider import App
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.vault.grant import Grant, User, grant_fields
 from deputize.core.vault.vault import grants_of_account
 
@@ -22,8 +22,8 @@ from deputize.core.vault.vault import grants_of_account
 class Accounts:
     """The accounts of all users in one vault."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.vault, self.registry, self.audit = engine.vault, engine.registry, engine.audit
+    def __init__(self, services: Services) -> None:
+        self.vault, self.registry, self.audit = services.vault, services.registry, services.audit
 
     async def choose_app(self, user: User, provider: str, name: str = "", account: str | None = None) -> App:
         """Return the app through which a user's tools of this provider are used.

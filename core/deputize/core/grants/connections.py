@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias
 
 from deputize.core.grants.accounts import Accounts
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.user import NO_USER
@@ -74,10 +74,10 @@ async def connections_in_tenant(vault: Vault, tenant: str, after: str = "") -> t
     return found, ""
 
 
-async def connections_of(user: User, engine: Engine, accounts: Accounts) -> list[Connection]:
+async def connections_of(user: User, services: Services, accounts: Accounts) -> list[Connection]:
     """Return all accounts that are not disconnected. ``default``: True for the account of calls that name none."""
     found = []
-    for grant in await engine.vault.list_grants(user):
+    for grant in await services.vault.list_grants(user):
         if grant.status != "revoked":
             scopes = tuple(sorted(grant.scopes))
             found.append(
@@ -87,7 +87,7 @@ async def connections_of(user: User, engine: Engine, accounts: Accounts) -> list
                     app=grant.app,
                     account=grant.account.name,
                     scopes=scopes,
-                    scope_descriptions=tuple(engine.registry.words(grant.provider, scope) for scope in scopes),
+                    scope_descriptions=tuple(services.registry.words(grant.provider, scope) for scope in scopes),
                     status="suspect" if grant.is_suspect else grant.status,
                     reason=grant.reason,
                     default=await accounts.is_default(user, grant),

@@ -22,7 +22,7 @@ from deputize.core.grants.end_grant import QUEUED, Ended, end_grant
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
 from deputize.core.grants.sources import inflight_requests as under_way
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.bulk_revocation import BulkRevocation, end_event
 from deputize.core.vault.grant import Grant, User, grant_fields
@@ -111,9 +111,13 @@ class MassRevocation:
     """Revocation of the grants of many users in one vault. ``end_mandates``: ends their mandates too."""
 
     def __init__(
-        self, engine: Engine, consents: WaitingConsents, queue: RevocationQueue, end_mandates: EndMandates | None = None
+        self,
+        services: Services,
+        consents: WaitingConsents,
+        queue: RevocationQueue,
+        end_mandates: EndMandates | None = None,
     ) -> None:
-        self.vault, self.audit = engine.vault, engine.audit
+        self.vault, self.audit = services.vault, services.audit
         self.consents, self.queue, self.end_mandates = consents, queue, end_mandates
         self._told_of = set[int]()
 

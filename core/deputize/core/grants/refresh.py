@@ -59,7 +59,7 @@ from deputize.core.oauth.messages import Tokens
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import UNKNOWN_CLIENT
 from deputize.core.providers.origin import MOVED, moved, origin_change, origin_of
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.vault.grant import Grant, Secret, grant_fields
 from deputize.core.vault.stores import HeldLock
 from deputize.core.vault.token_ownership import EndedByProvider, NextOwner
@@ -90,18 +90,22 @@ class GrantLost(Exception):
 class Refresher:
     """Source of grants with a valid access token."""
 
-    def __init__(self, engine: Engine, revocation_queue: RevocationQueue) -> None:
+    def __init__(self, services: Services, revocation_queue: RevocationQueue) -> None:
         self.vault, self.http, self.audit, self.revocation_queue = (
-            engine.vault,
-            engine.http,
-            engine.audit,
+            services.vault,
+            services.http,
+            services.audit,
             revocation_queue,
         )
-        self.registry, self.providers, self.apps = engine.registry, engine.providers, engine.apps
-        self._in_flight, self._running, self._unsaved = engine.in_flight, dict[str, asyncio.Task[Grant]](), set[str]()
-        self._backoff, self.clock = Backoff(engine.clock), engine.clock
-        self.sources = GrantSources(engine, revocation_queue, self.end)
-        self._refusals, self._circuits, self._id = Backoff(engine.clock), Circuits(engine.clock), secrets.token_hex(8)
+        self.registry, self.providers, self.apps = services.registry, services.providers, services.apps
+        self._in_flight, self._running, self._unsaved = services.in_flight, dict[str, asyncio.Task[Grant]](), set[str]()
+        self._backoff, self.clock = Backoff(services.clock), services.clock
+        self.sources = GrantSources(services, revocation_queue, self.end)
+        self._refusals, self._circuits, self._id = (
+            Backoff(services.clock),
+            Circuits(services.clock),
+            secrets.token_hex(8),
+        )
 
     def is_valid(self, grant: Grant) -> bool:
         """Return True if the token need not be refreshed yet: see `REFRESH_MARGIN_SECONDS`."""

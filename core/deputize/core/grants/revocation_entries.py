@@ -14,7 +14,7 @@ from deputize.core.oauth.app import FOREIGN_IMPORT
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import origin_of, pack_origin
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.vault.grant import Grant, Origin, User
 from deputize.core.vault.vault import Record, Vault
 
@@ -22,9 +22,9 @@ from deputize.core.vault.vault import Record, Vault
 class RevocationEntries:
     """Writer and reader of the queue's entries."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine, self.vault, self.clock = engine, engine.vault, engine.clock
-        self.providers, self.apps = engine.providers, engine.apps
+    def __init__(self, services: Services) -> None:
+        self.services, self.vault, self.clock = services, services.vault, services.clock
+        self.providers, self.apps = services.providers, services.apps
 
     async def enqueue(
         self,
@@ -95,7 +95,7 @@ class RevocationEntries:
 
     async def enqueue_in(self, vault: Vault, grant: Grant, *, replaced: bool = False) -> None:
         """Store an entry in another vault; see `enqueue_grant`."""
-        await RevocationEntries(replace(self.engine, vault=vault)).enqueue_grant(grant, replaced=replaced)
+        await RevocationEntries(replace(self.services, vault=vault)).enqueue_grant(grant, replaced=replaced)
 
     async def _note(self, user: User, provider: str, app: str, tokens: Tokens, expires: float, **more: Any) -> Record:
         whose = {"provider": provider, "app": app, "user": user.id, "tenant": user.tenant, "since": self.clock()}

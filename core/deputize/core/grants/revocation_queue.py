@@ -33,7 +33,7 @@ from deputize.core.oauth.endpoint import LEAKED_AT_ONCE, Endpoint, Refusal, end_
 from deputize.core.oauth.messages import Tokens
 from deputize.core.oauth.provider import Provider
 from deputize.core.providers.origin import origin_change, origin_in
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.vault.grant import Grant, User, grant_fields
 from deputize.core.vault.vault import Record
 
@@ -56,9 +56,9 @@ sent; the entry stays for as long as they do."""
 class RevocationQueue(RevocationEntries):
     """The entries of all users in one vault, and their delivery."""
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
-        self.audit, self.http = engine.audit, engine.http
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self.audit, self.http = services.audit, services.http
         self._next_flush = 0.0
 
     async def _with_live_token(self, entry: Record, endpoint: Endpoint) -> Record:
@@ -108,7 +108,7 @@ class RevocationQueue(RevocationEntries):
         Finishes a disconnect that was interrupted between the entry and the tombstone.
         """
         note = entry.json
-        await self.engine.registry.wait_until_loaded(note["app"])
+        await self.services.registry.wait_until_loaded(note["app"])
         try:
             while (grant := await self._active(note)) and (_has_token(grant, note) or _is_of_family(grant, note)):
                 if note.get("replaced"):

@@ -16,7 +16,7 @@ from deputize.core.grants.end_grant import Ended, end_grant
 from deputize.core.grants.mass_revocation import EndedAccounts, MassRevocation, Revoked, WaitingConsents
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
 from deputize.core.grants.sources import inflight_requests as under_way
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.vault.grant import Grant, User, grant_fields
 from deputize.core.vault.vault import grants_of_account
 
@@ -28,13 +28,18 @@ class Revoker:
 
     def __init__(
         self,
-        engine: Engine,
+        services: Services,
         accounts: Accounts,
         consents: WaitingConsents,
         revocation_queue: RevocationQueue,
         many: MassRevocation,
     ) -> None:
-        self.vault, self.registry, self.apps, self.audit = engine.vault, engine.registry, engine.apps, engine.audit
+        self.vault, self.registry, self.apps, self.audit = (
+            services.vault,
+            services.registry,
+            services.apps,
+            services.audit,
+        )
         self.accounts, self.consents, self.revocation_queue, self.many = accounts, consents, revocation_queue, many
 
     async def disconnect(

@@ -16,7 +16,7 @@ from deputize.core.errors import StoreUnavailable
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.token_reply import Tokens
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Origin, User
 from deputize.core.vault.record import Record
@@ -96,8 +96,8 @@ _MORE: Final = ("extra", "id_token", "nonce", "proof_key")
 class ReceivedReplies:
     """The replies of all users in one vault whose tokens are neither stored as a grant nor revoked."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine, self.vault = engine, engine.vault
+    def __init__(self, services: Services) -> None:
+        self.services, self.vault = services, services.vault
 
     async def put(self, reply: Received) -> Received:
         """Store the reply durably, and return it with its record. Raises `StoreUnavailable` if several tries fail."""
@@ -110,7 +110,7 @@ class ReceivedReplies:
                 attempt += 1
                 if attempt == SEAL_TRIES:
                     raise
-                await self.engine.sleep(min(0.05 * 2 ** (attempt - 1), 1.0))
+                await self.services.sleep(min(0.05 * 2 ** (attempt - 1), 1.0))
 
     def _place(self, user: User, provider: str, app: str, consent: str) -> str:
         """Return the key prefix of the replies for this user, app and consent."""

@@ -22,7 +22,7 @@ from typing import Any, Final
 from deputize.core.approvals.outcome import LedgerRecord, State
 from deputize.core.approvals.repository import Repository
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 from deputize.core.tools.steps import Undo
 from deputize.core.tools.tool import Effect
@@ -215,13 +215,13 @@ def _note_failure(answer: asyncio.Future[float]) -> None:
 class Ledger:
     """The ledger records in one vault. ``kept``: seconds that a record is valid after its last write."""
 
-    def __init__(self, engine: Engine, kept: float) -> None:
-        self.vault, self.clock, self.kept = engine.vault, engine.clock, kept
-        self.rows = Repository(engine, LedgerRecord)
-        self.unsaved = DeferredOutcomes(engine.vault)
+    def __init__(self, services: Services, kept: float) -> None:
+        self.vault, self.clock, self.kept = services.vault, services.clock, kept
+        self.rows = Repository(services, LedgerRecord)
+        self.unsaved = DeferredOutcomes(services.vault)
         self.ahead = 0.0
         """Seconds by which the store's clock was last ahead of this machine's."""
-        engine.vault.before_close.append(self.unsaved.settle_all)
+        services.vault.before_close.append(self.unsaved.settle_all)
 
     def keep_ending(self, act: Act, write: Callable[[], Awaitable[None]]) -> None:
         """Keep a write in memory until the store accepts it, at the latest before the next run of the act reads."""

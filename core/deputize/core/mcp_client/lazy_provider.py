@@ -12,7 +12,7 @@ from deputize.core.mcp_client.discovery import discover_server
 from deputize.core.mcp_client.server_config import McpServer
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.server_metadata import check_addresses
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Account, Secret
 
@@ -22,18 +22,18 @@ class LateServer(Frozen):
     """One MCP server. ``transport`` replaces the network, ``resolve`` the look-up of host names."""
 
     server: McpServer
-    engine: Engine
+    services: Services
     transport: Transport | None = None
     resolve: Resolve = addresses_of
 
     async def make(self) -> tuple[Provider, App]:
         """Return the provider from the server's metadata, and the app. Raises as `discover_server` and `client_of`."""
-        vault = self.engine.vault
+        vault = self.services.vault
         row = await self._discover(KnownServers(vault))
-        likely = self._callback(self.engine.home or "http://127.0.0.1")  # avoids serving pages for a read
+        likely = self._callback(self.services.home or "http://127.0.0.1")  # avoids serving pages for a read
         app = await known_client(self.server, row, vault=vault, redirect=likely)
         return row, app or await client_of(
-            self.server, row, vault=vault, redirect=await self._redirect(), http=self.engine.http
+            self.server, row, vault=vault, redirect=await self._redirect(), http=self.services.http
         )
 
     async def _discover(self, known: KnownServers) -> Provider:
@@ -41,7 +41,7 @@ class LateServer(Frozen):
         new = await known.read(self.server) is None
         row = await discover_server(self.server, transport=self.transport, resolve=self.resolve, known=known)
         try:
-            check_addresses(row, self.engine.providers.values())
+            check_addresses(row, self.services.providers.values())
             if new and not (self.server.issuer or self.server.client_id):
                 await self._check_not_anothers(row, known)
         except SettingsError:
@@ -56,9 +56,9 @@ class LateServer(Frozen):
         If the authorization server ignores ``resource`` (RFC 8707), users who sign in for this server would give it a
         token for the other server. Only the operator knows if both servers belong together.
         """
-        others = [other for other in self.engine.providers.values() if other.apis.hosts != row.apis.hosts]
+        others = [other for other in self.services.providers.values() if other.apis.hosts != row.apis.hosts]
         there = {other.name: other.oauth.issuer for other in others}
-        for other in self.engine.registry.late.values():
+        for other in self.services.registry.late.values():
             if isinstance(other, LateServer) and other.server.origin != self.server.origin:
                 said = await known.read(other.server)
                 there[other.server.name] = said.issuer if said else ""
@@ -73,25 +73,25 @@ class LateServer(Frozen):
 
     async def renew(self, app: App) -> App | None:
         """Return a new registration if the server no longer knows the old one: see `client_again`."""
-        row = self.engine.providers[self.server.name]
+        row = self.services.providers[self.server.name]
         return await client_again(
             self.server,
             row,
             app,
-            vault=self.engine.vault,
+            vault=self.services.vault,
             redirect=await self._redirect(),
-            http=self.engine.http,
+            http=self.services.http,
         )
 
     async def account_of(self, access: Secret) -> Account | None:
         """Return the account from the tool that the operator has named, or None without one; see `account_of`."""
         if self.server.identity is None:
             return None
-        row = self.engine.providers[self.server.name]
-        return await account_of(self.server, row, self.server.identity, access, self.engine.http, self.engine.clock)
+        row = self.services.providers[self.server.name]
+        return await account_of(self.server, row, self.server.identity, access, self.services.http, self.services.clock)
 
     async def _redirect(self) -> str:
-        return self._callback(await self.engine.pages.base_url())
+        return self._callback(await self.services.pages.base_url())
 
     def _callback(self, base_url: str) -> str:
         return f"{base_url}/callback/{self.server.name}"

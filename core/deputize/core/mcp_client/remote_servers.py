@@ -29,7 +29,7 @@ from deputize.core.mcp_client.schemas import load
 from deputize.core.mcp_client.server_config import ForeignEffect, McpServer
 from deputize.core.mcp_client.session_cache import Links, changed_place
 from deputize.core.mcp_client.tools import foreign_toolkit, reason_left_out
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.required_scopes import any_of
@@ -73,7 +73,7 @@ class Listing(Frozen):
     scope.
     """
 
-    engine: Engine
+    services: Services
     authorizer: Authorizer
     executor: Executor
     asking: Asking
@@ -81,21 +81,21 @@ class Listing(Frozen):
     async def of(self, server: McpServer, user: User, call: Call | None = None) -> dict[str, Any]:
         """Return ``{era, tools}``. Raises `ConsentRequired` if the user has not signed in there yet. Raises `Declined`
         if the user declined: in this ``call``, or without a call, recently."""
-        await self.engine.registry.arrive(server.name)
+        await self.services.registry.arrive(server.name)
         act = Act(
             user=user,
             tool=_lister(server),
             arguments={},
             effect=Effect.READS,
             call=Call.of(call),
-            agent=self.engine.agent,
+            agent=self.services.agent,
             app=server.name,
             provider=server.name,
             nonce=secrets.token_hex(16),
             provider_base=server.name,
         )
         row = CallRow.start(act.tool.name, user, act.call, act.agent)
-        async with AuditedCall(self.engine.audit, self.asking, row):
+        async with AuditedCall(self.services.audit, self.asking, row):
             row.record_act(act, act.tool.name, "")
             grant = await self.authorizer.authorize_without_asking(act, row)
             found: dict[str, Any] = await self.executor.execute(act, grant, row)
@@ -139,10 +139,10 @@ class McpServers:
     """The foreign servers. ``late``: creates the provider of a server on first use."""
 
     def __init__(
-        self, engine: Engine, catalog: Catalog, listing: Listing, late: Callable[[McpServer], LateServer]
+        self, services: Services, catalog: Catalog, listing: Listing, late: Callable[[McpServer], LateServer]
     ) -> None:
-        self.engine, self.catalog, self.listing, self.late = engine, catalog, listing, late
-        self.pins = Pins(engine.vault, engine.clock)
+        self.services, self.catalog, self.listing, self.late = services, catalog, listing, late
+        self.pins = Pins(services.vault, services.clock)
         self.known: dict[str, McpServer] = {}
         self._links: dict[str, Links] = {}
 
@@ -160,7 +160,7 @@ class McpServers:
         await asyncio.to_thread(self._offer, made)
         if server.name not in self.known:
             try:
-                self.engine.registry.expect(server.name, self.late(server))
+                self.services.registry.expect(server.name, self.late(server))
             except SettingsError:
                 self.catalog.remove(server.name)
                 raise
@@ -183,7 +183,7 @@ class McpServers:
         found = {str(definition.get("name")): definition for definition in said["tools"]}
         looked = [_compare_with_pin(server, definition, pins.get(tool)) for tool, definition in found.items()]
         changed = {one.name: digest_of(one.now) for one in looked if one.state == "changed" and one.now is not None}
-        await OperatorNotes(self.engine.vault).write(changed_place(name), {"changed": changed} if changed else {})
+        await OperatorNotes(self.services.vault).write(changed_place(name), {"changed": changed} if changed else {})
         return looked + [ListedTool(tool, "gone", None, pin) for tool, pin in pins.items() if tool not in found]
 
     async def pin(
@@ -207,15 +207,15 @@ class McpServers:
 
         The stored ones are deleted, and read again at the next act there.
         """
-        await KnownServers(self.engine.vault).forget(self.server(name))
-        self.engine.registry.forget(name, expected=True)
+        await KnownServers(self.services.vault).forget(self.server(name))
+        self.services.registry.forget(name, expected=True)
 
     async def remove(self, name: str) -> None:
         """Remove a server: its pins, toolkit and stored authorization. Users must end their grants there first."""
         await self.reset_trust(name)
         await self.pins.drop(name)
-        await OperatorNotes(self.engine.vault).write(changed_place(name), {})
-        self.engine.registry.forget(name, expected=False)
+        await OperatorNotes(self.services.vault).write(changed_place(name), {})
+        self.services.registry.forget(name, expected=False)
         self.catalog.remove(name)
         del self.known[name], self._links[name]
 
@@ -237,7 +237,7 @@ class McpServers:
 
 
 def servers_of(
-    engine: Engine,
+    services: Services,
     catalog: Catalog,
     authorizer: Authorizer,
     executor: Executor,
@@ -246,8 +246,8 @@ def servers_of(
     resolve: Resolve,
 ) -> McpServers:
     """Return the servers of a deputy that has these parts."""
-    listing = Listing(engine, authorizer, executor, asking)
-    return McpServers(engine, catalog, listing, lambda server: LateServer(server, engine, transport, resolve))
+    listing = Listing(services, authorizer, executor, asking)
+    return McpServers(services, catalog, listing, lambda server: LateServer(server, services, transport, resolve))
 
 
 def _compare_with_pin(server: McpServer, now: Mapping[str, Any], pin: Pin | None) -> ListedTool:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from deputize.core.errors import PolicyDenied
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 from deputize.core.tools.decision import Decision as Decision
 from deputize.core.tools.decision import Verdict as Verdict
@@ -70,8 +70,8 @@ class StoredPolicy:
         """Return the room of each budget that counts this act."""
         return ()
 
-    def bind(self, engine: Engine) -> None:
-        """Use the vault, the audit and the clock of this engine."""
+    def bind(self, services: Services) -> None:
+        """Use the vault, the audit and the clock of these services."""
 
     async def spend(self, act: Act) -> Sequence[Any] | None:
         """Count an act that begins. Return what was counted, or None if there is no room for it."""
@@ -146,11 +146,11 @@ class Judge:
     def __init__(
         self,
         policy: Policies,
-        engine: Engine | None = None,
+        services: Services | None = None,
         roles: Callable[[User], Awaitable[frozenset[str]]] | None = None,
     ) -> None:
         """``roles``: returns the roles of a user. It is called only for acts whose roles a policy reads."""
-        self._engine, self._roles = engine, roles
+        self._services, self._roles = services, roles
         self.policy = policy
 
     @property
@@ -165,9 +165,9 @@ class Judge:
             raise TypeError("A policy is a function of one act, or a list of such functions.")
         callables: list[object] = list(given)
         self._stored = [one for one in callables if isinstance(one, StoredPolicy)]
-        if self._engine is not None:
+        if self._services is not None:
             for one in self._stored:
-                one.bind(self._engine)
+                one.bind(self._services)
         self._given, self._policies = policy, given
 
     @property

@@ -22,7 +22,7 @@ from deputize.core.policy.budgets import Counters, Use
 from deputize.core.policy.facts import Facts
 from deputize.core.policy.policy import Decision, Room, StoredPolicy, Verdict, graver
 from deputize.core.policy.rules import RuleSet, parse_rules
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 
 RELOAD_SECONDS: Final = 1.0
@@ -47,15 +47,15 @@ class FilePolicy(StoredPolicy):
     def __init__(self, path: Path) -> None:
         self.path, self.clock = path, time.time
         self._counters: Counters | None = None
-        self._engine: Engine | None = None
+        self._services: Services | None = None
         self._looked, self._checking = time.monotonic(), False
         self._refused: Version | None = None
         self._version, self.digest = self._load()
 
-    def bind(self, engine: Engine) -> None:
-        """Count budgets in this engine's vault, and report reloads in its audit."""
-        self._engine, self.clock = engine, engine.clock
-        self._counters = Counters(engine.vault, engine.audit, engine.clock)
+    def bind(self, services: Services) -> None:
+        """Count budgets in the vault of these services, and report reloads in their audit."""
+        self._services, self.clock = services, services.clock
+        self._counters = Counters(services.vault, services.audit, services.clock)
 
     @property
     def needs_account(self) -> bool:
@@ -133,8 +133,8 @@ class FilePolicy(StoredPolicy):
             event = await asyncio.to_thread(self._reload)
         finally:
             self._checking = False
-        if event is not None and self._engine is not None:
-            await self._engine.audit.record(event)
+        if event is not None and self._services is not None:
+            await self._services.audit.record(event)
 
     def _reload(self) -> PolicyLoaded | PolicyRefused | None:
         now = GONE

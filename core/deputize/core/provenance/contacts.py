@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.providers.google import MAILBOX_DOMAINS
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Audience
 from deputize.core.vault.grant import Account, User
@@ -64,8 +64,8 @@ def canonical_address(text: str) -> str:
 class KnownContacts:
     """The people whom the users of one vault know."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.vault, self.clock = engine.vault, engine.clock
+    def __init__(self, services: Services) -> None:
+        self.vault, self.clock = services.vault, services.clock
         self._seen: dict[str, tuple[float, bytes]] = {}
 
     async def unknown(self, act: Act, account: Account) -> tuple[str, ...] | None:

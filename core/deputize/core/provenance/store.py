@@ -32,7 +32,7 @@ from deputize.core.provenance.identifiers import (
     whole,
 )
 from deputize.core.providers import PROVIDERS
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 from deputize.core.tools.continuation import References
 from deputize.core.tools.preview import Preview
@@ -85,9 +85,9 @@ MAX_PAGE_CHARACTERS: Final = 120
 class UntrustedRecord:
     """The untrusted values of all conversations in one vault."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.vault, self.clock = engine.vault, engine.clock
-        self._references = References(engine.vault.keys.index)
+    def __init__(self, services: Services) -> None:
+        self.vault, self.clock = services.vault, services.clock
+        self._references = References(services.vault.keys.index)
         self._seen: dict[str, tuple[float, dict[str, bool]]] = {}
         self._carried: dict[str, tuple[float, Mapping[str, Any]]] = {}
         self._marked: dict[str, Mapping[str, Any]] = {}

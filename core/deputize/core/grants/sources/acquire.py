@@ -45,7 +45,7 @@ from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import origin_change
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.vault.grant import AnyUser, Grant, Secret, User
 from deputize.core.vault.record import Record
 
@@ -69,12 +69,12 @@ class GrantSources:
 
     token_for: TokenFor | None = None
 
-    def __init__(self, engine: Engine, queue: RevocationQueue, end_grant: EndGrant) -> None:
-        self.engine, self.vault, self.queue, self.end_grant = engine, engine.vault, queue, end_grant
-        self.entrance, self.refused = TokenImporter(engine, queue), RefusedRequests(engine.clock)
+    def __init__(self, services: Services, queue: RevocationQueue, end_grant: EndGrant) -> None:
+        self.services, self.vault, self.queue, self.end_grant = services, services.vault, queue, end_grant
+        self.entrance, self.refused = TokenImporter(services, queue), RefusedRequests(services.clock)
         self._brought = dict[str, float]()
-        for app in engine.apps.values():
-            if isinstance(app.source, IdentityAssertion) and app.source.identity_app not in engine.apps:
+        for app in services.apps.values():
+            if isinstance(app.source, IdentityAssertion) and app.source.identity_app not in services.apps:
                 raise SettingsError(
                     f"The source of the app {app.name!r} goes through {app.source.identity_app!r}, which is no app.",
                     hint=f"Register the client at the company's provider as [apps.{app.source.identity_app}].",
@@ -85,7 +85,7 @@ class GrantSources:
 
         Raises `NotObtained` if the user must be asked, or another `DeputizeError`.
         """
-        row = self.engine.providers[app.provider]
+        row = self.services.providers[app.provider]
         if held is not None and held.status == "active":
             ours = app.source is not None and held.source == app.source.kind
             if not ours or origin_change(held.origin, row, app) or self._is_sufficient(owner, app, held, missing):
@@ -94,14 +94,14 @@ class GrantSources:
             return None
         scopes = frozenset(missing) | (held.scopes if held else frozenset())
         ask, session = await self._ask(owner, app, scopes)
-        return await self.engine.in_flight.run(partial(self._obtain, owner, app, ask, session, scopes, held))
+        return await self.services.in_flight.run(partial(self._obtain, owner, app, ask, session, scopes, held))
 
     async def renewal_request(self, grant: Grant) -> Ask | None:
         """Return the function that requests new tokens for a grant without a usable refresh token, or None.
 
         Tokens of another account are refused and revoked. Raises the errors of `obtain`.
         """
-        app = self.engine.apps.get(grant.app)
+        app = self.services.apps.get(grant.app)
         if app is None or app.source is None or grant.source != app.source.kind or has_refresh_token(grant):
             return None
         ask, _ = await self._ask(grant.user, app, grant.scopes)
@@ -116,7 +116,7 @@ class GrantSources:
         `deputize.core.web.signin.sign_in.SignIn` does so for its own.
         """
         who = User.of(user)
-        for app in list(self.engine.apps.values()):
+        for app in list(self.services.apps.values()):
             if app.source is None or isinstance(app.source, ServiceAccount):
                 continue
             await stop_requests(self.vault, self.vault.key_prefix(who, app.provider, app.name))
@@ -156,22 +156,22 @@ class GrantSources:
 
         access, refresh = to_secret(access_token), to_secret(refresh_token)
         del access_token, refresh_token  # before anything can fail: a traceback would show them
-        who, one = User.of(user), self.engine.registry.app(provider, app)
+        who, one = User.of(user), self.services.registry.app(provider, app)
         endpoint = self._endpoint(one)
         refuse_to_ask(one, endpoint.provider)
         why = check_tokens(endpoint.provider, access, refresh, foreign=foreign)
         if why or not str.strip(account) or not str.strip(by):
             raise InvalidInput(why or "An import names the account, and who imports it.", fix_by="operator")
         given = Given(user=who, access=access, refresh=refresh, account=account, by=by, foreign=foreign)
-        await self.engine.audit.learn(who.tenant, who.id)
+        await self.services.audit.learn(who.tenant, who.id)
         take = partial(import_tokens, self.entrance, endpoint)
-        return await self.engine.in_flight.run(partial(self._import, one, given, take))
+        return await self.services.in_flight.run(partial(self._import, one, given, take))
 
     async def _import(self, app: App, given: Given, take: Callable[..., Awaitable[Imported]]) -> Imported:
         async with self._lock(given.user, app):
             held = await self.vault.find_undamaged(given.user, app.provider, app.name)
             given = replace(given, held=held)
-            async with mark_request(self.engine, given.user, app.provider, app.name) as mark:
+            async with mark_request(self.services, given.user, app.provider, app.name) as mark:
                 return await take(given, mark)
 
     # ------------------------------------------------------------- obtaining
@@ -179,13 +179,13 @@ class GrantSources:
     def _is_sufficient(self, owner: User, app: App, held: Grant, missing: Sequence[str]) -> bool:
         """Return True if this grant should be used, because a new request would bring no more scopes and would end its
         token for other callers."""
-        source, row = app.source, self.engine.providers[app.provider]
+        source, row = app.source, self.services.providers[app.provider]
         if not isinstance(source, ServiceAccount):
             return not missing
         if service_account.has_more(source, row, held):
             return False
         brought = self._brought.get(self.vault.key_prefix(owner, app.provider, app.name), float("-inf"))
-        lately = self.engine.clock() < brought + FEWER_SCOPES_TTL
+        lately = self.services.clock() < brought + FEWER_SCOPES_TTL
         return not missing or lately or service_account.has_all(source, row, held)
 
     async def _ask(self, owner: User, app: App, scopes: frozenset[str]) -> tuple[Ask, str]:
@@ -194,17 +194,19 @@ class GrantSources:
         if isinstance(source, ServiceAccount):
             return partial(service_account.request_tokens, source=source), ""
         assert source is not None  # noqa: S101
-        subject = await session_token(self.token_for, owner, source, self.engine.clock())
+        subject = await session_token(self.token_for, owner, source, self.services.clock())
         if isinstance(source, IdentityAssertion):
-            through = self.engine.apps[source.identity_app]
+            through = self.services.apps[source.identity_app]
             company = self._endpoint(through)
             asked = partial(assertion.request_tokens, company=company, source=source, subject=subject, scopes=scopes)
             return asked, fingerprint(subject)
         return partial(exchange.request_tokens, source=source, subject=subject, scopes=scopes), fingerprint(subject)
 
     def _endpoint(self, app: App) -> Endpoint:
-        engine = self.engine
-        return Endpoint(engine.http, engine.providers[app.provider], app, engine.clock, TOKEN_REQUEST_TIMEOUT_SECONDS)
+        services = self.services
+        return Endpoint(
+            services.http, services.providers[app.provider], app, services.clock, TOKEN_REQUEST_TIMEOUT_SECONDS
+        )
 
     async def _obtain(
         self, owner: User, app: App, ask: Ask, session: str, scopes: frozenset[str], held: Grant | None
@@ -216,14 +218,14 @@ class GrantSources:
             key = self.vault.key_prefix(owner, app.provider, app.name)
             self.refused.check(key, session)
             try:
-                async with mark_request(self.engine, owner, app.provider, app.name) as mark:
+                async with mark_request(self.services, owner, app.provider, app.name) as mark:
                     grant = await self._enter(owner, app, ask, scopes, held, mark)
             except Refusal as refusal:
                 self.refused.record_refusal(key, session, refusal.outcome)
                 raise await self._audit_refusal(owner, app, refusal.outcome) from None
             self.refused.reset(key)
             if isinstance(app.source, ServiceAccount):
-                self._brought[key] = self.engine.clock()
+                self._brought[key] = self.services.clock()
             return grant
 
     @asynccontextmanager
@@ -241,7 +243,7 @@ class GrantSources:
         self, owner: User, app: App, ask: Ask, scopes: frozenset[str], held: Grant | None, mark: Record
     ) -> Grant:
         """Send this request and return its grant. Raises `Refusal`."""
-        endpoint, source, asked_at = self._endpoint(app), app.source, self.engine.clock()
+        endpoint, source, asked_at = self._endpoint(app), app.source, self.services.clock()
         tokens = await ask(endpoint)
         ours = source if isinstance(source, ServiceAccount) else None
         came = ImportedTokens(
@@ -261,8 +263,8 @@ class GrantSources:
         """Audit a refusal, and return the error for the caller."""
         reason, kind = outcome.detail or str(outcome.kind), app.source.kind if app.source else ""
         of_app = OfApp(tenant=owner.tenant, user=owner.id, provider=app.provider, app=app.name)
-        await self.engine.audit.record(GrantNotObtained(of_app, kind, reason))
-        label = self.engine.providers[app.provider].label
+        await self.services.audit.record(GrantNotObtained(of_app, kind, reason))
+        label = self.services.providers[app.provider].label
         if outcome.kind is Kind.RATE_LIMITED:
             return RateLimited(f"{label} limits token requests.", retry_after=outcome.wait or None)
         if outcome.kind is Kind.TRANSIENT:
@@ -288,7 +290,7 @@ class GrantSources:
 
     async def _tokens_of_account(self, ask: Ask, grant: Grant, endpoint: Endpoint) -> Tokens:
         """Send the request and return the new tokens. Raises if they belong to another account than the grant."""
-        asked_at = self.engine.clock()
+        asked_at = self.services.clock()
         tokens = await ask(endpoint)
         subject = ""
         try:

@@ -84,7 +84,7 @@ async def import_tokens(entrance: TokenImporter, endpoint: Endpoint, given: Give
     app, or whose scopes the provider does not report. The tokens then stay valid, except a refresh token without a live
     access token: its account is only known after its use, which ends it.
     """
-    provider, asked_at = endpoint.provider, entrance.engine.clock()
+    provider, asked_at = endpoint.provider, entrance.services.clock()
     tokens, scopes = Tokens(given.access or Secret(""), None, None, 0.0), frozenset[str]()
     try:
         account = await _account(endpoint, tokens, asked_at, given) if given.access else None

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.vault.bulk_revocation import BulkRevocation
 from deputize.core.vault.grant import User
 from deputize.core.vault.record import Record
@@ -27,12 +27,12 @@ MARK_TTL: Final = 3600.0
 
 
 @asynccontextmanager
-async def mark_request(engine: Engine, owner: User, provider: str, app: str) -> AsyncIterator[Record]:
+async def mark_request(services: Services, owner: User, provider: str, app: str) -> AsyncIterator[Record]:
     """Store the mark of a request for this owner's tokens, and remove it after the block."""
-    vault, mark = engine.vault, None
+    vault, mark = services.vault, None
     while mark is None:
         key = vault.key_prefix(owner, provider, app) + secrets.token_hex(8)
-        content = {"tenant": owner.tenant, "epoch": await vault.ended.epoch(), "expires": engine.clock() + MARK_TTL}
+        content = {"tenant": owner.tenant, "epoch": await vault.ended.epoch(), "expires": services.clock() + MARK_TTL}
         mark = await vault.insert(KIND, key, content)
     try:
         yield mark

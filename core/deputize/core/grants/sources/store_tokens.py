@@ -22,7 +22,7 @@ from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import origin_of
-from deputize.core.shared_services import Engine
+from deputize.core.shared_services import Services
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Account, Grant, User, grant_fields
 from deputize.core.vault.record import Record
@@ -77,9 +77,9 @@ def _fold_case(name: str) -> bytes:
 class TokenImporter:
     """Importer of tokens, which stores or revokes them."""
 
-    def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
-        self.engine, self.vault, self.queue = engine, engine.vault, queue
-        self.received = ReceivedReplies(engine)
+    def __init__(self, services: Services, queue: RevocationQueue) -> None:
+        self.services, self.vault, self.queue = services, services.vault, queue
+        self.received = ReceivedReplies(services)
 
     async def enter(self, endpoint: Endpoint, came: ImportedTokens) -> Grant:
         """Store the tokens and return their grant. Raises `Refusal` after revoking tokens that must not be stored.
@@ -156,13 +156,13 @@ class TokenImporter:
             raise _Refused(DISCONNECTED, fresh.account.subject)
         await self.received.remove(sealed)
         await self.queue.deliver(*replaced)
-        await self.engine.audit.record(GrantObtained(grant_fields(grant), sorted(grant.scopes), came.by))
+        await self.services.audit.record(GrantObtained(grant_fields(grant), sorted(grant.scopes), came.by))
         return grant
 
     async def _take_back(self, grant: Grant, sealed: Received) -> None:
         """Write a tombstone for a grant that was stored during its disconnect, unless the disconnect has written it."""
         if ended := await self.vault.end_grant(grant, grant.tombstone(), sealed.row):
-            await self.engine.audit.record(GrantRevoked(grant_fields(ended)))
+            await self.services.audit.record(GrantRevoked(grant_fields(ended)))
 
     async def _end(self, sealed: Received, subject: str = "") -> None:
         entry = await sealed.enqueue(self.queue, subject)

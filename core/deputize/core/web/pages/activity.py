@@ -140,7 +140,7 @@ def _is_result(row: Mapping[str, Any]) -> bool:
 async def uses_of(deputy: BaseDeputy, user: User) -> Mapping[str, Use]:
     """Return the uses by connection id, from the newest consent and the newest call of each account."""
     rows = (await _own_rows(deputy, user)).rows
-    names, zone = cast("Pseudonyms", deputy.audit.names), await deputy.engine.zones.of(user)
+    names, zone = cast("Pseudonyms", deputy.audit.names), await deputy.services.zones.of(user)
     found = {}
     for grant in await deputy.vault.list_grants(user):
         own = names.account(user.tenant, user.id, grant.account.subject)
@@ -220,7 +220,7 @@ class _Teller:
         accounts = {names.account(user.tenant, user.id, one.account.subject): one.account.name for one in grants}
         tools = await asyncio.to_thread(deputy.tools)
         unseal = partial(names.unseal, user.tenant, user.id)
-        teller = cls(await deputy.engine.zones.of(user), tools, accounts, unseal)
+        teller = cls(await deputy.services.zones.of(user), tools, accounts, unseal)
         teller.undo = {one.id: one for one in await deputy.undoable(user)}
         return teller
 

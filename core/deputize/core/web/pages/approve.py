@@ -46,7 +46,7 @@ async def ask(site: Site, request: Request) -> Response:
         "act": act,
         "requester": "",
         "reading": arrange_rows(act),
-        "head": texts.approval_head(act, await site.deputy.engine.zones.of(user)),
+        "head": texts.approval_head(act, await site.deputy.services.zones.of(user)),
         "agent": texts.agent_words(act.agent),
         "effect": texts.EFFECTS.get(act.effect, act.effect),
         "back": site.return_to.default,

@@ -51,7 +51,7 @@ async def serve_health(site: Site, request: Request) -> Response:
 
 async def client_document(site: Site, request: Request) -> Response:
     """Serve the client metadata document, if there is a server that supports it."""
-    base, servers = site.deputy.engine.home, site.deputy.registry.late
+    base, servers = site.deputy.services.home, site.deputy.registry.late
     if site.local or not servers or not (address := document_of(base)):
         raise HTTPException(404)
     said = {

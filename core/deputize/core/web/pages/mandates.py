@@ -30,7 +30,7 @@ HOUR: Final = 3600.0
 async def list_mandates(site: Site, user: User, approval: str = "") -> list[dict[str, Any]]:
     """Return the user's mandates for templates, or only those created with ``approval``."""
     found = await site.deputy.mandates(user)
-    zone = await site.deputy.engine.zones.of(user)
+    zone = await site.deputy.services.zones.of(user)
     return [_facts(one, zone) for one in found if not approval or one.approval == approval]
 
 

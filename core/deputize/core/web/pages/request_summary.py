@@ -105,7 +105,7 @@ async def step_of(deputy: BaseDeputy, user: User, name: str) -> Step:
     records = [record for record in await repository.list_for_user(user) if name in record.asks]
     consents = [_consent(deputy, await repository.to_public(record)) for record in records]
     found = await deputy.approvals.records_by_request(user, name)
-    zone, home = await deputy.engine.zones.of(user), deputy.engine.home
+    zone, home = await deputy.services.zones.of(user), deputy.services.home
     tools = {record.tool for record in found if record.status is Status.PENDING}
     # a tool's toolkit may have to be loaded, never in the event loop
     labels = await asyncio.to_thread(_providers_of, deputy, tools) if len(found) > 1 else {}

@@ -62,7 +62,7 @@ async def ask(site: Site, request: Request) -> Response:
         "act": act,
         "requester": act.requester,
         "reading": arrange_rows(act),
-        "head": texts.approval_head(act, await site.deputy.engine.zones.of(owner)),
+        "head": texts.approval_head(act, await site.deputy.services.zones.of(owner)),
         "effect": texts.EFFECTS.get(act.effect, act.effect),
         "back": current_path(request).rpartition("/")[0],
         "mandates": [],
