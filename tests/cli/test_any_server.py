@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deputize.cli.prompts import raise_unless_granted
-from deputize.core import Consent, Provider, ProviderUnavailable, start
+from deputize.core import Consent, Provider, ProviderUnavailable, from_settings
 from deputize.core.oauth.discover import discover
 from tests.cli.conftest import Command
 from tests.support.oidc_server import API, CLIENT, ISSUER, SECRET, OidcServer
@@ -32,7 +32,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> OidcServer:
         at_played: dict[str, Any] = {**given, "transport": played}
         return await discover(issuer, **at_played)
 
-    monkeypatch.setattr(start, "discover", at_server)
+    monkeypatch.setattr(from_settings, "discover", at_server)
     return played
 
 
