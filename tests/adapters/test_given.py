@@ -14,7 +14,7 @@ from agents.tool_context import ToolContext
 from pydantic import ValidationError
 
 from deputize.adapters import google_adk, langchain, openai_agents
-from deputize.adapters.host import UserPolicy
+from deputize.adapters.acting_user import UserPolicy
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.llamaindex import DeputyToolSpec
 from deputize.adapters.mcp import DeputyServer

@@ -18,7 +18,7 @@ from langgraph.types import Command
 from langgraph_sdk.auth.types import StudioUser
 
 import deputize.adapters.langgraph
-from deputize.adapters.host import RunInfo, UserPolicy, server_user
+from deputize.adapters.acting_user import RunInfo, UserPolicy, server_user
 from deputize.adapters.langchain import DeputyToolkit, tools
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.middleware import DeputyMiddleware

@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
 from deputize.adapters import openai_agents, operator_warnings
-from deputize.adapters.host import UserPolicy, server_user
+from deputize.adapters.acting_user import UserPolicy, server_user
 from deputize.core import Deputy, PolicyDenied, User, UserRequired
 from deputize.sandbox import Sandbox
 from tests.adapters.test_identity import (

@@ -20,7 +20,7 @@ from pydantic_ai import Agent as PydanticAgent
 from pydantic_ai import DeferredToolRequests
 
 from deputize.adapters import google_adk, langchain, openai_agents
-from deputize.adapters.host import Context
+from deputize.adapters.acting_user import Context
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.llamaindex import DeputyToolSpec
 from deputize.adapters.middleware import DeputyMiddleware

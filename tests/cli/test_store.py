@@ -281,8 +281,8 @@ def test_check_names_rows_hidden_by_a_files_index(cli: Command, home: Path, prov
 DIES = """
 import os, signal
 from deputize.cli import main
-from deputize.core.vault import table_retention
-table_retention._remove = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
+from deputize.core.vault import audit_table_pruning
+audit_table_pruning._remove = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
 main()
 """
 """The command, killed after the vault recorded what is deleted, and before anything was deleted."""

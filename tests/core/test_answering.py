@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from deputize.core.loop_thread import AnsweringThread, ThreadEnded, for_all
+from deputize.core.batching_thread import AnsweringThread, ThreadEnded, for_all
 
 
 async def test_requests_queued_meanwhile_are_answered_in_one_batch_in_order() -> None:

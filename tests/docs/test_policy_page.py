@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from deputize.core import policy_file
-from deputize.core.policy.cases import facts_of, read_cases, run_cases
 from deputize.core.policy.check import check
 from deputize.core.policy.policy_file import FilePolicy
+from deputize.core.policy.policy_tests import facts_of, read_cases, run_cases
 from deputize.core.policy.rules import KEYS, PREDICATES
 from deputize.core.tools.catalog import Catalog
 from tests.docs.blocks import text

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from itsdangerous import TimestampSigner
 
-from deputize.adapters.host import RunInfo
+from deputize.adapters.acting_user import RunInfo
 from deputize.core import Call, Deputy, PolicyDenied, User, allow_all
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox

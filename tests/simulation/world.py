@@ -304,7 +304,7 @@ class _Rows(Audit):
 
 @dataclass(eq=False)
 class _Handing:
-    """`deputize.core.loop_thread.AnsweringThread` of an audit, without a thread."""
+    """`deputize.core.batching_thread.AnsweringThread` of an audit, without a thread."""
 
     audit: Audit
 

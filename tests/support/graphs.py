@@ -16,7 +16,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import tools_condition
 
-from deputize.adapters.host import Context as Context
+from deputize.adapters.acting_user import Context as Context
 from deputize.adapters.langgraph import act_node, requests_in
 from deputize.core import Consent, Deputy
 from deputize.sandbox import Sandbox

@@ -20,10 +20,10 @@ from deputize.core.http import Transport
 from deputize.core.idempotency.ledger import OUTCOME_TTL
 from deputize.core.oauth.discover import Resolve
 from deputize.core.providers.origin import origin_of
+from deputize.core.time_zones import Zone
 from deputize.core.vault.grant import Origin
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
-from deputize.core.zones import Zone
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 

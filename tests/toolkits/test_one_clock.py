@@ -27,9 +27,9 @@ from deputize.core import (
     ask_before_sending,
 )
 from deputize.core.policy.policy import Policy
+from deputize.core.time_zones import Zone
 from deputize.core.tools.plugins import find_toolkits
 from deputize.core.vault.grant import Grant
-from deputize.core.zones import Zone
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.sandbox.salesforce.seed import record_id

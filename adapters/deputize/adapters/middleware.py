@@ -16,8 +16,8 @@ import operator
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
+from deputize.adapters.acting_user import MessageSource, UserSource
 from deputize.adapters.argument_checks import select_tools
-from deputize.adapters.host import MessageSource, UserSource
 from deputize.adapters.releases import LANGGRAPH, require
 from deputize.core import ApprovalRequired, DeputizeError, DeputyProtocol, PolicyDenied, SettingsError, User
 
@@ -63,10 +63,10 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     """Middleware that adds tools which act as the user, and pauses for their consents and approvals.
 
     ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``, ``user_from_configurable``,
-    ``trust_client_context``: the acting user, see `deputize.adapters.host`. ``app``: the app through which the tools
-    act, as in `Deputy.act`; all tools must be of its provider. ``read_only``: only tools that never change anything.
-    ``interrupt_mode``: as in `act_node`. ``name``: the name of its nodes, if an agent has two of these middlewares.
-    ``search``: show the model a search tool, the tools of ``always``, and those it has found; see
+    ``trust_client_context``: the acting user, see `deputize.adapters.acting_user`. ``app``: the app through which the
+    tools act, as in `Deputy.act`; all tools must be of its provider. ``read_only``: only tools that never change
+    anything. ``interrupt_mode``: as in `act_node`. ``name``: the name of its nodes, if an agent has two of these
+    middlewares. ``search``: show the model a search tool, the tools of ``always``, and those it has found; see
     `deputize.adapters.langchain.tool_search`. ``user_message``: a function of the run that returns what the user wrote
     for this turn; see `deputize.core.ask_unless_user_named`.
     """

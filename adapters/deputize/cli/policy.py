@@ -14,8 +14,8 @@ from deputize.cli import show
 from deputize.cli.common import JsonOption
 
 if TYPE_CHECKING:
-    from deputize.core.policy.cases import Case
     from deputize.core.policy.policy_file import FilePolicy
+    from deputize.core.policy.policy_tests import Case
     from deputize.core.policy.rules import RuleSet
     from deputize.core.settings import Settings
     from deputize.core.tools.catalog import Catalog
@@ -88,7 +88,7 @@ def explain(
     Nothing is read or sent. What only the preview tells is open unless --shown gives it. --shown takes the keys of a
     test case, also account, tenant, agent, untrusted and at.
     """
-    from deputize.core.policy.cases import PREVIEWED, act_of, facts_of, read_case
+    from deputize.core.policy.policy_tests import PREVIEWED, act_of, facts_of, read_case
 
     content = {"user": user, "tool": tool, "args": _json(arguments), "roles": role or [], **_json(shown or "{}")}
     catalog, rules = _catalog(), _in_force(policy).rules
@@ -220,14 +220,14 @@ def _finder(catalog: Catalog) -> Any:
 
 
 def _cases(content: Any, catalog: Catalog, name: str) -> list[Case]:
-    from deputize.core.policy.cases import read_cases
+    from deputize.core.policy.policy_tests import read_cases
 
     return read_cases(content, _finder(catalog), name)
 
 
 def _run(rules: RuleSet, cases: list[Case]) -> int:
     """Print each case that fails. Return their number."""
-    from deputize.core.policy.cases import run_cases
+    from deputize.core.policy.policy_tests import run_cases
 
     failed = [(case, failure) for case, failure in run_cases(rules, cases) if failure]
     for case, failure in failed:

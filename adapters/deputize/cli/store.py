@@ -142,8 +142,8 @@ def prune_audit(
     """
     from deputize.core import SettingsError
     from deputize.core.settings import Settings
+    from deputize.core.vault.audit_table_pruning import prune
     from deputize.core.vault.stores.postgres.audit import OwnedAudit
-    from deputize.core.vault.table_retention import prune
 
     settings = Settings.load()
     before = int((time.time() - _days(older_than or str(settings.audit_retention_days)) * 86400) * 1e9)

@@ -48,6 +48,7 @@ from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.providers import known_providers
 from deputize.core.roles import ROLE_MAX_AGE_SECONDS, RoleMap, Roles, RolesOf
 from deputize.core.shared_services import FixedPages, Pages, Services
+from deputize.core.time_zones import Zone, Zones
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.steps import AskUser, Heard, ResolvePerson
 from deputize.core.tools.stored_files import FILE_TTL, Files
@@ -58,7 +59,6 @@ from deputize.core.vault.grant import Secret
 from deputize.core.vault.rotation import continue_reseal
 from deputize.core.vault.sweeper import Sweeper
 from deputize.core.vault.vault import Vault
-from deputize.core.zones import Zone, Zones
 
 if TYPE_CHECKING:
     from deputize.core.acts.first_contacts import FirstContactSearch

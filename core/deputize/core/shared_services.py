@@ -17,10 +17,10 @@ from deputize.core.in_flight import InFlight
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import Registry
 from deputize.core.question_feed import QuestionFeed
+from deputize.core.time_zones import Zones
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.pseudonyms import Pseudonyms
 from deputize.core.vault.vault import Vault
-from deputize.core.zones import Zones
 
 
 class Pages(Protocol):

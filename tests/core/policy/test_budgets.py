@@ -15,7 +15,7 @@ import pytest
 from deputize.core import Act, ApprovalRequired, Call, DeputizeError, PolicyDenied, policy_file
 from deputize.core.audit import Audit
 from deputize.core.policy.budgets import KIND, period
-from deputize.core.policy.cases import act_of
+from deputize.core.policy.policy_tests import act_of
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.stores.postgres.address import Address
 from deputize.core.vault.stores.postgres.schema import migrate

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deputize.core import Audience, Danger, Preview, Untrusted, ask_before_sending
-from deputize.core.policy.cases import act_of, facts_of
 from deputize.core.policy.policy_file import DEFAULT_FILE
+from deputize.core.policy.policy_tests import act_of, facts_of
 from deputize.core.policy.rules import parse_rules
 from deputize.core.tools.untrusted import How
 from tests.support.preview_coverage import shown_world

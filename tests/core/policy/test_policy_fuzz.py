@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core import DeputizeError, SettingsError, Verdict
-from deputize.core.policy.cases import facts_of, read_case
 from deputize.core.policy.policy_file import refuse_cut_file
+from deputize.core.policy.policy_tests import facts_of, read_case
 from deputize.core.policy.predicates import domain_of, elements_at, fits_pattern, loose, one_in
 from deputize.core.policy.rules import RuleSet, parse_rules
 from tests.core.policy.policy_cases import EXAMPLE, ROWS

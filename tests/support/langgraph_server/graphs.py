@@ -13,7 +13,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import tools_condition
 
-from deputize.adapters.host import RunInfo, UserSource, server_user
+from deputize.adapters.acting_user import RunInfo, UserSource, server_user
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, PolicyDenied, User

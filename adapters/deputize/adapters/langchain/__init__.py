@@ -4,8 +4,8 @@
 
     model.bind_tools(tools(deputy, "gmail", user="alice"))
 
-Your application, never the model, names the user, in code: see `deputize.adapters.host`. A missing consent is an error
-message without a link. ``on_consent`` and ``on_approval`` receive the request itself.
+Your application, never the model, names the user, in code: see `deputize.adapters.acting_user`. A missing consent is an
+error message without a link. ``on_consent`` and ``on_approval`` receive the request itself.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import ConfigDict, SkipValidation
 
+from deputize.adapters.acting_user import MessageSource, UserSource
 from deputize.adapters.argument_checks import select_tools
-from deputize.adapters.host import MessageSource, UserSource
 from deputize.core import Approval, Consent, DeputyProtocol, SettingsError, system_prompt
 
 try:
@@ -49,10 +49,10 @@ def tools(
     ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`: ``github``, ``github:actions``,
     ``github:all``, ``gmail_send_email``. ``user``, ``user_from_configurable`` (``configurable`` names ``user_id`` and
     ``tenant_id``; only if clients cannot set it), ``trust_client_context``: the acting user, see
-    `deputize.adapters.host`. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be of its
-    provider. ``read_only``: only tools that never change anything. ``on_consent``, ``on_approval``: sync or async
-    functions that receive a call's missing request before the call returns; their errors are logged. ``strict``: for
-    ``bind_tools(..., strict=True)``, where a model must give every argument: optional ones may be null.
+    `deputize.adapters.acting_user`. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be
+    of its provider. ``read_only``: only tools that never change anything. ``on_consent``, ``on_approval``: sync or
+    async functions that receive a call's missing request before the call returns; their errors are logged. ``strict``:
+    for ``bind_tools(..., strict=True)``, where a model must give every argument: optional ones may be null.
     ``user_message``: a function of the run that returns what the user wrote for this turn; see
     `deputize.core.ask_unless_user_named`.
     """

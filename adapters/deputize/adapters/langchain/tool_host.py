@@ -13,8 +13,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from langchain_core.messages import ToolMessage
 
+from deputize.adapters.acting_user import REFUSED, MessageSource, RunInfo, UserPolicy, UserSource
 from deputize.adapters.argument_checks import check_function, check_user, check_user_message, message_text
-from deputize.adapters.host import REFUSED, MessageSource, RunInfo, UserPolicy, UserSource
 from deputize.adapters.model_messages import failure_text
 from deputize.adapters.operator_warnings import NO_USER_IN_GRAPH, warn_operator
 from deputize.core import (

@@ -15,8 +15,8 @@ from typing import Any, TypedDict, cast
 
 from typing_extensions import Unpack
 
+from deputize.adapters.acting_user import Context, MessageSource, UserSource, field
 from deputize.adapters.argument_checks import select_tools
-from deputize.adapters.host import Context, MessageSource, UserSource, field
 from deputize.adapters.releases import LANGGRAPH, require, require_names
 from deputize.core import DeputyProtocol, SettingsError, User, system_prompt
 
@@ -84,12 +84,12 @@ def act_node(
 
     The graph needs a checkpointer to be resumed. ``toolkits``: names of toolkits, toolsets or tools, as in
     `Deputy.tools`. ``user``, ``user_from_configurable``, ``trust_client_context``: the acting user, see
-    `deputize.adapters.host`. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be of its
-    provider. ``read_only``: use only tools of the toolkits that never change anything. ``interrupt_mode="hitl"``: pause
-    in the format of LangChain's inboxes. ``user_message``: a function of the run that returns what the user wrote for
-    this turn; see `deputize.core.ask_unless_user_named`. Other arguments go to ``ToolNode``: ``name``, ``tags``,
-    ``handle_tool_errors``, ``messages_key``, ``wrap_tool_call``, ``awrap_tool_call``. Raises `SettingsError` if one of
-    your tools has the name of a deputize tool.
+    `deputize.adapters.acting_user`. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be
+    of its provider. ``read_only``: use only tools of the toolkits that never change anything.
+    ``interrupt_mode="hitl"``: pause in the format of LangChain's inboxes. ``user_message``: a function of the run that
+    returns what the user wrote for this turn; see `deputize.core.ask_unless_user_named`. Other arguments go to
+    ``ToolNode``: ``name``, ``tags``, ``handle_tool_errors``, ``messages_key``, ``wrap_tool_call``, ``awrap_tool_call``.
+    Raises `SettingsError` if one of your tools has the name of a deputize tool.
     """
     of_run: dict[str, Any] = {"trust_client_context": trust_client_context, "user_message": user_message}
     host = Host(deputy, user, agent, user_from_configurable, app=app, **of_run)

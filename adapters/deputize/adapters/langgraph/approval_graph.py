@@ -33,7 +33,7 @@ from langgraph.runtime import get_runtime
 from langgraph.types import Command, Send
 from typing_extensions import TypedDict
 
-from deputize.adapters.host import REFUSED
+from deputize.adapters.acting_user import REFUSED
 from deputize.adapters.langchain.run_context import refuse_cached
 from deputize.adapters.langchain.tool_host import Host
 from deputize.adapters.langgraph.calls import identify_call, open_calls

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from deputize.core.errors import SettingsError, UserRequired
-from deputize.core.policy.cases import PREVIEWED, preview_of
+from deputize.core.policy.policy_tests import PREVIEWED, preview_of
 from deputize.core.toml_reader import TomlReader
 from deputize.core.tools.preview import Preview
 from deputize.core.value_object import Frozen, frozen

@@ -28,6 +28,7 @@ from deputize.core.grants.refresh import GrantLost
 from deputize.core.idempotency.ledger import Entry
 from deputize.core.provenance.contacts import KnownContacts
 from deputize.core.providers.origin import restrict_to_origin
+from deputize.core.time_zones import MachineZone
 from deputize.core.tools.act import Act
 from deputize.core.tools.continuation import References
 from deputize.core.tools.postprocess import postprocess
@@ -36,7 +37,6 @@ from deputize.core.tools.steps import PublicRequest, Request, Step, Steps, Try
 from deputize.core.tools.tool import Effect, Run, Tool
 from deputize.core.tools.trusted_authors import TrustedAuthors, Withheld, remove_texts, screen_steps
 from deputize.core.vault.grant import Grant, Secret
-from deputize.core.zones import MachineZone
 
 LONGEST_BUG: Final = 300
 """Characters of an exception's message in the log."""

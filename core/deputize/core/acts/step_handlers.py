@@ -15,11 +15,11 @@ from deputize.core.acts.provider_errors import MissingScope
 from deputize.core.acts.scrub_response import scrub_token
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.shared_services import Services
+from deputize.core.time_zones import Zones, named_zone
 from deputize.core.tools import steps
 from deputize.core.tools.stored_files import Files
 from deputize.core.tools.tool import Effect
 from deputize.core.tools.user_time import UserTime
-from deputize.core.zones import Zones, named_zone
 
 MAX_STEP_WAIT_SECONDS: Final = 10.0
 MAX_TOTAL_WAIT_SECONDS: Final = 30.0

@@ -30,8 +30,8 @@ from deputize.core.audit.reader import read
 from deputize.core.audit.rows import Fact, Head, Key, Row, render
 from deputize.core.audit.sinks import Memory, prepare_trail, sink_at, write_error
 from deputize.core.audit.trail import ChainTaken, Trail
+from deputize.core.batching_thread import AnsweringThread, ThreadEnded, for_all
 from deputize.core.errors import InvalidInput, SettingsError, StoreUnavailable
-from deputize.core.loop_thread import AnsweringThread, ThreadEnded, for_all
 
 Mode: TypeAlias = Literal["standard", "strict"]
 

@@ -10,9 +10,9 @@ from itertools import product
 from typing import Any, Final
 
 from deputize.core.errors import instead
-from deputize.core.policy.cases import act_of
 from deputize.core.policy.facts import Facts, Values
 from deputize.core.policy.policy import Decision, Verdict
+from deputize.core.policy.policy_tests import act_of
 from deputize.core.policy.predicates import LATER, NO, YES, Match
 from deputize.core.policy.rules import Budget, Rule, RuleSet
 from deputize.core.tools.tool import Effect, Tool

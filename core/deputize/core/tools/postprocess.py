@@ -9,9 +9,9 @@ from collections.abc import Callable
 from datetime import tzinfo
 from typing import Any, Final
 
+from deputize.core.time_zones import zone_name
 from deputize.core.tools.continuation import Continuation
 from deputize.core.tools.user_time import UTC_NAME, UserTime, ZoneName
-from deputize.core.zones import zone_name
 
 MAX_RESULT_DEPTH: Final = 60
 """Maximum nesting of a result. Deeper data is of no use to a model and would overflow the stack."""

@@ -150,8 +150,8 @@ class TimeZone(ValueObject):
     """The user's time zone, as the provider reports it. ``name``: a name of the IANA database, such as
     ``Europe/Berlin``.
 
-    The zone is stored for all toolkits: see `deputize.core.zones`. Yield this step whenever a response contains the
-    zone. The ``yield`` returns a ``tzinfo``, or None if the name is unknown.
+    The zone is stored for all toolkits: see `deputize.core.time_zones`. Yield this step whenever a response contains
+    the zone. The ``yield`` returns a ``tzinfo``, or None if the name is unknown.
 
     ``argument``: name of an argument with a day or an hour that depends on the zone. Set it if ``run.zone_known`` is
     False; ``name`` is then "" if the provider does not report a zone. If no zone is known, the ``yield`` raises

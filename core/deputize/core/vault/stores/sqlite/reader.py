@@ -13,8 +13,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final, TypeAlias
 
+from deputize.core.batching_thread import AnsweringThread, ThreadEnded
 from deputize.core.errors import StoreUnavailable
-from deputize.core.loop_thread import AnsweringThread, ThreadEnded
 from deputize.core.vault.stores.common import kind_at
 from deputize.core.vault.stores.sqlite.file import connect, store_error
 from deputize.core.vault.stores.sqlite.table import GET, Change

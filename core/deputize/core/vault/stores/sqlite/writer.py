@@ -19,8 +19,8 @@ from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any, Final, TypeAlias, TypeVar
 
+from deputize.core.batching_thread import hand_out
 from deputize.core.errors import StoreUnavailable
-from deputize.core.loop_thread import hand_out
 from deputize.core.vault.stores.sqlite import file as sqlite_file
 from deputize.core.vault.stores.sqlite.file import BUSY_SECONDS, connect, store_error
 from deputize.core.vault.stores.sqlite.reader import Rows

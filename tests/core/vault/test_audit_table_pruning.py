@@ -14,6 +14,7 @@ import pytest
 from deputize.core.audit import Audit, read
 from deputize.core.errors import Conflict, DeputizeError, SettingsError, VaultError
 from deputize.core.vault.audit_pruning import DAY
+from deputize.core.vault.audit_table_pruning import Pruned, prune
 from deputize.core.vault.chain_heads import DROPPED, ChainHeads, verify_audit
 from deputize.core.vault.encoding import encode
 from deputize.core.vault.rollback import find_rolled_back
@@ -24,7 +25,6 @@ from deputize.core.vault.stores.postgres import audit as postgres_audit
 from deputize.core.vault.stores.postgres.address import Address
 from deputize.core.vault.stores.postgres.audit import OwnedAudit, PostgresAudit
 from deputize.core.vault.stores.postgres.schema import migrate
-from deputize.core.vault.table_retention import Pruned, prune
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.core.vault.test_audit_table_attacks import add, attack, forged

@@ -27,11 +27,11 @@ from deputize.core import (
     UserTime,
     any_of,
 )
+from deputize.core.time_zones import ZONE_TTL, MachineZone, Zones, zone_name
 from deputize.core.tools.preview import Audience
 from deputize.core.tools.user_time import UTC_NAME
 from deputize.core.vault.record import Record
 from deputize.core.vault.vault import Vault
-from deputize.core.zones import ZONE_TTL, MachineZone, Zones, zone_name
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from tests.support.sandbox_deputy import Clock, build, new_vault

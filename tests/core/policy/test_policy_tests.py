@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deputize.core import Decision, Verdict
-from deputize.core.policy.cases import facts_of, read_case, read_cases, run_cases
 from deputize.core.policy.cedar import CedarRules
+from deputize.core.policy.policy_tests import facts_of, read_case, read_cases, run_cases
 from deputize.core.policy.predicates import YES
 from deputize.core.policy.rules import RuleSet, parse_rules
 from deputize.core.tools.plugins import find_toolkits
