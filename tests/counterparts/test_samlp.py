@@ -31,7 +31,8 @@ from deputize.core.web.signin.from_settings import sign_in_from
 from deputize.core.web.signin.saml.parties import certificate_of
 from deputize.core.web.signin.tenants import SignIns
 from deputize.sandbox import Sandbox
-from tests.core.web.test_saml_sign_in import SESSION, Browser
+from tests.core.web.test_saml_sign_in import Browser
+from tests.core.web.web_application import PAGES_SESSION as SESSION
 from tests.core.web.web_application import WEB, World, hidden, notes
 from tests.support.counterparts import CHECKOUT, SAMLP_HOME, node, require_samlp
 from tests.support.saml_provider import KEYS, Request, certificate, key_file

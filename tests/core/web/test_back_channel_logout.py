@@ -47,7 +47,7 @@ async def signed_in(here: Place, name: str, sid: str) -> Browser:
 
 async def is_in(here: Place, browser: Browser) -> bool:
     """Return True if another process of the application recognises the browser's user."""
-    other = Browser(here.another(), here.server, dict(browser.jar))
+    other = Browser(here.another(), here.server, jar=dict(browser.jar))
     return (await other.get("/connections")).status_code == 200
 
 

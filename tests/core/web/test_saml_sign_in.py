@@ -6,10 +6,10 @@ import base64
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -27,44 +27,20 @@ from deputize.core.web.signin.saml.parties import IdentityProvider, read_keys
 from deputize.core.web.signin.saml.saml_sign_in import SamlSignIn
 from deputize.core.web.signin.tenants import SignIns
 from deputize.sandbox import Sandbox
-from tests.core.web.web_application import WEB, World, hidden, notes, values_of
+from tests.core.web.web_application import PAGES_SESSION as SESSION
+from tests.core.web.web_application import WEB, PlainBrowser, World, hidden, notes
 from tests.support.saml_provider import KEYS, NS, Request, SamlProvider, key_file
 from tests.support.sandbox_deputy import Clock, google_app, new_vault
 
-SESSION = "__Host-deputize-session"
 ACME, BETA = "https://idp.acme.test", "https://idp.beta.test"
 OURS = KEYS["deputize"].public_key()
 
 
-@dataclass
-class Browser:
-    """A browser that follows no redirects. It sends no Lax cookies with a POST from another site."""
-
-    world: World
-    jar: dict[str, str] = field(default_factory=dict)
-
-    async def get(self, path: str) -> httpx.Response:
-        return self._kept(await self.world.send("GET", path, cookies=self.jar))
-
-    async def post(self, path: str, **data: str) -> httpx.Response:
-        return self._kept(await self.world.send("POST", path, cookies=self.jar, data=data))
-
-    async def post_from_elsewhere(self, path: str, data: dict[str, str]) -> httpx.Response:
-        headers = {"origin": "https://idp.acme.test", "sec-fetch-site": "cross-site"}
-        return self._kept(await self.world.send("POST", path, data=data, headers=headers))
-
-    def _kept(self, answer: httpx.Response) -> httpx.Response:
-        for name, value in values_of(answer).items():
-            if value in ("", '""'):
-                self.jar.pop(name, None)
-            else:
-                self.jar[name] = value
-        return answer
+class Browser(PlainBrowser):
+    """A user's browser."""
 
     async def set_out(self, name: str = "acme", **query: str) -> str:
-        answer = await self.get(f"/sign-in/{name}?{urlencode({'next': '/activity'} | query)}")
-        assert answer.status_code == 303, answer.text
-        return str(answer.headers["location"])
+        return await self.redirect(f"/sign-in/{name}", **{"next": "/activity"} | query)
 
     async def come_back(self, form: dict[str, str], name: str = "acme") -> httpx.Response:
         """Send the form as the identity provider's page does, and follow the redirect."""
@@ -273,7 +249,7 @@ async def test_assertion_is_used_once(here: Place) -> None:
     again = await browser.post_from_elsewhere("/sign-in/acme/callback", form)
     assert again.status_code == 403
     assert (await browser.get(first.headers["location"])).status_code == 303
-    thief = Browser(here.world, jar)  # with the cookie of the request, which the first use has deleted
+    thief = Browser(here.world, jar=jar)  # with the cookie of the request, which the first use has deleted
     assert (await thief.get(first.headers["location"])).status_code == 403 and SESSION not in thief.jar
     assert (await thief.post_from_elsewhere("/sign-in/acme/callback", form)).status_code == 403
 

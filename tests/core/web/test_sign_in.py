@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -20,11 +20,11 @@ from deputize.core.web.ops.access_logs import remove_links
 from deputize.core.web.signin.issuer import user_at
 from deputize.core.web.signin.sign_in import SignIn, sign_in_at
 from deputize.sandbox import Sandbox
-from tests.core.web.web_application import WEB, World, cookies_of, hidden, notes, query_of, values_of
+from tests.core.web.web_application import PAGES_SESSION as SESSION
+from tests.core.web.web_application import WEB, PlainBrowser, World, cookies_of, hidden, notes, query_of
 from tests.support.oidc_server import CLIENT, ISSUER, SECRET, OidcServer
 from tests.support.sandbox_deputy import GMAIL, Clock, google_app, new_vault
 
-SESSION = "__Host-deputize-session"
 LOGOUT = {"end_session_endpoint": f"{ISSUER}/logout"}
 
 
@@ -36,31 +36,13 @@ def alice_at(issuer: str = ISSUER) -> User:
 
 
 @dataclass
-class Browser:
-    """A user's browser: its cookies, and no automatic redirects."""
+class Browser(PlainBrowser):
+    """A user's browser, and the issuer."""
 
-    world: World
     server: OidcServer
-    jar: dict[str, str] = field(default_factory=dict)
-
-    async def get(self, path: str) -> httpx.Response:
-        return self._kept(await self.world.send("GET", path, cookies=self.jar))
-
-    async def post(self, path: str, **data: str) -> httpx.Response:
-        return self._kept(await self.world.send("POST", path, cookies=self.jar, data=data))
-
-    def _kept(self, answer: httpx.Response) -> httpx.Response:
-        for name, value in values_of(answer).items():
-            if value in ("", '""'):
-                self.jar.pop(name, None)
-            else:
-                self.jar[name] = value
-        return answer
 
     async def set_out(self, target: str = "") -> str:
-        answer = await self.get("/sign-in" + (f"?{urlencode({'next': target})}" if target else ""))
-        assert answer.status_code == 303, answer.text
-        return str(answer.headers["location"])
+        return await self.redirect("/sign-in", **({"next": target} if target else {}))
 
     async def come_back(self, **given: str) -> httpx.Response:
         return await self.get(f"/sign-in/callback?{urlencode(given)}")

@@ -10,7 +10,8 @@ from starlette.requests import Request
 
 from deputize.core.roles import UNKNOWN_ROLES, RoleMap
 from deputize.core.vault.user import User
-from tests.core.web.test_sign_in import SESSION, Browser, Place, place
+from tests.core.web.test_sign_in import Browser, Place, place
+from tests.core.web.web_application import PAGES_SESSION as SESSION
 from tests.support.oidc_server import ISSUER, OidcServer
 
 MAP = RoleMap.of({"finance": ["groups:finance"], "auditor": ["https://acme.example/roles:Auditor"]})

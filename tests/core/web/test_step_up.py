@@ -19,7 +19,8 @@ from deputize.core.web.app import PAGES, pages_app
 from deputize.core.web.signin.base_sign_in import StepUp
 from deputize.core.web.signin.sign_in import SignIn
 from deputize.sandbox import Sandbox
-from tests.core.web.test_sign_in import SESSION, Browser, alice_at
+from tests.core.web.test_sign_in import Browser, alice_at
+from tests.core.web.web_application import PAGES_SESSION as SESSION
 from tests.core.web.web_application import WEB, World, answered, hidden, notes, query_of
 from tests.support.oidc_server import CLIENT, ISSUER, SECRET, OidcServer
 from tests.support.sandbox_deputy import GMAIL, Clock, google_app, new_vault

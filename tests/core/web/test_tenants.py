@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -20,11 +20,11 @@ from deputize.core.web.signin.from_settings import guards_from, sign_in_from
 from deputize.core.web.signin.sign_in import SignIn
 from deputize.core.web.signin.tenants import SignIns
 from deputize.sandbox import Sandbox
-from tests.core.web.web_application import WEB, World, hidden, notes, query_of, values_of
+from tests.core.web.web_application import PAGES_SESSION as SESSION
+from tests.core.web.web_application import WEB, PlainBrowser, World, hidden, notes, query_of
 from tests.support.oidc_server import CLIENT, SECRET, OidcServer
 from tests.support.sandbox_deputy import GMAIL, Clock, google_app, new_vault
 
-SESSION = "__Host-deputize-session"
 ACME, BETA = "https://login.acme.test", "https://login.beta.test"
 LOGOUT = "/logout"
 
@@ -62,31 +62,13 @@ class Several:
 
 
 @dataclass
-class Browser:
-    """A browser that follows no redirects."""
+class Browser(PlainBrowser):
+    """A user's browser, and the issuers."""
 
-    world: World
     issuers: Issuers
-    jar: dict[str, str] = field(default_factory=dict)
-
-    async def get(self, path: str) -> httpx.Response:
-        return self._kept(await self.world.send("GET", path, cookies=self.jar))
-
-    async def post(self, path: str, **data: str) -> httpx.Response:
-        return self._kept(await self.world.send("POST", path, cookies=self.jar, data=data))
-
-    def _kept(self, answer: httpx.Response) -> httpx.Response:
-        for name, value in values_of(answer).items():
-            if value in ("", '""'):
-                self.jar.pop(name, None)
-            else:
-                self.jar[name] = value
-        return answer
 
     async def set_out(self, name: str, target: str = "/connections") -> str:
-        answer = await self.get(f"/sign-in/{name}?{urlencode({'next': target})}")
-        assert answer.status_code == 303, answer.text
-        return str(answer.headers["location"])
+        return await self.redirect(f"/sign-in/{name}", next=target)
 
     async def sign_in(self, name: str, target: str = "/connections") -> httpx.Response:
         url = await self.set_out(name, target)

@@ -6,7 +6,7 @@ import base64
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -45,6 +45,9 @@ from tests.support.sandbox_deputy import GMAIL, Clock, google_app
 WEB = "https://deputy.example.test"
 LOCAL = "http://127.0.0.1:8736"
 SESSION = "host-session"
+"""The cookie of the application's own session."""
+PAGES_SESSION = "__Host-deputize-session"
+"""The cookie of a session at deputize's pages."""
 READ, SEND = f"{GMAIL}readonly", f"{GMAIL}send"
 TOKENS = ("oauth2.googleapis.com", "/token")
 
@@ -186,6 +189,38 @@ class World:
     def events(self, prefix: str = "") -> list[str]:
         """Return the audit's events, in order."""
         return [row["event"] for row in self.deputy.audit.rows() if row["event"].startswith(prefix)]
+
+
+@dataclass
+class PlainBrowser:
+    """A browser that follows no redirects. It sends no Lax cookies with a POST from another site."""
+
+    world: World
+    jar: dict[str, str] = field(default_factory=dict, kw_only=True)
+
+    async def get(self, path: str) -> httpx.Response:
+        return self._kept(await self.world.send("GET", path, cookies=self.jar))
+
+    async def post(self, path: str, **data: str) -> httpx.Response:
+        return self._kept(await self.world.send("POST", path, cookies=self.jar, data=data))
+
+    async def post_from_elsewhere(self, path: str, data: dict[str, str]) -> httpx.Response:
+        headers = {"origin": "https://elsewhere.test", "sec-fetch-site": "cross-site"}
+        return self._kept(await self.world.send("POST", path, data=data, headers=headers))
+
+    async def redirect(self, path: str, **query: str) -> str:
+        """Return the address to which this page redirects."""
+        answer = await self.get(path + (f"?{urlencode(query)}" if query else ""))
+        assert answer.status_code == 303, answer.text
+        return str(answer.headers["location"])
+
+    def _kept(self, answer: httpx.Response) -> httpx.Response:
+        for name, value in values_of(answer).items():
+            if value in ("", '""'):
+                self.jar.pop(name, None)
+            else:
+                self.jar[name] = value
+        return answer
 
 
 class Net(httpx.AsyncBaseTransport):
