@@ -353,6 +353,7 @@ REFUSED: Final[dict[str, tuple[Forge, str]]] = {
     "issued long ago": (lambda asked: changed(asked, issued=CLOCK() - 730), "saml_time"),
     "not valid yet": (lambda asked: changed(asked, begins=CLOCK() + 150), "saml_time"),
     "issued in the future": (lambda asked: changed(asked, issued=CLOCK() + 150), "saml_time"),
+    "authenticated in the future": (lambda asked: changed(asked, authenticated=CLOCK() + 150), "saml_time"),
     "session over": (
         lambda asked: changed(asked, session_ends=f'SessionNotOnOrAfter="{instant(CLOCK() - 1)}"'),
         "saml_time",
@@ -469,6 +470,18 @@ def test_expired_certificate_verifies_nothing(provider: IdentityProvider, tmp_pa
     assert caught.value.reason == "saml_signature"
 
 
+def test_refused_message_cannot_forge_a_line_of_the_log(provider: IdentityProvider) -> None:
+    """The error is logged, and quotes what a parser found."""
+    xml = etree.tostring(changed(request_of(provider)))
+    for old, new in (
+        (b'rsa-sha256"', b'x&#10;ERROR forged"'),
+        (b"<ds:Signature ", b'<ds:Signature Id="a&#10;ERROR b" '),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            read(xml.replace(old, new, 1), provider)
+        assert "ERROR" in caught.value.message and caught.value.message.isprintable()
+
+
 def test_second_certificate_is_for_rollover(provider: IdentityProvider) -> None:
     both = IdentityProvider(ACME, (certificate(OTHER), *provider.certificates), provider.sign_in_url)
     for key in (KEYS["acme"], OTHER):
@@ -486,7 +499,7 @@ def test_debug_log_has_no_assertion(provider: IdentityProvider, caplog: pytest.L
 
 
 def logout(provider: IdentityProvider, url: str) -> list[Any]:
-    message = read_redirect(url.partition("?")[2], "SAMLRequest", provider.certificates)
+    message, _ = read_redirect(url.partition("?")[2], "SAMLRequest", provider.certificates, CLOCK())
     return read_logout(message, provider, SERVICE, CLOCK())
 
 
@@ -534,12 +547,28 @@ def test_forged_logout_request_is_refused(provider: IdentityProvider, subtests: 
             assert caught.value.reason == reason, caught.value.message
 
 
+def test_relay_state_of_a_logout_is_what_was_signed(provider: IdentityProvider) -> None:
+    """An escaped name is another parameter in the signed bytes, and the same one to a parser of addresses."""
+    query = IDP.logout_url(SERVICE.logout_url).partition("?")[2]
+    for evil in (f"{query}&%52elayState=evil", f"%52elayState=evil&{query}", f"{query}&Relay%53tate=evil"):
+        assert read_redirect(evil, "SAMLRequest", provider.certificates, CLOCK())[1] == "back"
+    with pytest.raises(InvalidInput):
+        read_redirect(f"{query}&RelayState=evil", "SAMLRequest", provider.certificates, CLOCK())
+
+
+def test_expired_certificate_ends_no_session(tmp_path: Path) -> None:
+    (tmp_path / "old.xml").write_bytes(IDP.metadata(days=-1))
+    with pytest.raises(InvalidInput) as caught:
+        logout(IdentityProvider.read(tmp_path / "old.xml"), IDP.logout_url(SERVICE.logout_url))
+    assert caught.value.reason == "saml_signature"
+
+
 def test_deflated_bomb_is_refused(provider: IdentityProvider) -> None:
     """Signed by the identity provider, so that only the size is wrong."""
     message = b"<a>" + b"x" * 50_000_000 + b"</a>"
     url = redirect_url(SERVICE.logout_url, "SAMLRequest", message, "", KEYS["acme"])
     with pytest.raises(InvalidInput) as caught:
-        read_redirect(url.partition("?")[2], "SAMLRequest", provider.certificates)
+        read_redirect(url.partition("?")[2], "SAMLRequest", provider.certificates, CLOCK())
     assert caught.value.reason == "saml_form"
 
 

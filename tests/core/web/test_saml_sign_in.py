@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from lxml import etree
 
 from deputize.core import Deputy, SettingsError, User
@@ -348,6 +349,21 @@ async def test_single_logout_ends_the_session_in_every_browser(here: Place) -> N
     assert again.status_code == 403
 
 
+async def test_answer_to_a_logout_signs_no_relay_state_that_somebody_added(here: Place) -> None:
+    url = here.acme.logout_url(f"{WEB}/sign-in/acme/logout") + "&%52elayState=https://evil.example"
+    answer = await here.world.send("GET", urlsplit(url).path + "?" + urlsplit(url).query)
+    assert Request.of(answer.headers["location"], "SAMLResponse").relay_state == "back"
+
+
+async def test_logout_ends_a_session_with_a_long_index(here: Place) -> None:
+    here.acme.session = "s" * 300
+    browser = await here.signed_in()
+    here.clock.now += 1
+    url = here.acme.logout_url(f"{WEB}/sign-in/acme/logout")
+    await here.world.send("GET", urlsplit(url).path + "?" + urlsplit(url).query)
+    assert await here.user(browser) is None
+
+
 async def test_single_logout_by_form_ends_all_sessions_of_the_user(here: Place) -> None:
     browsers = [await here.signed_in()]
     here.acme.session = "session-2"
@@ -412,6 +428,7 @@ async def test_identity_provider_of_two_tenants_is_refused(tmp_path: Path) -> No
         (SamlProvider(f"{ACME}#x", KEYS["acme"], time.time).metadata(), "entityID"),
         (SamlProvider(ACME, KEYS["acme"], time.time).metadata().replace(b"signing", b"encryption"), "no certificate"),
         (SamlProvider(ACME, KEYS["acme"], time.time).metadata().replace(b"cate>MII", b"cate>XXX"), "cannot be read"),
+        (SamlProvider(ACME, generate_private_key(65537, 1024), time.time).metadata(), "1024 bits"),  # noqa: S505
     ],
 )
 def test_unusable_metadata_is_refused(tmp_path: Path, content: bytes, said: str) -> None:

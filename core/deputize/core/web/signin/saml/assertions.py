@@ -110,12 +110,13 @@ def _read_assertion(
     _check_audience(conditions, service)
     ends = [_instant(data, "NotOnOrAfter"), issued + SIGN_IN_TTL]
     ends += [_instant(conditions, "NotOnOrAfter")] if "NotOnOrAfter" in conditions.attrib else []
-    begins = [issued, *(_instant(one, "NotBefore") for one in (conditions, data) if "NotBefore" in one.attrib)]
-    if max(begins) > now + CLOCK_SKEW_SECONDS:
+    statement = child(assertion, f"{SAML}AuthnStatement")
+    authenticated = _instant(statement, "AuthnInstant")
+    begins = [_instant(one, "NotBefore") for one in (conditions, data) if "NotBefore" in one.attrib]
+    if max(issued, authenticated, *begins) > now + CLOCK_SKEW_SECONDS:
         raise refused("is not valid yet; look at the clock of this machine", "saml_time")
     if min(ends) + CLOCK_SKEW_SECONDS <= now:
         raise refused("has expired; look at the clock of this machine", "saml_time")
-    statement = child(assertion, f"{SAML}AuthnStatement")
     session_ends = _instant(statement, "SessionNotOnOrAfter") if "SessionNotOnOrAfter" in statement.attrib else 0.0
     if session_ends and session_ends <= now:
         raise refused("is about a session that has ended", "saml_time")
@@ -127,7 +128,7 @@ def _read_assertion(
         _attributes(assertion),
         issued,
         min(ends) + CLOCK_SKEW_SECONDS,
-        min(_instant(statement, "AuthnInstant"), now),
+        min(authenticated, now),
         "" if context is None else text(context),
         statement.get("SessionIndex", "")[:MAX_ID_CHARACTERS],
         session_ends,
@@ -150,7 +151,7 @@ def read_logout(
     if issued > now + CLOCK_SKEW_SECONDS or min(ends) + CLOCK_SKEW_SECONDS <= now:
         raise refused("is not of now; look at the clock of this machine", "saml_time")
     own_id, name_id = _id(request), text(child(request, f"{SAML}NameID"))
-    sessions = [text(one) for one in request.findall(f"{SAMLP}SessionIndex")] or [""]
+    sessions = [text(one)[:MAX_ID_CHARACTERS] for one in request.findall(f"{SAMLP}SessionIndex")] or [""]
     until = min(ends) + CLOCK_SKEW_SECONDS
     return [Logout(one, name_id, f"{own_id} {one}", issued, until) for one in sessions]
 

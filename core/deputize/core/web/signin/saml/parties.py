@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 from lxml import etree
@@ -105,8 +106,11 @@ def _certificates(role: etree._Element, path: Path) -> list[x509.Certificate]:
         for one in key.iter(f"{DS}X509Certificate") if key.get("use") in (None, "signing") else ():
             try:
                 found.append(x509.load_der_x509_certificate(base64.b64decode("".join((one.text or "").split()))))
-            except ValueError:
+                public = found[-1].public_key()
+            except (ValueError, UnsupportedAlgorithm):
                 raise _unusable(path, "has a certificate that cannot be read") from None
+            if isinstance(public, RSAPublicKey) and public.key_size < MIN_KEY_BITS:
+                raise _unusable(path, f"has a certificate with a key of {public.key_size} bits, not {MIN_KEY_BITS}")
     return found
 
 

@@ -92,9 +92,11 @@ def redirect_url(to: str, kind: Kind, message: bytes, relay_state: str, key: RSA
     return f"{to}{'&' if '?' in to else '?'}{query}&{urlencode({'Signature': signature})}"
 
 
-def read_redirect(query: str, kind: Kind, certificates: Iterable[Certificate]) -> etree._Element:
-    """Return the message in a query that one of these RSA keys signed. ``query``: as the browser sent it, because the
-    signature covers the encoding. Raises `InvalidInput`."""
+def read_redirect(
+    query: str, kind: Kind, certificates: Iterable[Certificate], now: float
+) -> tuple[etree._Element, str]:
+    """Return the message and the RelayState of a query that one of these RSA keys signed. ``query``: as the browser
+    sent it, because the signature covers the encoding, of names as well. Raises `InvalidInput`."""
     pairs = [part.partition("=") for part in query.split("&")]
     fields = {name: value for name, _, value in pairs}
     if len(fields) < len(pairs) or kind not in fields:
@@ -102,7 +104,7 @@ def read_redirect(query: str, kind: Kind, certificates: Iterable[Certificate]) -
     signed = "&".join(f"{name}={fields[name]}" for name in (kind, "RelayState", "SigAlg") if name in fields).encode()
     algorithm = _RSA.get(unquote_plus(fields.get("SigAlg", "")))
     signature = from_base64(unquote_plus(fields.get("Signature", "")))
-    if algorithm is None or not any(_is_signed(one, signature, signed, algorithm) for one in certificates):
+    if algorithm is None or not any(_is_signed(one, signature, signed, algorithm, now) for one in certificates):
         raise refused("has no valid signature by RSA with SHA-2 in its address", "saml_signature")
     inflate = zlib.decompressobj(wbits=-15)
     try:
@@ -111,12 +113,15 @@ def read_redirect(query: str, kind: Kind, certificates: Iterable[Certificate]) -
         xml = b""
     if not inflate.eof:
         raise refused("is not deflated, or too long", "saml_form")
-    return parse(xml)
+    return parse(xml), unquote_plus(fields.get("RelayState", ""))
 
 
-def _is_signed(certificate: Certificate, signature: bytes, signed: bytes, algorithm: hashes.HashAlgorithm) -> bool:
-    key = certificate.public_key()
-    if not isinstance(key, RSAPublicKey):
+def _is_signed(
+    certificate: Certificate, signature: bytes, signed: bytes, algorithm: hashes.HashAlgorithm, now: float
+) -> bool:
+    key, when = certificate.public_key(), datetime.fromtimestamp(now, UTC)
+    is_valid = certificate.not_valid_before_utc <= when <= certificate.not_valid_after_utc
+    if not is_valid or not isinstance(key, RSAPublicKey):
         return False
     try:
         key.verify(signature, signed, PKCS1v15(), algorithm)

@@ -190,8 +190,10 @@ class SamlSignIn(BaseSignIn):
         if "SAMLResponse" in request.query_params:  # the session here ended before the identity provider was asked
             return see_other(f"{root_of(request)}{SIGNED_OUT}")
         query = request.scope["query_string"].decode("latin-1")
-        found = await asyncio.to_thread(read_redirect, query, "SAMLRequest", self.provider.certificates)
-        return await self._log_out(request, found, request.query_params.get("RelayState", ""))
+        found, relay_state = await asyncio.to_thread(
+            read_redirect, query, "SAMLRequest", self.provider.certificates, self.deputy.clock()
+        )
+        return await self._log_out(request, found, relay_state)
 
     async def _log_out_by_post(self, site: Site, request: Request) -> Response:
         fields = await fields_of(request, MAX_FIELD_BYTES)

@@ -118,7 +118,7 @@ def verify(element: etree._Element, certificates: Iterable[Certificate], now: fl
         try:
             found = XMLVerifier().verify(element, x509_cert=certificate, id_attribute="ID", expect_config=config)
         except Exception as e:  # of signxml, lxml, cryptography and base64, for whatever a browser sends
-            why = f"{type(e).__name__}: {e}"[:200]
+            why = f"{type(e).__name__}: {str(e)[:200]!r}"  # quoted: it has parts of the message, and is logged
             continue
         if not isinstance(found, VerifyResult) or (signed := found.signed_xml) is None:
             why = "it signs something else"
