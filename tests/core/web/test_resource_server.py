@@ -77,6 +77,13 @@ async def test_C1_issuers_token_identifies_its_user_and_is_not_passed_on(door: D
     assert token not in repr(scope) and b"authorization" not in dict(scope["headers"])
 
 
+async def test_email_address_is_a_user_only_if_the_issuer_has_verified_it() -> None:
+    door = Door(TokenIssuer(LOGIN), subject="email")
+    for verified, status in ((True, 200), (False, 401), (None, 401), ("true", 401)):
+        token = door.issuer.token("alice", email="alice@example.test", email_verified=verified)
+        assert (await door.ask(token)).status_code == status
+
+
 async def test_missing_token_gets_a_challenge_with_metadata(door: Door) -> None:
     answer = await door.ask()
     assert answer.status_code == 401 and door.served == []

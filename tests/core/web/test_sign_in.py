@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -213,6 +214,27 @@ async def test_denial_at_the_issuer_is_an_error_page(here: Place) -> None:
     state = query_of(await browser.set_out())["state"]
     answer = await browser.come_back(error="access_denied", state=state, iss=ISSUER)
     assert answer.status_code == 403 and "not signed in" in answer.text
+
+
+async def test_error_of_the_issuer_cannot_forge_a_line_of_the_log(
+    here: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody can begin a sign-in, and answer it with any error."""
+    browser = here.browser()
+    state = query_of(await browser.set_out())["state"]
+    with caplog.at_level(logging.INFO, "deputize.web"):
+        await browser.come_back(error="x\nERROR forged\x1b[2K", state=state, iss=ISSUER)
+    [said] = [one.getMessage() for one in caplog.records if "forged" in one.getMessage()]
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize(("verified", "status"), [(True, 303), (False, 403), (None, 403), ("true", 403), (1, 403)])
+async def test_email_address_is_a_user_only_if_the_issuer_has_verified_it(verified: Any, status: int) -> None:
+    """Many issuers let people enter the address of somebody else."""
+    now = int(time.time())
+    server = OidcServer(claims=lambda usual: usual | {"iat": now, "exp": now + 600, "email_verified": verified})
+    here = await place(server, subject="email")
+    assert (await here.browser().sign_in()).status_code == status
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,15 @@ async def test_answer_without_a_new_authentication_is_refused(claims: Claims, wh
     assert here.browser.jar[SESSION] == before and await here.approve(path) == "pending"
 
 
+async def test_authentication_in_the_future_is_refused() -> None:
+    """Its time is unknown: an issuer whose clock is hours ahead says it of old authentications as well."""
+    here = await place()
+    path = await here.ask()
+    here.authenticates(ago=-3600)
+    assert (await here.step_up(path)).status_code == 403
+    assert await here.approve(path) == "pending"
+
+
 async def test_authentication_from_before_the_request_is_refused() -> None:
     here = await place()
     path = await here.ask()

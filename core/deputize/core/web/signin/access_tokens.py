@@ -24,7 +24,7 @@ from deputize.core.oauth.jose import ALGS, header_of
 from deputize.core.roles import NO_ROLES, RoleMap
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret, User
-from deputize.core.web.signin.issuer import Issuer, claims_fault, user_at
+from deputize.core.web.signin.issuer import Issuer, claims_fault, subject_of, user_at
 
 INTROSPECTION_TTL: Final = 10.0
 """Seconds for which an introspection is cached: a revoked token works that much longer."""
@@ -96,7 +96,7 @@ class AccessTokens:
             return found
         if why := self._misfit(found) or claims_fault(found, self.required):
             return why
-        user = user_at(self.issuer.url, found.get(self.subject), self.tenant)
+        user = user_at(self.issuer.url, subject_of(found, self.subject), self.tenant)
         if user is None:
             return f"names nobody ({self.subject})"
         return Caller(user, _scopes(found), self.roles.known_roles(found))

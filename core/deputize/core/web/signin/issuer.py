@@ -52,6 +52,12 @@ def user_at(issuer: str, subject: Any, tenant: str = "") -> User | None:
     return User(f"{issuer}#{subject}", tenant) if good and subject.strip() else None
 
 
+def subject_of(claims: Mapping[str, Any], claim: str) -> Any:
+    """Return the value of the claim with the user id, or None for an e-mail address that the issuer has not verified:
+    many issuers let people enter any address (OpenID Connect Core 5.7)."""
+    return claims.get(claim) if claim != "email" or claims.get("email_verified") is True else None
+
+
 def claims_fault(claims: Mapping[str, Any], required: Mapping[str, str]) -> str:
     """Return why these claims are not those of the required users, as the end of a sentence, or ""."""
     missing = next((name for name, value in required.items() if claims.get(name) != value), "")

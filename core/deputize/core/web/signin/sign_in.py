@@ -33,14 +33,14 @@ from deputize.core.oauth import messages as flow
 from deputize.core.oauth.app import App
 from deputize.core.oauth.client_auth import bearer
 from deputize.core.oauth.endpoint import Endpoint, Refusal
-from deputize.core.oauth.id_token import claims_of
+from deputize.core.oauth.id_token import CLOCK_SKEW_SECONDS, claims_of
 from deputize.core.oauth.pkce import challenge_of
 from deputize.core.oauth.provider import ApiRules, Identity, OAuthEndpoints, Provider
 from deputize.core.vault.grant import Secret
 from deputize.core.web.pages.site import Page, Site, fields_of
 from deputize.core.web.signin.back_channel_logout import Logout, read_logout
 from deputize.core.web.signin.base_sign_in import BaseSignIn, SignInRequest
-from deputize.core.web.signin.issuer import Issuer, claims_fault, user_at
+from deputize.core.web.signin.issuer import Issuer, claims_fault, subject_of, user_at
 from deputize.core.web.signin.sign_in_sessions import NAMES, Session
 
 log = logging.getLogger("deputize.web")
@@ -118,7 +118,7 @@ class SignIn(BaseSignIn):
             cookies.drop(answer, cookies.nonce(asked.state.reveal()))
             return answer
         if back.code is None:
-            log.info("A sign-in at %s ended there: %s", issuer, back.error[:60])
+            log.info("A sign-in at %s ended there: %r", issuer, back.error[:60])
             return await self.finish(site, request, asked, None)
         tokens = await self._tokens(provider, back.code, asked)
         return await self.finish(site, request, asked, await self._session(provider, tokens, asked) if tokens else None)
@@ -146,17 +146,17 @@ class SignIn(BaseSignIn):
         if fault or isinstance(claims, str):
             log.warning("The id_token of %s %s.", issuer, fault)
             return None
-        user = user_at(issuer, claims.get(self.subject), self.tenant)
+        user = user_at(issuer, subject_of(claims, self.subject), self.tenant)
         if user is None:
             log.warning("The id_token of %s names nobody (%s).", issuer, self.subject)
             return None
-        at, acr = claims.get("auth_time"), claims.get("acr")
+        acr = claims.get("acr")
         return Session(
             user,
             self.roles.roles_of(await self._with_userinfo(claims, tokens.access)),
             {name: str(claims[name]) for name in NAMES if claims.get(name)},
             claims["iat"],
-            min(float(at), now) if isinstance(at, int | float) and not isinstance(at, bool) and 0 < at < 2**53 else 0.0,
+            _authenticated_at(claims, now),
             acr if isinstance(acr, str) else "",
             token,
         )
@@ -224,6 +224,15 @@ class SignIn(BaseSignIn):
     async def _provider(self) -> Provider:
         """Return the issuer as an authorization server. Raises `SettingsError` if users cannot sign in there."""
         return sign_in_at(self.issuer, await self.issuer.metadata(), self.app)
+
+
+def _authenticated_at(claims: Mapping[str, Any], now: float) -> float:
+    """Return when the user last authenticated (Unix seconds), or 0.0 if no claim says so. A time in the future says
+    nothing: the issuer's clock is wrong, and an old authentication must not pass for a new one."""
+    at = claims.get("auth_time")
+    if isinstance(at, bool) or not isinstance(at, int | float):
+        return 0.0
+    return min(float(at), now) if 0 < at <= now + CLOCK_SKEW_SECONDS else 0.0
 
 
 def sign_in_at(issuer: Issuer, metadata: Mapping[str, Any], app: App) -> Provider:
