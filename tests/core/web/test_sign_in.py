@@ -265,6 +265,16 @@ async def test_each_sign_in_creates_a_new_session_and_ends_the_old(here: Place) 
     assert (await browser.get("/connections")).status_code == 303
 
 
+async def test_sign_in_as_another_user_does_not_replace_the_session(here: Place) -> None:
+    browser = here.browser()
+    url = await browser.set_out()
+    await browser.sign_in()
+    first = browser.jar[SESSION]
+    here.server.userinfo = {"sub": "bob-1", "email": "bob@example.test"}
+    assert (await browser.come_back(**here.server.authorize(url))).status_code == 403
+    assert browser.jar[SESSION] == first and "alice-1" in (await browser.get("/connections")).text
+
+
 async def test_session_ends_when_idle_and_after_half_a_day(here: Place) -> None:
     browser = here.browser()
     await browser.sign_in()

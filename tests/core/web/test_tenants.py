@@ -186,13 +186,34 @@ async def test_session_counts_at_its_issuer_and_tenant_only(change: dict[str, An
     assert (await browser.get("/connections")).status_code == 303
 
 
-async def test_sign_in_at_another_issuer_ends_the_session_at_the_first(here: Several) -> None:
+async def test_link_to_another_issuer_does_not_replace_the_session(here: Several) -> None:
+    """Mallory runs beta's issuer, which signs any browser in as her without a question. Alice would then connect her
+    accounts for Mallory's agent."""
     browser = here.browser()
     await browser.sign_in("acme")
     first = browser.jar[SESSION]
-    await browser.sign_in("beta")
+    assert await browser.redirect("/sign-in/beta", next="/connections") == "/sign-out"
+    out = await browser.get("/sign-out")
+    assert f"You are signed in as <strong>{ACME}#alice-1</strong>" in out.text
+    assert browser.jar[SESSION] == first and "alice-1" in (await browser.get("/connections")).text
+    await browser.post("/sign-out", form=hidden(out))
+    assert (await browser.sign_in("beta")).status_code == 303
     [record] = await here.vault.scan("session")
-    assert browser.jar[SESSION] != first and record.json["user"][0] == "org-7"
+    assert record.json["user"][0] == "org-7"
+
+
+@pytest.mark.parametrize("step_up", [{}, {"step_up": "1"}])
+async def test_late_answer_of_another_issuer_does_not_replace_the_session(step_up: dict[str, str]) -> None:
+    """Beta's issuer keeps the browser that began there until Alice has signed in at acme in another tab."""
+    tables = settings().signin
+    here = await several(signin={name: one.model_copy(update={"step_up_seconds": 300}) for name, one in tables.items()})
+    browser = here.browser()
+    url = await browser.redirect("/sign-in/beta", **step_up)
+    await browser.sign_in("acme")
+    first = browser.jar[SESSION]
+    late = await browser.get(f"/sign-in/beta/callback?{urlencode(here.issuers.by_url[BETA].authorize(url))}")
+    assert late.status_code == 403 and browser.jar[SESSION] == first
+    assert (await browser.get("/connections")).status_code == 200
 
 
 @pytest.mark.parametrize(("name", "issuer"), [("acme", ACME), ("beta", BETA)])
@@ -209,6 +230,7 @@ async def test_forms_of_one_tenant_do_nothing_for_a_user_of_another(here: Severa
     browser = here.browser()
     await browser.sign_in("acme")
     form = hidden(await browser.get("/sign-out"))
+    await browser.post("/sign-out", form=form)
     await browser.sign_in("beta")
     assert (await browser.post("/sign-out", form=form)).status_code == 403
 

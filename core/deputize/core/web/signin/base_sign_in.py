@@ -159,6 +159,8 @@ class BaseSignIn(ABC):
         self.at = f"{PATH}/{name}" if name else PATH
         self.key = sign(deputy.vault.keys.web, "sign-in", name, tenant, issuer_id).encode()
         self.sessions = Sessions(deputy.vault, issuer_id, deputy.clock, idle, lasts, tenant, roles.digest)
+        self.signed_in: Callable[[Request], Awaitable[User | None]] = self
+        """Returns the user of this browser's session, wherever that began: `SignIns` has several issuers."""
         self.path: Final = urlsplit(self.base).path + self.at
         """The page that signs people in, for ``pages_app(sign_in=...)`` and for your own links."""
         self.own_pages: Final = (Page("GET", self.at, self._start), *self.protocol_pages())
@@ -208,8 +210,8 @@ class BaseSignIn(ABC):
     async def _start(self, site: Site, request: Request) -> Response:
         target = checked_target(request, request.query_params.get("next", ""))
         step_up = self.step_up is not None and "step_up" in request.query_params
-        if not step_up and await self(request):
-            return see_other(target)
+        if not step_up and await self.signed_in(request):  # at another issuer: this one could answer for anybody
+            return see_other(target if await self(request) else f"{root_of(request)}{SIGN_OUT}")
         asked = SignInRequest.new(self.key, self.deputy.clock(), target, step_up=step_up)
         answer = see_other(await self.issuer_address(asked))
         cookies = self.cookies()
@@ -225,9 +227,10 @@ class BaseSignIn(ABC):
         return asked
 
     async def finish(self, site: Site, request: Request, asked: SignInRequest, found: Session | None) -> Response:
-        """Begin a session under a new cookie, or show that there is none."""
-        if found is not None and asked.step_up and (why := await self._step_up_fault(request, asked, found)):
-            log.warning("A new sign-in at %s before an approval %s.", self.sessions.issuer, why)
+        """Begin a session under a new cookie, or show that there is none. A user's session is replaced by one of the
+        same user only: an issuer must not change unnoticed who is signed in."""
+        if found is not None and (why := await self._fault(request, asked, found)):
+            log.warning("A sign-in at %s %s.", self.sessions.issuer, why)
             found = None
         cookies = self.cookies()
         if found is None:
@@ -242,14 +245,15 @@ class BaseSignIn(ABC):
 
     # ------------------------------------------------------------- step-up
 
-    async def _step_up_fault(self, request: Request, asked: SignInRequest, found: Session) -> str:
-        """Return why the issuer's answer is not a new authentication of this browser's user, or ""."""
+    async def _fault(self, request: Request, asked: SignInRequest, found: Session) -> str:
+        """Return why the issuer's answer begins no session in this browser, as the end of a sentence, or ""."""
+        if await self.signed_in(request) not in (None, found.user):
+            return "was answered for another user than the one who is signed in"
+        if not asked.step_up:
+            return ""
         if not asked.began - AUTHENTICATION_SKEW_SECONDS <= found.authenticated_at:
-            return "was answered without a new authentication"
-        if not self._is_strong(found):
-            return f"was answered by other means of authentication ({found.acr[:60]!r})"
-        current = await self(request)
-        return "was answered for another user" if current not in (None, found.user) else ""
+            return "before an approval was answered without a new authentication"
+        return "" if self._is_strong(found) else f"was answered by other means of authentication ({found.acr[:60]!r})"
 
     def _is_strong(self, session: Session) -> bool:
         wanted = self.step_up.acr_values if self.step_up else ()

@@ -8,7 +8,8 @@
 
 The address only chooses the issuer, and no page lists the tenants. Who signs in is what the issuer says, in the
 issuer's own tenant. Each issuer has its own callback address, so no issuer can answer for another one (RFC 9700 4.4).
-A session belongs to the issuer and the tenant in which it began.
+A session belongs to the issuer and the tenant in which it began. An issuer can answer for any of its users, so none
+replaces the session of another one: users sign out first.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class SignIns:
             raise SettingsError(f"A domain leads to the sign-in {unknown[0]!r}, which does not exist.")
         self._by_domain = {domain.lower(): by_name[name] for domain, name in domains.items()}
         self._sessions = self.sign_ins[0].sessions  # reads the records of all of them
+        for one in self.sign_ins:
+            one.signed_in = self
         self._local = " http:" if any(one.is_local for one in self.sign_ins) else ""
         self.path: Final = urlsplit(self.sign_ins[0].base).path + PATH
         """The page that signs people in, for ``pages_app(sign_in=...)`` and for your own links."""
