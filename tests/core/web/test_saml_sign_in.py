@@ -6,7 +6,7 @@ import base64
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -264,6 +264,18 @@ async def test_stored_result_names_nobody_after_its_use_and_expires(here: Place)
     stored = await browser.post_from_elsewhere("/sign-in/acme/callback", here.acme.answer(await browser.set_out()))
     here.clock.now += 590
     assert (await browser.get(stored.headers["location"])).status_code == 403
+
+
+async def test_result_of_an_earlier_mapping_of_roles_is_refused(tmp_path: Path) -> None:
+    """The settings change between the identity provider's answer and the browser's return."""
+    here = await place(tmp_path, {"finance": ["groups:staff"]})
+    here.acme.attributes, browser = {"groups": ["staff"]}, here.browser()
+    stored = await browser.post_from_elsewhere("/sign-in/acme/callback", here.acme.answer(await browser.set_out()))
+    for one in here.sign_ins.sign_ins:
+        one.roles = RoleMap.of({"finance": ["groups:finance"]})
+        vars(one)["sessions"] = replace(one.sessions, mapping=one.roles.digest)
+    assert (await browser.get(stored.headers["location"])).status_code == 403 and SESSION not in browser.jar
+    assert await here.user(await here.signed_in())
 
 
 async def test_sign_in_that_began_nowhere_is_refused(here: Place) -> None:

@@ -115,6 +115,20 @@ async def test_roles_are_read_again_at_each_sign_in_under_a_new_session() -> Non
     assert len(await here.vault.scan("session")) == 1
 
 
+async def test_role_that_a_sign_in_does_not_give_is_lost_in_all_browsers_of_the_user() -> None:
+    here, laptop = await signed_in(server({"groups": ["finance"], "https://acme.example/roles": "Auditor"}))
+    here.server.userinfo = {"sub": "bob-1", "groups": ["finance"]}
+    bobs = here.browser()
+    await bobs.sign_in()
+    here.server.userinfo = {"sub": "alice-1", "groups": ["finance"]}
+    phone = here.browser()
+    await phone.sign_in()
+    assert [await roles(here, one) for one in (laptop, phone, bobs)] == [{"finance"}] * 3
+    here.server.userinfo = {"sub": "alice-1", "https://acme.example/roles": "Auditor"}
+    await here.browser().sign_in()
+    assert [await roles(here, one) for one in (laptop, phone, bobs)] == [set(), set(), {"finance"}], "none is given"
+
+
 @pytest.mark.parametrize(
     "other", [{}, {"finance": ["groups:money"]}, {"finance": ["groups:finance"], "operator": ["groups:ops"]}]
 )

@@ -93,7 +93,7 @@ class Sessions(ValueObject):
     mapping: str = ""
 
     async def begin(self, session: Session) -> str:
-        """Start a session and return its cookie value."""
+        """Start a session and return its cookie value. Roles that it does not have are lost in the user's others."""
         cookie = f"{secrets.token_urlsafe(32)}.{self.vault.key_prefix(session.user)}"
         now, key = self.clock(), self._key(cookie)
         ends = min(now + self.lasts, session.ends or float("inf"))
@@ -101,6 +101,7 @@ class Sessions(ValueObject):
         await self.vault.insert(
             "session", key, session.packed() | {"issuer": self.issuer, "mapping": self.mapping, **times}
         )
+        await self._take_roles(session)
         names = [self._name(kind, value) for kind, value in session.names.items() if value]
         for name in names:
             content = {"place": key, "expires": now + self.lasts}
@@ -108,6 +109,14 @@ class Sessions(ValueObject):
         if await self._is_over(names, session.issued):  # logged out while the user was on the way back
             await self.end(cookie)
         return cookie
+
+    async def _take_roles(self, session: Session) -> None:
+        """Take the roles that this sign-in does not give from the user's other sessions."""
+        record: Record | None
+        for record in (await self.vault.scan_openable("session", self.vault.key_prefix(session.user)))[0]:
+            while record and (lost := set(record.json["roles"]) - session.roles):
+                fewer = record.json | {"roles": sorted(set(record.json["roles"]) - lost)}
+                record = None if await self.vault.swap(record, fewer) else await self.vault.get("session", record.key)
 
     async def get(self, cookie: str) -> Session | None:
         """Return the session of this cookie, or None if it has ended or is unknown."""

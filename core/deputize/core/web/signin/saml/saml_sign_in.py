@@ -126,6 +126,7 @@ class SamlSignIn(BaseSignIn):
         session = self._session(found)
         answer = self.deputy.vault.key_prefix(session.user) + sha256(found.id.encode()).hexdigest()
         content = {"session": session.packed(), "request": found.in_response_to, "expires": found.until}
+        content["mapping"] = self.roles.digest
         if not await self.deputy.vault.insert("assertion", self._key(answer), content):
             raise refused("was used before", "saml_replay")
         query = {"state": fields.get("RelayState", ""), "answer": answer}
@@ -154,7 +155,8 @@ class SamlSignIn(BaseSignIn):
         key = self._key(request.query_params.get("answer", ""))
         record = await self.deputy.vault.get("assertion", key) if key else None
         content = record.json if record else {}
-        if record is None or "session" not in content or content["expires"] <= self.deputy.clock():
+        is_usable = "session" in content and content["expires"] > self.deputy.clock()
+        if record is None or not is_usable or content["mapping"] != self.roles.digest:
             raise refused("was used before, or has expired", "saml_replay")
         if not hmac.compare_digest(content["request"].encode(), _request_id(asked).encode()):
             raise refused("answers a request of another browser", "saml_unsolicited")
