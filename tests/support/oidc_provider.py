@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self
-from urllib.parse import urljoin
+from urllib.parse import urlencode, urljoin
 
 import httpx
 from joserfc.jwk import ECKey
@@ -44,6 +44,7 @@ from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.oauth.app import Source
 from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.discover import discover
+from deputize.core.policy.policy import Policy
 from tests.support.counterparts import CHECKOUT, OIDC_PROVIDER_HOME, node
 from tests.support.sandbox_deputy import PAGES, build, new_vault, public_names
 from tests.support.strict_emulate import forms
@@ -149,6 +150,11 @@ class OidcProvider:
         """Return the requests by which it has notified clients of sign-outs, since it was started."""
         return list(self._asked("logouts")["logouts"])
 
+    def person(self, name: str, *groups: str, acr: str = "") -> None:
+        """Set the groups of a person at the issuers of tenants, and the ``acr`` of the person's next sign-ins there."""
+        given = {"name": name} | ({"groups": ",".join(groups)} if groups else {}) | ({"acr": acr} if acr else {})
+        self._asked(f"person?{urlencode(given)}")
+
     def _asked(self, what: str) -> dict[str, Any]:
         answer = httpx.get(f"http://127.0.0.1:{self.port}/{what}", headers={"host": "control.op.test"})
         return dict(answer.raise_for_status().json())
@@ -245,6 +251,7 @@ async def deputy_for(
     path: Path | None = None,
     key: bytes = b"",
     sources: Mapping[str, Source] = MappingProxyType({}),
+    policy: Policy = allow_all,
     **more: Any,
 ) -> AsyncIterator[Deputy]:
     """Build a deputy whose apps are these clients of an issuer, on a vault in memory or at ``path``.
@@ -258,7 +265,7 @@ async def deputy_for(
         apps=[app_of(client, source=sources.get(client)) for client in clients],
         providers={"op": row},
         toolkits=[notes],
-        policy=allow_all,
+        policy=policy,
         **more,
     )
     try:

@@ -11,8 +11,11 @@
 //   https://dpop.op.test       tokens are bound to a key (RFC 9449), with nonces
 //   https://exchange.op.test   a session's token for one of the API (RFC 8693), or for an ID-JAG; see exchange.mjs
 //   https://logout.op.test     it tells a client of sign-outs (Back-Channel Logout 1.0): they are kept here for the test
-//   https://api.op.test        the resource server of all six, below /NAME
-//   https://control.op.test    what the test asks: /alive, /events, /logouts; and says: /client?audience=...&id=...
+//   https://acme.op.test       the issuer of a tenant of the pages: groups in the id_token, and two ways to sign in (acr)
+//   https://beta.op.test       the issuer of another tenant: groups at the userinfo endpoint only
+//   https://api.op.test        the resource server of all of them, below /NAME
+//   https://control.op.test    what the test asks: /alive, /events, /logouts; and says: /client?audience=...&id=...,
+//                              /person?name=...&groups=a,b&acr=..., how a person of a tenant signs in from then on
 import { join } from 'node:path';
 import { createServer } from 'node:http';
 import readline from 'node:readline';
@@ -74,6 +77,29 @@ const HEARS = [
   }),
 ];
 
+const people = new Map(); // groups, and the acr of a sign-in, by the person's name
+const client_of = (name) => client('pages', {
+  scope: 'openid groups',
+  redirect_uris: [`${given.pages}/sign-in/${name}/callback`],
+  grant_types: ['authorization_code'],
+  backchannel_logout_uri: `${given.pages}/sign-in/${name}/backchannel`,
+  backchannel_logout_session_required: true,
+});
+const TENANT = {
+  scopes: ['openid', 'groups'],
+  claims: { openid: ['sub'], groups: ['groups'] },
+  acrValues: ['pwd', 'phr'],
+  findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id, groups: people.get(id)?.groups }) }),
+};
+
+function withAcr(made) { // its pages for development know no acr
+  const finish = made.provider.interactionFinished.bind(made.provider);
+  made.provider.interactionFinished = (request, answer, { login, ...rest }, options) => finish(
+    request, answer, login ? { ...rest, login: { ...login, acr: people.get(login.accountId)?.acr } } : rest, options,
+  );
+  return made;
+}
+
 const logouts = []; // what it has told clients
 async function told(url, { method, headers, body }) { // its own fetch calls no loopback
   logouts.push({ url: String(url), method, type: new Headers(headers).get('content-type'), body: String(body) });
@@ -88,7 +114,6 @@ async function issuer(name, clients, features, more = {}) {
   const memory = new Memory();
   const provider = new Provider(`https://${name}.op.test`, {
     adapter: (model) => memory.of(model),
-    ...more,
     clients,
     scopes: SCOPES,
     claims: { openid: ['sub'], email: ['email', 'email_verified'] },
@@ -114,6 +139,7 @@ async function issuer(name, clients, features, more = {}) {
       deviceFlow: { enabled: clients === CLIENTS },
       ...features,
     },
+    ...more,
   });
   provider.proxy = true; // the address that was asked for is in X-Forwarded-Proto
   provider.on('grant.success', (ctx) => count(`${name} ${ctx.oidc.params.grant_type}`));
@@ -122,6 +148,7 @@ async function issuer(name, clients, features, more = {}) {
   return { provider, memory, key: privateKey, handle: provider.callback() };
 }
 
+const TELLS = { backchannelLogout: { enabled: true } };
 const all = {
   plain: await issuer('plain', CLIENTS, {}),
   par: await issuer('par', CLIENTS, {
@@ -139,8 +166,10 @@ const all = {
     },
   }),
   exchange: await issuer('exchange', EXCHANGES, {}),
-  logout: await issuer('logout', HEARS, { backchannelLogout: { enabled: true } }, { fetch: told }),
+  logout: await issuer('logout', HEARS, TELLS, { fetch: told }),
   dpop: await issuer('dpop', BOUND, { dPoP: { enabled: true, nonceSecret, requireNonce: () => true } }),
+  acme: withAcr(await issuer('acme', [client_of('acme')], TELLS, { ...TENANT, fetch: told })),
+  beta: await issuer('beta', [client_of('beta')], TELLS, { ...TENANT, fetch: told, conformIdTokenClaims: true }),
 };
 
 const clientsAt = new Map(); // whom an ID-JAG is for, by its audience: what the company's administrator has set there
@@ -148,9 +177,14 @@ exchanges.register(all.exchange, { jose, errors, clientsAt });
 
 function control(request, answer) {
   const { pathname, searchParams } = new URL(request.url, 'https://control.op.test');
+  if (pathname === '/person') {
+    const groups = searchParams.get('groups')?.split(',');
+    people.set(searchParams.get('name'), { groups, acr: searchParams.get('acr') ?? undefined });
+  }
   if (pathname === '/client') clientsAt.set(searchParams.get('audience'), searchParams.get('id'));
   const alive = () => Object.fromEntries(Object.entries(all).map(([name, one]) => [name, one.memory.alive()]));
-  const body = { '/alive': alive, '/events': () => events, '/logouts': () => ({ logouts }) }[pathname]?.();
+  const told = { '/alive': alive, '/events': () => events, '/logouts': () => ({ logouts }), '/person': () => ({}) };
+  const body = told[pathname]?.();
   answer.writeHead(body ? 200 : 404, { 'content-type': 'application/json' }).end(JSON.stringify(body ?? {}));
 }
 
