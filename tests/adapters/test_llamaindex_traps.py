@@ -326,7 +326,10 @@ async def test_trap_event_ends_its_own_wait(deputy: Deputy, sandbox: Sandbox, mo
     monkeypatch.setattr(llamaindex_saved, "_still", at_once)
     handler = await resume_paused(agent("FunctionAgent", deputy, *calls), blob)
     approve(handler, second.approval_id)
-    await asyncio.sleep(0.2)
+    async with asyncio.timeout(10):
+        while not sent(sandbox):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.1)
     assert [mail.subject for mail in sandbox.sent("alice@example.test")] == [second.preview["subject"]]
     approve(handler, first.approval_id)
     assert (await ended(handler)).count("Sent.") == 2 and sent(sandbox) == 2

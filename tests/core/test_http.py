@@ -483,11 +483,11 @@ async def test_D9_full_pool_counts_as_unsent(http: Http) -> None:
 async def test_D6_read_timeout_counts_as_sent(http: Http, answer: Answer) -> None:
     async with serving(answer) as server:
         began = time.monotonic()
-        error = await failing(http, httpx.Request("GET", server.url), timeout=0.3)
-        assert 0.25 < time.monotonic() - began < 30
+        error = await failing(http, httpx.Request("GET", server.url), timeout=2.0)  # 0.8 of it to connect
+        assert 1.9 < time.monotonic() - began < 30
         server.ended.set()
     assert error.sent
-    assert "0.3 seconds" in str(error)
+    assert "2 seconds" in str(error)
 
 
 @pytest.mark.parametrize("ends", ["breaks off", "too late"])
