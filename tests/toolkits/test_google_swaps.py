@@ -361,7 +361,7 @@ CUT: Final[dict[str, tuple[str, dict[str, Any], str, str]]] = {
 
 @pytest.mark.parametrize("written", [False, True], ids=["before the write", "after the write"])
 @pytest.mark.parametrize("name", CUT)
-async def test_interrupted_run_resumes_without_approval_and_acts_once(name: str, written: bool) -> None:
+async def test_interrupted_run_resumes_without_another_approval_and_acts_once(name: str, written: bool) -> None:
     tool, arguments, method, path = CUT[name]
     clock = Clock(NOW)
     async with shown_world(GOOGLE, clock=clock) as world:
@@ -370,15 +370,16 @@ async def test_interrupted_run_resumes_without_approval_and_acts_once(name: str,
         whole = everything(world.sandbox)
     async with shown_world(GOOGLE, clock=clock) as world:
         swaps = Swaps(world)
+        world.deputy.policy = lambda act: Verdict.ASK
+        await swaps.yes(tool, **arguments)
         swaps.between(method, path, dies, after=written)
         with pytest.raises(Killed):
             await swaps.act(tool, **arguments)
-        assert len(world.shown) == 1
         clock.now += 30.0
-        world.deputy.policy = lambda act: Verdict.ASK
         for _ in range(2):
             await swaps.act(tool, **arguments)
         assert unlike(whole, everything(world.sandbox)) == []
+        assert await world.deputy.pending("alice") == []
 
 
 @pytest.mark.parametrize("name", LATE)

@@ -23,6 +23,7 @@ from deputize.core.consent.waiter import wait_for_ends
 from deputize.core.errors import DeputizeError, InvalidInput, PolicyDenied
 from deputize.core.grants.connections import Connection, TenantConnection, connections_in_tenant, connections_of
 from deputize.core.grants.revoke import Revoked
+from deputize.core.idempotency.ledger import no_longer_permitted
 from deputize.core.idempotency.undo import Undoable
 from deputize.core.question_feed import OnQuestion
 from deputize.core.roles import Role
@@ -74,7 +75,12 @@ class BaseDeputy(Components):
             async with self.act_reads.read_before_lock(act):
                 if recorded := await self.ledger.outcome(act):
                     return recorded.result
-                act, grant, _ = await self.authorizer.authorize(act, row)
+                try:
+                    act, grant, _ = await self.authorizer.authorize(act, row)
+                except PolicyDenied:
+                    if await self.ledger.has_begun(act):
+                        raise no_longer_permitted(act) from None
+                    raise
                 return await self.executor.execute(act, grant, row)
 
     async def undo(self, user: AnyUser, act: str, *, agent: str = "") -> Any:

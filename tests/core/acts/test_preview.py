@@ -49,6 +49,7 @@ from deputize.core import (
 from deputize.core.acts.preview import PLAN_TTL, Plans
 from deputize.core.approvals.record import APPROVAL_TTL
 from deputize.core.audit import Audit
+from deputize.core.policy.policy import Decision
 from deputize.core.tools.preview import argument_rows, show_rows
 from deputize.core.user_requests import MAX_IN_PAYLOAD
 from deputize.sandbox import Sandbox
@@ -848,6 +849,22 @@ def noted(*, run: Run) -> Steps:
 
 
 @KIT.tool(needs=[NEED], effect=Effect.SENDS)
+def resumes(*, run: Run) -> Steps:
+    """Is cut off after its note. A later run looks whether it was done, writes if not, and hides a refusal."""
+    if not run.noted:
+        yield Preview("Tell them", audience=Audience.PEOPLE, people=["bob@example.test"])
+        yield SaveNote({"a": 1})
+        raise KeyboardInterrupt
+    if (yield LIST).get("drafts"):
+        return {"found": True}
+    try:
+        yield WRITE
+    except DeputizeError:
+        return {"found": False}
+    return {"found": False, "sent": True}
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def later(*, run: Run) -> Steps:
     """Says when."""
     yield Preview("Do it later", audience=Audience.PEOPLE, at=run.now + 60)
@@ -1074,6 +1091,74 @@ async def test_noted_run_uses_its_approval_again(own: Desk) -> None:
     assert len(own.writes) == 1
     with pytest.raises(Conflict, match="Too late"):
         await own.deputy.decide(approval, "reject", by="alice")
+
+
+async def cut_off(own: Desk) -> None:
+    """Interrupt a run after its note."""
+    with pytest.raises(BaseException) as died:
+        await own.act("gmail_resumes", "r")
+    assert isinstance(died.value, KeyboardInterrupt) and own.writes == []
+
+
+def deny_bob(act: Act) -> Verdict:
+    """A policy that only the preview tells whom the act reaches."""
+    return Verdict.DENY if act.show and "bob@example.test" in act.show.people else Verdict.ALLOW
+
+
+STRICTER: dict[str, Callable[[Act], Verdict]] = {
+    "denies the recipient": deny_bob,
+    "denies the tool": lambda act: Verdict.DENY,
+    "asks": lambda act: Verdict.ASK,
+}
+
+
+@pytest.mark.parametrize("policy", STRICTER.values(), ids=STRICTER)
+async def test_interrupted_act_sends_nothing_if_the_policy_no_longer_permits_it(
+    own: Desk, policy: Callable[[Act], Verdict]
+) -> None:
+    own.deputy.policy = lambda act: Verdict.ALLOW
+    await cut_off(own)
+    own.deputy.policy = policy
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown, match="does not permit it now"):
+            await own.act("gmail_resumes", "r")
+    assert own.writes == [] and await own.deputy.pending("alice") == []
+    own.deputy.policy = lambda act: Verdict.ALLOW
+    assert (await own.act("gmail_resumes", "r"))["sent"] and len(own.writes) == 1
+
+
+async def test_interrupted_act_that_was_done_is_found_though_the_policy_denies_it_now(own: Desk) -> None:
+    own.deputy.policy = lambda act: Verdict.ALLOW
+    await cut_off(own)
+    await own.act("gmail_later")  # makes a draft, by which the run finds that it was done
+    before, own.deputy.policy = len(own.writes), deny_bob
+    assert await own.act("gmail_resumes", "r") == {"found": True}
+    assert len(own.writes) == before
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["valid", "ended meanwhile"])
+async def test_interrupted_act_continues_by_the_permission_that_it_used(own: Desk, ended: bool) -> None:
+    mandate = await own.deputy.create_mandate(
+        "alice", tools=["gmail_resumes"], targets=["bob@example.test"], max_acts=1, expires_at=own.deputy.clock() + 600
+    )
+    await cut_off(own)
+    if ended:
+        await own.deputy.revoke_mandate("alice", mandate)
+        with pytest.raises(OutcomeUnknown, match="does not permit it now"):
+            await own.act("gmail_resumes", "r")
+        assert own.writes == []
+    else:
+        assert (await own.act("gmail_resumes", "r"))["sent"] and len(own.writes) == 1
+
+
+async def test_interrupted_act_continues_by_its_approval_unless_a_role_is_asked_now(own: Desk) -> None:
+    await own.yes(await own.asked("gmail_resumes", "r"))
+    await cut_off(own)
+    own.deputy.policy = lambda act: Decision(Verdict.ASK, approvers="finance")
+    with pytest.raises(OutcomeUnknown, match="does not permit it now"):
+        await own.act("gmail_resumes", "r")
+    own.deputy.policy = ask_before_sending
+    assert (await own.act("gmail_resumes", "r"))["sent"] and len(own.writes) == 1
 
 
 @pytest.mark.parametrize("other", [{"digest": "0" * 64}, {"status": "pending"}], ids=["of another preview", "pending"])

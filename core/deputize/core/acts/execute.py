@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -21,9 +22,9 @@ from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import ActIntent, LedgerSaveFailed
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, PolicyDenied, StoreUnavailable
 from deputize.core.grants.refresh import GrantLost, Refresher
-from deputize.core.idempotency.ledger import Entry, Ledger, Recorded, recordable
+from deputize.core.idempotency.ledger import Entry, Ledger, Recorded, no_longer_permitted, recordable
 from deputize.core.idempotency.undo import undo_facts
-from deputize.core.policy.policy import Counted, Verdict
+from deputize.core.policy.policy import Counted, Judge, Verdict
 from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Preview
@@ -111,6 +112,8 @@ class Executor:
         try:
             if entry.taken_up or not act.shows:
                 await begins.begin_write(act)
+            if entry.taken_up and act.shows:
+                entry.check_again = begins.check_again
             on_end = None if entry.taken_up else partial(self.previewer.refuse_without_preview, act)
             hooks = begins.authorize_preview, planned, on_end
             result = await self.runner.run(act, begins.grant, begins.row, entry, *hooks)
@@ -172,13 +175,36 @@ class _Beginning:
         unchanged."""
         self.shown, self.row.summary = show, summarize_preview(show)
         if not self.entry.taken_up:
-            self.entry.show, self.entry.began = show.digest, self.act.began
+            self.entry.show, self.entry.preview, self.entry.began = show.digest, show, self.act.began
             await self.begin_write(*await self._authorize(self.act.having(show=show)))
         elif show.digest != self.entry.show:
             raise OutcomeUnknown(
                 "An earlier run of this act was interrupted, and its preview has changed since.",
                 hint="Check at the provider whether it was done before you request it again.",
             )
+
+    async def check_again(self) -> None:
+        """Raise `OutcomeUnknown` if the policy of now does not permit the preview of this resumed act: an earlier run
+        may have done it, so its outcome may be looked up, but nothing is sent."""
+        show, judge = self.entry.preview, self.executor.previewer.judge
+        with suppress(PolicyDenied):
+            if show is not None and await self._is_permitted(self.act.having(show=show), judge):
+                return
+        raise no_longer_permitted(self.act)
+
+    async def _is_permitted(self, act: Act, judge: Judge) -> bool:
+        """Return True if the policy allows the act, or if the permission that its first run used still answers the
+        policy. Raises `PolicyDenied`."""
+        executor, account, answered = self.executor, self.grant.account, self.entry.answered_by
+        act, _, permitted = await executor.previewer.find_permission(act, account)
+        if not permitted or act.mandate:
+            if await executor.approvals.is_answer(answered, act, account):
+                return True
+            if act.mandate:  # the same as before, or another one
+                return await executor.mandates.spend(act, account)
+            named = await judge.decide(act.having(named_by_user=True)) if answered == "user_message" else None
+            return named is not None and named.verdict is Verdict.ALLOW
+        return not act.named_by_user or await executor.provenance.use_message(act)
 
     async def _authorize(self, act: Act) -> tuple[Act, ApprovalRecord | None]:
         """Return the act with its authorization, and its approval. If other acts used up its mandate, or the user's

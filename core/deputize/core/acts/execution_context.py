@@ -75,14 +75,27 @@ class ExecutionContext:
         if not self.act.provider:
             raise self.fault(f"{what}, and belongs to a toolkit without a provider")
 
+    async def check_again(self) -> None:
+        """Raise `OutcomeUnknown`, which ends the run, if the policy no longer permits a resumed act. The tool's reads
+        may have found the outcome before that."""
+        if self.entry is None or self.entry.check_again is None:
+            return
+        try:
+            await self.entry.check_again()
+        except BaseException:
+            self.ends = True
+            raise
+        self.entry.check_again = None
+
     async def claim(self, seconds: float) -> None:
         """Make the act's ledger record durable before a write is sent. ``seconds``: the time that the write may take.
 
-        Raises `InvalidInput` if the tool is declared to read only.
+        Raises `InvalidInput` if the tool is declared to read only, and the errors of `check_again`.
         """
         self.check_change()
         if self.entry is None or self.act.effect is Effect.READS:
             raise self.fault("sends a write, but is declared to read only")
+        await self.check_again()
         await self.entry.claim(seconds)
 
 

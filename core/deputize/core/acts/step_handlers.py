@@ -80,6 +80,7 @@ async def fetch_public(run: ExecutionContext, request: steps.PublicRequest) -> A
     its address."""
     run.check_provider("sends a request")
     run.check_change()
+    await run.check_again()
     return await run.exchange.fetch(request, run.claim)
 
 

@@ -47,8 +47,9 @@ class LedgerRecord(StoredRecord):
     ``at``: when the record was last saved. ``expires``: when it expires. ``account``: the acting subject, None in old
     records. ``service_account``: the app whose service account acts. ``arguments``: digest of the arguments.
     ``noted``: data from which a later run can find out how this run ended. ``until``: the time, by the store's clock,
-    after which the run that claimed the record sends no request. ``show``: digest of the preview. ``began``: when the
-    act was first requested. ``answered_by``: the reason why the act was allowed. ``people``: resolved people by name.
+    after which the run that claimed the record sends no request. ``show``: digest of the preview, and ``preview``: its
+    stored form, only beside a note, so that the policy can decide again. ``began``: when the act was first requested.
+    ``answered_by``: the reason why the act was allowed. ``people``: resolved people by name.
     Only for a done act: ``tool``; ``undoes``: the act that it undid; and if it can be undone, ``undo`` and the fields
     of `Undoable`. ``late_no``: when the user rejected the act after it was done. ``effect``: the act's effect, in the
     words of its approval.
@@ -64,6 +65,7 @@ class LedgerRecord(StoredRecord):
     noted: Mapping[str, Any] | None = field(default=None, repr=False)
     until: float = 0.0
     show: str = ""
+    preview: Mapping[str, Any] | None = field(default=None, repr=False)
     began: float = 0.0
     answered_by: str = ""
     people: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -100,12 +102,12 @@ class LedgerRecord(StoredRecord):
 
     def finish(self, result: Any, undo: Mapping[str, Any] | None = None, **facts: Any) -> Self:
         """Record that the act is done. ``undo``: the fields of an `Undo`, as JSON."""
-        facts |= {"noted": None, "until": 0.0, "people": {}, "result": result}
+        facts |= {"noted": None, "preview": None, "until": 0.0, "people": {}, "result": result}
         return self._move("finish", State.DONE, facts | {"undo": Undo(**undo)} if undo else facts)
 
     def lose(self, **facts: Any) -> Self:
         """Record that the outcome is unknown: the act may have been done."""
-        return self._move("lose", State.UNKNOWN, facts | {"noted": None, "until": 0.0, "people": {}})
+        return self._move("lose", State.UNKNOWN, facts | {"noted": None, "preview": None, "until": 0.0, "people": {}})
 
     def reject(self, now: float, effect: str) -> Self:
         """Record that the user rejected the act after it was done."""

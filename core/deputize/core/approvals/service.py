@@ -357,6 +357,14 @@ class Approvals:
             raise Conflict("The user's approval of this act has expired.", hint="Make the call again.")
         return record.id
 
+    async def is_answer(self, approval_id: str, act: Act, account: Account) -> bool:
+        """Return True if this is the id of the approval that the act has used, and those whom the policy asks now have
+        given it."""
+        if not re.fullmatch(_ID, approval_id):
+            return False
+        record = await self.rows.load(self._key(act, account.subject))
+        return (record.approvers if record and record.id == approval_id else "") == act.approvers
+
     async def supersede(self, act: Act, account: Account) -> bool:
         """Close the act's approval, because the act begins under a mandate or without an approval. Return True if there
         was one. Raises `Declined` after a rejection, which overrides every other permission."""

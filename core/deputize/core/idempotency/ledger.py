@@ -24,6 +24,7 @@ from deputize.core.approvals.repository import Repository
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
+from deputize.core.tools.preview import Preview
 from deputize.core.tools.steps import Undo
 from deputize.core.tools.tool import Effect
 from deputize.core.value_object import Printed, frozen
@@ -58,9 +59,11 @@ class Entry:
     """The ledger record of an act while the act runs. ``noted``: notes of an interrupted run, or None.
 
     ``record``: as last saved. ``kept``: seconds that the record is valid after its last write. ``show``: digest of the
-    preview, and ``began``: when the act was first requested; both from the first run. ``answered_by``: the reason why
-    that run was allowed: "policy", or the id of an approval or a mandate. ``taken_up``: True if this run resumes an
-    interrupted run. ``undo``: the call that undoes the act. ``people``: resolved people by name, from the first run.
+    preview, ``preview``: the preview, and ``began``: when the act was first requested; all from the first run.
+    ``answered_by``: the reason why that run was allowed: "policy", or the id of an approval or a mandate. ``taken_up``:
+    True if this run resumes an interrupted run. ``check_again``: awaited before a resumed run writes, raises if the
+    policy no longer permits the act; None if it need not decide. ``undo``: the call that undoes the act. ``people``:
+    resolved people by name, from the first run.
     ``asks``: True if the run ends with a question of the provider; ``heard``: True if the run received the reply.
     ``lock``: reports whether this run still holds the lock; None if the lock cannot be lost.
     """
@@ -74,7 +77,9 @@ class Entry:
         self.record = begun if begun.account == account else begun.copy_with(account=account)
         self.noted, self.show, self.began = begun.noted, begun.show, begun.began
         self.answered_by, self.people = begun.answered_by, dict(begun.people)
+        self.preview = Preview.of(begun.preview) if begun.preview else None
         self.taken_up = left is not None
+        self.check_again: Callable[[], Awaitable[None]] | None = None
         self.undo: Undo | None = None
         self.asks = self.heard = self._ours = False
         self._until, self._ahead = 0.0, ledger.ahead
@@ -167,7 +172,8 @@ class Entry:
     async def _save_claim(self, also: PreparedWrite | None = None) -> bool:
         """Save the claim, and confirm the lock at the same time. See `begin`."""
         noted = {**(self.noted or {}), **self._notes} or None
-        record = self.record.claim(**self._facts(), noted=noted, until=self._until, people=self.people)
+        shown = self.preview.kept if noted and self.preview else None
+        record = self.record.claim(**self._facts(), noted=noted, preview=shown, until=self._until, people=self.people)
         self._asked = None if self.lock is None else _Confirmation(self.lock)
         try:
             return await self._save(record, also)
@@ -339,6 +345,15 @@ class Ledger:
 
     def _place(self, act: Act) -> str:
         return self.vault.key_prefix(act.user) + act.key.hex
+
+
+def no_longer_permitted(act: Act) -> OutcomeUnknown:
+    """Return the error for a resumed act that the policy of now does not permit."""
+    return OutcomeUnknown(
+        f"An earlier run of {act.tool.name} was interrupted: it may have been done. The policy does not permit it now, "
+        "so nothing more was sent.",
+        hint="Check at the provider whether it was done.",
+    )
 
 
 def _stripe(act: Act) -> str:
