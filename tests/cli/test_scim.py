@@ -52,6 +52,11 @@ DEACTIVATIONS = {
     "entra, conforming": ("PATCH", patch({"op": "replace", "path": "active", "value": False})),
     "entra, in a list": ("PATCH", patch({"op": "Add", "path": "active", "value": [{"value": "False"}]})),
     "with the schema": ("PATCH", patch({"op": "replace", "path": f"{USER}:active", "value": False})),
+    "with the schema in lower case": (
+        "PATCH",
+        patch({"op": "replace", "path": f"{USER.lower()}:active", "value": False}),
+    ),
+    "below the schema": ("PATCH", patch({"op": "replace", "value": {USER: {"active": False}}})),
     "among others": (
         "PATCH",
         patch(
@@ -174,6 +179,31 @@ async def test_subject_cannot_be_changed_but_a_deactivation_still_counts(home: P
         again = {"userName": "new@example.test", "externalId": "dave"}
         assert (await call(world, "POST", "Users", again)).status_code == 409
         assert (await call(world, "POST", "Users", again | {"userName": "alice@example.test"})).status_code == 201
+
+
+async def test_deactivation_counts_though_the_rest_of_the_request_is_refused(
+    home: Path, subtests: pytest.Subtests
+) -> None:
+    replace = {"op": "replace", "path": "active", "value": False}
+    long = {"op": "replace", "path": "userName", "value": "x" * 300}
+    async with tenants(home) as world:
+        name = await created(world)
+        for method, path, body in (
+            ("PUT", f"Users/{name}", {"userName": "x" * 300, "externalId": "alice", "active": False}),
+            ("PUT", f"Users/{name}", {"userName": 7, "externalId": 7, "active": "false"}),
+            ("PATCH", f"Users/{name}", patch(long, replace)),
+            ("PATCH", f"Users/{name}", patch(replace, {"op": "remove"})),
+            ("PATCH", f"Users/{name}", patch({"op": "replace", "value": {"active": False, "userName": None}})),
+            ("POST", "Users", {"externalId": "alice", "active": False}),
+        ):
+            with subtests.test(f"{method} {body}"[:90]):
+                cookie = await world.sign_in("alice")
+                assert (await call(world, method, path, body)).status_code == 400
+                assert not await world.is_signed_in(cookie)
+        before = len(await world.audited())
+        again = patch(replace, replace | {"value": True})
+        assert (await call(world, "PATCH", f"Users/{name}", again)).json()["active"] is True
+        assert len(await world.audited()) == before, "the last operation counts"
 
 
 async def test_malformed_and_huge_bodies_are_refused(home: Path, subtests: pytest.Subtests) -> None:

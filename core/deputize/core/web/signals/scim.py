@@ -16,7 +16,8 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -160,16 +161,17 @@ class Scim:
         return [found] if found is not None and same else []
 
     async def _create(self, request: Request) -> Response:
-        given = _attributes(await _read(request))
-        subject, name = given.get(self.subject), given.get("userName")
-        user = self._user_of(subject)
+        body = await _read(request)
+        user = self._user_of(dict(_named_values(body)).get(self.subject))
+        if user is not None and _deactivates([body]):
+            await self.deputy.offboard(user, "SCIM: created as inactive")
+        given = _attributes(body)
+        name = given.get("userName")
         if not isinstance(name, str) or not name.strip():
             raise Refused(400, "userName is required.", "invalidValue")
         if user is None:
             raise Refused(400, f"{self.subject} is required: it names the user at the issuer.", "invalidValue")
         active = given.get("active", True)
-        if not active:
-            await self.deputy.offboard(user, "SCIM: created as inactive")
         key, now = self._key(user), self._now()
         content = {
             **{"realm": self.realm, "user": [user.tenant, user.id], "name": self._name_key(name), "userName": name},
@@ -192,10 +194,9 @@ class Scim:
         if request.method == "GET":
             return _reply(self._shown(record, request))
         body = await _read(request)
+        if _deactivates([body] if request.method == "PUT" else _changes(body)):  # each time: a crash repeats it
+            await self.deputy.offboard(_user_of(record), "SCIM: deactivated")
         changed = _attributes(body) if request.method == "PUT" else _patched(body)
-        user = _user_of(record)
-        if changed.get("active") is False:  # before all else, and each time: a crash repeats it
-            await self.deputy.offboard(user, "SCIM: deactivated")
         while record is not None:
             if saved := await self._save(record, changed):
                 return _reply(self._shown(saved, request))
@@ -336,11 +337,35 @@ async def _read(request: Request) -> dict[str, Any]:
     return found
 
 
+def _named_values(body: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes that are stored, by their names in any case (RFC 7643 2.1), with or without the schema."""
+    for key, value in body.items() if isinstance(body, Mapping) else ():
+        name = _name_of(key)
+        if name == USER.lower():
+            yield from _named_values(value)
+        elif name in _NAMES:
+            yield _NAMES[name], value
+
+
+def _name_of(path: str) -> str:
+    """Return the name of an attribute in lower case, without its schema."""
+    return path.strip().lower().removeprefix(f"{USER.lower()}:")
+
+
+def _deactivates(changes: Iterable[Any]) -> bool:
+    """Return True if these changes leave the user inactive, whatever else is wrong with them."""
+    active = True
+    for name, value in (pair for change in changes for pair in _named_values(change)):
+        if name == "active":
+            with suppress(Refused):
+                active = _boolean(value)
+    return not active
+
+
 def _attributes(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes that are stored, by their names in any case (RFC 7643 2.1)."""
+    """Return the attributes that are stored."""
     found = dict[str, Any]()
-    for key, value in body.items():
-        name = _NAMES.get(key.removeprefix(f"{USER}:").lower(), "id")
+    for name, value in _named_values(body):
         if name == "active":
             found[name] = _boolean(value)
         elif name != "id":
@@ -348,6 +373,17 @@ def _attributes(body: Mapping[str, Any]) -> dict[str, Any]:
                 raise Refused(400, f"{name} is not a string of {MAX_NAME_CHARACTERS} characters.", "invalidValue")
             found[name] = value
     return found
+
+
+def _changes(body: Mapping[str, Any]) -> list[Any]:
+    """Return what the operations of a PATCH add or replace, as objects, as far as they can be read."""
+    given = next((value for key, value in body.items() if key.lower() == "operations"), None)
+    operations = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+    return [
+        one.get("value") if one.get("path") is None else {str(one["path"]): one.get("value")}
+        for one in operations
+        if str(one.get("op")).lower() in ("add", "replace")
+    ]
 
 
 def _patched(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -364,7 +400,7 @@ def _patched(body: Mapping[str, Any]) -> dict[str, Any]:
         if verb == "remove":
             if path is None:
                 raise Refused(400, "A remove needs a path.", "noTarget")
-            if _NAMES.get(str(path).removeprefix(f"{USER}:").lower()) == "active":
+            if _name_of(str(path)) == "active":
                 raise Refused(400, "active is required.", "mutability")
             value = None
         if path is None:
