@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -98,6 +98,22 @@ async def place(server: OidcServer | None = None, **more: Any) -> Place:
 @pytest.fixture
 async def here() -> Place:
     return await place()
+
+
+async def test_sign_in_that_began_before_an_offboarding_gives_no_session_and_no_role(here: Place) -> None:
+    """The user kept the answer of the issuer, which knew nothing of the offboarding yet."""
+    browser = here.browser()
+    kept = here.server.authorize(await browser.set_out())
+    deputy, alice = here.world.deputy, alice_at()
+    await deputy.roles.learn(replace(alice, roles=frozenset({"finance"})))
+    here.world.clock.now += 30
+    await deputy.offboard(alice, "left")
+    await browser.come_back(**kept)
+    assert (await browser.get("/connections")).status_code == 303
+    assert await here.vault.scan("session") == await here.vault.scan("roles") == []
+    here.world.clock.now += 2
+    await browser.sign_in()  # hired again
+    assert (await browser.get("/connections")).status_code == 200
 
 
 async def test_sign_in_goes_to_the_issuer_and_returns_as_its_user(here: Place) -> None:

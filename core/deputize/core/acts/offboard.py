@@ -31,6 +31,8 @@ KIND: Final = "offboarding"
 """The kind of record that exists while a user is being offboarded."""
 MAX_REASON_CHARACTERS: Final = 200
 LOCK_TIMEOUT_SECONDS: Final = 30.0
+SIGN_IN_SECONDS: Final = 900.0
+"""Seconds for which an offboarding also ends the sign-ins that began before it: longer than one takes."""
 ENDED: Final = "The user's access has ended."
 """The reason that a waiting run is told."""
 
@@ -118,6 +120,7 @@ async def _end_all(
     revoke: Callable[[], Awaitable[list[Revoked]]],
 ) -> Offboarded:
     vault, revoked, given = services.vault, list[Revoked](), list[Mandate]()
+    await _end_sign_ins(user, services)
     sessions, closed = await end_sessions(user, vault), await _close_approvals(user, vault, approvals)
     try:
         given = await _end_mandates(user, mandates)
@@ -126,6 +129,7 @@ async def _end_all(
             revoked = await revoke()
         finally:  # what began meanwhile
             closed += await _close_approvals(user, vault, approvals)
+            await _end_sign_ins(user, services)
             sessions += await end_sessions(user, vault)
             numbers = len(revoked), closed, len(given), sessions
             await services.audit.record(UserOffboarded(OfUser(tenant=user.tenant, user=user.id), reason, *numbers))
@@ -138,6 +142,23 @@ async def _end_mandates(user: User, mandates: Mandates) -> list[Mandate]:
         with suppress(NotFound):  # ended meanwhile
             await mandates.end(user, mandate.id)
     return given
+
+
+async def _end_sign_ins(user: User, services: Services) -> None:
+    """Let no sign-in that has begun by now lead to a session, and forget the roles of the last one."""
+    vault, now = services.vault, services.clock()
+    content = {"at": now, "expires": now + SIGN_IN_SECONDS}
+    while not await vault.insert("logged_out", key := sign_ins_key(user, vault), content):
+        old = await vault.get("logged_out", key)
+        if old is not None and await vault.swap(old, content):
+            break
+    for key, sealed in await vault.store.scan("roles", vault.key_prefix(user)):
+        await vault.store.delete("roles", key, sealed)
+
+
+def sign_ins_key(user: User, vault: Vault) -> str:
+    """Return the key of the record that says when the user was offboarded."""
+    return vault.key_prefix(user) + "offboarded"
 
 
 async def end_sessions(user: User, vault: Vault) -> int:

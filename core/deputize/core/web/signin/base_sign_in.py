@@ -237,9 +237,11 @@ class BaseSignIn(ABC):
             answer = site.message_page(request, 403, texts.NOT_SIGNED_IN)
         else:
             await self.sessions.end(self.cookie(request))
-            await self.deputy.roles.learn(replace(found.user, roles=found.roles), self.roles)
+            session = await self.sessions.begin(found, asked.began)
+            if await self.sessions.get(session):
+                await self.deputy.roles.learn(replace(found.user, roles=found.roles), self.roles)
             answer = see_other(asked.target)
-            cookies.put(answer, session_cookie(cookies), await self.sessions.begin(found), int(self.sessions.lasts))
+            cookies.put(answer, session_cookie(cookies), session, int(self.sessions.lasts))
         cookies.drop(answer, cookies.nonce(asked.state.reveal()))
         return answer
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from deputize.core.acts.offboard import sign_ins_key
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret, User
 from deputize.core.vault.record import Record
@@ -92,8 +93,12 @@ class Sessions(ValueObject):
     tenant: str = ""
     mapping: str = ""
 
-    async def begin(self, session: Session) -> str:
-        """Start a session and return its cookie value. Roles that it does not have are lost in the user's others."""
+    async def begin(self, session: Session, began: float | None = None) -> str:
+        """Start a session and return its cookie value. Roles that it does not have are lost in the user's others.
+
+        ``began``: when the sign-in began here (Unix seconds). If the issuer has ended the session since, or the user
+        was offboarded since, the session ends at once.
+        """
         cookie = f"{secrets.token_urlsafe(32)}.{self.vault.key_prefix(session.user)}"
         now, key = self.clock(), self._key(cookie)
         ends = min(now + self.lasts, session.ends or float("inf"))
@@ -106,7 +111,8 @@ class Sessions(ValueObject):
         for name in names:
             content = {"place": key, "expires": now + self.lasts}
             await self.vault.insert("session_names", name + key.rpartition(".")[2], content)
-        if await self._is_over(names, session.issued):  # logged out while the user was on the way back
+        offboarded = () if began is None else (sign_ins_key(session.user, self.vault),)
+        if await self._is_over(names, session.issued) or await self._is_over(offboarded, began or 0.0):
             await self.end(cookie)
         return cookie
 
@@ -176,7 +182,7 @@ class Sessions(ValueObject):
         return None
 
     async def _is_over(self, names: Iterable[str], issued: float) -> bool:
-        """Return True if the issuer ended a session with one of these names after it confirmed this sign-in."""
+        """Return True if the record of one of these names says that sign-ins of this time or before have ended."""
         for name in names:
             over = await self.vault.get("logged_out", name)
             if over and over.json["expires"] > self.clock() and issued <= over.json["at"]:
