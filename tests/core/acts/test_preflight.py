@@ -79,6 +79,8 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ),
     ("scopes missing", SELF, {"scopes": []}),
     ("connection lost", SELF, {"lost": True}),
+    ("token over, without a refresh token", SELF, {"grant": {"refresh_token": None, "expires_at": 1.0}}),
+    ("token over, with a refresh token", SELF, {"grant": {"expires_at": 1.0}}),
 ]
 
 
@@ -94,12 +96,13 @@ async def test_preflight_says_what_the_run_then_does(
         use_policy(world, tmp_path, policy)
     for number in range(setting.get("uses", 0)):
         assert await run(world, call, user, -1 - number) == ""
-    if setting.keys() & {"scopes", "lost"}:
+    if setting.keys() & {"scopes", "lost", "grant"}:
         [grant] = await world.deputy.vault.list_grants(User("alice"), "google", "google")
         if setting.get("lost"):
             await world.deputy.refresher.end(grant, "revoked")
         else:
-            assert await world.deputy.vault.replace(grant, replace(grant, scopes=frozenset({"openid"})))
+            more = setting.get("grant") or {"scopes": frozenset({"openid"})}
+            assert await world.deputy.vault.replace(grant, replace(grant, **more))
     sent = len(world.wire.seen)
     found = await world.deputy.preflight(job(call, user=user))
     assert len(world.wire.seen) == sent  # no provider was asked
@@ -117,6 +120,26 @@ async def test_preflight_stores_nothing(world: World) -> None:
     await world.deputy.preflight(job(BOB, SELF, BLIND))
     now = {kind: [r.mark for r in await world.deputy.vault.scan(kind)] for kind in ("mandate", "approval", "budget")}
     assert now == before and len(list(world.deputy.audit.rows())) == rows
+
+
+async def test_token_must_last_until_the_last_run_unless_it_can_be_refreshed(world: World) -> None:
+    [grant] = await world.deputy.vault.list_grants(User("alice"), "google", "google")
+    ends = {"expires_at": world.clock.now + 2 * DAY}
+    assert await world.deputy.vault.replace(grant, replace(grant, refresh_token=None, **ends))
+    for until, ready in ((after(world, 1), True), (after(world, 3), False)):
+        found = await world.deputy.preflight(job(SELF, every="1d", until=until))
+        assert found.is_ready is ready and lacks(found) == ([] if ready else ["connection"]), found
+    [grant] = await world.deputy.vault.list_grants(User("alice"), "google", "google")
+    assert await world.deputy.vault.replace(grant, replace(grant, expires_at=0.0, reason="token_refused"))
+    [first, *_] = (await world.deputy.preflight(job(SELF))).findings
+    assert (first.state, first.what) == ("open", "connection") and "refused the token" in first.found
+
+
+async def test_run_with_more_calls_than_a_minute_allows_is_told_so(world: World) -> None:
+    world.deputy.previewer.runner.transport.budgets.per_minute = 300
+    for times, told in ((300, []), (301, ["rate_limited"])):
+        found = (await world.deputy.preflight(job(SELF | {"times": times}))).findings
+        assert [one.code for one in found if one.what == "job"] == told
 
 
 async def test_mandate_must_last_for_every_run(world: World) -> None:

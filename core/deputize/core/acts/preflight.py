@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import field
 from datetime import UTC, datetime
 from functools import partial
@@ -23,6 +23,7 @@ from deputize.core.acts.preview import Previewer
 from deputize.core.acts.resolve_call import CallResolver
 from deputize.core.approvals.mandate_record import MAX_ACTS, MAX_MANDATE_SECONDS, destructive
 from deputize.core.errors import DeputizeError, PolicyDenied, SettingsError
+from deputize.core.grants.refresh_request import has_refresh_token
 from deputize.core.grants.sources.service_account import account_of
 from deputize.core.oauth.app import ServiceAccount
 from deputize.core.policy.policy import Judge, Room, Verdict
@@ -32,7 +33,7 @@ from deputize.core.tools.first_contact import FirstContact
 from deputize.core.tools.preview import Audience
 from deputize.core.tools.required_scopes import asks_of
 from deputize.core.value_object import Printed, ValueObject, frozen
-from deputize.core.vault.grant import Account, User
+from deputize.core.vault.grant import NEVER, Account, Grant, User
 
 State: TypeAlias = Literal["ok", "open", "bad"]
 """``ok``: there. ``open``: known only in the run. ``bad``: lacking, so that the run would fail or wait for somebody."""
@@ -79,6 +80,7 @@ class Preflight(ValueObject):
 class _Demand(Printed):
     """What one user's calls of the same run have used so far."""
 
+    calls: Counter[str] = field(default_factory=Counter)
     mandates: Counter[str] = field(default_factory=Counter)
     now: Counter[str] = field(default_factory=Counter)
     later: Counter[str] = field(default_factory=Counter)
@@ -103,6 +105,7 @@ class JobChecker:
             own = _Demand(now=shared.now, later=shared.later)  # budgets may count several users together
             for call in job.calls:
                 found += [one async for one in self._check_call(job, user, call, own)]
+            found += self._rate(user, own)
         if self.judge.needs_time:
             why = "the policy has rules about the time. They were asked about now"
             found.append(PreflightFinding("open", "", "", "policy", why, "Start the check when the job runs."))
@@ -121,6 +124,8 @@ class JobChecker:
         if act is None:
             yield find("open", what="app", found="its MCP server is known only after the first connection to it")
             return
+        if act.provider:
+            demand.calls[self._label(act)] += call.times
         if call.arguments is None and act.tool.parameters:
             said = "the file has no args, so rules about arguments and scopes of unusual ones were not checked"
             yield find("open", what="policy", found=said, todo="Add args to the call, if they are known.")
@@ -128,7 +133,7 @@ class JobChecker:
             act, grant = await self.authorizer.find_stored(act)
             account = grant.account
             if act.provider:
-                yield find("ok", what="connection", found=f"{account.name} at {self._label(act)}")
+                yield self._connection(job, act, grant, find)
         except MissingScopes as lacking:
             yield self._missing(act, lacking, find)
             account = self._account(act, lacking)
@@ -163,6 +168,24 @@ class JobChecker:
             for room in await self.judge.rooms(permission.act):
                 yield self._budget(job, call, room, demand, find)
 
+    def _rate(self, user: User, demand: _Demand) -> list[PreflightFinding]:
+        """Return the providers at which the calls of one run may exceed the user's rate limit."""
+        most = self.previewer.runner.transport.budgets.per_minute
+        todo = "Pause between the calls, or raise requests_per_minute."
+        return [
+            PreflightFinding(
+                "open",
+                user.id,
+                "",
+                "job",
+                f"a run makes {number} calls at {label}, of which {most:g} a minute are sent",
+                todo,
+                "rate_limited",
+            )
+            for label, number in demand.calls.items()
+            if number > most
+        ]
+
     async def _resolve(self, job: Job, user: User, call: JobCall) -> Act | None:
         """Return the act of a call, or None if its provider is created on first use. Raises the errors of a call."""
         tool, registry = await self.resolver.tool(call.tool), self.services.registry
@@ -180,6 +203,33 @@ class JobChecker:
 
     # ------------------------------------------------------------- connections
 
+    def _connection(self, job: Job, act: Act, grant: Grant, find: Find) -> PreflightFinding:
+        """Return whether a grant with all scopes works until the last run, as far as that is known."""
+        named, source = f"{grant.account.name} at {self._label(act)}", self.services.apps[act.app].source
+        last = max(job.until, self.clock())
+        lasts = grant.expires_at == NEVER or grant.expires_at > last or has_refresh_token(grant)
+        if not lasts and not isinstance(source, ServiceAccount):
+            said = f"the token for {named} ends at {_at(grant.expires_at)}, and there is no refresh token"
+            said += self._needs_session(act)
+            todo = self._connect(act, sorted(grant.scopes))
+            return find("bad", what="connection", found=said, todo=todo, code="consent_required")
+        if grant.is_suspect:
+            return find("open", what="connection", found=f"{named}: its API has refused the token lately")
+        return find("ok", what="connection", found=named)
+
+    def _needs_session(self, act: Act) -> str:
+        if self.services.apps[act.app].source is None:
+            return ""
+        return f". The app {act.app!r} uses the user's session, and a run without a person has none"
+
+    def _connect(self, act: Act, scopes: Sequence[str]) -> str:
+        """Return the command that connects the account with these scopes."""
+        words = ["deputize", "connect", act.provider, "--user", act.user.id]
+        words += [part for scope in scopes for part in ("--scopes", scope)]
+        words += ["--app", act.app] if act.app != act.provider else []
+        words += ["--account", act.account] if act.account else []
+        return shlex.join(words)
+
     def _missing(self, act: Act, lacking: MissingScopes, find: Find) -> PreflightFinding:
         """Return the finding about a missing or insufficient grant."""
         app, held, label = self.services.apps[act.app], lacking.held, self._label(act)
@@ -196,13 +246,8 @@ class JobChecker:
             said = f"{held.account.name} at {label} must be connected again: {lacking.why or held.reason}"
         else:
             said = f"{held.account.name} at {label} has not granted {', '.join(scopes)}"
-        if app.source is not None:
-            said += f". The app {app.name!r} uses the user's session, and a run without a person has none"
-        words = ["deputize", "connect", act.provider, "--user", act.user.id]
-        words += [part for scope in scopes for part in ("--scopes", scope)]
-        words += ["--app", app.name] if app.name != act.provider else []
-        words += ["--account", act.account] if act.account else []
-        return find("bad", what="connection", found=said, todo=shlex.join(words), code="consent_required")
+        said += self._needs_session(act)
+        return find("bad", what="connection", found=said, todo=self._connect(act, scopes), code="consent_required")
 
     def _account(self, act: Act, lacking: MissingScopes) -> Account:
         """Return the account that would act, as far as it is known."""
