@@ -48,7 +48,11 @@ def test_documented_job_is_checked_equipped_and_run(
     assert words[:3] == ["deputize", "mandates", "give"]
     documented = shlex.split(block(PAGE, "mandates give", "bash"))
     assert [one for one in words if one.startswith("--")] == ["--user", *(w for w in documented if w.startswith("--"))]
-    assert cli(*words[1:], stdin="n\n", **settings).exit_code == 1
+    asked = cli(*words[1:], stdin="n\n", **settings)
+    assert asked.exit_code == 1 and "as any of your accounts" in asked.stderr
+    assert "What it does is seen by the people named here." in asked.stderr
+    wider = cli(*words[1:], "--audience", "public", stdin="n\n", **settings)
+    assert wider.exit_code == 1 and "What it does is seen by everybody." in wider.stderr
     given = cli(*words[1:], "--yes", **settings)
     assert given.exit_code == 0, given.output
     third = cli("preflight", file, **settings)

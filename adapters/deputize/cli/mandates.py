@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ from deputize.cli import show
 from deputize.cli.common import JsonOption, UserOption, command_user, open_deputy
 
 if TYPE_CHECKING:
-    from deputize.core import Mandate
+    from deputize.core import Audience, Mandate
 
 mandates_app = typer.Typer(help="What agents may do as you without asking.", invoke_without_command=True)
 
@@ -60,10 +61,10 @@ def give(
     ends = until.replace(tzinfo=UTC)
     with open_deputy() as deputy:
         who = agent or deputy.agent
-        lost = " It may delete or overwrite something." if allow_destructive else ""
-        reach = f"It reaches only {', '.join(target)}.{lost}"
+        reach = _reach(target, Audience[name], allow_destructive)
         show.note(
-            f"{who} may use {', '.join(tool)} {show.counted(most, 'time')} until {ends:%Y-%m-%d %H:%M} UTC. {reach}"
+            f"{who} may use {', '.join(tool)} as any of your accounts {show.counted(most, 'time')} until "
+            f"{ends:%Y-%m-%d %H:%M} UTC. {reach}"
         )
         if not yes:
             typer.confirm("Allow this without a question each time?", abort=True, err=True)
@@ -100,9 +101,16 @@ def _describe(mandate: Mandate) -> str:
     """Return a mandate in sentences."""
     until = datetime.fromtimestamp(mandate.expires_at, UTC).astimezone()
     account = f" as {mandate.account}" if mandate.account else ""
-    lost = " It may delete or overwrite something." if mandate.allow_destructive else ""
     return (
         f"{mandate.id}  {mandate.agent} may use {', '.join(mandate.tools)}{account}, {mandate.used} of "
         f"{show.counted(mandate.max_acts, 'time')} used, until {until:%Y-%m-%d %H:%M %Z}.\n"
-        f"  It reaches only: {', '.join(mandate.targets)}.{lost}"
+        f"  {_reach(mandate.targets, mandate.audience, mandate.allow_destructive)}"
     )
+
+
+def _reach(targets: Iterable[str], audience: Audience, destroys: bool) -> str:
+    """Return whom calls under a mandate reach, and who may see them."""
+    from deputize.core.tools.preview import SEEN_BY
+
+    lost = " It may delete or overwrite something." if destroys else ""
+    return f"It reaches only: {', '.join(targets)}. What it does is seen by {SEEN_BY[audience]}.{lost}"
