@@ -23,11 +23,13 @@ MEMBERS = {"alice": "U_ALICE", "bob": "U_BOB", "carol": "U_CAROL", "eve": "U_EVE
 
 
 class Workspace:
-    """Slack's side. ``calls``: method and arguments of each call of its API, in order."""
+    """Slack's side. ``calls``: method and arguments of each call of its API, in order. ``limited``: the number of calls
+    to refuse with 429 first."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.error = ""
+        self.limited = 0
         workspace = self
 
         class Api(BaseHTTPRequestHandler):
@@ -38,6 +40,12 @@ class Workspace:
                 if isinstance(given.get("blocks"), str):
                     given["blocks"] = json.loads(given["blocks"])
                 assert self.headers["authorization"] == f"Bearer {TOKEN}"
+                if workspace.limited:
+                    workspace.limited -= 1
+                    self.send_response(429)
+                    self.send_header("retry-after", "0")
+                    self.end_headers()
+                    return
                 workspace.calls.append((method, given))
                 answer: dict[str, Any] = {"ok": True, "channel": "D" + str(given.get("channel")).removeprefix("D")}
                 answer["ts"] = given.get("ts") or f"{len(workspace.calls)}.000100"
@@ -102,29 +110,37 @@ class Chat:
         sent = dict(parse_qsl(changed or body, keep_blank_values=True))
         return await self.world.send("POST", PATH, data=sent, headers=headers)
 
-    async def command(self, text: str = "", member: str = "U_ALICE", team: str = "T1") -> Any:
+    async def command(self, text: str = "", member: str = "U_ALICE", team: str = "T1", enterprise: str = "") -> Any:
         about = {"team_id": team, "user_id": member, "user_name": member.lower(), "team_domain": "acme"}
+        about |= {"enterprise_id": enterprise} if enterprise else {}
         answer = await self.request(about | {"command": "/deputize", "text": text})
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def press_fields(
-        self, card: dict[str, Any], action: str, member: str = "", team: str = "T1", value: str | None = None
+        self,
+        card: dict[str, Any],
+        action: str,
+        member: str = "",
+        team: str = "T1",
+        value: str | None = None,
+        enterprise: str = "",
     ) -> dict[str, str]:
         values = [one["value"] for block in card["blocks"] for one in block.get("elements", ()) if "value" in one]
         given = value if value is not None else values[0] if values else ""
         number = self.slack.calls.index(("chat.postMessage", card)) + 1
         message = f"D{card['channel']}", f"{number}.000100"
         payload = press_payload(action, given, message, member or card["channel"], team)
+        payload["enterprise"] = {"id": enterprise, "name": "Acme"} if enterprise else None
         return {"payload": json.dumps(payload)}
 
     async def press(self, card: dict[str, Any], action: str, member: str = "", **more: Any) -> int:
         answer = await self.request(self.press_fields(card, action, member, **more))
         return int(answer.status_code)
 
-    async def code(self, user: str, member: str, team: str = "T1") -> str:
+    async def code(self, user: str, member: str, team: str = "T1", enterprise: str = "") -> str:
         """Return the code that this user's browser shows, for a link that this Slack account began."""
-        link = link_in(await self.command("", member, team))
+        link = link_in(await self.command("", member, team, enterprise))
         page, jar = await self.world.look(link, user)
         done = await self.world.send(
             "POST", link, user=user, cookies=jar | values_of(page), data={"form": hidden(page)}
@@ -132,9 +148,10 @@ class Chat:
         assert done.status_code == 200, done.text
         return words_of(done).partition("/deputize ")[2].split()[0]
 
-    async def link(self, user: str, member: str = "", team: str = "T1") -> None:
+    async def link(self, user: str, member: str = "", team: str = "T1", enterprise: str = "") -> None:
         member = member or MEMBERS[user]
-        assert (await self.command(await self.code(user, member, team), member, team))["text"] == "Linked."
+        code = await self.code(user, member, team, enterprise)
+        assert (await self.command(code, member, team, enterprise))["text"] == "Linked."
         await self.settle()
 
     async def linked(self, user: str) -> list[tuple[User, str]]:

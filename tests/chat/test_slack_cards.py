@@ -283,6 +283,17 @@ async def test_press_of_another_user_is_refused_to_that_person_only(chat: Chat) 
     assert await status(chat, asked) == "pending" and len(chat.slack.sent("chat.update")) == updates
 
 
+async def test_account_of_an_enterprise_decides_from_each_of_its_workspaces(chat: Chat) -> None:
+    await chat.link("alice", enterprise="E1")
+    asked = await ask(chat)
+    [card] = chat.slack.cards
+    for others in ({"team": "T1"}, {"team": "T1", "enterprise": "E2"}, {"team": "E1", "member": "U_BOB"}):
+        assert await pressed(chat, card, "approve", **others) == [NOT_LINKED]
+    assert await status(chat, asked) == "pending"
+    assert await pressed(chat, card, "approve", team="T2", enterprise="E1") == []
+    assert await status(chat, asked) == "approved"
+
+
 async def test_press_from_another_message_does_not_count(chat: Chat) -> None:
     await chat.link("alice")
     first, second = await ask(chat), await ask(chat, call="2")
@@ -478,6 +489,16 @@ async def test_failure_of_slack_neither_fails_the_act_nor_reveals_it(
     assert "A card was not sent to Slack: channel_not_found" in caplog.text
     for secret in (TOKEN, "Hello Bob", asked.id):
         assert secret not in caplog.text
+
+
+async def test_card_is_sent_again_after_slack_has_limited_the_rate(chat: Chat) -> None:
+    await chat.link("alice")
+    chat.slack.limited = 1
+    asked = await ask(chat)
+    [card] = chat.slack.cards
+    chat.slack.limited = 1
+    assert await pressed(chat, card, "approve") == [] and await status(chat, asked) == "approved"
+    assert words(chat.slack.sent("chat.update")[-1]["blocks"])[0] == "Approved"
 
 
 # ------------------------------------------------------------- four eyes

@@ -42,6 +42,7 @@ try:
     from slack_bolt import BoltResponse
     from slack_bolt.async_app import AsyncApp, AsyncBoltRequest
     from slack_bolt.authorization import AuthorizeResult
+    from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
     from slack_sdk.web.async_client import AsyncWebClient
     from starlette.requests import Request
     from starlette.responses import Response
@@ -113,6 +114,7 @@ class SlackCards:
             )
         self.deputy, self.vault, self.home = deputy, deputy.vault, deputy.services.home
         self.slack = AsyncWebClient(token=token, base_url=api_url, timeout=10, logger=_quiet)
+        self.slack.retry_handlers.append(AsyncRateLimitErrorRetryHandler())  # once, after the time that Slack names
         self.app = AsyncApp(
             name="deputize.chat.bolt",
             logger=_quiet,
@@ -553,10 +555,11 @@ def _cut(text: str) -> str:
 
 
 def _member_in(body: Mapping[str, Any]) -> tuple[str, str]:
-    """Return workspace and account of the person who sent a verified request."""
+    """Return workspace and account of the person who sent a verified request. In Enterprise Grid, an account belongs to
+    the organisation, and a request names the workspace in which the person was at that moment."""
     if "user_id" in body:  # a command
-        return str(body.get("team_id") or body.get("enterprise_id") or ""), str(body["user_id"])
-    team, user = body.get("team") or body.get("enterprise") or {}, body.get("user") or {}
+        return str(body.get("enterprise_id") or body.get("team_id") or ""), str(body["user_id"])
+    team, user = body.get("enterprise") or body.get("team") or {}, body.get("user") or {}
     return str(team.get("id", "")), str(user.get("id", ""))
 
 
