@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -16,7 +17,7 @@ from deputize.core import Deputy, SettingsError, StoreUnavailable, VaultError
 from deputize.core.settings import Settings
 from deputize.core.vault import key_limit
 from deputize.core.vault.key_sources import wrapped
-from deputize.core.vault.key_sources.wrapped import WrappedKeys
+from deputize.core.vault.key_sources.wrapped import KeyListFile, WrappedKeys
 from deputize.core.vault.root_keys import key_text
 from deputize.core.vault.rotation import reseal
 from deputize.core.vault.seal import ClosedSealer, id_of
@@ -215,6 +216,24 @@ def test_keys_are_closed_after_their_limit_and_open_again(
         assert not any(key for key in vars(vault.sealer.source)["_known"].values())
         server.fail = 0
         assert deputy.run(vault.get("grant", "a")) and deputy.run(vault.insert("grant", "b", {"n": 2}))
+
+
+def test_keys_are_closed_after_their_limit_though_their_list_cannot_be_read(
+    server: KmsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(one: KeyListFile) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with Deputy.from_settings(settings(server)) as deputy:
+        vault = deputy.vault
+        deputy.run(key_limit.limit_keys(vault, 0.6))
+        with monkeypatch.context() as patched:
+            patched.setattr(KeyListFile, "read", broken)
+            until = time.monotonic() + 5
+            while not isinstance(vault.sealer, ClosedSealer) and time.monotonic() < until:
+                time.sleep(0.02)
+            assert isinstance(vault.sealer, ClosedSealer)
+        assert deputy.run(vault.get("meta", "vault"))
 
 
 def test_limit_needs_a_kms() -> None:

@@ -254,6 +254,9 @@ class WrappedKeys:
             except DeputizeError:
                 self._known = {}
                 return []
+            except Exception as error:  # such as OSError: the limit must hold though the list cannot be read
+                failed = StoreUnavailable(f"The list of keys cannot be read: {type(error).__name__}.")
+                found = dict.fromkeys(before, failed)
             self._known, newest = {}, next(iter(found), "")
             self._take(found)
             until = time.monotonic() - ttl
