@@ -23,6 +23,7 @@ from deputize.core import (
     Call,
     Change,
     Conflict,
+    ConsentRequired,
     Declined,
     DeputizeError,
     Deputy,
@@ -849,6 +850,14 @@ def noted(*, run: Run) -> Steps:
 
 
 @KIT.tool(needs=[NEED], effect=Effect.SENDS)
+def after_a_read() -> Steps:
+    """Reads before it shows."""
+    yield LIST
+    yield Preview("Tell them", audience=Audience.PEOPLE, people=["bob@example.test"])
+    return (yield replace(WRITE, prepares=False))
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def resumes(*, run: Run) -> Steps:
     """Is cut off after its note. A later run looks whether it was done, writes if not, and hides a refusal."""
     if not run.noted:
@@ -1091,6 +1100,34 @@ async def test_noted_run_uses_its_approval_again(own: Desk) -> None:
     assert len(own.writes) == 1
     with pytest.raises(Conflict, match="Too late"):
         await own.deputy.decide(approval, "reject", by="alice")
+
+
+@pytest.mark.parametrize("end", ["offboarding", "disconnecting"])
+async def test_act_sends_no_write_after_the_users_access_has_ended(own: Desk, end: str) -> None:
+    """The provider cannot be reached for the revocation, so it would still accept the token."""
+    own.deputy.policy = lambda act: Verdict.ALLOW
+    own.wire.inner = Between(own, end)
+    with pytest.raises(ConsentRequired):
+        await own.act("gmail_after_a_read", "w")
+    assert own.writes == ["POST /revoke"] and await own.deputy.connections("alice") == []
+
+
+class Between(httpx.AsyncBaseTransport):
+    """Ends Alice's access when the first read has been answered, and lets no revocation through."""
+
+    def __init__(self, own: Desk, end: str) -> None:
+        self.own, self.end, self.inner = own, end, own.wire.inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/revoke":
+            return httpx.Response(503)
+        answer = await self.inner.handle_async_request(request)
+        end, self.end = self.end, ""
+        if end == "offboarding":
+            await self.own.deputy.offboard("alice", "left")
+        elif end:
+            await self.own.deputy.revoke("alice")
+        return answer
 
 
 async def cut_off(own: Desk) -> None:

@@ -90,12 +90,14 @@ class ExecutionContext:
     async def claim(self, seconds: float) -> None:
         """Make the act's ledger record durable before a write is sent. ``seconds``: the time that the write may take.
 
-        Raises `InvalidInput` if the tool is declared to read only, and the errors of `check_again`.
+        Raises `InvalidInput` if the tool is declared to read only, the errors of `check_again`, and ``GrantLost`` if
+        the grant has ended since the act began.
         """
         self.check_change()
         if self.entry is None or self.act.effect is Effect.READS:
             raise self.fault("sends a write, but is declared to read only")
         await self.check_again()
+        await self.exchange.confirm_grant()
         await self.entry.claim(seconds)
 
 

@@ -105,6 +105,16 @@ class Exchange:
         names = user.tenant, user.id, grant.provider, grant.app, grant.account.subject
         return ActKey.of(*names, grant.family).hex  # a new family may be of another account, if none is named
 
+    async def confirm_grant(self) -> None:
+        """Raise `GrantLost` if the grant has ended since the act began: the user was offboarded or has disconnected the
+        account, and a provider that cannot be reached would still accept the token."""
+        vault, grant = self.transport.services.vault, self.grant
+        if not grant.provider:
+            return
+        now = await vault.get_grant(vault.record_key(grant))
+        if now is None or now.status != "active":
+            raise GrantLost(now.reason if now else grant.reason, now or grant)
+
     async def fetch(self, request: PublicRequest, claim: Claim) -> Any:
         """Return the response to a request without the user's credentials."""
         for attempt in count():
@@ -179,7 +189,8 @@ class Exchange:
     def _note_doubt(self, request: Request | PublicRequest, failure: Exception) -> None:
         """Set `doubt` if this failed request was a write that may have been sent. deputize's own errors do not count,
         because they are raised before a request is sent."""
-        self.doubt |= request.call != "read" and not request.prepares and not isinstance(failure, DeputizeError)
+        own = isinstance(failure, DeputizeError | GrantLost)
+        self.doubt |= request.call != "read" and not request.prepares and not own
 
     async def _exchange(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim) -> Outcome:
         """Send the request once and return the outcome."""
