@@ -17,7 +17,6 @@ from deputize.cli.prompts import Asking
 from deputize.core import Consent, Deputy
 from deputize.core.background_loop import portal
 from deputize.core.settings import Settings
-from deputize.core.vault.grant import User
 from tests.core.mcp_client.test_servers import BAD, LOOK, SEND, House
 from tests.support.foreign_mcp import definition
 from tests.support.mcp_world import ISSUER, URL
@@ -43,7 +42,7 @@ class Terminal:
 
     def signed_in(self, asking: Asking, asked: list[Consent], seconds: float | None = None) -> list[Consent]:
         for one in asked:
-            portal().run(self.house.walk(asking.deputy, one, asking.user))
+            portal().run(self.house.walk(asking.deputy, one, asking.user.id))
         return asked
 
     def run(self, *words: str, answer: str = "") -> Result:
@@ -92,7 +91,7 @@ def test_mcp_add_without_sign_in_hints_at_the_same_command(home: Path, monkeypat
 def test_mcp_add_asks_again_after_a_denial(terminal: Terminal, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def says_no(asking: Asking, asked: list[Consent], seconds: float | None = None) -> list[Consent]:
         for one in asked:
-            portal().run(asking.deputy.consents.decline(one.link.rpartition("/")[2], User(asking.user)))
+            portal().run(asking.deputy.consents.decline(one.link.rpartition("/")[2], asking.user))
         return asked
 
     with monkeypatch.context() as once:

@@ -65,6 +65,23 @@ def test_documented_job_is_checked_equipped_and_run(
     assert mandate["used"] == 1
 
 
+def test_mandate_for_a_user_of_a_tenant_is_found(cli: Command, home: Path, provider: Provider) -> None:
+    file = job_file(home)
+    text = Path(file).read_text().replace('users = ["alice"]', 'users = [{ id = "alice", tenant = "acme" }]')
+    Path(file).write_text(text)
+
+    def lacking() -> dict[str, str]:
+        done = cli("preflight", file, "--json", **provider.settings())
+        return {one["what"]: one["todo"] for one in json.loads(done.stdout)["findings"] if one["state"] == "bad"}
+
+    given = cli(*shlex.split(lacking()["mandate"])[1:], "--yes", **provider.settings())
+    assert given.exit_code == 0, given.output
+    assert lacking().keys() == {"connection"}
+    named = ("--user", "alice", "--tenant", "acme")
+    assert "reporter" in cli("mandates", *named, **provider.settings()).stdout
+    assert "Nothing" in cli("mandates", **provider.settings()).stdout, "the user of no tenant has none"
+
+
 def test_file_with_a_fault_is_refused(cli: Command, home: Path) -> None:
     (home / "job.toml").write_text('version = 1\nusers = ["alice"]\nnights = 3\n')
     done = cli("preflight", str(home / "job.toml"))

@@ -12,6 +12,7 @@ from deputize.cli.common import (
     AccountOption,
     BrowserOption,
     JsonOption,
+    TenantOption,
     UserOption,
     WaitOption,
     command_user,
@@ -23,6 +24,7 @@ def act(
     tool: Annotated[str, typer.Argument(help="A tool's name; deputize tools lists them.")],
     arguments: Annotated[str, typer.Argument(help="Its arguments, as a JSON object.")] = "{}",
     user: UserOption = "",
+    tenant: TenantOption = "",
     account: AccountOption = "",
     registration: Annotated[str, typer.Option("--app", help="Which OAuth app, where several lead there.")] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve without being asked.")] = False,
@@ -37,7 +39,9 @@ def act(
 
     given = _arguments(arguments)
     with open_deputy() as deputy:
-        result = Asking(deputy, command_user(user), browser, wait, yes).act(tool, given, account or None, registration)
+        result = Asking(deputy, command_user(user, tenant), browser, wait, yes).act(
+            tool, given, account or None, registration
+        )
     show.data(result)
 
 

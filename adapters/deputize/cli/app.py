@@ -120,7 +120,7 @@ def demo(
 
     if auto:
         raise typer.Exit(play.play_story(folder, fresh=fresh, as_json=as_json))
-    play.chat(folder, model=model, fresh=fresh, browser=browser, live=command_user(user) if live else "")
+    play.chat(folder, model=model, fresh=fresh, browser=browser, live=command_user(user).id if live else "")
 
 
 for name, server_command in SERVER_COMMANDS.items():

@@ -11,11 +11,12 @@ import typer
 from deputize.cli import show
 
 if TYPE_CHECKING:
-    from deputize.core import Deputy, Tool
+    from deputize.core import Deputy, Tool, User
 
 UserOption = Annotated[
     str, typer.Option("--user", envvar="DEPUTIZE_USER", help="Whom to act for. Local mode: your login name.")
 ]
+TenantOption = Annotated[str, typer.Option("--tenant", help="The user's tenant, where there are some.")]
 AccountOption = Annotated[str, typer.Option(help="Which of several connected accounts, by its name.")]
 BrowserOption = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the link in a browser too.")]
 WaitOption = Annotated[float, typer.Option(min=0, help="Seconds to wait for your consent.")]
@@ -50,18 +51,18 @@ def tell_unusable_apps(deputy: Deputy, tools: Iterable[Tool]) -> None:
             )
 
 
-def command_user(named: str) -> str:
+def command_user(named: str, tenant: str = "") -> User:
     """Return the user for whom a command acts. Raises `UserRequired` if only the operator can name one."""
     import getpass
 
-    from deputize.core import UserRequired
+    from deputize.core import User, UserRequired
     from deputize.core.settings import Settings
 
     if named:
-        return named
-    if not Settings.load().local:
+        return User.of(User(named, tenant))
+    if tenant or not Settings.load().local:
         raise UserRequired("No user is named, and this is not local mode.", hint="Pass --user or set DEPUTIZE_USER.")
-    return getpass.getuser()
+    return User(getpass.getuser())
 
 
 def known_provider(deputy: Deputy, provider: str) -> str:

@@ -12,6 +12,7 @@ from deputize.cli.common import (
     AccountOption,
     BrowserOption,
     JsonOption,
+    TenantOption,
     UserOption,
     WaitOption,
     command_user,
@@ -33,6 +34,7 @@ def connect(
         list[str] | None, typer.Option(help="Ask for what this tool needs, of whichever provider. Repeat it.")
     ] = None,
     user: UserOption = "",
+    tenant: TenantOption = "",
     account: AccountOption = "",
     registration: Annotated[str, typer.Option("--app", help="Which OAuth app, where settings name several.")] = "",
     another: Annotated[bool, typer.Option("--another", help="One more account, beside those connected.")] = False,
@@ -55,7 +57,7 @@ def connect(
     with open_deputy() as deputy:
         named = {known_provider(deputy, provider)} if provider else set()
         families = {*map(deputy.registry.family, named), *(deputy.catalog.tool(name).provider for name in tool or ())}
-        asking = Asking(deputy, command_user(user), browser, wait, device=device)
+        asking = Asking(deputy, command_user(user, tenant), browser, wait, device=device)
         asked = deputy.run(
             deputy.connect(
                 asking.user,
@@ -74,13 +76,13 @@ def connect(
         show.connections([one for one in held if deputy.registry.family(one.provider) in families])
 
 
-def open_page(user: UserOption = "", browser: BrowserOption = True) -> None:
+def open_page(user: UserOption = "", tenant: TenantOption = "", browser: BrowserOption = True) -> None:
     """Show the link to your own page: accounts, open questions, approvals. Serves it until Ctrl-C."""
     from deputize.cli.browser import open_browser
     from deputize.core.web.pages.local_links import connections_link
 
     with open_deputy() as deputy:
-        link = deputy.run(connections_link(deputy, command_user(user)))
+        link = deputy.run(connections_link(deputy, command_user(user, tenant)))
         show.link(link, show.out)
         if browser:
             open_browser(link)
@@ -89,12 +91,12 @@ def open_page(user: UserOption = "", browser: BrowserOption = True) -> None:
             time.sleep(3600)
 
 
-def accounts(user: UserOption = "", as_json: JsonOption = False) -> None:
+def accounts(user: UserOption = "", tenant: TenantOption = "", as_json: JsonOption = False) -> None:
     """List connected accounts and what each may be used for. Never a token."""
     from dataclasses import asdict
 
     with open_deputy() as deputy:
-        held = deputy.run(deputy.connections(command_user(user)))
+        held = deputy.run(deputy.connections(command_user(user, tenant)))
     if as_json:
         show.data([asdict(one) for one in held])
     else:

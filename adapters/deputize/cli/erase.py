@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import open_deputy
+from deputize.cli.common import TenantOption, open_deputy
 
 
 def erase(
     user: Annotated[str, typer.Argument(help="Whom, by the id that the application calls them.")],
-    tenant: Annotated[str, typer.Option(help="The user's tenant, where there are some.")] = "",
+    tenant: TenantOption = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
 ) -> None:
     """Erase a user: end their grants here and at the providers, then delete all data about them.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import JsonOption, UserOption, command_user, known_provider, open_deputy
+from deputize.cli.common import JsonOption, TenantOption, UserOption, command_user, known_provider, open_deputy
 
 if TYPE_CHECKING:
     from deputize.cli.token_files import Found
@@ -28,7 +28,7 @@ def import_tokens(
     account: Annotated[str, typer.Option(help="Whose they are at the provider, by name or id. Default: asked.")] = "",
     provider: Annotated[str, typer.Option(help="google, ...; where the file does not say it.")] = "",
     user: UserOption = "",
-    tenant: Annotated[str, typer.Option(help="The user's tenant, where there are some.")] = "",
+    tenant: TenantOption = "",
     registration: Annotated[str, typer.Option("--app", help="Which OAuth app, where settings name several.")] = "",
     foreign: Annotated[
         bool, typer.Option("--foreign", help="Take an access token of another client, which nobody here can refresh.")
@@ -45,11 +45,10 @@ def import_tokens(
     Tokens are never arguments: other accounts could read them in the list of processes.
     """
     from deputize.cli.token_files import content_of, parse_tokens
-    from deputize.core import User
 
     content, shared = content_of(file) if file else (_typed(), False)
     found = parse_tokens(content)
-    whom = User(command_user(user), tenant)
+    whom = command_user(user, tenant)
     with open_deputy() as deputy:
         name = known_provider(deputy, provider or found.provider or _asked("Which provider?", "--provider"))
         _says_whose(deputy, name, found)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import JsonOption, UserOption, command_user, open_deputy
+from deputize.cli.common import JsonOption, TenantOption, UserOption, command_user, open_deputy
 
 if TYPE_CHECKING:
     from deputize.core import Audience, Mandate
@@ -19,7 +19,9 @@ mandates_app = typer.Typer(help="What agents may do as you without asking.", inv
 
 
 @mandates_app.callback()
-def mandates(context: typer.Context, user: UserOption = "", as_json: JsonOption = False) -> None:
+def mandates(
+    context: typer.Context, user: UserOption = "", tenant: TenantOption = "", as_json: JsonOption = False
+) -> None:
     """Show what agents may do as you without asking: the tools, the recipients, how often and until when.
 
     A mandate is given by deputize mandates give, in an answer to deputize act, or on the page of an approval.
@@ -27,7 +29,7 @@ def mandates(context: typer.Context, user: UserOption = "", as_json: JsonOption 
     if context.invoked_subcommand:
         return
     with open_deputy() as deputy:
-        found = deputy.run(deputy.mandates(command_user(user)))
+        found = deputy.run(deputy.mandates(command_user(user, tenant)))
     if as_json:
         show.data([_facts(one) for one in found])
         return
@@ -50,6 +52,7 @@ def give(
         bool, typer.Option("--allow-destructive", help="Text or data may be deleted or overwritten.")
     ] = False,
     user: UserOption = "",
+    tenant: TenantOption = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
 ) -> None:
     """Let an agent make calls of these tools to these targets without asking you, such as in a cron job."""
@@ -70,7 +73,7 @@ def give(
             typer.confirm("Allow this without a question each time?", abort=True, err=True)
         given = deputy.run(
             deputy.create_mandate(
-                command_user(user),
+                command_user(user, tenant),
                 tools=tool,
                 targets=target,
                 max_acts=most,
@@ -85,11 +88,13 @@ def give(
 
 @mandates_app.command()
 def end(
-    mandate: Annotated[str, typer.Argument(help="Its id; deputize mandates lists them.")], user: UserOption = ""
+    mandate: Annotated[str, typer.Argument(help="Its id; deputize mandates lists them.")],
+    user: UserOption = "",
+    tenant: TenantOption = "",
 ) -> None:
     """End a mandate: from now on you are asked again. Acts that have begun under it continue."""
     with open_deputy() as deputy:
-        deputy.run(deputy.revoke_mandate(command_user(user), mandate))
+        deputy.run(deputy.revoke_mandate(command_user(user, tenant), mandate))
     show.out.print(show.plain(f"Ended {mandate}: you are asked again."))
 
 

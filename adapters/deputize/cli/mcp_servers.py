@@ -19,7 +19,7 @@ from deputize.cli.common import BrowserOption, JsonOption, UserOption, WaitOptio
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from deputize.core import Deputy
+    from deputize.core import Deputy, User
     from deputize.core.mcp_client.remote_servers import ListedTool
 
 NameArgument = Annotated[str, typer.Argument(help="The server's name here; deputize mcp list shows them.")]
@@ -174,7 +174,7 @@ SERVER_COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
 # ----------------------------------------------------------------- parts of these
 
 
-def _look(deputy: Deputy, name: str, user: str, browser: bool, wait: float) -> list[ListedTool]:
+def _look(deputy: Deputy, name: str, user: User, browser: bool, wait: float) -> list[ListedTool]:
     from deputize.cli.prompts import Asking
     from deputize.core import Call
 
@@ -190,7 +190,7 @@ async def _as_pinned(deputy: Deputy, name: str) -> list[ListedTool]:
     return [ListedTool(tool, "pinned", one.definition, one) for tool, one in (await deputy.mcp.pins.of(name)).items()]
 
 
-def _pin(deputy: Deputy, name: str, chosen: Sequence[ListedTool], by: str, *, yes: bool, effect: str) -> None:
+def _pin(deputy: Deputy, name: str, chosen: Sequence[ListedTool], by: User, *, yes: bool, effect: str) -> None:
     """Show the tools, ask, and pin them. Raises `InvalidInput` for an unknown effect."""
     from deputize.core.errors import InvalidInput, instead
     from deputize.core.mcp_client.pins import EFFECTS, Pin, effect_of
@@ -207,7 +207,7 @@ def _pin(deputy: Deputy, name: str, chosen: Sequence[ListedTool], by: str, *, ye
     if not yes:
         typer.confirm(f"Pin {show.counted(len(good), 'tool')} as shown?", abort=True, err=True)
     effects: Any = {one.name: effect for one in good} if effect else None
-    deputy.run(deputy.mcp.pin(name, good, by=by, effects=effects))
+    deputy.run(deputy.mcp.pin(name, good, by=by.id, effects=effects))
     show.out.print(f"Pinned {show.counted(len(good), 'tool')}.")
 
 

@@ -28,6 +28,7 @@ from deputize.core import (
     ProviderUnavailable,
     ScopeNotGranted,
     SettingsError,
+    User,
 )
 from deputize.core.approvals.mandate_record import MAX_ACTS
 from deputize.core.approvals.outcome import describe_outcome
@@ -43,7 +44,7 @@ class Asking:
     """How to ask the user. ``seconds``: limit for a consent. ``yes``: approve without asking. ``device``: by code."""
 
     deputy: Deputy
-    user: str
+    user: User
     browser: bool = True
     seconds: float = 600.0
     yes: bool = False
@@ -170,7 +171,7 @@ class Asking:
         return self.deputy.providers[provider].label
 
 
-def approval_page(deputy: Deputy, user: str, approval: Approval) -> str:
+def approval_page(deputy: Deputy, user: User, approval: Approval) -> str:
     """Return the URL of the page with this act and its decision, or "" if no page can be served."""
     try:
         return deputy.run(approval_link(deputy, user, approval.id))

@@ -8,12 +8,21 @@ from typing import Annotated
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import BrowserOption, JsonOption, UserOption, WaitOption, command_user, open_deputy
+from deputize.cli.common import (
+    BrowserOption,
+    JsonOption,
+    TenantOption,
+    UserOption,
+    WaitOption,
+    command_user,
+    open_deputy,
+)
 
 
 def undo(
     act: Annotated[str, typer.Argument(help="The act's id. Without one, what can be undone is listed.")] = "",
     user: UserOption = "",
+    tenant: TenantOption = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve without being asked.")] = False,
     browser: BrowserOption = True,
     wait: WaitOption = 600,
@@ -27,9 +36,9 @@ def undo(
 
     with open_deputy() as deputy:
         if act:
-            show.data(Asking(deputy, command_user(user), browser, wait, yes).undo(act))
+            show.data(Asking(deputy, command_user(user, tenant), browser, wait, yes).undo(act))
             return
-        found = deputy.run(deputy.undoable(command_user(user)))
+        found = deputy.run(deputy.undoable(command_user(user, tenant)))
     if as_json:
         show.data([asdict(one) for one in found])
     else:

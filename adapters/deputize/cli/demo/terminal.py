@@ -13,7 +13,7 @@ from deputize.cli import show
 from deputize.cli.audit_table import AuditTable
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.prompt_input import AnsweredElsewhere, line_editing, typed_line
-from deputize.core import DeputizeError, InvalidInput
+from deputize.core import DeputizeError, InvalidInput, User
 from deputize.core.vault.pseudonyms import People
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Terminal:
         self._on_one_page(turn.approvals)
         for ask in turn.approvals:
             whole = self._run(stage.chat.whole(ask))
-            show.approval(whole, show.out, approval_page(stage.deputy, stage.chat.user, whole))
+            show.approval(whole, show.out, approval_page(stage.deputy, User.of(stage.chat.user), whole))
             if decision := self._decision(ask):
                 decisions[ask["approval_id"]] = decision
         turn = self._run(stage.chat.decide(decisions))
