@@ -53,4 +53,6 @@ def test_doctor_reports_unusable_metadata(tmp_path: Path) -> None:
 
 def test_start_names_the_metadata_to_register(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _tell(settings(tmp_path), ":8080")
-    assert f"Register {BASE}/sign-in/acme/metadata there." in capsys.readouterr().err.replace("\n", " ")
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert f"Register {BASE}/sign-in/acme/metadata there." in said
+    assert f"Serving the pages at {BASE}" in said and "/mcp" not in said

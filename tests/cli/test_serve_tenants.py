@@ -93,6 +93,9 @@ def test_tables_without_an_issuer_and_a_second_issuer_are_reported(cli: Command)
         ({"DEPUTIZE_SIGNIN__ACME__CLIENT_ID": "x"}, "signin.acme.issuer is missing"),
         ({"DEPUTIZE_SIGNIN__ACME__ISSUER": "https://login.acme.test"}, "DEPUTIZE_SIGNIN__ACME__CLIENT_ID"),
         (acme | {"DEPUTIZE_SERVE__ISSUER": "https://login.test"}, "serve.issuer and signin are both set"),
+        (acme | {"DEPUTIZE_SERVE__STEP_UP_SECONDS": "300"}, "serve.step_up_seconds and signin are both set"),
+        (acme | {"DEPUTIZE_SERVE__REQUIRED_CLAIMS": '{"hd": "a.test"}'}, "serve.required_claims and signin are"),
+        (acme | {"DEPUTIZE_SERVE__SCIM_TOKEN": "t" * 32}, "serve.scim_token and signin are both set"),
         (acme | {"DEPUTIZE_SIGNIN__ACME__ISSUER": "http://127.0.0.1:9"}, "signin.acme.issuer is http://127.0.0.1:9"),
     ):
         done = cli("serve", "--http", at, **usual | env)

@@ -217,8 +217,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
         except DeputizeError as e:
             yield bad(what, e)
             continue
-        said = "; ".join(f"{counted(count, 'known client')} {way}" for way, count in ways.items())
-        yield Finding(what, "ok", f"{given.issuer} says who callers are; {said}")
+        said = ", ".join(f"{count} {way}" for way, count in ways.items())
+        yield Finding(what, "ok", f"{given.issuer} signs users in. MCP clients: {said}")
 
 
 def _saml_finding(what: str, metadata: Path, key: Path) -> Finding:

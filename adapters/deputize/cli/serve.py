@@ -13,6 +13,7 @@ from deputize.cli import show
 from deputize.cli.common import BrowserOption, UserOption, command_user, open_deputy, tell_unusable_apps
 
 if TYPE_CHECKING:
+    from deputize.core import User
     from deputize.core.settings import Settings
 
 _PLACE: Final = re.compile(r"(?:(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:)?(?P<port>[0-9]{1,5})")
@@ -67,7 +68,7 @@ def _place(text: str) -> tuple[str, int]:
     return ((found["host"] or "127.0.0.1").strip("[]"), port) if found and port < 65536 else ("", 0)
 
 
-def _stdio(tools: list[str], user: str, search: bool, browser: bool) -> None:
+def _stdio(tools: list[str], user: User, search: bool, browser: bool) -> None:
     """Serve on stdio. stdout belongs to the protocol, so all other output goes to stderr."""
     from deputize.adapters.mcp import DeputyServer
     from deputize.cli.local_browser import OwnBrowser
@@ -140,8 +141,10 @@ def _tell(settings: Settings, place: str) -> None:
     from deputize.core.web.signin.from_settings import ENDPOINT
 
     base = settings.base_url.rstrip("/")
-    show.note(f"Serving {base}{ENDPOINT} and the pages at {base}, on {place}.")
-    for name, given in settings.sign_ins().items():
+    found = settings.sign_ins()
+    endpoint = f"{base}{ENDPOINT} and " if "" in found else ""  # several issuers have an endpoint each, named below
+    show.note(f"Serving {endpoint}the pages at {base}, on {place}.")
+    for name, given in found.items():
         below = f"/{name}" if name else ""
         if given.uses_saml:
             show.note(f"Sign-ins by SAML, to the pages only. Register {base}/sign-in{below}/metadata there.")

@@ -539,15 +539,17 @@ class Settings(BaseSettings):
     def sign_ins(self) -> Mapping[str, IssuerSettings]:
         """Return the issuers that sign users in, by name: the one of ``[serve]`` under "", or those of ``[signin]``.
 
-        Raises `SettingsError` if both are set.
+        Raises `SettingsError` if both are set, also for a single field such as ``step_up_seconds``, which would have no
+        effect.
         """
         if not self.signin:
             return {"": self.serve} if self.serve.issuer or self.serve.client_id else {}
-        if self.serve.issuer or self.serve.client_id:
-            raise SettingsError(
-                "serve.issuer and signin are both set.",
-                hint="Move the issuer of [serve] to a table of its own, [signin.NAME].",
-            )
+        for name, field in IssuerSettings.model_fields.items():
+            if getattr(self.serve, name) != field.get_default(call_default_factory=True):
+                raise SettingsError(
+                    f"serve.{name} and signin are both set.",
+                    hint=f"Move {name} of [serve] to the tables [signin.NAME]: each issuer has its own.",
+                )
         return self.signin
 
     def issuers(self) -> Mapping[str, AppSettings]:
