@@ -53,6 +53,7 @@ def _at_rest() -> Iterator[Deputy]:
     from deputize.core.from_settings import find_providers, open_vault
     from deputize.core.plugins import find_function
     from deputize.core.policy.find_policy import find_policy
+    from deputize.core.roles import RoleMap
     from deputize.core.settings import Settings
     from deputize.core.vault.missing_vault import refuse_new
     from deputize.core.vault.stores.memory import MemoryStore
@@ -82,6 +83,7 @@ def _at_rest() -> Iterator[Deputy]:
             time_zone=settings.zone,
             roles=roles,
             role_max_age_seconds=settings.role_max_age_seconds,
+            role_map=RoleMap.of(settings.roles),
         )
         for server in settings.mcp_servers():
             portal().run(deputy.add_mcp(server))

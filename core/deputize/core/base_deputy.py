@@ -119,7 +119,7 @@ class BaseDeputy(Components):
         from deputize.core.acts.job import Job, parse_job
         from deputize.core.acts.preflight import JobChecker  # imported only if it is used
 
-        parts = self.services, self.resolver, self.authorizer, self.previewer, self.judge
+        parts = self.services, self.resolver, self.authorizer, self.previewer, self.judge, self.roles
         return await JobChecker(*parts).check(job if isinstance(job, Job) else parse_job(job))
 
     async def resolve_call(

@@ -32,6 +32,7 @@ from typing import Any, Final, TypeAlias
 
 from deputize.core.errors import SettingsError
 from deputize.core.value_object import ValueObject, frozen
+from deputize.core.vault.record import Record
 from deputize.core.vault.user import User
 from deputize.core.vault.vault import Vault
 
@@ -168,12 +169,16 @@ class Roles:
         """Return the roles for an act of the user's agent, or `UNKNOWN_ROLES`."""
         if self.function is not None or user.roles is not None:
             return await self.of_person(user)
-        record = await self.vault.get("roles", self._key(user))
-        if record is None or self.clock() >= record.json["at"] + self.max_age:
-            return UNKNOWN_ROLES
-        if self.mapping is not None and record.json.get("mapping", "") != self.mapping.digest:
-            return UNKNOWN_ROLES
-        return frozenset(record.json["roles"])
+        record = await self._last_sign_in(user)
+        return frozenset(record.json["roles"]) if record else UNKNOWN_ROLES
+
+    async def act_roles_expire_at(self, user: User) -> float | None:
+        """Return when the roles of the user's last sign-in no longer count for acts, or None if they do not come from a
+        sign-in that counts."""
+        if self.function is not None or user.roles is not None:
+            return None
+        record = await self._last_sign_in(user)
+        return record.json["at"] + self.max_age if record else None
 
     async def of_person(self, user: User) -> frozenset[str]:
         """Return the roles of the person who makes this request: those of the function, the session or the token. The
@@ -186,6 +191,15 @@ class Roles:
         except Exception as e:
             log.error("The roles of a user could not be read (%s), so the user has none.", type(e).__name__)
             return UNKNOWN_ROLES
+
+    async def _last_sign_in(self, user: User) -> Record | None:
+        """Return the record of the last sign-in if its roles still count."""
+        record = await self.vault.get("roles", self._key(user))
+        if record is None or self.clock() >= record.json["at"] + self.max_age:
+            return None
+        if self.mapping is not None and record.json.get("mapping", "") != self.mapping.digest:
+            return None
+        return record
 
     async def learn(self, user: User, mapping: RoleMap = NO_ROLES) -> None:
         """Store the roles of a sign-in for the user's agents, in place of those of an earlier one. ``mapping``: gave

@@ -158,6 +158,33 @@ async def test_mandate_must_last_for_every_run(world: World) -> None:
     assert lacking.found.startswith("mandates cover 5 of 10 calls")  # two before it ends, then the other one's three
 
 
+async def test_command_for_a_user_of_a_tenant_names_the_tenant(world: World) -> None:
+    found = await world.deputy.preflight(job(BOB) | {"users": [{"id": "carol", "tenant": "acme"}]})
+    todos = [one.todo for one in found.findings if one.state == "bad"]
+    assert [todo.partition(" --user carol --tenant acme ")[0] for todo in todos] == [
+        "deputize connect google",
+        "deputize mandates give",
+    ]
+
+
+@pytest.mark.parametrize("default", ["deny", "ask"])
+async def test_roles_of_a_sign_in_must_last_for_every_run(world: World, tmp_path: Path, default: str) -> None:
+    rule = '[[rules]]\nid = "staff"\nwhen = { role = "user" }\nthen = "allow"\n'
+    use_policy(world, tmp_path, f'default = "{default}"\n{rule}')
+    await world.deputy.roles.learn(User("alice", roles=frozenset({"user"})))
+    assert (await world.deputy.preflight(job(SELF))).is_ready
+    assert (await world.deputy.preflight(job(SELF, every="1h", until=after(world, 0.4)))).is_ready
+    found = await world.deputy.preflight(job(SELF, every="1h", until=after(world, 0.6)))
+    [lacking] = [one for one in found.findings if one.state == "bad"]
+    assert (lacking.what, lacking.code) == ("policy", {"deny": "policy_denied", "ask": "approval_required"}[default])
+    assert "the roles of alice's last sign-in count until" in lacking.found
+    world.clock.now += 0.51 * DAY
+    assert await run(world, SELF, "alice", 1) == lacking.code
+    use_policy(world, tmp_path, f'default = "allow"\n{rule}')
+    await world.deputy.roles.learn(User("alice", roles=frozenset({"user"})))
+    assert (await world.deputy.preflight(job(SELF, every="1h", until=after(world, 0.6)))).is_ready
+
+
 async def test_budget_must_last_for_every_run_of_a_period(world: World, tmp_path: Path) -> None:
     use_policy(world, tmp_path, ALLOW + BUDGET)
     assert (await world.deputy.preflight(job(BOB | {"times": 2}))).is_ready

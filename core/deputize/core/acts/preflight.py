@@ -27,6 +27,7 @@ from deputize.core.grants.refresh_request import has_refresh_token
 from deputize.core.grants.sources.service_account import account_of
 from deputize.core.oauth.app import ServiceAccount
 from deputize.core.policy.policy import Judge, Room, Verdict
+from deputize.core.roles import UNKNOWN_ROLES, Roles
 from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.first_contact import FirstContact
@@ -90,10 +91,16 @@ class JobChecker:
     """Checks of jobs, with the parts that run calls."""
 
     def __init__(
-        self, services: Services, resolver: CallResolver, authorizer: Authorizer, previewer: Previewer, judge: Judge
+        self,
+        services: Services,
+        resolver: CallResolver,
+        authorizer: Authorizer,
+        previewer: Previewer,
+        judge: Judge,
+        roles: Roles,
     ) -> None:
         self.services, self.resolver, self.authorizer, self.previewer = services, resolver, authorizer, previewer
-        self.judge, self.clock = judge, services.clock
+        self.judge, self.roles, self.clock = judge, roles, services.clock
 
     async def check(self, job: Job) -> Preflight:
         """Return the findings about a job."""
@@ -149,8 +156,9 @@ class JobChecker:
             todo = 'Add recipient, place or channel to the call, or audience = "self" if nobody else sees it.'
             yield find("bad", what="policy", found=said, todo=todo)
             return
+        act = act.having(show=show) if show and act.shows else act
         try:
-            permission = await self._permission(act.having(show=show) if show and act.shows else act, account, demand)
+            permission = await self._permission(act, account, demand)
         except PolicyDenied as e:
             yield find("bad", what="policy", found=e.message, todo=e.hint, code=e.code)
             return
@@ -163,6 +171,8 @@ class JobChecker:
             yield find("ok", what="policy", found="it runs without a question")
         else:
             yield await self._unanswered(job, call, permission.act, find)
+        if lost := await self._lost_roles(job, act, account, demand, permission, find):
+            yield lost
         decision = permission.act.decision
         if not (decision and decision.over_budget):
             for room in await self.judge.rooms(permission.act):
@@ -224,7 +234,7 @@ class JobChecker:
 
     def _connect(self, act: Act, scopes: Sequence[str]) -> str:
         """Return the command that connects the account with these scopes."""
-        words = ["deputize", "connect", act.provider, "--user", act.user.id]
+        words = ["deputize", "connect", act.provider, *_user_options(act.user)]
         words += [part for scope in scopes for part in ("--scopes", scope)]
         words += ["--app", act.app] if act.app != act.provider else []
         words += ["--account", act.account] if act.account else []
@@ -296,6 +306,28 @@ class JobChecker:
         marked = await self.previewer.mark_targets(act, account)
         return _Permission(best.act, best.is_given, ", ".join(one.address for one in marked.first_contacts))
 
+    async def _lost_roles(
+        self, job: Job, act: Act, account: Account, demand: _Demand, today: _Permission, find: Find
+    ) -> PreflightFinding | None:
+        """Return the finding about a call that is allowed only by roles of a sign-in that no longer count at the last
+        run."""
+        last = self.clock() + (job.runs(job.until, self.clock()) - 1) * job.every if job.every else 0.0
+        ends = await self.roles.act_roles_expire_at(act.user)
+        if ends is None or last < ends or not (today.is_given or today.act.mandate):
+            return None
+        bare = act.having(decision=None, mandate="")
+        bare.add_roles(UNKNOWN_ROLES)
+        try:
+            later = await self._permission(bare, account, demand)
+            if later.is_given or later.act.mandate:
+                return None
+            said, code = "wait for an approval", "approval_required"
+        except PolicyDenied as e:
+            said, code = f"are denied: {e.message}", e.code
+        said = f"the roles of {act.user.id}'s last sign-in count until {_at(ends)}. Later runs {said}"
+        todo = "Allow the call by user or agent in the policy, set roles_function, or raise role_max_age_seconds."
+        return find("bad", what="policy", found=said, todo=todo, code=code)
+
     async def _unanswered(self, job: Job, call: JobCall, act: Act, find: Find) -> PreflightFinding:
         """Return the finding about an act that needs somebody's approval."""
         decision, show = act.decision, act.show
@@ -336,7 +368,8 @@ class JobChecker:
         now, show = self.clock(), act.show
         ends = min(max(job.until + 3600.0, now + 86400.0), now + MAX_MANDATE_SECONDS - 60.0)
         number = min(most or call.times * job.runs(job.until or now, now), MAX_ACTS)
-        words = ["deputize", "mandates", "give", "--user", act.user.id, "--agent", act.agent, "--tool", act.tool.name]
+        words = ["deputize", "mandates", "give", *_user_options(act.user)]
+        words += ["--agent", act.agent, "--tool", act.tool.name]
         words += [part for one in (show.reached if show else ()) for part in ("--target", one)]
         words += ["--max", str(number), "--until", f"{datetime.fromtimestamp(ends, UTC):%Y-%m-%dT%H:%MZ}"]
         if show and show.audience > Audience.PEOPLE:
@@ -399,6 +432,11 @@ class _Permission(Printed):
     act: Act
     is_given: bool
     doubt: str = ""
+
+
+def _user_options(user: User) -> list[str]:
+    """Return the options that name a user on the command line."""
+    return ["--user", user.id, *(["--tenant", user.tenant] if user.tenant else [])]
 
 
 def _at(seconds: float) -> str:

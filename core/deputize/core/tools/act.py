@@ -93,7 +93,7 @@ class Progress(TypedDict, total=False):
     first_contacts_known: bool
     named_by_user: bool
     mandate: str
-    decision: Decision
+    decision: Decision | None
     acting_as: str
 
 
