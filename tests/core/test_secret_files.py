@@ -68,6 +68,32 @@ def test_settings_file_can_name_a_secret_file(put: Put, tmp_path: Path, monkeypa
         Settings.load()
 
 
+def test_relative_path_in_the_settings_file_begins_at_its_folder(
+    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(SECRET.encode(), "UNUSED")
+    config = tmp_path / "deputize.toml"
+    config.write_text(
+        f'key_file = "keys/key"\nbrand_logo = "../logo.png"\n[serve]\nclient_secret_file = "{path.name}"\n'
+        '[signin.beta]\nsaml_metadata_file = "beta.xml"\nsaml_key_file = "~/beta.pem"\n'
+    )
+    config.chmod(0o600)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    found = Settings.load()
+    secret, beta = found.serve.client_secret, found.signin["beta"]
+    assert secret and secret.get_secret_value() == SECRET
+    assert (found.key_file, found.brand_logo) == (tmp_path / "keys/key", tmp_path / "../logo.png")
+    assert (beta.saml_metadata_file, beta.saml_key_file) == (tmp_path / "beta.xml", Path.home() / "beta.pem")
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / path.name).write_text("of the unit")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    secret = Settings.load().serve.client_secret
+    assert secret and secret.get_secret_value() == "of the unit"
+
+
 @pytest.mark.parametrize(
     ("content", "mode", "what"),
     [

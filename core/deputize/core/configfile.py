@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deputize.core.errors import SettingsError
-from deputize.core.paths import usable_path
+from deputize.core.paths import CREDENTIALS, usable_path
 
 NAME: Final = "deputize.toml"
 VARIABLE: Final = "DEPUTIZE_CONFIG"
@@ -51,17 +51,32 @@ def tell_unread(used: Path | None) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return the parsed content. Raises `SettingsError` if it is not TOML or another account may have written it."""
+    """Return the parsed content, in which a relative path begins at the folder of the file.
+
+    Raises `SettingsError` if it is not TOML or another account may have written it.
+    """
     try:
         with path.open("rb") as file:
             check_writers(path, os.fstat(file.fileno()))
             check_folder(path.absolute().parent)
-            return tomllib.load(file)
+            return _with_whole_paths(tomllib.load(file), path.absolute().parent)
     except OSError as error:
         raise SettingsError("The settings file cannot be read.", hint=f"{path}: {error.strerror}") from None
     except ValueError as error:
         reason = type(error).__name__
     raise SettingsError(f"{path.name} cannot be read: {reason}.", hint=str(path))
+
+
+def _with_whole_paths(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a table with whole paths. A name without a folder stays if it can be a credential of a systemd unit."""
+    found = dict(table)
+    for name, value in table.items():
+        if isinstance(value, dict):
+            found[name] = _with_whole_paths(value, folder)
+        elif isinstance(value, str) and value and (name == "brand_logo" or name.endswith("_file")):
+            is_credential = CREDENTIALS in os.environ and value == Path(value).name
+            found[name] = value if is_credential or value.startswith("~") else str(folder / value)
+    return found
 
 
 def check_writers(path: Path, status: os.stat_result, what: str = "settings file") -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Final
 
 from deputize.core.errors import SettingsError
+
+CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
+"""Variable with the folder of the systemd unit's credentials (https://systemd.io/CREDENTIALS/)."""
 
 
 def usable_path(path: str | Path, *, hint: str = "Name a file or a folder that can exist.") -> Path:

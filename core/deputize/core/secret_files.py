@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from deputize.core.errors import SettingsError
-from deputize.core.paths import usable_path
+from deputize.core.paths import CREDENTIALS, usable_path
 
-CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 MAX_SECRET_BYTES: Final = 65536
 """Maximum size of a secret."""
 _MAX_STEPS: Final = 256
