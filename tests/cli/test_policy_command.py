@@ -92,11 +92,12 @@ def test_explain_says_which_rule_matched_and_what_cannot_be_told(cli: Command, t
         *("policy", "explain", "alice", "gmail_send_email", MAIL, "--shown", shown, "--role", "sales"),
         *("--policy", file),
     )
-    assert done.stdout.startswith("ask (default)")
+    assert done.stdout.startswith("ask (default)") and "--role" not in done.stderr
     done = cli("policy", "explain", "alice", "gmail_send_email", MAIL, "--policy", file)
     assert (
         "so far" in done.stdout and "Pass --shown" in done.stdout and "recipient known with the preview" in done.stdout
     )
+    assert "No --role is given" in done.stderr
     done = cli("policy", "explain", "alice", "gmail_send_email", "{}", "--policy", file)
     assert done.exit_code == 1 and "to" in done.stderr
 

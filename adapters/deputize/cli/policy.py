@@ -102,6 +102,7 @@ def explain(
     act = act_of(content, find, early=early)
     facts = facts_of(act, case.at)
     decision = rules.decide(facts)
+    explained = list(rules.explain(facts))
     told: list[dict[str, Any]] = [
         {
             "rule": one.id,
@@ -109,9 +110,11 @@ def explain(
             "applies": applies.value,
             "conditions": {key: found.value for key, found in conditions},
         }
-        for one, applies, conditions in rules.explain(facts)
+        for one, applies, conditions in explained
     ]
     final = not facts.is_early
+    if not content["roles"] and any(key.endswith("role") for _, _, conditions in explained for key, _ in conditions):
+        show.note("No --role is given, so this is the answer for a user without roles.")
     if as_json:
         show.data({"verdict": decision.verdict.value, "rule": decision.rule, "final": final, "rules": told})
         return

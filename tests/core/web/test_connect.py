@@ -261,8 +261,10 @@ async def test_cancel_denies_without_visiting_the_provider(world: World) -> None
     assert "You said no Nothing was connected at Google." in words_of(page) and _outcome(page) == "declined"
     assert await world.status(asked.value.consent) == ("denied", "consent_denied")
     assert world.sandbox.requests == [] and world.events("consent.")[-1] == "consent.denied"
-    with pytest.raises(Declined):
+    assert "this works after ten minutes" in page.text
+    with pytest.raises(Declined, match="declined") as declined:
         await world.act()
+    assert declined.value.hint == "Go on without it. The same call asks again in 10 minutes."
 
 
 async def test_callback_after_cancel_is_refused(world: World) -> None:

@@ -69,7 +69,8 @@ async def test_operator_disconnects_with_a_reason_that_the_audit_names(office: W
 @pytest.mark.parametrize("user", ["alice", "udo", "fin", "mallory"])
 async def test_nobody_else_opens_or_posts_to_the_operators_page(office: World, user: str) -> None:
     page = await office.send("GET", "/operator", user="olga")
-    assert (await office.send("GET", "/operator", user=user)).status_code == 403
+    refused = await office.send("GET", "/operator", user=user)
+    assert refused.status_code == 403 and "sign out and sign in again" in refused.text
     for form in (hidden(page), ""):
         data = {"form": form, "user": "bob", "provider": "", "sure": "yes", "reason": "x"}
         sent = await office.send("POST", "/operator/disconnect", user=user, cookies=values_of(page), data=data)

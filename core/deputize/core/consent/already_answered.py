@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from deputize.core.consent.record import CONSENT_LINK_TTL, PENDING, ConsentRecord
@@ -54,7 +55,11 @@ def _stop_if_answered(
         words = ", ".join(provider.describe(s) for s in missing) or "what was asked for"
         raise ScopeNotGranted(f"The user did not allow this at {provider.label}: {words}.", scopes=missing)
     if status == "denied":
-        raise Declined(f"The user declined to connect {provider.label}.")
+        left = record.finished + CONSENT_LINK_TTL - repository.services.clock()
+        raise Declined(
+            f"The user declined to connect {provider.label}.",
+            hint="" if ask else f"Go on without it. The same call asks again in {math.ceil(left / 60)} minutes.",
+        )
     if status == "cancelled" and ask:  # the run that waited for it; an unknown run is a later one
         raise Declined(f"The user disconnected {provider.label} while this waited for them.")
     if record.reason == "account_mismatch":

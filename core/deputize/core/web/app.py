@@ -184,7 +184,7 @@ def _guard(site: Site, page: Page) -> Callable[[Request], Awaitable[Response]]:
         except Exception as e:
             note(e, f"{page.method} {page.path}")
             if is_refusal(e):
-                return site.refusal_page(request)
+                return site.refusal_page(request, e)
             if isinstance(e, DeputizeError):
                 said = texts.Message(texts.BROKEN_TITLE, texts.failure(e), e.hint)
                 return site.message_page(request, _STATUS.get(type(e), 500), said)

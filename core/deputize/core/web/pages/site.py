@@ -88,13 +88,13 @@ class Site:
         return user_of(self.deputy, request.path_params["me"])
 
     async def user_with_role(self, request: Request, role: str) -> User | None:
-        """Return the signed-in user, None if nobody is. Raises `NotFound` without this role, and in local mode, where
-        nobody signs in."""
+        """Return the signed-in user, None if nobody is. Raises `MissingRole` without this role, and `NotFound` in local
+        mode, where nobody signs in."""
         if self.local:
             raise NotFound(f"There is no {role} in local mode.")
         user = await self.user(request)
         if user is not None and role not in await self.deputy.roles.of_person(user):
-            raise NotFound(f"This user does not have the role {role}.")
+            raise MissingRole(f"This user does not have the role {role}.")
         return user
 
     async def cookies(self) -> Cookies:
@@ -135,9 +135,9 @@ class Site:
         outcome = "failed" if status >= 400 and status != 401 else ""
         return self.page(request, "message.html", status, **message._asdict(), outcome=outcome)
 
-    def refusal_page(self, request: Request) -> Response:
-        """Return the one response to everything that cannot be used, whatever the reason."""
-        return self.message_page(request, 403, texts.REFUSED)
+    def refusal_page(self, request: Request, e: Exception | None = None) -> Response:
+        """Return the one response to everything that cannot be used, whatever the reason, except a missing role."""
+        return self.message_page(request, 403, texts.MISSING_ROLE if isinstance(e, MissingRole) else texts.REFUSED)
 
     def redirect_to_sign_in(self, request: Request, path: str) -> Response:
         """Redirect to your sign-in page, which can send the user back to ``path`` of these pages."""
@@ -183,6 +183,10 @@ async def _verify_user(verifier: UserVerifier, request: Request) -> User | None:
     if inspect.isawaitable(found):
         found = await found
     return None if found is None else User.of(found)
+
+
+class MissingRole(NotFound):
+    """The page is for users with a role that this user does not have. Its address is known to everybody."""
 
 
 Handler = Callable[[Site, Request], Awaitable[Response]]

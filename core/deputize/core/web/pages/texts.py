@@ -38,6 +38,11 @@ REFUSED: Final = Message(
     "It may have been used already, or be too old, or be meant for somebody else.",
     "Go back to where you were asked and open the newest link there.",
 )
+MISSING_ROLE: Final = Message(
+    "This page is not for you",
+    "Your sign-in gives you no role that may see it.",
+    "If you got the role since you signed in, sign out and sign in again.",
+)
 SIGN_IN: Final = Message("Sign in first", "Sign in to the application, then open this page again.")
 NOT_SIGNED_IN: Final = Message(
     "You are not signed in", "The sign-in did not come to an end.", "Open the page you wanted once more to try again."
@@ -147,7 +152,8 @@ ENDED_ELSE: Final = "{label} did not finish the connection. Nothing was connecte
 _OPERATOR: Final = "Tell the people who run this application: only they can repair this."
 
 NEXT: Final[Mapping[str, str]] = {
-    "consent_denied": "If you change your mind, ask your agent for the same thing again.",
+    "consent_denied": "If you change your mind, ask your agent for the same thing again. "
+    "With some agents, this works after ten minutes.",
     "disconnected": "Ask your agent again if you want to connect it.",
     "account_mismatch": "Ask your agent again, and choose {account} at {label}.",
     "same_account": "Ask again, and choose another account at {label}.",
