@@ -37,8 +37,10 @@ class Tenants:
     def user(self, name: str, tenant: str = "acme") -> User:
         return User(f"{self.issuers[tenant]}#{name}", tenant)
 
-    async def sign_in(self, name: str, tenant: str = "acme", issued: float = 0.0) -> str:
-        """Begin a session of this user, and return its cookie."""
+    async def sign_in(self, name: str, tenant: str = "acme", issued: float | None = None) -> str:
+        """Begin a session of this user, and return its cookie. ``issued``: the time of the id_token; None: a second
+        from now, after all that has ended sessions."""
+        issued = self.deputy.clock() + 1 if issued is None else issued
         session = Session(self.user(name, tenant), names={"sub": name}, issued=issued)
         return await self._sessions(tenant).begin(session)
 

@@ -401,6 +401,25 @@ async def test_sign_in_that_was_under_way_at_a_logout_does_not_survive_it(here: 
     assert await here.user(browser) is None
 
 
+@pytest.mark.parametrize("answer", ["received", "held back"])
+async def test_sign_in_that_was_under_way_at_an_offboarding_does_not_survive_it(here: Place, answer: str) -> None:
+    """The user has the identity provider's answer, and uses it when the access has ended."""
+    browser, alice, at = here.browser(), User(f"{ACME}#alice-1", "acme"), "/sign-in/acme/callback"
+    form = here.acme.answer(await browser.set_out())
+    here.clock.now += 1
+    if answer == "received":
+        stored = await browser.post_from_elsewhere(at, form)
+        await here.world.deputy.offboard(alice, "left")
+    else:
+        await here.world.deputy.offboard(alice, "left")
+        await here.world.deputy.erase(alice)
+        stored = await browser.post_from_elsewhere(at, form)
+    await browser.get(stored.headers["location"])
+    assert await here.user(browser) is None
+    here.clock.now += 1
+    assert await here.user(await here.signed_in()), "who comes back later signs in again"
+
+
 # ------------------------------------------------------------- settings
 
 

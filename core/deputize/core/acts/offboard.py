@@ -31,8 +31,8 @@ KIND: Final = "offboarding"
 """The kind of record that exists while a user is being offboarded."""
 MAX_REASON_CHARACTERS: Final = 200
 LOCK_TIMEOUT_SECONDS: Final = 30.0
-SIGN_IN_SECONDS: Final = 900.0
-"""Seconds for which an offboarding also ends the sign-ins that began before it: longer than one takes."""
+LOGOUT_TTL: Final = 900.0
+"""Seconds for which the end of sessions is remembered: longer than a sign-in takes."""
 ENDED: Final = "The user's access has ended."
 """The reason that a waiting run is told."""
 
@@ -120,8 +120,7 @@ async def _end_all(
     revoke: Callable[[], Awaitable[list[Revoked]]],
 ) -> Offboarded:
     vault, revoked, given = services.vault, list[Revoked](), list[Mandate]()
-    await _end_sign_ins(user, services)
-    sessions, closed = await end_sessions(user, vault), await _close_approvals(user, vault, approvals)
+    sessions, closed = await _end_sign_ins(user, services), await _close_approvals(user, vault, approvals)
     try:
         given = await _end_mandates(user, mandates)
     finally:  # a damaged mandate must not keep the grants alive
@@ -129,8 +128,7 @@ async def _end_all(
             revoked = await revoke()
         finally:  # what began meanwhile
             closed += await _close_approvals(user, vault, approvals)
-            await _end_sign_ins(user, services)
-            sessions += await end_sessions(user, vault)
+            sessions += await _end_sign_ins(user, services)
             numbers = len(revoked), closed, len(given), sessions
             await services.audit.record(UserOffboarded(OfUser(tenant=user.tenant, user=user.id), reason, *numbers))
     return Offboarded(tuple(revoked), closed, len(given), sessions)
@@ -144,26 +142,32 @@ async def _end_mandates(user: User, mandates: Mandates) -> list[Mandate]:
     return given
 
 
-async def _end_sign_ins(user: User, services: Services) -> None:
-    """Let no sign-in that has begun by now lead to a session, and forget the roles of the last one."""
+async def _end_sign_ins(user: User, services: Services) -> int:
+    """End the user's sessions and the sign-ins that have begun by now, and forget the roles of the last one. Return the
+    number of sessions."""
     vault, now = services.vault, services.clock()
-    content = {"at": now, "expires": now + SIGN_IN_SECONDS}
-    while not await vault.insert("logged_out", key := sign_ins_key(user, vault), content):
-        old = await vault.get("logged_out", key)
-        if old is not None and await vault.swap(old, content):
-            break
+    ended = await end_sessions(user, vault, now, now)
     for key, sealed in await vault.store.scan("roles", vault.key_prefix(user)):
         await vault.store.delete("roles", key, sealed)
+    return ended
 
 
 def sign_ins_key(user: User, vault: Vault) -> str:
-    """Return the key of the record that says when the user was offboarded."""
-    return vault.key_prefix(user) + "offboarded"
+    """Return the key of the record that says which sign-ins of this user count no more. Erasing a user keeps it."""
+    return f"user.{vault.key_prefix(user)}"
 
 
-async def end_sessions(user: User, vault: Vault) -> int:
-    """End the user's sessions at the pages, damaged ones too, and links to chats. Return the number of sessions."""
-    ended = 0
+async def end_sessions(user: User, vault: Vault, at: float, now: float) -> int:
+    """End the user's sessions at the pages, damaged ones too, and links to chats. Return the number of sessions.
+
+    ``at``: a sign-in that began, or that the issuer confirmed, until then begins no session afterwards, because the
+    user may hold its answer back. ``now``: the time (both in Unix seconds).
+    """
+    over, ended = {"at": at, "expires": now + LOGOUT_TTL}, 0
+    while not await vault.insert("logged_out", sign_ins_key(user, vault), over):
+        earlier = await vault.get("logged_out", sign_ins_key(user, vault))
+        if earlier and await vault.swap(earlier, over | {"at": max(at, earlier.json["at"])}):
+            break
     for key, sealed in await vault.store.scan("session", vault.key_prefix(user)):
         ended += await vault.store.delete("session", key, sealed)
     for key, sealed in await vault.store.scan("chat_link", vault.key_prefix(user)):

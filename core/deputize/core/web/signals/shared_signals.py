@@ -26,7 +26,6 @@ from deputize.core.oauth.id_token import CLOCK_SKEW_SECONDS
 from deputize.core.oauth.jose import ALGS, header_of
 from deputize.core.vault.grant import Secret, User
 from deputize.core.web.pages.site import Page, Site, body_of, note
-from deputize.core.web.signin.back_channel_logout import Logout
 from deputize.core.web.signin.base_sign_in import BaseSignIn
 from deputize.core.web.signin.issuer import Issuer, user_at
 from deputize.core.web.signing_key import sign
@@ -133,17 +132,17 @@ class SharedSignals:
         place = "logged_out", f"{sign(vault.keys.web, 'ssf', self.path, self.transmitter.url, claims['jti'])}."
         if await vault.get(*place) is not None:
             return
-        for user, subject, event in self._demands(claims):
+        for user, event in self._demands(claims):
             cause = f"SSF: {event.rpartition('/')[2]}"
             if EFFECTS[event] == "access":
                 await self.deputy.offboard(user, cause)
             else:
-                await self._end_sessions(user, subject, cause, claims)
+                await self._end_sessions(user, cause, float(claims["iat"]))
         await vault.insert(*place, {"expires": self.deputy.clock() + MAX_AGE_SECONDS + 2 * CLOCK_SKEW_SECONDS})
 
-    def _demands(self, claims: Mapping[str, Any]) -> list[tuple[User, str, str]]:
-        """Return user, subject and event of everything to do. Raises `Refused` before anything is done."""
-        found = list[tuple[User, str, str]]()
+    def _demands(self, claims: Mapping[str, Any]) -> list[tuple[User, str]]:
+        """Return user and event of everything to do. Raises `Refused` before anything is done."""
+        found = list[tuple[User, str]]()
         for event, details in claims["events"].items():
             if event not in EFFECTS:
                 continue
@@ -155,7 +154,7 @@ class SharedSignals:
             user = user_at(self.sign_in.sessions.issuer, subject, self.sign_in.tenant)
             if user is None:
                 raise Refused("invalid_request", "The subject is not a user of this issuer in a known format.")
-            found.append((user, subject, event))
+            found.append((user, event))
         return found
 
     def _subject_of(self, given: Any) -> str:
@@ -174,12 +173,9 @@ class SharedSignals:
             )
         return found if isinstance(found, str) else ""
 
-    async def _end_sessions(self, user: User, subject: str, cause: str, claims: Mapping[str, Any]) -> None:
+    async def _end_sessions(self, user: User, cause: str, issued: float) -> None:
         """End the user's sessions, those that begin by an earlier id_token, and the grants that came from sessions."""
-        ended = await end_sessions(user, self.deputy.vault)
-        if self.subject == "sub":
-            issued = float(claims["iat"])
-            await self.sign_in.sessions.log_out(Logout("", subject, claims["jti"], issued, issued))
+        ended = await end_sessions(user, self.deputy.vault, issued, self.deputy.clock())
         await self.deputy.sources.session_ended(user)
         await self.deputy.audit.record(SessionsEnded(OfUser(tenant=user.tenant, user=user.id), cause, ended))
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from deputize.core.acts.offboard import sign_ins_key
+from deputize.core.acts.offboard import LOGOUT_TTL, sign_ins_key
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret, User
 from deputize.core.vault.record import Record
@@ -28,8 +28,6 @@ MAX_SESSION_SECONDS: Final = 43200.0
 TOUCH_INTERVAL_SECONDS: Final = 60.0
 """Seconds between two updates of the last page's time: one for each page would be too many writes."""
 
-LOGOUT_TTL: Final = 900.0
-"""Seconds for which a logout is remembered: longer than a sign-in takes from its id_token on."""
 NAMES: Final = ("sid", "sub")
 """Claims that name a session, or all of a user's (OpenID Connect Back-Channel Logout 1.0, 2.4)."""
 
@@ -111,8 +109,8 @@ class Sessions(ValueObject):
         for name in names:
             content = {"place": key, "expires": now + self.lasts}
             await self.vault.insert("session_names", name + key.rpartition(".")[2], content)
-        offboarded = () if began is None else (sign_ins_key(session.user, self.vault),)
-        if await self._is_over(names, session.issued) or await self._is_over(offboarded, began or 0.0):
+        own, oldest = sign_ins_key(session.user, self.vault), min(session.issued, began or session.issued)
+        if await self._is_over(names, session.issued) or await self._is_over([own], oldest):
             await self.end(cookie)
         return cookie
 
