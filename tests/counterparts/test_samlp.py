@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from lxml import etree
 
 from deputize.core import Deputy, User
 from deputize.core.audit import Audit
@@ -31,6 +32,7 @@ from deputize.core.web.signin.from_settings import sign_in_from
 from deputize.core.web.signin.saml.parties import certificate_of
 from deputize.core.web.signin.tenants import SignIns
 from deputize.sandbox import Sandbox
+from tests.core.web.test_saml_attacks import wrap
 from tests.core.web.test_saml_sign_in import Browser
 from tests.core.web.web_application import PAGES_SESSION as SESSION
 from tests.core.web.web_application import WEB, World, hidden, notes
@@ -160,6 +162,19 @@ async def test_identity_provider_accepts_signed_requests_only(here: Place) -> No
     other = await here.http.get(url.replace("RelayState=", "RelayState=x"))
     assert (unsigned.status_code, other.status_code) == (400, 400)
     assert "MUST be signed" in unsigned.text and "does not match" in other.text
+
+
+@pytest.mark.parametrize("kind", range(1, 9))
+async def test_wrapped_signature_of_samlp_signs_nobody_in(here: Place, kind: int) -> None:
+    """The eight ways to move what samlp signed, with another user in its place."""
+    for same_id in (False, True):
+        browser = Browser(here.world)
+        form = await here.answer(await browser.set_out("acme"), "&how=both" if kind <= 2 else "")
+        root = etree.fromstring(base64.b64decode(form["SAMLResponse"]))
+        forged = base64.b64encode(etree.tostring(wrap(root, kind, same_id=same_id))).decode()
+        refused = await browser.come_back(form | {"SAMLResponse": forged}, "acme")
+        assert refused.status_code == 403 and await here.user(browser) is None
+        assert (await browser.come_back(form, "acme")).status_code == 303, "the response itself is good"
 
 
 async def test_response_of_one_tenant_is_no_response_of_the_other(here: Place) -> None:

@@ -127,51 +127,51 @@ def evil_of(element: etree._Element, *, same_id: bool = False) -> etree._Element
 
 
 def wrapped(kind: int, *, same_id: bool = False) -> Forge:
-    """Return the signature wrapping attack of this number, as SAML Raider counts them."""
+    """Return the signature wrapping attack of this number."""
+    return lambda asked: wrap(IDP.sign(answered(asked)) if kind <= 2 else changed(asked), kind, same_id=same_id)
 
-    def forge(asked: Asked) -> etree._Element:
-        root = changed(asked)
-        if kind <= 2:
-            root = IDP.sign(answered(asked))
-            evil = evil_of(root, same_id=same_id)
-            whole = copy.deepcopy(root)
-            signature = part(whole, "ds:Signature")
-            whole.remove(signature)
-            evil.insert(1, signature)
-            if kind == 1:
-                signature.append(whole)
-            else:
-                signature.addprevious(whole)
-            return evil
-        signed = part(root, "saml:Assertion")
-        signature = part(signed, "ds:Signature")
-        evil = evil_of(signed, same_id=same_id)
-        bare = copy.deepcopy(signed)
-        bare.remove(part(bare, "ds:Signature"))
-        if kind == 3:
-            signed.addprevious(evil)
-        elif kind == 4:
-            root.replace(signed, evil)
-            evil.append(signed)
-        elif kind == 5:
-            root.replace(signed, evil)
-            evil.insert(1, signature)
-            root.append(bare)
-        elif kind == 6:
-            root.replace(signed, evil)
-            evil.insert(1, signature)
-            signature.append(bare)
-        elif kind == 7:
-            extensions = etree.Element(f"{SAMLP}Extensions")
-            root.insert(1, extensions)
-            extensions.append(evil)
+
+def wrap(root: etree._Element, kind: int, *, same_id: bool = False) -> etree._Element:
+    """Return a response with the signature wrapping attack of this number, as SAML Raider counts them. ``root``: is
+    signed itself (1, 2), or has a signed assertion."""
+    if kind <= 2:
+        evil = evil_of(root, same_id=same_id)
+        whole = copy.deepcopy(root)
+        signature = part(whole, "ds:Signature")
+        whole.remove(signature)
+        evil.insert(1, signature)
+        if kind == 1:
+            signature.append(whole)
         else:
-            root.replace(signed, evil)
-            evil.insert(1, signature)
-            etree.SubElement(signature, f"{{{NS['ds']}}}Object").append(bare)
-        return root
-
-    return forge
+            signature.addprevious(whole)
+        return evil
+    signed = part(root, "saml:Assertion")
+    signature = part(signed, "ds:Signature")
+    evil = evil_of(signed, same_id=same_id)
+    bare = copy.deepcopy(signed)
+    bare.remove(part(bare, "ds:Signature"))
+    if kind == 3:
+        signed.addprevious(evil)
+    elif kind == 4:
+        root.replace(signed, evil)
+        evil.append(signed)
+    elif kind == 5:
+        root.replace(signed, evil)
+        evil.insert(1, signature)
+        root.append(bare)
+    elif kind == 6:
+        root.replace(signed, evil)
+        evil.insert(1, signature)
+        signature.append(bare)
+    elif kind == 7:
+        extensions = etree.Element(f"{SAMLP}Extensions")
+        root.insert(1, extensions)
+        extensions.append(evil)
+    else:
+        root.replace(signed, evil)
+        evil.insert(1, signature)
+        etree.SubElement(signature, f"{{{NS['ds']}}}Object").append(bare)
+    return root
 
 
 def in_object_of_good(asked: Asked) -> etree._Element:

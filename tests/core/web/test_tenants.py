@@ -235,6 +235,20 @@ async def test_forms_of_one_tenant_do_nothing_for_a_user_of_another(here: Severa
     assert (await browser.post("/sign-out", form=form)).status_code == 403
 
 
+async def test_no_header_and_no_spelling_of_a_path_leads_to_another_tenant(here: Several) -> None:
+    evil = {"host": "beta.test", "x-forwarded-host": "evil.example", "x-forwarded-prefix": "//evil.example"}
+    for headers in ({"host": "DEPUTY.example.test.:443"}, evil, {"x-original-url": "/sign-in/beta"}):
+        answer = await here.world.send("GET", "/sign-in/acme?next=/asks", headers=headers)
+        assert answer.headers["location"].startswith(f"{ACME}/auth?")
+        assert query_of(answer.headers["location"])["redirect_uri"] == f"{WEB}/sign-in/acme/callback"
+        assert all(
+            line.startswith("__Host-") and "Domain" not in line for line in answer.headers.get_list("set-cookie")
+        )
+    for path in ("/sign-in/ACME", "/sign-in/acme/", "/sign-in//acme", "/sign-in/beta/..%2facme", "/sign-in/acme%00"):
+        assert (await here.world.send("GET", path)).status_code == 404
+    assert (await here.world.send("GET", "/sign-in%2facme")).headers["location"].startswith(f"{ACME}/auth?")
+
+
 async def test_each_issuer_guards_an_endpoint_of_its_own(here: Several) -> None:
     guards = guards_from(settings(), here.sign_ins)
     assert {path: guard.metadata["authorization_servers"] for path, guard in guards.items()} == {
