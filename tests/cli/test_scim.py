@@ -13,7 +13,7 @@ import pytest
 from deputize.cli.http_app import application
 from deputize.core import SettingsError
 from deputize.core.web.local.server import serve
-from tests.cli.tenants_world import BASE, NAMES, TOKENS, Tenants, settings_of, tenants
+from tests.cli.tenants_world import BASE, NAMES, TOKENS, WEBHOOKS, Tenants, settings_of, tenants
 
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -240,6 +240,8 @@ def test_weak_or_shared_tokens_are_refused_at_the_start(home: Path) -> None:
         with pytest.raises(SettingsError, match=words) as caught:
             application(settings_of(home, issuers, acme={"scim_token": token}))
         assert token not in str(caught.value) + caught.value.hint
+    with pytest.raises(SettingsError, match=r"signin.beta.offboarding_secret is also signin.acme.offboarding_secret"):
+        application(settings_of(home, issuers, acme={"offboarding_secret": WEBHOOKS["beta"]}))
 
 
 @pytest.mark.processes

@@ -32,9 +32,12 @@ def signals_from(settings: Settings, sign_in: BaseSignIn | SignIns) -> list[Page
         user_of = partial(user_at, one.sessions.issuer, tenant=one.tenant)
         if given.offboarding_secret:
             secret = Secret(given.offboarding_secret.get_secret_value())
-            found.append(Webhook(one.deputy, secret, user_of, one.name).page)
+            webhook = Webhook(one.deputy, secret, user_of, one.name)
+            _refuse_shared(secret, table, "offboarding_secret", tokens)
+            found.append(webhook.page)
         if given.scim_token:
-            token = _checked(given.scim_token.get_secret_value(), table, tokens)
+            token = _checked(given.scim_token.get_secret_value(), table)
+            _refuse_shared(token, table, "scim_token", tokens)
             found += Scim(one.deputy, token, user_of, one, given.scim_subject).pages
         if given.ssf_issuer or given.ssf_audience:
             found.append(_shared_signals(one, given, table).page)
@@ -51,17 +54,21 @@ def _shared_signals(one: BaseSignIn, given: IssuerSettings, table: str) -> Share
     return SharedSignals(one, transmitter, given.ssf_audience, given.sign_in_subject)
 
 
-def _checked(token: str, table: str, others: dict[str, str]) -> Secret:
-    """Return the token. Raises `SettingsError` if it can be guessed, or is another tenant's."""
+def _checked(token: str, table: str) -> Secret:
+    """Return the token. Raises `SettingsError` if it can be guessed."""
     if len(token) < MIN_TOKEN_CHARACTERS or not token.isascii() or not token.isprintable() or " " in token:
         raise SettingsError(
             f"{table}.scim_token is too short, or has a character that no header can carry.",
             hint="Use the output of: openssl rand -hex 32",
         )
-    if token in others:
-        raise SettingsError(
-            f"{table}.scim_token is also {others[token]}.scim_token: each could end the access of the other's users.",
-            hint="Make a token for each.",
-        )
-    others[token] = table
     return Secret(token)
+
+
+def _refuse_shared(secret: Secret, table: str, setting: str, others: dict[str, str]) -> None:
+    """Raise `SettingsError` if a token or a secret is another sender's too."""
+    if known := others.get(secret.reveal()):
+        raise SettingsError(
+            f"{table}.{setting} is also {known}: each sender could end the access of the other's users.",
+            hint="Make one for each.",
+        )
+    others[secret.reveal()] = f"{table}.{setting}"
