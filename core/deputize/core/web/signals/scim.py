@@ -337,12 +337,13 @@ async def _read(request: Request) -> dict[str, Any]:
     return found
 
 
-def _named_values(body: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the attributes that are stored, by their names in any case (RFC 7643 2.1), with or without the schema."""
+def _named_values(body: Any, *, top: bool = True) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes that are stored, by their names in any case (RFC 7643 2.1), with or without the schema, or
+    below its name."""
     for key, value in body.items() if isinstance(body, Mapping) else ():
         name = _name_of(key)
-        if name == USER.lower():
-            yield from _named_values(value)
+        if top and name == USER.lower():
+            yield from _named_values(value, top=False)
         elif name in _NAMES:
             yield _NAMES[name], value
 
