@@ -119,8 +119,8 @@ class BaseDeputy(Components):
         from deputize.core.acts.job import Job, parse_job
         from deputize.core.acts.preflight import JobChecker  # imported only if it is used
 
-        parts = self.services, self.resolver, self.authorizer, self.previewer, self.judge, self.roles
-        return await JobChecker(*parts).check(job if isinstance(job, Job) else parse_job(job))
+        core = self.services, self.resolver, self.authorizer, self.previewer, self.judge
+        return await JobChecker(*core, self.roles, self.lag_gate).check(job if isinstance(job, Job) else parse_job(job))
 
     async def resolve_call(
         self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, app: str = "", thread: str

@@ -12,6 +12,7 @@ import pytest
 from deputize.core import Call, DeputizeError, SettingsError, User, policy_file
 from deputize.core.acts.job import MAX_FILE_BYTES, parse_job, read_job
 from deputize.core.acts.preflight import Preflight
+from deputize.core.errors import AuditNotExported
 from tests.core.approvals.test_mandates import DAY, World, world
 
 __all__ = ["world"]
@@ -124,8 +125,8 @@ async def test_preflight_stores_nothing(world: World) -> None:
 
 async def test_token_must_last_until_the_last_run_unless_it_can_be_refreshed(world: World) -> None:
     [grant] = await world.deputy.vault.list_grants(User("alice"), "google", "google")
-    ends = {"expires_at": world.clock.now + 2 * DAY}
-    assert await world.deputy.vault.replace(grant, replace(grant, refresh_token=None, **ends))
+    ends = world.clock.now + 2 * DAY
+    assert await world.deputy.vault.replace(grant, replace(grant, refresh_token=None, expires_at=ends))
     for until, ready in ((after(world, 1), True), (after(world, 3), False)):
         found = await world.deputy.preflight(job(SELF, every="1d", until=until))
         assert found.is_ready is ready and lacks(found) == ([] if ready else ["connection"]), found
@@ -133,6 +134,17 @@ async def test_token_must_last_until_the_last_run_unless_it_can_be_refreshed(wor
     assert await world.deputy.vault.replace(grant, replace(grant, expires_at=0.0, reason="token_refused"))
     [first, *_] = (await world.deputy.preflight(job(SELF))).findings
     assert (first.state, first.what) == ("open", "connection") and "refused the token" in first.found
+
+
+async def test_job_is_not_ready_while_a_collector_of_the_audit_lags_too_much(world: World) -> None:
+    async def gate(*, writes: bool) -> None:
+        if writes:
+            raise AuditNotExported("Rows have not reached the collector 'siem'.")
+
+    world.deputy.lag_gate = gate
+    found = await world.deputy.preflight(job(SELF))
+    assert [one.code for one in found.findings if one.state == "bad"] == ["audit_not_exported"]
+    assert await run(world, SELF, "alice", 1) == "audit_not_exported"
 
 
 async def test_run_with_more_calls_than_a_minute_allows_is_told_so(world: World) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import field
 from datetime import UTC, datetime
 from functools import partial
@@ -33,6 +33,7 @@ from deputize.core.tools.act import Act, Call
 from deputize.core.tools.first_contact import FirstContact
 from deputize.core.tools.preview import Audience
 from deputize.core.tools.required_scopes import asks_of
+from deputize.core.tools.tool import Effect
 from deputize.core.value_object import Printed, ValueObject, frozen
 from deputize.core.vault.grant import NEVER, Account, Grant, User
 
@@ -98,9 +99,11 @@ class JobChecker:
         previewer: Previewer,
         judge: Judge,
         roles: Roles,
+        lag_gate: Callable[..., Awaitable[None]] | None = None,
     ) -> None:
+        """``lag_gate``: raises if a collector of the audit lags so much that acts are refused."""
         self.services, self.resolver, self.authorizer, self.previewer = services, resolver, authorizer, previewer
-        self.judge, self.roles, self.clock = judge, roles, services.clock
+        self.judge, self.roles, self.clock, self.lag_gate = judge, roles, services.clock, lag_gate
 
     async def check(self, job: Job) -> Preflight:
         """Return the findings about a job."""
@@ -133,6 +136,11 @@ class JobChecker:
             return
         if act.provider:
             demand.calls[self._label(act)] += call.times
+        try:
+            if self.lag_gate is not None:
+                await self.lag_gate(writes=act.effect is not Effect.READS)
+        except DeputizeError as e:
+            yield find("bad", what="job", found=e.message, todo=e.hint, code=e.code)
         if call.arguments is None and act.tool.parameters:
             said = "the file has no args, so rules about arguments and scopes of unusual ones were not checked"
             yield find("open", what="policy", found=said, todo="Add args to the call, if they are known.")
