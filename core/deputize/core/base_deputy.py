@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import inspect
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,12 +21,13 @@ from deputize.core.audit.pseudonyms import Person
 from deputize.core.components import Components
 from deputize.core.consent.consents import DeviceCode
 from deputize.core.consent.waiter import wait_for_ends
+from deputize.core.ended_questions import OnEndedQuestion, handle_each
 from deputize.core.errors import DeputizeError, InvalidInput, PolicyDenied
 from deputize.core.grants.connections import Connection, TenantConnection, connections_in_tenant, connections_of
 from deputize.core.grants.revoke import Revoked
 from deputize.core.idempotency.ledger import no_longer_permitted
 from deputize.core.idempotency.undo import Undoable
-from deputize.core.question_feed import OnQuestion
+from deputize.core.question_feed import OnQuestion, QuestionChange
 from deputize.core.roles import Role
 from deputize.core.tools.act import Call, ToolCall
 from deputize.core.tools.app_binding import bind_to_app
@@ -174,6 +176,41 @@ class BaseDeputy(Components):
                 fix_by="operator",
             )
         self.services.question_feed.functions.append(function)
+
+    def ended_questions(self, *, name: str = "") -> AsyncGenerator[QuestionChange]:
+        """Yield each question for which a conversation waited and which has ended, of all users and in any process:
+        first those that ended earlier and are still stored, then each as it ends.
+
+        Resume `QuestionChange.thread` as `QuestionChange.user`, after a look whether it still waits: each start yields
+        the ended questions of the last day again. A question that ends for several conversations is yielded for each.
+        ``decided``: see the question's ``status``. ``expired``: a resumed run asks again. ``superseded``: the act began
+        without this question. A consent that expired may be decided later. A question that was replaced by another is
+        not yielded, because its conversation waits for the other one.
+
+        One process at a time receives the questions. When it ends, another one continues. ``name``: a second
+        application with the same vault needs a name of its own, and then receives all questions too. The stream ends
+        when the deputy is closed.
+        """
+        return self._ended.stream(name)
+
+    async def handle_ended_questions(
+        self, function: OnEndedQuestion, *, name: str = "", max_concurrent: int = 8
+    ) -> None:
+        """Call this async function with each item of `ended_questions`, until cancelled or the deputy is closed.
+
+        At most ``max_concurrent`` calls run at the same time, and one for each conversation. If the function raises, it
+        is called again after a minute, then after twice as long, an hour at most, for a day. Raises `InvalidInput` if
+        the arguments are invalid.
+        """
+        if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)):
+            raise InvalidInput(
+                f"handle_ended_questions takes an async function, not {type(function).__name__}.",
+                hint="Pass an async function of one QuestionChange.",
+                fix_by="operator",
+            )
+        if type(max_concurrent) is not int or max_concurrent < 1:
+            raise InvalidInput("max_concurrent must be a whole number above 0.", fix_by="operator")
+        await handle_each(self.ended_questions(name=name), function, max_concurrent)
 
     async def pending(self, user: AnyUser) -> list[Consent | Approval]:
         """Return all consents and approvals that wait for the user, from every run, consents first."""

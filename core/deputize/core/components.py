@@ -31,6 +31,7 @@ from deputize.core.approvals.service import Approvals
 from deputize.core.audit import Audit
 from deputize.core.background_loop import portal
 from deputize.core.consent.consents import Consents
+from deputize.core.ended_questions import EndedQuestions
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.mass_revocation import MassRevocation
 from deputize.core.grants.refresh import Refresher
@@ -156,6 +157,7 @@ class Components:
         self.judge = Judge(policy, services, self.roles.of_act)
         self.ledger, self.approvals = Ledger(services, kept), Approvals(services, self.roles)
         self._mandates, self.questions = Mandates(services, self.approvals, kept), Questions(services, self.approvals)
+        self._ended = EndedQuestions(services, self.consents, self.approvals)
         self.resolver, grants = CallResolver(services, self.catalog, self.accounts), GrantFinder(services, refresher)
         self.authorizer = Authorizer(self.catalog, self.judge, grants, self.approvals, self.provenance)
         budgets = Budgets(per_minute, services.clock)
@@ -266,6 +268,7 @@ class Components:
     async def close(self) -> None:
         """Write out the audit and close files and connections. Safe to call twice."""
         self.previewer.plans.close()
+        self._ended.close()
         await self.sweeper.stop()
         if self.shipping:
             await self.shipping.stop()

@@ -194,9 +194,11 @@ async def test_new_record_has_the_fields_that_every_version_reads(world: World) 
     with pytest.raises(ApprovalRequired):
         await world.act("a")
     [row] = await world.deputy.vault.scan("approval")
-    names = "id tool effect agent account subject thread call step status reason asked began expires arguments"
+    names = (
+        "id tool effect agent account subject thread call step status reason asked began expires requester arguments"
+    )
     assert list(row.json.keys() ^ {*names.split(), "show", "digest", "outside", "chosen_by_others", "label"}) == []
-    assert ApprovalRecord.of(row).pack() == row.json | {"outside": ()}
+    assert ApprovalRecord.of(row).pack() == row.json | {"outside": (), "requester": ("", "alice")}
 
 
 # ----------------------------------------------------------------- races

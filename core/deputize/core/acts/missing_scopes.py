@@ -81,6 +81,7 @@ class Asking:
                 held=held if held is not None and held.status != "revoked" else None,
                 account=act.account or "",
                 ask=act.call.ask,
+                thread=act.call.thread,
                 why="" if why == "disconnected" else why,
                 claims=next((one.claims for one in lacking if one.claims), ""),
                 agent=act.agent,

@@ -125,8 +125,9 @@ class ApprovalRecord(StoredRecord):
     the oldest records. ``edited``: the arguments as the user edited them; ``settled``: True after the preview of the
     edit was made. ``agreed``: the preview that the user last approved; ``changed``: the differences from it. ``act``:
     key of the act that used the approval; ``was``: its
-    status before. ``rule``, ``operator_reason``, ``approvers``: of the policy's `Decision`. ``requester``,
-    ``approver``: tenant and id of the user whose act it is and of the person who decided; only with ``approvers``.
+    status before. ``rule``, ``operator_reason``, ``approvers``: of the policy's `Decision`. ``requester``:
+    tenant and id of the user whose act it is; () in old records without ``approvers``. ``approver``: the same of the
+    person who decided; only with ``approvers``.
     """
 
     KIND = "approval"
@@ -189,7 +190,7 @@ class ApprovalRecord(StoredRecord):
             rule=act.decision.rule if act.decision else "",
             operator_reason=act.decision.reason_line if act.decision else "",
             approvers=act.approvers,
-            requester=(act.user.tenant, act.user.id) if act.approvers else (),
+            requester=(act.user.tenant, act.user.id),
             row=old.row if old else None,
             **facts,
         )

@@ -98,6 +98,7 @@ class Consents:
         held: Grant | None = None,
         account: str = "",
         ask: str = "",
+        thread: str = "",
         why: str = "",
         claims: str = "",
         agent: str = "",
@@ -108,9 +109,9 @@ class Consents:
 
         ``enough``: groups of scopes, of which one scope each suffices; default: all scopes are needed. ``held``: the
         grant that lacks the scopes, whose account must consent. ``ask``: id of the user's request that led here; if a
-        consent was refused, the same request does not ask again unless ``insist``. ``claims``: claims to request from
-        the provider, verbatim. ``other``: the user may choose any account, as ``another`` one or to ``switch`` to; only
-        users request that.
+        consent was refused, the same request does not ask again unless ``insist``. ``thread``: the conversation that
+        waits for the consent. ``claims``: claims to request from the provider, verbatim. ``other``: the user may
+        choose any account, as ``another`` one or to ``switch`` to; only users request that.
 
         Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` if the user already answered, and `RateLimited` above
         20 pending consents. Raises `InvalidInput` if the app now leads to another server than the one that issued a
@@ -131,7 +132,7 @@ class Consents:
                 pending = await check_answers(repository, user, app, None if insist else wanted, ask, why)
                 record, now = await self._resume(await repository.get(key)), services.clock()
                 if record and record.is_live(now):
-                    if kept := await self._keep(key, record, ask, why, groups, claims):
+                    if kept := await self._keep(key, record, ask, thread, why, groups, claims):
                         return await repository.to_public(kept, ask)
                     continue
                 if pending >= MAX_PENDING_CONSENTS:
@@ -151,6 +152,7 @@ class Consents:
                     why=why,
                     claims=claims,
                     asks=(ask,) if ask else (),
+                    threads=(thread,) if thread else (),
                     ticket_expires=now + CONSENT_LINK_TTL,
                     expires=now + CONSENT_TTL,
                     epoch=epoch,
@@ -182,16 +184,24 @@ class Consents:
         return await (self.repository.save(new) if old else self.repository.insert(key, new))
 
     async def _keep(
-        self, key: str, record: ConsentRecord, ask: str, why: str, enough: tuple[tuple[str, ...], ...], claims: str
+        self,
+        key: str,
+        record: ConsentRecord,
+        ask: str,
+        thread: str,
+        why: str,
+        enough: tuple[tuple[str, ...], ...],
+        claims: str,
     ) -> ConsentRecord | None:
         """Return the pending consent with this request and a valid ticket, or None if the consent has changed."""
         now = self.repository.services.clock()
         known = (not ask or ask in record.asks) and (not why or why == record.why)
         known = known and record.has_enough_for(enough) and claims in ("", record.claims)
+        known = known and (not thread or thread in record.threads)
         late = record.is_late(now) and record.status not in REDEEMING
         if known and not late and now < record.expires - CONSENT_TTL / 2:
             return record
-        kept = record if known else record.add_request(ask, why, enough)
+        kept = record if known else record.add_request(ask, thread, why, enough)
         kept = (kept.renew_ticket(now) if late else kept).copy_with(
             expires=now + CONSENT_TTL, claims=claims or kept.claims
         )

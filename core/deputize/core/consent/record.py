@@ -97,6 +97,7 @@ class Former(ValueObject):
     agent: str = ""
     ticket_expires: float = 0.0
     visit_expires: float = 0.0
+    threads: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True, slots=False)
@@ -106,7 +107,8 @@ class ConsentRecord(StoredRecord):
     ``enough``: groups of scopes; a grant with one scope of each group is enough. ``subject``, ``account``: the account
     that must consent, empty for any. ``other``: set if the consent adds an account, or replaces the default account
     ``instead``. ``why``: the reason code of the request. ``claims``: claims to request from the provider, besides
-    scopes. ``asks``: ids of the user's requests that led here. ``issue``: number of tickets issued. ``asked``: all
+    scopes. ``asks``: ids of the user's requests that led here; ``threads``: their conversations. ``issue``: number of
+    tickets issued. ``asked``: all
     scopes requested from the provider; ``missing``: scopes that the provider did not grant. ``return_to``: the address
     to which the page links at the end. ``family``: the token family that it led to. ``epoch``: the revocation epoch in
     which it was requested. ``lease``: the time, by the store's clock, until which the process that sent the code may
@@ -128,6 +130,7 @@ class ConsentRecord(StoredRecord):
     why: str = ""
     claims: str = ""
     asks: tuple[str, ...] = ()
+    threads: tuple[str, ...] = ()
     status: Status = "created"
     issue: int = 1
     ticket_expires: float
@@ -190,10 +193,14 @@ class ConsentRecord(StoredRecord):
         """Move to a final state, without any secrets. ``facts``: ``account``, ``missing``, ``family``."""
         return self._without_secrets()._move(status, reason=reason, finished=now, **facts)
 
-    def add_request(self, ask: str, why: str, enough: tuple[tuple[str, ...], ...]) -> Self:
-        """Return the record with one more user request and its scope groups ``enough``."""
-        asks = (*(a for a in self.asks[1 - MAX_ASKS :] if a != ask), *((ask,) if ask else ()))
-        return self.copy_with(asks=asks, why=why or self.why, enough=tuple(dict.fromkeys(self.enough + enough)))
+    def add_request(self, ask: str, thread: str, why: str, enough: tuple[tuple[str, ...], ...]) -> Self:
+        """Return the record with one more user request, its conversation and its scope groups ``enough``."""
+        return self.copy_with(
+            asks=_with_latest(self.asks, ask),
+            threads=_with_latest(self.threads, thread),
+            why=why or self.why,
+            enough=tuple(dict.fromkeys(self.enough + enough)),
+        )
 
     def _without_secrets(self) -> Self:
         return self.copy_with(visits=(), code=Secret(""), device=None)
@@ -236,12 +243,13 @@ class ConsentRecord(StoredRecord):
         """Return the facts to remember when a new consent for the same need replaces this one."""
         return Former(**{field.name: getattr(self, field.name) for field in fields(Former)})
 
+    def versions(self) -> list[Self]:
+        """Return the remembered ends of earlier consents, and this consent, oldest first."""
+        return [*(self.copy_with(**_fields(one)) for one in self.before), self]
+
     def version_with_id(self, consent_id: str) -> Self | None:
         """Return the consent with this id, this one or the remembered end of an earlier one, or None."""
-        if consent_id == self.id:
-            return self
-        found = next((one for one in self.before if one.id == consent_id), None)
-        return self.copy_with(**_fields(found)) if found else None
+        return next((one for one in self.versions() if one.id == consent_id), None)
 
     def facts(self) -> OfConsent:
         """Return the consent's fields for audit rows."""
@@ -273,6 +281,11 @@ class ConsentRecord(StoredRecord):
 
 
 _ALWAYS: Final = frozenset("agent subject account other instead why asks status issue".split())
+
+
+def _with_latest(ids: tuple[str, ...], latest: str) -> tuple[str, ...]:
+    """Return the latest `MAX_ASKS` of these ids."""
+    return (*(one for one in ids[1 - MAX_ASKS :] if one != latest), latest) if latest else ids
 
 
 def _fields(one: Any) -> dict[str, Any]:

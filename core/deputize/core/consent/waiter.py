@@ -31,7 +31,7 @@ async def wait_for_ends(consents: Consents, asked: Iterable[Consent | str], time
         while True:
             found = []
             for one in ids:
-                now = await _current(consents, one) or known.get(one)
+                now = await current_consent(consents, one) or known.get(one)
                 if now is None:
                     raise NotFound(
                         "No consent has this id.", hint="Wait for consents that were requested within a day."
@@ -50,7 +50,7 @@ async def _watched_prefixes(consents: Consents, ids: Iterable[str]) -> list[tupl
     return [(kind, key) for key in places for kind in ("consent", "grant")]
 
 
-async def _current(consents: Consents, consent_id: str) -> Consent | None:
+async def current_consent(consents: Consents, consent_id: str) -> Consent | None:
     """Return the current consent: ``granted`` with the reason ``elsewhere`` if a grant has all of its scopes."""
     consent = await consents.status(consent_id)
     if consent is None or consent.status not in ("pending", "expired"):

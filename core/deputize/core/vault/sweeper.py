@@ -26,6 +26,8 @@ PAGE_PAUSE_SECONDS: Final = 0.01
 PAGES_PER_MARK: Final = 10
 """Between two updates of the progress."""
 KINDS: Final = (*EXPIRING, "file")
+UNUSED_APPROVAL_TTL: Final = 86400.0
+"""Seconds for which an expired approval that no act used is kept, so that a program that was down learns of its end."""
 
 log = logging.getLogger("deputize")
 
@@ -113,7 +115,7 @@ class Sweeper:
         return gone
 
     async def _removed(self, record: Record) -> bool:
-        if record.json.get("expires", self.clock() + 1) > self.clock():
+        if record.json.get("expires", self.clock() + 1) + _kept_after_expiry(record) > self.clock():
             return False
         if record.kind != "file":
             return await self.vault.delete(record)
@@ -122,3 +124,11 @@ class Sweeper:
 
     async def _note(self, mark: Record | None, content: dict[str, Any]) -> Record | None:
         return await (self.vault.swap(mark, content) if mark else self.vault.insert("meta", "sweep", content))
+
+
+def _kept_after_expiry(record: Record) -> float:
+    """Return for how many seconds a record is kept after its expiry. A provider's question is not: the answer may be
+    confidential."""
+    if record.kind != "approval" or record.json.get("status") == "used" or "question" in record.json:
+        return 0.0
+    return UNUSED_APPROVAL_TTL
