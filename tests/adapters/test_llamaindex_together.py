@@ -144,6 +144,7 @@ async def test_resumed_run_waits_for_the_same_complete_consent(deputy: Deputy, s
         await visit(deputy, sandbox, request.consent_id)
     handler = await resume_paused(agent("FunctionAgent", deputy, *SEVERAL), blob)
     if not settled:
+        assert [one.consent_id for one in await asked(handler)] == [request.consent_id]
         await visit(deputy, sandbox, request.consent_id)
         handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     assert "Sent." in await the_rest(deputy, handler, 3) and sent(sandbox) == 1
@@ -185,7 +186,8 @@ async def test_expired_request_is_renewed_completely() -> None:
         blob = await save_paused(handler)
         clock.now = first.expires_at + 86_400
         handler = await resume_paused(agent("FunctionAgent", deputy, SEND, SEARCH), blob)
-        [waiting] = await deputy.consents.list_pending(ALICE)
+        [waiting], [again] = await deputy.consents.list_pending(ALICE), await asked(handler)
+        assert again.link == waiting.link
         assert waiting.link != first.link and short(waiting) == {"gmail.send", "gmail.readonly"}
         await visit(deputy, sandbox, waiting.id)
         handler.ctx.send_event(ConsentResponse(consent_id=waiting.id))

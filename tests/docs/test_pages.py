@@ -85,6 +85,7 @@ def test_every_page_with_snippets_has_executed_snippets() -> None:
         "docs/roles.md",
         "docs/unattended.md",
         "docs/approvals-in-chat.md",
+        "docs/resuming.md",
     }
     elsewhere |= {*test_deferred_pages.COUNTS, *test_langgraph_pages.COUNTS, *test_migrating.COUNTS}
     assert {page for page in EVERY if blocks(page, "python")} == {*COUNTS, *elsewhere}
@@ -130,32 +131,30 @@ async def test_documented_run_stops_at_consent_and_approval(
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
         monkeypatch.setattr(Deputy, "from_settings", lambda: deputy)
-        at_the_link: list[asyncio.Task[Any]] = []
 
-        async def visit() -> None:
-            [waiting] = await deputy.consents.list_pending(User("alice"))
-            await consent(deputy, sandbox, waiting)
-
-        async def until(event: type[Any]) -> None:
+        async def until(event: type[Any]) -> Any:
             async for one in names["handler"].stream_events():
                 if isinstance(one, event):
-                    return
+                    return one
+            raise AssertionError("The run has ended.")
 
-        names: dict[str, Any] = {
-            "llm": MockFunctionCallingLLM(response_generator=Model([SEND])),
-            "show": lambda link: at_the_link.append(asyncio.create_task(visit())),
-            "ask": lambda approval: "approve",
-            "user": "alice",
-        }
-        names = await run(block(LLAMA, "LinearToolSpec"), names | {"resume_when_done": resume_when_done})
+        names: dict[str, Any] = {"llm": MockFunctionCallingLLM(response_generator=Model([SEND])), "user": "alice"}
+        names = await run(block(LLAMA, "LinearToolSpec"), names)
         ctx: Context[Any] = Context(names["agent"])
         await ctx.store.set("user_id", "alice")
-        names |= {"ApprovalResponse": ApprovalResponse, "handler": names["agent"].run("Tell Bob yes.", ctx=ctx)}
-        await until(ConsentRequest)
+        names |= {"handler": names["agent"].run("Tell Bob yes.", ctx=ctx)}
+        asked = await until(ConsentRequest)
         names = await run(block(LLAMA, "save_paused"), names)
-        await until(ApprovalRequest)
-        assert len(at_the_link) == 1 and sandbox.sent("alice@example.test") == []
+        assert (await until(ConsentRequest)).consent_id == asked.consent_id
+        [waiting] = await deputy.consents.list_pending(User("alice"))
+        await consent(deputy, sandbox, waiting)
+        await resume_when_done(deputy, names["handler"], asked)
+        asked = await until(ApprovalRequest)
         names = await run(block(LLAMA, "save_paused"), names)
+        again = await until(ApprovalRequest)
+        assert again.approval_id == asked.approval_id and sandbox.sent("alice@example.test") == []
+        answer = ApprovalResponse(approval_id=again.approval_id, by="alice", decision="approve")
+        names["handler"].ctx.send_event(answer)
         assert "Sent." in str(await names["handler"]) and len(sandbox.sent("alice@example.test")) == 1
 
 

@@ -40,6 +40,7 @@ def retention_rows(settings: Settings) -> list[Kept]:
     from deputize.core.policy.budgets import KEPT_SECONDS
     from deputize.core.provenance import contacts
     from deputize.core.provenance import store as outside_record
+    from deputize.core.vault.sweeper import UNUSED_APPROVAL_TTL
     from deputize.core.web.pages import local_links
     from deputize.core.web.signin import sign_in_sessions
 
@@ -55,7 +56,8 @@ def retention_rows(settings: Settings) -> list[Kept]:
         Kept(
             "approvals, questions",
             ("approval", "role_approval"),
-            f"{format_duration(APPROVAL_TTL)}, or as long as the tool asks",
+            f"{format_duration(APPROVAL_TTL)}, or as long as the tool asks; "
+            f"{format_duration(UNUSED_APPROVAL_TTL)} more if no act used it",
         ),
         Kept("mandates", ("mandate",), "until they end"),
         Kept("budgets", ("budget",), f"{format_duration(KEPT_SECONDS)} after their period; keyed digests"),

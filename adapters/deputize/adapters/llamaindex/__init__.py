@@ -15,11 +15,9 @@ run to another process. Outside an agent, a call never waits.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from deputize.adapters.argument_checks import check_user, check_user_message, select_tools
 from deputize.adapters.releases import LLAMAINDEX, require
@@ -49,6 +47,7 @@ try:
         ConsentResponse,
     )
     from deputize.adapters.llamaindex.host import MessageSource, UserSource, served_user, store_user
+    from deputize.adapters.llamaindex.redelivery import CONVERSATION
     from deputize.adapters.llamaindex.run_state import resume, save_paused
     from deputize.adapters.llamaindex.server import UserMiddleware
     from deputize.adapters.llamaindex.tool import ActTool
@@ -59,12 +58,10 @@ except ImportError as missing:
 
 require(LLAMAINDEX)
 __all__ = ["ActTool", "DeputyToolSpec", "resume_paused", "resume_when_done", "save_paused", "system_prompt"]
-__all__ += ["EVENTS", "ApprovalRequest", "ApprovalResponse", "ConsentRequest", "ConsentResponse"]
+__all__ += ["CONVERSATION", "EVENTS", "ApprovalRequest", "ApprovalResponse", "ConsentRequest", "ConsentResponse"]
 __all__ += ["UserMiddleware", "UserSource", "served_user", "store_user"]
 __all__ += ["CalendarToolSpec", "ContactsToolSpec", "FilesToolSpec", "GitHubToolSpec", "GmailToolSpec"]
 __all__ += ["LinearToolSpec", "SalesforceToolSpec", "SlackToolSpec"]
-POLL_INTERVAL_SECONDS: Final = 0.3
-"""Seconds between two checks of an approval, which another process may decide."""
 
 
 class DeputyToolSpec(BaseToolSpec):
@@ -178,12 +175,9 @@ async def resume_when_done(
         with suppress(NotFound):  # it was removed: the run checks again
             await deputy.wait_for_consents([one], timeout=timeout)
         return handler.ctx.send_event(ConsentResponse(consent_id=one))
-    who, deadline = User.of(user), time.monotonic() + timeout
-    while True:
-        now = await deputy.get_approval(one, by=who)
-        if now is None or now.status != "pending" or time.monotonic() >= deadline:
-            return handler.ctx.send_event(ApprovalResponse(approval_id=one, by=who.id))
-        await asyncio.sleep(POLL_INTERVAL_SECONDS)
+    who = User.of(user)
+    await deputy.get_approval(one, by=who, timeout=timeout)
+    handler.ctx.send_event(ApprovalResponse(approval_id=one, by=who.id))
 
 
 def _asked_id(asked: ConsentRequest | ApprovalRequest | Consent | Approval | str) -> str:
@@ -201,7 +195,7 @@ async def resume_paused(
 
     ``user``: the user who resumes, as your application knows them; required if the tools find their user in each run,
     because such a function may read data that was saved with the run. ``types``: your own classes of events and data in
-    the run; no other class is loaded. Requests are not streamed again: use `Deputy.pending`. Raises `InvalidInput` for
+    the run; no other class is loaded. Requests that still wait are streamed again. Raises `InvalidInput` for
     text that cannot be loaded, `PolicyDenied` if the run or the agent's tools belong to another user, and
     `UserRequired` without a user.
     """

@@ -30,7 +30,7 @@ from deputize.adapters.llamaindex.host import SERVED, on_server
 from deputize.adapters.releases import LLAMAINDEX, require_names
 from deputize.core import Call, Conflict, PolicyDenied, User
 
-__all__ = ["OWNER", "USED", "Delivery"]
+__all__ = ["CONVERSATION", "OWNER", "USED", "Delivery"]
 
 USED: Final[list[tuple[type[Any], str]]] = [
     (StepWorkerContext, "event"),
@@ -48,6 +48,7 @@ require_names("llama-index-workflows", LLAMAINDEX, *USED)
 E = TypeVar("E", bound=Event)
 OWNER: Final = "deputize_user"
 CONVERSATION: Final = "deputize_thread"
+"""The key in the store of a `Context` of its conversation's id. Your application may set it before the first run."""
 
 
 @dataclass
@@ -112,9 +113,12 @@ class Delivery:
         receives any event of its class until it is made again.
         """
         waiter = f"deputize_{self.call.id}_{type(request).__name__}_{next(iter(wanted.values()))}"
-        answered = any(w.waiter_id == waiter and w.resolved_event for w in self.step.state.collected_waiters)
+        before = [w for w in self.step.state.collected_waiters if w.waiter_id == waiter]
+        answered = any(w.resolved_event for w in before)
         if waiter in self.run.asked and not answered:
             await self.park()
+        if tells and before and waiter not in self.run.asked and not answered:
+            self.ctx.write_event_to_stream(request)  # of a restored run: the wait itself streams its request only once
         self.run.asked.add(waiter)
         heard = await self.ctx.wait_for_event(kind, request if tells else None, waiter, wanted, timeout=None)
         if any(getattr(heard, name, None) != value for name, value in wanted.items()):
