@@ -17,6 +17,7 @@ from deputize.core import (
     ConsentRequired,
     InvalidInput,
     QuestionChange,
+    StoreUnavailable,
     User,
     allow_all,
 )
@@ -39,9 +40,13 @@ async def ask(
 ) -> Any:
     """Return the consent or the approval for which a call of this conversation waits."""
     arguments = NOTE if tool == "notes_send_note" else {}
-    with pytest.raises((ConsentRequired, ApprovalRequired)) as waits:
+    try:
         await world.deputy.act(tool, arguments, user=user, call=Call(thread, f"message of {thread}", call))
-    return waits.value.consent if isinstance(waits.value, ConsentRequired) else waits.value.approval
+    except ConsentRequired as waits:
+        return waits.consent
+    except ApprovalRequired as waits:
+        return waits.approval
+    raise AssertionError("nothing was asked")
 
 
 async def connected(**more: Any) -> World:
@@ -214,7 +219,7 @@ async def test_unreachable_vault_is_read_again(caplog: pytest.LogCaptureFixture)
         async def tails(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
             if self.failures:
                 self.failures -= 1
-                raise module.StoreUnavailable("The vault cannot be reached.")
+                raise StoreUnavailable("The vault cannot be reached.")
             return [(key, value[-16:]) for key, value in await self.scan(kind, prefix)]
 
     store = Flaky()
@@ -290,6 +295,14 @@ async def test_only_an_async_function_handles_ended_questions(function: Any) -> 
     world = await make()
     with pytest.raises(InvalidInput, match="takes an async function"):
         await world.deputy.handle_ended_questions(function)
+
+
+@pytest.mark.parametrize("name", ["", "\ud800", "a\0b", "x" * 10_000, "../all.lock"])
+async def test_any_text_names_an_application(name: str) -> None:
+    world = await connected()
+    await world.deputy.decide(await ask(world, "one"), "approve", by="alice")
+    [told] = await take(world.deputy.ended_questions(name=name))
+    assert told.thread == "one"
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, "8"])

@@ -46,6 +46,7 @@ class Server:
     url: str
     sandbox: Sandbox
     log: Path
+    sandbox_url: str
 
     def client(self, headers: dict[str, str]) -> Any:
         return get_client(url=self.url, api_key=None, headers=headers)
@@ -100,7 +101,7 @@ def dev_server(
         while not _answers(url):
             assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
             time.sleep(0.3)
-        yield Server(url, sandbox, log)
+        yield Server(url, sandbox, log, stack)
     finally:
         process.terminate()
         process.wait(30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from deputize.adapters.langgraph import requests_in
+from deputize.core import Deputy, QuestionChange, User
 from deputize.sandbox import Browser
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.counterparts.test_langgraph_server import Server, dev_server
@@ -18,6 +21,7 @@ from tests.support.ports import free_port
 
 pytestmark = pytest.mark.counterpart
 PAGE: Final = "docs/langgraph-server.md"
+RESUMING: Final = "docs/resuming.md"
 BEFORE: Final = {
     "agents.py": """
 import os
@@ -76,3 +80,36 @@ async def test_documented_client_is_asked_twice_and_the_mail_is_sent_once(server
         with pytest.raises(httpx.HTTPStatusError, match="Sign in first"):
             await nobody.threads.search()
     assert "BlockingError" not in server.log.read_text()
+
+
+async def test_documented_function_resumes_the_threads_whose_questions_have_ended(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEPUTIZE_PORT", str(free_port()))
+    monkeypatch.setenv("DEPUTIZE_SANDBOX_URL", server.sandbox_url)
+    resumed = asyncio.Queue[QuestionChange]()
+    names = await run(block(RESUMING, "threads.get"), {"url": server.url, "token_for": lambda user: user.id})
+
+    async def resume(told: QuestionChange) -> None:
+        await names["resume"](told)
+        await resumed.put(told)
+
+    async with Deputy.from_settings() as deputy, server.client({"Authorization": "Bearer alice"}) as client:
+        listening = asyncio.create_task(deputy.handle_ended_questions(resume))
+        thread = (await client.threads.create())["thread_id"]
+        said = {"messages": [{"role": "user", "content": "Tell Bob yes."}]}
+        state = await client.runs.wait(thread, "agent", input=said)
+        for kind in ("consent", "approval"):
+            [asked] = requests_in(state["__interrupt__"], kind)
+            if kind == "consent":
+                async with httpx.AsyncHTTPTransport() as network:
+                    await Browser(network).allow(asked["link"])
+            else:
+                await deputy.decide(asked["approval_id"], "approve", by="alice")
+            async with asyncio.timeout(60):
+                told = await resumed.get()
+            assert (told.thread, told.user, told.change) == (thread, User("alice"), "decided")
+            [latest] = await client.runs.list(thread, limit=1)
+            state = await client.runs.join(thread, latest["run_id"])
+        assert state["messages"][-1]["content"] == "1 answers" and len(server.sandbox.sent("alice@example.test")) == 1
+        listening.cancel()

@@ -29,6 +29,8 @@ ELSEWHERE: Final = {
     "from_settings": "settings.py gives it hostile settings",
     "close": "has no parameters and ends the deputy",
     "run": "runs a coroutine of the program",
+    "ended_questions": "yields until the deputy is closed: tests/core/test_ended_questions.py",
+    "handle_ended_questions": "the same",
 }
 DOCS: Final = Path(__file__).parents[2] / "docs"
 SECONDS: Final = 10.0

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -133,8 +134,7 @@ async def conversations(deputy: Deputy, folder: Path) -> AsyncIterator[dict[str,
         for name, mark in MARKS.items():
             names = await run(block(PAGE, mark), {**shared, "agent": agents.get(name)})
             own = {"langgraph": start_langgraph, "google_adk": start_google_adk}.get(name)
-            start: Any = own or (lambda names=names, name=name: names["start"]("go on", name, "alice"))
-            found[name] = start, names["resume"]
+            found[name] = own or partial(names["start"], "go on", name, "alice"), names["resume"]
         yield found
 
 

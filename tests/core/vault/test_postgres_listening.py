@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from deputize.core import Deputy
+from deputize.core import Call, ConsentRequired, Deputy, User
 from deputize.core.vault.stores import FailsOver, Watch, Watches, open_store
 from deputize.core.vault.stores.postgres import notify as listening
 from deputize.core.vault.stores.postgres.address import Address, Connection
@@ -230,3 +230,28 @@ async def test_measured_store_notifies_like_the_store_it_wraps(made: Server) -> 
     for name in ("watch", "timeline", "on_failover"):
         assert getattr_static(measured, name) == getattr(store, name)
     await store.close()
+
+
+async def test_ended_questions_come_from_another_process_and_after_its_end(
+    two: tuple[Sandbox, Deputy, Deputy],
+) -> None:
+    sandbox, asking, listening = two
+    call = Call("chat", "message", "1")
+    with pytest.raises(ConsentRequired) as asked:
+        await asking.act("gmail_search", {}, user="alice", call=call)
+    first, second = listening.ended_questions(), asking.ended_questions()
+    waiting = asyncio.create_task(anext(first))
+    await asyncio.sleep(1.0)
+    assert not waiting.done()
+    await consent(asking, sandbox, asked.value.consent)
+    async with asyncio.timeout(10):
+        told = await waiting
+    assert (told.thread, told.user, told.change, told.question.status) == ("chat", User("alice"), "decided", "granted")
+    next_one = asyncio.create_task(anext(second))  # waits until the other listener ends
+    await asyncio.sleep(1.0)
+    assert not next_one.done()
+    await listening.close()
+    await first.aclose()
+    async with asyncio.timeout(30):
+        assert (await next_one).thread == "chat"
+    await second.aclose()

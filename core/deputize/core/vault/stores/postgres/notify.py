@@ -15,7 +15,7 @@ from typing import Final
 import psycopg
 
 from deputize.core.errors import DeputizeError
-from deputize.core.vault.stores.common import place
+from deputize.core.vault.stores.common import span
 from deputize.core.vault.stores.postgres.address import Address, Connection
 from deputize.core.vault.stores.postgres.connections import Lost, open_connection
 
@@ -46,7 +46,7 @@ class PlaceWatch:
     """The `Watch` of one waiting task."""
 
     def __init__(self, prefixes: tuple[tuple[str, str], ...]) -> None:
-        self._prefixes = tuple(place(*prefix) for prefix in prefixes)
+        self._prefixes = tuple(span(*prefix)[0] for prefix in prefixes)
         self.listener: Listener | None = None
         self._loop, self._woken, self._looked = asyncio.get_running_loop(), asyncio.Event(), 0.0
 
