@@ -16,12 +16,13 @@ from typing import Any
 import httpx
 import pytest
 
-from deputize.core import PROVIDERS, Approval, Consent
+from deputize.core import PROVIDERS, Approval, ApprovalRequired, Call, Consent, Deputy, QuestionChange, User
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
-from tests.docs.blocks import blocks
+from tests.docs.blocks import block, blocks, run
+from tests.support.graphs import SEND
 from tests.support.resume_child import KEY, MARKS, PAGE
-from tests.support.sandbox_deputy import build, consent, new_vault
+from tests.support.sandbox_deputy import build, connect, consent, new_vault
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 120.0
@@ -92,6 +93,40 @@ def network() -> httpx.AsyncBaseTransport:
     return httpx.AsyncHTTPTransport(trust_env=False)
 
 
-def test_every_function_of_the_page_is_executed() -> None:
-    resuming = [one for one in blocks(PAGE, "python") if "async def resume" in one]
-    assert len(resuming) == len(MARKS) + 1, "and that of LangGraph Server: tests/counterparts"
+async def decided_question(deputy: Deputy, sandbox: Sandbox) -> None:
+    """Let a call of the conversation "chat" wait for an approval, and approve it."""
+    await connect(deputy, sandbox, "send")
+    with pytest.raises(ApprovalRequired) as asked:
+        await deputy.act(SEND["name"], SEND["args"], user="alice", call=Call("chat", "message", "1"))
+    await deputy.decide(asked.value.approval, "approve", by="alice")
+
+
+async def test_documented_application_listens_while_it_serves(sandbox: Sandbox) -> None:
+    resumed = asyncio.Event()
+
+    async def resume(told: QuestionChange) -> None:
+        assert (told.thread, told.user) == ("chat", User("alice"))
+        resumed.set()
+
+    async def serve_the_application() -> None:
+        await decided_question(deputy, sandbox)
+        await asyncio.wait_for(resumed.wait(), SECONDS)
+
+    deputy = await build(sandbox)
+    names = {"deputy": deputy, "resume": resume, "serve_the_application": serve_the_application}
+    names = await run(block(PAGE, "serve_the_application"), names)
+    with pytest.raises(asyncio.CancelledError):
+        await names["listening"]
+
+
+async def test_documented_stream_fills_a_queue(sandbox: Sandbox) -> None:
+    queue = asyncio.Queue[tuple[str, str, str]]()
+    async with await build(sandbox) as deputy:
+        await decided_question(deputy, sandbox)
+        listening = asyncio.create_task(run(block(PAGE, "async for told"), {"deputy": deputy, "queue": queue}))
+        assert await asyncio.wait_for(queue.get(), SECONDS) == ("alice", "", "chat")
+    await asyncio.wait_for(listening, SECONDS)
+
+
+def test_every_block_of_the_page_is_executed() -> None:
+    assert len(blocks(PAGE, "python")) == len(MARKS) + 3, "2 in this file, and 1 of LangGraph Server in counterparts"
