@@ -22,7 +22,7 @@ from typing import Final
 
 import psycopg
 
-from deputize.core import ApprovalRequired, Call, Deputy, allow_all, ask_before_sending
+from deputize.core import ApprovalRequired, Call, Deputy, User, allow_all, ask_before_sending
 from deputize.core.audit import Audit
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.stores.postgres.address import Address
@@ -35,6 +35,8 @@ from tests.support.postgres import Server, postgres_server
 from tests.support.sandbox_deputy import build, connect
 
 DELAYS: Final = (0.001, 0.005)
+USER: Final = User("alice", "acme")
+"""A user of a tenant: the tenant's data key costs no round trip once it is cached."""
 MAIL: Final = {"to": ["bob@example.test"], "subject": "Lunch", "body": "Yes, gladly."}
 STATEMENTS: Final = """
     SELECT calls, left(regexp_replace(query, '\\s+', ' ', 'g'), 100) FROM pg_stat_statements
@@ -158,7 +160,7 @@ async def acting(slow: SlowServer) -> AsyncIterator[Deputy]:
     audit = Audit(PostgresAudit(Address.of(slow.url)), vault.keys.audit)
     deputy = await build(sandbox, vault=vault, audit=audit, toolkits=[TOOLKIT])
     try:
-        await connect(deputy, sandbox, "readonly", "send", "compose")
+        await connect(deputy, sandbox, "readonly", "send", "compose", user=USER)
         yield deputy
     finally:
         await deputy.close()
@@ -167,13 +169,13 @@ async def acting(slow: SlowServer) -> AsyncIterator[Deputy]:
 
 async def read(deputy: Deputy, number: int) -> None:
     """Search the mail."""
-    await deputy.act("gmail_search_emails", {"query": f"lunch {number}"}, user="alice", call=_call(number))
+    await deputy.act("gmail_search_emails", {"query": f"lunch {number}"}, user=USER, call=_call(number))
 
 
 async def write(deputy: Deputy, number: int) -> None:
     """Send a mail that nobody is asked about: a draft, which is noted, then the mail."""
     deputy.policy = allow_all
-    await deputy.act("gmail_send_email", MAIL, user="alice", call=_call(number))
+    await deputy.act("gmail_send_email", MAIL, user=USER, call=_call(number))
 
 
 async def approved_act(deputy: Deputy, number: int) -> None:
@@ -181,10 +183,10 @@ async def approved_act(deputy: Deputy, number: int) -> None:
     deputy.policy = ask_before_sending
     call = _call(number)
     try:
-        await deputy.act("gmail_send_email", MAIL, user="alice", call=call)
+        await deputy.act("gmail_send_email", MAIL, user=USER, call=call)
     except ApprovalRequired as asked:
-        await deputy.decide(asked.approval, "approve", by="alice")
-    await deputy.act("gmail_send_email", MAIL, user="alice", call=call)
+        await deputy.decide(asked.approval, "approve", by=USER)
+    await deputy.act("gmail_send_email", MAIL, user=USER, call=call)
 
 
 def _call(number: int) -> Call:

@@ -84,8 +84,8 @@ async def test_erased_user_is_neither_in_the_vault_nor_in_the_audit(tmp_path: Pa
     await deputy.close()
 
 
-OF_NO_USER: Final = frozenset({"meta", "mcp_pins", "shipped"})
-"""Kinds of records that belong to the vault, a server or a collector."""
+OF_NO_USER: Final = frozenset({"meta", "mcp_pins", "shipped", "data_key"})
+"""Kinds of records that belong to the vault, a server, a collector or a tenant."""
 BY_HASH: Final = frozenset(
     {
         "asked",

@@ -234,6 +234,7 @@ REVEALING: Final = {
     "grants/sources/session.py": 1,  # whose session the application has given
     "grants/sources/import_tokens.py": 1,  # whether what is to be imported is a token at all
     "providers/app_settings.py": 1,  # a service account's private key, out of its file
+    "vault/data_key.py": 3,  # a tenant's key, for its id and to derive the key of a record; and to seal
     "vault/encoding.py": 2,  # into a sealed record, and out of it
     "vault/grant.py": 4,  # the same for a grant
     "vault/key_sources/given.py": 1,  # root keys that settings hold, to seal with

@@ -403,7 +403,8 @@ class SlackCards:
             raise NotFound("This link was used already.")
         expires, place = {"expires": self.deputy.clock() + LINK_TTL}, f"{self._link_key(user)}.code"
         account, who = {"team": about["team"], "of": about["member"]}, {"user": user.id, "tenant": user.tenant}
-        await self._put("chat_link", place, account | who | expires | {"code": self._key("code", code), "tries": 0})
+        content = account | who | expires | {"code": self._key("code", code), "tries": 0}
+        await self._put("chat_link", place, content, user.tenant)
         wait = self._key("wait", about["team"], about["member"])
         await self._put("chat_card", wait, {"place": place} | expires)
         return await self._link_page(site, request, user, about, f"{code[:5]}-{code[5:]}")
@@ -444,7 +445,7 @@ class SlackCards:
             return None
         user = User(record.json["user"], record.json["tenant"])
         content = {"team": team, "member": member, "user": user.id, "tenant": user.tenant}
-        await self._put("chat_link", self._link_key(user), content)
+        await self._put("chat_link", self._link_key(user), content, user.tenant)
         await self._put("chat_link", self._key("member", team, member), {"place": self._link_key(user)})
         await self.deputy.audit.record(ChatLinked(OfUser(tenant=user.tenant, user=user.id), "slack", True))
         return user
@@ -461,8 +462,8 @@ class SlackCards:
 
     # ------------------------------------------------------------- records
 
-    async def _put(self, kind: str, key: str, content: dict[str, Any]) -> None:
-        while not await self.vault.insert(kind, key, content):
+    async def _put(self, kind: str, key: str, content: dict[str, Any], tenant: str = "") -> None:
+        while not await self.vault.insert(kind, key, content, await self.vault.data_keys.get(tenant)):
             old = await self.vault.get(kind, key)
             if old is not None and await self.vault.swap(old, content):
                 return

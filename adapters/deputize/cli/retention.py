@@ -109,6 +109,7 @@ def retention_rows(settings: Settings) -> list[Kept]:
             f"until it deletes them, or {FORGOTTEN}",
         ),
         Kept("keys of pseudonyms", ("person",), FORGOTTEN),
+        Kept("data keys of tenants", ("data_key",), "until the tenant is erased; then its name and the time"),
         Kept("pins of MCP servers", ("mcp_pins",), "until the server is removed"),
         Kept("how far the audit was exported", ("shipped",), "until the rows are deleted"),
         Kept("the vault's own records", ("meta",), "as long as the vault"),

@@ -82,6 +82,9 @@ def record_lines(found: Openable) -> list[tuple[bool, str, str]]:
         lines.append((False, f"Records of kind {kind} cannot be read to their end: damaged", todo))
     if found.whole:
         return [(True, f"All {counted(found.records, 'record')} open", "")]
+    if found.without_data_key:
+        what = f"{counted(found.without_data_key, 'record')} of tenants whose data key is missing or damaged"
+        lines.append((False, what, "Restore a backup: deputize vault restore."))
     for id, number in found.sealed_by.items():
         todo = "Put that key behind the newest (DEPUTIZE_KEY, or the key file). Nothing is to be removed."
         lines.append((False, f"{counted(number, 'record')} sealed with the key {id}, which is not given", todo))

@@ -210,8 +210,12 @@ class Roles:
             record = await self.vault.get("roles", self._key(user))
             if record is None and not mapping and not content["roles"]:
                 return
-            done = self.vault.swap(record, content) if record else self.vault.insert("roles", self._key(user), content)
-            if await done:
+            if record:
+                done = await self.vault.swap(record, content)
+            else:
+                data_key = await self.vault.data_keys.get(user.tenant)
+                done = await self.vault.insert("roles", self._key(user), content, data_key)
+            if done:
                 return
 
     def _key(self, user: User) -> str:

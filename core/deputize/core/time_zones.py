@@ -80,8 +80,11 @@ class Zones:
             if old["said"].get(provider) == name:
                 return
             content = {"zone": name, "said": old["said"] | {provider: name}}
+            data_key = await self.vault.data_keys.get(user.tenant)
             if await (
-                self.vault.swap(record, content) if record else self.vault.insert("zone", self._place(user), content)
+                self.vault.swap(record, content)
+                if record
+                else self.vault.insert("zone", self._place(user), content, data_key)
             ):
                 break
         self._remember(user, zone)

@@ -472,7 +472,7 @@ async def test_concurrent_reads_lose_no_untrusted_values(desk: Desk, monkeypatch
 
 
 async def test_read_fails_if_its_untrusted_values_cannot_be_stored(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def full(kind: str, key: str, content: Any) -> Any:
+    async def full(*record: Any) -> Any:
         raise StoreUnavailable("The disk is full.")
 
     monkeypatch.setattr(desk.deputy.vault, "insert", full)
@@ -716,10 +716,10 @@ async def test_nothing_is_written_if_its_untrusted_values_cannot_be_carried_on(
     await desk.read(EVIL)
     insert = desk.deputy.vault.insert
 
-    async def full(kind: str, key: str, content: Any) -> Any:
+    async def full(kind: str, *record: Any) -> Any:
         if kind == "outside":
             raise StoreUnavailable("The disk is full.")
-        return await insert(kind, key, content)
+        return await insert(kind, *record)
 
     monkeypatch.setattr(desk.deputy.vault, "insert", full)
     before = len(desk.sandbox.requests)

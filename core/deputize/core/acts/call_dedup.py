@@ -46,10 +46,11 @@ class CallRecognizer:
         if what.effect_of(valid) is Effect.READS:
             return Call(thread)
         id = self._id(what, valid, thread, app)
-        return Call(thread, await self._name(self.vault.key_prefix(user) + id), id)
+        return Call(thread, await self._name(user, id), id)
 
-    async def _name(self, key: str) -> str:
+    async def _name(self, user: User, id: str) -> str:
         """Return the stored name of the call. Stores a new random name if there is none."""
+        key = self.vault.key_prefix(user) + id
         while True:
             record, now = await self.vault.get("call", key), self.clock()
             left = record.json["expires"] - now if record else 0.0
@@ -57,7 +58,11 @@ class CallRecognizer:
                 return str(record.json["name"])
             name = record.json["name"] if record and left > 0 else secrets.token_hex(16)
             content = {"name": name, "expires": now + CALL_TTL}
-            if await (self.vault.swap(record, content) if record else self.vault.insert("call", key, content)):
+            if record:
+                done = await self.vault.swap(record, content)
+            else:
+                done = await self.vault.insert("call", key, content, await self.vault.data_keys.get(user.tenant))
+            if done:
                 return str(name)
 
     async def conclude(self, call: Call, user: User) -> None:

@@ -78,7 +78,8 @@ class Questions:
                     digest=show.digest,
                     question=question,
                 )
-                if (made := await self.rows.put(key, asked)) is not None:
+                data_key = await self.vault.data_keys.get(act.user.tenant)
+                if (made := await self.rows.put(key, asked, data_key)) is not None:
                     break
         await self.rows.audit.record(event)
         if old is not None and old.waits(self.clock()):

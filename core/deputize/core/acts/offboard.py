@@ -68,7 +68,8 @@ async def offboard(
     vault, mark = services.vault, None
     while mark is None:
         key = vault.key_prefix(user) + secrets.token_hex(8)
-        mark = await vault.insert(KIND, key, {"user": user.id, "tenant": user.tenant, "reason": reason})
+        content = {"user": user.id, "tenant": user.tenant, "reason": reason}
+        mark = await vault.insert(KIND, key, content, await vault.data_keys.get(user.tenant))
     async with AsyncExitStack() as lock:
         await lock.enter_async_context(vault.store.lock(_lock_name(mark), LOCK_TIMEOUT_SECONDS))
         return await _complete(mark, services, approvals, mandates, revoke)

@@ -59,7 +59,7 @@ class ActReads:
             yield
 
     def _list_before_lock(self, act: Act, *, check_only: bool) -> list[RecordRead]:
-        reads = [*self.ledger.reads(act), *self.zones.reads(act.user)]
+        reads = [*self.ledger.reads(act), *self.zones.reads(act.user), *self.vault.data_keys.reads(act.user.tenant)]
         if act.provider:
             owner = owner_of(self.apps[act.app], act.user)
             reads += self.vault.ended.reads()

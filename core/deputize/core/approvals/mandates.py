@@ -166,7 +166,7 @@ class Mandates:
         facts |= {"most": offer.max_acts, "until": offer.expires_at, "expires": offer.expires_at}
         given = MandateRecord(id=name, tenant=user.tenant, user=user.id, approval=approval, **facts)
         key = self.vault.key_prefix(user) + name
-        if await self.rows.put(key, given) is None:
+        if await self.rows.put(key, given, await self.vault.data_keys.get(user.tenant)) is None:
             return (await self.rows.load(key) or given).public()
         audience, until = given.audience.name.lower(), round(given.until)
         targets = target_digests(given.targets, partial(self._digest, name))

@@ -18,6 +18,7 @@ from deputize.core.audit.events import ApprovalReleased, Event
 from deputize.core.errors import DeputizeError, StoreUnavailable
 from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
+from deputize.core.vault.data_key import DataKey
 from deputize.core.vault.grant import User
 from deputize.core.vault.record import Record, StoredRecord
 from deputize.core.vault.sealed_records import PreparedWrite
@@ -53,12 +54,15 @@ class Repository(Generic[Kind]):
         rows = await self.vault.scan(self.kind.KIND, self.vault.key_prefix(user), known=known)
         return [self.kind.of(row) for row in rows]
 
-    async def put(self, key: str, record: Kind) -> Kind | None:
+    async def put(self, key: str, record: Kind, data_key: DataKey | None = None) -> Kind | None:
         """Save the record in place of the row from which it was read, or as a new record at ``key``. If the stored row
-        has changed since, nothing is saved and None is returned."""
+        has changed since, nothing is saved and None is returned. ``data_key``: see `Records.insert`."""
         content = record.pack()
-        saving = self.vault.swap(record.row, content) if record.row else self.vault.insert(record.KIND, key, content)
-        row = await saving
+        row = await (
+            self.vault.swap(record.row, content)
+            if record.row
+            else self.vault.insert(record.KIND, key, content, data_key)
+        )
         return record.copy_with(row=row) if row else None
 
     async def swap(

@@ -142,8 +142,9 @@ class Approvals:
         )
         if asked.approvers:
             await self.role_requests.announce(key, act.user.tenant, asked.approvers, asked.expires)
+        data_key = await self.vault.data_keys.get(act.user.tenant)
         async with self._room(act.user, old):
-            made = await self.rows.put(key, asked)
+            made = await self.rows.put(key, asked, data_key)
         if made is not None:
             await self.rows.audit.record(event)
             if old is not None and old.waits(self.clock()):

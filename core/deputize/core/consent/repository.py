@@ -141,7 +141,8 @@ class ConsentRepository:
 
     async def insert(self, key: str, record: ConsentRecord) -> ConsentRecord | None:
         """Store a first consent under this key. Returns None if the key already has one."""
-        row = await self.services.vault.insert("consent", key, record.pack())
+        vault = self.services.vault
+        row = await vault.insert("consent", key, record.pack(), await vault.data_keys.get(record.user.tenant))
         return ConsentRecord.of(row) if row else None
 
     async def index(self, key: str, record: ConsentRecord) -> None:

@@ -115,7 +115,7 @@ class Accounts:
 
     async def _store_default_app(self, user: User, family: str, app: str) -> None:
         key, note = self.vault.key_prefix(user, family), {"app": app}
-        while not await self.vault.insert("chosen", key, note):
+        while not await self.vault.insert("chosen", key, note, await self.vault.data_keys.get(user.tenant)):
             old = await self.vault.get("chosen", key)
             if old and await self.vault.swap(old, note):
                 return

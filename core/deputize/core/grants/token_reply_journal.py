@@ -105,7 +105,8 @@ class ReceivedReplies:
         attempt = 0
         while True:
             try:
-                return replace(reply, row=await self.vault.insert("received", key, reply.pack()))
+                data_key = await self.vault.data_keys.get(reply.user.tenant)
+                return replace(reply, row=await self.vault.insert("received", key, reply.pack(), data_key))
             except StoreUnavailable:
                 attempt += 1
                 if attempt == SEAL_TRIES:

@@ -28,6 +28,7 @@ from deputize.core.tools.preview import Preview
 from deputize.core.tools.steps import Undo
 from deputize.core.tools.tool import Effect
 from deputize.core.value_object import Printed, frozen
+from deputize.core.vault.data_key import DataKey
 from deputize.core.vault.grant import User
 from deputize.core.vault.sealed_records import PreparedWrite
 from deputize.core.vault.stores.protocol import HeldLock, RecordRead
@@ -65,14 +66,22 @@ class Entry:
     policy no longer permits the act; None if it need not decide. ``undo``: the call that undoes the act. ``people``:
     resolved people by name, from the first run.
     ``asks``: True if the run ends with a question of the provider; ``heard``: True if the run received the reply.
-    ``lock``: reports whether this run still holds the lock; None if the lock cannot be lost.
+    ``lock``: reports whether this run still holds the lock; None if the lock cannot be lost. ``data_key``: encrypts a
+    new record, see `Records.insert`. It is read before, because a claim may read nothing.
     """
 
     def __init__(
-        self, ledger: Ledger, key: str, left: LedgerRecord | None, act: Act, account: str, lock: HeldLock | None
+        self,
+        ledger: Ledger,
+        key: str,
+        left: LedgerRecord | None,
+        act: Act,
+        account: str,
+        lock: HeldLock | None,
+        data_key: DataKey | None = None,
     ) -> None:
         self.rows, self.clock, self.kept, self.key, self.lock = ledger.rows, ledger.clock, ledger.kept, key, lock
-        self.ledger = ledger
+        self.ledger, self.data_key = ledger, data_key
         begun = left or LedgerRecord.begin(act, account)
         self.record = begun if begun.account == account else begun.copy_with(account=account)
         self.noted, self.show, self.began = begun.noted, begun.show, begun.began
@@ -189,9 +198,9 @@ class Entry:
     async def _save(self, record: LedgerRecord, also: PreparedWrite | None = None) -> bool:
         vault, made = self.rows.vault, 0
         if also is None:
-            saved = await self.rows.put(self.key, record)
+            saved = await self.rows.put(self.key, record, self.data_key)
         else:
-            claim = vault.prepare(record.row, record.KIND, self.key, record.pack())
+            claim = vault.prepare(record.row, record.KIND, self.key, record.pack(), self.data_key)
             made = await vault.write(claim, also)
             saved = record.copy_with(row=claim.new) if made else None
         if saved is None:
@@ -327,7 +336,8 @@ class Ledger:
                 "An earlier run of this act was interrupted, and it used another account.",
                 hint="Use that account again and repeat the call: it looks up the outcome.",
             )
-        entry = Entry(self, self._place(act), record, act, account, lock)
+        data_key = await self.vault.data_keys.get(act.user.tenant)
+        entry = Entry(self, self._place(act), record, act, account, lock, data_key)
         if record is not None and (not entry.noted or not act.tool.reads_notes):
             await entry.mark_unknown()
             raise OutcomeUnknown("An earlier run of this act was interrupted: it may have been done.")

@@ -82,7 +82,11 @@ class Counters:
             if len(spent) >= most:
                 return False
             content = {"expires": use.ends + KEPT_SECONDS, "spent": {**spent, use.act_id: round(self.clock())}}
-            saved = await (self.vault.swap(row, content) if row else self.vault.insert(KIND, use.key, content))
+            if row:
+                saved = await self.vault.swap(row, content)
+            else:
+                owner = act.user.tenant if "user" in use.budget.per else ""  # a shared budget names nobody
+                saved = await self.vault.insert(KIND, use.key, content, await self.vault.data_keys.get(owner))
             if saved is not None:
                 facts = use.budget.id, act.agent, act.tool.name, len(spent) + 1, use.budget.max, round(use.ends)
                 await self.audit.record(BudgetSpent(_user(act), *facts))

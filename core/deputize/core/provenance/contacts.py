@@ -107,13 +107,14 @@ class KnownContacts:
         if not digests or (now < until and all(_is_in(kept, one) for one in digests)):
             return
         try:
-            self._remember(place, now, await self._add(place, now, digests))
+            self._remember(place, now, await self._add(user, now, digests))
         except StoreUnavailable:
             log.warning("The people to whom a user wrote could not be recorded.")
 
-    async def _add(self, place: str, now: float, digests: list[bytes]) -> bytes:
+    async def _add(self, user: User, now: float, digests: list[bytes]) -> bytes:
         """Add digests to the record and return all its digests. Repeats the write if another process wrote in
         between."""
+        place = self.vault.key_prefix(user)
         while True:
             record = await self.vault.get("contacts", place)
             old: dict[str, Any] = record.json if record else {"expires": 0.0, "digests": ""}
@@ -123,7 +124,11 @@ class KnownContacts:
                 return kept
             kept = (kept + new)[-MAX_CONTACTS * _BYTES :]
             content = {**old, "expires": now + CONTACTS_TTL, "digests": base64.b64encode(kept).decode()}
-            if await (self.vault.swap(record, content) if record else self.vault.insert("contacts", place, content)):
+            if record:
+                done = await self.vault.swap(record, content)
+            else:
+                done = await self.vault.insert("contacts", place, content, await self.vault.data_keys.get(user.tenant))
+            if done:
                 return kept
 
     def _digest(self, user: User, address: str) -> bytes:

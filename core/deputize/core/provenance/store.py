@@ -39,6 +39,7 @@ from deputize.core.tools.preview import Preview
 from deputize.core.tools.tool import Effect
 from deputize.core.tools.untrusted import Untrusted
 from deputize.core.vault.grant import Account, User
+from deputize.core.vault.record import Record
 from deputize.core.vault.stores.protocol import RecordRead
 from deputize.core.visible_text import visible
 
@@ -117,7 +118,7 @@ class UntrustedRecord:
         until, seen = self._seen.get(place, (0.0, {}))
         if now < until and all(value in seen and seen[value] <= wrote for value, (_, wrote) in said.items()):
             return
-        content = await self._add(place, said, CONVERSATION_TTL)
+        content = await self._add(act.user, place, said, CONVERSATION_TTL)
         self._seen.pop(place, None)
         self._seen[place] = now + CACHE_TTL, {value: wrote for value, (_, wrote) in content["values"].items()}
         _limit(self._seen)
@@ -139,7 +140,7 @@ class UntrustedRecord:
         known = {near: values[near] for one in found for near in (one, *part_of(one)) if near in values}
         if said := {value: (reads[index], False) for value, (index, wrote) in known.items() if not wrote}:
             place = self._carried_place(act.user)
-            self._carried[place] = self.clock() + CACHE_TTL, await self._add(place, said, CARRIED_TTL)
+            self._carried[place] = self.clock() + CACHE_TTL, await self._add(act.user, place, said, CARRIED_TTL)
 
     async def _carried_values(self, act: Act, result: Any) -> _Sources:
         """Return the untrusted values in trusted parts of a result. An agent took them from untrusted content and wrote
@@ -159,17 +160,20 @@ class UntrustedRecord:
         near = {close for one in found for close in (one, *part_of(one))}
         return {value: (reads[values[value][0]], False) for value in near & values.keys()}
 
-    async def _add(self, place: str, said: _Sources, ttl: float) -> Mapping[str, Any]:
-        """Add values to a record, and return its content."""
+    async def _add(self, user: User, place: str, said: _Sources, ttl: float) -> Mapping[str, Any]:
+        """Add values to a record of the user, and return its content."""
         now = self.clock()
         while True:
             record = await self.vault.get("outside", place)
             old = record.json if record else _NO_VALUES
             content = _with(old, said, now, ttl)
-            if content is None or await (
-                self.vault.swap(record, content) if record else self.vault.insert("outside", place, content)
-            ):
+            if content is None or await self._save(user, place, record, content):
                 return content or old
+
+    async def _save(self, user: User, place: str, old: Record | None, content: dict[str, Any]) -> Record | None:
+        if old:
+            return await self.vault.swap(old, content)
+        return await self.vault.insert("outside", place, content, await self.vault.data_keys.get(user.tenant))
 
     def forget(self, user: User) -> None:
         """Clear the cache for an erased user."""
@@ -236,7 +240,7 @@ class UntrustedRecord:
             content = _used_message(record.json if record else _NO_VALUES, act, self.clock())
             if content is None or (record and content == record.json):
                 return content is not None
-            if await (self.vault.swap(record, content) if record else self.vault.insert("outside", place, content)):
+            if await self._save(act.user, place, record, content):
                 return True
 
     def reads(self, act: Act) -> list[RecordRead]:

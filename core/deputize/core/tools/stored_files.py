@@ -67,7 +67,8 @@ class Files:
         row = await self._create_record(user, file)
         try:
             for n, begin in enumerate(range(0, len(file.content), PIECE)):
-                await self.vault.insert("filepart", f"{row.key}.{n:03d}", file.content[begin : begin + PIECE])
+                piece = file.content[begin : begin + PIECE]
+                await self.vault.insert("filepart", f"{row.key}.{n:03d}", piece, row.data_key)
             if await self.vault.get("file", row.key) is None:
                 raise _unknown_handle()
         except BaseException:
@@ -96,7 +97,8 @@ class Files:
                     raise InvalidInput(f"A user may have at most {self.most} files.", hint=hint)
                 while True:
                     handle = "".join(secrets.choice(_LETTERS) for _ in range(10))
-                    if row := await self.vault.insert("file", key + handle, content):
+                    data_key = await self.vault.data_keys.get(user.tenant)
+                    if row := await self.vault.insert("file", key + handle, content, data_key):
                         return row
         except TimeoutError:
             raise StoreUnavailable("Too many files are being stored. Nothing was stored.", hint="Try again.") from None

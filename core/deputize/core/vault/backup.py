@@ -18,6 +18,7 @@ from deputize.core.vault.chain_heads import ChainHeads
 from deputize.core.vault.restore import Enqueue, Replaced, Restored, distrust, record_generations
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.stores import Backup, store_type
+from deputize.core.vault.tenants import take_over_data_keys
 from deputize.core.vault.vault import FIRST, Vault
 from deputize.core.vault.vault_keys import VaultKeys
 
@@ -73,6 +74,7 @@ async def restore(vault: Vault, backup: Path, audit: Audit, trail: Trail, enqueu
         if copied.keys.index != vault.keys.index:
             raise SettingsError("This is a backup of another vault.", hint=str(backup))
         await audit.settle()
+        await take_over_data_keys(copied, vault)
         replaced = Replaced(vault)
         await replaced.hand_over(copied, enqueue)
         doubted = await distrust(copied, await AuditedGenerations.read(trail, vault), enqueue, replaced.kept)

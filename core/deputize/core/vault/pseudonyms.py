@@ -171,7 +171,8 @@ async def _key_of(vault: Vault, user: User) -> Secret:
     record_key = vault.key_prefix(user)
     while (record := await vault.get(KIND, record_key)) is None:
         key = Secret(secrets.token_hex(32))
-        await vault.insert(KIND, record_key, {"tenant": user.tenant, "user": user.id, "key": key})
+        content = {"tenant": user.tenant, "user": user.id, "key": key}
+        await vault.insert(KIND, record_key, content, await vault.data_keys.get(user.tenant))
     found: Secret = record.json["key"]
     return found
 

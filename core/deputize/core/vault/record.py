@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, get_args, get
 
 from deputize.core.errors import VaultError
 from deputize.core.value_object import Frozen, ValueObject, frozen
+from deputize.core.vault.data_key import DataKey
 from deputize.core.vault.encoding import decode
 from deputize.core.vault.grant import SecretBytes
 
@@ -23,10 +24,19 @@ EXPIRING = (
 """Kinds of records that are swept once their ``expires`` (Unix seconds) has passed, if they have one."""
 LASTING: Final = (
     *("meta", "grant", "intent", "received", "outbox", "chosen", "file", "filepart", "person", "zone", "mcp_pins"),
-    *("shipped", "offboarding", "scim_user", "scim_name"),
+    *("shipped", "offboarding", "scim_user", "scim_name", "data_key"),
 )
 KINDS = (*LASTING, *EXPIRING)
 """All kinds of records. Other kinds are refused, because a key rotation would leave them behind."""
+OF_TENANTS: Final = frozenset(
+    {
+        *("grant", "received", "chosen", "file", "filepart", "person", "zone", "offboarding", "scim_user"),
+        *("consent", "approval", "act", "mandate", "outside", "call", "session", "contacts", "budget", "roles"),
+        *("chat_link", "assertion"),
+    }
+)
+"""Kinds of records that the tenant's data key encrypts. The other kinds hold no data of a user, except queued
+revocations, which must outlive the tenant."""
 PAGE: Final = 100
 """Records to open between two turns of the event loop: about two milliseconds."""
 FIRST: Final = ("meta", "vault")
@@ -40,13 +50,15 @@ Content: TypeAlias = SecretBytes | bytes | dict[str, Any]
 
 @frozen
 class Record(Frozen):
-    """One decrypted record, with its encrypted bytes, which a swap compares with the stored ones."""
+    """One decrypted record, with its encrypted bytes, which a swap compares with the stored ones. ``data_key``: the key
+    of its tenant, if that encrypted it."""
 
     kind: str
     key: str
     generation: int
     plain: SecretBytes = field(repr=False)
     sealed: bytes = field(repr=False)
+    data_key: DataKey | None = field(default=None, repr=False)
     _content: dict[str, Any] | None = field(default=None, init=False, repr=False)
 
     @property

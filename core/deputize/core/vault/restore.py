@@ -11,7 +11,8 @@ Since the backup was made, refresh tokens were used up, approvals consumed and g
     tokens of the replaced vault   of the same family stay, because they are newer; those grants need no confirmation.
                                    Other tokens are queued for revocation
     outcomes, queued revocations,  of the replaced vault stay, up to the moment of the restore
-    consents, pseudonyms
+    consents, pseudonyms, data
+    keys of tenants
 
 An audit row records the generation that each grant has after the restore. Rollback detection begins there.
 """
@@ -49,7 +50,7 @@ class Enqueue(Protocol):
 _LONG_AGO = 1.0
 CONSENTS: Final = ("consent", "asked", "ticket", "state", "browser")
 """Kinds of records that lead to a consent, which users may be answering at a provider during the restore."""
-KEPT_KINDS: Final = ("act", "outbox", "received", "intent", "person", "erased", *CONSENTS)
+KEPT_KINDS: Final = ("act", "outbox", "received", "intent", "person", "erased", "data_key", *CONSENTS)
 """Kinds whose records in the replaced vault are newer than the backup's, and stay."""
 
 

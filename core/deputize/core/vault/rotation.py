@@ -12,8 +12,10 @@ from deputize.core.audit import Audit
 from deputize.core.audit.events import KeyResealed
 from deputize.core.errors import VaultError
 from deputize.core.value_object import ValueObject, frozen
+from deputize.core.vault.data_key import DataKey, is_of_tenant
 from deputize.core.vault.record import KINDS, PAGE, Record
 from deputize.core.vault.seal import key_id
+from deputize.core.vault.tenants import DataKeyUpgrade
 from deputize.core.vault.vault import Vault
 
 RESEALING: Final = ("meta", "resealing")
@@ -33,7 +35,8 @@ class Resealed(ValueObject):
 
 
 async def reseal(vault: Vault, progress: Callable[[int], object] | None = None) -> Resealed:
-    """Encrypt all records under older keys with the newest key, the vault's own keys first.
+    """Encrypt all records under older keys with the newest key, the vault's own keys first. Records of tenants that an
+    earlier version wrote are encrypted with the tenants' data keys.
 
     Others may read and write during that. It may be interrupted anywhere: then a process with the same newest key
     continues in the background (`continue_reseal`), or the caller repeats it. An older key may be removed once no
@@ -74,10 +77,11 @@ async def _through(
     pause: float = 0.0,
 ) -> Resealed:
     """Encrypt all pages again, starting at the marker."""
-    came = mark.json if mark else {}
+    came, upgrade = mark.json if mark else {}, await DataKeyUpgrade.of(vault)
     anew = shut = pages = 0
     async for kind, page in _pages(vault, came.get("kind", KINDS[0]), came.get("after", ""), pause):
-        stale = [row for row in page if vault.sealer.stale(row[1])]
+        rows = [(key, sealed, await upgrade.key_for(kind, key)) for key, sealed in page if not is_of_tenant(sealed)]
+        stale = [row for row in rows if row[2] or vault.sealer.stale(row[1])]
         results = await asyncio.gather(*(_reseal(vault, kind, *row) for row in stale), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, VaultError):
@@ -114,21 +118,24 @@ async def _pages(
         after = ""
 
 
-async def _reseal(vault: Vault, kind: str, key: str, now: bytes | None) -> bool:
-    """Encrypt a record with the newest key. Return whether this call did so."""
-    while now is not None and vault.sealer.stale(now):
+async def _reseal(vault: Vault, kind: str, key: str, now: bytes | None, data_key: DataKey | None) -> bool:
+    """Encrypt a record with the data key, or else with the newest root key. Return whether this call did so."""
+    while now is not None and not is_of_tenant(now) and (data_key or vault.sealer.stale(now)):
         await vault.find_keys(now)
         generation, plain = vault.unsealed(kind, key, now)
         sealer = vault.sealer  # read after `find_keys`, which may have replaced it
-        if sealer.stale(now) and await vault.store.swap(kind, key, now, sealer.seal(kind, key, generation, plain)):
+        if (data_key or sealer.stale(now)) and await vault.store.swap(
+            kind, key, now, (data_key or sealer).seal(kind, key, generation, plain)
+        ):
             return True
         now = await vault.store.get(kind, key)
     return False
 
 
 async def key_uses(vault: Vault) -> Counter[str]:
-    """Return the number of records that each root key has encrypted, by key id, including unknown keys."""
+    """Return the number of records that each root key has encrypted, by key id, including unknown keys. Data keys of
+    tenants are such records; the records that they encrypt are not counted."""
     uses = Counter[str]()
     async for _, page in _pages(vault):
-        uses.update(key_id(sealed) for _, sealed in page)
+        uses.update(key_id(sealed) for _, sealed in page if not is_of_tenant(sealed))
     return uses

@@ -1,4 +1,5 @@
-"""Encryption of records: AES-256-GCM with a list of keys, and every record bound to its kind and key.
+"""Encryption of records: AES-256-GCM with a list of keys, and every record bound to its kind and key. Records of a
+tenant are encrypted by `data_keys`.
 
     version      1 byte    so that the format can change
     kid          8 bytes   the key that encrypted it, as a one-way hash
@@ -76,14 +77,14 @@ class Sealer:
             )
         head = self._newest + generation.to_bytes(8)
         nonce = os.urandom(_NONCE_BYTES)
-        return head + nonce + self._encrypt(nonce, plain.reveal(), head + _place(kind, key))
+        return head + nonce + self._encrypt(nonce, plain.reveal(), head + frame_place(kind, key))
 
     def open(self, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
         """Return generation and plaintext. Raises the same `VaultError` for every mismatch."""
         try:
             mark, generation, nonce = _HEAD.unpack_from(sealed)
             decrypt = self._decrypt[mark]
-            record_key = sealed[:_NONCE] + _place(kind, key)
+            record_key = sealed[:_NONCE] + frame_place(kind, key)
             return generation, SecretBytes(decrypt(nonce, sealed[_CIPHERTEXT:], record_key))
         except (StructError, KeyError, InvalidTag, ValueError):
             raise VaultError("A record in the vault cannot be opened.") from None
@@ -132,7 +133,7 @@ def _kid(key: bytes) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _place(kind: str, key: str) -> bytes:
+def frame_place(kind: str, key: str) -> bytes:
     """Return kind and key, each after its length, so that different pairs never give the same bytes."""
     a, b = kind.encode(), key.encode()
     return _LENGTHS.pack(len(a), len(b)) + a + b

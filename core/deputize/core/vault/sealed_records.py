@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 
 from deputize.core.errors import InvalidInput, VaultError
 from deputize.core.vault.bootstrap import check_key, find_keys
+from deputize.core.vault.data_key import DataKey, is_of_tenant
+from deputize.core.vault.data_keys import DataKeys
 from deputize.core.vault.encoding import encode
 from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.record import FIRST, KINDS, PAGE, Content, Record, mark_of
@@ -72,6 +74,7 @@ class Records:
 
     def __init__(self, store: Store, sealer: Sealer, keys: VaultKeys) -> None:
         self.store, self.sealer, self.keys = store, sealer, keys
+        self.data_keys = DataKeys(self, keys.index)
 
     async def get(self, kind: str, key: str) -> Record | None:
         """Return the decrypted record, or None. Raises `VaultError` if it cannot be decrypted."""
@@ -123,10 +126,14 @@ class Records:
         if (ahead := _ahead.get()) is not None:
             ahead.drop(kind)
 
-    def prepare(self, old: Record | None, kind: str, key: str, content: Content) -> PreparedWrite:
-        """Encrypt the content of a new record, or of one that replaces ``old``, for `write`."""
-        plain, generation = encode(content), old.generation + 1 if old else 1
-        return PreparedWrite(old, Record(kind, key, generation, plain, self.sealer.seal(kind, key, generation, plain)))
+    def prepare(
+        self, old: Record | None, kind: str, key: str, content: Content, data_key: DataKey | None = None
+    ) -> PreparedWrite:
+        """Encrypt the content of a new record, or of one that replaces ``old``, for `write`. ``data_key``: the key of a
+        new record's tenant, from `DataKeys.get`. A replaced record keeps its key."""
+        plain, generation, by = encode(content), old.generation + 1 if old else 1, old.data_key if old else data_key
+        sealed = (by or self.sealer).seal(kind, key, generation, plain)
+        return PreparedWrite(old, Record(kind, key, generation, plain, sealed, by))
 
     async def write(self, *writes: PreparedWrite) -> int:
         """Make writes in one round trip and in their order, until one does not apply: there is another record. Return
@@ -145,11 +152,12 @@ class Records:
                 break
         return made
 
-    async def insert(self, kind: str, key: str, content: Content) -> Record | None:
-        """Insert a record and return it, or None if the key has one. Raises `InvalidInput` for an unknown kind."""
+    async def insert(self, kind: str, key: str, content: Content, data_key: DataKey | None = None) -> Record | None:
+        """Insert a record and return it, or None if the key has one. ``data_key``: see `prepare`. Raises `InvalidInput`
+        for an unknown kind."""
         if kind not in KINDS:
             raise InvalidInput(f"A vault keeps no records of the kind {kind!r}.", fix_by="operator")
-        new = self.prepare(None, kind, key, content).new
+        new = self.prepare(None, kind, key, content, data_key).new
         self.drop_read_ahead(kind)
         return new if await self.store.insert(kind, key, new.sealed) else None
 
@@ -224,13 +232,16 @@ class Records:
         """Yield all records of a kind after a key, in pages of ``size``: the decrypted ones, and the number of damaged
         ones.
 
-        Records that are added behind the last page in between are included. ``strict``: raise for a damaged record.
+        Records that are added behind the last page in between are included, records of erased tenants are not.
+        ``strict``: raise for a damaged record.
         """
         while page := await self.store.scan(kind, after=after, most=size):
             after, shut = page[-1][0], 0
             found: list[Record] = []
             await self.find_keys(*(sealed for _, sealed in page))
             for key, sealed in page:
+                if self.data_keys.has_erased(sealed):
+                    continue
                 try:
                     found.append(self._opened(kind, key, sealed))
                 except VaultError:
@@ -249,10 +260,14 @@ class Records:
 
     def _opened(self, kind: str, key: str, sealed: bytes) -> Record:
         generation, plain = self.unsealed(kind, key, sealed)
-        return Record(kind, key, generation, plain, sealed)
+        return Record(
+            kind, key, generation, plain, sealed, self.data_keys.find(sealed) if is_of_tenant(sealed) else None
+        )
 
     def unsealed(self, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
         """Return generation and plaintext. Raises `VaultError`, also if the key is unknown: see `find_keys`."""
+        if is_of_tenant(sealed):
+            return self.data_keys.open(kind, key, sealed)
         sealer = self.sealer  # read once: another thread may replace it
         try:
             return sealer.open(kind, key, sealed)
@@ -260,10 +275,16 @@ class Records:
             check_key(sealed, sealer)
             raise
 
+    def knows(self, sealed: bytes) -> bool:
+        """Return whether the key named in the record's head is known, or is known to be erased."""
+        return self.data_keys.knows(sealed) if is_of_tenant(sealed) else self.sealer.knows(sealed)
+
     async def find_keys(self, *rows: bytes) -> None:
-        """Read the key source again if one of these records has an unknown key. Raises `StoreUnavailable` if the source
-        fails for now. A key that the source lacks stays unknown."""
-        while unknown := [sealed for sealed in rows if not self.sealer.knows(sealed)]:
+        """Read the key source again if one of these records has an unknown key, and the data keys of tenants. Raises
+        `StoreUnavailable` if the source fails for now. A key that the source lacks stays unknown."""
+        if of_tenants := list(filter(is_of_tenant, rows)):
+            await self.data_keys.load(of_tenants)
+        while unknown := [sealed for sealed in rows if not (is_of_tenant(sealed) or self.sealer.knows(sealed))]:
             before = self.sealer
             found = await asyncio.to_thread(find_keys, unknown, before)
             if self.sealer is before:  # else another task has replaced it, perhaps without these keys

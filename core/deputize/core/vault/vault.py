@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from deputize.core.errors import VaultError
 from deputize.core.vault.bootstrap import LOST, open_first
 from deputize.core.vault.bulk_revocation import BulkRevocationState
+from deputize.core.vault.data_key import DataKey
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.grant_index import GrantIndex, grants_of_account, has_same_origin, select_grant
 from deputize.core.vault.record import EXPIRING, FIRST, KINDS, PAGE, Record
@@ -67,6 +68,7 @@ class Vault(Records):
     def close_keys(self) -> None:
         """Forget the root keys. Records are closed until the key source is read again."""
         self.sealer = ClosedSealer(self.sealer)
+        self.data_keys.forget()
         self._shared.clear()
 
     async def renew_audit_key(self) -> None:
@@ -108,7 +110,7 @@ class Vault(Records):
         try:
             return self._grant(key, sealed)
         except VaultError:
-            if not self.sealer.knows(sealed):
+            if not self.knows(sealed):
                 raise
         return None
 
@@ -149,7 +151,7 @@ class Vault(Records):
         proof key. ``replacing``: called with the old and the new grant before tokens are overwritten, to make sure that
         the old tokens end. Raises `TypeError` if it is missing and there are such tokens.
         """
-        key = self.record_key(grant)
+        key, data_key = self.record_key(grant), await self.data_keys.get(grant.user.tenant)
         await self.ended.refresh(fresh=True)
         others = [g for g in await self.list_grants(grant.user, grant.provider, grant.app) if g.status != "revoked"]
         first = all(g.account.subject == grant.account.subject for g in others)
@@ -157,7 +159,7 @@ class Vault(Records):
             if sealed := await self.store.get("grant", key):
                 await self.find_keys(sealed)
             if sealed is None or self._grant_or_none(key, sealed) is None:
-                if stored := await self._put(key, sealed, fresh := replace(grant, default=first)):
+                if stored := await self._put(key, sealed, fresh := replace(grant, default=first), data_key):
                     return replace(fresh, generation=stored.generation)
                 continue
             old = self._opened("grant", key, sealed)
@@ -178,14 +180,14 @@ class Vault(Records):
             if stored := await self.swap(old, fresh.pack()):
                 return replace(fresh, generation=stored.generation)
 
-    async def _put(self, key: str, damaged: bytes | None, grant: Grant) -> Record | None:
+    async def _put(self, key: str, damaged: bytes | None, grant: Grant, data_key: DataKey | None) -> Record | None:
         """Insert a grant, or replace one that cannot be opened. Return None if another write came first."""
         if damaged is None:
-            return await self.insert("grant", key, grant.pack())
+            return await self.insert("grant", key, grant.pack(), data_key)
         generation, plain = generation_of(damaged) + 1, grant.pack()
-        sealed = self.sealer.seal("grant", key, generation, plain)
+        sealed = (data_key or self.sealer).seal("grant", key, generation, plain)
         if await self.store.swap("grant", key, damaged, sealed):
-            return Record("grant", key, generation, plain, sealed)
+            return Record("grant", key, generation, plain, sealed, data_key)
         return None
 
     async def delete_damaged(self) -> int:

@@ -179,7 +179,7 @@ class Scim:
         }
         if await self._get(key) or not await self._claim_name(content["name"], key):
             raise Refused(409, "There is such a user.", "uniqueness")
-        made = await self.vault.insert("scim_user", key, content)
+        made = await self.vault.insert("scim_user", key, content, await self.vault.data_keys.get(user.tenant))
         if made is None:
             raise Refused(409, "There is such a user.", "uniqueness")
         shown = self._shown(made, request)

@@ -101,9 +101,8 @@ class Sessions(ValueObject):
         now, key = self.clock(), self._key(cookie)
         ends = min(now + self.lasts, session.ends or float("inf"))
         times = {"ends": ends, **self._touch(ends)}
-        await self.vault.insert(
-            "session", key, session.packed() | {"issuer": self.issuer, "mapping": self.mapping, **times}
-        )
+        content = session.packed() | {"issuer": self.issuer, "mapping": self.mapping, **times}
+        await self.vault.insert("session", key, content, await self.vault.data_keys.get(session.user.tenant))
         await self._take_roles(session)
         names = [self._name(kind, value) for kind, value in session.names.items() if value]
         for name in names:

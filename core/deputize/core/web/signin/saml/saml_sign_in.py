@@ -127,7 +127,8 @@ class SamlSignIn(BaseSignIn):
         answer = self.deputy.vault.key_prefix(session.user) + sha256(found.id.encode()).hexdigest()
         content = {"session": session.packed(), "request": found.in_response_to, "expires": found.until}
         content["mapping"] = self.roles.digest
-        if not await self.deputy.vault.insert("assertion", self._key(answer), content):
+        data_key = await self.deputy.vault.data_keys.get(session.user.tenant)
+        if not await self.deputy.vault.insert("assertion", self._key(answer), content, data_key):
             raise refused("was used before", "saml_replay")
         query = {"state": fields.get("RelayState", ""), "answer": answer}
         return see_other(f"{current_path(request)}?{urlencode(query)}")
