@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from deputize.cli import show
 from deputize.cli.app import app
-from deputize.core import Deputy
+from deputize.core import Deputy, User
 from deputize.core.settings import Settings
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
@@ -126,7 +126,7 @@ def cli(home: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     return invoke
 
 
-def connected(home: Path, provider: Provider, *scopes: str) -> dict[str, str]:
+def connected(home: Path, provider: Provider, *scopes: str, tenant: str = "") -> dict[str, str]:
     """Connect Alice's account with these scopes; return the settings under which it is connected."""
     settings = Settings.load(
         home=home / "deputize",
@@ -135,7 +135,7 @@ def connected(home: Path, provider: Provider, *scopes: str) -> dict[str, str]:
         apps={"google": {"client_id": GOOGLE_CLIENT_ID, "client_secret": GOOGLE_CLIENT_SECRET}},
     )
     with Deputy.from_settings(settings) as deputy:
-        [consent] = deputy.run(deputy.connect("alice", "google", scopes=scopes))
+        [consent] = deputy.run(deputy.connect(User("alice", tenant), "google", scopes=scopes))
         click(consent.link)
         [ended] = deputy.run(deputy.wait_for_consents([consent], timeout=10))
         assert ended.status == "granted"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import httpx
 import pytest
 
 from deputize.core import Deputy
+from deputize.core.vault.rollback import all_grants
 from deputize.core.vault.root_keys import parse_keys
 from deputize.sandbox import Browser
 from tests.cli.conftest import Command, Provider, connected
@@ -93,6 +95,47 @@ def test_erase_disconnects_and_erases_a_user(cli: Command, provider: Provider, s
     assert provider.sandbox.live_tokens()["alice@example.test"] == 0
     assert json.loads(cli("accounts", "--json", **settings).stdout) == []
     assert cli("erase", "nobody", "--yes", **settings).stdout.strip() == "Nothing is kept of nobody any more."
+
+
+def test_erase_tenant_erases_its_users_and_its_data_key(
+    cli: Command, home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deputize.core.base_deputy.ERASURE_WAIT_SECONDS", 0.1)
+    for tenant in ("acme", "zenith", ""):
+        settings = connected(home, provider, "gmail.readonly", tenant=tenant)
+    vault, backup = home / "deputize" / "vault.sqlite", home / "backup"
+    assert cli("vault", "backup", str(backup), **settings).exit_code == 0
+    assert cli("erase-tenant", "acme", stdin="n\n", **settings).exit_code == 1
+    assert users(settings, monkeypatch) == {("alice", "acme"), ("alice", "zenith"), ("alice", "")}
+    gone = cli("erase-tenant", "acme", "--yes", **settings)
+    assert gone.exit_code == 0, gone.stderr
+    assert "Google ended its tokens too." in gone.stdout
+    assert "Nothing is kept of the tenant acme any more." in gone.stdout
+    assert users(settings, monkeypatch) == {("alice", "zenith"), ("alice", "")}
+    assert cli("store", "check", **settings).exit_code == 0
+    assert cli("audit", "verify", **settings).exit_code == 0
+
+    assert cli("vault", "restore", str(backup), **settings).exit_code == 0
+    assert users(settings, monkeypatch) == {("alice", "zenith"), ("alice", "")}
+    for path in vault.parent.glob("vault.sqlite*"):
+        path.unlink()
+    copy(backup, vault)
+    assert ("alice", "acme") in users(settings, monkeypatch)
+    again = cli("erase-tenant", "acme", "--yes", **settings)
+    assert again.exit_code == 0, again.stderr
+    assert users(settings, monkeypatch) == {("alice", "zenith"), ("alice", "")}
+
+
+def users(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
+    """Return the users of all grants in the vault, with or without tokens."""
+
+    async def found(deputy: Deputy) -> set[tuple[str, str]]:
+        return {(grant.user.id, grant.user.tenant) async for grant in all_grants(deputy.vault)}
+
+    for variable, value in settings.items():
+        monkeypatch.setenv(variable, value)
+    with Deputy.from_settings() as deputy:
+        return deputy.run(found(deputy))
 
 
 def test_revoke_needs_a_target(cli: Command, provider: Provider) -> None:

@@ -15,7 +15,7 @@ from deputize.cli.audit import audit_app
 from deputize.cli.commands import Commands
 from deputize.cli.common import BrowserOption, JsonOption, command_user, open_deputy
 from deputize.cli.connect import accounts, connect, open_page
-from deputize.cli.erase import erase
+from deputize.cli.erase import erase, erase_tenant
 from deputize.cli.import_tokens import import_tokens
 from deputize.cli.keys import key_app
 from deputize.cli.mandates import mandates_app
@@ -125,7 +125,21 @@ def demo(
 
 for name, server_command in SERVER_COMMANDS.items():
     mcp_app.command(name)(server_command)
-for command in (connect, accounts, revoke, offboard, erase, retention, act, undo, preflight, tools, serve, sandbox):
+for command in (
+    connect,
+    accounts,
+    revoke,
+    offboard,
+    erase,
+    erase_tenant,
+    retention,
+    act,
+    undo,
+    preflight,
+    tools,
+    serve,
+    sandbox,
+):
     app.command()(command)
 app.command("open")(open_page)
 app.command("import")(import_tokens)

@@ -1,13 +1,17 @@
-"""``deputize erase``: end all grants of a user, and delete the user's data."""
+"""``deputize erase`` and ``deputize erase-tenant``: end grants, and delete the data of a user or of a whole tenant."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deputize.cli import show
 from deputize.cli.common import TenantOption, open_deputy
+
+if TYPE_CHECKING:
+    from deputize.core import Deputy, Revoked
 
 
 def erase(
@@ -25,8 +29,25 @@ def erase(
     if not yes:
         typer.confirm(f"Disconnect {user} from everything, and erase them?", abort=True, err=True)
     with open_deputy() as deputy:
-        labels = {name: row.label for name, row in deputy.providers.items()}
-        ended = deputy.run(deputy.erase(whom))
+        _show(deputy, deputy.run(deputy.erase(whom)), user)
+
+
+def erase_tenant(
+    tenant: Annotated[str, typer.Argument(help="The tenant, as the application calls it.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+) -> None:
+    """Erase a tenant: end the grants of all its users, delete all data about them, then erase the tenant's data key.
+
+    Programs may continue to run. It takes a quarter of a minute at least, until they have stopped writing for the
+    tenant. Repeat it if it was interrupted, or after an older backup was copied back.
+    """
+    if not yes:
+        typer.confirm(f"Disconnect all users of {tenant} from everything, and erase them?", abort=True, err=True)
+    with open_deputy() as deputy:
+        _show(deputy, deputy.run(deputy.erase_tenant(tenant)), f"the tenant {tenant}")
+
+
+def _show(deputy: Deputy, ended: Sequence[Revoked], whom: str) -> None:
     if ended:
-        show.revoked(ended, "any provider", labels=labels)
-    show.out.print(show.plain(f"Nothing is kept of {user} any more."))
+        show.revoked(ended, "any provider", labels={name: row.label for name, row in deputy.providers.items()})
+    show.out.print(show.plain(f"Nothing is kept of {whom} any more."))

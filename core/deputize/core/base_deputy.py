@@ -16,7 +16,7 @@ from deputize.core.approvals.mandate_record import Mandate, MandateOffer
 from deputize.core.approvals.record import Edit
 from deputize.core.approvals.service import Decision
 from deputize.core.audit.common_fields import OfUser
-from deputize.core.audit.events import OperatorDisconnects
+from deputize.core.audit.events import OperatorDisconnects, TenantErased
 from deputize.core.audit.pseudonyms import Person
 from deputize.core.components import Components
 from deputize.core.consent.consents import DeviceCode
@@ -36,7 +36,10 @@ from deputize.core.tools.search import DEFAULT_RESULTS, ToolIndex
 from deputize.core.tools.steps import File
 from deputize.core.tools.tool import Effect, Tool
 from deputize.core.user_requests import Approval, Consent, id_of
+from deputize.core.vault.data_keys import ERASURE_WAIT_SECONDS
 from deputize.core.vault.grant import AnyUser, User
+from deputize.core.vault.tenants import delete_rows, users_by_prefix
+from deputize.core.vault.user import NO_USER
 from deputize.core.visible_text import visible
 
 if TYPE_CHECKING:
@@ -413,6 +416,28 @@ class BaseDeputy(Components):
         await self.ledger.unsaved.settle_all()  # else it would be stored again as an outcome
         caches = (self.provenance, self.contacts, self._first_contacts, self.act_reads)
         await erase(user, self.services, self.consents, self.files, *caches)
+        return ended
+
+    async def erase_tenant(self, tenant: str) -> list[Revoked]:
+        """Disconnect all users of a tenant from all providers, delete their data, and erase the tenant's data key. Then
+        no copy of a record can be decrypted without a copy of the data key.
+
+        Takes at least `ERASURE_WAIT_SECONDS`, in which other processes stop writing for the tenant. If it is
+        interrupted, or if an older backup was put in the vault's place, repeat it. The audit is not deleted. Raises
+        `InvalidInput` without a tenant.
+        """
+        if not tenant:
+            raise InvalidInput("A tenant is required.", hint="Erase a user without a tenant by `erase`.")
+        await self.vault.data_keys.close(tenant)
+        await self.services.sleep(ERASURE_WAIT_SECONDS)
+        ended = await self.revoke_all(tenant=tenant)
+        known = await users_by_prefix(self.vault)
+        users = [user for user in known.values() if user.tenant == tenant and not user.id.startswith(NO_USER)]
+        for user in users:
+            ended += await self.erase(user)
+        await self.audit.record(TenantErased(tenant, users=len(users)))
+        await self.vault.data_keys.erase(tenant, self.clock())
+        await delete_rows(self.vault, tenant, known)
         return ended
 
     def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:

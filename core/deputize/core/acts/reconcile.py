@@ -35,6 +35,7 @@ from deputize.core.audit.events import (
     MandateEnded,
     MandateGiven,
     RevokeReplaced,
+    TenantErased,
     UserErased,
     VaultRestored,
 )
@@ -119,10 +120,13 @@ async def _find_missing(
 
 
 def _since_restore(rows: Sequence[Row]) -> list[Row]:
-    """Return the audit rows since the last restored backup, without those of erased users."""
+    """Return the audit rows since the last restored backup, without those of erased users and tenants."""
     since = max((row["ts"] for row in rows if row["event"] == VaultRestored.event), default=0)
     erased = {_user(row): row["ts"] for row in rows if row["event"] == UserErased.event}
-    return [row for row in rows if row["ts"] >= max(since, erased.get(_user(row), 0))]
+    tenants = {row["tenant"]: row["ts"] for row in rows if row["event"] == TenantErased.event}
+    return [
+        row for row in rows if row["ts"] >= max(since, erased.get(_user(row), 0), tenants.get(row.get("tenant", ""), 0))
+    ]
 
 
 def _newest(rows: Iterable[Row], events: Collection[str], group: Callable[[Row], Call]) -> list[Row]:

@@ -565,6 +565,15 @@ class UserErased(Event):
 
 
 @event
+class TenantErased(Event):
+    """All data of a tenant was erased, and then its data key."""
+
+    event = "tenant.erased"
+    tenant: Annotated[str, "the user's tenant; left out if there is only one tenant"]
+    users: Annotated[int, "users whose data was erased"]
+
+
+@event
 class OperatorDisconnects(Event):
     """An operator disconnects a user of the tenant. Written before the grants end, whose rows follow."""
 

@@ -110,6 +110,7 @@ EVENT_CLASSES: Final[Mapping[str, EventClass]] = {
     "user.offboarded": EventClass("user", "user", DEACTIVATE, severity=MEDIUM),
     "user.sessions_ended": EventClass("user", "user", SUSPEND, severity=LOW),
     "user.erased": EventClass("user", "user", DELETE, severity=LOW),
+    "tenant.erased": EventClass("tenant", "tenant", DELETE, severity=MEDIUM),
     "revoke.replaced": EventClass("token", "entry", OTHER),
     "revoke.done": EventClass("token", "entry", DELETE),
     "revoke.queued": EventClass("token", "entry", DELETE, OTHER_STATUS),
