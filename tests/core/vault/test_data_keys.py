@@ -29,6 +29,7 @@ from deputize.core.vault.data_key import is_of_tenant
 from deputize.core.vault.data_keys import DATA_KEY_TTL, KIND, MAX_CACHED, DataKeys
 from deputize.core.vault.migrate import copy_records
 from deputize.core.vault.record import KINDS, OF_TENANTS
+from deputize.core.vault.restore import distrust
 from deputize.core.vault.rotation import Resealed, key_uses, reseal
 from deputize.core.vault.seal import Sealer, id_of
 from deputize.core.vault.stores import open_store
@@ -436,6 +437,22 @@ async def test_restore_keeps_tenants_that_came_after_the_backup(tmp_path: Path) 
     await restore(deputy.vault, backup, deputy.audit, tmp_path / "audit", deputy.revocation_queue.enqueue_in)
     assert (await try_all(deputy.vault)).whole and await deputy.vault.scan("act", deputy.vault.key_prefix(CAROL))
     await deputy.close()
+
+
+async def test_restore_keeps_a_tenant_that_comes_during_the_restore(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_tenants(str(tmp_path / "v.sqlite"), tmp_path) as house:
+        deputy, vault = house.deputy, house.deputy.vault
+        await back_up(vault, tmp_path / "backup", deputy.clock())
+
+        async def meanwhile(*arguments: Any) -> int:
+            await vault.insert("act", "late", {"expires": 1e12}, await vault.data_keys.get("newcomers"))
+            return await distrust(*arguments)
+
+        monkeypatch.setattr("deputize.core.vault.backup.distrust", meanwhile)
+        await restore(vault, tmp_path / "backup", deputy.audit, tmp_path / "audit", deputy.revocation_queue.enqueue_in)
+        assert await (await Vault.open(vault.store, [KEY])).get("act", "late")
 
 
 async def test_backup_in_place_of_the_vault_is_erased_again(tmp_path: Path) -> None:
