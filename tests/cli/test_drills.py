@@ -51,7 +51,7 @@ def fill(folder: Path, records: int) -> None:
         vault = await Vault.open(
             SqliteStore.open(folder / "vault.sqlite", create=False), KeyFile(folder / "key").read_keys()
         )
-        await asyncio.gather(*(vault.insert("act", f"row{n:05d}", {"expires": 1e12}) for n in range(records)))
+        await asyncio.gather(*(vault.insert("act", f"row{n:05d}", {"expires": 1e12}, None) for n in range(records)))
         await vault.close()
 
     asyncio.run(insert())

@@ -188,7 +188,7 @@ async def test_value_that_was_read_ahead_serves_one_read_of_its_task_in_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vault = world.deputy.vault
-    record = await vault.insert("call", "a", {"n": 1})
+    record = await vault.insert("call", "a", {"n": 1}, None)
     assert record
     async with vault.read_ahead(*WANTED):
         world.store.single.clear()
@@ -204,7 +204,7 @@ async def test_value_that_was_read_ahead_serves_one_read_of_its_task_in_time(
 
 async def test_task_reads_what_it_has_written_and_what_was_written_before_its_lock(world: World) -> None:
     vault = world.deputy.vault
-    record = await vault.insert("call", "a", {"n": 1})
+    record = await vault.insert("call", "a", {"n": 1}, None)
 
     async def read() -> Any:
         row = await vault.get("call", "a")
@@ -240,7 +240,7 @@ async def test_task_reads_what_it_has_written_and_what_was_written_before_its_lo
 
 async def test_task_started_during_read_ahead_reads_the_store(world: World) -> None:
     vault = world.deputy.vault
-    record = await vault.insert("call", "a", {"n": 1})
+    record = await vault.insert("call", "a", {"n": 1}, None)
     assert record
     async with vault.read_ahead(*WANTED):
         await elsewhere(world.other.vault.swap(record, {"n": 2}))
@@ -304,9 +304,9 @@ async def test_erased_user_leaves_no_account_in_the_memory(world: World) -> None
 
 async def test_write_of_several_records_goes_on_after_a_rotation_has_resealed_one(world: World) -> None:
     vault = world.deputy.vault
-    old = await vault.insert("call", "a", {"n": 1})
+    old = await vault.insert("call", "a", {"n": 1}, None)
     assert old and await world.store.swap("call", "a", old.sealed, vault.sealer.seal("call", "a", 1, old.plain))
-    first, second = vault.prepare(None, "act", "a", {"n": 1}), vault.prepare(old, "call", "a", {"n": 2})
+    first, second = vault.prepare(None, "act", "a", {"n": 1}, None), vault.prepare(old, "call", "a", {"n": 2})
     assert await vault.write(first, second) == 2
     record = await vault.get("call", "a")
     assert record and record.json["n"] == 2

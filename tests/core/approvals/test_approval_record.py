@@ -147,7 +147,7 @@ def test_approval_can_be_repeated_only_if_a_mandate_could_name_its_act() -> None
 
 
 async def stored(deputy: Deputy, content: dict[str, Any]) -> ApprovalRecord:
-    row = await deputy.vault.insert("approval", "place.0123", content)
+    row = await deputy.vault.insert("approval", "place.0123", content, None)
     assert row is not None
     return ApprovalRecord.of(row)
 

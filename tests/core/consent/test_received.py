@@ -220,7 +220,7 @@ async def test_interrupted_consent_of_one_user_does_not_block_others(house: Hous
     with suppress(Died):
         await dying.consents.finish("google", back, LOCAL, started.nonce.reveal())
     vault = house.deputy.vault
-    assert await vault.insert("received", "0.of.a.later.version", {"replies": []})
+    assert await vault.insert("received", "0.of.a.later.version", {"replies": []}, None)
     house.line.seen.clear()
     await house.ask("send", user="bob")
     assert house.line.seen == [] and len(await vault.scan("received")) == 2

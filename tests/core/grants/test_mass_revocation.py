@@ -45,7 +45,7 @@ async def filled(vault: Vault, number: int) -> None:
     """Write this many grants, as they are stored in a vault."""
     for begin in range(0, number, 1000):
         some = map(grant_of, range(begin, min(begin + 1000, number)))
-        await asyncio.gather(*(vault.insert("grant", vault.record_key(one), one.pack()) for one in some))
+        await asyncio.gather(*(vault.insert("grant", vault.record_key(one), one.pack(), None) for one in some))
 
 
 class Behind(BulkRevocationState):

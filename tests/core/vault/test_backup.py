@@ -428,7 +428,7 @@ async def test_running_process_sees_a_restore_immediately(home: Home) -> None:
     await home.restore(home.backup)
     [stone] = await other.list_grants(ALICE)
     assert stone.status == "revoked"  # the audit remembered
-    assert await other.insert("grant", "x", {"n": 1}) and (await home.deputy.vault.get("grant", "x")) is not None
+    assert await other.insert("grant", "x", {"n": 1}, None) and (await home.deputy.vault.get("grant", "x")) is not None
     assert sorted(path.name for path in home.file.parent.iterdir() if ".new" in path.name) == []
     await other.close()
     await home.deputy.close()

@@ -19,8 +19,8 @@ async def a_vault() -> MemoryStore:
     store = MemoryStore()
     vault = await Vault.open(store, [KEY])
     for n in range(450):
-        assert await vault.insert("person", f"p{n:03}", {"n": n})
-    assert await vault.insert("grant", "g", {"grant": True})
+        assert await vault.insert("person", f"p{n:03}", {"n": n}, None)
+    assert await vault.insert("grant", "g", {"grant": True}, None)
     assert await vault.insert("meta", "chains", {})
     return store
 

@@ -174,6 +174,15 @@ async def test_record_of_a_tenant_is_bound_to_its_place_and_head() -> None:
         other.open("act", "a", sealed)
 
 
+@pytest.mark.parametrize("kind", sorted(OF_TENANTS))
+async def test_record_of_a_tenant_cannot_be_written_without_a_word_about_its_data_key(kind: str) -> None:
+    """So no place that writes one can forget it."""
+    vault = await Vault.open(MemoryStore(), [KEY])
+    with pytest.raises(TypeError, match="needs the data key of its tenant"):
+        await vault.insert(kind, "a", b"1")
+    assert await vault.get(kind, "a") is None
+
+
 async def test_two_programs_agree_on_one_data_key(tmp_path: Path) -> None:
     path = str(tmp_path / "v.sqlite")
     await (await Vault.open(open_store(path, create=True), [KEY])).close()
@@ -218,9 +227,9 @@ async def test_records_of_an_earlier_version_are_resealed_with_the_data_key() ->
     store = MemoryStore()
     vault = await Vault.open(store, [KEY])
     for user in (CAROL, DAVE, User("alice")):
-        await vault.insert("person", place := vault.key_prefix(user), {"tenant": user.tenant, "user": user.id})
-        await vault.insert("act", f"{place}a", {"expires": 1e12})
-    await vault.insert("call", "of-nobody", {"expires": 1e12})
+        await vault.insert("person", place := vault.key_prefix(user), {"tenant": user.tenant, "user": user.id}, None)
+        await vault.insert("act", f"{place}a", {"expires": 1e12}, None)
+    await vault.insert("call", "of-nobody", {"expires": 1e12}, None)
     assert await vault.get("act", f"{vault.key_prefix(CAROL)}a")
     assert await reseal(vault) == Resealed(4, 0) and await reseal(vault) == Resealed(0, 0)
     sealed = {key: is_of_tenant(row) for key, row in await store.scan("act")}
@@ -233,7 +242,7 @@ async def test_damaged_data_key_does_not_stop_a_rotation() -> None:
     store = MemoryStore()
     vault = await Vault.open(store, [KEY])
     place = vault.key_prefix(CAROL)
-    await vault.insert("person", place, {"tenant": "acme", "user": CAROL.id})
+    await vault.insert("person", place, {"tenant": "acme", "user": CAROL.id}, None)
     await store.insert(KIND, vault.data_keys.place("acme"), b"damaged")
     vault.rekey([NEXT, KEY])
     assert (await reseal(vault)).anew == 1 and await vault.get("person", place)
@@ -242,8 +251,8 @@ async def test_damaged_data_key_does_not_stop_a_rotation() -> None:
 async def test_erasure_includes_records_of_an_earlier_version(tmp_path: Path) -> None:
     async with two_tenants(str(tmp_path / "v.sqlite"), tmp_path) as house:
         vault = house.deputy.vault
-        await vault.insert("call", f"{vault.key_prefix(CAROL)}old", {"name": "carol", "expires": 1e12})
-        await vault.insert("approval", f"{vault.key_prefix(CAROL)}old", b"in a form that nobody knows")
+        await vault.insert("call", f"{vault.key_prefix(CAROL)}old", {"name": "carol", "expires": 1e12}, None)
+        await vault.insert("approval", f"{vault.key_prefix(CAROL)}old", b"in a form that nobody knows", None)
         await house.deputy.erase_tenant("acme")
         assert not [at for at in await house.rows() if at[1].startswith(vault.key_prefix(CAROL)) and at[0] != "outbox"]
 

@@ -35,7 +35,7 @@ async def vault(source: KeysInMemory) -> Vault:
     """A vault with three records under the old key."""
     made = await Vault.open(MemoryStore(), Sealer.from_source(source))
     for n in range(3):
-        assert await made.insert("grant", f"old{n}", {"n": n})
+        assert await made.insert("grant", f"old{n}", {"n": n}, None)
     return made
 
 
@@ -156,7 +156,7 @@ async def test_record_stays_closed_when_the_source_lacks_its_key(vault: Vault, s
 
 async def test_answer_without_the_key_does_not_replace_known_keys(vault: Vault, source: KeysInMemory) -> None:
     other = await Vault.open(vault.store, [NEW, OLD])
-    assert await other.insert("grant", "new", {})
+    assert await other.insert("grant", "new", {}, None)
     source.keys = [NEWER]
     with pytest.raises(VaultError):
         await vault.get("grant", "new")
@@ -185,7 +185,7 @@ async def test_unavailable_key_source_costs_no_grant(vault: Vault, source: KeysI
 
 async def test_unavailable_key_source_does_not_block_known_keys(vault: Vault, source: KeysInMemory) -> None:
     source.fails = ConnectionError()
-    assert await vault.insert("grant", "another", {"n": 9}) and len(await vault.scan("grant")) == 4
+    assert await vault.insert("grant", "another", {"n": 9}, None) and len(await vault.scan("grant")) == 4
 
 
 @pytest.mark.parametrize("fails", [ConnectionError("key=hunter2"), TimeoutError(), KeyError("hunter2"), OSError()])

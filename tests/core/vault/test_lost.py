@@ -143,7 +143,7 @@ async def test_record_opens_while_another_thread_loads_the_new_key() -> None:
     writer = await Vault.open(store, [OLD])
     reader = await Vault.open(store, Sealer([OLD], KeysInMemory([NEW, OLD])))
     writer.rekey([NEW, OLD])
-    await writer.insert("chosen", "a", {"app": "x"})
+    await writer.insert("chosen", "a", {"app": "x"}, None)
 
     class Overtaken(Sealer):
         """While it fails to open, another thread has loaded the new keys."""

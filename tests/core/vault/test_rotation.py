@@ -97,7 +97,7 @@ async def test_record_reencrypted_by_another_process_is_not_counted() -> None:
     store = MemoryStore()
     vault = await Vault.open(store, [OLD])
     for name in ("one", "two"):
-        await vault.insert("act", name, {"expires": 1e12})
+        await vault.insert("act", name, {"expires": 1e12}, None)
     swap = store.swap
 
     async def overtaken(kind: str, key: str, old: bytes, new: bytes) -> bool:
@@ -125,7 +125,7 @@ async def test_concurrent_rotations_leave_nothing_under_the_older_key() -> None:
         inner = MemoryStore()
         old = await Vault.open(inner, [OLD])
         for n in range(12):
-            assert await old.insert("grant", f"row{n:03d}", {"n": n})
+            assert await old.insert("grant", f"row{n:03d}", {"n": n}, None)
         store = FaultyStore(inner)
 
         async def rotate(inner: MemoryStore = inner) -> None:
@@ -177,7 +177,7 @@ async def test_V6_reencryption_changes_neither_generation_nor_content(path: Path
 async def test_V6_record_read_before_reencryption_can_be_written_or_deleted() -> None:
     store = MemoryStore()
     vault = await Vault.open(store, Sealer([OLD], KeysInMemory([NEW, OLD])))
-    one, two = await vault.insert("grant", "one", {"n": 1}), await vault.insert("grant", "two", {"n": 2})
+    one, two = await vault.insert("grant", "one", {"n": 1}, None), await vault.insert("grant", "two", {"n": 2}, None)
     assert one and two
     await reseal(await Vault.open(store, [NEW, OLD]))
     assert (await vault.swap(one, {"n": 11})) and await vault.delete(two)
@@ -256,7 +256,7 @@ async def test_V6_key_rotation_at_any_point_of_a_consent_does_not_fail_it() -> N
 
 async def test_records_are_reencrypted_in_pages_with_progress(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vault = await opened(path, OLD)
-    await asyncio.gather(*(vault.insert("act", f"row{n:04d}", {"expires": 1e12}) for n in range(3 * PAGE)))
+    await asyncio.gather(*(vault.insert("act", f"row{n:04d}", {"expires": 1e12}, None) for n in range(3 * PAGE)))
     vault.rekey([NEW, OLD])
     groups, told, most = counted(monkeypatch), list[int](), 0
     scan = SqliteStore.scan
@@ -302,7 +302,7 @@ asyncio.run(main())
 async def test_interrupted_rotation_is_finished_in_the_background(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vault, other = await opened(path, OLD), await opened(path, OLD, NEW)
     number = (PAGES_PER_MARK + 2) * PAGE
-    await asyncio.gather(*(vault.insert("act", f"row{n:05d}", {"expires": 1e12}) for n in range(number)))
+    await asyncio.gather(*(vault.insert("act", f"row{n:05d}", {"expires": 1e12}, None) for n in range(number)))
     vault.rekey([NEW, OLD])
 
     def die(anew: int) -> None:
@@ -435,9 +435,9 @@ async def test_V6_program_with_the_old_key_finds_the_new_one_in_the_source() -> 
 async def test_V6_missing_key_is_named_and_old_records_work_without_a_source() -> None:
     store, gone = MemoryStore(), KeysInMemory(fails=SettingsError("The key file cannot be read."))
     vault = await Vault.open(store, Sealer([OLD], gone))
-    assert await vault.insert("grant", "old", {"n": 1})
+    assert await vault.insert("grant", "old", {"n": 1}, None)
     other = await Vault.open(store, [NEW, OLD])
-    assert await other.insert("grant", "new", {"n": 2})
+    assert await other.insert("grant", "new", {"n": 2}, None)
     with pytest.raises(VaultError) as caught:
         await vault.get("grant", "new")
     assert id_of(NEW) in caught.value.hint

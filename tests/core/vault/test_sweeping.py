@@ -44,8 +44,10 @@ async def filled(number: int, store: Any = None) -> tuple[Vault, Clock, Sweeper]
     clock = Clock(1_800_000_000.0)
     vault = await Vault.open(store or MemoryStore(), [b"k" * 32])
     for n in range(number):
-        await vault.insert("act", f"a{n:05d}", {"state": "done", "expires": clock.now - 1})
-        await vault.insert("act", f"b{n:05d}", {"state": "done", "expires": clock.now + 10 * SWEEP_INTERVAL_SECONDS})
+        await vault.insert("act", f"a{n:05d}", {"state": "done", "expires": clock.now - 1}, None)
+        await vault.insert(
+            "act", f"b{n:05d}", {"state": "done", "expires": clock.now + 10 * SWEEP_INTERVAL_SECONDS}, None
+        )
     return vault, clock, Sweeper(vault, no_file, clock)
 
 
@@ -102,7 +104,7 @@ async def test_one_process_sweeps_and_others_do_not_wait() -> None:
 async def test_recently_swept_records_are_not_scanned_again() -> None:
     vault, clock, sweeper = await filled(3)
     assert await sweeper.turn() == 3
-    await vault.insert("act", "c", {"expires": clock.now})
+    await vault.insert("act", "c", {"expires": clock.now}, None)
     assert await Sweeper(vault, no_file, clock).turn() == 0
     clock.now += SWEEP_INTERVAL_SECONDS
     assert await Sweeper(vault, no_file, clock).turn() == 1
@@ -147,7 +149,7 @@ async def test_damaged_record_does_not_stop_the_sweep() -> None:
 
 async def test_entered_deputy_sweeps_in_the_background_until_closed() -> None:
     vault = await new_vault()
-    await vault.insert("act", "old", {"expires": 1.0})
+    await vault.insert("act", "old", {"expires": 1.0}, None)
     async with await build(vault=vault) as deputy:
         deadline = time.monotonic() + 10
         while await left(vault):
@@ -166,7 +168,7 @@ def test_start_does_not_wait_for_a_sweep(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Sweeper, "_begin", _nothing)
     with Deputy.from_settings(_settings(tmp_path)) as first:
         for n in range(number):
-            first.run(first.vault.insert("act", f"a{n:05d}", {"expires": 1.0}))
+            first.run(first.vault.insert("act", f"a{n:05d}", {"expires": 1.0}, None))
     opened: list[str] = []
     unsealed = Vault.unsealed
 
@@ -214,7 +216,7 @@ async def test_killed_sweep_leaves_the_rest_to_the_next_process(tmp_path: Path) 
     path = tmp_path / "vault" / "vault.sqlite"
     vault = await new_vault(path, b"k" * 32)
     for n in range(PAGE + 60):
-        await vault.insert("act", f"a{n:05d}", {"expires": 1.0})
+        await vault.insert("act", f"a{n:05d}", {"expires": 1.0}, None)
     command = [sys.executable, "-c", DYING, str(path)]
     ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr

@@ -72,7 +72,7 @@ def home(tmp_path: Path) -> Path:
 def test_first_start_makes_a_wrapped_key_and_the_next_start_unwraps_it(server: KmsServer, home: Path) -> None:
     with Deputy.from_settings(settings(server)) as deputy:
         made = deputy.vault.sealer.ids
-        assert deputy.run(deputy.vault.insert("grant", "a", {"n": 1}))
+        assert deputy.run(deputy.vault.insert("grant", "a", {"n": 1}, None))
     assert not (home / "key").exists() and (home / "wrapped-keys.json").stat().st_mode & 0o777 == 0o600
     with Deputy.from_settings(settings(server)) as deputy:
         assert deputy.vault.sealer.ids == made
@@ -146,7 +146,7 @@ def test_older_key_that_does_not_unwrap_stops_no_start(
     server: KmsServer, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Deputy.from_settings(settings(server)) as deputy:
-        deputy.run(deputy.vault.insert("grant", "old", {"n": 1}))
+        deputy.run(deputy.vault.insert("grant", "old", {"n": 1}, None))
     old = deputy.vault.sealer.ids[0]
     with Deputy.from_settings(settings(server, "main", "other")) as deputy:
         source(server, "main", "other").wrap_keys("other", only=True)
@@ -192,7 +192,9 @@ def _rewrapped(server: KmsServer, content: dict[str, Any], name: str) -> dict[st
 def test_outage_does_not_stop_a_running_program(server: KmsServer) -> None:
     with Deputy.from_settings(settings(server)) as deputy:
         server.fail = 503
-        assert deputy.run(deputy.vault.insert("grant", "a", {"n": 1})) and deputy.run(deputy.vault.get("grant", "a"))
+        assert deputy.run(deputy.vault.insert("grant", "a", {"n": 1}, None)) and deputy.run(
+            deputy.vault.get("grant", "a")
+        )
 
 
 @pytest.mark.parametrize("status", [503, 403])
@@ -201,7 +203,7 @@ def test_keys_are_closed_after_their_limit_and_open_again(
 ) -> None:
     with Deputy.from_settings(settings(server)) as deputy:
         vault = deputy.vault
-        assert deputy.run(vault.insert("grant", "a", {"n": 1}))
+        assert deputy.run(vault.insert("grant", "a", {"n": 1}, None))
         deputy.run(key_limit.limit_keys(vault, 0.6))
         time.sleep(1.0)
         assert deputy.run(vault.get("grant", "a")), "the KMS answers, so the keys stay"
@@ -212,10 +214,10 @@ def test_keys_are_closed_after_their_limit_and_open_again(
         with pytest.raises((StoreUnavailable, VaultError)):
             deputy.run(vault.get("grant", "a"))
         with pytest.raises(StoreUnavailable):
-            deputy.run(vault.insert("grant", "b", {"n": 2}))
+            deputy.run(vault.insert("grant", "b", {"n": 2}, None))
         assert not any(key for key in vars(vault.sealer.source)["_known"].values())
         server.fail = 0
-        assert deputy.run(vault.get("grant", "a")) and deputy.run(vault.insert("grant", "b", {"n": 2}))
+        assert deputy.run(vault.get("grant", "a")) and deputy.run(vault.insert("grant", "b", {"n": 2}, None))
 
 
 def test_keys_are_closed_after_their_limit_though_their_list_cannot_be_read(
@@ -256,11 +258,11 @@ def test_running_program_finds_a_key_that_another_added(server: KmsServer) -> No
 
 def test_change_from_file_to_kms_keeps_the_keys_and_reseals_nothing(server: KmsServer, home: Path) -> None:
     with Deputy.from_settings(Settings.load(port=0)) as before, Deputy.from_settings(settings(server)) as running:
-        assert before.run(before.vault.insert("grant", "a", {"n": 1}))
+        assert before.run(before.vault.insert("grant", "a", {"n": 1}, None))
         row = before.run(before.vault.store.get("grant", "a"))
         source(server).wrap_keys("main")
         assert running.run(running.vault.get("grant", "a")) and before.run(before.vault.get("grant", "a"))
-        before.run(before.vault.insert("grant", "b", {"n": 2}))
+        before.run(before.vault.insert("grant", "b", {"n": 2}, None))
     (home / "key").unlink()
     with Deputy.from_settings(settings(server)) as deputy:
         assert deputy.run(deputy.vault.store.get("grant", "a")) == row

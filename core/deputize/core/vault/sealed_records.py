@@ -15,7 +15,7 @@ from deputize.core.vault.data_key import DataKey, is_of_tenant
 from deputize.core.vault.data_keys import DataKeys
 from deputize.core.vault.encoding import encode
 from deputize.core.vault.grant import SecretBytes
-from deputize.core.vault.record import FIRST, KINDS, PAGE, Content, Record, mark_of
+from deputize.core.vault.record import FIRST, KINDS, OF_TENANTS, PAGE, Content, Record, mark_of
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores.protocol import Batches, HeldLock, RecordRead, RecordWrite, Store
 from deputize.core.vault.vault_keys import VaultKeys
@@ -127,10 +127,20 @@ class Records:
             ahead.drop(kind)
 
     def prepare(
-        self, old: Record | None, kind: str, key: str, content: Content, data_key: DataKey | None = None
+        self,
+        old: Record | None,
+        kind: str,
+        key: str,
+        content: Content,
+        data_key: DataKey | Literal["missing"] | None = "missing",
     ) -> PreparedWrite:
         """Encrypt the content of a new record, or of one that replaces ``old``, for `write`. ``data_key``: the key of a
-        new record's tenant, from `DataKeys.get`. A replaced record keeps its key."""
+        new record's tenant, from `DataKeys.get`; None for a user without a tenant. A replaced record keeps its key.
+        Raises `TypeError` if the kind needs a data key and none is given: the record would survive its tenant."""
+        if data_key == "missing":
+            if old is None and kind in OF_TENANTS:
+                raise TypeError(f"A record of the kind {kind!r} needs the data key of its tenant, or None.")
+            data_key = None
         plain, generation, by = encode(content), old.generation + 1 if old else 1, old.data_key if old else data_key
         sealed = (by or self.sealer).seal(kind, key, generation, plain)
         return PreparedWrite(old, Record(kind, key, generation, plain, sealed, by))
@@ -152,7 +162,9 @@ class Records:
                 break
         return made
 
-    async def insert(self, kind: str, key: str, content: Content, data_key: DataKey | None = None) -> Record | None:
+    async def insert(
+        self, kind: str, key: str, content: Content, data_key: DataKey | Literal["missing"] | None = "missing"
+    ) -> Record | None:
         """Insert a record and return it, or None if the key has one. ``data_key``: see `prepare`. Raises `InvalidInput`
         for an unknown kind."""
         if kind not in KINDS:
