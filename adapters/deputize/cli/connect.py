@@ -39,6 +39,7 @@ def connect(
     registration: Annotated[str, typer.Option("--app", help="Which OAuth app, where settings name several.")] = "",
     another: Annotated[bool, typer.Option("--another", help="One more account, beside those connected.")] = False,
     switch: Annotated[bool, typer.Option("--switch", help="Act with the account that you choose from now on.")] = False,
+    renew: Annotated[bool, typer.Option("--renew", help="The same again, before the connection ends.")] = False,
     device: Annotated[
         bool, typer.Option("--device", help="No browser here: enter a code on another device (GitHub).")
     ] = False,
@@ -68,6 +69,7 @@ def connect(
                 account=account or None,
                 add_account=another,
                 switch_account=switch,
+                renew=renew,
             )
         )
         for consent in asking.consents(asked) if asked else ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,13 +18,15 @@ from deputize.cli.doctor_findings import Finding
 from deputize.cli.doctor_findings import bad as _bad
 from deputize.cli.doctor_foreign import foreign
 from deputize.cli.doctor_servers import reached, servers
-from deputize.cli.show import counted
+from deputize.cli.show import counted, end_words
 from deputize.cli.store_check import key_lines, record_lines
 from deputize.core import App, DeputizeError, Deputy, Provider
 from deputize.core.audit.trail import is_there
 from deputize.core.background_loop import portal
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.from_settings import open_vault
+from deputize.core.grants.connections import grants_ending_soon
+from deputize.core.grants.grant_end import end_of_key
 from deputize.core.grants.token_families import describe_families, families
 from deputize.core.plugins import Plugins
 from deputize.core.policy.find_policy import find_policy
@@ -46,6 +49,8 @@ from deputize.core.vault.stores import shown_url, store_type
 from deputize.core.vault.vault import Vault
 from deputize.core.web.local.pages import same_vault
 
+MAX_ENDING: int = 10
+"""Grants that end soon, and are named one by one."""
 OVERDUE: int = 30
 """Days after the retention period within which old audit rows should be gone: whole files and chains go at once."""
 
@@ -73,6 +78,7 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
         yield from apps_of(settings)
         if vault:
             yield from _held(vault)
+            yield from _ending(settings, vault)
             yield _audit(settings, vault)
             yield from _exports(settings, vault)
             yield from _rollback(settings, vault)
@@ -205,6 +211,27 @@ def _held(vault: Vault) -> Iterator[Finding]:
     for provider, (tokens, since) in queued.items():
         words = f"{tokens} tokens are still to be revoked there (RFC 7009), the oldest since {_at(since)}"
         yield Finding(f"revocations queued for {provider}", "open", words, "deputize revoke --queued")
+
+
+def _ending(settings: Settings, vault: Vault) -> Iterator[Finding]:
+    """Yield findings about grants and keys of service accounts that end within three days."""
+    now = time.time()
+    try:
+        apps = {app.name: app for app in settings.all_apps()}
+        grants = portal().run(grants_ending_soon(vault, settings.all_providers(), apps, now))
+    except DeputizeError:  # said already
+        return
+    for app in apps.values():
+        if (end := end_of_key(app)) and end.is_near(now):
+            todo = f"Replace the key, and set valid_until in [apps.{app.name}.source]."
+            yield Finding(f"app {app.name}", "bad" if end.at <= now else "open", f"its key {end_words(end)}", todo)
+    people = [(grant, end) for grant, end in grants if end.reason != "key"]
+    for grant, end in people[:MAX_ENDING]:
+        words = ["deputize", "connect", grant.provider, "--user", grant.user.id, "--app", grant.app, "--renew"]
+        found = f"{grant.account.name} at {grant.provider} of {grant.user.id} {end_words(end)}"
+        yield Finding("grant", "open", found, shlex.join(words))
+    if (more := len(people) - MAX_ENDING) > 0:
+        yield Finding("grants", "open", f"{more} more end within three days")
 
 
 def _at(seconds: float) -> str:

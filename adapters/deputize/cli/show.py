@@ -27,6 +27,7 @@ from deputize.core.visible_text import replaced, without_hidden
 
 if TYPE_CHECKING:
     from deputize.core import Approval, Connection, Consent, DeviceCode, Revoked, Tool, Undoable
+    from deputize.core.grants.grant_end import GrantEnd
 
 out: Final = Console(highlight=False)
 err: Final = Console(stderr=True, highlight=False)
@@ -91,7 +92,8 @@ def consent(ask: Mapping[str, Any], label: str, agent: str, console: Console = e
     if ask["account"]:
         lines.append(plain(f"with the account {ask['account']}"))
     if ask["reason_code"]:
-        lines.append(plain(f"since what you had allowed is gone: {ask['reason_code']}"))
+        gone = f"since what you had allowed is gone: {ask['reason_code']}"
+        lines.append(plain("since the connection ends soon" if ask["reason_code"] == "ends_soon" else gone))
     console.print(Panel(Group(*lines), title="your consent", title_align="left", expand=False))
     if ask["link"]:
         console.print("Open this link:")
@@ -151,8 +153,15 @@ def connections(held: Sequence[Connection], console: Console = out) -> None:
     table = _table("provider", "account", "status", "may")
     for one in held:
         status = one.status if one.status == "active" else f"{one.status}: {one.reason}"
+        status += f"\n{end_words(one.end)}" if one.end else ""
         table.add_row(*map(plain, (one.provider, one.account, status, "\n".join(one.scope_descriptions))))
     console.print(table)
+
+
+def end_words(end: GrantEnd) -> str:
+    """Return the known end of a grant as text."""
+    unless = ", unless it is used before" if end.reason == "unused" else ""
+    return f"ends {datetime.fromtimestamp(end.at, UTC):%Y-%m-%d %H:%M} UTC{unless}"
 
 
 def undoable(found: Sequence[Undoable], console: Console = out) -> None:

@@ -152,19 +152,21 @@ class BaseDeputy(Components):
         account: str | None = None,
         add_account: bool = False,
         switch_account: bool = False,
+        renew: bool = False,
     ) -> list[Consent]:
         """Request consent in advance, and return one consent per app that is missing some of these scopes and tools.
 
         ``scopes``: in full or by their last part (``gmail.readonly``). ``account``: the account that must consent.
         ``add_account``: connect one more account, which the user picks. ``switch_account``: the account that consents
         becomes the default and gets the scopes of the previous default, which stays connected. If neither is set, only
-        the connected account is accepted.
+        the connected account is accepted. ``renew``: also request the scopes that the account has, so that it is
+        connected anew before it ends (`Connection.end`).
         """
         who, other = User.of(user), other_account(add_account, switch_account)
         await self.consents.recover(who)
         chosen = [await self.resolver.tool(name) for name in tools]
         wanted = await self.asking.needs_by_app(who, provider, scopes, chosen, app, account)
-        return await self.asking.request_consents(who, wanted, account, other)
+        return await self.asking.request_consents(who, wanted, account, other, renew=renew)
 
     def on_question(self, function: OnQuestion) -> None:
         """Call this function with each new consent and approval, and when it is decided, expires or is superseded.

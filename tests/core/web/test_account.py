@@ -20,6 +20,7 @@ from deputize.core.web.pages.local_links import (
     user_of,
 )
 from deputize.sandbox import Browser, Page
+from deputize.sandbox.deputies import give_grant
 from deputize.sandbox.forms import Form
 from tests.core.web.web_application import World, cookies_of, hidden, make, net, path_of, words_of
 from tests.support.sandbox_deputy import GMAIL
@@ -510,3 +511,38 @@ async def test_two_accounts_of_one_name_can_be_disconnected_and_chosen_separatel
     assert f"No agent can act as {first.account.name} at Google" in words_of(page)
     [left] = [grant for grant in await vault.list_grants(User("alice")) if grant.status != "revoked"]
     assert left.account.subject == "twin"
+
+
+# --- an end that is known ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("local", [False, True])
+async def test_account_that_ends_soon_is_connected_again_from_the_page(local: bool) -> None:
+    world = await make(local=local)
+    await world.connected("readonly")
+    browser, place = world.browser(), f"{await _me(world)}/connections"
+    assert "ends this connection" not in words_of(await browser.open(place))
+    [grant] = await world.deputy.vault.list_grants(User("alice"))
+    ends = world.clock.now + 2 * 86400
+    grant = await world.deputy.vault.replace(grant, replace(grant, refresh_ends_at=ends)) or grant
+    page = await browser.open(place)
+    assert "Google ends this connection on" in words_of(page) and "Connect again" in words_of(page)
+    asking = await browser.submit(page, _form(page, "/renew"))
+    assert "The earlier connection ends soon." in words_of(asking)
+    at = await browser.submit(asking, asking.forms[0])
+    offered = at.forms[0].offers("scope")
+    await browser.submit(at, at.forms[0], account="alice@example.test", scope=offered, decision="allow")
+    [renewed] = await world.deputy.vault.list_grants(User("alice"))
+    assert renewed.refresh_ends_at == 0.0 and renewed.access_token != grant.access_token
+    assert "ends this connection" not in words_of(await browser.open(place))
+
+
+async def test_another_users_ending_account_is_not_renewed(world: World) -> None:
+    await world.connected("readonly")
+    give_grant(world.sandbox, world.deputy, "bob", [f"{GMAIL}readonly"], provider="google", email="bob@example.test")
+    for user in ("alice", "bob"):
+        [grant] = await world.deputy.vault.list_grants(User(user))
+        await world.deputy.vault.replace(grant, replace(grant, refresh_ends_at=world.clock.now + 60))
+    alices, browser = await _id(world, "alice@example.test"), world.browser("bob")
+    page = await browser.open("/connections")
+    assert (await browser.submit(page, _form(page, "/renew"), account=alices)).status == 403

@@ -68,6 +68,10 @@ class Job(Frozen):
         last = min(until, self.until) if self.until else until
         return 1 + int((last - now) // self.every) if self.every and last > now else 1
 
+    def last_run(self, now: float) -> float:
+        """Return the time of the last run, if the first of them is now."""
+        return now + (self.runs(self.until or now, now) - 1) * self.every
+
 
 def read_job(path: Path) -> Job:
     """Return the job that a file describes. Raises `SettingsError` that names the line and what to write instead."""

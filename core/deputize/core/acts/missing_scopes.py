@@ -9,6 +9,7 @@ from deputize.core.consent.consents import Consents
 from deputize.core.consent.record import Other
 from deputize.core.errors import AccountMismatch, ConsentRequired, DeputizeError, InvalidInput, ReconsentRequired
 from deputize.core.grants.accounts import Accounts
+from deputize.core.grants.grant_end import ENDS_SOON
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.grants.sources.session import SESSION_ENDED, SESSION_EXPIRED, SESSION_NEEDED
 from deputize.core.oauth.provider import App, Provider
@@ -94,15 +95,15 @@ class Asking:
         return ConsentRequired(f"The user must allow this at {label} first.", consent=consent)
 
     async def request_consents(
-        self, user: User, wanted: dict[str, list[Need]], account: str | None, other: Other
+        self, user: User, wanted: dict[str, list[Need]], account: str | None, other: Other, *, renew: bool = False
     ) -> list[Consent]:
         """Request one consent for each app whose needs are not met. ``other``: request another account than the
-        connected one."""
+        connected one. ``renew``: request one in any case, with the scopes that the account has."""
         consents = []
         for name, needs in wanted.items():
             app = self.registry.apps[name]
             held = await self._load_held(user, app, account)
-            scopes = self._scopes_to_ask(app, needs, held, other)
+            scopes = self._scopes_to_ask(app, needs, held, other, renew=renew)
             if scopes is not None:
                 one = await self.consents.require(
                     user,
@@ -111,6 +112,7 @@ class Asking:
                     enough=[need.accepts for need in needs],
                     held=held,
                     account=account or "",
+                    why=ENDS_SOON if renew and held and held.status == "active" else "",
                     insist=True,
                     other=other,
                 )
@@ -131,11 +133,13 @@ class Asking:
             wanted.setdefault(one.name, []).extend(tool.usual_needs(self.registry.providers[one.provider].base))
         return wanted
 
-    def _scopes_to_ask(self, app: App, needs: Iterable[Need], held: Grant | None, other: Other) -> Sequence[str] | None:
+    def _scopes_to_ask(
+        self, app: App, needs: Iterable[Need], held: Grant | None, other: Other, *, renew: bool
+    ) -> Sequence[str] | None:
         """Return the missing scopes to request, or None if no consent is needed."""
         row = self.registry.providers[app.provider]
-        if other:
-            had = held.scopes if held and other == "switch" else frozenset[str]()
+        if other or (renew and held and held.status == "active"):
+            had = held.scopes if held and other != "another" else frozenset[str]()
             moved = had - set(row.oauth.always_scopes) - row.apis.incompatible_scopes.keys()
             return [*asks_of(needs, moved), *moved]
         usable = held if held and held.status == "active" and not origin_change(held.origin, row, app) else None

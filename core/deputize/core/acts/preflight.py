@@ -23,7 +23,7 @@ from deputize.core.acts.preview import Previewer
 from deputize.core.acts.resolve_call import CallResolver
 from deputize.core.approvals.mandate_record import MAX_ACTS, MAX_MANDATE_SECONDS, destructive
 from deputize.core.errors import DeputizeError, PolicyDenied, SettingsError
-from deputize.core.grants.refresh_request import has_refresh_token
+from deputize.core.grants.grant_end import GrantEnd, end_of, end_of_key
 from deputize.core.grants.sources.service_account import account_of
 from deputize.core.oauth.app import ServiceAccount
 from deputize.core.policy.policy import Judge, Room, Verdict
@@ -35,7 +35,7 @@ from deputize.core.tools.preview import Audience
 from deputize.core.tools.required_scopes import asks_of
 from deputize.core.tools.tool import Effect
 from deputize.core.value_object import Printed, ValueObject, frozen
-from deputize.core.vault.grant import NEVER, Account, Grant, User
+from deputize.core.vault.grant import Account, Grant, User
 
 State: TypeAlias = Literal["ok", "open", "bad"]
 """``ok``: there. ``open``: known only in the run. ``bad``: lacking, so that the run would fail or wait for somebody."""
@@ -51,7 +51,7 @@ LIMIT: Final = (
 class PreflightFinding(ValueObject):
     """One finding about the calls of a job with one tool, for one user. ``what``: ``tool``, ``app``, ``connection``,
     ``policy``, ``approval``, ``mandate``, ``budget`` or ``job``. ``code``: of the error that the run would raise,
-    "" for none. ``todo``: the next command, or what to do."""
+    "" for none. ``todo``: the next command, or what to do. ``end``: when the connection ends, None if not known."""
 
     state: State
     user: str
@@ -60,6 +60,7 @@ class PreflightFinding(ValueObject):
     found: str
     todo: str = ""
     code: str = ""
+    end: GrantEnd | None = None
 
 
 Find: TypeAlias = Callable[..., PreflightFinding]
@@ -150,7 +151,7 @@ class JobChecker:
             if act.provider:
                 yield self._connection(job, act, grant, find)
         except MissingScopes as lacking:
-            yield self._missing(act, lacking, find)
+            yield self._missing(job, act, lacking, find)
             account = self._account(act, lacking)
         except PolicyDenied as e:
             yield find("bad", what="policy", found=e.message, todo=e.hint, code=e.code)
@@ -223,38 +224,61 @@ class JobChecker:
 
     def _connection(self, job: Job, act: Act, grant: Grant, find: Find) -> PreflightFinding:
         """Return whether a grant with all scopes works until the last run, as far as that is known."""
-        named, source = f"{grant.account.name} at {self._label(act)}", self.services.apps[act.app].source
-        last = max(job.until, self.clock())
-        lasts = grant.expires_at == NEVER or grant.expires_at > last or has_refresh_token(grant)
-        if not lasts and not isinstance(source, ServiceAccount):
-            said = f"the token for {named} ends at {_at(grant.expires_at)}, and there is no refresh token"
-            said += self._needs_session(act)
-            todo = self._connect(act, sorted(grant.scopes))
-            return find("bad", what="connection", found=said, todo=todo, code="consent_required")
+        now, name = self.clock(), f"{grant.account.name} at {self._label(act)}"
+        end = self._end(act, grant)
+        if (
+            end
+            and end.at <= job.last_run(now)
+            and not (end.reason == "unused" and job.every and now + job.every < end.at)
+        ):
+            return self._ends(job, act, end, name, find)
         if grant.is_suspect:
-            return find("open", what="connection", found=f"{named}: its API has refused the token lately")
-        return find("ok", what="connection", found=named)
+            return find("open", what="connection", found=f"{name}: its API has refused the token lately", end=end)
+        until = f", which ends at {_at(end.at)}" if end and end.reason != "unused" else ""
+        return find("ok", what="connection", found=f"{name}{until}", end=end)
+
+    def _end(self, act: Act, grant: Grant) -> GrantEnd | None:
+        """Return the known end of a grant in a run without a person, who has no session that renews it."""
+        app = self.services.apps[act.app]
+        if app.source is None or isinstance(app.source, ServiceAccount) or not grant.expires_at:
+            return end_of(grant, self.services.providers[act.provider], app)
+        return GrantEnd(grant.expires_at, "no_refresh_token")
+
+    def _ends(self, job: Job, act: Act, end: GrantEnd, name: str, find: Find) -> PreflightFinding:
+        """Return the finding about a connection that ends before the last run."""
+        now, last = self.clock(), job.last_run(self.clock())
+        until = f"and the job runs until {_at(last)}" if end.at > now else "so the provider may refuse it now"
+        said = f"{name} {'ends' if end.at > now else 'has ended'} at {_at(end.at)}, {until}"
+        if end.reason == "key":
+            todo = f"Replace the key, and set valid_until in [apps.{act.app}.source]."
+            return find("bad", what="connection", found=said, todo=todo, end=end)
+        said += self._needs_session(act)
+        todo = self._connect(act, (), renew=True)
+        return find("bad", what="connection", found=said, todo=todo, code="consent_required", end=end)
 
     def _needs_session(self, act: Act) -> str:
         if self.services.apps[act.app].source is None:
             return ""
         return f". The app {act.app!r} uses the user's session, and a run without a person has none"
 
-    def _connect(self, act: Act, scopes: Sequence[str]) -> str:
-        """Return the command that connects the account with these scopes."""
+    def _connect(self, act: Act, scopes: Sequence[str], *, renew: bool = False) -> str:
+        """Return the command that connects the account with these scopes. ``renew``: with those that it has."""
         words = ["deputize", "connect", act.provider, *_user_options(act.user)]
+        words += ["--renew"] if renew else []
         words += [part for scope in scopes for part in ("--scopes", scope)]
         words += ["--app", act.app] if act.app != act.provider else []
         words += ["--account", act.account] if act.account else []
         return shlex.join(words)
 
-    def _missing(self, act: Act, lacking: MissingScopes, find: Find) -> PreflightFinding:
+    def _missing(self, job: Job, act: Act, lacking: MissingScopes, find: Find) -> PreflightFinding:
         """Return the finding about a missing or insufficient grant."""
         app, held, label = self.services.apps[act.app], lacking.held, self._label(act)
         scopes = lacking.scopes
         if isinstance(source := app.source, ServiceAccount):
             may = self.services.providers[app.provider].implied_scopes(source.scopes)
             if not (missing := asks_of(act.needs, may)):
+                if (end := end_of_key(app)) and end.at <= job.last_run(self.clock()):
+                    return self._ends(job, act, end, f"the service account of {source.organisation}", find)
                 return find("open", what="connection", found=f"{source.organisation}'s token is requested in the run")
             said = f"the service account of {source.organisation} may not have {', '.join(missing)}"
             return find("bad", what="connection", found=said, todo=f"Add it to scopes in [apps.{app.name}.source].")

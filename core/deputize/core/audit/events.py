@@ -473,6 +473,16 @@ class GrantSuspected(Event):
 
 
 @event
+class GrantEndsSoon(Event):
+    """The grant ends within three days, and was used. Recorded once for each end."""
+
+    event = "grant.ends_soon"
+    grant: OfGrant
+    ends_at: Annotated[int, "when it ends, in Unix seconds"]
+    reason: Reason
+
+
+@event
 class GrantCleared(Event):
     """The API accepts the token of a suspected grant."""
 

@@ -94,6 +94,7 @@ EVENT_CLASSES: Final[Mapping[str, EventClass]] = {
     "token.save_failed": EventClass("grant", "account_hash", UPDATE, FAILURE, MEDIUM),
     "grant.lost": EventClass("grant", "account_hash", DEACTIVATE, severity=LOW),
     "grant.suspected": EventClass("grant", "account_hash", SUSPEND, severity=LOW),
+    "grant.ends_soon": EventClass("grant", "account_hash", OTHER, severity=LOW),
     "grant.cleared": EventClass("grant", "account_hash", RESUME),
     "provider.refuses_tokens": EventClass("provider", "provider", SUSPEND, severity=MEDIUM),
     "grant.revoked": EventClass("grant", "account_hash", DELETE),

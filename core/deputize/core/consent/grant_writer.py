@@ -278,6 +278,7 @@ def _grant(reply: Received, account: Account, scopes: frozenset[str], extra: Map
         access_token=tokens.access,
         refresh_token=tokens.refresh,
         expires_at=asked_at + tokens.lifetime if tokens.lifetime else 0.0,
+        refresh_ends_at=tokens.refresh_end(asked_at),
         obtained_at=asked_at,
         extra={**extra, **tokens.extra},
         origin=reply.origin,

@@ -13,6 +13,7 @@ from dataclasses import replace
 from deputize.core.consent.consents import Consents
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.errors import AccountMismatch, NotFound
+from deputize.core.grants.grant_end import ENDS_SOON
 from deputize.core.providers.origin import origin_change
 from deputize.core.shared_services import Services
 from deputize.core.user_requests import Consent, id_of
@@ -65,10 +66,10 @@ async def _is_held(services: Services, record: ConsentRecord) -> bool:
     """Return True if the expected account has a grant with these scopes, or with scopes that include them.
 
     False for an added or switched account, which the user still has to choose. False if only a new consent helps: the
-    provider refused scopes that the grant has, or the grant has a scope that makes the others useless.
+    provider refused scopes that the grant has, the grant ends soon, or it has a scope that makes the others useless.
     """
     row, app = services.providers.get(record.provider), services.apps.get(record.app)
-    if row is None or app is None or record.other or record.why == "scope_missing":
+    if row is None or app is None or record.other or record.why in ("scope_missing", ENDS_SOON):
         return False
     account = record.subject or record.account or None
     try:

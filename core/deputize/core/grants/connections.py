@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 from deputize.core.grants.accounts import Accounts
+from deputize.core.grants.grant_end import GrantEnd, end_of
+from deputize.core.oauth.provider import App, Provider
 from deputize.core.shared_services import Services
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Grant, User
@@ -20,7 +23,8 @@ ended, and the user is asked to connect the account again."""
 class Connection(ValueObject):
     """One connected account, for people: its scopes and its status. It contains no token.
 
-    ``id``: opaque, and the same after a reconnection of this account. Any ``account`` argument accepts it.
+    ``id``: opaque, and the same after a reconnection of this account. Any ``account`` argument accepts it. ``end``: its
+    end, None if that is not known. `Deputy.connect` with ``renew`` connects it again before.
     """
 
     id: str
@@ -32,6 +36,7 @@ class Connection(ValueObject):
     status: ConnectionStatus
     reason: str
     default: bool
+    end: GrantEnd | None = None
 
 
 @frozen
@@ -74,11 +79,27 @@ async def connections_in_tenant(vault: Vault, tenant: str, after: str = "") -> t
     return found, ""
 
 
+async def grants_ending_soon(
+    vault: Vault, providers: Mapping[str, Provider], apps: Mapping[str, App], now: float
+) -> list[tuple[Grant, GrantEnd]]:
+    """Return the grants of all users that end within `END_NOTICE_SECONDS`, the next one first."""
+    found = []
+    async for records, _ in vault.pages("grant"):
+        for record in records:
+            grant = await vault.get_grant(record.key)  # a bulk revocation may have ended it
+            provider, app = (providers.get(grant.provider), apps.get(grant.app)) if grant else (None, None)
+            end = end_of(grant, provider, app) if grant and provider and app else None
+            if grant and end and end.is_near(now):
+                found.append((grant, end))
+    return sorted(found, key=lambda one: one[1].at)
+
+
 async def connections_of(user: User, services: Services, accounts: Accounts) -> list[Connection]:
     """Return all accounts that are not disconnected. ``default``: True for the account of calls that name none."""
     found = []
     for grant in await services.vault.list_grants(user):
         if grant.status != "revoked":
+            provider, app = services.providers.get(grant.provider), services.apps.get(grant.app)
             scopes = tuple(sorted(grant.scopes))
             found.append(
                 Connection(
@@ -91,6 +112,7 @@ async def connections_of(user: User, services: Services, accounts: Accounts) -> 
                     status="suspect" if grant.is_suspect else grant.status,
                     reason=grant.reason,
                     default=await accounts.is_default(user, grant),
+                    end=end_of(grant, provider, app) if provider and app else None,
                 )
             )
     return found

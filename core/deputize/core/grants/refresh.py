@@ -26,6 +26,7 @@ from typing import Final
 from deputize.core.audit.events import (
     Event,
     GrantCleared,
+    GrantEndsSoon,
     GrantMarkedLost,
     GrantSuspected,
     ProviderRefusesTokens,
@@ -37,6 +38,7 @@ from deputize.core.background_loop import portal
 from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind, outcome_of
 from deputize.core.grants.backoff import UNSENT, Backoff, Circuits, Pause, second_try_delay
+from deputize.core.grants.grant_end import end_of, must_be_told
 from deputize.core.grants.refresh_intent import Intent
 from deputize.core.grants.refresh_request import (
     GRANT_DEAD,
@@ -124,7 +126,7 @@ class Refresher:
         if grant.status != "active":
             raise GrantLost(grant.reason, grant)
         if self.is_valid(grant) and grant.access_token != failed:
-            return grant
+            return await self._announce_end(grant)
         key = self.vault.record_key(grant)
         try:
             again = await self.sources.renewal_request(grant)
@@ -134,7 +136,20 @@ class Refresher:
             if self._is_unexpired(grant):  # only refused, which may be an outage: it works again afterwards
                 raise GrantLost(none.reason, grant) from None
             raise await self.end(grant, none.reason, replaced=True) from None
-        return await portal().hop(lambda: self._join(key, failed, again))
+        return await self._announce_end(await portal().hop(lambda: self._join(key, failed, again)))
+
+    async def _announce_end(self, grant: Grant) -> Grant:
+        """Record that the grant ends soon, once, and return the grant. The record in the vault is written first, so
+        that only one of many processes and calls announces it."""
+        provider, app = self.providers.get(grant.provider), self.apps.get(grant.app)
+        end = end_of(grant, provider, app) if provider and app else None
+        if end is None or not must_be_told(grant, end, self.clock()):
+            return grant
+        with suppress(StoreUnavailable):
+            if told := await self.vault.replace(grant, replace(grant, end_told_at=end.at)):
+                await self._tell(GrantEndsSoon(grant_fields(told), int(end.at), end.reason))
+                return told
+        return grant
 
     async def _join(self, key: str, failed: Secret | None, again: Ask | None = None) -> Grant:
         """Return the result of this process's only refresh of the grant. Runs on the portal's loop only."""

@@ -70,14 +70,25 @@ def apply_reply(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -
         origin=origin,
         proof_key=tokens.proof_key,
         family=secrets.token_hex(16) if must_revoke_on_end(grant) else grant.family,
+        refresh_ends_at=_refresh_end(grant, tokens, asked_at),
     )
+
+
+def _refresh_end(grant: Grant, tokens: Tokens, asked_at: float) -> float:
+    """Return the end of the refresh token after this reply. A new refresh token has a new end, or an unknown one. A
+    token that still works after its end had another end, which is not known."""
+    end = grant.refresh_ends_at
+    if tokens.refresh_lifetime and (tokens.refresh or grant.refresh_token):
+        return asked_at + tokens.refresh_lifetime
+    is_new = tokens.refresh is not None and tokens.refresh != grant.refresh_token
+    return 0.0 if is_new or asked_at >= end else end
 
 
 def merge_refreshed(before: Grant, current: Grant, new: Grant) -> Grant:
     """Return the current grant with the refreshed tokens. An access token that a step-up stored since is kept, because
     it is newer."""
     if current.access_token != before.access_token:
-        return replace(current, refresh_token=new.refresh_token)
+        return replace(current, refresh_token=new.refresh_token, refresh_ends_at=new.refresh_ends_at)
     return replace(
         current,
         access_token=new.access_token,
@@ -86,6 +97,7 @@ def merge_refreshed(before: Grant, current: Grant, new: Grant) -> Grant:
         expires_at=new.expires_at,
         obtained_at=new.obtained_at,
         extra={**current.extra, **new.extra},
+        refresh_ends_at=new.refresh_ends_at,
     )
 
 

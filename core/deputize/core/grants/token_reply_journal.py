@@ -90,7 +90,7 @@ class Received(Frozen):
 
 
 _PLAIN: Final = ("family", "consent", "key", "provider", "app", "asked_at", "device")
-_MORE: Final = ("extra", "id_token", "nonce", "proof_key")
+_MORE: Final = ("extra", "id_token", "nonce", "proof_key", "refresh_lifetime")
 
 
 class ReceivedReplies:

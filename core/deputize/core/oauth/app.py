@@ -67,13 +67,14 @@ class ServiceAccount(ValueObject):
 
     ``organisation``: name of its owner, as displayed. ``scopes``: the upper limit of its scopes. ``tenant``: the tenant
     whose users may act with this account. ``key``: its signing key (RFC 7523 2.1); None to use the app's own
-    credentials (RFC 6749 4.4).
+    credentials (RFC 6749 4.4). ``valid_until``: the end of the key or secret in Unix seconds, 0 if it has none.
     """
 
     organisation: str
     scopes: frozenset[str]
     tenant: str = ""
     key: ClientKey | None = None
+    valid_until: float = 0.0
     kind: str = "service_account"
 
     def __post_init__(self) -> None:

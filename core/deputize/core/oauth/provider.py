@@ -72,6 +72,8 @@ class OAuthEndpoints(ValueObject):
     Tokens
     ``absent_scope``: the scopes that a code's reply without ``scope`` grants: ``requested``, or none (``empty``).
     ``default_lifetime``: seconds, if a token reply has no ``expires_in``; 0: such a token does not expire.
+    ``refresh_extends``: True if each refresh starts the refresh token's lifetime again, so that a grant in use does not
+    end.
     ``dpop``: tokens are bound to a key of each grant (RFC 9449), and are useless without it.
     ``jwks_url``: the key set of the issuer's id_tokens (OpenID Connect Discovery 3), "" if none are used.
     ``id_token_algs``: the algorithms that sign them; RS256 if the server lists none.
@@ -115,6 +117,7 @@ class OAuthEndpoints(ValueObject):
     service_accounts: bool = True
     absent_scope: Literal["requested", "empty"] = "requested"
     default_lifetime: float = 0.0
+    refresh_extends: bool = False
     dpop: bool = False
     jwks_url: str = ""
     id_token_algs: frozenset[str] = frozenset()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import field
-from typing import Any, TypeGuard
+from typing import Any, Final, TypeGuard
 
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures import token_reply
 from deputize.core.oauth.provider import Provider
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Secret
+
+REFRESH_LIFETIME: Final = "refresh_token_expires_in"
+"""The field with the seconds of a refresh token. It is in no RFC: Google sends it for apps in testing and for access
+that the user limited in time, GitHub and Entra for refresh tokens that end."""
 
 
 @frozen
@@ -19,7 +23,7 @@ class Tokens(Frozen):
 
     ``id_token``: unverified, and only present if it is used. Its nonce must be ``nonce``, "" if none was sent.
     ``extra``: other fields stored with the grant. ``proof_key``: the key to which the tokens are bound (RFC 9449), if
-    any.
+    any. ``refresh_lifetime``: seconds of the refresh token, 0 if the reply does not say.
     """
 
     access: Secret
@@ -30,6 +34,11 @@ class Tokens(Frozen):
     id_token: Secret | None = None
     nonce: str = ""
     proof_key: Secret | None = None
+    refresh_lifetime: float = 0.0
+
+    def refresh_end(self, asked_at: float) -> float:
+        """Return the end of the refresh token in Unix seconds, 0 if it is not known. ``asked_at``: of the request."""
+        return asked_at + self.refresh_lifetime if self.refresh and self.refresh_lifetime else 0.0
 
 
 def parse_tokens(provider: Provider, reply: Any, proof_key: Secret | None = None) -> Tokens:
@@ -59,6 +68,7 @@ def _tokens(provider: Provider, whole: Any, proof_key: Secret | None) -> Tokens 
         extra=extra,
         id_token=Secret(id_token) if provider.oauth.jwks_url and usable(id_token) else None,
         proof_key=proof_key if kind == "dpop" else None,
+        refresh_lifetime=seconds(reply.get(REFRESH_LIFETIME), 0.0),
     )
 
 
@@ -87,7 +97,7 @@ def usable(token: object) -> TypeGuard[str]:
 def seconds(value: Any, absent: float) -> float:
     """Return a lifetime in seconds. ``expires_in`` may be a string. If it is missing or nonsense: ``absent``."""
     try:
-        found = float(value)
-    except (TypeError, ValueError):
+        found = absent if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):  # the last one: an integer of hundreds of digits
         return absent
     return found if 0 < found < 1e9 else absent

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.app import App, IdentityAssertion, ServiceAccount, SessionToken, Source, TokenExchange
@@ -74,11 +74,15 @@ class ServiceAccountSettings(BaseModel):
         None,
         description="Its signing key, 0600: Google's file, PEM or a JSON Web Key. Unset: the app's secret.",
     )
+    valid_until: AwareDatetime | None = Field(
+        None, description="When this key or secret ends: deputize says so before. Unset: not known."
+    )
 
     def source(self, app: str, client_id: str) -> Source:
         """Return the source. Raises `SettingsError` if the key cannot be used or belongs to another account."""
         key = _key_of_account(self.key_file, app, client_id) if self.key_file else None
-        return ServiceAccount(self.organisation, frozenset(self.scopes), self.tenant, key)
+        ends = self.valid_until.timestamp() if self.valid_until else 0.0
+        return ServiceAccount(self.organisation, frozenset(self.scopes), self.tenant, key, ends)
 
 
 SourceSettings = Annotated[

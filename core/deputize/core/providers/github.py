@@ -122,6 +122,7 @@ GITHUB = Provider(  # docs.github.com/en/apps/oauth-apps/building-oauth-apps/aut
         revoke_by="app",
         revoke_leaked_url="https://api.github.com/credentials/revoke",  # docs.github.com/en/rest/credentials/revoke
         absent_scope="empty",
+        refresh_extends=True,  # .../authenticating-with-a-github-app/refreshing-user-access-tokens: six months each
         params={"allow_signup": "false"},
         params_consent={"prompt": "select_account"},
         login_hint="login",

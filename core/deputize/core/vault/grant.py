@@ -91,7 +91,9 @@ class Grant(ValueObject):
     token family of the refresh token, or of the access token if there is no refresh token; empty for grants of earlier
     versions that stored no family. ``proof_key``: the private key that its tokens are bound to (RFC 9449), as a JSON
     Web Key; None for bearer tokens. ``source``: kind of the source of a grant without a consent. ``epoch``: the
-    revocation epoch in which the grant was requested, see `deputize.core.vault.bulk_revocation`.
+    revocation epoch in which the grant was requested, see `deputize.core.vault.bulk_revocation`. ``refresh_ends_at``:
+    when the refresh token ends, in Unix seconds; 0 if the provider does not say. ``end_told_at``: the end that the
+    audit has announced, 0 for none. See `deputize.core.grants.grant_end`.
     """
 
     user: User
@@ -112,6 +114,8 @@ class Grant(ValueObject):
     proof_key: Secret | None = None
     source: str = ""
     epoch: int = 0
+    refresh_ends_at: float = NEVER
+    end_told_at: float = NEVER
     generation: int = 0
 
     @property
@@ -141,12 +145,21 @@ class Grant(ValueObject):
             origin=None,
             family="",
             proof_key=None,
+            refresh_ends_at=NEVER,
+            end_told_at=NEVER,
         )
 
     def dead(self, reason: str) -> Grant:
         """Return the grant after the provider ended it: no tokens, but account and scopes for the next consent."""
         return replace(
-            self, status="needs_reauth", reason=reason, access_token=_EMPTY, refresh_token=None, proof_key=None
+            self,
+            status="needs_reauth",
+            reason=reason,
+            access_token=_EMPTY,
+            refresh_token=None,
+            proof_key=None,
+            refresh_ends_at=NEVER,
+            end_told_at=NEVER,
         )
 
     def pack(self) -> SecretBytes:
@@ -197,7 +210,8 @@ def _packed(grant: Grant) -> SecretBytes | None:
 
 def _later(grant: Grant) -> list[str]:
     """Return the fields that later versions added to the record, without empty fields at the end."""
-    parts = [grant.proof_key.reveal() if grant.proof_key else "", grant.source, str(grant.epoch or "")]
+    ends = [repr(at) if at else "" for at in (grant.refresh_ends_at, grant.end_told_at)]
+    parts = [grant.proof_key.reveal() if grant.proof_key else "", grant.source, str(grant.epoch or ""), *ends]
     while parts and not parts[-1]:
         parts.pop()
     return parts
@@ -213,10 +227,10 @@ def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
         user, tenant, provider, app, subject, name, refresh, obtained_at, reason, default, extra, *later = (
             plain[rest_at:].decode().split(_PART)
         )
-        if len(later) > 5:
+        if len(later) > len(_EARLIER):
             return None
         # rows of earlier versions have fewer parts
-        origin, family, proof_key, source, epoch = (*later, "", "", "", "", "")[:5]
+        origin, family, proof_key, source, epoch, refresh_end, end_told = (*later, *_EARLIER[len(later) :])
         return kind(
             user=User(user, tenant),
             provider=provider,
@@ -236,6 +250,8 @@ def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
             proof_key=Secret(proof_key) if proof_key else None,
             source=source,
             epoch=int(epoch or 0),
+            refresh_ends_at=float(refresh_end or NEVER),
+            end_told_at=float(end_told or NEVER),
             generation=generation,
         )
     except (struct.error, ValueError, KeyError, IndexError, TypeError):
@@ -243,6 +259,7 @@ def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
 
 
 _EMPTY = Secret("")
+_EARLIER = ("",) * 7
 _seen: dict[bytes, frozenset[str]] = {}
 
 

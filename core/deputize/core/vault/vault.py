@@ -172,6 +172,8 @@ class Vault(Records):
                 default=first or (before.default and before.status != "revoked"),
                 refresh_token=kept or grant.refresh_token,
                 family=before.family if kept else grant.family,
+                refresh_ends_at=before.refresh_ends_at if kept else grant.refresh_ends_at,
+                end_told_at=before.end_told_at if kept else grant.end_told_at,
             )
             if replacing:
                 await replacing(before, fresh)

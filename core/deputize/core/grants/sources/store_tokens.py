@@ -127,6 +127,7 @@ class TokenImporter:
             access_token=came.tokens.access,
             refresh_token=came.tokens.refresh,
             expires_at=came.asked_at + came.tokens.lifetime if came.tokens.lifetime else 0.0,
+            refresh_ends_at=came.tokens.refresh_end(came.asked_at),
             obtained_at=came.asked_at,
             extra={**extra, **came.tokens.extra},
             origin=reply.origin,

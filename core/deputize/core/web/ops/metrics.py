@@ -35,6 +35,7 @@ from deputize.core.audit.events import (
     ConsentRequested,
     Event,
     GrantCleared,
+    GrantEndsSoon,
     GrantSuspected,
     RevokeTried,
     TokenRefreshed,
@@ -230,6 +231,9 @@ class Metrics:
             "Grants whose token the API refuses, and those whose token it accepts again.",
             ("provider", "outcome"),
         )
+        self.ending = Metric(
+            "deputize_grants_ending_total", "counter", "Grants in use whose end was announced.", ("provider",)
+        )
         self.lost = Metric("deputize_audit_rows_lost_total", "counter", "Rows that the disk refused for too long.")
         self.failing = Metric("deputize_audit_failing", "gauge", "1 while rows of the audit cannot be written.")
         self.waiting = Metric(
@@ -274,6 +278,8 @@ class Metrics:
             self.refreshes.add(self._provider(event.grant.provider), outcome)
         elif isinstance(event, GrantSuspected | GrantCleared):
             self.suspected.add(self._provider(event.grant.provider), _last_word(event))
+        elif isinstance(event, GrantEndsSoon):
+            self.ending.add(self._provider(event.grant.provider))
         elif isinstance(event, APPROVALS):
             self.approvals.add(_last_word(event))
         elif isinstance(event, ConsentRequested | ConsentEnded):

@@ -3,18 +3,22 @@
 GET   /connections          connections   connections.html
 POST  /connections/revoke   revoke        disconnect.html, which asks; then revoked.html
 POST  /connections/choose   choose        back to /connections
-POST  /connections/renew    renew         on to /connect/{ticket}
+POST  /connections/renew    renew         on to /connect/{ticket}: of a consent, or of an account that ends
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import tzinfo
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from deputize.core.errors import AccountMismatch, InvalidInput
+from deputize.core.grants.connections import Connection
+from deputize.core.grants.grant_end import ENDS_SOON
+from deputize.core.tools.preview_values import instant
 from deputize.core.user_requests import Consent
 from deputize.core.vault.grant import User
 from deputize.core.web.pages import texts
@@ -32,7 +36,7 @@ async def connections(site: Site, request: Request) -> Response:
     if user is None:
         return site.redirect_to_sign_in(request, "/connections")
     deputy, path = site.deputy, current_path(request)
-    held = await deputy.connections(user)
+    held, zone = await deputy.connections(user), await deputy.engine.zones.of(user)
     families = [deputy.registry.family(one.provider) for one in held]
     return await site.with_forms(
         request,
@@ -42,6 +46,8 @@ async def connections(site: Site, request: Request) -> Response:
         path=path,
         above=path.removesuffix("/connections"),
         accounts=[(c, site.label(c.provider)) for c in held],
+        ends=[_end_words(c, site.label(c.provider), zone) for c in held],
+        ending=[c.end is not None and c.end.is_near(deputy.clock()) for c in held],
         choices=[families.count(family) > 1 for family in families],
         consents=[(c, site.label(c.provider)) for c in await deputy.consents.list_pending(user)],
         approvals=await deputy.approvals.list_pending(user),
@@ -50,6 +56,12 @@ async def connections(site: Site, request: Request) -> Response:
         mandates=await list_mandates(site, user),
         words=texts,
     )
+
+
+def _end_words(connection: Connection, label: str, zone: tzinfo | None) -> str:
+    """Return the sentence about the known end of a connection, or ""."""
+    end = connection.end
+    return texts.END[end.reason].format(label=label, at=instant(end.at, zone)) if end else ""
 
 
 async def revoke(site: Site, request: Request) -> Response:
@@ -108,11 +120,16 @@ def _no_account() -> InvalidInput:
 
 
 async def renew(site: Site, request: Request) -> Response:
-    """Give a consent a new link if the link has expired or belongs to another browser."""
+    """Give a consent a new link if the link has expired or belongs to another browser. For an account that ends,
+    request a consent that replaces its grant."""
     user = await site.user(request)
     if user is None:
         return site.redirect_to_sign_in(request, "/connections")
-    wanted = (await site.form(request, user)).get("consent", "")
+    fields = await site.form(request, user)
+    wanted = fields.get("consent", "")
+    if "account" in fields:
+        provider, app, account = _account(fields)
+        wanted = await _renewal(site, user, provider, app, account)
     for consent in await site.deputy.consents.list_pending(user):
         if consent.id == wanted:
             ticket = await _ticket(site, user, consent)
@@ -121,6 +138,16 @@ async def renew(site: Site, request: Request) -> Response:
             target = f"{root_of(request)}/connect/{ticket}" if ticket else current_path(request).removesuffix("/renew")
             return see_other(target)
     raise InvalidInput("The form names an unknown consent.", fix_by="user", reason="unknown_consent")
+
+
+async def _renewal(site: Site, user: User, provider: str, app: str, account: str) -> str:
+    """Return the id of a consent that replaces the grant of this account."""
+    for one in await site.deputy.connections(user):
+        if (one.provider, one.app, one.id) == (provider, app, account) and one.status != "needs_reauth":
+            named = None if one.default else one.account
+            asked = await site.deputy.connect(user, provider, app=app, account=named, renew=True)
+            return asked[0].id if asked else ""
+    raise _no_account()
 
 
 async def _ticket(site: Site, user: User, consent: Consent) -> str:
@@ -136,6 +163,7 @@ async def _ticket(site: Site, user: User, consent: Consent) -> str:
         account=None if default else consent.account or None,
         add_account=known is not None and known.other == "another",
         switch_account=known is not None and known.other == "switch",
+        renew=consent.reason_code == ENDS_SOON,
     )
     return asked[0].link.rpartition("/")[2] if asked else ""
 

@@ -82,8 +82,17 @@ WHY: Final[Mapping[str, str]] = {
     "session_needed": "Your session in this application, which stood for it, has ended.",
     "session_expired": "Your session in this application, which stood for it, has ended.",
     "scope_missing": "{label} says that the earlier connection does not allow enough.",
+    "ends_soon": "The earlier connection ends soon.",
 }
 """Why a connection that was there has to be made again."""
+
+END: Final[Mapping[str, str]] = {
+    "refresh_token": "{label} ends this connection on {at}.",
+    "no_refresh_token": "{label} ends this connection on {at}.",
+    "unused": "{label} ends this connection on {at}, unless it is used before.",
+    "key": "The key of this account ends on {at}.",
+}
+"""Sentences about the known end of a connection, by its reason."""
 
 SUSPECT: Final = "{label} refuses this connection at the moment. It is tried again whenever an agent needs it."
 
