@@ -60,7 +60,7 @@ def test_documented_job_is_checked_equipped_and_run(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     for _ in range(2):  # the same call of the same day
-        exec(block(PAGE, "unattended=True"), {})  # noqa: S102  # our own page
+        exec(block(PAGE, "report-{today}"), {})  # noqa: S102  # our own page
     [mandate] = json.loads(cli("mandates", "--json", **settings).stdout)
     assert mandate["used"] == 1
 

@@ -97,7 +97,12 @@ def _parse_decision(approval: str, what: Any, reason: str) -> Decision:
 
 
 def request_payload(error: DeputizeError | None) -> Payload | None:
-    """Return the request payload to show to the user, or None if the error is not a missing consent or approval."""
+    """Return the request payload to show to the user, or None if the error is not a missing consent or approval.
+
+    None also if nobody is there to answer (`User.unattended`): the call then fails, and the run goes on.
+    """
+    if isinstance(error, ConsentRequired | ApprovalRequired) and error.unattended:
+        return None
     if isinstance(error, ConsentRequired):
         return {"type": "deputize.consent", "v": 1, **error.consent.payload()}
     if isinstance(error, ApprovalRequired):

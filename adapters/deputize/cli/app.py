@@ -22,6 +22,7 @@ from deputize.cli.mandates import mandates_app
 from deputize.cli.mcp_config import mcp_app
 from deputize.cli.mcp_servers import SERVER_COMMANDS
 from deputize.cli.offboard import offboard
+from deputize.cli.pending import pending
 from deputize.cli.policy import policy_app
 from deputize.cli.preflight import preflight
 from deputize.cli.retention import retention
@@ -128,6 +129,7 @@ for name, server_command in SERVER_COMMANDS.items():
 for command in (
     connect,
     accounts,
+    pending,
     revoke,
     offboard,
     erase,

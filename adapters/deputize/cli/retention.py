@@ -56,8 +56,10 @@ def retention_rows(settings: Settings) -> list[Kept]:
         Kept(
             "approvals, questions",
             ("approval", "role_approval"),
-            f"{format_duration(APPROVAL_TTL)}, or as long as the tool asks; "
+            f"{format_duration(APPROVAL_TTL)}, of unattended runs "
+            f"{format_duration(settings.unattended_approval_seconds)}, or as long as the tool asks; "
             f"{format_duration(UNUSED_APPROVAL_TTL)} more if no act used it",
+            "unattended_approval_seconds",
         ),
         Kept("mandates", ("mandate",), "until they end"),
         Kept("budgets", ("budget",), f"{format_duration(KEPT_SECONDS)} after their period; keyed digests"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -33,6 +34,9 @@ def serve(
     search: Annotated[bool, typer.Option("--search", help="List two tools that find and call the others.")] = False,
     browser: BrowserOption = True,
     user: UserOption = "",
+    unattended: Annotated[
+        bool, typer.Option("--unattended", help="With --stdio: nobody is there to answer, as for a scheduled client.")
+    ] = False,
 ) -> None:
     """Serve tools to MCP clients: Claude, Cursor, VS Code, Codex, or your own.
 
@@ -46,8 +50,10 @@ def serve(
             "--stdio serves one person: it takes no --base-url, --issuer, --token-audience or --client-id."
         )
     if stdio:
-        _stdio(tools or [], command_user(user), search, browser)
+        _stdio(tools or [], replace(command_user(user), unattended=unattended), search, browser)
         return
+    if unattended:
+        raise typer.BadParameter("--unattended goes with --stdio.")
     host, port = _place(http)
     if not port:
         raise typer.BadParameter("--http is HOST:PORT, or :PORT for loopback.")

@@ -27,6 +27,7 @@ from deputize.core.acts.resolve_call import CallResolver
 from deputize.core.acts.runner import Runner
 from deputize.core.acts.step_handlers import handlers_of
 from deputize.core.approvals.mandates import Mandates
+from deputize.core.approvals.record import UNATTENDED_APPROVAL_TTL
 from deputize.core.approvals.service import Approvals
 from deputize.core.audit import Audit
 from deputize.core.background_loop import portal
@@ -85,6 +86,7 @@ class Components:
     the authors whose content a model may read (``{"github": "push"}``). ``roles``: a sync or async function that
     returns a user's roles; if None, roles come from claims (`deputize.core.roles`). ``role_max_age_seconds``: how long
     the claims of a sign-in give roles. ``role_map``: the mapping of the settings; roles of another one do not count.
+    ``unattended_approval_seconds``: how long the approvals of runs that nobody watches wait (`User.unattended`).
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Components:
         roles: RolesOf | None = None,
         role_max_age_seconds: float = ROLE_MAX_AGE_SECONDS,
         role_map: RoleMap | None = None,
+        unattended_approval_seconds: float = UNATTENDED_APPROVAL_TTL,
     ) -> None:
         self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
         self.registry = Registry(apps, known_providers() if providers is None else providers)
@@ -121,7 +124,7 @@ class Components:
         zones = Zones(vault, time_zone, clock)
         self.services = Services(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
         self.roles = Roles(vault, clock, roles, role_max_age_seconds, role_map)
-        self._ways = transport, resolve
+        self._ways, self._unattended_life = (transport, resolve), unattended_approval_seconds
         self._grants()
         self._acts(
             toolkits,
@@ -155,7 +158,8 @@ class Components:
         self.catalog, self.files = Catalog(toolkits), Files(services.vault, services.clock, life=file_retention_seconds)
         self.provenance, self.contacts = UntrustedRecord(services), KnownContacts(services)
         self.judge = Judge(policy, services, self.roles.of_act)
-        self.ledger, self.approvals = Ledger(services, kept), Approvals(services, self.roles)
+        self.ledger = Ledger(services, kept)
+        self.approvals = Approvals(services, self.roles, self._unattended_life)
         self._mandates, self.questions = Mandates(services, self.approvals, kept), Questions(services, self.approvals)
         self._ended = EndedQuestions(services, self.consents, self.approvals)
         self.resolver, grants = CallResolver(services, self.catalog, self.accounts), GrantFinder(services, refresher)

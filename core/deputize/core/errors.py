@@ -31,9 +31,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from deputize.core.user_requests import Approval, Consent
+
+NOBODY_ANSWERS: Final = (
+    "Nobody is there to answer now. Nothing was done, and the request waits for an answer. Go on without it."
+)
 
 
 class DeputizeError(Exception):
@@ -113,14 +117,18 @@ class InvalidInput(DeputizeError):
 
 
 class ConsentRequired(DeputizeError):
-    """The act needs scopes that the user has not granted. ``consent`` holds the scopes and the link."""
+    """The act needs scopes that the user has not granted. ``consent`` holds the scopes and the link.
+
+    ``unattended``: True if nobody is there to answer now (`User.unattended`), so that waiting is of no use.
+    """
 
     code = "consent_required"
     default_hint = "Show consent.link to the user, and call again when the consent is granted."
 
-    def __init__(self, message: str, *, consent: Consent, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, consent: Consent, hint: str = "", unattended: bool = False) -> None:
+        super().__init__(f"{message} {NOBODY_ANSWERS}" if unattended else message, hint=hint)
         self.consent = consent
+        self.unattended = unattended
 
 
 class ScopeNotGranted(DeputizeError):
@@ -146,8 +154,10 @@ class ReconsentRequired(ConsentRequired):
 
     code = "reconsent_required"
 
-    def __init__(self, message: str, *, consent: Consent, reason: str, hint: str = "") -> None:
-        super().__init__(message, consent=consent, hint=hint)
+    def __init__(
+        self, message: str, *, consent: Consent, reason: str, hint: str = "", unattended: bool = False
+    ) -> None:
+        super().__init__(message, consent=consent, hint=hint, unattended=unattended)
         self.reason = reason
 
 
@@ -159,14 +169,16 @@ class AccountMismatch(DeputizeError):
 
 
 class ApprovalRequired(DeputizeError):
-    """The policy requires the user's approval of exactly this act. ``approval`` holds the preview and the id."""
+    """The policy requires the user's approval of exactly this act. ``approval`` holds the preview and the id.
+    ``unattended``: as in `ConsentRequired`. The approval waits until `Approval.expires_at`."""
 
     code = "approval_required"
     default_hint = "Show the approval to the user, record the answer with deputy.decide(), and call again."
 
-    def __init__(self, message: str, *, approval: Approval, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, approval: Approval, hint: str = "", unattended: bool = False) -> None:
+        super().__init__(f"{message} {NOBODY_ANSWERS}" if unattended else message, hint=hint)
         self.approval = approval
+        self.unattended = unattended
 
 
 class PolicyDenied(DeputizeError):

@@ -103,6 +103,7 @@ def from_settings(
             roles=roles,
             role_max_age_seconds=settings.role_max_age_seconds,
             role_map=RoleMap.of(settings.roles),
+            unattended_approval_seconds=settings.unattended_approval_seconds,
         )
         if on_question:
             deputy.on_question(on_question)

@@ -39,6 +39,7 @@ try:
 except ImportError as missing:
     raise SettingsError.without(missing, "settings", "web") from None
 from deputize.core.acts.rate_limit import DEFAULT_REQUESTS_PER_MINUTE
+from deputize.core.approvals.record import UNATTENDED_APPROVAL_TTL
 from deputize.core.audit import Mode
 from deputize.core.audit.export_settings import AuditExportSettings
 from deputize.core.audit.trail import Trail
@@ -335,6 +336,12 @@ class Settings(BaseSettings):
         ge=3600,
         description="Seconds that an act's outcome is stored. In this time a repeated call does not run again, "
         "and the act can be undone.",
+    )
+    unattended_approval_seconds: float = Field(
+        UNATTENDED_APPROVAL_TTL,
+        ge=3600,
+        le=2592000,
+        description="Seconds that approvals of unattended runs wait. Others wait an hour. See docs/unattended.md.",
     )
     file_retention_seconds: float = Field(
         FILE_TTL, ge=3600, description="Seconds that a file is stored for later acts."

@@ -33,9 +33,9 @@ def job(*calls: dict[str, Any], user: str = "alice", **more: Any) -> dict[str, A
 
 async def run(world: World, call: dict[str, Any], user: str, number: int) -> str:
     """Make the call as a job does. Return the code of its error, or ""."""
-    origin = Call("job", f"m{number}", "c", unattended=True)
+    origin = Call("job", f"m{number}", "c")
     try:
-        await world.deputy.act(call["tool"], call["args"], user=user, call=origin)
+        await world.deputy.act(call["tool"], call["args"], user=User(user, unattended=True), call=origin)
     except DeputizeError as e:
         return e.code
     return ""

@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from deputize.core import Connection, Deputy, ReconsentRequired
+from deputize.core import Connection, Deputy, ReconsentRequired, SettingsError, allow_all
 from deputize.core.grants.grant_end import END_NOTICE_SECONDS, GrantEnd
+from deputize.core.oauth.app import ServiceAccount
+from deputize.core.settings import Settings
 from deputize.core.vault.grant import Grant, SecretBytes
 from deputize.core.web.ops.metrics import Metrics, render_metrics
+from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import apps
 from tests.core.consent.test_consents import House
 from tests.support.faults import TOKEN, Line, answer
-from tests.support.sandbox_deputy import consent
+from tests.support.sandbox_deputy import Clock, build, consent
+from tests.support.token_sources import World, bot_app, deputy_with
 
 DAY = 86400.0
 START = 1_800_000_000.0
@@ -160,7 +167,7 @@ async def test_audit_and_metric_tell_once_of_a_thousand_calls_in_two_processes()
     [row] = told = [row for one in (house.deputy, other) for row in told_by(one)]
     assert (row["ends_at"], row["reason"], row["provider"]) == (int(START + WEEK), "refresh_token", "google")
     assert "alice@example.test" not in str(row)
-    counted = 'deputize_grants_ending_total{provider="google"} 1' in render_metrics([metrics.ending])
+    counted = 'deputize_ending_grants_total{provider="google"} 1' in render_metrics([metrics.ending])
     assert counted == (row in told_by(house.deputy))
     house.provider.says = {"refresh_token_expires_in": END_NOTICE_SECONDS - 60}
     for hour in range(24):  # a reply that moves the end a little each time
@@ -251,3 +258,59 @@ async def test_grant_of_an_earlier_version_has_no_known_end() -> None:
     assert parts[-1] == repr(START + WEEK).encode()
     older = Grant.unpack(SecretBytes(b"\0".join(parts[:-1])), grant.generation)
     assert older.refresh_ends_at == 0.0
+
+
+async def test_grant_that_each_refresh_extends_ends_only_if_it_is_not_used() -> None:
+    clock = Clock(START)
+    sandbox = Sandbox(clock=clock)
+    sandbox.switches.rotate = True  # GitHub's tokens then end, as those of an App do
+    async with await build(sandbox, apps=apps(), clock=clock, policy=allow_all) as deputy:
+        [asked] = await deputy.connect("alice", "github", scopes=["repo"])
+        assert (await consent(deputy, sandbox, asked)).status == "granted"
+        [held] = await deputy.connections("alice")
+        half_a_year = 15_897_600
+        assert held.end == GrantEnd(START + half_a_year, "unused")
+        call = {"tool": "github_search_repos", "args": {"query": "website"}}
+        work: dict[str, Any] = {"version": 1, "users": ["alice"], "calls": [call]}
+        daily = work | {"every": "1d", "until": datetime.fromtimestamp(START + 2 * half_a_year, UTC)}
+        assert (await deputy.preflight(daily)).is_ready
+        rare = await deputy.preflight(daily | {"every": "27w"})
+        assert [one.end for one in rare.findings if one.state == "bad"] == [held.end]
+        clock.now += half_a_year - DAY
+        await deputy.act("github_search_repos", {"query": "website"}, user="alice")
+        [held] = await deputy.connections("alice")
+        assert held.end == GrantEnd(clock.now + half_a_year, "unused") and told_by(deputy) == []
+
+
+async def test_end_of_a_service_accounts_key_is_told_before(tmp_path: Path) -> None:
+    world = World(Clock(START))
+    bot = bot_app(world)
+    assert isinstance(bot.source, ServiceAccount)
+    ends = replace(bot, source=replace(bot.source, valid_until=START + DAY))
+    job: dict[str, Any] = {
+        "version": 1,
+        "users": ["alice"],
+        "calls": [{"tool": "notes_count_notes", "args": {}, "app": "bot"}],
+        "every": "1d",
+        "until": datetime.fromtimestamp(START + 5 * DAY, UTC),
+    }
+    async with await deputy_with(world, ends) as deputy:
+        for _ in range(2):  # before its first token, and with one
+            [bad] = [one for one in (await deputy.preflight(job)).findings if one.state == "bad"]
+            assert bad.end == GrantEnd(START + DAY, "key") and "valid_until in [apps.bot.source]" in bad.todo
+            await deputy.act("notes_count_notes", {}, user="alice", app="bot")
+        await deputy.act("notes_count_notes", {}, user="alice", app="bot")
+        assert [row["reason"] for row in told_by(deputy)] == ["key"]
+    async with await deputy_with(world, bot) as deputy:
+        assert (await deputy.preflight(job)).is_ready
+
+
+def test_end_of_a_key_comes_from_settings(tmp_path: Path) -> None:
+    source = {"kind": "service_account", "organisation": "Acme Ltd", "scopes": ["a"]}
+    app = {"client_id": "an-id", "client_secret": "a-secret"}
+    known = source | {"valid_until": datetime(2027, 1, 22, 8, tzinfo=UTC)}
+    [made] = Settings.load(home=tmp_path, apps={"google": app | {"source": known}}).all_apps()
+    assert isinstance(made.source, ServiceAccount) and made.source.valid_until == START + WEEK
+    for wrong in ("soon", True, datetime(2027, 1, 22)):  # noqa: DTZ001
+        with pytest.raises(SettingsError, match="valid_until"):
+            Settings.load(home=tmp_path, apps={"google": app | {"source": source | {"valid_until": wrong}}})

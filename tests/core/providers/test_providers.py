@@ -75,6 +75,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "revokes_all": True,
     },
     "github": {
+        "refresh_extends": True,
         "service_accounts": False,
         "label": "GitHub",
         "authorize_url": "https://github.com/login/oauth/authorize",
@@ -174,6 +175,7 @@ COMMON: dict[str, Any] = {
     "login_hint": "",
     "kept_fields": {},
     "default_lifetime": 0.0,
+    "refresh_extends": False,
     "localhost": False,
     "loopback_needs_pkce": False,
     "service_accounts": True,

@@ -444,12 +444,10 @@ async def test_every_provider_error_has_an_outcome_and_a_text(error: str, world:
     assert ("You said no" in page.text) == (error == "access_denied")
 
 
-def test_durations_are_whole_minutes() -> None:
-    assert [texts.minutes(s) for s in (0, 29, 61, 119, 600, 3600)] == [
+def test_durations_are_whole_minutes_hours_or_days() -> None:
+    assert [texts.minutes(s) for s in (0, 29, 61, 119, 600, 3600, 7199, 7200, 172799, 172800, 345600)] == [
         *["1 minute"] * 3,
-        "2 minutes",
-        "10 minutes",
-        "60 minutes",
+        *("2 minutes", "10 minutes", "60 minutes", "120 minutes", "2 hours", "48 hours", "2 days", "4 days"),
     ]
 
 

@@ -99,6 +99,8 @@ class Host:
             artifact["consent"] = error.consent.payload()
         if isinstance(error, ApprovalRequired):
             artifact["approval"] = error.approval.payload()
+        if isinstance(error, ConsentRequired | ApprovalRequired) and error.unattended:
+            artifact["unattended"] = True
         return ToolMessage(failure_text(error), name=name, tool_call_id=call_id, status="error", artifact=artifact)
 
     async def tell(self, error: DeputizeError) -> None:

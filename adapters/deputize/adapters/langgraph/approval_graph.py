@@ -165,7 +165,11 @@ class Gate:
         for call in calls:
             if call["name"] not in self.providers:
                 seen.others.append(call)
-            elif isinstance(blocker := next(blockers), ConsentRequired):
+                continue
+            blocker = next(blockers)
+            if isinstance(blocker, ConsentRequired | ApprovalRequired) and blocker.unattended:
+                seen.refuse(call, self.host.error_message(call["name"], str(call["id"]), blocker))
+            elif isinstance(blocker, ConsentRequired):
                 if blocker.consent.id in note.get("refused", ()):
                     seen.refuse(call, self.host.error_message(call["name"], str(call["id"]), UNWANTED))
                     continue

@@ -277,7 +277,10 @@ def same_user(note: Mapping[str, Any], user: User | None) -> User:
 
 
 def missing_requests(answer: Any) -> Payload:
-    """Return the consent or approval that this tool message reports as missing, by kind; else empty."""
+    """Return the consent or approval that this tool message reports as missing, by kind; else empty. Also empty if
+    nobody is there to answer (`User.unattended`): the message is then the call's result."""
     if not isinstance(answer, ToolMessage) or answer.status != "error" or not isinstance(answer.artifact, Mapping):
+        return {}
+    if answer.artifact.get("unattended"):
         return {}
     return {kind: answer.artifact[kind] for kind in ("consent", "approval") if kind in answer.artifact}

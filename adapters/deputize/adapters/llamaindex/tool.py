@@ -136,8 +136,9 @@ class ActTool(FunctionTool):
         await delivery.take()
         return self._failed(arguments, asked or Conflict("The tool asks its user too often."))
 
-    async def _clear(self, delivery: Delivery, arguments: dict[str, Any]) -> ConsentRequired | None:
+    async def _clear(self, delivery: Delivery, arguments: dict[str, Any]) -> ConsentRequired | ApprovalRequired | None:
         """Wait for a missing consent, then for the approval. Return a consent that the user has not given yet, or None.
+        If nobody is there to answer (`User.unattended`), return what is missing, without a wait.
 
         The act itself reports any other error that still blocks the call.
         """
@@ -145,6 +146,8 @@ class ActTool(FunctionTool):
         call = Together(self.deputy, self.agent, self.app, delivery, asked)
         try:
             blocker = await call.blocker()
+            if isinstance(blocker, ConsentRequired | ApprovalRequired) and blocker.unattended:
+                return blocker
             if isinstance(blocker, ConsentRequired):
                 consent = blocker.consent
                 await call.remember(consent.id)
@@ -192,7 +195,8 @@ class ActTool(FunctionTool):
             whose: dict[str, Any] = {"user": user, "app": self.app, "agent": self.agent}
             result = await self.deputy.act(self.tool.name, arguments, call=call, **whose)
         except DeputizeError as error:
-            if isinstance(error, ApprovalRequired) and error.approval.kind == "question" and call.has_id:
+            is_question = isinstance(error, ApprovalRequired) and error.approval.kind == "question"
+            if is_question and call.has_id and not user.unattended:
                 raise
             return self._failed(arguments, error)
         except Exception as error:
@@ -207,5 +211,9 @@ class ActTool(FunctionTool):
 
     def _failed(self, arguments: dict[str, Any], error: DeputizeError) -> ToolOutput:
         warn_operator(error)
-        name, given, why = self.metadata.get_name(), {"kwargs": arguments}, {"error": error.code}
+        name, given, why = self.metadata.get_name(), {"kwargs": arguments}, dict[str, Any](error=error.code)
+        if isinstance(error, ConsentRequired) and error.unattended:
+            why["consent"] = error.consent.payload()
+        if isinstance(error, ApprovalRequired) and error.unattended:
+            why["approval"] = error.approval.payload()
         return ToolOutput(name, failure_text(error), raw_input=given, raw_output=why, is_error=True)

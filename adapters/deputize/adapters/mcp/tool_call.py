@@ -107,6 +107,8 @@ class Performing:
                     result = await (self._shield(act) if call.has_id else act)
                 return await self._over(ctx, tool_result(result), call, user)
             except (ConsentRequired, ApprovalRequired) as error:
+                if error.unattended:  # a repeated call stays the same call, so it runs after the answer
+                    return error_result(error)
                 asked = await self._ask(ctx, user, error, call)
                 if asked is not None:
                     return asked

@@ -165,7 +165,8 @@ class Questions:
     async def _waits(self, act: Act, record: ApprovalRecord) -> ApprovalRequired:
         waits = await self.approvals.public(act.user, record)
         where = waits.preview.get("where", "Its provider")
-        return ApprovalRequired(f"{where} asks the user something first.", approval=waits, hint=HINT)
+        message, alone = f"{where} asks the user something first.", act.user.unattended
+        return ApprovalRequired(message, approval=waits, hint=HINT, unattended=alone)
 
     def _key(self, act: Act) -> str:
         """Return the record key of an act's question. A read without an id is identified by conversation, tool and

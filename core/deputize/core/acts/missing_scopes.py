@@ -91,8 +91,10 @@ class Asking:
             return refused
         label = self.registry.providers[act.provider].label
         if consent.reason_code:
-            return ReconsentRequired(_reconnect_message(label, why), consent=consent, reason=why)
-        return ConsentRequired(f"The user must allow this at {label} first.", consent=consent)
+            message, alone = _reconnect_message(label, why), act.user.unattended
+            return ReconsentRequired(message, consent=consent, reason=why, unattended=alone)
+        message = f"The user must allow this at {label} first."
+        return ConsentRequired(message, consent=consent, unattended=act.user.unattended)
 
     async def request_consents(
         self, user: User, wanted: dict[str, list[Need]], account: str | None, other: Other, *, renew: bool = False

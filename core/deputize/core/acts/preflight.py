@@ -11,7 +11,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Literal, TypeAlias
@@ -210,7 +210,7 @@ class JobChecker:
         tool, registry = await self.resolver.tool(call.tool), self.services.registry
         if (name := call.app or tool.provider) in registry.late and name not in registry.apps:
             return None
-        origin = Call(thread=THREAD, unattended=True)
+        origin, user = Call(thread=THREAD), replace(user, unattended=True)
         if call.arguments is not None:
             return await self.resolver.resolve(
                 call.tool, call.arguments, user, call.account, origin, job.agent, call.app
@@ -226,11 +226,8 @@ class JobChecker:
         """Return whether a grant with all scopes works until the last run, as far as that is known."""
         now, name = self.clock(), f"{grant.account.name} at {self._label(act)}"
         end = self._end(act, grant)
-        if (
-            end
-            and end.at <= job.last_run(now)
-            and not (end.reason == "unused" and job.every and now + job.every < end.at)
-        ):
+        extended = end is not None and end.reason == "unused" and job.every and now + job.every < end.at
+        if end and end.at <= job.last_run(now) and not extended:  # else each run extends it
             return self._ends(job, act, end, name, find)
         if grant.is_suspect:
             return find("open", what="connection", found=f"{name}: its API has refused the token lately", end=end)

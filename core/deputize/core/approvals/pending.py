@@ -18,6 +18,9 @@ from deputize.core.vault.stores import RecordRead, Store
 MAX_PENDING_APPROVALS: Final = 20
 """Pending approvals of one user. A user who has hundreds stops reading them. Further ones are refused, and none is
 dropped."""
+MAX_PENDING_UNATTENDED: Final = 10
+"""The same for a request of an unattended run, whose approvals wait for days. It leaves room for the runs that the user
+watches."""
 STRIPES: Final = 64
 LOCK_TIMEOUT_SECONDS: Final = 30.0
 MAX_CACHED_DECISIONS: Final = 40_000
@@ -62,17 +65,20 @@ class ApprovalLists:
         return [row.public(self.services.home, await self.services.zones.of(user)) for row in ordered]
 
     @asynccontextmanager
-    async def room_for_one_more(self, user: User, life: float) -> AsyncIterator[None]:
+    async def room_for_one_more(
+        self, user: User, life: float, most: int = MAX_PENDING_APPROVALS
+    ) -> AsyncIterator[None]:
         """Hold the lock under which one more approval may be requested. ``life``: seconds until that one expires.
+        ``most``: the limit.
 
         Raises `RateLimited` if the limit is reached, counted over all processes.
         """
         stripe, home = int(self.vault.key_prefix(user)[:8], 16) % STRIPES, self.services.home
         try:
             async with self.vault.lock(f"approvals-{stripe:02d}", LOCK_TIMEOUT_SECONDS, *self._reads(user)):
-                if await self._wait_already(user, MAX_PENDING_APPROVALS):
+                if await self._wait_already(user, most):
                     raise RateLimited(
-                        f"{MAX_PENDING_APPROVALS} approvals are pending for this user, so no other can be requested.",
+                        f"{most} approvals are pending for this user, so no other can be requested.",
                         retry_after=life,
                         hint=f"Let the user decide the pending ones{f': {home}/connections' if home else ''}.",
                     )

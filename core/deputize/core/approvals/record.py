@@ -56,6 +56,8 @@ class Status(StrEnum):
 
 APPROVAL_TTL: Final = 3600.0
 """Seconds for which an approval waits for a decision, unless the tool asks for another time."""
+UNATTENDED_APPROVAL_TTL: Final = 345600.0
+"""Default of the setting ``unattended_approval_seconds``: four days, so that Monday answers the questions of Friday."""
 MOVES: Final[Mapping[str, frozenset[Status]]] = {
     "approve": frozenset({Status.PENDING}),
     "edit": frozenset({Status.PENDING}),

@@ -24,9 +24,10 @@ from types import EllipsisType
 from typing import Any, Final, Literal, get_args
 
 from deputize.core.approvals.outcome import LedgerRecord, State, describe_outcome
-from deputize.core.approvals.pending import ApprovalLists
+from deputize.core.approvals.pending import MAX_PENDING_APPROVALS, MAX_PENDING_UNATTENDED, ApprovalLists
 from deputize.core.approvals.record import (
     APPROVAL_TTL,
+    UNATTENDED_APPROVAL_TTL,
     ApprovalRecord,
     Change,
     Edit,
@@ -57,8 +58,9 @@ Decision = Literal["approve", "reject", "edit"]
 class Approvals:
     """The approvals of all users in one vault."""
 
-    def __init__(self, services: Services, roles: Roles) -> None:
+    def __init__(self, services: Services, roles: Roles, unattended_life: float = UNATTENDED_APPROVAL_TTL) -> None:
         self.roles, self.services, self.vault, self.clock = roles, services, services.vault, services.clock
+        self.unattended_life = unattended_life
         self.rows, self.acts = ApprovalRepository(services), Repository(services, LedgerRecord)
         listed, self.role_requests = ApprovalLists(services, self.rows), RoleRequests(services, self.rows)
         self.list_pending, self.room_for_one_more = listed.list_pending, listed.room_for_one_more
@@ -81,7 +83,8 @@ class Approvals:
         _refuse_declined(act, record)
         if record.status is Status.PENDING:
             waits = await self.public(act.user, record)
-            raise ApprovalRequired(waiting_words(act.tool.name, record.approvers), approval=waits)
+            message = waiting_words(act.tool.name, record.approvers)
+            raise ApprovalRequired(message, approval=waits, unattended=act.user.unattended)
         return record
 
     async def find_unconsumed(self, act: Act, account: Account) -> ApprovalRecord | EllipsisType | None:
@@ -131,7 +134,7 @@ class Approvals:
         changed = act.show.differs(Preview.of(agreed)) if act.show and agreed else ()
         edited = old.edited if old is not None and act.asked is not None else None
         asked, event = ApprovalRecord.ask(
-            *(act, account, key, self.clock(), APPROVAL_TTL, old),
+            *(act, account, key, self.clock(), self._life(act.user), old),
             label=self.label_of(act),
             arguments=meant(act.tool, act.arguments),
             agreed=agreed if act.show else None,
@@ -161,7 +164,12 @@ class Approvals:
         """Return the lock of the limit. Replacing a pending approval needs no lock."""
         if old is not None and old.waits(self.clock()):
             return nullcontext()
-        return self.room_for_one_more(user, APPROVAL_TTL)
+        most = MAX_PENDING_UNATTENDED if user.unattended else MAX_PENDING_APPROVALS
+        return self.room_for_one_more(user, self._life(user), most)
+
+    def _life(self, user: User) -> float:
+        """Return the seconds for which a new approval of this user waits."""
+        return self.unattended_life if user.unattended else APPROVAL_TTL
 
     async def decide(
         self, approval_id: str, decision: Decision, *, by: User, reason: str = "", edit: Edit | None = None
@@ -335,7 +343,8 @@ class Approvals:
                 return record.id
             record = await self.rows.load(record.place.key) or record
         waits = await self.public(act.user, record)
-        raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=waits)
+        message = f"{act.tool.name} needs a new approval."
+        raise ApprovalRequired(message, approval=waits, unattended=act.user.unattended)
 
     async def consume_again(self, act: Act, account: Account, digest: str) -> str:
         """Use the approval for a run that continues from the notes of a run that released it, and return its id.

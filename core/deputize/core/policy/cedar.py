@@ -110,7 +110,7 @@ def context_of(facts: Facts) -> dict[str, Any]:
         "app": act.app,
         "effects": sorted(facts.effects),
         "roles": sorted(act.roles),
-        "unattended": act.call.unattended,
+        "unattended": act.user.unattended,
         "gives_link": facts.gives_link,
         "hour": now.hour,
         "minute": now.hour * 60 + now.minute,

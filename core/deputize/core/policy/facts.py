@@ -48,7 +48,7 @@ class Facts:
     @property
     def is_unattended(self) -> bool | Match:
         """True if nobody is there to answer."""
-        return self.act.call.unattended
+        return self.act.user.unattended
 
     @property
     def arguments(self) -> Mapping[str, Any] | Match:

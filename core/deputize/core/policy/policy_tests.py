@@ -104,11 +104,11 @@ def act_of(content: Mapping[str, Any], find_tool: FindTool, *, early: bool = Fal
     thread = "case" if content.get("conversation", True) else ""
     tool = known or _made_up(name, content.get("provider", ""), arguments, effect, shows)
     act = Act(
-        user=User(content.get("user", "alice"), content.get("tenant", "")),
+        user=User(content.get("user", "alice"), content.get("tenant", ""), unattended=content.get("unattended", False)),
         tool=tool,
         arguments=valid,
         effect=effect,
-        call=Call(thread, unattended=content.get("unattended", False)),
+        call=Call(thread),
         agent=content.get("agent", "agent"),
         app=content.get("app", tool.provider),
         provider=content.get("provider", tool.provider),

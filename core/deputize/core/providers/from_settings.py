@@ -148,6 +148,7 @@ class OAuthSettings(BaseModel):
     default_lifetime: float = Field(
         0, ge=0, description="Lifetime of a token in seconds, if a reply has no `expires_in`."
     )
+    refresh_extends: bool = Field(False, description="Each refresh starts the refresh token's lifetime again.")
     dpop: bool = Field(False, description="Its tokens are bound to a key of each grant (RFC 9449).")
     jwks_url: AddressOrNone = Field("", description="Key set of its id_tokens (OpenID Connect); requires `issuer`.")
     id_token_algs: frozenset[str] = Field(frozenset(), description="Algorithms they are signed by. Default: RS256.")

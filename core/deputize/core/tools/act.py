@@ -42,8 +42,6 @@ class Call(ValueObject):
     ``undoes``: the act that the call undoes, if any. ``user_message``: what the user wrote for this turn, as your
     application received it from the user; "" if unknown. Never take it from a model or from the state of a
     conversation: with the policy `ask_unless_user_named`, an act that the message names needs no approval.
-    ``unattended``: True if nobody is there to answer, as in a scheduled run. A policy can then deny an act that would
-    need an approval.
     """
 
     thread: str = ""
@@ -52,7 +50,6 @@ class Call(ValueObject):
     run: str = ""
     undoes: Undoes | None = field(default=None, compare=False)
     user_message: str = field(default="", compare=False, repr=False)
-    unattended: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.user_message, str):

@@ -19,19 +19,23 @@ class User(ValueObject):
     """The human the agent acts for: an opaque id that your application vouches for, in a tenant if there is one.
 
     ``roles``: the roles that the session or the token of this request proves; None if it says nothing about roles. They
-    are no part of the identity, and are never stored with it.
+    are no part of the identity, and are never stored with it. ``unattended``: True if nobody is there to answer now, as
+    in a scheduled run. Then a missing consent or approval is an error that names the request, and no adapter waits for
+    the user. It is no part of the identity either.
     """
 
     id: str
     tenant: str = ""
     roles: frozenset[str] | None = field(default=None, compare=False, repr=False)
+    unattended: bool = field(default=False, compare=False, repr=False)
 
     def __getstate__(self) -> Sequence[object]:
         return [self.id, self.tenant]
 
     def __setstate__(self, state: Sequence[object] | dict[str, object]) -> None:
-        names, values = ("id", "tenant", "roles"), [*(state.values() if isinstance(state, dict) else state)][:2]
-        for name, value in zip(names, (*values, None), strict=True):
+        names = ("id", "tenant", "roles", "unattended")
+        values = [*(state.values() if isinstance(state, dict) else state)][:2]
+        for name, value in zip(names, (*values, None, False), strict=True):
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -42,7 +46,8 @@ class User(ValueObject):
         else:
             found = user if isinstance(user, User) else cls.from_values(user, by=by)
         if not (type(found.id) is type(found.tenant) is str):
-            found = cls.from_values(found.id, found.tenant, by=by)
+            plain = cls.from_values(found.id, found.tenant, by=by)
+            found = cls(plain.id, plain.tenant, found.roles, found.unattended)
         if found.id.strip() and _is_encodable(found.id + found.tenant):
             return found
         raise UserRequired("The user is missing: nothing is done without one.")

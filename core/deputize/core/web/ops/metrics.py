@@ -232,7 +232,7 @@ class Metrics:
             ("provider", "outcome"),
         )
         self.ending = Metric(
-            "deputize_grants_ending_total", "counter", "Grants in use whose end was announced.", ("provider",)
+            "deputize_ending_grants_total", "counter", "Grants in use whose end was announced.", ("provider",)
         )
         self.lost = Metric("deputize_audit_rows_lost_total", "counter", "Rows that the disk refused for too long.")
         self.failing = Metric("deputize_audit_failing", "gauge", "1 while rows of the audit cannot be written.")

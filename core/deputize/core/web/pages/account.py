@@ -36,7 +36,7 @@ async def connections(site: Site, request: Request) -> Response:
     if user is None:
         return site.redirect_to_sign_in(request, "/connections")
     deputy, path = site.deputy, current_path(request)
-    held, zone = await deputy.connections(user), await deputy.engine.zones.of(user)
+    held, zone = await deputy.connections(user), await deputy.services.zones.of(user)
     families = [deputy.registry.family(one.provider) for one in held]
     return await site.with_forms(
         request,

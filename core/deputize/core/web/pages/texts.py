@@ -263,6 +263,9 @@ def sentence(table: Mapping[str, str], key: str, otherwise: str, label: str, acc
 
 
 def minutes(seconds: float) -> str:
-    """Return the remaining time, rounded to minutes."""
+    """Return the remaining time, rounded to minutes, to hours from two hours, or to days from two days."""
+    for unit, name in ((86400, "days"), (3600, "hours")):
+        if seconds >= 2 * unit:
+            return f"{round(seconds / unit)} {name}"
     whole = max(round(seconds / 60), 1)
     return "1 minute" if whole == 1 else f"{whole} minutes"
