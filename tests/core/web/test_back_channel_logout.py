@@ -14,8 +14,9 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from deputize.core import User
+from deputize.core.acts.offboard import LOGOUT_TTL
 from deputize.core.web.signin.back_channel_logout import EVENT, LOGOUT_TOKEN_TTL
-from deputize.core.web.signin.sign_in_sessions import LOGOUT_TTL, Session
+from deputize.core.web.signin.sign_in_sessions import Session
 from tests.core.web.test_sign_in import Browser, Place, alice_at, place
 from tests.support.oidc_server import CLIENT, ISSUER, ec_key
 

@@ -157,7 +157,7 @@ class SamlSignIn(BaseSignIn):
         record = await self.deputy.vault.get("assertion", key) if key else None
         content = record.json if record else {}
         is_usable = "session" in content and content["expires"] > self.deputy.clock()
-        if record is None or not is_usable or content["mapping"] != self.roles.digest:
+        if record is None or not is_usable or content.get("mapping") != self.roles.digest:
             raise refused("was used before, or has expired", "saml_replay")
         if not hmac.compare_digest(content["request"].encode(), _request_id(asked).encode()):
             raise refused("answers a request of another browser", "saml_unsolicited")
