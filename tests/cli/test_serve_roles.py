@@ -7,17 +7,18 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import mcp_types as types
 import pytest
 
 from deputize.cli.http_app import application
-from deputize.core import Act, Decision, User, Verdict, ask_before_sending
+from deputize.core import Act, Decision, Deputy, User, Verdict, ask_before_sending
 from deputize.core.background_loop import portal
 from deputize.core.web.local.server import serve
 from tests.cli.conftest import Command, Provider, connected
 from tests.cli.serving_world import Around, Person, around
+from tests.cli.terminal import talk
 from tests.support.mcp_clients import client, forms_alone
 
 MAIL = {"to": ["bob@example.test"], "subject": "Invoice", "body": "Please pay."}
@@ -131,5 +132,29 @@ def test_command_line_does_not_approve_what_another_person_must(cli: Command, ho
     for answer in (["--yes"], []):
         done = cli("act", "gmail_send_email", json.dumps(MAIL), *answer, stdin="y\nm\n5\n24\n", **settings)
         assert done.exit_code == 1 and "waits for somebody with the role finance" in done.stderr
-        assert "Somebody with the role approves it at /others" in done.stderr
+        assert "In local mode nobody signs in" in done.stderr
+    settings |= {"DEPUTIZE_BASE_URL": "https://agents.example.com"}
+    done = cli("act", "gmail_send_email", json.dumps(MAIL), "--yes", "--wait", "0", **settings)
+    assert done.exit_code == 1 and "with a longer --wait" in done.stderr
     assert not provider.sandbox.sent("alice@example.test")
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("decision", "code"), [("approve", 0), ("reject", 1)])
+async def test_command_line_waits_until_another_person_has_decided(
+    home: Path, provider: Provider, decision: Literal["approve", "reject"], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = await asyncio.to_thread(connected, home, provider, "gmail.send")
+    rule = '[[rules]]\nid = "four-eyes"\nwhen = { effect = "sends" }\nthen = "ask"\napprovers = "finance"\n'
+    (home / "policy.toml").write_text(f'version = 1\ndefault = "deny"\n{rule}\n# end\n')
+    settings |= {"DEPUTIZE_POLICY": str(home / "policy.toml"), "DEPUTIZE_BASE_URL": "https://agents.example.com"}
+    for name, value in (settings | {"DEPUTIZE_HOME": str(home / "deputize")}).items():
+        monkeypatch.setenv(name, value)
+    bob = User("bob", roles=frozenset({"finance"}))
+    with talk("act", "gmail_send_email", json.dumps(MAIL), home=home, env=settings) as acting:
+        await asyncio.to_thread(acting.hear, "Waiting for somebody with the role finance")
+        async with Deputy.from_settings() as deputy:
+            [approval] = await deputy.pending_of_others(bob)
+            await deputy.decide(approval, decision, by=bob)
+        assert await asyncio.to_thread(acting.ends) == code, acting.heard
+    assert len(provider.sandbox.sent("alice@example.test")) == 1 - code

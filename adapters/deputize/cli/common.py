@@ -19,7 +19,7 @@ UserOption = Annotated[
 TenantOption = Annotated[str, typer.Option("--tenant", help="The user's tenant, where there are some.")]
 AccountOption = Annotated[str, typer.Option(help="Which of several connected accounts, by its name.")]
 BrowserOption = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the link in a browser too.")]
-WaitOption = Annotated[float, typer.Option(min=0, help="Seconds to wait for your consent.")]
+WaitOption = Annotated[float, typer.Option(min=0, help="Seconds to wait for a consent, or another person's approval.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 
 

@@ -33,6 +33,7 @@ from deputize.core import (
 from deputize.core.approvals.mandate_record import MAX_ACTS
 from deputize.core.approvals.outcome import describe_outcome
 from deputize.core.oauth.refusals import REMEDIES
+from deputize.core.settings import Settings
 from deputize.core.web.pages.local_links import approval_link, show_anew
 
 QUESTION: Final = {False: "Do this? [y/N] ", True: "Do this? [y/N, or m for: yes, and more like it] "}
@@ -119,8 +120,7 @@ class Asking:
         if approval.kind == "question":
             return self._wait_for_page(needed)
         if approval.approvers:
-            hint = "Somebody with the role approves it at /others, after a sign-in. Then run the command again."
-            raise ApprovalRequired(needed.message, approval=approval, hint=hint) from None
+            return self._wait_for_others(needed)
         show.approval(approval, page="" if self.yes else approval_page(self.deputy, self.user, approval))
         try:
             answer = "y" if self.yes else asked(QUESTION[bool(approval.targets)], lambda: self._is_decided(approval))
@@ -153,6 +153,19 @@ class Asking:
         with show.waiting("Waiting for you on that page (Ctrl-C to stop) ..."):
             if not page or not self._is_decided(needed.approval, self.seconds):
                 raise needed
+
+    def _wait_for_others(self, needed: ApprovalRequired) -> None:
+        """Wait until somebody with the role has decided. Raises ``needed`` after the timeout, and in local mode, where
+        nobody signs in."""
+        approval = needed.approval
+        if Settings.load().local:
+            hint = f"In local mode nobody signs in, so nobody has the role {approval.approvers}. Set DEPUTIZE_BASE_URL."
+            raise ApprovalRequired(needed.message, approval=approval, hint=hint) from None
+        show.approval(approval)
+        with show.waiting(f"Waiting for somebody with the role {approval.approvers}, who decides at /others ..."):
+            if not self._is_decided(approval, self.seconds):
+                hint = "Run the command again with a longer --wait. It asks anew."
+                raise ApprovalRequired(needed.message, approval=approval, hint=hint) from None
 
     def _is_decided(self, approval: Approval, within: float = 0.0) -> bool:
         now = self.deputy.run(self.deputy.get_approval(approval, by=self.user, timeout=within))
