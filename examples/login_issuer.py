@@ -1,11 +1,12 @@
 """An issuer to try ``deputize serve --http`` with: a user signs in by typing a name. On this machine only.
 
     python examples/login_issuer.py > issuer.env
+    python examples/login_issuer.py --tenant acme > acme.env      # one of several issuers: [signin.acme]
 
 It prints the settings, and an access token each for alice and bob. Users sign in at deputize's pages with it, and MCP
-clients that sign in by themselves register here. It asks for no password and keeps nothing: use a real issuer for
-anything but a trial. It only works for servers on loopback, and refuses requests with another host name, such as those
-of a web page.
+clients that sign in by themselves register here. Words after the name are groups: "alice finance". It asks for no
+password and keeps nothing: use a real issuer for anything but a trial. It only works for servers on loopback, and
+refuses requests with another host name, such as those of a web page.
 """
 
 from __future__ import annotations
@@ -37,13 +38,14 @@ LASTS = 8 * 3600
 
 
 class Issuer:
-    """OpenID Connect for the pages at ``base``, and access tokens (RFC 9068) for its ``/mcp``."""
+    """OpenID Connect for the pages at ``base``, and access tokens (RFC 9068) for its ``/mcp``. ``tenant``: its name as
+    one of several issuers."""
 
-    def __init__(self, url: str, base: str) -> None:
-        self.url, self.base = url, base
+    def __init__(self, url: str, base: str, tenant: str = "") -> None:
+        self.url, self.base, self.below = url, base, f"/{tenant}" if tenant else ""
         self.key = ECKey.generate_key("P-256", {"kid": secrets.token_hex(4)})
         self.pages, self.secret = "deputize-pages", secrets.token_urlsafe(24)
-        self.redirects = {self.pages: [f"{base}/sign-in/callback"]}
+        self.redirects = {self.pages: [f"{base}/sign-in{self.below}/callback"]}
         self.codes: dict[str, dict[str, str]] = {}
         routes = [
             Route("/.well-known/openid-configuration", self.metadata),
@@ -58,14 +60,15 @@ class Issuer:
         self.app = Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HERE])])
 
     def signed(self, kind: str, person: str, audience: str, **more: Any) -> str:
-        """Return a token about this user."""
-        now = int(time.time())
-        claims = {"iss": self.url, "sub": person, "aud": audience, "iat": now, "exp": now + LASTS, **more}
+        """Return a token about this user. ``person``: the name, and after it the groups."""
+        now, (name, *groups) = int(time.time()), person.split()
+        claims = {"iss": self.url, "sub": name, "groups": groups, "aud": audience, "iat": now, "exp": now + LASTS}
+        claims |= more
         return jwt.encode({"alg": "ES256", "typ": kind, "kid": self.key.kid}, claims, self.key)
 
     def access(self, person: str, client: str) -> str:
         """Return an access token for the endpoint."""
-        return self.signed("at+jwt", person, f"{self.base}/mcp", client_id=client, jti=secrets.token_hex(8))
+        return self.signed("at+jwt", person, f"{self.base}/mcp{self.below}", client_id=client, jti=secrets.token_hex(8))
 
     async def metadata(self, request: Request) -> Response:
         return JSONResponse(
@@ -105,7 +108,7 @@ class Issuer:
         hidden = "".join(
             f'<input type="hidden" name="{html.escape(n)}" value="{html.escape(v)}">' for n, v in asked.items()
         )
-        form = f'{hidden}<input name="person" placeholder="alice" required autofocus><button>Sign in</button>'
+        form = f'{hidden}<input name="person" placeholder="alice finance" required autofocus><button>Sign in</button>'
         page = f'<!doctype html><title>Sign in</title><h1>Who are you?</h1><form method="post">{form}</form>'
         return self.refused(asked) or HTMLResponse(page)
 
@@ -140,16 +143,18 @@ def main() -> None:
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("--port", type=int, default=8738)
     parse.add_argument("--base-url", default="http://127.0.0.1:8000", help="Where deputize serve is reached.")
+    parse.add_argument("--tenant", default="", help="Its name as one of several issuers: [signin.NAME].")
     given = parse.parse_args()
     if urlsplit(given.base_url).hostname not in (HERE, "localhost", "::1"):
         parse.error("--base-url must be on this machine, because everybody could sign in there as anybody.")
     with socket.create_server((HERE, given.port)) as door:
-        issuer = Issuer(f"http://{HERE}:{door.getsockname()[1]}", given.base_url.rstrip("/"))
+        issuer = Issuer(f"http://{HERE}:{door.getsockname()[1]}", given.base_url.rstrip("/"), given.tenant)
+        table = f"SIGNIN__{given.tenant.upper()}" if given.tenant else "SERVE"
         for name, value in {
             "DEPUTIZE_BASE_URL": issuer.base,
-            "DEPUTIZE_SERVE__ISSUER": issuer.url,
-            "DEPUTIZE_SERVE__CLIENT_ID": issuer.pages,
-            "DEPUTIZE_SERVE__CLIENT_SECRET": issuer.secret,
+            f"DEPUTIZE_{table}__ISSUER": issuer.url,
+            f"DEPUTIZE_{table}__CLIENT_ID": issuer.pages,
+            f"DEPUTIZE_{table}__CLIENT_SECRET": issuer.secret,
             "ALICE": issuer.access("alice", "trying"),
             "BOB": issuer.access("bob", "trying"),
         }.items():

@@ -56,6 +56,8 @@ def settings_page() -> str:
             "another one. One that merely lies in the working directory is not read. It is this account's or root's,",
             "and nobody else may write it. `DEPUTIZE_USER` is whom the command line acts for.",
             "",
+            "A relative path in the file begins at the folder of the file.",
+            "",
             "Secrets may come as files: `vault_file`, `key_file` and each `client_secret_file` name one, as in",
             "`DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET_FILE=/run/secrets/google`. It holds one line. It is this account's",
             "or root's, and nobody else may write it; a key file, nobody else may read. A name without a folder is a",
