@@ -169,7 +169,7 @@ async def test_doctor_reports_whether_users_can_be_served(home: Path) -> None:
             return dict(found)
 
         good = await asyncio.to_thread(looked)
-        assert good["state"] == "ok" and "5 known clients with a client id that you register" in good["found"]
+        assert good["state"] == "ok" and "MCP clients: 5 by a client id that you register" in good["found"]
         shut = await asyncio.to_thread(looked, DEPUTIZE_SERVE__ISSUER="http://127.0.0.1:1")
         assert shut["state"] == "bad" and "127.0.0.1" in shut["found"]
         nobody = await asyncio.to_thread(looked, DEPUTIZE_SERVE__CLIENT_ID="")
@@ -183,9 +183,9 @@ def test_start_lists_which_clients_can_sign_in() -> None:
         "registration_endpoint": "https://login.example.com/register",
     }
     ways = clients_of(all_of_it)
-    assert "document" in ways["Codex"] and ways["Cursor"] == "registers itself"
-    assert set(clients_of(all_of_it | {"token_endpoint_auth_methods_supported": []}).values()) == {"registers itself"}
-    assert set(clients_of({}).values()) == {"with a client id that you register for it at the issuer"}
+    assert "document" in ways["Codex"] and ways["Cursor"] == "by registration"
+    assert set(clients_of(all_of_it | {"token_endpoint_auth_methods_supported": []}).values()) == {"by registration"}
+    assert set(clients_of({}).values()) == {"by a client id that you register at the issuer"}
 
 
 @pytest.mark.parametrize("which", list(McpClient))
@@ -326,7 +326,7 @@ async def worker(world: Around, port: int) -> AsyncIterator[None]:
         if process.returncode is None:
             process.terminate()
         said = (await asyncio.wait_for(process.communicate(), 20))[1].decode()
-    assert "Tokens and sign-ins of" in said and "Cursor: with a client id" in said and SECRET not in said
+    assert "Tokens and sign-ins of" in said and "Cursor: by a client id" in said and SECRET not in said
 
 
 async def up(url: str, process: asyncio.subprocess.Process) -> None:

@@ -64,7 +64,7 @@ async def person(base: str, typed: str) -> AsyncIterator[tuple[Browser, Page]]:
 def link_in(page: Page, kind: str) -> str:
     found = re.search(rf'href="([^"]*/{kind}/[^"]+)"', page.text)
     assert found, page.text
-    return urljoin(page.url, found[1])
+    return str(urljoin(page.url, found[1]))
 
 
 @pytest.mark.processes

@@ -320,7 +320,8 @@ def _check_surroundings(settings: Settings, vault: Vault | None, *, reach: bool)
     if settings.local:
         yield _port(settings, vault, apps)
     elif reach:
-        yield reached("pages", f"{settings.base_url.rstrip('/')}/health", "Start the web application that serves them.")
+        todo = "Start deputize serve --http, or the web application that serves them."
+        yield reached("pages", f"{settings.base_url.rstrip('/')}/health", todo)
     for name in dict.fromkeys(app.provider for app in apps if reach):
         provider: Provider = settings.all_providers()[name]
         yield reached(provider.label, provider.oauth.token_url, _todo_where_away(settings))

@@ -246,9 +246,9 @@ CLIENTS: Final[Mapping[str, tuple[str, ...]]] = {
 """How known clients get a client id at an issuer, as of November 2026: best way first."""
 
 WAYS: Final[Mapping[str, str]] = {
-    "document": "by its own metadata document",
-    "registration": "registers itself",
-    "own id": "with a client id that you register for it at the issuer",
+    "document": "by metadata document",
+    "registration": "by registration",
+    "own id": "by a client id that you register at the issuer",
 }
 
 
