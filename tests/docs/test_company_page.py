@@ -43,7 +43,7 @@ def collector() -> Iterator[tuple[int, list[dict[str, Any]]]]:
             self.end_headers()
             self.wfile.write(b"{}")
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
@@ -99,7 +99,9 @@ async def test_page_sets_up_two_tenants_with_roles_four_eyes_and_export(tmp_path
             page = await bob.open(await waiting(bob, f"{base}/others", "others"))
             [form] = [one for one in page.forms if "approve" in one.offers("decision")]
             await bob.submit(page, form, decision="approve")
-            assert command.stdout and '"deleted": true' in (said := command.stdout.read()), said
+            assert command.stdout
+            said = command.stdout.read()
+            assert '"deleted": true' in said
             assert "approval.approved" in said
             assert (await bob.open(f"{base}/operator")).status == 403
         async with person(base, "olga agents-operators") as (olga, _):
@@ -128,8 +130,10 @@ async def test_page_sets_up_two_tenants_with_roles_four_eyes_and_export(tmp_path
 
 async def waiting(browser: Browser, page: str, kind: str) -> str:
     """Return the link of a request on this page, once it is there."""
+    found = await browser.open(page)
     for _ in range(300):
-        if f"/{kind}/" in (found := await browser.open(page)).text:
-            return link_in(found, kind)
+        if f"/{kind}/" in found.text:
+            break
         await asyncio.sleep(0.1)
-    raise AssertionError(found.text)
+        found = await browser.open(page)
+    return link_in(found, kind)
