@@ -13,9 +13,11 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import venv
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 from tests.support.counterparts import (
@@ -48,6 +50,10 @@ from tests.support.counterparts import (
     OPENAPI_VERSION,
     SAMLP_HOME,
     SAMLP_VERSION,
+    SUITE_PACKAGES,
+    SUITE_PACKAGES_HOME,
+    SUITES,
+    SUITES_HOME,
     WORKFLOW_SERVER,
     WORKFLOW_SERVER_HOME,
     axe_is_installed,
@@ -59,6 +65,8 @@ from tests.support.counterparts import (
     msal_is_installed,
     oidc_provider_is_installed,
     samlp_is_installed,
+    suite_home,
+    suite_is_installed,
     target_is_installed,
     workflow_server_is_installed,
 )
@@ -122,6 +130,32 @@ def langgraph() -> None:
 def deepagents() -> None:
     """Install deep agents: they need packages that the project does not."""
     environment("deepagents", DEEPAGENTS_HOME, DEEPAGENTS, "-e", f"{CHECKOUT}[langchain,langgraph]")
+
+
+def install_suites() -> None:
+    """Download the own tests of frameworks, of the releases in this environment. Only sdists contain them."""
+    there = target_is_installed(SUITE_PACKAGES_HOME, SUITE_PACKAGES)
+    beside("the packages that tests of frameworks import", SUITE_PACKAGES_HOME, SUITE_PACKAGES, there)
+    for package in SUITES:
+        if not suite_is_installed(package):
+            _download_suite(package)
+
+
+def _download_suite(package: str) -> None:
+    home, wanted = suite_home(package), f"{package}=={version(package)}"
+    with tempfile.TemporaryDirectory(dir=SUITES_HOME) as scratch:
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation"]
+        if subprocess.run([*pip, "--no-binary", ":all:", "--dest", scratch, wanted]).returncode:
+            sys.exit(f"pip download of {wanted} failed")
+        [sdist] = Path(scratch).glob("*.tar.gz")
+        with tarfile.open(sdist) as archive:
+            archive.extractall(scratch, filter="data")
+        source = scratch / Path(sdist.name.removesuffix(".tar.gz"))
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
+        shutil.copy(source / "pyproject.toml", home)  # not the framework itself, which tests would import
+        os.rename(source / "tests", home / "tests")
+    print(f"the tests of {wanted} are there")
 
 
 def mcp() -> None:
@@ -246,7 +280,7 @@ def node_wheel() -> Path:
 
 
 FROM_NPM = (emulate, oidc_provider, samlp, axe, descriptions, mcp_conformance)
-FROM_PYPI = (langgraph, workflow_server, deepagents, mcp, msal, deploying, agentdojo)
+FROM_PYPI = (langgraph, workflow_server, deepagents, mcp, msal, deploying, agentdojo, install_suites)
 
 
 if __name__ == "__main__":

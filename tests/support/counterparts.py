@@ -15,6 +15,7 @@ import shutil
 import sys
 import tomllib
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,6 +75,10 @@ AGENTDOJO: Final = {  # with what it imports and the project does not need
     "orderly-set": "5.5.0",
     "tokenizers": "0.23.3",
 }
+SUITES_HOME: Final = COUNTERPARTS / "frameworks"
+SUITES: Final = ("langgraph-prebuilt", "langchain")  # whose sdists contain their tests, of the release in use
+SUITE_PACKAGES_HOME: Final = SUITES_HOME / "packages"
+SUITE_PACKAGES: Final = {"langchain-openai": "1.7.4", "pytest-mock": "3.17.0"}  # what these tests import
 INSTALL: Final = "python -m tests.counterparts.install"
 
 
@@ -180,6 +185,21 @@ def require_openapi() -> Path:
     """Apply `require` to GitHub's OpenAPI description; return its file."""
     require(f"GitHub's OpenAPI description {OPENAPI_VERSION}", descriptions_are_installed(), INSTALL)
     return OPENAPI_FILE
+
+
+def suite_home(package: str) -> Path:
+    """Return the folder of a framework's own tests, of the release in the current environment."""
+    return SUITES_HOME / f"{package}-{version(package)}"
+
+
+def suite_is_installed(package: str) -> bool:
+    """Return whether a framework's own tests are completely installed, with the packages that they import."""
+    return (suite_home(package) / "tests").is_dir() and target_is_installed(SUITE_PACKAGES_HOME, SUITE_PACKAGES)
+
+
+def require_suite(package: str) -> None:
+    """Apply `require` to a framework's own tests."""
+    require(f"the sdist of {package} {version(package)}", suite_is_installed(package), INSTALL)
 
 
 def langgraph_is_installed() -> bool:

@@ -1,0 +1,33 @@
+"""Pytest plugin for the suite of langchain: each agent that it creates has deputize's middleware, too.
+
+The middleware comes first, so that it wraps those of a test. ``DEPUTIZE_IN_PLACE=last``: it comes last.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any
+
+from langchain import agents
+from langchain.agents import factory
+
+from deputize.adapters.middleware import DeputyMiddleware
+from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import new_deputy
+
+DEPUTY = new_deputy(Sandbox())
+DEPUTY.tools = lambda *names, **options: []
+LAST = os.environ.get("DEPUTIZE_IN_PLACE") == "last"
+create = factory.create_agent
+
+
+@functools.wraps(create)
+def create_agent(model: Any, tools: Any = None, *, middleware: Any = (), **options: Any) -> Any:
+    """Create the agent with deputize's middleware beside those of the test."""
+    ours = [DeputyMiddleware(DEPUTY, user="alice@example.test")]
+    return create(model, tools, middleware=[*middleware, *ours] if LAST else [*ours, *middleware], **options)
+
+
+for module in (agents, factory):
+    module.create_agent = create_agent
