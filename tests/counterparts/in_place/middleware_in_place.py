@@ -1,12 +1,11 @@
 """Pytest plugin for the suite of langchain: each agent that it creates has deputize's middleware, too.
 
-The middleware comes first, so that it wraps those of a test. ``DEPUTIZE_IN_PLACE=last``: it comes last.
+The middleware comes first, so that it wraps those of a test.
 """
 
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any
 
 from langchain import agents
@@ -17,8 +16,7 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import new_deputy
 
 DEPUTY = new_deputy(Sandbox())
-DEPUTY.tools = lambda *names, **options: []
-LAST = os.environ.get("DEPUTIZE_IN_PLACE") == "last"
+DEPUTY.tools = lambda *names, **options: []  # type: ignore[method-assign]  # messages name all tools
 create = factory.create_agent
 
 
@@ -26,8 +24,8 @@ create = factory.create_agent
 def create_agent(model: Any, tools: Any = None, *, middleware: Any = (), **options: Any) -> Any:
     """Create the agent with deputize's middleware beside those of the test."""
     ours = [DeputyMiddleware(DEPUTY, user="alice@example.test")]
-    return create(model, tools, middleware=[*middleware, *ours] if LAST else [*ours, *middleware], **options)
+    return create(model, tools, middleware=[*ours, *middleware], **options)
 
 
 for module in (agents, factory):
-    module.create_agent = create_agent
+    module.create_agent = create_agent  # type: ignore[attr-defined]
