@@ -115,8 +115,9 @@ async def test_documented_application_listens_while_it_serves(sandbox: Sandbox) 
     deputy = await build(sandbox)
     names = {"deputy": deputy, "resume": resume, "serve_the_application": serve_the_application}
     names = await run(block(PAGE, "serve_the_application"), names)
+    listening: Any = names["listening"]
     with pytest.raises(asyncio.CancelledError):
-        await names["listening"]
+        await listening
 
 
 async def test_documented_stream_fills_a_queue(sandbox: Sandbox) -> None:

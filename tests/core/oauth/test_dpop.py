@@ -35,7 +35,6 @@ from deputize.core import (
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.oauth import dpop
 from deputize.core.tools.catalog import Catalog
-from deputize.core.vault.data_key import DataKey
 from deputize.core.vault.grant import Account, Grant, Secret
 from tests.core.oauth.test_any_server import Open, connect, opened, start
 from tests.support.canary import frame_hits
@@ -262,7 +261,7 @@ def test_received_token_reply_is_stored_encrypted_with_its_key(opened: Open, ser
         sealed: list[dict[str, Any]] = []
         insert = deputy.vault.insert
 
-        async def watched(kind: str, key: str, content: Any, data_key: DataKey | None = None) -> Any:
+        async def watched(kind: str, key: str, content: Any, data_key: Any = "missing") -> Any:
             record = await insert(kind, key, content, data_key)
             if kind == "received" and record:
                 sealed.append(record.json["tokens"])

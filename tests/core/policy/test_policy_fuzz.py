@@ -17,7 +17,7 @@ from deputize.core.policy.policy_tests import facts_of, read_case
 from deputize.core.policy.predicates import domain_of, elements_at, fits_pattern, loose, one_in
 from deputize.core.policy.rules import RuleSet, parse_rules
 from tests.core.policy.policy_cases import EXAMPLE, ROWS
-from tests.core.policy.test_cases import find_tool
+from tests.core.policy.test_policy_tests import find_tool
 
 TEXT = EXAMPLE.read_text(encoding="utf-8").partition("[[tests]]")[0] + "# end"
 RULES = parse_rules(TEXT)
