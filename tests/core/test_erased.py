@@ -127,7 +127,7 @@ async def test_erased_user_is_in_no_record_of_any_kind(tmp_path: Path) -> None:
         "assertion",
     ):
         if not await vault.scan(kind, place):
-            await vault.insert(kind, place + "0" * 8, {"of": "carol-4711", "ended": 1.0, "expires": 1.0})
+            await vault.insert(kind, place + "0" * 8, {"of": "carol-4711", "ended": 1.0, "expires": 1.0}, None)
     sandbox.switches.down = True
     reply = Received(
         family="f" * 32,

@@ -245,6 +245,7 @@ REVEALING: Final = {
     "web/signin/access_tokens.py": 5,  # how long and of which kind a caller's token is, a digest of it, and to ask
     "web/signin/issuer.py": 1,  # a digest of a signed token that was checked
     "web/signin/back_channel_logout.py": 1,  # of which kind the issuer's token is
+    "web/signals/from_settings.py": 2,  # whether two senders share a secret
     "web/signals/scim.py": 1,  # the digest of the client's token
     "web/signals/shared_signals.py": 1,  # of which kind the transmitter's token is
     "web/signals/webhook.py": 1,  # the secret of the webhook, to verify signatures

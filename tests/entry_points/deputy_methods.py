@@ -95,7 +95,7 @@ GOOD: Final[Mapping[str, Any]] = {
         "approved": None,
     },
     **{"provider": "google", "app": "google", "account": None, "set_default_account.account": "alice@example.test"},
-    **{"scopes": [LABELS], "tools": ["notes_post_note"], "add_account": False, "switch_account": False},
+    **{"scopes": [LABELS], "tools": ["notes_post_note"], "add_account": False, "switch_account": False, "renew": False},
     **{"decision": "approve", "reason": "r", "mandate": None, "decide.arguments": None, "act": "0" * 64},
     **{"targets": ["bob@example.test"], "max_acts": 1, "audience": Audience.PUBLIC, "allow_destructive": False},
     **{"timeout": 0.0, "tell": print, "leaked": False, "name": "a.txt", "mime": "text/plain", "content": b"x"},

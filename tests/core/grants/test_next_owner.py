@@ -24,7 +24,7 @@ MAY_DROP_REPLIES = {"grants/sources/store_tokens.py", "consent/grant_writer.py"}
 
 async def entry(vault: Vault, token: str, kind: str = "outbox") -> Record:
     """Return a record of the revocation queue with this token."""
-    made = await vault.insert(kind, "k" + token, {"token": Secret(token), "tokens": {"access": Secret(token)}})
+    made = await vault.insert(kind, "k" + token, {"token": Secret(token), "tokens": {"access": Secret(token)}}, None)
     assert made
     return made
 

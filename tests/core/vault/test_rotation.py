@@ -59,7 +59,7 @@ async def filled(path: Path, rows: int = 40) -> None:
     """Return a vault under the old key with records of every kind."""
     vault = await opened(path, OLD)
     for n in range(rows):
-        assert await vault.insert(KINDS[1 + n % (len(KINDS) - 1)], f"row{n:03d}", {"n": n, "expires": 1e12})
+        assert await vault.insert(KINDS[1 + n % (len(KINDS) - 1)], f"row{n:03d}", {"n": n, "expires": 1e12}, None)
     await vault.close()
 
 

@@ -71,7 +71,7 @@ async def left(vault: Vault) -> int:
 async def test_expired_records_are_swept_and_others_stay(kind: str) -> None:
     clock, vault = Clock(1000.0), await new_vault()
     for key, expires in (("old", 999.0), ("now", 1000.0), ("new", 1001.0)):
-        await vault.insert(kind, key, {"expires": expires})
+        await vault.insert(kind, key, {"expires": expires}, None)
     assert await Sweeper(vault, no_file, clock).turn() == 2
     assert [record.key for record in await vault.scan(kind)] == ["new"]
 
