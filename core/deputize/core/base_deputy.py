@@ -428,6 +428,7 @@ class BaseDeputy(Components):
         interrupted, or if an older backup was put in the vault's place, repeat it. The audit is not deleted. Raises
         `InvalidInput` without a tenant.
         """
+        tenant = User.from_values(None, tenant, by="The application").tenant
         if not tenant:
             raise InvalidInput("A tenant is required.", hint="Erase a user without a tenant by `erase`.")
         await self.vault.data_keys.close(tenant)
