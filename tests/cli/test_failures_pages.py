@@ -39,7 +39,7 @@ def test_commands_of_the_page_run_as_written(cli: Command, page: str, tmp_path: 
     assert lines == [shlex.split(line) for line in commands(page)[: len(lines)]]
     for line in (line for line in lines if line[1:3] != ["store", "prune-audit"]):  # tests/cli/test_store.py
         words = [word.replace("/backups/vault", str(tmp_path / "copy")) for word in line[1:]]
-        done = cli(*words, *(["--yes"] if words[0] == "erase" else []), **settings)
+        done = cli(*words, *(["--yes"] if words[0].startswith("erase") else []), **settings)
         assert done.exit_code == 0, (line, done.stdout, done.stderr)
 
 

@@ -71,7 +71,7 @@ async def test_signed_message_ends_the_sessions_of_its_subject_once(home: Path) 
         alice, bob = [await sessions.begin(Session(User(f"{issuer}#{name}"))) for name in ("alice", "bob")]
         assert await send(world, http, message("alice")) == 204
         assert await sessions.user(alice) is None and await sessions.user(bob)
-        again = await sessions.begin(Session(User(f"{issuer}#alice")))  # hired again
+        again = await sessions.begin(Session(User(f"{issuer}#alice"), issued=deputy.clock()))  # hired again
         assert await send(world, http, message("alice")) == 204, "a repetition is accepted"
         assert await sessions.user(again) and await offboarded(deputy) == 1, "and has no effect"
         assert await send(world, http, message("nobody"), name="msg_2") == 204, "as for a known user"

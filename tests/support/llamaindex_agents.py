@@ -239,6 +239,9 @@ class Play:
             assert ("must allow" in said) == (self.how == "early") and "Sent." not in said
             return False
         [request] = await asked(handler)
+        if isinstance(request, ConsentRequest):  # a restored run streams what still waits again
+            assert request.consent_id == waiting.id
+            [request] = await asked(handler)
         assert isinstance(request, ApprovalRequest) and self.sent() == 0
         return True
 
