@@ -424,15 +424,15 @@ class BaseDeputy(Components):
         """Disconnect all users of a tenant from all providers, delete their data, and erase the tenant's data key. Then
         no copy of a record can be decrypted without a copy of the data key.
 
-        Takes at least `ERASURE_WAIT_SECONDS`, in which other processes stop writing for the tenant. If it is
-        interrupted, or if an older backup was put in the vault's place, repeat it. The audit is not deleted. Raises
-        `InvalidInput` without a tenant.
+        If the tenant has a data key, this waits for `ERASURE_WAIT_SECONDS`, in which other processes stop writing for
+        it. If it is interrupted, or if an older backup was put in the vault's place, repeat it. The audit is not
+        deleted. Raises `InvalidInput` without a tenant.
         """
         tenant = User.from_values(None, tenant, by="The application").tenant
         if not tenant:
             raise InvalidInput("A tenant is required.", hint="Erase a user without a tenant by `erase`.")
-        await self.vault.data_keys.close(tenant)
-        await self.services.sleep(ERASURE_WAIT_SECONDS)
+        if await self.vault.data_keys.close(tenant):
+            await self.services.sleep(ERASURE_WAIT_SECONDS)
         ended = await self.revoke_all(tenant=tenant)
         known = await users_by_prefix(self.vault)
         users = [user for user in known.values() if user.tenant == tenant and not user.id.startswith(NO_USER)]

@@ -391,6 +391,12 @@ async def test_erasure_waits_until_other_programs_have_noticed(tmp_path: Path) -
         set_sleep(house.deputy, sleep)
         await house.deputy.erase_tenant("acme")
         assert waited[0] > DATA_KEY_TTL
+        set_sleep(house.deputy, never)
+        await house.deputy.erase_tenant("nobody's")  # which no program can have cached
+
+
+async def never(seconds: float) -> None:
+    raise AssertionError("waited")
 
 
 async def test_killed_erasure_is_completed_by_the_next_one(tmp_path: Path) -> None:

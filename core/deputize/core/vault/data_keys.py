@@ -158,22 +158,27 @@ class DataKeys:
         """Return whether the record's data key was erased."""
         return is_of_tenant(sealed) and self.knows(sealed) and self.find(sealed) is None
 
-    async def close(self, tenant: str) -> None:
-        """Let no process begin to write records for the tenant: the first step of its erasure. Durable on return."""
-        await self._change(tenant, lambda content: {**content, "closed": True})
+    async def close(self, tenant: str) -> bool:
+        """Let no process begin to write records for the tenant: the first step of its erasure. Durable on return.
+
+        Return True if the tenant has a data key, which other processes may have cached.
+        """
+        return "key" in await self._change(tenant, lambda content: {**content, "closed": True})
 
     async def erase(self, tenant: str, now: float) -> None:
         """Replace the data key by a tombstone. ``now``: Unix seconds. Durable on return."""
         await self._change(tenant, lambda _: {"tenant": tenant, "erased": now})
 
-    async def _change(self, tenant: str, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+    async def _change(self, tenant: str, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+        """Replace the content of the tenant's record, and return the new one."""
         place = self.place(tenant)
         while True:
             old = await self._records.get(KIND, place)
             content = change(old.json if old else {"tenant": tenant})
             made = self._records.swap(old, content) if old else self._records.insert(KIND, place, content)
             if stored := await made:
-                return self._know(stored)
+                self._know(stored)
+                return content
 
     def forget(self) -> None:
         """Drop all cached data keys."""
