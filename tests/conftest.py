@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     part = config.getoption("--sweep-part")
     Run.part = Part.read(str(part)) if part else None
     config.addinivalue_line("markers", "connected(*scopes, user=, as_=): a user whose Gmail is connected")
+    config.addinivalue_line("markers", "every(n): a long drill of parts that have tests of their own; see `Part.has`")
     config.addinivalue_line("markers", "vcr: set by langchain-tests on tests of chat models, which are none of ours")
 
 

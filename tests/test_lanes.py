@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,6 +56,18 @@ def test_sweep_case_is_in_one_part_and_other_tests_are_in_every_part(
         case.add_marker("sweep")
     where = Counter(next(part for part in parts if part.has(case)) for case in cases)
     assert all(sum(part.has(case) for part in parts) == 1 for case in cases) and min(where.values()) > 70
+
+
+def test_drill_for_every_fourth_commit_is_in_each_fourth_part(request: pytest.FixtureRequest) -> None:
+    drills = [
+        pytest.Function.from_parent(request.node.parent, name=f"test_drill_{n}", callobj=lambda: None)
+        for n in range(40)
+    ]
+    for drill in drills:
+        drill.add_marker(pytest.mark.every(4))
+        runs = [number for number in range(1, 49) if Part(number, 48).has(drill)]
+        assert len(runs) == 12 and {after - before for before, after in pairwise(runs)} == {4}
+    assert all(any(Part(number, 48).has(drill) for drill in drills) for number in range(1, 5))
 
 
 def test_cases_of_another_lane_but_the_first_and_last_are_also_in_the_sweep(request: pytest.FixtureRequest) -> None:

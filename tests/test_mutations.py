@@ -47,6 +47,7 @@ def test_mutants_of_all_kinds_are_small_and_compile(tmp_path: Path) -> None:
         compile(one.into(module.read_bytes()), "toy.py", "exec")
 
 
+@pytest.mark.every(4)
 @pytest.mark.processes
 def test_mutants_are_judged_by_the_tests_that_run_their_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -49,6 +49,7 @@ async def done(name: str, folder: Path, step: str, base: str, ends: int = 0) -> 
     return out.decode()
 
 
+@pytest.mark.every(4)
 @each
 @pytest.mark.processes
 async def test_each_step_of_a_deferred_run_can_use_its_own_process(name: str, tmp_path: Path) -> None:
@@ -62,6 +63,7 @@ async def test_each_step_of_a_deferred_run_can_use_its_own_process(name: str, tm
     assert len(sandbox.sent("alice@example.test")) == 1
 
 
+@pytest.mark.every(4)
 @pytest.mark.processes
 @pytest.mark.parametrize(
     ("name", "when", "says"),
@@ -87,6 +89,7 @@ async def test_process_killed_during_an_act_sends_one_mail(name: str, when: str,
     assert len(sandbox.sent("alice@example.test")) == 1
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("name", sample(FRAMEWORKS))
 @pytest.mark.processes
 async def test_processes_racing_for_one_approval_send_one_mail(name: str, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ async def killed_after(folder: Path, step: str) -> dict[str, Any]:
     return dict(json.loads(shown))
 
 
+@pytest.mark.every(2)
 @pytest.mark.processes
 async def test_process_killed_at_each_pause_is_continued_by_the_next(tmp_path: Path) -> None:
     first = await killed_after(tmp_path, "ask")

@@ -41,6 +41,7 @@ async def test_each_mail_is_sent_once_or_not_at_all_in_one_process(kind: str) ->
     assert counted == MAILS
 
 
+@pytest.mark.every(4)
 @pytest.mark.processes
 async def test_each_mail_is_sent_once_or_not_at_all_over_three_processes(tmp_path: Path) -> None:
     mails: dict[str, int] = {}

@@ -26,6 +26,7 @@ from tests.cli.terminal import LINK, Talk, click, run, talk
 from tests.support.ports import free_port
 
 ALICE = "alice@example.test"
+pytestmark = pytest.mark.every(2)
 
 
 def state(home: Path) -> Path:

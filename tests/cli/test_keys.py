@@ -212,7 +212,7 @@ def test_W14_backup_copied_back_by_hand_is_reported_by_doctor_and_doubted(
 
 def test_V4_key_given_instead_of_an_id_is_not_shown(cli: Command, home: Path, settings: dict[str, str]) -> None:
     key = (home / "deputize" / "key").read_text().strip()
-    told = cli("key", "remove", key, **settings)
+    told = cli("key", "remove", "--", key, **settings)  # it may begin with a dash
     refused(told, "settings_error", "deputize key list")
     assert key not in told.output
 

@@ -94,6 +94,7 @@ async def test_revocation_applies_at_all_servers_within_a_second(
             print(f"refused everywhere {time.monotonic() - ended:.2f} s after the page had said so")
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("mode", sample(MODES))
 async def test_rolling_restart_keeps_every_call(home: Path, mode: str, capsys: pytest.CaptureFixture[str]) -> None:
     async with cluster(home, DEPUTIZE_SERVE__DRAIN="1", DEPUTIZE_POLICY="allow_all") as all_of_it:

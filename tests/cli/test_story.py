@@ -21,6 +21,8 @@ from deputize.core import Deputy, allow_all
 from deputize.sandbox import Sandbox
 from tests.cli.terminal import run
 
+pytestmark = pytest.mark.every(2)
+
 
 def played(home: Path) -> list[Detail]:
     told: list[Detail] = []

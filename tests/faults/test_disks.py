@@ -72,6 +72,7 @@ async def test_act_that_ends_on_a_full_disk_is_known_to_have_ended(tmp_path: Pat
         row("vault's disk full while the provider works", seen(first), "once", "the result, again")
 
 
+@pytest.mark.every(2)
 async def test_act_refused_on_a_full_disk_is_not_taken_for_done(tmp_path: Path, row: Row) -> None:
     async with world(tmp_path, "", "audit") as w, w.running() as program:
         await w.connect(program)
@@ -88,6 +89,7 @@ async def test_act_refused_on_a_full_disk_is_not_taken_for_done(tmp_path: Path, 
         row("vault's disk full while a grant is refreshed", seen(told), "none", "within a second, the token kept")
 
 
+@pytest.mark.every(2)
 async def test_consent_returning_to_a_full_disk_is_requested_again_without_live_tokens(
     tmp_path: Path, row: Row
 ) -> None:

@@ -19,6 +19,7 @@ from tests.load.witness import Exchange, Family, Witness
 GMAIL = "/gmail.googleapis.com/gmail/v1/users/me"
 
 
+@pytest.mark.every(4)
 @pytest.mark.processes
 @pytest.mark.counterpart
 async def test_mixed_load_neither_loses_repeats_nor_crosses_acts(

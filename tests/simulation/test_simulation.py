@@ -12,7 +12,10 @@ from tests.simulation.stores import MODELS, Model
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
     "seeds",
-    [pytest.param(range(200), id="some"), pytest.param(range(200, 1000), id="all", marks=pytest.mark.processes)],
+    [
+        pytest.param(range(200), id="some"),
+        pytest.param(range(200, 1000), id="all", marks=[pytest.mark.processes, pytest.mark.every(4)]),
+    ],
 )
 def test_schedules_break_no_invariant(seeds: range, model: Model) -> None:
     batch = played(Batch(seeds, model))

@@ -70,8 +70,11 @@ class Part:
         return cls(int(number), int(of))
 
     def has(self, item: pytest.Item) -> bool:
-        """Return whether this runs with the part: it is not a case of the lane `sweep`, or one of the part's."""
-        return item.get_closest_marker("sweep") is None or crc32(item.nodeid.encode()) % self.of == self.number - 1
+        """Return whether this runs with the part: it is one of the part's, or neither a case of the lane `sweep` nor
+        marked ``every``. A test marked ``every(4)`` runs with each fourth part."""
+        seldom = item.get_closest_marker("every")
+        of = self.of if item.get_closest_marker("sweep") else seldom.args[0] if seldom else 1
+        return crc32(item.nodeid.encode()) % of == (self.number - 1) % of
 
 
 def few(metafunc: pytest.Metafunc) -> None:

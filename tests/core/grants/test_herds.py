@@ -25,7 +25,7 @@ from deputize.sandbox import Sandbox
 from tests.core.vault.test_several_machines import Remote, visited
 from tests.support.postgres import postgres_server
 
-pytestmark = [pytest.mark.counterpart, pytest.mark.processes]
+pytestmark = [pytest.mark.counterpart, pytest.mark.processes, pytest.mark.every(4)]
 
 PROGRAMS: Final = 8
 ACTS: Final = 125
