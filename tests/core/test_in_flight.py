@@ -207,6 +207,30 @@ async def test_sigterm_keeps_pythons_default_unless_requested(tmp_path: Path) ->
     assert await ended_while_refreshing(tmp_path, "unasked") == (-signal.SIGTERM, False)
 
 
+DROPPED = """
+import os, signal, time, weakref
+from deputize.core import exit_on_sigterm
+
+class Thing: ...
+
+def told(reference):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.01)  # the handler runs in here, where Python drops what it raises
+
+exit_on_sigterm()
+thing = Thing()
+reference = weakref.ref(thing, told)
+del thing
+time.sleep(30)
+print("lives on")
+"""
+
+
+def test_sigterm_in_the_callback_of_a_weak_reference_ends_the_program() -> None:
+    ended = subprocess.run([sys.executable, "-c", DROPPED], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (143, "", "")
+
+
 def test_existing_sigterm_handler_is_kept() -> None:
     def own(number: int, frame: object) -> None: ...
 

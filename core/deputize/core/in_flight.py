@@ -7,8 +7,10 @@ These requests continue if their caller is cancelled. ``close()``, the end of ``
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from types import FrameType
@@ -23,6 +25,8 @@ CLOSE_TIMEOUT_SECONDS: Final = 20.0
 """Seconds that closing a deputy waits for requests in flight."""
 TERMINATED: Final = 128 + signal.SIGTERM
 """Exit code of a process that SIGTERM ended, as shells report it."""
+RETRY_SECONDS: Final = 0.02
+"""Seconds after which SIGTERM is sent again if Python has dropped the exception: the callback has ended by then."""
 
 
 class InFlight:
@@ -82,5 +86,20 @@ def exit_on_sigterm() -> None:
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
+    """Raise SystemExit once. Python drops an exception in a finalizer or in the callback of a weak reference, and only
+    reports it to `sys.unraisablehook`. Then the signal is sent again."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # else a second signal would interrupt the wait of the first
-    sys.exit(TERMINATED)
+    ending, report = SystemExit(TERMINATED), sys.unraisablehook
+
+    def try_again(dropped: sys.UnraisableHookArgs) -> None:
+        if dropped.exc_value is not ending:
+            report(dropped)
+            return
+        sys.unraisablehook = report
+        signal.signal(signal.SIGTERM, _exit)
+        again = threading.Timer(RETRY_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = try_again
+    raise ending
