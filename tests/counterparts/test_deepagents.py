@@ -13,7 +13,6 @@ from tests.support.counterparts import CHECKOUT, deepagents_python
 pytestmark = pytest.mark.counterpart
 
 
-@pytest.mark.every(2)
 async def test_deep_agent_and_its_subagents_send_once(capsys: pytest.CaptureFixture[str]) -> None:
     child = await asyncio.create_subprocess_exec(
         deepagents_python(), "-m", "tests.support.features.deep",

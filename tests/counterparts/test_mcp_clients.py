@@ -164,7 +164,6 @@ class Play:
         return await self.talk.tell(**self.order)
 
 
-@pytest.mark.every(2)
 @pytest.mark.counterpart
 @pytest.mark.parametrize(("kind", "over"), CELLS)
 async def test_users_decision_is_executed_once(kind: str, over: str, tmp_path: Path) -> None:
@@ -188,7 +187,6 @@ async def test_users_decision_is_executed_once(kind: str, over: str, tmp_path: P
         assert await talk.deputy.vault.scan("call") == [] and talk.sandbox.sent("bob@example.test") == []
 
 
-@pytest.mark.every(2)
 @pytest.mark.counterpart
 @pytest.mark.parametrize("kind", ["sdk", "sdk legacy", "fastmcp", "langchain", "adapters", "llama"])
 async def test_client_output_schema_checks_pass(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

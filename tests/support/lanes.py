@@ -70,8 +70,8 @@ class Part:
         return cls(int(number), int(of))
 
     def has(self, item: pytest.Item) -> bool:
-        """Return whether this runs with the part: it is one of the part's, or neither a case of the lane `sweep` nor
-        marked ``every``. A test marked ``every(4)`` runs with each fourth part."""
+        """Return whether the test runs with this part. A case of the lane `sweep` runs with one part, a test marked
+        ``every(4)`` with each fourth part, and any other test with all."""
         seldom = item.get_closest_marker("every")
         of = self.of if item.get_closest_marker("sweep") else seldom.args[0] if seldom else 1
         return crc32(item.nodeid.encode()) % of == (self.number - 1) % of
