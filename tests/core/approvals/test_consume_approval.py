@@ -142,7 +142,8 @@ async def test_store_without_transactions_is_written_in_sequence(
     monkeypatch.setattr(SqliteStore, "insert", inserting)
     monkeypatch.setattr(SqliteStore, "swap", swapping)
     await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
-    assert steps == ["inserted act", "swaps approval", "swaps act"]
+    of_the_act = [one for one in steps if one.split()[1] in ("act", "approval")]
+    assert of_the_act == ["inserted act", "swaps approval", "swaps act"]
 
 
 async def test_claim_goes_if_the_yes_cannot_be_used(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:

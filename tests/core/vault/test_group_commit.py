@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import pytest
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.sqlite import file as sqlite_file
 from deputize.core.vault.stores.sqlite.store import SqliteStore
-from deputize.core.vault.stores.sqlite.writer import GROUP, Writer
+from deputize.core.vault.stores.sqlite.writer import GROUP, Owner, Writer
 from tests.core.vault.vault_processes import LOCKING, heard, running
 
 
@@ -32,18 +33,29 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
 
 
 @contextmanager
-def grouped(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Return the sizes of the written groups; the first one takes a while, as a disk's sync does."""
-    commit, sizes = Writer.commit, list[int]()
+def grouped(store: SqliteStore, monkeypatch: pytest.MonkeyPatch, *, waiting: int = 0) -> Iterator[list[int]]:
+    """Return the sizes of the written groups. The first write is alone, and its sync takes until so many wait."""
+    commit, sizes, first = Writer.commit, list[int](), threading.Event()
 
     def slow(writer: Writer, writes: Any) -> Any:
-        if not sizes:
-            time.sleep(0.2)
         sizes.append(len(writes))
+        if len(sizes) == 1:
+            first.set()
+            late = time.monotonic() + 10.0
+            while store._owner._jobs.qsize() < waiting and time.monotonic() < late:
+                time.sleep(0.001)
         return commit(writer, writes)
 
+    async def alone(owner: Owner, *given: Any) -> bool:
+        told = asyncio.ensure_future(write(owner, *given))
+        await asyncio.sleep(0)
+        first.wait(10.0)
+        return await told
+
+    write = Owner.write
     with monkeypatch.context() as patch:
         patch.setattr(Writer, "commit", slow)
+        patch.setattr(Owner, "write", alone)
         yield sizes
 
 
@@ -52,17 +64,14 @@ async def test_writes_waiting_for_a_sync_share_one_commit(store: SqliteStore, mo
     await asyncio.wrap_future(
         store._owner.submit(lambda: store._opened().connection.set_trace_callback(statements.append))
     )
-    with grouped(monkeypatch) as sizes:
-        first = asyncio.create_task(store.insert("test", "first", b"1"))
-        await asyncio.sleep(0.05)
-        assert all(await asyncio.gather(*(store.insert("test", f"{n}", b"1") for n in range(GROUP + 10))))
-        assert await first
+    with grouped(store, monkeypatch, waiting=GROUP + 10) as sizes:
+        assert all(await asyncio.gather(*(store.insert("test", f"{n}", b"1") for n in range(1 + GROUP + 10))))
     assert sizes == [1, GROUP, 10]
     assert [one for one in statements if not one.startswith("INSERT")] == ["BEGIN IMMEDIATE", "COMMIT"] * 2
 
 
 async def test_grouped_writes_of_a_record_are_in_order(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    with grouped(monkeypatch) as sizes:
+    with grouped(store, monkeypatch, waiting=6) as sizes:
         told = await asyncio.gather(
             store.insert("test", "first", b"1"),
             store.insert("test", "a", b"1"),
@@ -72,7 +81,7 @@ async def test_grouped_writes_of_a_record_are_in_order(store: SqliteStore, monke
             store.delete("test", "a", b"2"),
             store.insert("test", "a", b"4"),
         )
-    assert told == [True, True, False, True, False, True, True] and sum(sizes) == 7
+    assert told == [True, True, False, True, False, True, True] and sizes == [1, 6]
     assert await store.get("test", "a") == b"4"
 
 
@@ -83,14 +92,11 @@ async def test_write_that_fills_the_disk_fails_alone(store: SqliteStore, monkeyp
         writer.ask(f"PRAGMA max_page_count={int(str(pages)) + 4}")
 
     await asyncio.wrap_future(store._owner.submit(limited))
-    with grouped(monkeypatch) as sizes:
-        first = asyncio.create_task(store.insert("test", "first", b"1"))
-        await asyncio.sleep(0.05)
-        small = [store.insert("test", f"{n}", b"1") for n in range(10)]
+    with grouped(store, monkeypatch, waiting=11) as sizes:
+        small = [store.insert("test", key, b"1") for key in ("first", *map(str, range(10)))]
         told = await asyncio.gather(*small, store.insert("test", "big", bytes(100_000)), return_exceptions=True)
-        assert await first
     assert sizes == [1, 11]
-    assert told[:-1] == [True] * 10
+    assert told[:-1] == [True] * 11
     assert isinstance(told[-1], StoreUnavailable) and "full" in told[-1].message
     assert [key for key, _ in await store.scan("test")] == [*map(str, range(10)), "first"]
 

@@ -9,7 +9,7 @@ does not allow without an approval. A search that finds nobody is not repeated f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from deputize.core.acts.people_search import Asker, PeopleSearch
@@ -17,6 +17,7 @@ from deputize.core.errors import DeputizeError
 from deputize.core.provenance.contacts import KnownContacts, canonical_address
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.first_contact import FirstContact
+from deputize.core.tools.tool import Tool
 from deputize.core.vault.grant import User
 
 MAX_SEARCHED: Final = 10
@@ -50,8 +51,9 @@ class FirstContactSearch:
         if not wanted:
             return tuple(FirstContact(one, one in absent) for one in unknown)
         try:
+            readers = await asyncio.to_thread(self.people.catalog.readers_of_sent_mail)  # may import toolkits
             async with asyncio.timeout(SEARCH_SECONDS):
-                found = await self._search(act, wanted)
+                found = await self._search(act, readers, wanted)
         except (DeputizeError, TimeoutError):
             return tuple(FirstContact(one, one in absent) for one in unknown)
         if found is None:
@@ -62,11 +64,10 @@ class FirstContactSearch:
         self._remember(user, [mailboxes[one] for one in wanted if one in absent], now)
         return tuple(FirstContact(one, one in absent) for one in unknown if mailboxes[one] not in written)
 
-    async def _search(self, act: Act, addresses: list[str]) -> set[str] | None:
+    async def _search(self, act: Act, readers: Sequence[Tool], addresses: list[str]) -> set[str] | None:
         """Return the addresses to which the user has written, or None if no account could be searched. Raises the error
         of an account whose search failed."""
         asker = Asker(act.user, act.agent, Call(act.call.thread, act.call.message, run=act.call.run))
-        readers = await asyncio.to_thread(self.people.catalog.readers_of_sent_mail)
         reads = [
             self.people.read_account(tool, one, asker, {"addresses": addresses})
             for tool in readers
