@@ -11,6 +11,7 @@ import pytest
 from deputize.core import (
     ApprovalRequired,
     Call,
+    ConsentRequired,
     Deputy,
     InvalidInput,
     OutcomeUnknown,
@@ -20,6 +21,7 @@ from deputize.core import (
 )
 from deputize.core.acts.reconcile import LostRecord, lost_records
 from deputize.core.audit import Audit
+from deputize.core.consent.record import CONSENT_TTL
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
@@ -107,6 +109,18 @@ async def test_deleted_act_record_without_approval_is_detected_until_expiry(home
     await home.send(Call("t", "m", "another"))
     await home.remove("act")
     assert await home.lost() == ["act", "act"] and await home.lost(90_000) == []
+
+
+async def test_deleted_open_consent_is_detected_until_it_expires(home: Home) -> None:
+    await home.begin()
+    with pytest.raises(ConsentRequired):
+        await home.deputy.act("gmail_send", MAIL, user="bob", call=CALL)
+    await home.deputy.audit.settle()
+    now = home.deputy.clock()
+    assert await lost_records(home.deputy.vault, home.folder, now) == []
+    await home.remove("consent")
+    [lost] = await lost_records(home.deputy.vault, home.folder, now)
+    assert lost.kind == "consent" and await lost_records(home.deputy.vault, home.folder, now + CONSENT_TTL) == []
 
 
 async def test_edit_after_a_refusal_is_not_reported_as_missing(home: Home) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Consent, ConsentRequired, DeputizeError, Deputy, Secret, User, allow_all
+from deputize.core.audit.events import GrantsEnded
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.grants.mass_revocation import LOCK, PAGES_PER_MARK, EndProgress
 from deputize.core.grants.refresh import GrantLost
@@ -340,6 +341,27 @@ async def test_interrupted_bulk_revocation_continues_where_it_stopped(monkeypatc
     await deputy.revoker.many.follow(progress)
     assert end.after and store[0] == end.after and progress.stones == PAGE
     await deputy.close()
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_bulk_revocation_is_in_the_audit_once_if_its_process_lives(
+    dies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, other = await pair()
+    events = list[object]()
+
+    async def recording(event: object) -> None:
+        events.append(event)
+
+    monkeypatch.setattr(other.audit, "record", recording)
+    many = other.revoker.many
+    if dies:
+        await other.vault.ended.begin(None)
+    else:
+        await many.begin(None, leaked=False)
+    await many.follow()
+    assert [type(one) for one in events].count(GrantsEnded) == 1
+    await over(house, other)
 
 
 async def test_running_process_continues_a_bulk_revocation() -> None:

@@ -16,7 +16,7 @@ from deputize.core.policy.policy_file import refuse_cut_file
 from deputize.core.policy.policy_tests import facts_of, read_case
 from deputize.core.policy.predicates import domain_of, elements_at, fits_pattern, loose, one_in
 from deputize.core.policy.rules import RuleSet, parse_rules
-from tests.core.policy.policy_cases import EXAMPLE, ROWS
+from tests.core.policy.policy_cases import EXAMPLE, MAIL, ROWS
 from tests.core.policy.test_policy_tests import find_tool
 
 TEXT = EXAMPLE.read_text(encoding="utf-8").partition("[[tests]]")[0] + "# end"
@@ -196,6 +196,38 @@ def test_policy_tests_accept_any_argument_without_an_error(value: Any) -> None:
             test(one)
     domain_of(value)
     assert isinstance(loose(str(value)), str)
+
+
+UNLESS = """version = 1
+default = "ask"
+[[rules]]
+id = "mail"
+when = { tool = "gmail_send_email" }
+unless = { args = { subject = { matches = ["secret*"] } } }
+then = "%s"
+# end"""
+
+
+@pytest.mark.parametrize(
+    ("subject", "allowing", "denying"),
+    [
+        ("Lunch", Verdict.ALLOW, Verdict.DENY),
+        ("secret plan", Verdict.ASK, Verdict.ASK),
+        ("x" * 30_000, Verdict.ASK, Verdict.DENY),  # too long to compare: nobody can tell
+    ],
+)
+def test_exception_of_a_rule_that_cannot_be_told_never_allows(
+    subject: str, allowing: Verdict, denying: Verdict
+) -> None:
+    to = ["bob@acme.example"]
+    mail = {**MAIL, "args": {"to": to, "subject": subject, "body": "b"}, "recipient": to}
+    assert verdict(parse_rules(UNLESS % "allow"), mail) is allowing
+    assert verdict(parse_rules(UNLESS % "deny"), mail) is denying
+
+
+def test_parts_of_a_pattern_do_not_share_characters() -> None:
+    test = fits_pattern(["ab*ba"])
+    assert [test(one).name for one in ("aba", "abba", "ab-ba")] == ["NO", "YES", "YES"]
 
 
 def test_hostile_pattern_and_text_take_no_time() -> None:

@@ -285,29 +285,23 @@ class Consents:
 
     # ------------------------------------------------------------- cancelling
 
-    async def cancel(self, user: User, provider: str, app: str) -> int:
-        """Cancel the pending consents of this user and app, and return their number."""
-        vault, ended = self.repository.services.vault, 0
+    async def cancel(self, user: User, provider: str, app: str) -> None:
+        """Cancel the pending consents of this user and app."""
+        vault = self.repository.services.vault
         rows, _ = await vault.scan_openable("consent", vault.key_prefix(user, provider, app))
         for row in rows:  # a record that does not open cannot be completed either
-            ended += await self._cancel(ConsentRecord.of(row))
-        return ended
+            await self._cancel(ConsentRecord.of(row))
 
-    async def cancel_all(self, end: BulkRevocation) -> int:
-        """Cancel the consents that were pending when many grants ended, and return their number."""
-        ended = 0
+    async def cancel_all(self, end: BulkRevocation) -> None:
+        """Cancel the consents that were pending when many grants ended."""
         async for rows, _ in self.repository.services.vault.pages("consent"):
             for record in ConsentRecord.read_all(rows):
                 if end.covers(record.user.tenant, record.epoch):
-                    ended += await self._cancel(record)
-        return ended
+                    await self._cancel(record)
 
-    async def _cancel(self, found: ConsentRecord) -> int:
-        """Cancel this consent if it is pending, and any consent that replaces it in between. Return their number."""
-        ended = 0
+    async def _cancel(self, found: ConsentRecord) -> None:
+        """Cancel this consent if it is pending, and any consent that replaces it in between."""
         record: ConsentRecord | None = found
         while record and record.status in PENDING:
-            if await self.repository.end(record, "cancelled", "disconnected"):
-                ended += 1
+            await self.repository.end(record, "cancelled", "disconnected")
             record = await self.repository.reload(record)
-        return ended

@@ -41,11 +41,11 @@ EndMandates: TypeAlias = Callable[[str | None], Awaitable[None]]
 class WaitingConsents(Protocol):
     """The consents of all users, which are cancelled together with the grants they were for."""
 
-    async def cancel(self, user: User, provider: str, app: str) -> int:
+    async def cancel(self, user: User, provider: str, app: str) -> None:
         """Cancel the pending consents of this user and app."""
         ...
 
-    async def cancel_all(self, end: BulkRevocation) -> int:
+    async def cancel_all(self, end: BulkRevocation) -> None:
         """Cancel the consents that were pending at a bulk revocation."""
         ...
 
