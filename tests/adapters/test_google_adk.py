@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.adk.agents import LlmAgent, LoopAgent, ParallelAgent, SequentialAgent
+from google.adk.agents import LlmAgent, ParallelAgent
 from google.adk.agents.run_config import RunConfig
 from google.adk.events.event import Event
 from google.adk.models.llm_request import LlmRequest
 from google.adk.models.llm_response import LlmResponse
 from google.adk.sessions.session import Session
 from google.adk.sessions.sqlite_session_service import SqliteSessionService
-from google.adk.tools.agent_tool import AgentTool
 from google.adk.tools.base_toolset import BaseToolset
 from google.adk.tools.function_tool import FunctionTool
 from google.adk.workflow import START, Workflow
@@ -35,11 +34,14 @@ from tests.support.canary import Wiretap, dump, hits
 from tests.support.deferred_conversations import WRONG_DECISIONS, Play, Turn
 from tests.support.google_adk_runs import (
     APP,
+    SHAPES,
     Asking,
     Chat,
     Runs,
     agent_of,
+    in_own_session,
     loaded,
+    mailing,
     played,
     runner_of,
     stored,
@@ -454,37 +456,6 @@ async def test_adk_callbacks_can_answer_change_and_see_calls(play: Play) -> None
 # ------------------------------------------------------------- other ways to run
 
 
-def mailing(deputy: Deputy, mode: Any = None) -> LlmAgent:
-    agent = agent_of(deputy, SEND)
-    agent.description, agent.mode = "Sends mail.", mode
-    return agent
-
-
-def over(deputy: Deputy, name: str, args: dict[str, Any], mode: Any = None) -> LlmAgent:
-    """Return an agent that transfers to the deputy's agent with this call."""
-    model = Asking(calls=[{"name": name, "args": args, "id": "hand on"}])
-    return LlmAgent(name="over", model=model, sub_agents=[mailing(deputy, mode)])
-
-
-def last() -> LlmAgent:
-    return LlmAgent(name="last", model=Asking())
-
-
-def graph(deputy: Deputy) -> Any:
-    ours, then = mailing(deputy), last()
-    return Workflow(name="graph", edges=[(START, ours), (ours, then)])
-
-
-SHAPES: dict[str, Any] = {
-    "transfer": lambda deputy: over(deputy, "transfer_to_agent", {"agent_name": "mail"}),
-    "single_turn": lambda deputy: over(deputy, "mail", {"request": "go on"}, "single_turn"),
-    "task": lambda deputy: over(deputy, "mail", {"request": "go on"}, "task"),
-    "sequence": lambda deputy: SequentialAgent(name="over", sub_agents=[mailing(deputy), last()]),
-    "loop": lambda deputy: LoopAgent(name="over", max_iterations=1, sub_agents=[mailing(deputy)]),
-    "graph": graph,
-}
-
-
 @pytest.mark.parametrize("resumable", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the agents that graphs replace
@@ -544,8 +515,7 @@ async def test_adk_parallel_agents_are_answered_one_after_the_other(resumable: b
 @pytest.mark.filterwarnings("ignore:The `plugins` argument:DeprecationWarning")  # ADK's own use of it
 async def test_adk_agent_in_its_own_session_sends_nothing(play: Play) -> None:
     await play.connect("alice")
-    model = Asking(calls=[{"name": "mail", "args": {"request": "go on"}, "id": "x"}])
-    chat = Chat(LlmAgent(name="over", model=model, tools=[AgentTool(mailing(play.deputy))]))
+    chat = Chat(in_own_session(play.deputy))
     assert await chat.say("go on") == [] and play.sent() == 0 and "Sent." not in chat.text
 
 

@@ -42,7 +42,7 @@ from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
 from tests.support.deferred_conversations import Play, who_called
 from tests.support.graphs import SEARCH, SEND
-from tests.support.openai_agents_runs import QUIET, Asking, Runs, agent_of, loaded, turn_of
+from tests.support.openai_agents_runs import QUIET, SHAPES, Asking, Runs, agent_of, loaded, turn_of
 from tests.support.sandbox_deputy import connect
 
 CONTEXT = {"user": "alice", "chat": "1"}
@@ -280,42 +280,7 @@ def as_mapping(user: str) -> tuple[Any, dict[str, Any]]:
     return {"user": user, "chat": "1"}, {"user": lambda c: c.context["user"], "thread": lambda c: c.context["chat"]}
 
 
-def flat(mail: Agent[Any]) -> Agent[Any]:
-    return mail
-
-
-def nested(mail: Agent[Any]) -> Agent[Any]:
-    """Return an agent that calls this one as a tool."""
-    call = {"name": f"call_{mail.name}", "args": {"input": "send it"}, "id": f"call {mail.name}"}
-    tool = mail.as_tool(tool_name=f"call_{mail.name}", tool_description="Sends mail.")
-    return Agent(name=f"outer_{mail.name}", model=Asking([call]), tools=[tool])
-
-
-def nested_twice(mail: Agent[Any]) -> Agent[Any]:
-    return nested(nested(mail))
-
-
-def handed_off(mail: Agent[Any]) -> Agent[Any]:
-    """Return an agent that hands off to this one at once."""
-    call = {"name": f"transfer_to_{mail.name}", "args": {}, "id": "transfer"}
-    return Agent(name="desk", model=Asking([call]), handoffs=[mail])
-
-
-def after_handoff(calls: Sequence[dict[str, Any]]) -> Asking:
-    """A model that makes these calls although the handoff before them also has an output."""
-
-    class Second(Asking):
-        def _items(self, given: Any, instructions: str | None) -> list[Any]:
-            sent = [one for one in given if isinstance(one, dict) and one.get("call_id") in {c["id"] for c in calls}]
-            return super()._items(sent or "go on", instructions)
-
-    return Second(calls)
-
-
-SHAPES = [flat, nested, nested_twice, handed_off]
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("form", [as_object, as_mapping], ids=lambda form: form.__name__)
 @pytest.mark.parametrize("who", ["alice", "bob", ""], ids=["owner", "another user", "nobody"])
 async def test_restored_state_acts_as_the_resuming_user(
@@ -323,7 +288,7 @@ async def test_restored_state_acts_as_the_resuming_user(
 ) -> None:
     await play.connect("alice", "bob")
     context, named = form("alice")
-    mail = Agent[Any](name="mail", model=after_handoff([SEND]), tools=tools(play.deputy, "gmail", **named))
+    mail = Agent[Any](name="mail", model=Asking([SEND]), tools=tools(play.deputy, "gmail", **named))
     agent = shape(mail)
     paused = await Runner.run(agent, "go on", context=context, run_config=QUIET)
     [ask] = await requests_in(paused.to_state())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from google.adk.agents import LlmAgent
+from google.adk.agents import LlmAgent, LoopAgent, SequentialAgent
 from google.adk.apps import App, ResumabilityConfig
 from google.adk.events.event import Event
 from google.adk.models.base_llm import BaseLlm
@@ -17,12 +17,15 @@ from google.adk.runners import Runner
 from google.adk.sessions.base_session_service import BaseSessionService
 from google.adk.sessions.in_memory_session_service import InMemorySessionService
 from google.adk.sessions.session import Session
+from google.adk.tools.agent_tool import AgentTool
+from google.adk.workflow import START, Workflow
 from google.genai import types
 from pydantic import Field
 
 from deputize.adapters.google_adk import DeputyToolset, answers, requests_in
 from deputize.core import Deputy
 from tests.support.deferred_conversations import Turn
+from tests.support.graphs import SEND
 
 APP: Final = "mail"
 _chats: Final = itertools.count()
@@ -70,6 +73,47 @@ def agent_of(
     model.told = told if told is not None else model.told
     who = {"user": more.pop("named")} if "named" in more else {}
     return LlmAgent(name="mail", model=model, tools=[DeputyToolset(deputy, kit, **who, **more)])
+
+
+def mailing(deputy: Deputy, mode: Any = None) -> LlmAgent:
+    """Build an agent that sends the mail, for use among others."""
+    agent = agent_of(deputy, SEND)
+    agent.description, agent.mode = "Sends mail.", mode
+    return agent
+
+
+def over(deputy: Deputy, name: str, args: dict[str, Any], mode: Any = None) -> LlmAgent:
+    """Return an agent that transfers to the deputy's agent with this call."""
+    model = Asking(calls=[{"name": name, "args": args, "id": "hand on"}])
+    return LlmAgent(name="over", model=model, sub_agents=[mailing(deputy, mode)])
+
+
+def last() -> LlmAgent:
+    """Build an agent that ends a run."""
+    return LlmAgent(name="last", model=Asking())
+
+
+def graph(deputy: Deputy) -> Any:
+    """Build a graph of two agents."""
+    ours, then = mailing(deputy), last()
+    return Workflow(name="graph", edges=[(START, ours), (ours, then)])
+
+
+def in_own_session(deputy: Deputy) -> LlmAgent:
+    """Build an agent that calls the deputy's agent as a tool, in a session of its own."""
+    model = Asking(calls=[{"name": "mail", "args": {"request": "go on"}, "id": "x"}])
+    return LlmAgent(name="over", model=model, tools=[AgentTool(mailing(deputy))])
+
+
+SHAPES: Final[dict[str, Callable[[Deputy], Any]]] = {
+    "transfer": lambda deputy: over(deputy, "transfer_to_agent", {"agent_name": "mail"}),
+    "single_turn": lambda deputy: over(deputy, "mail", {"request": "go on"}, "single_turn"),
+    "task": lambda deputy: over(deputy, "mail", {"request": "go on"}, "task"),
+    "sequence": lambda deputy: SequentialAgent(name="over", sub_agents=[mailing(deputy), last()]),
+    "loop": lambda deputy: LoopAgent(name="over", max_iterations=1, sub_agents=[mailing(deputy)]),
+    "graph": graph,
+}
+"""How the agent with our tools is among others."""
 
 
 def runner_of(agent: Any, service: BaseSessionService, resumable: bool = False) -> Runner:
@@ -163,19 +207,26 @@ class Chat:
 
 
 class Runs:
-    """See `tests.support.deferred_conversations.Framework`. ``resumable``: whether ADK stores where an agent was."""
+    """See `tests.support.deferred_conversations.Framework`.
+
+    ``resumable``: whether ADK stores where an agent was. ``build``: builds an agent of another shape.
+    """
 
     notes_owner = True
 
-    def __init__(self, resumable: bool = False) -> None:
-        self.resumable = resumable
+    def __init__(self, resumable: bool = False, build: Callable[[Deputy], Any] | None = None) -> None:
+        self.resumable, self.build = resumable, build
+
+    def agent_of(self, deputy: Deputy, *calls: Mapping[str, Any], **more: Any) -> Any:
+        """Build the outermost agent."""
+        return self.build(deputy) if self.build else agent_of(deputy, *calls, **more)
 
     async def start(
         self, deputy: Deputy, *calls: Mapping[str, Any], user: str = "alice", chat: str = "", **more: Any
     ) -> Turn:
         service, chat = InMemorySessionService(), chat or f"chat {next(_chats)}"
         await service.create_session(app_name=APP, user_id=user, session_id=chat)
-        runner = runner_of(agent_of(deputy, *calls, **more), service, self.resumable)
+        runner = runner_of(self.agent_of(deputy, *calls, **more), service, self.resumable)
         return await turn_of(await played(runner, chat, message("go on"), user), service, chat, user)
 
     async def resume(
@@ -194,7 +245,7 @@ class Runs:
     async def answered(self, deputy: Deputy, saved: str, said: types.Content, user: str = "alice", **more: Any) -> Turn:
         """Continue with this message."""
         service, session = await loaded(saved, user)
-        runner = runner_of(agent_of(deputy, **more), service, self.resumable)
+        runner = runner_of(self.agent_of(deputy, **more), service, self.resumable)
         return await turn_of(await played(runner, session.id, said, user), service, session.id, user)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from deputize.core import Deputy
 from tests.support.deferred_conversations import Turn
 
 QUIET: Final = RunConfig(tracing_disabled=True)
+HANDOFF: Final = "transfer"
 _threads: Final = itertools.count()
 
 
@@ -75,6 +76,48 @@ def agent_of(
     return Agent(name="mail", model=model, tools=tools(deputy, kit, **{**who, **more}))
 
 
+def flat(mail: Agent[Any]) -> Agent[Any]:
+    """Return this agent itself."""
+    return mail
+
+
+def nested(mail: Agent[Any]) -> Agent[Any]:
+    """Return an agent that calls this one as a tool."""
+    call = {"name": f"call_{mail.name}", "args": {"input": "send it"}, "id": f"call {mail.name}"}
+    tool = mail.as_tool(tool_name=f"call_{mail.name}", tool_description="Sends mail.")
+    return Agent(name=f"outer_{mail.name}", model=Asking([call]), tools=[tool])
+
+
+def nested_twice(mail: Agent[Any]) -> Agent[Any]:
+    """Return an agent that calls an agent that calls this one."""
+    return nested(nested(mail))
+
+
+def handed_off(mail: Agent[Any]) -> Agent[Any]:
+    """Return an agent that hands off to this one at once."""
+    assert isinstance(mail.model, Asking)
+    mail.model = AfterHandoff(mail.model.calls, mail.model.told)
+    call = {"name": f"transfer_to_{mail.name}", "args": {}, "id": HANDOFF}
+    return Agent(name="desk", model=Asking([call]), handoffs=[mail])
+
+
+class AfterHandoff(Asking):
+    """A model that makes its calls although the handoff before them also has an output."""
+
+    def _items(self, given: Any, instructions: str | None) -> list[Any]:
+        own = [one for one in given if not (isinstance(one, dict) and one.get("call_id") == HANDOFF)]
+        return super()._items(own, instructions)
+
+
+SHAPES: Final[dict[str, Callable[[Agent[Any]], Agent[Any]]]] = {
+    "flat": flat,
+    "as a tool": nested,
+    "as a tool of a tool": nested_twice,
+    "handoff": handed_off,
+}
+"""How the agent with our tools is in a run."""
+
+
 async def turn_of(result: Any) -> Turn:
     """Return how a run ended."""
     state = result.to_state()
@@ -89,22 +132,29 @@ async def loaded(agent: Agent[Any], saved: str, user: str) -> RunState[Any, Any]
 
 
 class Runs:
-    """See `tests.support.deferred_conversations.Framework`."""
+    """See `tests.support.deferred_conversations.Framework`. ``shape``: one of `SHAPES`."""
 
     notes_owner = False
+
+    def __init__(self, shape: str = "flat") -> None:
+        self.shape = SHAPES[shape]
+
+    def agent_of(self, deputy: Deputy, *calls: Mapping[str, Any], **more: Any) -> Agent[Any]:
+        """Build the outermost agent."""
+        return self.shape(agent_of(deputy, *calls, **more))
 
     async def start(
         self, deputy: Deputy, *calls: Mapping[str, Any], user: str = "alice", chat: str = "", **more: Any
     ) -> Turn:
         context = {"user": user, "chat": chat or f"chat {next(_threads)}"}
         return await turn_of(
-            await Runner.run(agent_of(deputy, *calls, **more), "go on", context=context, run_config=QUIET)
+            await Runner.run(self.agent_of(deputy, *calls, **more), "go on", context=context, run_config=QUIET)
         )
 
     async def resume(
         self, deputy: Deputy, saved: str, decisions: Mapping[str, Any] | None = None, user: str = "alice", **more: Any
     ) -> Turn:
-        agent = agent_of(deputy, **more)
+        agent = self.agent_of(deputy, **more)
         state = await loaded(agent, saved, user)
         asks = await settle(state, decisions)
         if asks and len(asks) == len(state.get_interruptions()):
@@ -112,7 +162,7 @@ class Runs:
         return await turn_of(await Runner.run(agent, state, run_config=QUIET))
 
     async def bare_yes(self, deputy: Deputy, saved: str, user: str = "alice") -> Turn:
-        agent = agent_of(deputy)
+        agent = self.agent_of(deputy)
         state = await loaded(agent, saved, user)
         for item in state.get_interruptions():
             state.approve(item)

@@ -75,17 +75,29 @@ def once(call: dict[str, Any]) -> Scripted:
     return Scripted(respond=respond)
 
 
+def supervisor(scene: Scene) -> Graph:
+    """Build a supervisor that hands over to the mailer."""
+    made = create_supervisor([mailer(scene)], model=once(HAND_OVER), context_schema=Context)
+    return made.compile(checkpointer=scene.saver)
+
+
 async def supervised(scene: Scene) -> int:
     """A supervisor hands over to the mailer."""
-    made = create_supervisor([mailer(scene)], model=once(HAND_OVER), context_schema=Context)
-    return await scene.play(made.compile(checkpointer=scene.saver), GO_ON)
+    return await scene.play(supervisor(scene), GO_ON)
+
+
+def swarm(scene: Scene, planner: Graph | None = None) -> Graph:
+    """Build a planner that hands over to the mailer, which is the active agent from then on."""
+    own = [create_handoff_tool(agent_name="mailer")]
+    first = planner or agent_of(scene.deputy, once(HAND_OVER), own=own, name="planner")
+    agents: list[Any] = [first, mailer(scene, create_handoff_tool(agent_name="planner"), state=SwarmState)]
+    made = create_swarm(agents, default_active_agent="planner", context_schema=Context)
+    return made.compile(checkpointer=scene.saver)
 
 
 async def swarming(scene: Scene) -> int:
     """A planner hands over to the mailer, which is the active agent from then on."""
-    to_mailer = create_handoff_tool(agent_name="mailer")
-    planner = agent_of(scene.deputy, once(HAND_OVER), own=[to_mailer], name="planner")
-    return await swarm_of(scene, planner)
+    return await swarm_of(scene)
 
 
 async def swarming_from_the_act_node(scene: Scene) -> int:
@@ -94,12 +106,9 @@ async def swarming_from_the_act_node(scene: Scene) -> int:
     return await swarm_of(scene, by_hand(scene, once(HAND_OVER), "planner", to_mailer, state=SwarmState))
 
 
-async def swarm_of(scene: Scene, planner: Graph) -> int:
+async def swarm_of(scene: Scene, planner: Graph | None = None) -> int:
     """Play a swarm that begins with this planner; return the number of mails."""
-    to_planner = create_handoff_tool(agent_name="planner")
-    agents: list[Any] = [planner, mailer(scene, to_planner, state=SwarmState)]
-    made = create_swarm(agents, default_active_agent="planner", context_schema=Context)
-    graph: Graph = made.compile(checkpointer=scene.saver)
+    graph = swarm(scene, planner)
     mails = await scene.play(graph, GO_ON)
     assert (await scene.state(graph)).values["active_agent"] == "mailer"
     return mails
