@@ -22,10 +22,10 @@ from google.adk.tools.long_running_tool import LongRunningFunctionTool
 from google.genai import types
 
 from deputize.adapters.google_adk import DeputyToolset, answers, requests_in
-from deputize.core import User
+from deputize.core import Deputy, User
 from tests.support.canary import dump
 from tests.support.deferred_conversations import Play, Turn
-from tests.support.google_adk_runs import APP, Asking, Chat, agent_of, message, played
+from tests.support.google_adk_runs import APP, SHAPES, Asking, Chat, agent_of, message, over, played
 from tests.support.graphs import SEARCH, SEND
 
 QUESTION = "adk_request_confirmation"
@@ -186,6 +186,30 @@ async def test_adk_plugin_turning_errors_into_results_keeps_the_owners_request(s
         assert await chat.asks() == [ask] and (play.sent(), play.sent("bob")) == (0, 0)
         await played(runner, chat.id, answers(await chat.session_events(), {ask["approval_id"]: "approve"}))
     assert (play.sent(), play.sent("bob")) == (1, 0)
+
+
+def transferring(deputy: Deputy, **more: Any) -> LlmAgent:
+    """Build an agent that calls another one like a tool, which transfers to the one with our tools."""
+    inner = over(deputy, "transfer_to_agent", {"agent_name": "mail"}, **more)
+    inner.name, inner.description, inner.mode = "desk", "Sends mail.", "single_turn"
+    model = Asking(calls=[{"name": "desk", "args": {"request": "go on"}, "id": "call the desk"}])
+    return LlmAgent(name="over", model=model, sub_agents=[inner])
+
+
+@pytest.mark.parametrize("shape", [SHAPES["single_turn"], transferring], ids=["single_turn", "its sub-agent"])
+@pytest.mark.parametrize("stranger", ["bob", ""])
+async def test_adk_single_turn_agent_keeps_the_owners_request(stranger: str, shape: Any, play: Play) -> None:
+    """ADK makes every error in such an agent the result of its caller, and would run the call no more."""
+    await play.connect("alice", "bob")
+    who = ["alice"]
+    chat = Chat(shape(play.deputy, named=lambda ctx: User(who[0])))
+    [ask] = await chat.say("go on")
+    for who[:] in ([stranger], [stranger]):
+        assert await chat.answer("approve") == [ask]
+        assert await chat.confirm(False) == [ask]
+    who[:] = ["alice"]
+    assert (play.sent(), play.sent("bob")) == (0, 0)
+    assert ask not in await chat.answer("approve") and (play.sent(), play.sent("bob")) == (1, 0)
 
 
 async def test_adk_equal_id_in_a_later_turn_keeps_the_earlier_answer(play: Play) -> None:

@@ -75,17 +75,17 @@ def agent_of(
     return LlmAgent(name="mail", model=model, tools=[DeputyToolset(deputy, kit, **who, **more)])
 
 
-def mailing(deputy: Deputy, mode: Any = None) -> LlmAgent:
+def mailing(deputy: Deputy, mode: Any = None, **more: Any) -> LlmAgent:
     """Build an agent that sends the mail, for use among others."""
-    agent = agent_of(deputy, SEND)
+    agent = agent_of(deputy, SEND, **more)
     agent.description, agent.mode = "Sends mail.", mode
     return agent
 
 
-def over(deputy: Deputy, name: str, args: dict[str, Any], mode: Any = None) -> LlmAgent:
+def over(deputy: Deputy, name: str, args: dict[str, Any], mode: Any = None, **more: Any) -> LlmAgent:
     """Return an agent that transfers to the deputy's agent with this call."""
     model = Asking(calls=[{"name": name, "args": args, "id": "hand on"}])
-    return LlmAgent(name="over", model=model, sub_agents=[mailing(deputy, mode)])
+    return LlmAgent(name="over", model=model, sub_agents=[mailing(deputy, mode, **more)])
 
 
 def last() -> LlmAgent:
@@ -93,24 +93,24 @@ def last() -> LlmAgent:
     return LlmAgent(name="last", model=Asking())
 
 
-def graph(deputy: Deputy) -> Any:
+def graph(deputy: Deputy, **more: Any) -> Any:
     """Build a graph of two agents."""
-    ours, then = mailing(deputy), last()
+    ours, then = mailing(deputy, **more), last()
     return Workflow(name="graph", edges=[(START, ours), (ours, then)])
 
 
-def in_own_session(deputy: Deputy) -> LlmAgent:
+def in_own_session(deputy: Deputy, **more: Any) -> LlmAgent:
     """Build an agent that calls the deputy's agent as a tool, in a session of its own."""
     model = Asking(calls=[{"name": "mail", "args": {"request": "go on"}, "id": "x"}])
-    return LlmAgent(name="over", model=model, tools=[AgentTool(mailing(deputy))])
+    return LlmAgent(name="over", model=model, tools=[AgentTool(mailing(deputy, **more))])
 
 
-SHAPES: Final[dict[str, Callable[[Deputy], Any]]] = {
-    "transfer": lambda deputy: over(deputy, "transfer_to_agent", {"agent_name": "mail"}),
-    "single_turn": lambda deputy: over(deputy, "mail", {"request": "go on"}, "single_turn"),
-    "task": lambda deputy: over(deputy, "mail", {"request": "go on"}, "task"),
-    "sequence": lambda deputy: SequentialAgent(name="over", sub_agents=[mailing(deputy), last()]),
-    "loop": lambda deputy: LoopAgent(name="over", max_iterations=1, sub_agents=[mailing(deputy)]),
+SHAPES: Final[dict[str, Callable[..., Any]]] = {
+    "transfer": lambda deputy, **more: over(deputy, "transfer_to_agent", {"agent_name": "mail"}, **more),
+    "single_turn": lambda deputy, **more: over(deputy, "mail", {"request": "go on"}, "single_turn", **more),
+    "task": lambda deputy, **more: over(deputy, "mail", {"request": "go on"}, "task", **more),
+    "sequence": lambda deputy, **more: SequentialAgent(name="over", sub_agents=[mailing(deputy, **more), last()]),
+    "loop": lambda deputy, **more: LoopAgent(name="over", max_iterations=1, sub_agents=[mailing(deputy, **more)]),
     "graph": graph,
 }
 """How the agent with our tools is among others."""
@@ -207,26 +207,19 @@ class Chat:
 
 
 class Runs:
-    """See `tests.support.deferred_conversations.Framework`.
-
-    ``resumable``: whether ADK stores where an agent was. ``build``: builds an agent of another shape.
-    """
+    """See `tests.support.deferred_conversations.Framework`. ``resumable``: whether ADK stores where an agent was."""
 
     notes_owner = True
 
-    def __init__(self, resumable: bool = False, build: Callable[[Deputy], Any] | None = None) -> None:
-        self.resumable, self.build = resumable, build
-
-    def agent_of(self, deputy: Deputy, *calls: Mapping[str, Any], **more: Any) -> Any:
-        """Build the outermost agent."""
-        return self.build(deputy) if self.build else agent_of(deputy, *calls, **more)
+    def __init__(self, resumable: bool = False) -> None:
+        self.resumable = resumable
 
     async def start(
         self, deputy: Deputy, *calls: Mapping[str, Any], user: str = "alice", chat: str = "", **more: Any
     ) -> Turn:
         service, chat = InMemorySessionService(), chat or f"chat {next(_chats)}"
         await service.create_session(app_name=APP, user_id=user, session_id=chat)
-        runner = runner_of(self.agent_of(deputy, *calls, **more), service, self.resumable)
+        runner = runner_of(agent_of(deputy, *calls, **more), service, self.resumable)
         return await turn_of(await played(runner, chat, message("go on"), user), service, chat, user)
 
     async def resume(
@@ -245,7 +238,7 @@ class Runs:
     async def answered(self, deputy: Deputy, saved: str, said: types.Content, user: str = "alice", **more: Any) -> Turn:
         """Continue with this message."""
         service, session = await loaded(saved, user)
-        runner = runner_of(self.agent_of(deputy, **more), service, self.resumable)
+        runner = runner_of(agent_of(deputy, **more), service, self.resumable)
         return await turn_of(await played(runner, session.id, said, user), service, session.id, user)
 
 

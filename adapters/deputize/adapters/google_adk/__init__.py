@@ -10,8 +10,9 @@
 A missing consent and a waiting approval are both an ``adk_request_confirmation``. ADK runs the call again after the
 answer. ``confirmed: true`` only resumes the call: deputize reads the vault again and requests what is still missing. A
 decision counts for the run's user if the answer names the approval that was displayed. ``confirmed: false`` is stored
-as a rejection. An answer to another user's call raises `PolicyDenied`, and the call stays open. If ADK loses a result
-and runs the call again, it is the same act, which is done once (see `calls`).
+as a rejection. An answer to another user's call raises `PolicyDenied`, and the call stays open; a ``single_turn``
+sub-agent asks again instead of raising. If ADK loses a result and runs the call again, it is the same act, which is
+done once (see `calls`).
 """
 
 from __future__ import annotations
@@ -56,7 +57,14 @@ try:
     from google.genai import types
 
     from deputize.adapters.google_adk.calls import calls_of, identify_call, owner_tag, response_of
-    from deputize.adapters.google_adk.confirmations import answers, ask, ensure_asked, last_request, requests_in
+    from deputize.adapters.google_adk.confirmations import (
+        answers,
+        ask,
+        ends_at_errors,
+        ensure_asked,
+        last_request,
+        requests_in,
+    )
 except ImportError as missing:
     require(GOOGLE_ADK)  # an old release lacks these imports
     raise SettingsError.without(missing, "google-adk") from None
@@ -125,22 +133,20 @@ class ActTool(BaseTool):
         """Act as the user and return the result in ``result``, or a failure as text for the model in ``error``.
 
         Raises `PolicyDenied` out of the run if the question about the call was to another user, and `UserRequired` if
-        the answer comes from no user. The question then stays open.
+        the answer comes from no user; in ``single_turn`` sub-agents both are returned. The question then stays open.
         """
         resumed = tool_context.tool_confirmation is not None
         blocker: DeputizeError | None
         try:
             user = self.host.acting_user(tool_context)
         except DeputizeError as error:
-            if resumed:
-                raise _keep_open(tool_context, error) from None
-            return {"error": error_text(error)}
+            return _keep_open(tool_context, error) if resumed else {"error": error_text(error)}
         shown, fault = last_request(tool_context) if resumed else None, ""
         owner, call_id = str((shown or {}).get("owner") or ""), tool_context.function_call_id or ""
         call = self.host.add_message(identify_call(tool_context, call_id, owner), tool_context)
         if shown and shown.get("owner") != owner_tag(self.host.deputy, user, call):
             denied = PolicyDenied("This call belongs to another user.", hint="Resume as the user who was asked.")
-            raise _keep_open(tool_context, denied)
+            return _keep_open(tool_context, denied)
         try:
             if tool_context.tool_confirmation is not None:
                 fault = await self._record_answer(tool_context.tool_confirmation, shown, user)
@@ -184,11 +190,16 @@ class ActTool(BaseTool):
         return await self.together.blocker((self.tool.name, args, call), user, *message)
 
 
-def _keep_open(ctx: ToolContext, error: DeputizeError) -> DeputizeError:
-    """Return the error to raise, after asking again, because a plugin of your application may catch the error."""
+def _keep_open(ctx: ToolContext, error: DeputizeError) -> dict[str, str]:
+    """Ask again, because a plugin of your application may catch the error, and raise it.
+
+    Return it instead in a ``single_turn`` agent that was called like a tool: ADK would end the owner's call with it.
+    """
     if shown := last_request(ctx):
         ask(ctx, error_text(error), shown)
-    return error
+    if ends_at_errors(ctx):
+        return {"error": error_text(error)}
+    raise error from None
 
 
 def _read_decision(answer: ToolConfirmation, shown: Payload | None) -> tuple[Decision | None, str]:

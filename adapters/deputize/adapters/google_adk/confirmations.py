@@ -25,7 +25,7 @@ from google.genai import types
 from deputize.adapters.deferred_approvals import Kind, Payload, parse_decisions, select_requests
 from deputize.adapters.google_adk.calls import CONFIRMATION, calls_of, response_of
 
-__all__ = ["answers", "ask", "ensure_asked", "last_request", "requests_in"]
+__all__ = ["answers", "ask", "ends_at_errors", "ensure_asked", "last_request", "requests_in"]
 
 PLUGIN: Final = "deputize_questions"
 INPUT: Final = "adk_request_input"
@@ -40,6 +40,20 @@ def ask(ctx: ToolContext, hint: str, payload: Payload) -> None:
     ctx.actions.skip_summarization = not again  # the model is not called to summarize it
     if again:
         _register(ctx)
+
+
+def ends_at_errors(ctx: ToolContext) -> bool:
+    """Return whether a ``single_turn`` agent that was called like a tool runs the call, itself or by its sub-agents.
+
+    ADK makes every error in it the result of that tool, so no later answer could reach the call.
+    """
+    called = {part.partition("@")[0] for part in (ctx.branch or "").split(".") if "@" in part}
+    agent: Any = ctx.get_invocation_context().agent
+    while agent is not None:
+        if getattr(agent, "mode", None) == "single_turn" and agent.name in called:
+            return True
+        agent = agent.parent_agent
+    return False
 
 
 def _register(ctx: CallbackContext) -> None:
