@@ -60,11 +60,12 @@ def dev_server(
     pages: bool = False,
     graphs: Sequence[str] = GRAPHS,
     written: dict[str, Any] | None = None,
+    after: Server | None = None,
 ) -> Iterator[Server]:
     """Run ``langgraph dev`` over these graphs, without ``--allow-blocking``.
 
     ``pages``: it serves the deputy's pages, too. ``written``: another ``langgraph.json``, whose files are in the
-    folder.
+    folder. ``after``: an ended server of this folder, whose sandbox is used again.
     """
     here = CHECKOUT / "tests" / "support" / "langgraph_server"
     config: dict[str, Any] = {
@@ -74,8 +75,8 @@ def dev_server(
         **({"http": {"app": f"{here / 'webapp.py'}:app"}} if pages else {}),
     }
     (folder / "langgraph.json").write_text(json.dumps(written or config))
-    sandbox, port = Sandbox(), free_port()
-    stack = portal().run(portal().enter(serve(sandbox.app)))
+    sandbox, port = after.sandbox if after else Sandbox(), free_port()
+    stack = after.sandbox_url if after else portal().run(portal().enter(serve(sandbox.app)))
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(str(CHECKOUT / part) for part in ("", "core", "adapters", "toolkits")),

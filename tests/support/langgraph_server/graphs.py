@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.tools import InjectedToolCallId, tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import tools_condition
+from langgraph.types import Command
 
 from deputize.adapters.acting_user import RunInfo, UserSource, server_user
 from deputize.adapters.langgraph import act_node
@@ -37,7 +39,8 @@ deputy = Deputy.from_settings(settings)
 
 async def model(state: MessagesState) -> dict[str, Any]:
     """Asks for two calls once, then ends."""
-    done = state["messages"][-1].type == "tool"
+    last = state["messages"][-1]
+    done = isinstance(last, ToolMessage) and last.tool_call_id != "transfer"
     return {"messages": [AIMessage("done") if done else AIMessage("", tool_calls=[dict(SEND), dict(SEARCH)])]}
 
 
@@ -57,6 +60,44 @@ def tell(run: RunInfo) -> User:
     raise PolicyDenied(f"cron {run.configurable.get('cron_id')} made by {run.server_id}")
 
 
+def whose(run: RunInfo) -> User:
+    """Name Alice for the crons that the application's own backend made, else the verified user."""
+    if run.is_scheduled and run.server_id == "backend":
+        return User("alice")
+    return server_user()(run)
+
+
+def inside(graph: Graph) -> Graph:
+    """Nest a graph in another one."""
+    builder = StateGraph(MessagesState)
+    builder.add_node("inside", graph)
+    builder.add_edge(START, "inside")
+    builder.add_edge("inside", END)
+    return builder.compile()
+
+
+@tool
+async def helper(what: str) -> str:
+    """Let a helper do this."""
+    return str((await created.ainvoke({"messages": [("user", what)]}))["messages"][-1].text)
+
+
+@tool
+def transfer(call: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+    """Hand over to the mailer."""
+    return Command(goto="mailer", graph=Command.PARENT, update={"messages": [ToolMessage("yours", tool_call_id=call)]})
+
+
+def handing_over() -> Graph:
+    """Build an agent that hands over to another one."""
+    builder = StateGraph(MessagesState)
+    call = {"name": "transfer", "args": {"call": ""}, "id": "transfer"}
+    builder.add_node("desk", create_agent(calling(call), [transfer]), destinations=("mailer",))
+    builder.add_node("mailer", by_hand)
+    builder.add_edge(START, "desk")
+    return builder.compile()
+
+
 by_hand = chatbot()
 trusting = chatbot(trust=True)
 tenants = chatbot(user=server_user(tenant="org"))
@@ -64,7 +105,12 @@ bound = chatbot(user="alice")
 named = chatbot(user=lambda run: "alice")
 told = chatbot(user=tell)
 inbox = chatbot(interrupt_mode="hitl")
+by_maker = chatbot(user=whose)
 created: Graph = create_agent(
     calling(SEND, SEARCH),
     middleware=[DeputyMiddleware(deputy, "gmail")],
 )
+nested = inside(created)
+nested_twice = inside(inside(by_hand))
+helped: Graph = create_agent(calling({"name": "helper", "args": {"what": "send it"}, "id": "help"}), [helper])
+handed = handing_over()
