@@ -90,6 +90,11 @@ Claim = tuple[RunnableConfig, Any]
 """The configuration and the context of a run."""
 
 
+def inside_of(claim: Claim) -> dict[str, Any]:
+    """Return the ``configurable`` of a run."""
+    return claim[0].get("configurable") or {}
+
+
 def claims(who: str) -> list[Claim]:
     """Return the runs that this identity can make: by the application's context, and as a client of a server.
 
@@ -108,7 +113,7 @@ def claims(who: str) -> list[Claim]:
 
 def served(who: str) -> list[Claim]:
     """Return the runs of this identity as a client of a server."""
-    found: list[Claim] = [one for one in claims(who) if "graph_id" in one[0]["configurable"]]
+    found: list[Claim] = [one for one in claims(who) if "graph_id" in inside_of(one)]
     return found or [(on_server(Verified(who)), None)]
 
 
@@ -116,7 +121,7 @@ def scheduled(claim: Claim) -> Claim:
     """Return the same run as the server's scheduler starts it, or as a client forges it."""
     config, context = claim
     cron = {"cron_id": CRON}
-    return {**config, "configurable": {**config["configurable"], **cron}, "metadata": cron}, context
+    return {**config, "configurable": {**inside_of(claim), **cron}, "metadata": cron}, context
 
 
 @dataclass
@@ -152,9 +157,9 @@ class GraphRun:
 
     async def _run(self, claim: Claim, given: Any, thread: str) -> None:
         where, context = claim
-        where = {**where, "configurable": {**where["configurable"], "thread_id": thread}}
+        at: RunnableConfig = {**where, "configurable": {**inside_of(claim), "thread_id": thread}}
         async with self._built() as (graph, start):
-            await graph.ainvoke(start if given is START else given, where, context=context)
+            await graph.ainvoke(start if given is START else given, at, context=context)
 
     @asynccontextmanager
     async def _built(self) -> AsyncIterator[tuple[Graph, Any]]:
