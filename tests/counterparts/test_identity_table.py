@@ -254,6 +254,7 @@ async def test_nobody_but_the_owner_acts_or_decides_on_the_workflow_server(
         await check("workflow server", shape, run, capsys)
 
 
+@pytest.mark.every(4)
 async def test_nobody_but_the_owner_acts_or_decides_after_a_restart_of_langgraph_server(
     tmp_path: Path, capsys: Any
 ) -> None:
