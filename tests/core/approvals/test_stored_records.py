@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 
-from deputize.core import ApprovalRequired, NotFound, User, VaultError
+from deputize.core import ApprovalRequired, Audience, Call, Effect, NotFound, Preview, User, VaultError
 from deputize.core.acts.reconcile import lost_records
 from deputize.core.approvals.mandate_record import MandateRecord
 from deputize.core.approvals.outcome import MOVES, LedgerRecord, State
 from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.consent.record import ConsentRecord
+from deputize.core.tools.act import Undoes
+from deputize.core.tools.first_contact import FirstContact
 from deputize.core.tools.steps import Undo
+from deputize.core.tools.untrusted import Untrusted
 from deputize.core.vault.encoding import encode
+from deputize.core.vault.grant import Account
 from deputize.core.vault.record import Record, StoredRecord
 from deputize.core.vault.vault import Vault
 from tests.core.approvals.test_approval_record import ACT, FIRST_VERSION
@@ -308,3 +312,43 @@ async def test_concurrent_late_rejections_are_kept_and_the_result_stays(world: W
     assert (await acts.swap(mine, lambda one: (one.reject(1.0, "sends"), None)))[1]
     late, done = await others.swap(stale, lambda one: (one.reject(2.0, "sends"), None))
     assert done and late is not None and (late.late_no, late.result) == (2.0, {"told": ["bob@acme.example"]})
+
+
+# ----------------------------------------------------------------- what a mandate covers
+
+
+def tells(person: str = "bob@acme.example", audience: Audience = Audience.PEOPLE, *, destroys: bool = False) -> Preview:
+    return Preview("Tell", audience=audience, people=[person], destroys=destroys)
+
+
+COVERED = ACT.having(show=tells(), first_contacts=())
+
+
+@pytest.mark.parametrize(
+    ("changes", "of_mandate"),
+    [
+        ({"show": None}, {}),
+        ({"organisation": True}, {}),
+        ({"show": tells(audience=Audience.PUBLIC)}, {}),
+        ({"show": tells(destroys=True)}, {}),
+        ({"show": tells("bob@other.example")}, {}),
+        ({"effect": Effect.DESTRUCTIVE}, {}),
+        ({"asked": {"text": "as the user edited it"}}, {}),
+        ({"call": Call("t", "m", "1", undoes=Undoes("0123456789ab", {}))}, {}),
+        ({"outside": (Untrusted("bob@acme.example", "a mail of eve@evil.test"),)}, {}),
+        ({"first_contacts": (FirstContact("bob@acme.example", checked=True),)}, {}),
+        ({}, {"agent": "another"}),
+        ({}, {"tools": ("gmail_shout",)}),
+        ({}, {"subject": "2000"}),
+        ({}, {"until": 1.8e9}),
+        ({}, {"ended": 1.8e9}),
+    ],
+    ids=str,
+)
+def test_mandate_covers_an_act_only_if_each_condition_holds(
+    changes: dict[str, Any], of_mandate: dict[str, Any]
+) -> None:
+    account = Account("1000", "alice@acme.example")
+    mandate = MandateRecord.of(row_of(MandateRecord, MANDATE | {"agent": ACT.agent, "tools": [ACT.tool.name]}))
+    assert mandate.covers(COVERED, account, 1.8e9)
+    assert not mandate.copy_with(**of_mandate).covers(COVERED.having(**changes), account, 1.8e9)
