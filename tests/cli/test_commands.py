@@ -107,11 +107,19 @@ def test_erase_tenant_erases_its_users_and_its_data_key(
     assert cli("vault", "backup", str(backup), **settings).exit_code == 0
     assert cli("erase-tenant", "acme", stdin="n\n", **settings).exit_code == 1
     assert users(settings, monkeypatch) == {("alice", "acme"), ("alice", "zenith"), ("alice", "")}
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr("deputize.core.base_deputy.delete_rows", None)
+        assert cli("erase-tenant", "acme", "--yes", **settings).exit_code == 1
+    found = [json.loads(line) for line in cli("doctor", "--json", **settings).stdout.splitlines()]
+    [told] = [line for line in found if line["what"] == "erasure"]
+    assert told["state"] == "open" and "acme is closed" in told["found"]
+    assert told["todo"].endswith("deputize erase-tenant acme")
     gone = cli("erase-tenant", "acme", "--yes", **settings)
     assert gone.exit_code == 0, gone.stderr
     assert "Google ended its tokens too." in gone.stdout
     assert "Nothing is kept of the tenant acme any more." in gone.stdout
     assert users(settings, monkeypatch) == {("alice", "zenith"), ("alice", "")}
+    assert '"erasure"' not in cli("doctor", "--json", **settings).stdout
     assert cli("store", "check", **settings).exit_code == 0
     assert cli("audit", "verify", **settings).exit_code == 0
 

@@ -46,6 +46,7 @@ from deputize.core.vault.rollback import find_rolled_back, find_unaudited, grant
 from deputize.core.vault.rotation import key_uses
 from deputize.core.vault.stores import PLUGINS as STORES
 from deputize.core.vault.stores import shown_url, store_type
+from deputize.core.vault.tenants import tenants_being_erased
 from deputize.core.vault.vault import Vault
 from deputize.core.web.local.pages import same_vault
 
@@ -197,6 +198,7 @@ def _held(vault: Vault) -> Iterator[Finding]:
         queued = portal().run(_queued(vault))
         uses, given = portal().run(key_uses(vault)), vault.sealer.ids
         living = describe_families(portal().run(families(vault)))
+        closed = portal().run(tenants_being_erased(vault))
     except DeputizeError as e:
         yield _bad("grants", e)
         return
@@ -208,6 +210,9 @@ def _held(vault: Vault) -> Iterator[Finding]:
         yield Finding("backup", "open", words, "At the next start its grants are marked: each is confirmed before use.")
     if older := sum(count for id, count in uses.items() if id != given[0]):
         yield Finding("sealing", "open", f"{counted(older, 'record')} sealed with an older key", "deputize key reseal")
+    for tenant in closed:
+        todo = f"Unless it is in progress, repeat it: {shlex.join(['deputize', 'erase-tenant', tenant])}"
+        yield Finding("erasure", "open", f"the tenant {tenant} is closed, and not erased to the end", todo)
     for provider, (tokens, since) in queued.items():
         words = f"{tokens} tokens are still to be revoked there (RFC 7009), the oldest since {_at(since)}"
         yield Finding(f"revocations queued for {provider}", "open", words, "deputize revoke --queued")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,7 @@ from deputize.core.components import Components
 from deputize.core.consent.consents import DeviceCode
 from deputize.core.consent.waiter import wait_for_ends
 from deputize.core.ended_questions import OnEndedQuestion, handle_each
-from deputize.core.errors import DeputizeError, InvalidInput, PolicyDenied
+from deputize.core.errors import DeputizeError, InvalidInput, PolicyDenied, StoreUnavailable
 from deputize.core.grants.connections import Connection, TenantConnection, connections_in_tenant, connections_of
 from deputize.core.grants.revoke import Revoked
 from deputize.core.idempotency.ledger import no_longer_permitted
@@ -425,22 +426,35 @@ class BaseDeputy(Components):
         no copy of a record can be decrypted without a copy of the data key.
 
         If the tenant has a data key, this waits for `ERASURE_WAIT_SECONDS`, in which other processes stop writing for
-        it. If it is interrupted, or if an older backup was put in the vault's place, repeat it. The audit is not
-        deleted. Raises `InvalidInput` without a tenant.
+        it. If it is interrupted, the tenant stays closed until you repeat it. Repeat it also if an older backup was put
+        in the vault's place. The audit is not deleted. Raises `InvalidInput` without a tenant, and `StoreUnavailable`
+        if another process is erasing the tenant.
         """
         tenant = User.from_values(None, tenant, by="The application").tenant
         if not tenant:
             raise InvalidInput("A tenant is required.", hint="Erase a user without a tenant by `erase`.")
-        if await self.vault.data_keys.close(tenant):
+        data_keys = self.vault.data_keys
+        async with AsyncExitStack() as alone:
+            try:
+                await alone.enter_async_context(self.vault.store.lock(f"erasure {data_keys.place(tenant)}", 0.0))
+            except TimeoutError:
+                raise StoreUnavailable("Another process is erasing this tenant.", hint="Wait until it ends.") from None
+            return await self._erase_tenant(tenant)
+
+    async def _erase_tenant(self, tenant: str) -> list[Revoked]:
+        data_keys = self.vault.data_keys
+        if await data_keys.close(tenant):
             await self.services.sleep(ERASURE_WAIT_SECONDS)
+        await delete_rows(self.vault, tenant, {}, only_erased=True)  # they would stop what follows
         ended = await self.revoke_all(tenant=tenant)
         known = await users_by_prefix(self.vault)
         users = [user for user in known.values() if user.tenant == tenant and not user.id.startswith(NO_USER)]
         for user in users:
             ended += await self.erase(user)
         await self.audit.record(TenantErased(tenant, users=len(users)))
-        await self.vault.data_keys.erase(tenant, self.clock())
+        await data_keys.erase(tenant, self.clock())
         await delete_rows(self.vault, tenant, known)
+        await data_keys.reopen(tenant)
         return ended
 
     def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:

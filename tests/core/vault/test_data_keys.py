@@ -36,6 +36,7 @@ from deputize.core.vault.stores import open_store
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.postgres.address import Address
 from deputize.core.vault.stores.postgres.schema import migrate
+from deputize.core.vault.tenants import delete_rows, tenants_being_erased
 from deputize.core.vault.vault import Vault
 from deputize.core.web.signin.sign_in_sessions import Session, Sessions
 from deputize.sandbox import Sandbox
@@ -308,6 +309,30 @@ async def test_check_finds_a_lost_data_key(damage: str) -> None:
     assert len(found.damaged) == (damage == "damaged")
 
 
+@pytest.mark.parametrize("at", [1, 8, 30, 45])
+async def test_check_finds_a_changed_byte_in_the_head_of_a_record(at: int) -> None:
+    store = MemoryStore()
+    vault = await Vault.open(store, [KEY])
+    await vault.insert("act", "a", b"1", await vault.data_keys.get("acme"))
+    [(key, sealed)] = await store.scan("act")
+    await store.swap("act", key, sealed, sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :])
+    assert not (await try_all(await Vault.open(store, [KEY]))).whole
+
+
+async def test_check_finds_a_lost_data_key_after_a_new_one_was_made() -> None:
+    store = MemoryStore()
+    vault = await Vault.open(store, [KEY])
+    await vault.insert("act", "a", b"1", await vault.data_keys.get("acme"))
+    [(place, sealed)] = await store.scan(KIND)
+    await store.delete(KIND, place, sealed)
+    later = await Vault.open(store, [KEY])
+    await later.insert("act", "b", b"2", await later.data_keys.get("acme"))
+    with pytest.raises(VaultError, match="missing or damaged"):
+        await later.get("act", "a")
+    found = await try_all(await Vault.open(store, [KEY]))
+    assert found.without_data_key == 1 and found.erased == 0 and not found.whole
+
+
 # ------------------------------------------------------------- erasure
 
 
@@ -379,6 +404,88 @@ async def test_other_programs_stop_writing_for_a_tenant_that_is_being_erased() -
     assert [records async for records, shut in other.pages("act", strict=True)] == [[]]
 
 
+async def test_tenant_that_comes_back_is_read_at_once_where_its_erasure_is_cached() -> None:
+    store = MemoryStore()
+    erasing, other = [await Vault.open(store, [KEY]) for _ in range(2)]
+    await erasing.data_keys.erase("acme", 1.0)
+    await erasing.data_keys.reopen("acme")
+    await other.insert("act", "a", b"1", await other.data_keys.get("acme"))
+    assert await erasing.get("act", "a")
+
+
+async def test_act_that_took_long_to_look_things_up_writes_nothing_for_a_closed_tenant(tmp_path: Path) -> None:
+    async with two_tenants(str(tmp_path / "v.sqlite"), tmp_path) as house:
+        deputy, now = house.deputy, [100.0]
+        deputy.vault.data_keys = DataKeys(deputy.vault, deputy.vault.keys.index, clock=lambda: now[0])
+        with pytest.raises(ApprovalRequired) as asked:
+            await deputy.act("gmail_send", MAIL, user=CAROL, call=Call("t", "m", "slow"))
+        await deputy.decide(asked.value.approval.id, "approve", by=CAROL)
+        carry, before = deputy.provenance.carry, await house.rows()
+
+        async def slow(act: Any) -> None:
+            await carry(act)
+            other = await Vault.open(open_store(house.url, create=False), [KEY])
+            await other.data_keys.close("acme")
+            await other.close()
+            now[0] += DATA_KEY_TTL
+
+        deputy.provenance.carry = slow  # type: ignore[method-assign]
+        sent = len(house.sandbox.sent("alice@example.test"))
+        with pytest.raises(StoreUnavailable, match="being erased"):
+            await deputy.act("gmail_send", MAIL, user=CAROL, call=Call("t", "m", "slow"))
+        assert len(house.sandbox.sent("alice@example.test")) == sent
+        assert {at for at in await house.rows() if at[0] == "act"} == {at for at in before if at[0] == "act"}
+
+
+async def test_one_process_at_a_time_erases_a_tenant(tmp_path: Path) -> None:
+    async with two_tenants(str(tmp_path / "v.sqlite"), tmp_path) as house:
+        refused = list[StoreUnavailable]()
+
+        async def sleep(seconds: float) -> None:
+            with pytest.raises(StoreUnavailable, match="Another process is erasing this tenant") as second:
+                await house.deputy.erase_tenant("acme")
+            refused.append(second.value)
+
+        set_sleep(house.deputy, sleep)
+        await house.deputy.erase_tenant("acme")
+        assert refused and not of(house.deputy, await house.rows(), "acme")
+
+
+async def test_tenant_stays_closed_until_its_last_record_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_tenants(str(tmp_path / "v.sqlite"), tmp_path) as house:
+        deputy = house.deputy
+
+        async def dying(*arguments: Any, **more: Any) -> int:
+            if not more:
+                raise Died
+            return await delete_rows(*arguments, **more)
+
+        monkeypatch.setattr("deputize.core.base_deputy.delete_rows", dying)
+        with pytest.raises(Died):
+            await deputy.erase_tenant("acme")
+        monkeypatch.undo()
+        assert await tenants_being_erased(deputy.vault) == ["acme"]
+        with pytest.raises(StoreUnavailable, match="being erased"):
+            await deputy.act("gmail_search", {}, user=CAROL)
+        await deputy.erase_tenant("acme")
+        assert await tenants_being_erased(deputy.vault) == [] and not of(deputy, await house.rows(), "acme")
+        await house.live(CAROL, "alice@example.test")
+
+
+async def test_records_that_an_erasure_left_do_not_stop_the_next_one(tmp_path: Path) -> None:
+    async with two_tenants(str(tmp_path / "v.sqlite"), tmp_path) as house:
+        deputy, late = house.deputy, of(house.deputy, await house.rows(), "acme")
+        await deputy.erase_tenant("acme")
+        await deputy.roles.learn(User(CAROL.id, "acme", roles=frozenset({"operator"})))
+        await Sessions(deputy.vault, "https://issuer.test", deputy.clock).begin(Session(CAROL))
+        for (kind, key), sealed in late.items():
+            await deputy.vault.store.insert(kind, key, sealed)
+        await deputy.erase_tenant("acme")
+        assert not of(deputy, await house.rows(), "acme")
+
+
 async def test_erasure_waits_until_other_programs_have_noticed(tmp_path: Path) -> None:
     async with two_tenants(str(tmp_path / "v.sqlite"), tmp_path) as house:
         waited = list[float]()
@@ -440,6 +547,29 @@ async def test_restore_of_an_older_backup_keeps_a_tenant_erased(tmp_path: Path) 
         assert not of(deputy, await house.rows(), "acme")
         assert await deputy.vault.list_grants(DAVE) and not await deputy.vault.list_grants(CAROL)
         assert (await try_all(deputy.vault)).whole
+
+
+@pytest.mark.parametrize("damage", ["damaged", "lost", "replaced"])
+async def test_restore_brings_a_lost_data_key_back(tmp_path: Path, damage: str) -> None:
+    async with two_tenants(str(tmp_path / "v.sqlite"), tmp_path) as house:
+        deputy, vault, backup = house.deputy, house.deputy.vault, tmp_path / "backup"
+        await back_up(vault, backup, deputy.clock())
+        place = vault.data_keys.place("acme")
+        sealed = await vault.store.get(KIND, place)
+        assert sealed and await vault.store.delete(KIND, place, sealed)
+        vault.data_keys.forget()
+        if damage == "damaged":
+            await vault.store.insert(KIND, place, sealed[:-1] + bytes([sealed[-1] ^ 1]))
+        if damage == "replaced":
+            await vault.insert("act", "late", {"expires": 1e12}, await vault.data_keys.get("acme"))
+        await restore(vault, backup, deputy.audit, tmp_path / "audit", deputy.revocation_queue.enqueue_in)
+        again = await Vault.open(vault.store, [KEY])
+        found = await try_all(again)
+        assert found.whole and not found.erased and await again.list_grants(CAROL)
+        assert bool(await again.get("act", "late")) == (damage == "replaced")
+        await deputy.act("gmail_search", {}, user=CAROL)
+        await deputy.erase_tenant("acme")
+        assert not of(deputy, await house.rows(), "acme")
 
 
 async def test_restore_keeps_tenants_that_came_after_the_backup(tmp_path: Path) -> None:

@@ -229,6 +229,7 @@ class _Beginning:
         """
         executor, entry = self.executor, self.entry
         await executor.provenance.carry(act)
+        await entry.renew_data_key()
         if not act.shows:
             self.row.summary = summarize_arguments(act.arguments)
         if not entry.taken_up:

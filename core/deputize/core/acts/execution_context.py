@@ -98,6 +98,7 @@ class ExecutionContext:
             raise self.fault("sends a write, but is declared to read only")
         await self.check_again()
         await self.exchange.confirm_grant()
+        await self.entry.renew_data_key()
         await self.entry.claim(seconds)
 
 

@@ -145,9 +145,8 @@ class Approvals:
         )
         if asked.approvers:
             await self.role_requests.announce(key, act.user.tenant, asked.approvers, asked.expires)
-        data_key = await self.vault.data_keys.get(act.user.tenant)
         async with self._room(act.user, old):
-            made = await self.rows.put(key, asked, data_key)
+            made = await self.rows.put(key, asked, await self.vault.data_keys.get(act.user.tenant))
         if made is not None:
             await self.rows.audit.record(event)
             if old is not None and old.waits(self.clock()):

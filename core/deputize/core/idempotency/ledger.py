@@ -81,7 +81,7 @@ class Entry:
         data_key: DataKey | None = None,
     ) -> None:
         self.rows, self.clock, self.kept, self.key, self.lock = ledger.rows, ledger.clock, ledger.kept, key, lock
-        self.ledger, self.data_key = ledger, data_key
+        self.ledger, self.data_key, self._tenant = ledger, data_key, act.user.tenant
         begun = left or LedgerRecord.begin(act, account)
         self.record = begun if begun.account == account else begun.copy_with(account=account)
         self.noted, self.show, self.began = begun.noted, begun.show, begun.began
@@ -95,6 +95,12 @@ class Entry:
         self._asked: _Confirmation | None = None
         self._notes: dict[str, Any] = {}
         self._one = asyncio.Lock()
+
+    async def renew_data_key(self) -> None:
+        """Read the data key again if it is no longer cached. Raises `StoreUnavailable` if the tenant is being erased
+        since the act began: nothing may be written for it then."""
+        if self.record.row is None:
+            self.data_key = await self.rows.vault.data_keys.get(self._tenant)
 
     async def begin(self, also: PreparedWrite | None = None) -> bool:
         """Make the claim durable before the act begins to write. ``also``: a write that follows the claim in the same

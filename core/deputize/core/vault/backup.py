@@ -15,6 +15,7 @@ from deputize.core.audit.trail import Trail
 from deputize.core.errors import SettingsError
 from deputize.core.vault.bootstrap import check_key, find_keys
 from deputize.core.vault.chain_heads import ChainHeads
+from deputize.core.vault.data_keys import KIND as DATA_KEY
 from deputize.core.vault.restore import Enqueue, Replaced, Restored, distrust, record_generations
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.stores import Backup, store_type
@@ -74,14 +75,14 @@ async def restore(vault: Vault, backup: Path, audit: Audit, trail: Trail, enqueu
         if copied.keys.index != vault.keys.index:
             raise SettingsError("This is a backup of another vault.", hint=str(backup))
         await audit.settle()
-        await take_over_data_keys(copied, vault)
+        keep_data_key = await take_over_data_keys(copied, vault)
         replaced = Replaced(vault)
         await replaced.hand_over(copied, enqueue)
         doubted = await distrust(copied, await AuditedGenerations.read(trail, vault), enqueue, replaced.kept)
         await ChainHeads(copied).take_over(ChainHeads(vault))
         at, ends = copied.keys.copied_at, copied.ended.ends.list_ends()
         await copied.accept_copy(vault.keys)
-        await draft.publish(replaced.records_to_keep())
+        await draft.publish({**replaced.records_to_keep(), DATA_KEY: keep_data_key})
     await vault.ended.take_over(ends)
     await record_generations(vault, audit, at, doubted)
     return Restored(doubted, len(replaced.kept), replaced.unread)

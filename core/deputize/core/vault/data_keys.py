@@ -5,8 +5,12 @@ tenant have no data key. Their records, those that belong to nobody, and queued 
 tenant, are encrypted by the root key.
 
 A process caches data keys. It reads them again after `DATA_KEY_TTL` seconds, because another one may erase them. An
-erasure has two steps. First the data key is closed: from then on no process begins to write records for the tenant, as
-soon as its cache has expired. Then the key is replaced by a tombstone. A tenant that comes back receives a new key.
+erasure has three steps. First the data key is closed: from then on no process begins to write records for the tenant,
+as soon as its cache has expired. Then the key is replaced by a tombstone. Once all records are deleted, the tenant is
+open again: if it comes back, it receives a new key.
+
+A tenant has several keys if its record was lost, a new one was made, and a backup brought the first one back. The
+newest encrypts. A record whose key is unknown counts as erased only if there is a tombstone, else as damaged.
 """
 
 from __future__ import annotations
@@ -50,10 +54,12 @@ class OpensRecords(Protocol):
 
 
 class _Known(NamedTuple):
-    """A tenant's data key as this process knows it. ``key``: None after the erasure. ``closed``: True if no records may
-    be written for the tenant, because it is being erased. ``until``: when it is read again, by the monotonic clock."""
+    """A tenant's data keys as this process knows them. ``keys``: newest first, none after the erasure. ``erased``: True
+    if there were others before an erasure. ``closed``: True if no records may be written for the tenant, because it is
+    being erased. ``until``: when they are read again, by the monotonic clock."""
 
-    key: DataKey | None
+    keys: tuple[DataKey, ...]
+    erased: bool
     closed: bool
     until: float
 
@@ -91,8 +97,8 @@ class DataKeys:
             known = self._known.get(place)
             if known is not None and known.closed:
                 raise _being_erased()
-            if known is not None and known.key is not None:
-                return known.key
+            if known is not None and known.keys:
+                return known.keys[0]
             old = await self._records.get(KIND, place)
             if old is None or "key" not in old.json:
                 content = {"tenant": tenant, **(old.json if old else {}), "key": Secret(secrets.token_hex(KEY_BYTES))}
@@ -103,8 +109,12 @@ class DataKeys:
 
     async def load(self, rows: Sequence[bytes]) -> None:
         """Read the data keys of these records, unless they are cached."""
-        places = {tenant_place(row) for row in rows if is_of_tenant(row)}
-        if not (missing := [place for place in places if not self._is_fresh(place)]):
+        missing = {
+            tenant_place(row)
+            for row in rows
+            if is_of_tenant(row) and not (self._is_fresh(tenant_place(row)) and self.find(row))
+        }
+        if not missing:
             return
         self._trim()  # before and not during: all of these are needed at the same time
         for place in missing:
@@ -126,9 +136,10 @@ class DataKeys:
 
     def _know(self, record: Record) -> None:
         content = record.json
-        key = DataKey(content["key"], record.key) if "key" in content else None
+        keys = tuple(DataKey(key, record.key) for key in keys_in(content))
+        erased, closed = "erased" in content, bool(content.get("closed"))
         self._known.pop(record.key, None)
-        self._known[record.key] = _Known(key, bool(content.get("closed")), self._clock() + DATA_KEY_TTL)
+        self._known[record.key] = _Known(keys, erased, closed, self._clock() + DATA_KEY_TTL)
 
     def _is_fresh(self, place: str) -> bool:
         known = self._known.get(place)
@@ -137,13 +148,13 @@ class DataKeys:
     def find(self, sealed: bytes) -> DataKey | None:
         """Return the data key of a record, if `load` could read it and it was not erased."""
         known = self._known.get(tenant_place(sealed))
-        return known.key if known is not None and known.key is not None and known.key.has_sealed(sealed) else None
+        return next((key for key in known.keys if key.has_sealed(sealed)), None) if known else None
 
     def open(self, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
         """Return generation and plaintext of a record. Raises `VaultError`, also if its data key is unknown."""
         if (found := self.find(sealed)) is not None:
             return found.open(kind, key, sealed)
-        if self.knows(sealed):
+        if self.has_erased(sealed):
             raise VaultError("A record in the vault cannot be opened: the data key of its tenant was erased.")
         raise VaultError(
             "A record in the vault cannot be opened: the data key of its tenant is missing or damaged.",
@@ -151,12 +162,13 @@ class DataKeys:
         )
 
     def knows(self, sealed: bytes) -> bool:
-        """Return whether the data key of a record's tenant is known, or is known to be erased."""
-        return tenant_place(sealed) in self._known
+        """Return whether the data key of a record is known, or is known to be erased."""
+        return self.find(sealed) is not None or self.has_erased(sealed)
 
     def has_erased(self, sealed: bytes) -> bool:
         """Return whether the record's data key was erased."""
-        return is_of_tenant(sealed) and self.knows(sealed) and self.find(sealed) is None
+        known = self._known.get(tenant_place(sealed))
+        return known is not None and known.erased and self.find(sealed) is None
 
     async def close(self, tenant: str) -> bool:
         """Let no process begin to write records for the tenant: the first step of its erasure. Durable on return.
@@ -166,8 +178,12 @@ class DataKeys:
         return "key" in await self._change(tenant, lambda content: {**content, "closed": True})
 
     async def erase(self, tenant: str, now: float) -> None:
-        """Replace the data key by a tombstone. ``now``: Unix seconds. Durable on return."""
-        await self._change(tenant, lambda _: {"tenant": tenant, "erased": now})
+        """Replace the data key by a tombstone. ``now``: Unix seconds. Durable on return. The tenant stays closed."""
+        await self._change(tenant, lambda _: {"tenant": tenant, "erased": now, "closed": True})
+
+    async def reopen(self, tenant: str) -> None:
+        """Let an erased tenant come back, since nothing of it is left."""
+        await self._change(tenant, lambda old: {name: value for name, value in old.items() if name != "closed"})
 
     async def _change(self, tenant: str, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> dict[str, Any]:
         """Replace the content of the tenant's record, and return the new one."""
@@ -183,6 +199,11 @@ class DataKeys:
     def forget(self) -> None:
         """Drop all cached data keys."""
         self._known.clear()
+
+
+def keys_in(content: Mapping[str, Any]) -> list[Secret]:
+    """Return the data keys in the content of a tenant's record, newest first."""
+    return [key for key in (content.get("key"), *content.get("older", ())) if key]
 
 
 def _being_erased() -> StoreUnavailable:

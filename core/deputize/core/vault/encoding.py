@@ -15,7 +15,7 @@ SECRET_FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "outbox": frozenset({"token", "refresh", "leaked"}),
     "meta": frozenset({"client_secret"}),
     "person": frozenset({"key"}),
-    "data_key": frozenset({"key"}),
+    "data_key": frozenset({"key", "older"}),
     "session": frozenset({"id_token"}),
 }
 """Fields of records, by kind and at any depth, that are a `Secret` or a list of them."""

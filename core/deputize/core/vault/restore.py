@@ -50,7 +50,7 @@ class Enqueue(Protocol):
 _LONG_AGO = 1.0
 CONSENTS: Final = ("consent", "asked", "ticket", "state", "browser")
 """Kinds of records that lead to a consent, which users may be answering at a provider during the restore."""
-KEPT_KINDS: Final = ("act", "outbox", "received", "intent", "person", "erased", "data_key", *CONSENTS)
+KEPT_KINDS: Final = ("act", "outbox", "received", "intent", "person", "erased", *CONSENTS)
 """Kinds whose records in the replaced vault are newer than the backup's, and stay."""
 
 

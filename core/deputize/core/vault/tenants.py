@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from deputize.core.errors import StoreUnavailable, VaultError
 from deputize.core.vault.data_key import DataKey, tenant_place
-from deputize.core.vault.data_keys import KIND
-from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.data_keys import KIND, keys_in
+from deputize.core.vault.grant import Grant, Secret, User
 from deputize.core.vault.record import KINDS, OF_TENANTS, PAGE, Record
+from deputize.core.vault.stores import Keep
 from deputize.core.vault.vault import Vault
 
 NAMING: Final = ("person", "grant", "consent", "mandate", "session", "scim_user", "chat_link", "offboarding")
@@ -71,28 +72,51 @@ class DataKeyUpgrade:
             return None
 
 
-async def delete_rows(vault: Vault, tenant: str, users: Mapping[str, User]) -> int:
+async def delete_rows(vault: Vault, tenant: str, users: Mapping[str, User], *, only_erased: bool = False) -> int:
     """Delete all records of a tenant, also those that cannot be decrypted, and return their number. ``users``: from
-    `users_by_prefix`, before any was erased."""
+    `users_by_prefix`, before any was erased. ``only_erased``: only records that an earlier erasure has left."""
     place, gone = vault.data_keys.place(tenant), 0
     prefixes = {prefix for prefix, user in users.items() if user.tenant == tenant}
     for kind in (kind for kind in KINDS if kind in OF_TENANTS):
         after = ""
         while page := await vault.store.scan(kind, after=after, most=PAGE):
             after = page[-1][0]
-            for key, sealed in page:
-                if tenant_place(sealed) == place or _prefix(key) in prefixes:
+            mine = [row for row in page if tenant_place(row[1]) == place or _prefix(row[0]) in prefixes]
+            await vault.find_keys(*(sealed for _, sealed in mine if only_erased))
+            for key, sealed in mine:
+                if not only_erased or vault.data_keys.has_erased(sealed):
                     gone += await vault.store.delete(kind, key, sealed)
     return gone
 
 
-async def take_over_data_keys(copied: Vault, vault: Vault) -> None:
+async def tenants_being_erased(vault: Vault) -> list[str]:
+    """Return the tenants whose erasure is in progress, or was interrupted."""
+    pages = [records async for records, _ in vault.pages(KIND)]
+    return [record.json["tenant"] for records in pages for record in records if record.json.get("closed")]
+
+
+async def take_over_data_keys(copied: Vault, vault: Vault) -> Keep:
     """Give a backup the data keys of the vault that it replaces, before anything else: that vault's records follow.
-    Tenants that were erased since the backup are erased in it."""
+    Tenants that were erased since the backup are erased in it. Return a function that says which records of data keys
+    stay as they are in the vault: those that have changed since, and those that are not in the backup."""
+    rows = dict(await vault.store.scan(KIND))
     async for records, _ in vault.pages(KIND):
         for record in records:
-            if record.json.get("erased", 0.0) > copied.keys.copied_at:
-                await delete_rows(copied, record.json["tenant"], await users_by_prefix(copied))
-            old = await copied.get(KIND, record.key)
-            await (copied.swap(old, record.plain) if old else copied.insert(KIND, record.key, record.plain))
+            old, content = await copied.get(KIND, record.key), record.json
+            if content.get("erased", 0.0) > copied.keys.copied_at:
+                await delete_rows(copied, content["tenant"], await users_by_prefix(copied))
+            elif old:
+                content = _with_keys_of(old.json, content)
+            await (copied.swap(old, content) if old else copied.insert(KIND, record.key, content))
     copied.data_keys.forget()
+    taken = {key for key, _ in await copied.store.scan(KIND)}
+    return lambda key, sealed: key not in taken or rows.get(key) != sealed
+
+
+def _with_keys_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the new content of a data key's record, with the keys of the old one. They differ if the record was lost
+    and a new key was made."""
+    keys = list(dict.fromkeys(key.reveal() for key in (*keys_in(new), *keys_in(old))))
+    merged = {name: value for name, value in {**old, **new}.items() if name not in ("key", "older")}
+    merged |= {"key": Secret(keys[0])} if keys else {}
+    return merged | ({"older": [Secret(key) for key in keys[1:]]} if keys[1:] else {})
