@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from deputize.core import Deputy, User
+from deputize.core import Deputy, StoreUnavailable, User
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.vault.vault import Vault
 from deputize.core.web.signin.sign_in_sessions import Session, Sessions
@@ -78,6 +78,40 @@ async def test_killed_offboarding_is_completed_by_another_process() -> None:
             assert [row["cause"] for row in rows] in (["left"], []), fate.last
         await house.deputy.close()
     assert died >= 8
+
+
+async def test_offboarding_that_another_process_completes_slowly_is_a_typed_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("deputize.core.acts.offboard.LOCK_TIMEOUT_SECONDS", 0.05)
+    house = await House().begin()
+    await with_access(house)
+    slow, begun, go_on = await another(house, Fate()), asyncio.Event(), asyncio.Event()
+    revoke = slow.revoker.disconnect
+
+    async def slowly(*arguments: Any, **more: Any) -> Any:
+        begun.set()
+        await go_on.wait()
+        return await revoke(*arguments, **more)
+
+    monkeypatch.setattr(slow.revoker, "disconnect", slowly)
+    insert, completing = house.deputy.vault.insert, list[asyncio.Task[None]]()
+
+    async def meddled(kind: str, *arguments: Any) -> Any:
+        made = await insert(kind, *arguments)
+        if kind == "offboarding":
+            completing.append(asyncio.create_task(slow.resume_offboardings()))
+            await begun.wait()
+        return made
+
+    monkeypatch.setattr(house.deputy.vault, "insert", meddled)
+    with pytest.raises(StoreUnavailable, match="Another process is completing this offboarding"):
+        await house.deputy.offboard("alice", "left")
+    go_on.set()
+    await completing[0]
+    await expect_nothing_alive(house)
+    await slow.close()
+    await house.deputy.close()
 
 
 @pytest.mark.parametrize("connected", [False, True])

@@ -58,8 +58,8 @@ async def offboard(
 ) -> Offboarded:
     """End the user's access, and record it in the audit with the reason.
 
-    ``revoke``: ends the user's grants and consents. Raises `InvalidInput` without a reason, and the errors of
-    ``revoke``, after everything else has ended.
+    ``revoke``: ends the user's grants and consents. Raises `InvalidInput` without a reason, `StoreUnavailable` if
+    another process has begun to complete it and is slow, and the errors of ``revoke``, after everything else has ended.
     """
     if not str.strip(reason) or len(reason) > MAX_REASON_CHARACTERS or "\n" in reason or visible(reason) != reason:
         raise InvalidInput(
@@ -71,7 +71,13 @@ async def offboard(
         content = {"user": user.id, "tenant": user.tenant, "reason": reason}
         mark = await vault.insert(KIND, key, content, await vault.data_keys.get(user.tenant))
     async with AsyncExitStack() as lock:
-        await lock.enter_async_context(vault.store.lock(_lock_name(mark), LOCK_TIMEOUT_SECONDS))
+        try:
+            await lock.enter_async_context(vault.store.lock(_lock_name(mark), LOCK_TIMEOUT_SECONDS))
+        except TimeoutError:
+            raise StoreUnavailable(
+                "Another process is completing this offboarding, and has not ended yet.",
+                hint="Wait a minute, and repeat it.",
+            ) from None
         return await _complete(mark, services, approvals, mandates, revoke)
 
 
