@@ -12,7 +12,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from deputize.core import ApprovalRequired, Call, ConsentRequired, Deputy, Secret, User
+from deputize.core import ApprovalRequired, Call, ConsentRequired, Deputy, Secret, User, VaultError
 from deputize.core.audit import Audit, verify
 from deputize.core.audit.common_fields import OfGrant
 from deputize.core.audit.events import TokenRefreshed
@@ -145,6 +145,33 @@ async def test_erased_user_is_in_no_record_of_any_kind(tmp_path: Path) -> None:
     await deputy.erase(CAROL)
     assert {kind for kind in KINDS if await _near(vault, kind, place)} == {"outbox"}  # sent when the provider is back
     assert b"carol-4711" not in await said(vault)
+    await deputy.close()
+
+
+async def test_damaged_records_do_not_stop_an_erasure(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    deputy = await opened(tmp_path, sandbox)
+    await lived(deputy, sandbox)
+    await deputy.store_file(CAROL, "note.txt", "text/plain", b"of carol-4711")
+    vault, place = deputy.vault, deputy.vault.key_prefix(CAROL)
+    damaged = ("act", "approval", "consent", "chosen", "file", "filepart", "person", "roles")
+    for kind in damaged:
+        for key, sealed in await vault.store.scan(kind, place):
+            await vault.store.swap(kind, key, sealed, sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    await deputy.erase(CAROL)
+    assert not [kind for kind in KINDS if await _near(vault, kind, place)]
+    await deputy.close()
+
+
+async def test_erasure_fails_if_a_missing_key_may_open_a_record(tmp_path: Path) -> None:
+    sandbox, alice = Sandbox(), User("alice")
+    deputy = await opened(tmp_path, sandbox)
+    vault = deputy.vault
+    with_newer_key = await Vault.open(vault.store, [b"n" * 32, KEY])
+    await with_newer_key.insert("contacts", vault.key_prefix(alice), {"expires": 1e12}, None)
+    with pytest.raises(VaultError):
+        await deputy.erase(alice)
+    assert await _near(vault, "contacts", vault.key_prefix(alice))
     await deputy.close()
 
 

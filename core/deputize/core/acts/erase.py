@@ -11,6 +11,7 @@ from deputize.core.approvals.outcome import LedgerRecord, State
 from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import UserErased
 from deputize.core.consent.consents import Consents
+from deputize.core.errors import VaultError
 from deputize.core.shared_services import Services
 from deputize.core.tools.stored_files import Files
 from deputize.core.vault.grant import Grant, User
@@ -49,10 +50,11 @@ async def erase(user: User, services: Services, consents: Consents, files: Files
         index = record.json.get("name") and await vault.get("scim_name", record.json["name"])
         if index:
             await vault.delete(index)
-    for kind in KINDS:
-        for record in await vault.scan(kind, vault.key_prefix(user)):
+    for kind in (*KINDS, "file", "filepart"):
+        for record in (await vault.scan_openable(kind, vault.key_prefix(user)))[0]:
             if not _is_under_way(record):
                 await vault.delete(record)
+        await _delete_damaged(kind, user, vault)
     for record in (await vault.scan_openable("grant", vault.key_prefix(user)))[0]:
         if Grant.unpack(record.plain, record.generation).status == "revoked":
             await vault.delete(record)
@@ -64,6 +66,17 @@ async def erase(user: User, services: Services, consents: Consents, files: Files
     services.zones.forget(user)
     for cache in caches:
         cache.forget(user)
+
+
+async def _delete_damaged(kind: str, user: User, vault: Vault) -> None:
+    """Delete the user's records that do not open. Raises `VaultError` if a key is missing that may open them."""
+    for key, sealed in await vault.store.scan(kind, vault.key_prefix(user)):
+        try:
+            vault.unsealed(kind, key, sealed)
+        except VaultError:
+            if not vault.knows(sealed):
+                raise
+            await vault.store.delete(kind, key, sealed)
 
 
 def _is_under_way(row: Record) -> bool:

@@ -129,8 +129,8 @@ class Files:
         return File(content["name"], content["mime"], b"".join(pieces))
 
     async def erase(self, user: User) -> int:
-        """Delete all files of a user and return their number."""
-        rows = await self.vault.scan("file", self.vault.key_prefix(user))
+        """Delete all files of a user that can be decrypted, and return their number."""
+        rows, _ = await self.vault.scan_openable("file", self.vault.key_prefix(user))
         for row in rows:
             await self.remove(row)
         return len(rows)
@@ -146,8 +146,9 @@ class Files:
 
     async def _empty(self, row: Record) -> None:
         for n in range(_pieces(row.json["size"])):
-            if piece := await self.vault.get("filepart", f"{row.key}.{n:03d}"):
-                await self.vault.delete(piece)
+            key = f"{row.key}.{n:03d}"
+            while piece := await self.vault.store.get("filepart", key):  # a damaged one, too
+                await self.vault.store.delete("filepart", key, piece)
 
 
 def one_segment(name: str) -> str:

@@ -151,8 +151,9 @@ class Pseudonyms:
 
     async def forget(self, tenant: str, user: str) -> None:
         """Erase the user's key. Work in progress keeps the same pseudonym. Later rows get a new pseudonym."""
-        if record := await self._vault.get(KIND, self._vault.key_prefix(User(user, tenant))):
-            await self._vault.delete(record)
+        store, key = self._vault.store, self._vault.key_prefix(User(user, tenant))
+        while sealed := await store.get(KIND, key):  # a damaged one, too
+            await store.delete(KIND, key, sealed)
         if known := self._known.get((tenant, user)):
             known.until = 0.0
 
