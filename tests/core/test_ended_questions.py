@@ -231,6 +231,90 @@ async def test_unreachable_vault_is_read_again(caplog: pytest.LogCaptureFixture)
     assert "cannot be read" in caplog.text
 
 
+@pytest.mark.parametrize("failing", ["record", "question"])
+async def test_outage_between_two_questions_loses_none(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    monkeypatch.setattr(module, "OUTAGE_PAUSE_SECONDS", 0.0)
+    world, calls = await connected(), list[Any]()
+    for thread in ("one", "two", "three"):
+        await world.deputy.decide(await ask(world, thread), "approve", by="alice")
+    place = world.deputy.vault if failing == "record" else world.deputy.approvals
+    name = "get" if failing == "record" else "public"
+    whole = getattr(place, name)
+
+    async def flaky(*arguments: Any) -> Any:
+        if arguments[0] == "approval" or failing != "record":
+            calls.append(arguments)
+            if len(calls) == 2:
+                raise StoreUnavailable("The vault cannot be reached.")
+        return await whole(*arguments)
+
+    monkeypatch.setattr(place, name, flaky)
+    found = await take(world.deputy.ended_questions(), 3)
+    assert {one.thread for one in found} == {"one", "two", "three"}
+
+
+async def test_busy_conversation_does_not_hold_up_the_others() -> None:
+    world, go_on, heard = await connected(), asyncio.Event(), asyncio.Event()
+    for call in range(3):
+        await world.deputy.decide(await ask(world, "busy", str(call)), "approve", by="alice")
+    handled = list[str]()
+
+    async def resume(told: QuestionChange) -> None:
+        if told.thread == "busy":
+            await go_on.wait()
+        else:
+            heard.set()
+        handled.append(told.thread)
+
+    handling = asyncio.create_task(world.deputy.handle_ended_questions(resume, max_concurrent=2))
+    await asyncio.sleep(0.3)
+    await world.deputy.decide(await ask(world, "other"), "approve", by="alice")
+    async with asyncio.timeout(SECONDS):
+        await heard.wait()
+        go_on.set()
+        await world.deputy.close()
+        await handling
+    assert sorted(handled) == ["busy", "busy", "busy", "other"]
+
+
+async def test_function_that_cancels_itself_is_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.05)
+    world, calls, done = await connected(), list[str](), asyncio.Event()
+    await world.deputy.decide(await ask(world, "one"), "approve", by="alice")
+
+    async def resume(told: QuestionChange) -> None:
+        calls.append(told.thread)
+        if len(calls) == 1:
+            raise asyncio.CancelledError
+        done.set()
+
+    handling = asyncio.create_task(world.deputy.handle_ended_questions(resume))
+    async with asyncio.timeout(SECONDS):
+        await done.wait()
+        await world.deputy.close()
+        await handling
+    assert calls == ["one", "one"]
+
+
+async def test_cancelled_listener_ends_although_its_function_fails_then() -> None:
+    world, called = await connected(), asyncio.Event()
+    await world.deputy.decide(await ask(world, "one"), "approve", by="alice")
+
+    async def resume(told: QuestionChange) -> None:
+        called.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise RuntimeError("not closed") from None
+
+    handling = asyncio.create_task(world.deputy.handle_ended_questions(resume))
+    async with asyncio.timeout(SECONDS):
+        await called.wait()
+        handling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await handling
+
+
 async def test_function_that_fails_is_called_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
