@@ -24,13 +24,14 @@ MEMBERS = {"alice": "U_ALICE", "bob": "U_BOB", "carol": "U_CAROL", "eve": "U_EVE
 
 class Workspace:
     """Slack's side. ``calls``: method and arguments of each call of its API, in order. ``limited``: the number of calls
-    to refuse with 429 first."""
+    to refuse with 429 first. ``seconds``: what each call takes."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.error = ""
         self.limited = 0
-        workspace = self
+        self.seconds = 0.0
+        workspace, lock = self, threading.Lock()
 
         class Api(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -46,9 +47,12 @@ class Workspace:
                     self.send_header("retry-after", "0")
                     self.end_headers()
                     return
-                workspace.calls.append((method, given))
+                time.sleep(workspace.seconds)
+                with lock:
+                    workspace.calls.append((method, given))
+                    number = len(workspace.calls)
                 answer: dict[str, Any] = {"ok": True, "channel": "D" + str(given.get("channel")).removeprefix("D")}
-                answer["ts"] = given.get("ts") or f"{len(workspace.calls)}.000100"
+                answer["ts"] = given.get("ts") or f"{number}.000100"
                 data = json.dumps({"ok": False, "error": workspace.error} if workspace.error else answer).encode()
                 self.send_response(200)
                 self.send_header("content-type", "application/json")
@@ -58,7 +62,10 @@ class Workspace:
             def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 64
+
+        self._server = Server(("127.0.0.1", 0), Api)
         self.url = f"http://127.0.0.1:{self._server.server_port}/api/"
 
     def __enter__(self) -> Self:

@@ -540,6 +540,20 @@ async def test_members_of_the_role_are_asked_and_one_decides(slack: Workspace) -
     assert closed == {"DU_BOB", "DU_CAROL"}
 
 
+async def test_large_role_is_asked_although_slack_is_slow(slack: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    people = [f"person-{number}" for number in range(33)]
+    chat = await office(slack, roles=lambda user: ["finance"] if user.id in people else [])
+    for number, user in enumerate(people):
+        await chat.link(user, f"U{number}")
+    monkeypatch.setattr("deputize.core.question_feed.FUNCTION_SECONDS", 2.5)
+    monkeypatch.setattr(slack, "seconds", 0.15)
+    asked = await ask(chat)
+    assert {card["channel"] for card in slack.cards} == {f"U{number}" for number in range(33)}
+    assert await pressed(chat, slack.cards[0], "approve") == []
+    assert await status(chat, asked) == "approved"
+    assert len(slack.sent("chat.update")) == 33
+
+
 async def test_member_who_lost_the_role_decides_nothing_and_closes_no_other_card(slack: Workspace) -> None:
     roles = {"bob": ["finance"], "carol": ["finance"]}
     chat = await office(slack, roles=lambda user: roles.get(user.id, []))

@@ -17,12 +17,14 @@ enters the code from the page in Slack. So one person has proven both. Records i
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from deputize.core.approvals.headline import agent_words
@@ -69,6 +71,8 @@ SEEN_TTL: Final = 900.0
 """Seconds for which a request's signature is stored. Slack's signatures are valid for 300."""
 CARD_TTL: Final = 86400.0
 """Seconds after the expiry of a question for which its card can still be closed."""
+MAX_CONCURRENT_CARDS: Final = 16
+"""Cards that are sent or replaced at the same time."""
 MAX_TRIES: Final = 5
 """Codes that one Slack account may try."""
 
@@ -219,8 +223,7 @@ class SlackCards:
         """Send a card for a new question, or close the cards of an old one: for `Deputy.on_question`."""
         if told.change != "asked":
             return await self._close(told)
-        for user, member in await self._people(told):
-            await self._show(told, user, member)
+        await _gather([partial(self._show, told, *person) for person in await self._people(told)])
 
     async def _show(self, told: QuestionChange, user: User, member: str) -> None:
         """Send the card to one person, or replace it if its link is new. A failure is logged: others are asked too."""
@@ -256,16 +259,16 @@ class SlackCards:
         """Replace the cards of a question, or the one of this user, by a sentence on what became of it."""
         head, more = await self._end_of(told)
         blocks = [_text(head), *([_text(more)] if more else [])]
-        for card in await self.vault.scan("chat_card", self._card_key(told.question.id, user)):
-            try:
-                await self.slack.chat_update(
-                    channel=card.json["channel"],
-                    ts=card.json["ts"],
-                    text=ENDED,
-                    blocks=blocks,
-                )
-            except Exception as failure:
-                log.warning("A card was not closed in Slack: %s", _reason_of(failure))
+        cards = await self.vault.scan("chat_card", self._card_key(told.question.id, user))
+        await _gather([partial(self._replace, card, blocks) for card in cards])
+
+    async def _replace(self, card: Record, blocks: list[dict[str, Any]]) -> None:
+        """Replace a card whose question has ended."""
+        try:
+            where = {"channel": card.json["channel"], "ts": card.json["ts"]}
+            await self.slack.chat_update(**where, text=ENDED, blocks=blocks)
+        except Exception as failure:
+            log.warning("A card was not closed in Slack: %s", _reason_of(failure))
 
     async def _end_of(self, told: QuestionChange) -> tuple[str, str]:
         """Return what became of a question, in the words of its page, and what the question was."""
@@ -562,6 +565,20 @@ def _member_in(body: Mapping[str, Any]) -> tuple[str, str]:
         return str(body.get("enterprise_id") or body.get("team_id") or ""), str(body["user_id"])
     team, user = body.get("enterprise") or body.get("team") or {}, body.get("user") or {}
     return str(team.get("id", "")), str(user.get("id", ""))
+
+
+async def _gather(work: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Do the work on many cards, some at a time: one after another, a large role would exceed `FUNCTION_SECONDS` of
+    `deputize.core.question_feed`, and its last members would not be asked."""
+    room = asyncio.Semaphore(MAX_CONCURRENT_CARDS)
+
+    async def do(one: Callable[[], Awaitable[None]]) -> None:
+        async with room:
+            await one()
+
+    async with asyncio.TaskGroup() as tasks:
+        for one in work:
+            tasks.create_task(do(one))
 
 
 def _reason_of(failure: Exception) -> str:
