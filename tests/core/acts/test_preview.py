@@ -857,6 +857,14 @@ def after_a_read() -> Steps:
     return (yield replace(WRITE, prepares=False))
 
 
+@KIT.tool(needs=[NEED], effect=Effect.READS)
+def reads_on() -> Steps:
+    """Reads two pages."""
+    yield LIST
+    yield LIST
+    return "read"
+
+
 @KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def resumes(*, run: Run) -> Steps:
     """Is cut off after its note. A later run looks whether it was done, writes if not, and hides a refusal."""
@@ -1112,16 +1120,28 @@ async def test_act_sends_no_write_after_the_users_access_has_ended(own: Desk, en
     assert own.writes == ["POST /revoke"] and await own.deputy.connections("alice") == []
 
 
+@pytest.mark.parametrize("end", ["offboarding", "disconnecting"])
+async def test_act_reads_no_further_page_after_the_users_access_has_ended(
+    own: Desk, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deputize.core.acts.provider_requests.READ_CONFIRMATION_SECONDS", 0.0)
+    own.wire.inner = between = Between(own, end)
+    with pytest.raises(ConsentRequired):
+        await own.act("gmail_reads_on", "r")
+    assert between.answered == 1
+
+
 class Between(httpx.AsyncBaseTransport):
     """Ends Alice's access when the first read has been answered, and lets no revocation through."""
 
     def __init__(self, own: Desk, end: str) -> None:
-        self.own, self.end, self.inner = own, end, own.wire.inner
+        self.own, self.end, self.inner, self.answered = own, end, own.wire.inner, 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/revoke":
             return httpx.Response(503)
         answer = await self.inner.handle_async_request(request)
+        self.answered += 1
         end, self.end = self.end, ""
         if end == "offboarding":
             await self.own.deputy.offboard("alice", "left")

@@ -7,6 +7,7 @@ lost, the write is not repeated. The tool receives an error and may check for th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import field, replace
 from itertools import count
@@ -53,6 +54,8 @@ UNDONE: Final = "undone"
 """Detail of a response that redirects the same request (RFC 9110 15.4.8, 15.4.9), or of a JSON-RPC error that refuses
 it: nothing was done here."""
 
+READ_CONFIRMATION_SECONDS: Final = 1.0
+"""Seconds after which an act looks again whether its grant has ended before it reads on."""
 _SAYS_NOTHING: Final = frozenset({Kind.REFRESH_ONCE, Kind.REAUTH, Kind.TRANSIENT, Kind.AMBIGUOUS_WRITE})
 """Outcomes that do not prove that the token was accepted."""
 
@@ -97,6 +100,7 @@ class Exchange:
         self.doubt = False
         self.incomplete: list[str] = []
         self.contacts = set[str]()
+        self._confirmed = time.monotonic()
 
     @property
     def grant_name(self) -> str:
@@ -108,12 +112,13 @@ class Exchange:
     async def confirm_grant(self) -> None:
         """Raise `GrantLost` if the grant has ended since the act began: the user was offboarded or has disconnected the
         account, and a provider that cannot be reached would still accept the token."""
-        vault, grant = self.transport.services.vault, self.grant
+        vault, grant, begun = self.transport.services.vault, self.grant, time.monotonic()
         if not grant.provider:
             return
         now = await vault.get_grant(vault.record_key(grant))
         if now is None or now.status != "active":
             raise GrantLost(now.reason if now else grant.reason, now or grant)
+        self._confirmed = begun
 
     async def fetch(self, request: PublicRequest, claim: Claim) -> Any:
         """Return the response to a request without the user's credentials."""
@@ -242,6 +247,8 @@ class Exchange:
         )
         made, most = self._with_token(request, url, grant, parts), min(request.max_bytes, MAX_RESPONSE_BYTES)
         if request.call == "read":
+            if time.monotonic() >= self._confirmed + READ_CONFIRMATION_SECONDS:
+                await self.confirm_grant()
             async with self.transport.in_step:
                 return await self.transport.services.http.send(
                     made, timeout=seconds, max_bytes=most, cut=request.resumes
