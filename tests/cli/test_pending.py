@@ -54,12 +54,17 @@ def test_pending_consent_names_account_and_scopes(cli: Command, home: Path, prov
     assert one["kind"] == "consent" and one["provider"] == "google"
 
 
-def let_end(settings: dict[str, str], home: Path, seconds: float, name: str = "alice@example.test") -> None:
-    """Let Alice's grant end in this time, as if the provider had said so. ``name``: of her account there."""
+def let_end(
+    settings: dict[str, str], home: Path, seconds: float, name: str = "alice@example.test", *, default: bool = True
+) -> None:
+    """Let Alice's grant end in this time, as if the provider had said so. ``name``: of her account there. ``default``:
+    whether calls that name no account use it."""
     loaded = Settings.load(home=home / "deputize", sandbox_url=settings["DEPUTIZE_SANDBOX_URL"], port=0)
     with Deputy.from_settings(loaded) as deputy:
         [grant] = deputy.run(deputy.vault.list_grants(User("alice")))
-        ends = replace(grant, refresh_ends_at=time.time() + seconds, account=replace(grant.account, name=name))
+        ends = replace(
+            grant, refresh_ends_at=time.time() + seconds, account=replace(grant.account, name=name), default=default
+        )
         assert deputy.run(deputy.vault.replace(grant, ends))
 
 
@@ -77,6 +82,9 @@ def test_grant_that_ends_soon_is_told_and_connected_again(cli: Command, home: Pa
     assert "the connection ends soon" in asked.stderr and "/connect/" in asked.stderr
     [facts] = json.loads(cli("accounts", "--user", "alice", "--json", **settings).stdout)
     assert facts["end"]["reason"] == "refresh_token" and facts["end"]["at"] > time.time()
+    let_end(settings, home, 2 * 86400, default=False)
+    words = shlex.split(lines(cli("doctor", "--json", "--offline", **settings))["grant"]["todo"])
+    assert words[-2:] == ["--account", "alice@example.test"]  # else the default account is connected again
     let_end(settings, home, 2 * 86400, "alice\x1b[2J\u202e")
     for command in (("accounts", "--user", "alice"), ("doctor", "--offline")):
         shown = cli(*command, **settings).stdout

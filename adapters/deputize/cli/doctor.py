@@ -234,6 +234,7 @@ def _ending(settings: Settings, vault: Vault) -> Iterator[Finding]:
     for grant, end in people[:MAX_ENDING]:
         words = ["deputize", "connect", grant.provider, "--user", grant.user.id, "--app", grant.app, "--renew"]
         words += ["--tenant", grant.user.tenant] if grant.user.tenant else []
+        words += [] if grant.default else ["--account", grant.account.name]
         found = f"{grant.account.name} at {grant.provider} of {grant.user.id} {end_words(end)}"
         yield Finding("grant", "open", found, shlex.join(words))
     if (more := len(people) - MAX_ENDING) > 0:
