@@ -121,11 +121,11 @@ async def played(plan: Plan) -> Seen:
     switches.rotate = switches.reuse_kills_family = True
     async with serve(sandbox.app) as base:
         with tempfile.TemporaryDirectory() as made:
-            database = await asyncio.to_thread(_database, plan.server)
+            database = await asyncio.to_thread(make_database, plan.server)
             return await _Trial(plan, sandbox, Place(Path(made), base, database)).play()
 
 
-def _database(server: str) -> str:
+def make_database(server: str) -> str:
     """Return the address of a database made for one trial, beside another to copy to; "" without a server."""
     if not server:
         return ""
