@@ -59,7 +59,7 @@ class Receiver(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         message = json.loads(self.rfile.read(int(self.headers["content-length"])))
         data = message["data"]
-        print(f"{message['type']}: {data['kind']} of {data['user']}, {data['status']}")
+        print(f"{message['type']}: {data['type']} of {data['user']}, {data['status']}")
         self.send_response(204)
         self.end_headers()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import re
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
@@ -28,7 +29,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from deputize.adapters.google_adk import DeputyToolset, answers, requests_in
-from deputize.core import Deputy, InvalidInput, PolicyDenied, User, UserRequired, allow_all
+from deputize.core import Decisions, Deputy, InvalidInput, PolicyDenied, User, UserRequired, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
 from tests.support.deferred_conversations import WRONG_DECISIONS, Play, Turn
@@ -131,7 +132,7 @@ async def test_adk_requests_show_everything_in_order(play: Play) -> None:
     assert requests_in(await chat.session_events(), "approval") == [ask]
     stored = "".join(event.model_dump_json() for event in await chat.session_events())
     assert ask["summary"].startswith("Your agent wants to send ") and f'"hint":"{ask["summary"]}"' in stored
-    assert await play.deputy.pending("alice") and "alice" not in ask["owner"]
+    assert await play.deputy.pending("alice") and "alice" not in str(owners_in(stored))
 
 
 async def test_adk_request_is_repeated_when_answered_too_early(deputy: Deputy) -> None:
@@ -242,12 +243,17 @@ async def test_adk_session_of_another_user_cannot_be_run(deputy: Deputy) -> None
         await played(runner_of(chat.agent, chat.service), chat.id, given, "bob")
 
 
+def owners_in(saved: str) -> list[str]:
+    """Return the tags of users in a stored session."""
+    return sorted(set(re.findall(r'"owner": ?"([^"]+)"', saved)))
+
+
 @pytest.mark.parametrize("owner", ["", "0" * 64, None])
 async def test_adk_altered_session_grants_nothing(owner: Any, play: Play) -> None:
     await play.connect("alice", "bob")
     turn = await play.runs.start(play.deputy, SEND)
-    [ask] = turn.asks
-    turn.saved = turn.saved.replace(f'"{ask["owner"]}"', json.dumps(owner)).replace("Yes, gladly.", "No, never.")
+    [tag] = owners_in(turn.saved)
+    turn.saved = turn.saved.replace(f'"{tag}"', json.dumps(owner)).replace("Yes, gladly.", "No, never.")
     for user in ("alice", "bob"):
         [end] = await play.resume(turn, "approve", user=user)
         assert isinstance(end, PolicyDenied) and (play.sent(), play.sent("bob")) == (0, 0)
@@ -416,7 +422,7 @@ async def test_adk_two_mails_of_one_message_are_shown_together_and_decided_separ
     await play.connect("alice")
     chat = Chat(agent_of(play.deputy, SEND, {**SEND, "id": "other", "args": {**SEND["args"], "subject": "Dinner"}}))
     asks = await chat.say("go on")
-    said = {ask["approval_id"]: "approve" if "Dinner" in str(ask["preview"]) else "reject" for ask in asks}
+    said: Decisions = {ask["approval_id"]: "approve" if "Dinner" in str(ask["preview"]) else "reject" for ask in asks}
     assert len(said) == 2
     assert await chat.say(answers(await chat.session_events(), said)) == []
     [mail] = play.sandbox.sent("alice@example.test")
@@ -488,7 +494,7 @@ async def test_adk_tool_as_a_graph_node_asks_and_acts_once(decision: str, resuma
             wrong = {"decision": "edit", "arguments": {"to": "nobody"}}
             assert (await chat.answer(wrong))[0]["fault"] and play.sent() == 0
         edit = {"decision": "edit", "arguments": {**SEND["args"], "body": "No."}}
-        decided = {"edit": edit, "shown": "approve"}.get(decision, decision)
+        decided: Any = {"edit": edit, "shown": "approve"}.get(decision, decision)
         said = answers(await chat.session_events(), {ask["approval_id"]: decided})
         for part in said.parts or [] if decision == "shown" else ():
             assert part.function_response

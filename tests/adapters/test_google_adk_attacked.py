@@ -143,7 +143,7 @@ async def test_adk_plugin_answering_for_the_model_drops_no_request(play: Play) -
     chat, runner = await chat_with(agent_of(play.deputy, SEND), cache)
     await play.visit(Turn("", requests_in(await played(runner, chat.id, message("go on")))))
     cache.full = True
-    [ask] = requests_in(await played(runner, chat.id, answers(await chat.session_events())))
+    [ask] = requests_in(await played(runner, chat.id, answers(await chat.session_events())), "approval")
     events = await played(runner, chat.id, answers(await chat.session_events(), {ask["approval_id"]: "approve"}))
     assert play.sent() == 1 and "from a cache" in dump(events)
 
@@ -181,7 +181,7 @@ async def test_adk_plugin_turning_errors_into_results_keeps_the_owners_request(s
     chat, runner = await chat_with(
         agent_of(play.deputy, SEND, named=lambda ctx: User(who[0])), ReflectAndRetryToolPlugin()
     )
-    [ask] = requests_in(await played(runner, chat.id, message("go on")))
+    [ask] = requests_in(await played(runner, chat.id, message("go on")), "approval")
     for who[:] in ([stranger], ["alice"]):
         assert await chat.asks() == [ask] and (play.sent(), play.sent("bob")) == (0, 0)
         await played(runner, chat.id, answers(await chat.session_events(), {ask["approval_id"]: "approve"}))

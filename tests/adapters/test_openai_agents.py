@@ -32,6 +32,7 @@ from deputize.adapters.openai_agents import ActTool, requests_in, settle, tools
 from deputize.core import (
     Call,
     Conflict,
+    Decisions,
     Deputy,
     PolicyDenied,
     User,
@@ -87,7 +88,7 @@ async def test_deferred_tool_requests_approval_as_usual(deputy: Deputy, sandbox:
     found = SEND | {"namespace": name or SEND["name"]}  # as the Responses API says of a tool that was searched for
     agent = Agent[Any](name="mail", model=Asking([found]), tools=made)
     state = (await Runner.run(agent, "go on", run_config=QUIET)).to_state()
-    asks = await requests_in(state)
+    asks = await requests_in(state, "approval")
     assert [ask["tool"] for ask in asks] == ["gmail_send_email"] and not sandbox.sent("alice@example.test")
     assert await settle(state, {asks[0]["approval_id"]: "approve"}) == []
     await Runner.run(agent, state, run_config=QUIET)
@@ -203,7 +204,7 @@ async def test_streamed_run_asks_and_sends_once(play: Play) -> None:
     paused = Runner.run_streamed(agent, "go on", context=CONTEXT, run_config=QUIET)
     assert [event async for event in paused.stream_events()] and paused.interruptions
     state = paused.to_state()
-    [ask] = await requests_in(state)
+    [ask] = await requests_in(state, "approval")
     assert await settle(state, {ask["approval_id"]: "approve"}) == []
     done = Runner.run_streamed(agent, state, run_config=QUIET)
     assert [event async for event in done.stream_events()]
@@ -233,7 +234,7 @@ async def test_agents_of_one_run_may_act_for_different_users_with_own_approvals(
     both = [{"name": who, "args": {"input": "send it"}, "id": f"for {who}"} for who in ("alice", "bob")]
     outer = Agent(name="outer", model=Asking(both), tools=mine)
     state = (await Runner.run(outer, "go on", context=CONTEXT, run_config=QUIET)).to_state()
-    asks = {ask["account"]: ask["approval_id"] for ask in await requests_in(state)}
+    asks = {ask["account"]: ask["approval_id"] for ask in await requests_in(state, "approval")}
     with pytest.raises(PolicyDenied):
         await settle(state, {asks["alice@example.test"]: "approve", "another": "approve"})
     assert len(await play.deputy.pending("alice")) == 1, "what was refused has decided nothing"
@@ -253,7 +254,7 @@ async def test_application_tools_are_approved_by_the_application() -> None:
         agent.tools.append(own)
         paused = await Runner.run(agent, "go on", context=CONTEXT, run_config=QUIET)
         state = paused.to_state()
-        [ask] = await requests_in(state)
+        [ask] = await requests_in(state, "approval")
         await settle(state, {ask["approval_id"]: "approve"})
         again = await Runner.run(agent, state, run_config=QUIET)
         assert [item.name for item in again.interruptions] == ["own"] and play.sent() == 1
@@ -291,14 +292,14 @@ async def test_restored_state_acts_as_the_resuming_user(
     mail = Agent[Any](name="mail", model=Asking([SEND]), tools=tools(play.deputy, "gmail", **named))
     agent = shape(mail)
     paused = await Runner.run(agent, "go on", context=context, run_config=QUIET)
-    [ask] = await requests_in(paused.to_state())
+    [ask] = await requests_in(paused.to_state(), "approval")
     assert ask["account"] == "alice@example.test"
     text = paused.to_state().to_string(context_serializer=lambda it: it if isinstance(it, dict) else vars(it))
     override = RunContextWrapper(form(who)[0])
     state = await RunState.from_string(agent, text, context_override=override)
-    yes = {ask["approval_id"]: "approve"}
+    yes: Decisions = {ask["approval_id"]: "approve"}
     if who == "alice":
-        assert [one["approval_id"] for one in await requests_in(state)] == [ask["approval_id"]]
+        assert [one["approval_id"] for one in await requests_in(state, "approval")] == [ask["approval_id"]]
         assert await settle(state, yes) == []
         done = await Runner.run(agent, state, run_config=QUIET)
         assert "Sent." in str(done.final_output) and (play.sent("alice"), play.sent("bob")) == (1, 0)
@@ -357,7 +358,8 @@ async def test_states_traces_and_logs_hold_no_secret(caplog: pytest.LogCaptureFi
             turn = await turn_of(first)
             await play.visit(turn)
             left = [turn]
-            for decision in ("", "approve"):
+            given: tuple[Any, ...] = ("", "approve")
+            for decision in given:
                 state = await loaded(agent, left[-1].saved, "alice")
                 await settle(state, dict.fromkeys(left[-1].ids("approval"), decision) if decision else None)
                 left.append(await turn_of(await Runner.run(agent, state, run_config=RunConfig())))

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -238,10 +238,10 @@ async def test_renaming_toolset_requests_one_consent(way: str, first: str, deput
     await consent(deputy, sandbox, found)
     again = await agent.run(message_history=paused.all_messages(), deferred_tool_results=answers(paused.output))
     assert isinstance(again.output, DeferredToolRequests)
-    [ask] = requests_in(again.output, "approval")
+    [asked] = requests_in(again.output, "approval")
     done = await agent.run(
         message_history=again.all_messages(),
-        deferred_tool_results=answers(again.output, {ask["approval_id"]: "approve"}),
+        deferred_tool_results=answers(again.output, {asked["approval_id"]: "approve"}),
     )
     assert "Sent." in str(done.output) and len(sandbox.sent("alice@example.test")) == 1
 
@@ -261,8 +261,8 @@ async def test_call_of_a_wrapping_toolset_is_previewed_and_sent_as_wrapped(decis
     history, requests = kept_of(turn_of(await agent.run("go on")).saved)
     [ask] = requests_in(requests, "approval")
     assert "Yes, gladly. (by a machine)" in str(ask["preview"])
-    edit = {"decision": "edit", "arguments": {**SEND["args"], "body": "No."}}
-    results = answers(requests, {ask["approval_id"]: edit if decision == "edit" else decision})
+    edit: Any = {"decision": "edit", "arguments": {**SEND["args"], "body": "No."}}
+    results = answers(requests, {ask["approval_id"]: edit if decision == "edit" else cast("Any", decision)})
     end = await agent.run(message_history=history, deferred_tool_results=results)
     assert not isinstance(end.output, DeferredToolRequests), "asked once"
     wanted = {"approve": ["Yes, gladly. (by a machine)"], "edit": ["No. (by a machine)"], "reject": []}[decision]
@@ -344,7 +344,7 @@ async def test_runs_spans_and_logs_hold_no_secret(content: bool, caplog: pytest.
         left = [turn_of(result)]
         await play.visit(left[0])
         for decision in ("", "approve"):
-            said = {ask["approval_id"]: decision for ask in requests_in(result.output, "approval")}
+            said: Any = {ask["approval_id"]: decision for ask in requests_in(result.output, "approval")}
             result = await agent.run(
                 message_history=result.all_messages(),
                 deferred_tool_results=answers(result.output, said if decision else None),

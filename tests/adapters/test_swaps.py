@@ -58,7 +58,7 @@ class Plain:
         """Return what the person is asked."""
         [way] = await self.deputy.check_calls([(self.tool, self.arguments, self.call)], user="alice")
         assert isinstance(way, ApprovalRequired), way
-        return way.approval.payload()
+        return {**way.approval.payload()}
 
     async def answer(self, ask: Asked, decision: Any) -> None:
         """Give the person's answer on this surface."""
@@ -69,7 +69,7 @@ class Plain:
         try:
             return str(await self.deputy.act(self.tool, self.arguments, user="alice", call=self.call))
         except ApprovalRequired as needed:
-            return needed.approval.payload()
+            return {**needed.approval.payload()}
         except DeputizeError as e:
             return str(e)
 

@@ -37,7 +37,7 @@ def test_pending_lists_the_users_own_requests_and_answers_none(
     shown = cli("pending", "--user", "alice", **settings)
     assert shown.exit_code == 0 and approval in shown.stdout and "deputize open --user alice" in shown.stdout
     [one] = json.loads(cli("pending", "--user", "alice", "--json", **settings).stdout)
-    assert (one["kind"], one["approval_id"]) == ("approval", approval)
+    assert (one["type"], one["approval_id"]) == ("deputize.approval", approval)
     assert one["expires_at"] - time.time() > 3 * 86400
     assert json.loads(cli("pending", "--user", "bob", "--json", **settings).stdout) == []
     assert not provider.sandbox.sent("alice@example.test")
@@ -51,7 +51,7 @@ def test_pending_consent_names_account_and_scopes(cli: Command, home: Path, prov
     shown = cli("pending", "--user", "alice", **settings).stdout
     assert "asks to connect Google" in shown
     [one] = json.loads(cli("pending", "--user", "alice", "--json", **settings).stdout)
-    assert one["kind"] == "consent" and one["provider"] == "google"
+    assert one["type"] == "deputize.consent" and one["provider"] == "google"
 
 
 def let_end(

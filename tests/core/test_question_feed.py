@@ -45,11 +45,11 @@ async def test_application_receives_the_payload_that_frameworks_get() -> None:
     await received.settled(world.deputy)
     [told] = received.changes
     assert (told.change, told.user, told.approvers) == ("asked", User("alice"), "")
-    about = {"change": "asked", "kind": "approval", "user": "alice", "tenant": "", "status": "pending"}
+    about = {"change": "asked", "user": "alice", "tenant": "", "status": "pending"}
     assert told.payload() == about | asked.payload()
     [consent] = await world.deputy.connect("bob", "google", scopes=[SEND])
     await received.settled(world.deputy)
-    about = {"change": "asked", "kind": "consent", "user": "bob", "tenant": "", "status": "pending"}
+    about = {"change": "asked", "user": "bob", "tenant": "", "status": "pending"}
     assert received.changes[-1].payload() == about | consent.payload()
 
 

@@ -62,7 +62,7 @@ class Turn:
     """The end of a run: the model's last message or what the user is asked, and what the next run needs."""
 
     text: str = ""
-    asks: list[dict[str, Any]] = field(default_factory=list)
+    asks: list[Any] = field(default_factory=list)
     saved: str = ""
 
     @property

@@ -167,7 +167,7 @@ class Chat:
     id: str = field(default_factory=lambda: f"chat {next(_chats)}")
     events: list[Event] = field(default_factory=list)
 
-    async def say(self, said: types.Content | str, **more: Any) -> list[dict[str, Any]]:
+    async def say(self, said: types.Content | str, **more: Any) -> list[Any]:
         """Run with this message; return what is asked now."""
         runner = runner_of(self.agent, self.service, self.resumable)
         if await self.service.get_session(app_name=APP, user_id=self.user, session_id=self.id) is None:
@@ -176,14 +176,14 @@ class Chat:
         self.events = await played(runner, self.id, given, self.user, **more)
         return await self.asks()
 
-    async def answer(self, decision: Any = "") -> list[dict[str, Any]]:
+    async def answer(self, decision: Any = "") -> list[Any]:
         """Continue with this decision about every pending request."""
         waiting = [ask["approval_id"] for ask in await self.asks() if "approval_id" in ask]
         return await self.say(
             answers(await self.session_events(), dict.fromkeys(waiting, decision) if decision else {})
         )
 
-    async def confirm(self, confirmed: bool = True, payload: Any = None) -> list[dict[str, Any]]:
+    async def confirm(self, confirmed: bool = True, payload: Any = None) -> list[Any]:
         """Answer the pending requests as an application would."""
         given = answers(await self.session_events())
         for part in given.parts or []:
@@ -195,7 +195,7 @@ class Chat:
         """Return all stored events of this session."""
         return (await stored(self.service, self.id, self.user)).events
 
-    async def asks(self) -> list[dict[str, Any]]:
+    async def asks(self) -> list[Any]:
         """Return the pending requests."""
         return requests_in(await self.session_events())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from deputize.core import AnyUser, DeputyProtocol, SettingsError, Tool, User, UserRequired
 
@@ -20,6 +20,7 @@ __all__ = [
     "select_tools",
 ]
 
+Run = TypeVar("Run")
 FUNCTION: Final = "The application's function user="
 """The source of the user, as error messages name it."""
 NOT_ASYNC: Final = (
@@ -102,7 +103,7 @@ def is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
-def resolve_user(function: Callable[[Any], AnyUser], run: Any) -> User:
+def resolve_user(function: Callable[[Run], AnyUser], run: Run) -> User:
     """Return the user from your application's function. Raises `UserRequired` if it returns no user or an awaitable."""
     said: Any = function(run)
     try:

@@ -14,22 +14,26 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args, overload
 
 from deputize.adapters.argument_checks import check_user, check_user_message, message_text, resolve_user
 from deputize.adapters.model_messages import as_text, failure_text
 from deputize.adapters.operator_warnings import warn_operator
 from deputize.core import (
     AnyUser,
+    ApprovalPayload,
     ApprovalRequired,
     Call,
     Conflict,
+    ConsentPayload,
     ConsentRequired,
+    Decisions,
     DeputizeError,
     DeputyProtocol,
     Effect,
     InvalidInput,
     NotFound,
+    RequestPayload,
     Tool,
     User,
 )
@@ -41,7 +45,6 @@ __all__ = [
     "DeferredHost",
     "Kind",
     "MessageOf",
-    "Payload",
     "UserOf",
     "error_text",
     "parse_decisions",
@@ -50,14 +53,15 @@ __all__ = [
     "tool_facts",
 ]
 
-Payload: TypeAlias = dict[str, Any]
+Run = TypeVar("Run")
+"""The framework's run context."""
 Kind: TypeAlias = Literal["consent", "approval"]
 Decided: TypeAlias = Literal["approve", "reject", "edit"]
 ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
 _Batch: TypeAlias = list[tuple[ToolCall, "asyncio.Future[DeputizeError | None]"]]
-UserOf: TypeAlias = AnyUser | Callable[[Any], AnyUser]
+UserOf: TypeAlias = AnyUser | Callable[[Run], AnyUser]
 """Who acts: a user, or a plain function of the framework's run context. Never taken from a model or a message."""
-MessageOf: TypeAlias = Callable[[Any], str]
+MessageOf: TypeAlias = Callable[[Run], str]
 """A plain function of the framework's run context that returns what the user wrote for this turn."""
 
 FORM: Final = 'By approval id: "approve", "reject", or {"decision": "edit", "arguments": {all arguments}}.'
@@ -73,12 +77,13 @@ class Decision:
     reason: str = ""
 
 
-def parse_decisions(given: Mapping[str, Any], shown: Iterable[Payload], reason: str = "") -> dict[str, Decision]:
+def parse_decisions(given: Decisions, shown: Iterable[str], reason: str = "") -> dict[str, Decision]:
     """Return your application's decisions, by approval id.
 
-    Raises `InvalidInput` for a malformed decision, or one about an approval that is not in ``shown``.
+    ``shown``: ids of the displayed approvals. Raises `InvalidInput` for a malformed decision, or one about another
+    approval.
     """
-    known = {str(ask.get("approval_id")) for ask in shown}
+    known = set(shown)
     if unknown := sorted(set(given) - known):
         waiting = ", ".join(sorted(known)) or "none"
         raise InvalidInput(
@@ -96,24 +101,43 @@ def _parse_decision(approval: str, what: Any, reason: str) -> Decision:
     return Decision(approval, "edit", dict(arguments), reason)
 
 
-def request_payload(error: DeputizeError | None) -> Payload | None:
+def request_payload(error: DeputizeError | None, fault: str = "") -> RequestPayload | None:
     """Return the request payload to show to the user, or None if the error is not a missing consent or approval.
 
-    None also if nobody is there to answer (`User.unattended`): the call then fails, and the run goes on.
+    None also if nobody is there to answer (`User.unattended`): the call then fails, and the run goes on. ``fault``: why
+    the user's last edit was not possible, shown with the approval.
     """
     if isinstance(error, ConsentRequired | ApprovalRequired) and error.unattended:
         return None
     if isinstance(error, ConsentRequired):
-        return {"type": "deputize.consent", "v": 1, **error.consent.payload()}
+        return error.consent.payload()
     if isinstance(error, ApprovalRequired):
-        return {"type": "deputize.approval", "v": 1, **error.approval.payload()}
+        payload = error.approval.payload()
+        if fault:
+            payload["fault"] = fault
+        return payload
     return None
 
 
-def select_requests(asks: Iterable[Any], kind: Kind) -> list[Payload]:
-    """Return the requests of this kind, each once, because calls at one provider share their consent."""
-    ours = [ask for ask in asks if isinstance(ask, Mapping) and ask.get("type") == f"deputize.{kind}"]
-    return list({str(ask[f"{kind}_id"]): dict(ask) for ask in ours}.values())
+@overload
+def select_requests(asks: Iterable[Any], kind: Literal["consent"]) -> list[ConsentPayload]: ...
+@overload
+def select_requests(asks: Iterable[Any], kind: Literal["approval"]) -> list[ApprovalPayload]: ...
+@overload
+def select_requests(asks: Iterable[Any], kind: Kind | None = None) -> list[RequestPayload]: ...
+def select_requests(asks: Iterable[Any], kind: Kind | None = None) -> list[Any]:
+    """Return the requests of this kind, or of both: consents, then approvals. Each is returned once, because calls at
+    one provider share their consent.
+
+    Raises `InvalidInput` for another kind.
+    """
+    if kind not in (None, *get_args(Kind)):
+        raise InvalidInput(f"kind={kind!r} does not exist.", hint='Pass "consent" or "approval".', fix_by="operator")
+    found: dict[str, Mapping[str, Any]] = {}
+    mappings = [ask for ask in asks if isinstance(ask, Mapping)]
+    for one in get_args(Kind) if kind is None else (kind,):
+        found |= {str(ask[f"{one}_id"]): ask for ask in mappings if ask.get("type") == f"deputize.{one}"}
+    return [dict(ask) for ask in found.values()]
 
 
 def error_text(error: DeputizeError) -> str:
@@ -133,26 +157,26 @@ def tool_facts(tool: Tool) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class DeferredHost:
+class DeferredHost(Generic[Run]):
     """Your application's configuration, shared by the tools of one list."""
 
     deputy: DeputyProtocol
-    user: UserOf
+    user: UserOf[Run]
     agent: str = ""
     app: str = ""
-    user_message: MessageOf | None = None
+    user_message: MessageOf[Run] | None = None
 
     def __post_init__(self) -> None:
         check_user(self.user)
         check_user_message(self.user_message)
 
-    def acting_user(self, run: Any) -> User:
+    def acting_user(self, run: Run) -> User:
         """Return the user for whom this run acts. Raises `UserRequired` if there is none."""
         if callable(self.user):
             return resolve_user(self.user, run)
         return User.of(self.user)
 
-    def add_message(self, call: Call, run: Any) -> Call:
+    def add_message(self, call: Call, run: Run) -> Call:
         """Return the call with the user's own message, if your application hands it over."""
         if self.user_message is None:
             return call

@@ -35,10 +35,7 @@ def pending(user: UserOption = "", tenant: TenantOption = "", as_json: JsonOptio
 
 
 def _facts(one: Consent | Approval, requester: str) -> dict[str, Any]:
-    from deputize.core import Approval
-
-    kind = "approval" if isinstance(one, Approval) else "consent"
-    return {"kind": kind, **one.payload()} | ({"requester": requester} if requester else {})
+    return {**one.payload()} | ({"requester": requester} if requester else {})
 
 
 def _describe(one: Consent | Approval, labels: dict[str, str]) -> str:

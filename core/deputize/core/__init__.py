@@ -52,7 +52,7 @@ from deputize.core.policy.policy import (
     read_only,
 )
 from deputize.core.providers import PROVIDERS
-from deputize.core.question_feed import QuestionChange
+from deputize.core.question_feed import ApprovalChangePayload, ConsentChangePayload, QuestionChange
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.continuation import Continuation
@@ -78,7 +78,15 @@ from deputize.core.tools.tool import Alias, Effect, Run, Tool
 from deputize.core.tools.toolkit import Toolkit
 from deputize.core.tools.untrusted import Untrusted, system_prompt
 from deputize.core.tools.user_time import UserTime
-from deputize.core.user_requests import Approval, Consent
+from deputize.core.user_requests import (
+    Approval,
+    ApprovalPayload,
+    Consent,
+    ConsentPayload,
+    Decisions,
+    Edit,
+    RequestPayload,
+)
 from deputize.core.vault.grant import Account, AnyUser, Secret, User
 
 __all__ = [
@@ -93,6 +101,8 @@ __all__ = [
     "ApiRules",
     "App",
     "Approval",
+    "ApprovalChangePayload",
+    "ApprovalPayload",
     "ApprovalRequired",
     "Audience",
     "AuditNotExported",
@@ -101,15 +111,19 @@ __all__ = [
     "Conflict",
     "Connection",
     "Consent",
+    "ConsentChangePayload",
+    "ConsentPayload",
     "ConsentRequired",
     "Continuation",
     "Danger",
     "Decision",
+    "Decisions",
     "Declined",
     "DeputizeError",
     "Deputy",
     "DeputyProtocol",
     "DeviceCode",
+    "Edit",
     "Effect",
     "File",
     "Identity",
@@ -135,6 +149,7 @@ __all__ = [
     "RateLimited",
     "ReconsentRequired",
     "Request",
+    "RequestPayload",
     "ResolvePerson",
     "Revoked",
     "Run",

@@ -10,12 +10,19 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 from weakref import WeakValueDictionary
 
 from deputize.core.background_loop import portal
 from deputize.core.errors import InvalidInput
-from deputize.core.user_requests import Approval, Consent
+from deputize.core.user_requests import (
+    Approval,
+    ApprovalPayload,
+    ApprovalStatus,
+    Consent,
+    ConsentPayload,
+    ConsentStatus,
+)
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.user import User
 
@@ -28,6 +35,24 @@ CLOSE_SECONDS: Final = 5.0
 
 QuestionStatus = Literal["asked", "decided", "expired", "superseded"]
 log = logging.getLogger("deputize")
+
+
+class ConsentChangePayload(ConsentPayload):
+    """A consent and what has happened to it, as JSON; see `QuestionChange`."""
+
+    change: QuestionStatus
+    user: str
+    tenant: str
+    status: ConsentStatus
+
+
+class ApprovalChangePayload(ApprovalPayload):
+    """An approval and what has happened to it, as JSON; see `QuestionChange`."""
+
+    change: QuestionStatus
+    user: str
+    tenant: str
+    status: ApprovalStatus
 
 
 @frozen
@@ -57,11 +82,14 @@ class QuestionChange(ValueObject):
         link, end = self.question.link, f"/approve/{self.question.id}"
         return f"{link.removesuffix(end)}/others/{self.question.id}" if self.approvers and link else link
 
-    def payload(self) -> dict[str, Any]:
+    def payload(self) -> ConsentChangePayload | ApprovalChangePayload:
         """Return the question's payload as JSON, with the change, the user and the status."""
-        kind = "consent" if isinstance(self.question, Consent) else "approval"
-        about = {"change": self.change, "kind": kind, "user": self.user.id, "tenant": self.user.tenant}
-        return {**about, "status": self.question.status, **self.question.payload(), "link": self.link}
+        change, user, tenant = self.change, self.user.id, self.user.tenant
+        if isinstance(one := self.question, Consent):
+            return {**one.payload(), "change": change, "user": user, "tenant": tenant, "status": one.status}
+        payload = one.payload()
+        payload["link"] = self.link
+        return {**payload, "change": change, "user": user, "tenant": tenant, "status": one.status}
 
 
 OnQuestion: TypeAlias = Callable[[QuestionChange], Awaitable[None] | None]

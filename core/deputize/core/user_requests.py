@@ -6,13 +6,38 @@ is for the user only, never for a model.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NotRequired, TypeAlias
 
 from deputize.core.value_object import ValueObject, frozen
 
+if sys.version_info >= (3, 12):
+    from typing import TypedDict
+else:  # pydantic has no schema for the standard TypedDict before Python 3.12
+    from typing_extensions import TypedDict
+
 ConsentStatus = Literal["pending", "granted", "partial", "denied", "failed", "expired", "cancelled"]
+
+
+class ConsentPayload(TypedDict):
+    """A consent as JSON: what a pause shows to the user. The fields are those of `Consent`."""
+
+    type: Literal["deputize.consent"]
+    v: Literal[1]
+    consent_id: str
+    provider: str
+    label: str
+    app: str
+    account: str
+    scopes: list[str]
+    scope_descriptions: list[str]
+    link: str
+    expires_at: float
+    reason_code: str
+    request_id: str
+    request_link: str
 
 
 @frozen
@@ -41,9 +66,11 @@ class Consent(ValueObject):
     request_link: str = ""
     label: str = ""
 
-    def payload(self) -> dict[str, Any]:
+    def payload(self) -> ConsentPayload:
         """Return the consent as JSON for an interrupt, an event or a page."""
         return {
+            "type": "deputize.consent",
+            "v": 1,
             "consent_id": self.id,
             "provider": self.provider,
             "label": self.label,
@@ -65,6 +92,48 @@ Outcome = Literal["", "in_progress", "done", "unknown"]
 
 MAX_IN_PAYLOAD: Final = 2000
 """Characters of one text in a payload, which frameworks store with their state."""
+
+
+class ApprovalPayload(TypedDict):
+    """An approval as JSON: what a pause shows to the user. The fields are those of `Approval`.
+
+    ``truncated``: True if a text of the preview was cut. ``fault``: why the user's last edit was not possible; only if
+    there is such an error.
+    """
+
+    type: Literal["deputize.approval"]
+    v: Literal[1]
+    approval_id: str
+    tool: str
+    effect: str
+    account: str
+    summary: str
+    preview: dict[str, str]
+    dangers: list[str]
+    truncated: bool
+    changed_fields: list[str]
+    link: str
+    request_id: str
+    request_link: str
+    expires_at: float
+    reason: str
+    approvers: str
+    fault: NotRequired[str]
+
+
+RequestPayload: TypeAlias = ConsentPayload | ApprovalPayload
+"""What a pause shows to the user, tagged by ``type``: "deputize.consent" or "deputize.approval"."""
+
+
+class Edit(TypedDict):
+    """An approval of a call with other arguments. ``arguments``: all of them, by the names of the tool's schema."""
+
+    decision: Literal["edit"]
+    arguments: Mapping[str, Any]
+
+
+Decisions: TypeAlias = Mapping[str, Literal["approve", "reject"] | Edit]
+"""The user's decisions by approval id, as every adapter takes them."""
 
 
 @frozen
@@ -118,9 +187,11 @@ class Approval(ValueObject):
     approvers: str = ""
     requester: str = ""
 
-    def payload(self) -> dict[str, Any]:
-        """Return the approval as JSON for an interrupt or an event. ``truncated``: True if a text was cut."""
+    def payload(self) -> ApprovalPayload:
+        """Return the approval as JSON for an interrupt or an event."""
         return {
+            "type": "deputize.approval",
+            "v": 1,
             "approval_id": self.id,
             "tool": self.tool,
             "effect": self.effect,

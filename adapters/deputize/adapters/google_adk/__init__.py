@@ -26,7 +26,6 @@ from deputize.adapters.deferred_approvals import (
     Decision,
     DeferredHost,
     MessageOf,
-    Payload,
     UserOf,
     error_text,
     parse_decisions,
@@ -58,6 +57,7 @@ try:
 
     from deputize.adapters.google_adk.calls import calls_of, identify_call, owner_tag, response_of
     from deputize.adapters.google_adk.confirmations import (
+        OWNER,
         answers,
         ask,
         ends_at_errors,
@@ -92,13 +92,13 @@ class DeputyToolset(BaseToolset):
         self,
         deputy: DeputyProtocol,
         *toolkits: str,
-        user: UserOf = session_user,
+        user: UserOf[ToolContext] = session_user,
         agent: str = "",
         app: str = "",
         read_only: bool = False,
         tool_filter: ToolPredicate | list[str] | None = None,
         tool_name_prefix: str | None = None,
-        user_message: MessageOf | None = None,
+        user_message: MessageOf[ToolContext] | None = None,
     ) -> None:
         super().__init__(tool_filter=tool_filter, tool_name_prefix=tool_name_prefix)
         host = DeferredHost(deputy, user, agent, app, user_message)
@@ -120,7 +120,7 @@ class DeputyToolset(BaseToolset):
 class ActTool(BaseTool):
     """One deputize tool as an ADK tool. ``together``: the batched checks, shared by its toolset."""
 
-    def __init__(self, tool: Tool, host: DeferredHost, together: BatchedChecks) -> None:
+    def __init__(self, tool: Tool, host: DeferredHost[ToolContext], together: BatchedChecks) -> None:
         super().__init__(name=tool.name, description=tool.description, custom_metadata=tool_facts(tool))
         self.tool, self.host, self.together = tool, host, together
 
@@ -142,9 +142,9 @@ class ActTool(BaseTool):
         except DeputizeError as error:
             return _keep_open(tool_context, error) if resumed else {"error": error_text(error)}
         shown, fault = last_request(tool_context) if resumed else None, ""
-        owner, call_id = str((shown or {}).get("owner") or ""), tool_context.function_call_id or ""
+        owner, call_id = str((shown or {}).get(OWNER) or ""), tool_context.function_call_id or ""
         call = self.host.add_message(identify_call(tool_context, call_id, owner), tool_context)
-        if shown and shown.get("owner") != owner_tag(self.host.deputy, user, call):
+        if shown and shown.get(OWNER) != owner_tag(self.host.deputy, user, call):
             denied = PolicyDenied("This call belongs to another user.", hint="Resume as the user who was asked.")
             return _keep_open(tool_context, denied)
         try:
@@ -156,12 +156,11 @@ class ActTool(BaseTool):
         except DeputizeError as error:
             blocker = error
         told = error_text(blocker) if blocker else fault
-        if payload := request_payload(blocker):
-            payload["owner"] = owner_tag(self.host.deputy, user, call)
-            ask(tool_context, told, payload | ({"fault": fault} if fault else {}))
+        if payload := request_payload(blocker, fault):
+            ask(tool_context, told, {**payload, OWNER: owner_tag(self.host.deputy, user, call)})
         return {"error": told}
 
-    async def _record_answer(self, answer: ToolConfirmation, shown: Payload | None, user: User) -> str:
+    async def _record_answer(self, answer: ToolConfirmation, shown: Mapping[str, Any] | None, user: User) -> str:
         """Record the user's decision. Return the error in an edit, or "".
 
         Raises `Declined` for a rejection that changes no record: of a consent, or of a call approved elsewhere. For a
@@ -202,7 +201,7 @@ def _keep_open(ctx: ToolContext, error: DeputizeError) -> dict[str, str]:
     raise error from None
 
 
-def _read_decision(answer: ToolConfirmation, shown: Payload | None) -> tuple[Decision | None, str]:
+def _read_decision(answer: ToolConfirmation, shown: Mapping[str, Any] | None) -> tuple[Decision | None, str]:
     """Return the decision in an answer and an error text. The decision is None if the answer only resumes.
 
     An approval names its id, as `answers` does, or returns the displayed payload unchanged, as ADK's own pages do.
@@ -213,10 +212,10 @@ def _read_decision(answer: ToolConfirmation, shown: Payload | None) -> tuple[Dec
         return Decision(approval, "reject", None, reason), ""
     if not shown or not approval:
         return None, ""
-    if given == shown:
+    if {**given, OWNER: shown.get(OWNER)} == shown:
         return Decision(approval, "approve"), ""
     try:
         named = {approval: given[approval]} if approval in given else {}
-        return parse_decisions(named, [shown], reason).get(approval), ""
+        return parse_decisions(named, [approval], reason).get(approval), ""
     except InvalidInput as wrong:
         return None, str(wrong)

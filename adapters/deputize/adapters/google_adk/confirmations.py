@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, TypeGuard
+from typing import Any, Final, Literal, NamedTuple, TypeGuard, get_args, overload
 
 from google.adk.agents.callback_context import CallbackContext
 from google.adk.events.event import Event
@@ -22,18 +22,20 @@ from google.adk.tools.tool_confirmation import ToolConfirmation
 from google.adk.tools.tool_context import ToolContext
 from google.genai import types
 
-from deputize.adapters.deferred_approvals import Kind, Payload, parse_decisions, select_requests
+from deputize.adapters.deferred_approvals import Kind, parse_decisions, select_requests
 from deputize.adapters.google_adk.calls import CONFIRMATION, calls_of, response_of
+from deputize.core import ApprovalPayload, ConsentPayload, Decisions, RequestPayload
 
-__all__ = ["answers", "ask", "ends_at_errors", "ensure_asked", "last_request", "requests_in"]
+__all__ = ["OWNER", "answers", "ask", "ends_at_errors", "ensure_asked", "last_request", "requests_in"]
 
 PLUGIN: Final = "deputize_questions"
 INPUT: Final = "adk_request_input"
 """ADK's name of that call if the tool is a graph node."""
-KINDS: Final[tuple[Kind, ...]] = ("consent", "approval")
+OWNER: Final = "owner"
+"""Key beside the payload of a request in a session: the tag of its user."""
 
 
-def ask(ctx: ToolContext, hint: str, payload: Payload) -> None:
+def ask(ctx: ToolContext, hint: str, payload: Mapping[str, Any]) -> None:
     """Ask the user about the call, and end the run. ``hint``: the text for the user if the payload has no summary."""
     ctx.request_confirmation(hint=payload.get("summary") or hint, payload=payload)
     again = ctx.tool_confirmation is not None
@@ -117,7 +119,7 @@ def _unasked_calls(ctx: CallbackContext) -> list[tuple[types.FunctionCall, ToolC
     return [(calls[one], made[-1]) for one, made in requests.items() if len(made) > asked[one]]
 
 
-def last_request(ctx: ToolContext) -> Payload | None:
+def last_request(ctx: ToolContext) -> dict[str, Any] | None:
     """Return the payload last displayed for this call. A later turn may reuse the call's id."""
     response, last = response_of(ctx), None
     call = ctx.node_path if response is None and ctx.node is not None else ctx.function_call_id
@@ -137,7 +139,7 @@ class _Question(NamedTuple):
     id: str
     name: str
     call: str
-    payload: Payload
+    payload: dict[str, Any]
 
 
 def _questions(event: Event) -> Iterator[_Question]:
@@ -172,7 +174,7 @@ def _dig(args: Any, *keys: str) -> Any:
 
 def _is_ours(payload: Any) -> TypeGuard[Mapping[str, Any]]:
     """Return whether this is a complete payload of `request_payload`. A remote agent may send an incomplete one."""
-    return any(_dig(payload, "type") == f"deputize.{kind}" and _dig(payload, f"{kind}_id") for kind in KINDS)
+    return any(_dig(payload, "type") == f"deputize.{kind}" and _dig(payload, f"{kind}_id") for kind in get_args(Kind))
 
 
 def _live_events(events: Iterable[Event]) -> list[Event]:
@@ -210,24 +212,31 @@ def _ends(event: Event, results: set[str | None], asking: Event, question: _Ques
     return question.call in results and (event.author, event.branch) == (asking.author, asking.branch)
 
 
-def requests_in(events: Iterable[Event], kind: Kind | None = None) -> list[Payload]:
+@overload
+def requests_in(events: Iterable[Event], kind: Literal["consent"]) -> list[ConsentPayload]: ...
+@overload
+def requests_in(events: Iterable[Event], kind: Literal["approval"]) -> list[ApprovalPayload]: ...
+@overload
+def requests_in(events: Iterable[Event], kind: Kind | None = None) -> list[RequestPayload]: ...
+def requests_in(events: Iterable[Event], kind: Kind | None = None) -> Any:
     """Return the requests that wait for the user, each once, in full: consents, then approvals.
 
-    See `Consent.payload` and `Approval.payload`. ``events``: events of a run or a session, answered ones are left out.
+    ``events``: events of a run or a session; answered requests are left out. ``kind``: only consents, or only
+    approvals. Raises `InvalidInput` for another kind.
     """
     shown = [one.payload for one in _open_questions(events)]
-    return [ask for one in KINDS if kind in (None, one) for ask in select_requests(shown, one)]
+    return select_requests([{key: ask[key] for key in ask if key != OWNER} for ask in shown], kind)
 
 
-def answers(events: Iterable[Event], decisions: Mapping[str, Any] | None = None, *, reason: str = "") -> types.Content:
+def answers(events: Iterable[Event], decisions: Decisions | None = None, *, reason: str = "") -> types.Content:
     """Return the message that resumes the run: a signal to read the vault again, and the user's decisions.
 
-    ``decisions``, by approval id: ``"approve"``, ``"reject"``, or ``{"decision": "edit", "arguments": {...}}``. Pass
-    only decisions of the session's own user. Answer questions of other tools yourself, in the same message (``parts``).
-    Raises `InvalidInput` for a malformed decision, or for an approval that was not displayed.
+    ``decisions``, by approval id: ``"approve"``, ``"reject"``, or an `Edit`. Pass only decisions of the session's own
+    user. Answer questions of other tools yourself, in the same message (``parts``). Raises `InvalidInput` for a
+    malformed decision, or for an approval that was not displayed.
     """
     waiting, given, parts = _open_questions(events), decisions or {}, list[types.Part]()
-    parse_decisions(given, [one.payload for one in waiting], reason)
+    parse_decisions(given, [str(one.payload.get("approval_id")) for one in waiting], reason)
     for question in waiting:
         approval = str(question.payload.get("approval_id"))
         said = {approval: given[approval], "reason": reason} if approval in given else None

@@ -30,7 +30,16 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from deputize.adapters.langchain.run_context import has_bare_resume, run_of
 from deputize.adapters.langgraph.inline_execution import PAD, RESUMED_BY_ID, SAVER
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, warn_once
-from deputize.core import Approval, Conflict, DeputyProtocol, InvalidInput, NotFound, PolicyDenied, User
+from deputize.core import (
+    Approval,
+    ApprovalPayload,
+    Conflict,
+    DeputyProtocol,
+    InvalidInput,
+    NotFound,
+    PolicyDenied,
+    User,
+)
 
 __all__ = [
     "ANYTHING",
@@ -263,10 +272,12 @@ async def record(deputy: DeputyProtocol, given: Any, user: User | None) -> Recor
     return Recorded(agreed, faults)
 
 
-def approval_payload(approval: Approval, faults: Mapping[str, str]) -> Payload:
+def approval_payload(approval: Approval, faults: Mapping[str, str]) -> ApprovalPayload:
     """Return an approval's payload for a pause, with the error of the user's last edit."""
-    fault = faults.get(approval.id)
-    return approval.payload() | ({"fault": fault} if fault else {})
+    payload = approval.payload()
+    if fault := faults.get(approval.id):
+        payload["fault"] = fault
+    return payload
 
 
 def same_user(note: Mapping[str, Any], user: User | None) -> User:

@@ -42,7 +42,7 @@ class Findings:
 
     asked: str
     user: User | None
-    asks: dict[str, dict[str, Payload]] = field(default_factory=lambda: {"consent": {}, "approval": {}})
+    asks: dict[str, dict[str, Any]] = field(default_factory=lambda: {"consent": {}, "approval": {}})
     outputs: list[Output] = field(default_factory=list)
     ready: list[ToolCall] = field(default_factory=list)
     first: list[ToolCall] = field(default_factory=list)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from llama_index.core.workflow import Event, HumanResponseEvent, InputRequiredEvent
+from pydantic import Field
 
 __all__ = ["EVENTS", "ApprovalRequest", "ApprovalResponse", "ConsentRequest", "ConsentResponse", "Never"]
 
@@ -13,6 +14,8 @@ class ConsentRequest(InputRequiredEvent):
     """A request to the user to open ``link`` before a call continues. Show it only to this user; see
     `deputize.core.Consent`."""
 
+    type: Literal["deputize.consent"] = "deputize.consent"
+    v: Literal[1] = 1
     consent_id: str
     provider: str
     app: str
@@ -36,14 +39,17 @@ class ConsentResponse(HumanResponseEvent):
 class ApprovalRequest(InputRequiredEvent):
     """A request to the user to approve one act before it happens; see `deputize.core.Approval`."""
 
+    type: Literal["deputize.approval"] = "deputize.approval"
+    v: Literal[1] = 1
     approval_id: str
     tool: str
     effect: str
     account: str
     summary: str = ""
     preview: dict[str, str]
+    dangers: list[str] = Field(default_factory=list)
     truncated: bool = False
-    changed_fields: tuple[str, ...] = ()
+    changed_fields: list[str] = Field(default_factory=list)
     link: str = ""
     request_id: str = ""
     request_link: str = ""

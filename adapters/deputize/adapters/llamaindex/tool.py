@@ -151,7 +151,7 @@ class ActTool(FunctionTool):
             if isinstance(blocker, ConsentRequired):
                 consent = blocker.consent
                 await call.remember(consent.id)
-                request = ConsentRequest(**consent.payload())
+                request = ConsentRequest.model_validate(consent.payload())
                 await delivery.wait(ConsentResponse, request, tells=call.speaks, consent_id=consent.id)
                 if await call.still_waits(consent.id):
                     return blocker
@@ -168,7 +168,7 @@ class ActTool(FunctionTool):
         for _ in range(ASKS):
             if not isinstance(blocker, ApprovalRequired):
                 return
-            request, user = ApprovalRequest(**blocker.approval.payload()), call.delivery.user
+            request, user = ApprovalRequest.model_validate(blocker.approval.payload()), call.delivery.user
             done = await call.delivery.wait(ApprovalResponse, request, approval_id=blocker.approval.id, by=user.id)
             await self._decide(done, call.delivery)
             asked, blocker = blocker.approval.id, await call.alone()

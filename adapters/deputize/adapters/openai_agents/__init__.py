@@ -22,14 +22,14 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, Literal, overload
 
 from deputize.adapters.argument_checks import check_thread, select_tools
 from deputize.adapters.deferred_approvals import (
     BatchedChecks,
     DeferredHost,
+    Kind,
     MessageOf,
-    Payload,
     UserOf,
     error_text,
     parse_decisions,
@@ -38,11 +38,15 @@ from deputize.adapters.deferred_approvals import (
 )
 from deputize.adapters.releases import OPENAI_AGENTS, require
 from deputize.core import (
+    ApprovalPayload,
     Call,
+    ConsentPayload,
+    Decisions,
     DeputizeError,
     DeputyProtocol,
     InvalidInput,
     PolicyDenied,
+    RequestPayload,
     SettingsError,
     Tool,
     User,
@@ -52,6 +56,7 @@ from deputize.core import (
 try:
     from agents import FunctionTool, RunContextWrapper, RunState
     from agents import Tool as AgentTool
+    from agents.run_context import TContext
     from agents.tool_context import ToolContext
 
     from deputize.adapters.openai_agents.runs import ThreadOf, Waiting, identify_call, waiting_calls
@@ -64,18 +69,8 @@ __all__ = ["ActTool", "requests_in", "settle", "system_prompt", "tools"]
 log = logging.getLogger(__name__)
 
 
-def tools(
-    deputy: DeputyProtocol,
-    *toolkits: str,
-    user: UserOf,
-    thread: ThreadOf,
-    agent: str = "",
-    app: str = "",
-    read_only: bool = False,
-    defer_loading: bool = False,
-    user_message: MessageOf | None = None,
-) -> list[AgentTool]:
-    """Return the tools of these toolkits as `FunctionTool`s.
+class tools(list[AgentTool], Generic[TContext]):
+    """The tools of these toolkits, a list of `FunctionTool`s. ``tools[Context](...)``: for agents with this context.
 
     ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: the acting user, or a function
     of the run's `RunContextWrapper`. ``thread``: the conversation's id, such as its session's, or a function like
@@ -85,25 +80,38 @@ def tools(
     function of the run's context that returns what the user wrote for this turn; see
     `deputize.core.ask_unless_user_named`.
     """
-    host = DeferredHost(deputy, user, agent, app, user_message)
-    together = BatchedChecks(host.check_calls)
-    check_thread(thread)
-    shown = select_tools(deputy, toolkits, read_only=read_only, app=app)
-    found = [_function_tool(tool, host, thread, together) for tool in shown]
-    for tool in found:
-        tool.defer_loading = defer_loading
-    return [*found]
+
+    def __init__(
+        self,
+        deputy: DeputyProtocol,
+        *toolkits: str,
+        user: UserOf[RunContextWrapper[TContext]],
+        thread: ThreadOf[TContext],
+        agent: str = "",
+        app: str = "",
+        read_only: bool = False,
+        defer_loading: bool = False,
+        user_message: MessageOf[RunContextWrapper[TContext]] | None = None,
+    ) -> None:
+        host = DeferredHost(deputy, user, agent, app, user_message)
+        together = BatchedChecks(host.check_calls)
+        check_thread(thread)
+        shown = select_tools(deputy, toolkits, read_only=read_only, app=app)
+        found = [_function_tool(tool, host, thread, together) for tool in shown]
+        for tool in found:
+            tool.defer_loading = defer_loading
+        super().__init__(found)
 
 
 @dataclass
 class ActTool(FunctionTool):
     """One deputize tool as a `FunctionTool`."""
 
-    host: DeferredHost = field(kw_only=True, repr=False)
-    thread: ThreadOf = field(kw_only=True, repr=False)
+    host: DeferredHost[Any] = field(kw_only=True, repr=False)
+    thread: ThreadOf[Any] = field(kw_only=True, repr=False)
 
 
-def _function_tool(tool: Tool, host: DeferredHost, thread: ThreadOf, together: BatchedChecks) -> ActTool:
+def _function_tool(tool: Tool, host: DeferredHost[Any], thread: ThreadOf[Any], together: BatchedChecks) -> ActTool:
     async def needs(ctx: RunContextWrapper[Any], arguments: dict[str, Any], call_id: str) -> bool:
         """Return whether the user must be asked first. The act itself reports any other error."""
         try:
@@ -152,30 +160,37 @@ class _Blocked:
     """A waiting deputize call, its user, and the error that blocks it."""
 
     waiting: Waiting
-    host: DeferredHost
+    host: DeferredHost[Any]
     user: User
     blocker: DeputizeError | None
 
 
-async def requests_in(state: RunState[Any, Any]) -> list[Payload]:
+@overload
+async def requests_in(state: RunState[Any, Any], kind: Literal["consent"]) -> list[ConsentPayload]: ...
+@overload
+async def requests_in(state: RunState[Any, Any], kind: Literal["approval"]) -> list[ApprovalPayload]: ...
+@overload
+async def requests_in(state: RunState[Any, Any], kind: Kind | None = None) -> list[RequestPayload]: ...
+async def requests_in(state: RunState[Any, Any], kind: Kind | None = None) -> Any:
     """Return the requests that wait for the user, each once, in full: consents, then approvals.
 
-    See `Consent.payload` and `Approval.payload`. Raises `UserRequired` if the state's context names no user.
+    ``kind``: only consents, or only approvals. Raises `UserRequired` if the state's context names no user, and
+    `InvalidInput` for another kind.
     """
-    return _asks(await _look(state), {})
+    return select_requests(_asks(await _look(state), {}), kind)
 
 
 async def settle(
-    state: RunState[Any, Any], decisions: Mapping[str, Any] | None = None, *, reason: str = ""
-) -> list[Payload]:
+    state: RunState[Any, Any], decisions: Decisions | None = None, *, reason: str = ""
+) -> list[RequestPayload]:
     """Record the user's decisions, approve the calls that nothing blocks any more, and return the requests that still
     wait.
 
-    ``decisions``, by approval id: ``"approve"``, ``"reject"``, or ``{"decision": "edit", "arguments": {...}}``. Pass
-    only decisions of the run's own user; without any, it only reads the vault again. Raises `InvalidInput` for a
-    malformed decision, and `PolicyDenied` for another user's approval.
+    ``decisions``, by approval id: ``"approve"``, ``"reject"``, or an `Edit`. Pass only decisions of the run's own user;
+    without any, it only reads the vault again. Raises `InvalidInput` for a malformed decision, and `PolicyDenied` for
+    another user's approval.
     """
-    said = parse_decisions(decisions or {}, [{"approval_id": one} for one in decisions or {}], reason)
+    said = parse_decisions(decisions or {}, decisions or {}, reason)
     faults: dict[str, str] = {}
     before = await _look(state)
     whose = {one: await _find_asked_user(one, before) for one in said}  # check all before any is recorded
@@ -185,10 +200,10 @@ async def settle(
     for each in after:
         if each.blocker is None or request_payload(each.blocker) is None:
             state.approve(each.waiting.item)  # the act itself reports anything else
-    return _asks(after, faults)
+    return select_requests(_asks(after, faults))
 
 
-async def _find_asked_user(approval: str, waiting: list[_Blocked]) -> tuple[DeferredHost, User]:
+async def _find_asked_user(approval: str, waiting: list[_Blocked]) -> tuple[DeferredHost[Any], User]:
     """Return the user of this approval among those of waiting calls: agents of one run may act for different users."""
     for host, user in dict.fromkeys((each.host, each.user) for each in waiting):
         if await host.deputy.get_approval(approval, by=user) is not None:
@@ -196,18 +211,18 @@ async def _find_asked_user(approval: str, waiting: list[_Blocked]) -> tuple[Defe
     raise PolicyDenied("This approval belongs to another user.", hint="Resume as the user who was asked.")
 
 
-def _asks(found: list[_Blocked], faults: Mapping[str, str]) -> list[Payload]:
+def _asks(found: list[_Blocked], faults: Mapping[str, str]) -> list[RequestPayload]:
     asks = [ask for each in found if (ask := request_payload(each.blocker))]
     for ask in asks:
-        if fault := faults.get(str(ask.get("approval_id"))):
+        if ask["type"] == "deputize.approval" and (fault := faults.get(ask["approval_id"])):
             ask["fault"] = fault
-    return [*select_requests(asks, "consent"), *select_requests(asks, "approval")]
+    return asks
 
 
 async def _look(state: RunState[Any, Any]) -> list[_Blocked]:
     """Return the waiting deputize calls and their blockers. Missing scopes at one provider share one consent."""
     found: list[_Blocked] = []
-    together: dict[tuple[DeferredHost, User], list[tuple[Waiting, ActTool]]] = {}
+    together: dict[tuple[DeferredHost[Any], User], list[tuple[Waiting, ActTool]]] = {}
     for waiting in waiting_calls(state):
         for tool in waiting.item.agent.tools if waiting.item.agent else ():
             if isinstance(tool, ActTool) and tool.name == waiting.item.name:

@@ -16,13 +16,14 @@ from typing import Any, Final, TypeAlias
 
 from agents import ItemHelpers, RunContextWrapper, RunState
 from agents.items import ToolApprovalItem
+from agents.run_context import TContext
 
 from deputize.adapters.releases import OPENAI_AGENTS, require_names
 from deputize.core import Call, InvalidInput
 
 __all__ = ["USED", "ThreadOf", "Waiting", "identify_call", "waiting_calls"]
 
-ThreadOf: TypeAlias = str | Callable[[RunContextWrapper[Any]], str]
+ThreadOf: TypeAlias = str | Callable[[RunContextWrapper[TContext]], str]
 """The conversation of a run: its id, or a function of the run's context."""
 
 USED: Final[list[tuple[type[Any], str]]] = [
@@ -66,7 +67,9 @@ def waiting_calls(state: RunState[Any, Any]) -> Iterator[Waiting]:
         yield Waiting(item, ctx, ItemHelpers.input_to_new_input_list(owner._original_input))
 
 
-def identify_call(thread: ThreadOf, ctx: RunContextWrapper[Any], given: Sequence[Any], call_id: str) -> Call:
+def identify_call(
+    thread: ThreadOf[TContext], ctx: RunContextWrapper[TContext], given: Sequence[Any], call_id: str
+) -> Call:
     """Return the identity of a call: conversation, run and call id. With tool and user, it identifies the act."""
     return Call(thread(ctx) if callable(thread) else thread, _input_digest(given), call_id)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, overload
 
 from deputize.adapters.argument_checks import select_tools
 from deputize.adapters.deferred_approvals import (
@@ -25,7 +25,6 @@ from deputize.adapters.deferred_approvals import (
     DeferredHost,
     Kind,
     MessageOf,
-    Payload,
     UserOf,
     error_text,
     parse_decisions,
@@ -34,13 +33,26 @@ from deputize.adapters.deferred_approvals import (
     tool_facts,
 )
 from deputize.adapters.releases import PYDANTIC_AI, require
-from deputize.core import Call, DeputizeError, DeputyProtocol, Effect, SettingsError, Tool, User, system_prompt
+from deputize.core import (
+    ApprovalPayload,
+    Call,
+    ConsentPayload,
+    Decisions,
+    DeputizeError,
+    DeputyProtocol,
+    Effect,
+    RequestPayload,
+    SettingsError,
+    Tool,
+    User,
+    system_prompt,
+)
 
 try:
     from pydantic_ai import ApprovalRequired, DeferredToolRequests, DeferredToolResults, RunContext, ToolApproved
     from pydantic_ai.exceptions import ToolFailed
     from pydantic_ai.messages import InstructionPart, ModelResponse
-    from pydantic_ai.tools import ToolDefinition
+    from pydantic_ai.tools import AgentDepsT, ToolDefinition
     from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
     from pydantic_core import SchemaValidator, core_schema
 
@@ -64,7 +76,7 @@ ARGUMENTS: Final = SchemaValidator(core_schema.dict_schema(core_schema.str_schem
 """Any JSON object: the deputy validates it by the tool's own schema."""
 
 
-class DeputyToolset(AbstractToolset[Any]):
+class DeputyToolset(AbstractToolset[AgentDepsT]):
     """The tools of these toolkits as a pydantic-ai toolset. Writes run one after another, in the order of the message.
 
     ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: the acting user, or a function
@@ -78,12 +90,12 @@ class DeputyToolset(AbstractToolset[Any]):
         self,
         deputy: DeputyProtocol,
         *toolkits: str,
-        user: UserOf,
+        user: UserOf[RunContext[AgentDepsT]],
         agent: str = "",
         app: str = "",
         read_only: bool = False,
         id: str = "",
-        user_message: MessageOf | None = None,
+        user_message: MessageOf[RunContext[AgentDepsT]] | None = None,
     ) -> None:
         self.host = DeferredHost(deputy, user, agent, app, user_message)
         self.tools = {tool.name: tool for tool in select_tools(deputy, toolkits, read_only=read_only, app=app)}
@@ -95,11 +107,11 @@ class DeputyToolset(AbstractToolset[Any]):
         """The id of the toolset; see `AbstractToolset`."""
         return self._id
 
-    async def get_instructions(self, ctx: RunContext[Any]) -> InstructionPart:
+    async def get_instructions(self, ctx: RunContext[AgentDepsT]) -> InstructionPart:
         """Return the explanation of ``untrusted`` for the model."""
         return InstructionPart(content=system_prompt())
 
-    async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:
+    async def get_tools(self, ctx: RunContext[AgentDepsT]) -> dict[str, ToolsetTool[AgentDepsT]]:
         """Return the tools, after recording calls that the application has denied itself as the user's rejections."""
         response, approvals = denied_approvals(ctx)
         if approvals:
@@ -113,7 +125,7 @@ class DeputyToolset(AbstractToolset[Any]):
         }
 
     async def call_tool(
-        self, name: str, tool_args: dict[str, Any], ctx: RunContext[Any], tool: ToolsetTool[Any]
+        self, name: str, tool_args: dict[str, Any], ctx: RunContext[AgentDepsT], tool: ToolsetTool[AgentDepsT]
     ) -> str:
         """Act as the user and return the result as text.
 
@@ -136,9 +148,9 @@ class DeputyToolset(AbstractToolset[Any]):
                 return await self.host.act(name, given, user, call)
         except DeputizeError as error:
             blocker = error
-        if ask := request_payload(blocker):
+        if ask := request_payload(blocker, fault):
             note_asked(response, call.id, ask, given)
-            raise ApprovalRequired(ask | ({"fault": fault} if fault else {}))
+            raise ApprovalRequired({**ask})
         raise ToolFailed(error_text(blocker) if blocker else fault)
 
     async def _blocker(
@@ -196,25 +208,31 @@ def _read_decision(ctx: RunContext[Any], given: Mapping[str, Any], response: Mod
     return Decision(str(said["approval_id"]), decision, arguments, str(said.get("reason") or ""))
 
 
-def requests_in(requests: DeferredToolRequests, kind: Kind) -> list[Payload]:
-    """Return the requests of this kind that wait for the user, each once, in full.
+@overload
+def requests_in(requests: DeferredToolRequests, kind: Literal["consent"]) -> list[ConsentPayload]: ...
+@overload
+def requests_in(requests: DeferredToolRequests, kind: Literal["approval"]) -> list[ApprovalPayload]: ...
+@overload
+def requests_in(requests: DeferredToolRequests, kind: Kind | None = None) -> list[RequestPayload]: ...
+def requests_in(requests: DeferredToolRequests, kind: Kind | None = None) -> Any:
+    """Return the requests that wait for the user, each once, in full: consents, then approvals.
 
-    See `Consent.payload` and `Approval.payload`.
+    ``kind``: only consents, or only approvals. Raises `InvalidInput` for another kind.
     """
     return select_requests((requests.metadata.get(call.tool_call_id) for call in requests.approvals), kind)
 
 
 def answers(
-    requests: DeferredToolRequests, decisions: Mapping[str, Any] | None = None, *, reason: str = ""
+    requests: DeferredToolRequests, decisions: Decisions | None = None, *, reason: str = ""
 ) -> DeferredToolResults:
     """Return the results that resume the run: a signal to read the vault again, and the user's decisions.
 
-    ``decisions``, by approval id: ``"approve"``, ``"reject"``, or ``{"decision": "edit", "arguments": {...}}``. Pass
-    only decisions of the run's own user. A rejection is passed on like an approval, so that it is recorded; the model
-    is told. Answer calls of other toolsets yourself: ``answers(...).update(others)``. Raises `InvalidInput` for a
-    malformed decision, or for an approval that was not displayed.
+    ``decisions``, by approval id: ``"approve"``, ``"reject"``, or an `Edit`. Pass only decisions of the run's own user.
+    A rejection is passed on like an approval, so that it is recorded; the model is told. Answer calls of other toolsets
+    yourself: ``answers(...).update(others)``. Raises `InvalidInput` for a malformed decision, or for an approval that
+    was not displayed.
     """
-    said = parse_decisions(decisions or {}, requests_in(requests, "approval"), reason)
+    said = parse_decisions(decisions or {}, [ask["approval_id"] for ask in requests_in(requests, "approval")], reason)
     results = DeferredToolResults()
     for part in requests.approvals:
         ask = requests.metadata.get(part.tool_call_id) or {}

@@ -13,8 +13,7 @@ from typing import Any, Final
 from pydantic_ai import RunContext
 from pydantic_ai.messages import ModelRequest, ModelResponse, ToolCallPart, ToolReturnPart
 
-from deputize.adapters.deferred_approvals import Payload
-from deputize.core import Call, PolicyDenied, User
+from deputize.core import Call, PolicyDenied, RequestPayload, User
 
 __all__ = ["calls_of", "claim", "denied_approvals", "identify_call", "note_asked", "response_of", "shown_arguments"]
 
@@ -53,9 +52,9 @@ def claim(response: ModelResponse | None, user: User) -> None:
     _write(response, {**note, "user": user.id, "tenant": user.tenant})
 
 
-def note_asked(response: ModelResponse | None, call_id: str, ask: Payload, given: Mapping[str, Any]) -> None:
+def note_asked(response: ModelResponse | None, call_id: str, ask: RequestPayload, given: Mapping[str, Any]) -> None:
     """Record the approval that was displayed for a call, and its arguments if they differ from the model's."""
-    if response is not None and "approval_id" in ask:
+    if response is not None and ask["type"] == "deputize.approval":
         note = {**_note(response), "approvals": {**_note_field(response, "approvals"), call_id: ask["approval_id"]}}
         if dict(given) != calls_of(response)[call_id].args_as_dict():
             note["arguments"] = {**_note_field(response, "arguments"), call_id: dict(given)}
