@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langgraph.types import Command
 
-from deputize.core import Deputy, PolicyDenied
+from deputize.core import ApprovalPayload, Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
 from tests.support.sandbox_deputy import connect
@@ -21,12 +21,12 @@ OTHER: dict[str, Any] = {**SEND["args"], "body": "No, sorry."}
 WAYS = ("act_node", "create_agent")
 
 
-def edit(ask: dict[str, Any], arguments: dict[str, Any]) -> Command[Any]:
+def edit(ask: ApprovalPayload, arguments: dict[str, Any]) -> Command[Any]:
     """Return a resume value that edits the arguments."""
     return Command(resume={"decisions": {ask["approval_id"]: {"decision": "edit", "arguments": arguments}}})
 
 
-async def paused(way: str, deputy: Deputy) -> tuple[Graph, dict[str, Any]]:
+async def paused(way: str, deputy: Deputy) -> tuple[Graph, ApprovalPayload]:
     """Return a graph that waits for Alice's approval of a mail, and its request."""
     graph = plain(deputy) if way == "act_node" else agent(deputy, SEND)
     start = asking(SEND) if way == "act_node" else {"messages": [("user", "go on")]}

@@ -12,7 +12,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from deputize.adapters.middleware import DeputyMiddleware
-from deputize.core import Deputy, PolicyDenied
+from deputize.core import ApprovalPayload, Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, config, tool_messages
 from tests.support.scripted_agents import calling
@@ -39,7 +39,7 @@ async def run(graph: Graph, given: Any, who: Context | None, mode: str) -> Any:
     return await asyncio.to_thread(graph.invoke, given, config(), context=who)
 
 
-def yes(asks: list[dict[str, Any]]) -> Command[Any]:
+def yes(asks: list[ApprovalPayload]) -> Command[Any]:
     return Command(resume={"decisions": {ask["approval_id"]: "approve" for ask in asks}})
 
 

@@ -81,7 +81,7 @@ class Told:
     """The outcome: what the model has read, what the user is asked, and what the approval page says."""
 
     read: str
-    asked: dict[str, Any]
+    asked: Any
     page: str
 
     @property

@@ -10,7 +10,7 @@ from langgraph.types import Command
 
 from deputize.adapters.langgraph import RESUME
 from deputize.adapters.langgraph.resume_scope import NO_TASK
-from deputize.core import Deputy, PolicyDenied
+from deputize.core import ApprovalPayload, Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
 from tests.support.sandbox_deputy import connect
@@ -27,7 +27,7 @@ async def resume(graph: Graph, form: str, value: dict[str, Any], who: Context, *
     return await graph.ainvoke(Command(resume=given), config(), context=who, **how)
 
 
-def decision(ask: dict[str, Any], what: str) -> dict[str, Any]:
+def decision(ask: ApprovalPayload, what: str) -> dict[str, Any]:
     return {"decisions": {ask["approval_id"]: what}}
 
 

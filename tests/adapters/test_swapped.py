@@ -10,7 +10,7 @@ import pytest
 from langgraph.types import Command
 
 from deputize.adapters.llamaindex import ApprovalRequest, ApprovalResponse
-from deputize.core import Act, Audience, Call, Deputy, User, Verdict
+from deputize.core import Act, ApprovalPayload, Audience, Call, Deputy, User, Verdict
 from deputize.core.user_requests import MAX_IN_PAYLOAD
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Sandbox
@@ -83,7 +83,7 @@ def graph_of(way: str, world: World, *calls: dict[str, Any]) -> Graph:
     return plain(world.deputy) if way == "act_node" else created(world.deputy, *calls)
 
 
-async def begun(way: str, graph: Graph, *calls: dict[str, Any]) -> list[dict[str, Any]]:
+async def begun(way: str, graph: Graph, *calls: dict[str, Any]) -> list[ApprovalPayload]:
     """Return the approvals that a graph pauses for after these calls."""
     await graph.ainvoke(
         asking(*calls) if way == "act_node" else {"messages": [("user", "go on")]}, config(), context=ALICE
@@ -94,7 +94,7 @@ async def begun(way: str, graph: Graph, *calls: dict[str, Any]) -> list[dict[str
 SUMMARY = "Your agent wants to send this draft at Gmail as alice@example.test to bob@example.test"
 
 
-def yes(*asks: dict[str, Any]) -> Command[Any]:
+def yes(*asks: ApprovalPayload) -> Command[Any]:
     return Command(resume={"decisions": {ask["approval_id"]: "approve" for ask in asks}})
 
 

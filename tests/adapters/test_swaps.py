@@ -34,7 +34,7 @@ from tests.support.swap_attacks import HIDING, SWAPS, Given, Swap
 from tests.toolkits.tool_driver import NOW
 from tests.toolkits.undo_calls import SCOPES
 
-Asked = dict[str, Any]
+Asked = Any
 ALICE: Final = Context("alice")
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pydantic.warnings.PydanticDeprecationWarning",
@@ -58,7 +58,7 @@ class Plain:
         """Return what the person is asked."""
         [way] = await self.deputy.check_calls([(self.tool, self.arguments, self.call)], user="alice")
         assert isinstance(way, ApprovalRequired), way
-        return {**way.approval.payload()}
+        return way.approval.payload()
 
     async def answer(self, ask: Asked, decision: Any) -> None:
         """Give the person's answer on this surface."""
@@ -69,7 +69,7 @@ class Plain:
         try:
             return str(await self.deputy.act(self.tool, self.arguments, user="alice", call=self.call))
         except ApprovalRequired as needed:
-            return {**needed.approval.payload()}
+            return needed.approval.payload()
         except DeputizeError as e:
             return str(e)
 

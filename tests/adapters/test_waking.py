@@ -85,13 +85,14 @@ async def test_pauses_are_read_from_a_graph_and_from_the_sdk(deputy: Deputy, san
         assert requests_in(same, "approval") == [ask]
     said = {"decisions": {ask["approval_id"]: "approve"}, "reason": ""}
     assert decisions_by_id(told, {"decisions": [{"type": "approve"}]}) == said
-    assert requests_in([], "approval") == requests_in({}, "approval") == requests_in(told, "consent") == []
+    assert requests_in([], "approval") == requests_in({}, "approval") == []
+    assert requests_in(told, "consent") == [] and requests_in(told) == [ask]
     for wrong in (state, await graph.aget_state(config()), None, "pauses", 7, ["name?"], [{"id": "1"}], told[0]):
         with pytest.raises(InvalidInput, match="pause") as refused:
-            requests_in(wrong, "approval")  # type: ignore[arg-type]
+            requests_in(wrong, "approval")  # type: ignore[call-overload]
         assert "__interrupt__" in refused.value.hint
     with pytest.raises(InvalidInput, match="'approvals'"):
-        requests_in(pauses, "approvals")  # type: ignore[arg-type]
+        requests_in(pauses, "approvals")  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("calls", [[SEND], [SEND, SECOND]], ids=["one", "two"])
@@ -188,7 +189,7 @@ async def test_mismatched_resume_value_decides_nothing_in_an_inbox(
     await connect(deputy, sandbox, "send")
     graph = plain(deputy, interrupt_mode="hitl")
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
-    ask: dict[str, Any] = {}
+    ask: Any = {}
     for _ in range(2):
         state = await resumed(graph, "bare", value)
         [ask] = requests_in(state["__interrupt__"], "approval")

@@ -21,7 +21,7 @@ from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.cli.demo.runtime import Stage, demo_stage
 from deputize.cli.demo.terminal import Terminal
-from deputize.core import NotFound, ProviderUnavailable, SettingsError
+from deputize.core import Approval, NotFound, ProviderUnavailable, SettingsError
 from deputize.core.background_loop import portal
 from tests.cli.terminal import click, click_open
 from tests.support.replace_parts import exchange
@@ -194,7 +194,7 @@ def test_reply_approval_shows_its_recipient(home: Path) -> None:
 
 def test_missing_approval_is_not_found(home: Path) -> None:
     with stage(home) as opened, pytest.raises(NotFound):
-        opened.deputy.run(opened.chat.whole({"approval_id": "19a"}))
+        opened.deputy.run(opened.chat.whole(Approval("19a", "gmail_send_email", "sends").payload()))
 
 
 def test_model_sees_no_link_and_no_secret(home: Path) -> None:

@@ -101,7 +101,7 @@ async def test_documented_function_resumes_the_threads_whose_questions_have_ende
         state = await client.runs.wait(thread, "agent", input=said)
         for kind in ("consent", "approval"):
             [asked] = requests_in(state["__interrupt__"], kind)
-            if kind == "consent":
+            if asked["type"] == "deputize.consent":
                 async with httpx.AsyncHTTPTransport() as network:
                     await Browser(network).allow(asked["link"])
             else:

@@ -18,7 +18,7 @@ from langgraph.prebuilt import tools_condition
 
 from deputize.adapters.acting_user import Context as Context
 from deputize.adapters.langgraph import act_node, requests_in
-from deputize.core import Consent, Deputy
+from deputize.core import ApprovalPayload, Consent, Deputy
 from deputize.sandbox import Sandbox
 from tests.support.sandbox_deputy import consent
 
@@ -92,7 +92,7 @@ async def consents_of(deputy: Deputy, graph: Graph, where: RunnableConfig) -> li
     return [one for one in found if one is not None]
 
 
-async def approvals_of(graph: Graph, where: RunnableConfig) -> list[dict[str, Any]]:
+async def approvals_of(graph: Graph, where: RunnableConfig) -> list[ApprovalPayload]:
     """Return the approvals for which the graph pauses now."""
     return requests_in((await graph.aget_state(where)).interrupts, "approval")
 

@@ -16,7 +16,7 @@ from langgraph.prebuilt import tools_condition
 from langgraph.types import Command
 
 from deputize.adapters.langgraph import Context, act_node, requests_in, system_prompt
-from deputize.core import PROVIDERS, Deputy, User
+from deputize.core import PROVIDERS, ApprovalPayload, Deputy, User
 from deputize.core.web.pages.local_links import me_token
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant, new_browser
@@ -147,7 +147,7 @@ class Turn:
         except LookupError:  # a page without that scope
             await self.browser.allow(link, as_=ALICE)
 
-    def _decision(self, ask: dict[str, Any], arguments: dict[str, Any]) -> Any:
+    def _decision(self, ask: ApprovalPayload, arguments: dict[str, Any]) -> Any:
         self.shown.append(json.dumps(ask, ensure_ascii=False))
         decision = self.task.person.decides(ask["preview"], arguments)
         return decision if isinstance(decision, str) else {"decision": "edit", "arguments": decision}

@@ -14,12 +14,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Generic, TypeAlias, cast
+
+from typing_extensions import TypeVar
 
 from deputize.adapters.argument_checks import resolve_user
 from deputize.core import AnyUser, PolicyDenied, User, UserRequired
 
-__all__ = ["REFUSED", "Context", "MessageSource", "RunInfo", "UserPolicy", "UserSource", "field", "server_user"]
+__all__ = [
+    "REFUSED",
+    "Context",
+    "ContextT",
+    "MessageSource",
+    "RunInfo",
+    "UserPolicy",
+    "UserSource",
+    "field",
+    "server_user",
+]
+
+ContextT = TypeVar("ContextT", bound=Any, default=Any)
+"""The type of a run's context: the graph's ``context_schema``."""
 
 SERVER_KEYS: Final = ("assistant_id", "graph_id", "langgraph_request_id", "langgraph_auth_user")
 """Keys that LangGraph Server itself sets in ``configurable`` of each run (langgraph_api.models.run)."""
@@ -49,8 +64,11 @@ class Context:
 
 
 @dataclass(frozen=True)
-class RunInfo:
-    """A run that calls a tool: LangChain's ``config`` and LangGraph's ``runtime`` (None outside LangGraph)."""
+class RunInfo(Generic[ContextT]):
+    """A run that calls a tool: LangChain's ``config`` and LangGraph's ``runtime`` (None outside LangGraph).
+
+    ``RunInfo[MyContext]`` as the annotation of your function types ``run.context``.
+    """
 
     config: Mapping[str, Any]
     runtime: Any = None
@@ -61,9 +79,10 @@ class RunInfo:
         return self.config.get("configurable") or {}
 
     @property
-    def context(self) -> Any:
+    def context(self) -> ContextT:
         """The run's context, as the graph's schema defines it. On LangGraph Server the client wrote it."""
-        return getattr(self.runtime, "context", None)
+        context: Any = getattr(self.runtime, "context", None)
+        return cast("ContextT", context)
 
     @property
     def on_server(self) -> bool:
@@ -113,10 +132,10 @@ class RunInfo:
 REFUSED: Final = User("")
 """Stands for a run whose identity is refused: it owns nothing and may not act."""
 
-UserSource: TypeAlias = AnyUser | Callable[[RunInfo], AnyUser]
+UserSource: TypeAlias = AnyUser | Callable[[RunInfo[ContextT]], AnyUser]
 """How your application names who acts; see the module docstring."""
 
-MessageSource: TypeAlias = Callable[[RunInfo], str]
+MessageSource: TypeAlias = Callable[[RunInfo[ContextT]], str]
 """Your application's function of the run that returns the message which the user wrote for this turn."""
 
 

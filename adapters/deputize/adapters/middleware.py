@@ -16,7 +16,7 @@ import operator
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
-from deputize.adapters.acting_user import MessageSource, UserSource
+from deputize.adapters.acting_user import ContextT, MessageSource, UserSource
 from deputize.adapters.argument_checks import select_tools
 from deputize.adapters.releases import LANGGRAPH, require
 from deputize.core import ApprovalRequired, DeputizeError, DeputyProtocol, PolicyDenied, SettingsError, User
@@ -37,7 +37,7 @@ try:
     from deputize.adapters.langgraph.approval_graph import RETURNS, Gate, InterruptMode, State
     from deputize.adapters.langgraph.calls import identify_call, latest_messages, open_calls
     from deputize.adapters.langgraph.inline_execution import TaskLocation
-    from deputize.adapters.langgraph.interrupts import Payload, missing_requests, same_user
+    from deputize.adapters.langgraph.interrupts import Missing, Payload, missing_requests, same_user
     from deputize.adapters.langgraph.precheck import Findings, Output
     from deputize.adapters.langgraph.resume_scope import forget_bare_resume
 except ImportError as missing:
@@ -59,7 +59,7 @@ class _Owned(AgentState[Any]):
     deputize: NotRequired[Annotated[Payload, PrivateStateAttr, operator.or_]]
 
 
-class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
+class DeputyMiddleware(AgentMiddleware[Any, ContextT, Any]):
     """Middleware that adds tools which act as the user, and pauses for their consents and approvals.
 
     ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``, ``user_from_configurable``,
@@ -77,7 +77,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         self,
         deputy: DeputyProtocol,
         *toolkits: str,
-        user: UserSource = None,
+        user: UserSource[ContextT] = None,
         agent: str = "",
         app: str = "",
         read_only: bool = False,
@@ -87,7 +87,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         name: str = "deputize",
         search: bool = False,
         always: Sequence[str] = (),
-        user_message: MessageSource | None = None,
+        user_message: MessageSource[ContextT] | None = None,
     ) -> None:
         super().__init__()
         of_run = trust_client_context, app, user_message
@@ -293,7 +293,7 @@ def _no_tasks(seen: Findings, calls: Any, state: State, *, back: bool) -> list[A
     return []
 
 
-def _lost_input(request: ToolCallRequest, missing: Payload) -> Payload:
+def _lost_input(request: ToolCallRequest, missing: Missing) -> Payload:
     """Return the gate's input for a tool that ran and reported a missing request."""
     return {"messages": [], "lost": [{"id": str(request.tool_call["id"]), "asks": missing}]}
 

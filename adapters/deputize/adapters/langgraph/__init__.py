@@ -36,7 +36,14 @@ try:
     from deputize.adapters.langgraph.calls import latest_messages, open_calls
     from deputize.adapters.langgraph.human_in_the_loop import decisions_by_id
     from deputize.adapters.langgraph.inline_execution import LastReads, TaskLocation, reserve_graph_number
-    from deputize.adapters.langgraph.interrupts import RESUME, Answers, Edited, Payload, missing_requests
+    from deputize.adapters.langgraph.interrupts import (
+        RESUME,
+        Answers,
+        ApprovalPause,
+        ConsentPause,
+        Missing,
+        missing_requests,
+    )
     from deputize.adapters.langgraph.precheck import GO, Ahead, Findings, Lost, Output
     from deputize.adapters.langgraph.resume import requests_in, resume_when_done
     from deputize.adapters.langgraph.single_write import SingleWrite
@@ -51,8 +58,8 @@ require_names(
     LANGGRAPH,
     *((ToolNode, name) for name in ("_parse_input", "_extract_state", "_combine_tool_outputs", "_func", "_afunc")),
 )
-__all__ = ["RESUME", "ActNode", "Answers", "Context", "Edited", "act_node", "decisions_by_id", "requests_in"]
-__all__ += ["resume_when_done", "system_prompt"]
+__all__ = ["RESUME", "ActNode", "Answers", "ApprovalPause", "ConsentPause", "Context", "act_node", "decisions_by_id"]
+__all__ += ["requests_in", "resume_when_done", "system_prompt"]
 
 
 class OfToolNode(TypedDict, total=False):
@@ -288,8 +295,7 @@ class ActNode(ToolNode):
             outputs.append({"id": call_id, "given": answers})
         return Command(update={"outputs": outputs}, goto="gate" if task["back"] else END)
 
-    def _missing(self, answers: Iterable[Any]) -> Payload:
+    def _missing(self, answers: Iterable[Any]) -> Missing:
         """Return the missing request that a deputize call reports, or an empty payload."""
-        return next(
-            (found for one in answers if (found := missing_requests(one)) and one.name in self.gate.providers), {}
-        )
+        found = (missing_requests(one) for one in answers if getattr(one, "name", None) in self.gate.providers)
+        return next((one for one in found if one), Missing())

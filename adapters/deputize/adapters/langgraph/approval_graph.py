@@ -138,7 +138,7 @@ class Gate:
 
     def _led(self, seen: Findings, state: State, acts: Acts, config: RunnableConfig) -> Command[Any]:
         """Return the next step: run the first calls, pause, or run all calls."""
-        if seen.first and seen.asks["approval"] and not seen.asks["consent"]:
+        if seen.first and seen.approvals and not seen.consents:
             goto = acts(seen, seen.first, state, back=True)
             return Command(update={"outputs": seen.outputs, "deputize": {}}, goto=goto)
         if (pause := seen.pause) and seen.user:
@@ -173,14 +173,14 @@ class Gate:
                 if blocker.consent.id in note.get("refused", ()):
                     seen.refuse(call, self.host.error_message(call["name"], str(call["id"]), UNWANTED))
                     continue
-                seen.asks["consent"][blocker.consent.id] = blocker.consent.payload()
+                seen.consents[blocker.consent.id] = blocker.consent.payload()
             elif isinstance(blocker, ApprovalRequired):
-                seen.asks["approval"][blocker.approval.id] = approval_payload(blocker.approval, note.get("faults", {}))
+                seen.approvals[blocker.approval.id] = approval_payload(blocker.approval, note.get("faults", {}))
             elif blocker is not None and not (user and isinstance(blocker, InvalidInput)):
                 seen.refuse(call, self.host.error_message(call["name"], str(call["id"]), blocker))
             else:  # the tool itself reports wrong arguments, so callbacks and traces see them
                 seen.ready.append(call)
-                if not (blocker or seen.asks["approval"] or call["name"] in self.reads or call["id"] in approved):
+                if not (blocker or seen.approvals or call["name"] in self.reads or call["id"] in approved):
                     seen.first.append(call)
         if not user or len({call["id"] for call in calls}) < len(calls):
             seen.first = []  # with equal ids, an answer could belong to another call
@@ -191,9 +191,11 @@ class Gate:
     async def _add_lost(self, seen: Findings, lost: Sequence[Lost], user: User) -> None:
         """Add the requests that acts themselves raised and that are still pending."""
         for one in lost:
-            for kind, ask in one["asks"].items():
-                if await self._pending([ask], user if kind == "approval" else None):
-                    seen.asks[kind].setdefault(ask[f"{kind}_id"], ask)
+            asks = one["asks"]
+            if "consent" in asks and await self._pending([asks["consent"]]):
+                seen.consents.setdefault(asks["consent"]["consent_id"], asks["consent"])
+            if "approval" in asks and await self._pending([asks["approval"]], user):
+                seen.approvals.setdefault(asks["approval"]["approval_id"], asks["approval"])
 
     async def wait_consent(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
         """Pause until the user has opened the links. The resume value proves nothing: the gate checks again.
@@ -271,7 +273,7 @@ class Gate:
         pause = note["pause"]
         return wait_for(as_hitl(pause), answers_to(pause)) if self.mode == "hitl" else wait_for(pause, schema, note)
 
-    async def _pending(self, asks: Sequence[Payload], who: User | None = None) -> bool:
+    async def _pending(self, asks: Sequence[Any], who: User | None = None) -> bool:
         """Return whether one of these requests is still pending. Concurrent resumes leave answered pauses behind."""
         for ask in asks:
             one: Consent | Approval | None

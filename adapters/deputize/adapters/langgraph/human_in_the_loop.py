@@ -23,7 +23,7 @@ from typing import Annotated, Any, Final
 from pydantic import PlainValidator, ValidationError, WithJsonSchema
 
 from deputize.adapters.langgraph.inbox_format import as_hitl, asks_of
-from deputize.adapters.langgraph.interrupts import Answers, Payload
+from deputize.adapters.langgraph.interrupts import ANSWERS_FORM, Answers, Payload
 from deputize.adapters.langgraph.resume import Pauses, requests_in
 from deputize.core import InvalidInput
 
@@ -45,18 +45,20 @@ IN_ORDER: Final = (
 ANSWERS: Final = {"description": "LangChain's HITLResponse, or Agent Inbox's list: by position. Anything else resumes."}
 
 
-def decisions_by_id(pauses: Pauses, answer: Any) -> Payload:
+def decisions_by_id(pauses: Pauses, answer: Any) -> Answers:
     """Return the resume value for an answer to the approvals of these pauses, as the user saw them.
 
     The answer has one decision for each approval: by its ``approval_id``, or by position if there is one approval or
     all have the same answer. A text answer (``respond``, ``response``) is a rejection with its reason. Raises
     `InvalidInput` for any other answer, and for an edit that changes the tool.
     """
-    asks, said = requests_in(pauses, "approval"), _decisions(answer)
+    asks: list[Any] = requests_in(pauses, "approval")
+    said = _decisions(answer)
     if len(said) != len(asks):
         raise _unusable(f"{len(said)} decisions for {len(asks)} approvals.")
     pairs = [(ask, _decision(ask, one)) for ask, one in _paired(asks, said)]
-    return {"decisions": {ask["approval_id"]: found for ask, found in pairs}, "reason": _reason(said)}
+    decisions: Any = {ask["approval_id"]: found for ask, found in pairs}
+    return {"decisions": decisions, "reason": _reason(said)}
 
 
 def answers_to(pause: Mapping[str, Any]) -> Any:
@@ -109,7 +111,7 @@ def _is_ours(answer: Any, kind: str) -> bool:
 
 def _by_id(answer: Mapping[str, Any]) -> Payload:
     try:
-        return Answers.model_validate(answer).model_dump()
+        return {"decisions": {}, "reason": "", **ANSWERS_FORM.validate_python(answer)}
     except ValidationError:
         raise _unusable("The decisions by id are malformed.", IN_ORDER) from None
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from hashlib import blake2b
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, NotRequired
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -25,7 +25,8 @@ from langchain_core.runnables.config import set_config_context
 from langgraph.config import get_config
 from langgraph.errors import GraphInterrupt
 from langgraph.types import interrupt
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
 
 from deputize.adapters.langchain.run_context import has_bare_resume, run_of
 from deputize.adapters.langgraph.inline_execution import PAD, RESUMED_BY_ID, SAVER
@@ -34,6 +35,8 @@ from deputize.core import (
     Approval,
     ApprovalPayload,
     Conflict,
+    ConsentPayload,
+    Decisions,
     DeputyProtocol,
     InvalidInput,
     NotFound,
@@ -42,10 +45,13 @@ from deputize.core import (
 )
 
 __all__ = [
+    "ANSWERS_FORM",
     "ANYTHING",
     "RESUME",
     "Answers",
-    "Edited",
+    "ApprovalPause",
+    "ConsentPause",
+    "Missing",
     "Payload",
     "approval_ids_in",
     "approval_payload",
@@ -60,6 +66,41 @@ __all__ = [
 ]
 
 Payload = dict[str, Any]
+
+
+class _Inbox(TypedDict, total=False):
+    """The keys for inboxes, in a pause with ``interrupt_mode="hitl"``: see `inbox_format`."""
+
+    action_requests: list[dict[str, Any]]
+    review_configs: list[dict[str, Any]]
+    action_request: dict[str, Any]
+    config: dict[str, bool]
+    description: str
+
+
+class ConsentPause(_Inbox):
+    """The value of an interrupt that waits for consents."""
+
+    type: Literal["deputize.consent"]
+    v: Literal[1]
+    consents: list[ConsentPayload]
+
+
+class ApprovalPause(_Inbox):
+    """The value of an interrupt that waits for approvals. ``owner``: the encrypted owner of a single write's pause."""
+
+    type: Literal["deputize.approval"]
+    v: Literal[1]
+    approvals: list[ApprovalPayload]
+    owner: NotRequired[dict[str, str]]
+
+
+class Missing(TypedDict, total=False):
+    """The request that a call reports as missing."""
+
+    consent: ConsentPayload
+    approval: ApprovalPayload
+
 
 NOT_WAITING: Final = (
     "A resume value decides %r, but no approval with this id waits for this user, so this decision is ignored. "
@@ -81,22 +122,15 @@ ANSWER_WORDS: Final = frozenset(("decisions", "decision", "type", "approve", "ac
 """Words that make a resume value look like an answer, in deputize's format or an inbox's."""
 
 
-class Edited(BaseModel):
-    """An approval with other arguments: all of them, by the names of the tool's schema."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    decision: Literal["edit"]
-    arguments: dict[str, Any]
-
-
-class Answers(BaseModel):
+@with_config(ConfigDict(extra="allow"))
+class Answers(TypedDict, total=False):
     """The resume value of an approval pause: decisions by approval id. Without decisions it only resumes."""
 
-    model_config = ConfigDict(extra="allow")
+    decisions: Decisions
+    reason: str
 
-    decisions: dict[str, Literal["approve", "reject"] | Edited] = {}
-    reason: str = ""
+
+ANSWERS_FORM: Final = TypeAdapter(Answers)
 
 
 BY_ID: Final = 'Write {"decisions": {approval_id: "approve"}}, "reject" or {"decision": "edit", "arguments": {...}}.'
@@ -108,7 +142,7 @@ MADE_IN: Final = "made_in"
 """Key in a pause's record: the run in which the pause was made."""
 
 
-def wait_for(pause: Payload, schema: Any, note: Mapping[str, Any] | None = None) -> Any:
+def wait_for(pause: Mapping[str, Any], schema: Any, note: Mapping[str, Any] | None = None) -> Any:
     """Pause here, once, and return the resume value, parsed by ``schema``.
 
     A value of another form counts as `RESUME`, and is logged if it looks like an answer. If the ``note`` shows that the
@@ -126,7 +160,7 @@ def wait_for(pause: Payload, schema: Any, note: Mapping[str, Any] | None = None)
         raise
 
 
-def _asked(pause: Payload, schema: Any) -> Any:
+def _asked(pause: Mapping[str, Any], schema: Any) -> Any:
     """Pause with the schema as JSON. With any other schema, LangGraph raises for a value that does not match."""
     return interrupt(pause, response_schema=_form(schema))
 
@@ -201,7 +235,7 @@ def _deaf(config: RunnableConfig) -> RunnableConfig:
 
 
 @cache
-def _form_of(schema: type[BaseModel]) -> dict[str, Any]:
+def _form_of(schema: type[Any]) -> dict[str, Any]:
     return TypeAdapter(schema).json_schema()
 
 
@@ -236,16 +270,16 @@ def approval_ids_in(note: Mapping[str, Any]) -> list[str]:
     return [ask["approval_id"] for ask in (note.get("pause") or {}).get("approvals", ())]
 
 
-def rejections_in(config: RunnableConfig) -> list[Payload]:
+def rejections_in(config: RunnableConfig) -> list[Answers]:
     """Return the rejections by id in this run's resume value. Malformed values are ignored."""
     inside: Mapping[str, Any] = config.get("configurable") or {}
-    found = list[Payload]()
+    found = list[Answers]()
     for one in [*(inside.get(RESUMED_BY_ID) or {}).values()] or [_bare(config)]:
         if "reject" in decisions_in(one).values():
             with suppress(ValidationError):
-                said = Answers.model_validate(one)
-                noes = {id: what for id, what in said.decisions.items() if what == "reject"}
-                found.append({"decisions": noes, "reason": said.reason})
+                said = ANSWERS_FORM.validate_python(one)
+                noes: Decisions = {id: what for id, what in said.get("decisions", {}).items() if what == "reject"}
+                found.append({"decisions": noes, "reason": said.get("reason", "")})
     return found
 
 
@@ -258,12 +292,13 @@ class Recorded(NamedTuple):
 
 async def record(deputy: DeputyProtocol, given: Any, user: User | None) -> Recorded:
     """Record the decisions in a resume value as this user's. Return the approved ids and the errors."""
-    answers, agreed, faults = Answers.model_validate(given), set[str](), dict[str, str]()
-    for approval, said in answers.decisions.items():
-        what, changed = (said.decision, said.arguments) if isinstance(said, Edited) else (said, None)
+    answers, agreed, faults = ANSWERS_FORM.validate_python(given), set[str](), dict[str, str]()
+    reason = answers.get("reason", "")
+    for approval, said in answers.get("decisions", {}).items():
+        what, changed = (said, None) if isinstance(said, str) else (said["decision"], said["arguments"])
         with suppress(Conflict):  # decided elsewhere: the gate reads the record
             try:
-                await deputy.decide(approval, what, by=user, reason=answers.reason, arguments=changed)
+                await deputy.decide(approval, what, by=user, reason=reason, arguments=changed)
                 agreed |= {approval} if what != "reject" else set()
             except NotFound:  # expired, renewed after another user's answer, or a mistake
                 log.warning(NOT_WAITING, approval[:MAX_LOGGED_ID_CHARACTERS])
@@ -287,11 +322,13 @@ def same_user(note: Mapping[str, Any], user: User | None) -> User:
     return user
 
 
-def missing_requests(answer: Any) -> Payload:
+def missing_requests(answer: Any) -> Missing:
     """Return the consent or approval that this tool message reports as missing, by kind; else empty. Also empty if
     nobody is there to answer (`User.unattended`): the message is then the call's result."""
     if not isinstance(answer, ToolMessage) or answer.status != "error" or not isinstance(answer.artifact, Mapping):
         return {}
     if answer.artifact.get("unattended"):
         return {}
-    return {kind: answer.artifact[kind] for kind in ("consent", "approval") if kind in answer.artifact}
+    found: Any = {kind: answer.artifact[kind] for kind in ("consent", "approval") if kind in answer.artifact}
+    missing: Missing = found
+    return missing

@@ -11,8 +11,8 @@ from typing import Any, Final
 from langchain_core.messages import ToolCall, ToolMessage
 from typing_extensions import TypedDict
 
-from deputize.adapters.langgraph.interrupts import Payload
-from deputize.core import User
+from deputize.adapters.langgraph.interrupts import ApprovalPause, ConsentPause, Missing
+from deputize.core import ApprovalPayload, ConsentPayload, User
 
 __all__ = ["GO", "Ahead", "Findings", "Lost", "Output"]
 
@@ -29,20 +29,21 @@ class Lost(TypedDict):
     request."""
 
     id: str
-    asks: Payload
+    asks: Missing
 
 
 @dataclass(eq=False)
 class Findings:
     """The result of checking the open calls of a message.
 
-    ``asks``: requests for the user, by kind and id. ``outputs``: refusals. ``ready``: calls that may run. ``first``:
-    calls of ``ready`` that run before an approval is requested. ``others``: calls of your own tools.
+    ``consents``, ``approvals``: requests for the user, by id. ``outputs``: refusals. ``ready``: calls that may run.
+    ``first``: calls of ``ready`` that run before an approval is requested. ``others``: calls of your own tools.
     """
 
     asked: str
     user: User | None
-    asks: dict[str, dict[str, Any]] = field(default_factory=lambda: {"consent": {}, "approval": {}})
+    consents: dict[str, ConsentPayload] = field(default_factory=dict)
+    approvals: dict[str, ApprovalPayload] = field(default_factory=dict)
     outputs: list[Output] = field(default_factory=list)
     ready: list[ToolCall] = field(default_factory=list)
     first: list[ToolCall] = field(default_factory=list)
@@ -53,11 +54,12 @@ class Findings:
         self.outputs.append({"id": str(call["id"]), "given": [answer]})
 
     @property
-    def pause(self) -> Payload | None:
+    def pause(self) -> ConsentPause | ApprovalPause | None:
         """The payload of the next pause: consents, else approvals."""
-        for kind, waiting in self.asks.items():
-            if waiting and self.user:
-                return {"type": f"deputize.{kind}", "v": 1, f"{kind}s": list(waiting.values())}
+        if self.consents and self.user:
+            return {"type": "deputize.consent", "v": 1, "consents": [*self.consents.values()]}
+        if self.approvals and self.user:
+            return {"type": "deputize.approval", "v": 1, "approvals": [*self.approvals.values()]}
         return None
 
 

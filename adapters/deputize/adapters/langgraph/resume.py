@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args, overload
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt
 
 from deputize.adapters.langgraph.interrupts import RESUME
-from deputize.core import DeputyProtocol, InvalidInput, NotFound, User
+from deputize.core import ApprovalPayload, ConsentPayload, DeputyProtocol, InvalidInput, NotFound, RequestPayload, User
 
 __all__ = ["Pauses", "requests_in", "resume_when_done"]
 
-Payload = dict[str, Any]
 Kind: TypeAlias = Literal["consent", "approval"]
 Pauses: TypeAlias = Iterable[Interrupt | Mapping[str, Any]] | Mapping[str, Any]
 
@@ -28,16 +27,24 @@ PAUSES: Final = (
 OTHERS: Final = "Resume your own pauses yourself. Pass user=... to wait for approvals, or resume with their decisions."
 
 
-def requests_in(interrupts: Pauses, kind: Kind) -> list[Payload]:
-    """Return the requests of this kind that wait for the user, in full.
+@overload
+def requests_in(interrupts: Pauses, kind: Literal["consent"]) -> list[ConsentPayload]: ...
+@overload
+def requests_in(interrupts: Pauses, kind: Literal["approval"]) -> list[ApprovalPayload]: ...
+@overload
+def requests_in(interrupts: Pauses, kind: Kind | None = None) -> list[RequestPayload]: ...
+def requests_in(interrupts: Pauses, kind: Kind | None = None) -> Any:
+    """Return the requests that wait for the user, in full: consents, then approvals.
 
-    See `Consent.payload` and `Approval.payload`. ``interrupts``: interrupts of a graph, or of LangGraph's SDK, where
-    each is a dict, and a thread's are grouped by task. Raises `InvalidInput` for other values, and for another kind.
+    ``interrupts``: interrupts of a graph, or of LangGraph's SDK, where each is a dict, and a thread's are grouped by
+    task. ``kind``: only consents, or only approvals. Raises `InvalidInput` for other values, and for another kind.
     """
-    if kind not in get_args(Kind):
+    if kind not in (None, *get_args(Kind)):
         raise InvalidInput(f"kind={kind!r} does not exist.", hint='Pass "consent" or "approval".', fix_by="operator")
-    values = [value for value in _values(interrupts) if _type_of(value) == f"deputize.{kind}"]
-    return [dict(ask) for value in values for ask in value[f"{kind}s"]]
+    values, kinds = [*_values(interrupts)], get_args(Kind) if kind is None else (kind,)
+    ours = [(one, value) for one in kinds for value in values if _type_of(value) == f"deputize.{one}"]
+    # an earlier release stored requests without their type
+    return [{"type": f"deputize.{one}", "v": 1, **ask} for one, value in ours for ask in value[f"{one}s"]]
 
 
 def _values(interrupts: Any) -> Iterator[Any]:

@@ -64,10 +64,10 @@ class SingleWrite:
             if place.inner or await place.has_begun():
                 return Ahead()
             seen = await self.gate.look({"messages": [*tail]}, place.config, user)
-            if not seen.user or seen.pause is None or seen.asks["consent"]:
+            if not seen.user or seen.pause is None or seen.consents:
                 return Ahead(seen=seen)
             owner = {"user": seen.user.id, "tenant": seen.user.tenant} | stale_resume_marker(place.config)
-            pause = seen.pause | {OWNER: self._sealed(owner, place)}
+            pause = {**seen.pause, OWNER: self._sealed(owner, place)}
         note = {"deputize": owner | {"pause": pause}}
         asked = approval_ids_in(note["deputize"])
         try:

@@ -14,11 +14,10 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
 from deputize.adapters.langgraph import RESUME, requests_in, resume_when_done
-from deputize.core import Approval, Conflict, Consent, Deputy, NotFound
+from deputize.core import Approval, ApprovalPayload, Conflict, Consent, ConsentPayload, Deputy, NotFound
 from deputize.core.approvals.service import Decision
 
 THREAD: Final = "demo"
-Payload = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class Turn:
     """
 
     said: Sequence[AnyMessage]
-    consents: Sequence[Payload] = ()
-    approvals: Sequence[Payload] = ()
+    consents: Sequence[ConsentPayload] = ()
+    approvals: Sequence[ApprovalPayload] = ()
     late: Sequence[Approval] = ()
 
     @property
@@ -108,7 +107,7 @@ class Chat:
         self.seen = asked[-1] + 1
         return str(messages[asked[-1]].text)
 
-    async def whole(self, asked: Payload) -> Approval:
+    async def whole(self, asked: ApprovalPayload) -> Approval:
         """Return the whole approval, because a pause contains only the beginning of long texts. Raises `NotFound`."""
         found = await self.found(asked)
         if found is None:

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import httpx
 
-from deputize.cli.demo.conversation import Chat, Payload, Turn
+from deputize.cli.demo.conversation import Chat, Turn
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.cli.demo.runtime import Stage, demo_stage
 from deputize.cli.demo.secret_recorder import SecretRecorder
+from deputize.core import ConsentPayload
 from deputize.core.background_loop import portal
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google.gmail.mailbox import Mail
@@ -80,7 +81,7 @@ class Harness:
         self.transcript += [json.dumps(ask) for ask in (*turn.consents, *turn.approvals)]
         return turn
 
-    def _one_consent(self, turn: Turn, scope: str) -> Payload:
+    def _one_consent(self, turn: Turn, scope: str) -> ConsentPayload:
         """Return the only consent of a pause. It must have only this scope, deputize's host and no provider URL."""
         expect(len(turn.consents) == 1 and not turn.approvals, f"{len(turn.consents)} consents, not one")
         ask = turn.consents[0]

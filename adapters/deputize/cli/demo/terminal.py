@@ -17,9 +17,9 @@ from deputize.core import DeputizeError, InvalidInput, User
 from deputize.core.vault.pseudonyms import People
 
 if TYPE_CHECKING:
-    from deputize.cli.demo.conversation import Payload, Turn
+    from deputize.cli.demo.conversation import Turn
     from deputize.cli.demo.runtime import Stage
-    from deputize.core import Consent
+    from deputize.core import Consent, RequestPayload
     from deputize.core.approvals.service import Decision
 
 T = TypeVar("T")
@@ -151,7 +151,7 @@ class Terminal:
         with show.waiting("Waiting until you have been there (Ctrl-C leaves, and keeps the place) ...", show.out):
             return self._run(self.stage.chat.wait(tell=self._tick))
 
-    def _on_one_page(self, asks: Sequence[Payload]) -> str:
+    def _on_one_page(self, asks: Sequence[RequestPayload]) -> str:
         """Show the common link of several requests and return it, or "" for one request or if no page can be served."""
         from deputize.core.web.pages.local_links import step_link
 
