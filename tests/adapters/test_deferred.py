@@ -14,7 +14,17 @@ from typing import Any
 import pytest
 
 from deputize.adapters import operator_warnings
-from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, allow_all
+from deputize.core import (
+    ApprovalPayload,
+    Conflict,
+    ConsentPayload,
+    Deputy,
+    InvalidInput,
+    PolicyDenied,
+    Steps,
+    Toolkit,
+    allow_all,
+)
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from tests.support.deferred_conversations import FORGED, FRAMEWORKS, MAILS, WRONG_DECISIONS, Play, framework, mails
@@ -121,11 +131,13 @@ async def test_calls_at_one_provider_share_one_link_and_list_all_scopes(name: st
         turn = await play.runs.start(play.deputy, SEND, SEARCH)
         assert turn.kinds == {"consent"}
         assert all(ask["link"].startswith("http") and ask["provider"] == "google" for ask in turn.asks)
+        assert all(ask.keys() == ConsentPayload.__annotations__.keys() for ask in turn.asks)
         assert len(set(turn.ids("consent"))) == 1 == len(await play.deputy.pending("alice"))
         await play.visit(turn)
         [turn] = await play.resume(turn)
         [ask] = turn.asks
         assert turn.kinds == {"approval"} and play.sent() == 0
+        assert ask.keys() == ApprovalPayload.__annotations__.keys() - {"fault"}
         assert ask["tool"] == "gmail_send_email" and "Yes, gladly." in str(ask["preview"])
         [end] = await play.resume(turn, "approve")
         assert "Sent." in end.text and "Bob Brown" in end.text and play.sent() == 1
@@ -162,6 +174,7 @@ async def test_invalid_edit_is_asked_again_with_its_fault(name: str) -> None:
         wrong = {"decision": "edit", "arguments": {"to": "nobody"}}
         turn = await play.runs.resume(play.deputy, turn.saved, {approval: wrong})
         assert turn.kinds == {"approval"} and turn.asks[0]["fault"] and play.sent() == 0
+        assert turn.asks[0].keys() == ApprovalPayload.__annotations__.keys()
 
 
 @each

@@ -56,10 +56,9 @@ from deputize.core import (
 try:
     from agents import FunctionTool, RunContextWrapper, RunState
     from agents import Tool as AgentTool
-    from agents.run_context import TContext
     from agents.tool_context import ToolContext
 
-    from deputize.adapters.openai_agents.runs import ThreadOf, Waiting, identify_call, waiting_calls
+    from deputize.adapters.openai_agents.runs import TContext, ThreadOf, Waiting, identify_call, waiting_calls
 except ImportError as missing:
     require(OPENAI_AGENTS)  # an old release lacks these imports
     raise SettingsError.without(missing, "openai-agents") from None

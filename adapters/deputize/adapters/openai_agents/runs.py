@@ -16,12 +16,15 @@ from typing import Any, Final, TypeAlias
 
 from agents import ItemHelpers, RunContextWrapper, RunState
 from agents.items import ToolApprovalItem
-from agents.run_context import TContext
+from typing_extensions import TypeVar
 
 from deputize.adapters.releases import OPENAI_AGENTS, require_names
 from deputize.core import Call, InvalidInput
 
-__all__ = ["USED", "ThreadOf", "Waiting", "identify_call", "waiting_calls"]
+__all__ = ["USED", "TContext", "ThreadOf", "Waiting", "identify_call", "waiting_calls"]
+
+TContext = TypeVar("TContext", bound=Any, default=Any)
+"""The type of a run's context. It is ``Any`` unless your application names it: ``tools[Context](...)``."""
 
 ThreadOf: TypeAlias = str | Callable[[RunContextWrapper[TContext]], str]
 """The conversation of a run: its id, or a function of the run's context."""

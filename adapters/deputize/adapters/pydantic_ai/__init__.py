@@ -52,9 +52,10 @@ try:
     from pydantic_ai import ApprovalRequired, DeferredToolRequests, DeferredToolResults, RunContext, ToolApproved
     from pydantic_ai.exceptions import ToolFailed
     from pydantic_ai.messages import InstructionPart, ModelResponse
-    from pydantic_ai.tools import AgentDepsT, ToolDefinition
+    from pydantic_ai.tools import ToolDefinition
     from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
     from pydantic_core import SchemaValidator, core_schema
+    from typing_extensions import TypeVar
 
     from deputize.adapters.pydantic_ai.calls import (
         calls_of,
@@ -71,6 +72,9 @@ except ImportError as missing:
 
 require(PYDANTIC_AI)
 __all__ = ["DeputyToolset", "answers", "requests_in", "system_prompt"]
+
+AgentDepsT = TypeVar("AgentDepsT", bound=Any, default=Any, contravariant=True)
+"""The type of the agent's dependencies. It is ``Any`` unless your program names it: ``DeputyToolset[Deps](...)``."""
 
 ARGUMENTS: Final = SchemaValidator(core_schema.dict_schema(core_schema.str_schema(), core_schema.any_schema()))
 """Any JSON object: the deputy validates it by the tool's own schema."""
