@@ -68,6 +68,7 @@ class BaseDeputy(Components):
     ) -> Any:
         """Run one tool call as the user and return the tool's result as plain JSON.
 
+        The result is ``Any``, because each tool has its own form, also tools of foreign servers and generated ones.
         ``account``: name or id; default: the user's default account. ``app``: the app to use if several serve the
         provider. ``call``: identifies the call in its run. The same call never writes twice, even if another process
         repeats it. Raises a `DeputizeError`; `ConsentRequired` and `ApprovalRequired` carry the request for the user.

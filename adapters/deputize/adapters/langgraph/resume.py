@@ -83,10 +83,11 @@ async def resume_when_done(
 ) -> Any:
     """Wait until the consents for which a graph pauses have ended, in any process, and resume the graph.
 
-    Returns the graph's result; after ``timeout`` seconds it pauses again for the same consents. ``resume``: called with
-    the `Command` instead of the graph, for servers that queue their runs. ``user``: the owner of the run; with it, this
-    also waits until the user has decided the run's approvals. Raises `InvalidInput` if the graph has only other pauses,
-    which would be waited for without end.
+    Returns the graph's result, or that of ``resume``: ``Any``, because only your application knows its type. After
+    ``timeout`` seconds the graph pauses again for the same consents. ``resume``: called with the `Command` instead of
+    the graph, for servers that queue their runs. ``user``: the owner of the run; with it, this also waits until the
+    user has decided the run's approvals. Raises `InvalidInput` if the graph has only other pauses, which would be
+    waited for without end.
     """
     pauses, ends = (await graph.aget_state(config)).interrupts, time.monotonic() + timeout
     with suppress(NotFound):  # a consent was removed: the graph checks again

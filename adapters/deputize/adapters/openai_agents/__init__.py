@@ -2,7 +2,7 @@
 
     from deputize.adapters.openai_agents import requests_in, settle, tools
 
-    gmail = tools(deputy, "gmail", user=lambda ctx: ctx.context.user_id, thread=lambda ctx: ctx.context.chat_id)
+    gmail = tools[Chat](deputy, "gmail", user=lambda ctx: ctx.context.user_id, thread=lambda ctx: ctx.context.chat_id)
     result = await Runner.run(Agent(name="mail", tools=gmail), "Tell Bob yes.", context=context)
 
     state = result.to_state()                          # or RunState.from_string(...), in another process
@@ -69,7 +69,7 @@ log = logging.getLogger(__name__)
 
 
 class tools(list[AgentTool], Generic[TContext]):
-    """The tools of these toolkits, a list of `FunctionTool`s. ``tools[Context](...)``: for agents with this context.
+    """The tools of these toolkits, a list of `FunctionTool`s. ``tools[Chat](...)``: for agents whose context is a ``Chat``.
 
     ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: the acting user, or a function
     of the run's `RunContextWrapper`. ``thread``: the conversation's id, such as its session's, or a function like

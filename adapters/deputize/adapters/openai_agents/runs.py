@@ -24,7 +24,7 @@ from deputize.core import Call, InvalidInput
 __all__ = ["USED", "TContext", "ThreadOf", "Waiting", "identify_call", "waiting_calls"]
 
 TContext = TypeVar("TContext", bound=Any, default=Any)
-"""The type of a run's context. It is ``Any`` unless your application names it: ``tools[Context](...)``."""
+"""The type of a run's context. It is ``Any`` unless your application names it: ``tools[Chat](...)``."""
 
 ThreadOf: TypeAlias = str | Callable[[RunContextWrapper[TContext]], str]
 """The conversation of a run: its id, or a function of the run's context."""

@@ -2,7 +2,7 @@
 
     from deputize.adapters.pydantic_ai import DeputyToolset
 
-    gmail = DeputyToolset(deputy, "gmail", user=lambda ctx: ctx.deps.user_id)
+    gmail = DeputyToolset[Deps](deputy, "gmail", user=lambda ctx: ctx.deps.user_id)
     agent = Agent(model, toolsets=[gmail], output_type=[str, DeferredToolRequests])
 
 A missing consent and a waiting approval are both entries of ``DeferredToolRequests.approvals``. pydantic-ai runs their
@@ -82,6 +82,8 @@ ARGUMENTS: Final = SchemaValidator(core_schema.dict_schema(core_schema.str_schem
 
 class DeputyToolset(AbstractToolset[AgentDepsT]):
     """The tools of these toolkits as a pydantic-ai toolset. Writes run one after another, in the order of the message.
+
+    ``DeputyToolset[Deps](...)``: for agents with these dependencies.
 
     ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: the acting user, or a function
     of the run's `RunContext`. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be of
