@@ -126,7 +126,7 @@ async def test_resume_that_approves_an_elicitation_answers_nothing() -> None:
     given: Command[Any] = Command(resume={"decisions": {link["approval_id"]: "approve"}})
     await graph.ainvoke(given, config(), context=CONTEXT)
     [again] = await approvals_of(graph, config())
-    assert "answered on its page only" in again["fault"] and len(house.foreign.calls) == 1
+    assert "answered on its page only" in again.get("fault", "") and len(house.foreign.calls) == 1
 
 
 async def test_other_user_neither_resumes_nor_opens_the_elicitation() -> None:

@@ -43,21 +43,21 @@ EDITED = {"decision": "edit", "arguments": {"subject": "x"}}
 )
 def test_langchain_or_agent_inbox_answer_is_converted_to_a_decision_by_id(answer: Any, said: Any) -> None:
     found = decisions_by_id([pause(ONE)], answer)
-    assert found["decisions"] == {"a": said}
-    assert found["reason"] == ("not him" if "not him" in str(answer) else "")
+    assert found.get("decisions") == {"a": said}
+    assert found.get("reason") == ("not him" if "not him" in str(answer) else "")
 
 
 @pytest.mark.parametrize(("kind", "said"), [("approve", "approve"), ("ignore", "reject")])
 def test_several_approvals_may_get_the_same_decision(kind: str, said: str) -> None:
     answer = {"decisions": [{"type": kind}, {"type": kind}]}
-    assert decisions_by_id([pause(ONE, OTHER)], answer)["decisions"] == {"a": said, "b": said}
-    assert decisions_by_id([pause(ONE), pause(OTHER)], answer)["decisions"] == {"a": said, "b": said}
+    assert decisions_by_id([pause(ONE, OTHER)], answer).get("decisions") == {"a": said, "b": said}
+    assert decisions_by_id([pause(ONE), pause(OTHER)], answer).get("decisions") == {"a": said, "b": said}
 
 
 def test_several_decisions_name_their_approvals_in_any_order() -> None:
     edit = {"type": "edit", "edited_action": {"args": {"subject": "x"}}, "approval_id": "a"}
     answer = {"decisions": [{"type": "approve", "approval_id": "b"}, edit]}
-    assert decisions_by_id([pause(ONE, OTHER)], answer)["decisions"] == {"a": EDITED, "b": "approve"}
+    assert decisions_by_id([pause(ONE, OTHER)], answer).get("decisions") == {"a": EDITED, "b": "approve"}
 
 
 NO, YES = {"type": "reject"}, {"type": "approve"}

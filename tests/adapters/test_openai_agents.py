@@ -358,10 +358,10 @@ async def test_states_traces_and_logs_hold_no_secret(caplog: pytest.LogCaptureFi
             turn = await turn_of(first)
             await play.visit(turn)
             left = [turn]
-            given: tuple[Any, ...] = ("", "approve")
-            for decision in given:
+            for decision in ("", "approve"):
                 state = await loaded(agent, left[-1].saved, "alice")
-                await settle(state, dict.fromkeys(left[-1].ids("approval"), decision) if decision else None)
+                said: Any = dict.fromkeys(left[-1].ids("approval"), decision) if decision else None
+                await settle(state, said)
                 left.append(await turn_of(await Runner.run(agent, state, run_config=RunConfig())))
     finally:
         set_trace_processors([])

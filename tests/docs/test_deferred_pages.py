@@ -26,7 +26,11 @@ ADK: Final = "docs/google-adk.md"
 COUNTS: Final = {PYDANTIC: 2, OPENAI: 2, ADK: 2}
 NAMES: Final[dict[str, dict[str, Any]]] = {
     PYDANTIC: {"Deps": Deps, "model": model_of([SEND])},
-    OPENAI: {"Chat": SimpleNamespace, "context": SimpleNamespace(user_id="alice", chat_id="1"), "model": Asking([SEND])},
+    OPENAI: {
+        "Chat": SimpleNamespace,
+        "context": SimpleNamespace(user_id="alice", chat_id="1"),
+        "model": Asking([SEND]),
+    },
     ADK: {"model": Playing(calls=[SEND]), "sessions": InMemorySessionService()},
 }
 LAST: Final[dict[str, Callable[[dict[str, Any]], str]]] = {

@@ -179,9 +179,8 @@ class Chat:
     async def answer(self, decision: Any = "") -> list[Any]:
         """Continue with this decision about every pending request."""
         waiting = [ask["approval_id"] for ask in await self.asks() if "approval_id" in ask]
-        return await self.say(
-            answers(await self.session_events(), dict.fromkeys(waiting, decision) if decision else {})
-        )
+        said: Any = dict.fromkeys(waiting, decision) if decision else {}
+        return await self.say(answers(await self.session_events(), said))
 
     async def confirm(self, confirmed: bool = True, payload: Any = None) -> list[Any]:
         """Answer the pending requests as an application would."""
