@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -27,11 +26,8 @@ from agents import (
 from agents.models.openai_responses import Converter
 from agents.tracing import TracingProcessor
 
-from deputize.adapters.deferred_approvals import BatchedChecks
 from deputize.adapters.openai_agents import ActTool, requests_in, settle, tools
 from deputize.core import (
-    Call,
-    Conflict,
     Decisions,
     Deputy,
     PolicyDenied,
@@ -112,33 +108,6 @@ async def test_bound_user_and_thread_need_no_context(deputy: Deputy, sandbox: Sa
     mine = tools(deputy, "gmail", user=User("alice", "acme"), thread="1")
     done = await Runner.run(Agent(name="mail", model=Asking([SEARCH]), tools=mine), "go on", run_config=QUIET)
     assert "Bob Brown" in done.final_output and who_called(sandbox) == {"alice@example.test"}
-
-
-# ------------------------------------------------------------- calls of one message
-
-
-async def test_failed_or_cancelled_call_does_not_block_others_of_its_batch() -> None:
-    entered = asyncio.Event()
-
-    async def look(calls: Sequence[Any], user: User) -> list[Any]:
-        entered.set()
-        if user.id == "bob":
-            raise Conflict("No.")
-        await asyncio.sleep(0 if user.id == "carol" else 60)
-        return [Conflict(call[0]) for call in calls]
-
-    together = BatchedChecks(look)
-    calls: list[Any] = [(name, {}, Call("1", "m", name)) for name in "abc"]
-    with_carol = await asyncio.gather(*(together.blocker(one, User("carol")) for one in calls))
-    assert [str(one) for one in with_carol] == ["a", "b", "c"]
-    failed = await asyncio.gather(*(together.blocker(one, User("bob")) for one in calls), return_exceptions=True)
-    assert [type(one) for one in failed] == [Conflict] * 3
-    entered.clear()
-    tasks = [asyncio.create_task(together.blocker(one, User("alice"))) for one in calls]
-    await entered.wait()
-    tasks[0].cancel()
-    done, _ = await asyncio.wait(tasks, timeout=5)
-    assert len(done) == 3 and all(task.cancelled() for task in done) and not together.open
 
 
 # ------------------------------------------------------------- states

@@ -20,12 +20,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from deputize.adapters.argument_checks import select_tools
-from deputize.adapters.deferred_approvals import (
-    BatchedChecks,
+from deputize.adapters.kit import (
     Decision,
-    DeferredHost,
     MessageOf,
+    ToolRunner,
     UserOf,
     error_text,
     parse_decisions,
@@ -55,7 +53,7 @@ try:
     from google.adk.tools.tool_context import ToolContext
     from google.genai import types
 
-    from deputize.adapters.google_adk.calls import calls_of, identify_call, owner_tag, response_of
+    from deputize.adapters.google_adk.calls import calls_of, identify_call, owner_of, response_of
     from deputize.adapters.google_adk.confirmations import (
         OWNER,
         answers,
@@ -101,10 +99,8 @@ class DeputyToolset(BaseToolset):
         user_message: MessageOf[ToolContext] | None = None,
     ) -> None:
         super().__init__(tool_filter=tool_filter, tool_name_prefix=tool_name_prefix)
-        host = DeferredHost(deputy, user, agent, app, user_message)
-        together = BatchedChecks(host.check_calls)
-        shown = select_tools(deputy, toolkits, read_only=read_only, app=app)
-        self.tools = [ActTool(tool, host, together) for tool in shown]
+        runner = ToolRunner(deputy, user, agent, app, user_message)
+        self.tools = [ActTool(tool, runner) for tool in runner.tools(toolkits, read_only=read_only)]
 
     async def get_tools(self, readonly_context: ReadonlyContext | None = None) -> list[BaseTool]:
         """Return the tools."""
@@ -118,11 +114,11 @@ class DeputyToolset(BaseToolset):
 
 
 class ActTool(BaseTool):
-    """One deputize tool as an ADK tool. ``together``: the batched checks, shared by its toolset."""
+    """One deputize tool as an ADK tool. ``runner``: shared by its toolset."""
 
-    def __init__(self, tool: Tool, host: DeferredHost[ToolContext], together: BatchedChecks) -> None:
+    def __init__(self, tool: Tool, runner: ToolRunner[ToolContext]) -> None:
         super().__init__(name=tool.name, description=tool.description, custom_metadata=tool_facts(tool))
-        self.tool, self.host, self.together = tool, host, together
+        self.tool, self.runner = tool, runner
 
     def _get_declaration(self) -> types.FunctionDeclaration:
         return types.FunctionDeclaration(
@@ -138,26 +134,28 @@ class ActTool(BaseTool):
         resumed = tool_context.tool_confirmation is not None
         blocker: DeputizeError | None
         try:
-            user = self.host.acting_user(tool_context)
+            user = self.runner.acting_user(tool_context)
         except DeputizeError as error:
             return _keep_open(tool_context, error) if resumed else {"error": error_text(error)}
         shown, fault = last_request(tool_context) if resumed else None, ""
         owner, call_id = str((shown or {}).get(OWNER) or ""), tool_context.function_call_id or ""
-        call = self.host.add_message(identify_call(tool_context, call_id, owner), tool_context)
-        if shown and shown.get(OWNER) != owner_tag(self.host.deputy, user, call):
-            denied = PolicyDenied("This call belongs to another user.", hint="Resume as the user who was asked.")
-            return _keep_open(tool_context, denied)
+        call = self.runner.add_message(identify_call(tool_context, call_id, owner), tool_context)
+        if shown:
+            try:
+                self.runner.check_owner(owner.partition(".")[2], user, call)
+            except PolicyDenied as denied:
+                return _keep_open(tool_context, denied)
         try:
             if tool_context.tool_confirmation is not None:
                 fault = await self._record_answer(tool_context.tool_confirmation, shown, user)
             blocker = await self._blocker(args, call, tool_context, user, look=bool(fault))
             if blocker is None and not fault:
-                return {"result": await self.host.act(self.tool.name, args, user, call)}
+                return {"result": await self.runner.act(self.tool.name, args, user, call)}
         except DeputizeError as error:
             blocker = error
         told = error_text(blocker) if blocker else fault
         if payload := request_payload(blocker, fault):
-            ask(tool_context, told, {**payload, OWNER: owner_tag(self.host.deputy, user, call)})
+            ask(tool_context, told, {**payload, OWNER: owner_of(self.runner, user, call)})
         return {"error": told}
 
     async def _record_answer(self, answer: ToolConfirmation, shown: Mapping[str, Any] | None, user: User) -> str:
@@ -169,9 +167,9 @@ class ActTool(BaseTool):
         said, fault = _read_decision(answer, shown)
         if said is None:
             return fault
-        fault = await self.host.record(said, user) if said.approval else ""
+        fault = await self.runner.record(said, user) if said.approval else ""
         if said.decision == "reject":
-            found = await self.host.deputy.get_approval(said.approval, by=user) if said.approval else None
+            found = await self.runner.deputy.get_approval(said.approval, by=user) if said.approval else None
             if found is None or found.status not in ("rejected", "used"):
                 raise Declined(f"The user declined: {self.tool.name}.", hint=said.reason)
         return fault
@@ -186,7 +184,7 @@ class ActTool(BaseTool):
         if len(calls_of(response_of(ctx))) < 2 and not look:
             return None
         message = ctx.session.id, ctx.invocation_id, ctx.agent_name, ctx.branch
-        return await self.together.blocker((self.tool.name, args, call), user, *message)
+        return await self.runner.check_call((self.tool.name, args, call), user, *message)
 
 
 def _keep_open(ctx: ToolContext, error: DeputizeError) -> dict[str, str]:

@@ -10,15 +10,14 @@ still contains the number.
 
 from __future__ import annotations
 
-import hmac
-
 from google.adk.events.event import Event
 from google.adk.tools.tool_context import ToolContext
 from google.genai import types
 
-from deputize.core import Call, DeputyProtocol, User
+from deputize.adapters.kit import ToolRunner
+from deputize.core import Call, User
 
-__all__ = ["CONFIRMATION", "calls_of", "identify_call", "owner_tag", "response_of"]
+__all__ = ["CONFIRMATION", "calls_of", "identify_call", "owner_of", "response_of"]
 
 CONFIRMATION = "adk_request_confirmation"
 """ADK's name of the call that asks your application for a confirmation."""
@@ -50,15 +49,10 @@ def identify_call(ctx: ToolContext, call_id: str, owner: str = "") -> Call:
     return Call(ctx.session.id, message, call_id, ctx.invocation_id)
 
 
-def owner_tag(deputy: DeputyProtocol, user: User, call: Call) -> str:
-    """Return a tag for the user of a call, which only this deputy can compute and which reveals no name.
-
-    The part before the dot is the number of the call's response.
-    """
+def owner_of(runner: ToolRunner[ToolContext], user: User, call: Call) -> str:
+    """Return the number of the call's response, a dot, and the tag of the call's user."""
     number = call.message.rpartition("\0")[2]
-    whose = "\0".join((user.tenant, user.id, call.thread, call.message, call.id))
-    key = deputy.derive_key("google adk owner").reveal()
-    return f"{number}.{hmac.digest(key.encode(), whose.encode('utf8', 'surrogatepass'), 'sha256').hex()}"
+    return f"{number}.{runner.owner_tag(user, call)}"
 
 
 def _asking_responses(ctx: ToolContext, call_id: str) -> list[Event]:

@@ -22,8 +22,8 @@ from google.adk.tools.tool_confirmation import ToolConfirmation
 from google.adk.tools.tool_context import ToolContext
 from google.genai import types
 
-from deputize.adapters.deferred_approvals import Kind, parse_decisions, select_requests
 from deputize.adapters.google_adk.calls import CONFIRMATION, calls_of, response_of
+from deputize.adapters.kit import Kind, parse_decisions, select_requests
 from deputize.core import ApprovalPayload, ConsentPayload, Decisions, RequestPayload
 
 __all__ = ["OWNER", "answers", "ask", "ends_at_errors", "ensure_asked", "last_request", "requests_in"]

@@ -24,12 +24,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, overload
 
-from deputize.adapters.argument_checks import check_thread, select_tools
-from deputize.adapters.deferred_approvals import (
-    BatchedChecks,
-    DeferredHost,
+from deputize.adapters.argument_checks import check_thread
+from deputize.adapters.kit import (
     Kind,
     MessageOf,
+    ToolRunner,
     UserOf,
     error_text,
     parse_decisions,
@@ -92,11 +91,9 @@ class tools(list[AgentTool], Generic[TContext]):
         defer_loading: bool = False,
         user_message: MessageOf[RunContextWrapper[TContext]] | None = None,
     ) -> None:
-        host = DeferredHost(deputy, user, agent, app, user_message)
-        together = BatchedChecks(host.check_calls)
+        runner = ToolRunner(deputy, user, agent, app, user_message)
         check_thread(thread)
-        shown = select_tools(deputy, toolkits, read_only=read_only, app=app)
-        found = [_function_tool(tool, host, thread, together) for tool in shown]
+        found = [_function_tool(tool, runner, thread) for tool in runner.tools(toolkits, read_only=read_only)]
         for tool in found:
             tool.defer_loading = defer_loading
         super().__init__(found)
@@ -106,16 +103,16 @@ class tools(list[AgentTool], Generic[TContext]):
 class ActTool(FunctionTool):
     """One deputize tool as a `FunctionTool`."""
 
-    host: DeferredHost[Any] = field(kw_only=True, repr=False)
+    runner: ToolRunner[Any] = field(kw_only=True, repr=False)
     thread: ThreadOf[Any] = field(kw_only=True, repr=False)
 
 
-def _function_tool(tool: Tool, host: DeferredHost[Any], thread: ThreadOf[Any], together: BatchedChecks) -> ActTool:
+def _function_tool(tool: Tool, runner: ToolRunner[Any], thread: ThreadOf[Any]) -> ActTool:
     async def needs(ctx: RunContextWrapper[Any], arguments: dict[str, Any], call_id: str) -> bool:
         """Return whether the user must be asked first. The act itself reports any other error."""
         try:
-            call = host.add_message(identify_call(thread, ctx, ctx.turn_input, call_id), ctx)
-            blocker = await together.blocker((tool.name, arguments, call), host.acting_user(ctx))
+            call = runner.add_message(identify_call(thread, ctx, ctx.turn_input, call_id), ctx)
+            blocker = await runner.check_call((tool.name, arguments, call), runner.acting_user(ctx))
         except DeputizeError:
             return False
         return request_payload(blocker) is not None
@@ -123,8 +120,8 @@ def _function_tool(tool: Tool, host: DeferredHost[Any], thread: ThreadOf[Any], t
     async def invoke(ctx: ToolContext[Any], arguments: str) -> str:
         """Act as the user and return the result, or a failure, as text: the SDK would show exceptions to the model."""
         try:
-            call = host.add_message(identify_call(thread, ctx, ctx.turn_input, ctx.tool_call_id), ctx)
-            return await host.act(tool.name, _object(arguments), host.acting_user(ctx), call)
+            call = runner.add_message(identify_call(thread, ctx, ctx.turn_input, ctx.tool_call_id), ctx)
+            return await runner.act(tool.name, _object(arguments), runner.acting_user(ctx), call)
         except DeputizeError as error:
             return error_text(error)
         except Exception as error:
@@ -138,7 +135,7 @@ def _function_tool(tool: Tool, host: DeferredHost[Any], thread: ThreadOf[Any], t
         invoke,
         strict_json_schema=False,
         needs_approval=needs,
-        host=host,
+        runner=runner,
         thread=thread,
     )
 
@@ -159,7 +156,7 @@ class _Blocked:
     """A waiting deputize call, its user, and the error that blocks it."""
 
     waiting: Waiting
-    host: DeferredHost[Any]
+    runner: ToolRunner[Any]
     user: User
     blocker: DeputizeError | None
 
@@ -193,8 +190,8 @@ async def settle(
     faults: dict[str, str] = {}
     before = await _look(state)
     whose = {one: await _find_asked_user(one, before) for one in said}  # check all before any is recorded
-    for approval, (host, user) in whose.items():
-        faults[approval] = await host.record(said[approval], user)
+    for approval, (runner, user) in whose.items():
+        faults[approval] = await runner.record(said[approval], user)
     after = await _look(state) if said else before
     for each in after:
         if each.blocker is None or request_payload(each.blocker) is None:
@@ -202,11 +199,11 @@ async def settle(
     return select_requests(_asks(after, faults))
 
 
-async def _find_asked_user(approval: str, waiting: list[_Blocked]) -> tuple[DeferredHost[Any], User]:
+async def _find_asked_user(approval: str, waiting: list[_Blocked]) -> tuple[ToolRunner[Any], User]:
     """Return the user of this approval among those of waiting calls: agents of one run may act for different users."""
-    for host, user in dict.fromkeys((each.host, each.user) for each in waiting):
-        if await host.deputy.get_approval(approval, by=user) is not None:
-            return host, user
+    for runner, user in dict.fromkeys((each.runner, each.user) for each in waiting):
+        if await runner.deputy.get_approval(approval, by=user) is not None:
+            return runner, user
     raise PolicyDenied("This approval belongs to another user.", hint="Resume as the user who was asked.")
 
 
@@ -221,21 +218,21 @@ def _asks(found: list[_Blocked], faults: Mapping[str, str]) -> list[RequestPaylo
 async def _look(state: RunState[Any, Any]) -> list[_Blocked]:
     """Return the waiting deputize calls and their blockers. Missing scopes at one provider share one consent."""
     found: list[_Blocked] = []
-    together: dict[tuple[DeferredHost[Any], User], list[tuple[Waiting, ActTool]]] = {}
+    together: dict[tuple[ToolRunner[Any], User], list[tuple[Waiting, ActTool]]] = {}
     for waiting in waiting_calls(state):
         for tool in waiting.item.agent.tools if waiting.item.agent else ():
             if isinstance(tool, ActTool) and tool.name == waiting.item.name:
-                together.setdefault((tool.host, tool.host.acting_user(waiting.ctx)), []).append((waiting, tool))
-    for (host, user), calls in together.items():
+                together.setdefault((tool.runner, tool.runner.acting_user(waiting.ctx)), []).append((waiting, tool))
+    for (runner, user), calls in together.items():
         wanted = [(tool.name, _given(waiting), _call(tool, waiting)) for waiting, tool in calls]
-        blockers = await host.check_calls(wanted, user)
-        found += [_Blocked(waiting, host, user, b) for (waiting, _), b in zip(calls, blockers, strict=True)]
+        blockers = await runner.check_calls(wanted, user)
+        found += [_Blocked(waiting, runner, user, b) for (waiting, _), b in zip(calls, blockers, strict=True)]
     return found
 
 
 def _call(tool: ActTool, waiting: Waiting) -> Call:
     call = identify_call(tool.thread, waiting.ctx, waiting.given, waiting.call_id)
-    return tool.host.add_message(call, waiting.ctx)
+    return tool.runner.add_message(call, waiting.ctx)
 
 
 def _given(waiting: Waiting) -> dict[str, Any]:

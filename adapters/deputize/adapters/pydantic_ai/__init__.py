@@ -18,13 +18,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, Literal, NamedTuple, overload
 
-from deputize.adapters.argument_checks import select_tools
-from deputize.adapters.deferred_approvals import (
+from deputize.adapters.kit import (
     Decided,
     Decision,
-    DeferredHost,
     Kind,
     MessageOf,
+    ToolRunner,
     UserOf,
     error_text,
     parse_decisions,
@@ -103,8 +102,8 @@ class DeputyToolset(AbstractToolset[AgentDepsT]):
         id: str = "",
         user_message: MessageOf[RunContext[AgentDepsT]] | None = None,
     ) -> None:
-        self.host = DeferredHost(deputy, user, agent, app, user_message)
-        self.tools = {tool.name: tool for tool in select_tools(deputy, toolkits, read_only=read_only, app=app)}
+        self.runner = ToolRunner(deputy, user, agent, app, user_message)
+        self.tools = {tool.name: tool for tool in self.runner.tools(toolkits, read_only=read_only)}
         self._definitions = {name: _definition(tool) for name, tool in self.tools.items()}
         self._id = id or "-".join(("deputize", *toolkits, *filter(None, [app])))
 
@@ -121,10 +120,10 @@ class DeputyToolset(AbstractToolset[AgentDepsT]):
         """Return the tools, after recording calls that the application has denied itself as the user's rejections."""
         response, approvals = denied_approvals(ctx)
         if approvals:
-            user = self.host.acting_user(ctx)
+            user = self.runner.acting_user(ctx)
             claim(response, user)
             for approval in approvals:
-                await self.host.record(Decision(approval, "reject"), user)
+                await self.runner.record(Decision(approval, "reject"), user)
         return {
             name: ToolsetTool(toolset=self, tool_def=defined, max_retries=ctx.max_retries, args_validator=ARGUMENTS)
             for name, defined in self._definitions.items()
@@ -139,19 +138,19 @@ class DeputyToolset(AbstractToolset[AgentDepsT]):
         of the run if its calls belong to another user.
         """
         try:
-            user = self.host.acting_user(ctx)
+            user = self.runner.acting_user(ctx)
         except DeputizeError as error:
             raise ToolFailed(error_text(error)) from None
         response = response_of(ctx)
         claim(response, user)
-        call = self.host.add_message(identify_call(ctx, response, ctx.tool_call_id or ""), ctx)
+        call = self.runner.add_message(identify_call(ctx, response, ctx.tool_call_id or ""), ctx)
         said = _read_decision(ctx, tool_args, response)
         given = shown_arguments(response, call.id) if said and said.decision == "edit" else tool_args
-        fault = await self.host.record(said, user) if said else ""
+        fault = await self.runner.record(said, user) if said else ""
         try:
             blocker = await self._blocker(_Own(name, given, call), ctx, response, user, look=bool(fault))
             if blocker is None and not fault:
-                return await self.host.act(name, given, user, call)
+                return await self.runner.act(name, given, user, call)
         except DeputizeError as error:
             blocker = error
         if ask := request_payload(blocker, fault):
@@ -169,7 +168,7 @@ class DeputyToolset(AbstractToolset[AgentDepsT]):
         calls = [own, *self._neighbours(own, ctx, response)]
         if len(calls) == 1 and not look:
             return None
-        return (await self.host.check_calls(calls, user))[0]
+        return (await self.runner.check_calls(calls, user))[0]
 
     def _neighbours(self, own: _Own, ctx: RunContext[Any], response: ModelResponse | None) -> list[_Own]:
         """Return the response's other calls at the same provider.
@@ -185,7 +184,7 @@ class DeputyToolset(AbstractToolset[AgentDepsT]):
                 continue
             if self.tools[name].provider == self.tools[own.tool].provider:
                 with suppress(ValueError):  # not JSON: that call fails on its own
-                    call = self.host.add_message(identify_call(ctx, response, call_id), ctx)
+                    call = self.runner.add_message(identify_call(ctx, response, call_id), ctx)
                     found.append(_Own(name, part.args_as_dict(), call))
         return found
 

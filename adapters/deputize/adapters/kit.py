@@ -1,22 +1,33 @@
-"""Calls that end a run until the user has answered: user, request payload, decision and text for the model.
+"""The kit for adapters: user, checks, acts, requests to the user, decisions and text for the model.
 
-    {"type": "deputize.consent", "v": 1, "consent_id": ..., "link": ...}       missing consent: the user opens a link
-    {"type": "deputize.approval", "v": 1, "approval_id": ..., "preview": ...}  planned action: the user decides
+    runner = ToolRunner(deputy, user=lambda run: run.user_id)
+    blocker = await runner.check_call((name, arguments, call), user)    # with the other calls of the message
+    if request := request_payload(blocker):                             # show it, and end the run
+        ...
+    text = await runner.act(name, arguments, user, call)
 
-For frameworks that describe a waiting call to your application and run the call again on resume. Trust: a framework's
+For frameworks that pause a run while a call waits for its user, and run the call again on resume. Trust: a framework's
 own "approved" only resumes the call and proves nothing, because deputize reads the vault again. A decision counts for
 the run's user, and only if it names the displayed approval. Only the decision stored in the vault counts.
+docs/write-an-adapter.md is the page about it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+import hmac
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args, overload
 
-from deputize.adapters.argument_checks import check_user, check_user_message, message_text, resolve_user
+from deputize.adapters.argument_checks import (
+    check_user,
+    check_user_message,
+    message_text,
+    resolve_user,
+    select_tools,
+)
 from deputize.adapters.model_messages import as_text, failure_text
 from deputize.adapters.operator_warnings import warn_operator
 from deputize.core import (
@@ -33,18 +44,18 @@ from deputize.core import (
     Effect,
     InvalidInput,
     NotFound,
+    PolicyDenied,
     RequestPayload,
     Tool,
     User,
 )
 
 __all__ = [
-    "BatchedChecks",
     "Decided",
     "Decision",
-    "DeferredHost",
     "Kind",
     "MessageOf",
+    "ToolRunner",
     "UserOf",
     "error_text",
     "parse_decisions",
@@ -58,6 +69,7 @@ Run = TypeVar("Run")
 Kind: TypeAlias = Literal["consent", "approval"]
 Decided: TypeAlias = Literal["approve", "reject", "edit"]
 ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
+"""A tool's name, its arguments, and the origin of the call."""
 _Batch: TypeAlias = list[tuple[ToolCall, "asyncio.Future[DeputizeError | None]"]]
 UserOf: TypeAlias = AnyUser | Callable[[Run], AnyUser]
 """Who acts: a user, or a plain function of the framework's run context. Never taken from a model or a message."""
@@ -157,18 +169,32 @@ def tool_facts(tool: Tool) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class DeferredHost(Generic[Run]):
-    """Your application's configuration, shared by the tools of one list."""
+class ToolRunner(Generic[Run]):
+    """The tools of one list: who acts, and how their calls are checked and run.
+
+    ``user``: the acting user, or a plain function of the framework's run context. ``agent``, ``app``: as in
+    `Deputy.act`. ``user_message``: a function of the run context that returns what the user wrote for this turn; see
+    `deputize.core.ask_unless_user_named`. Raises `SettingsError` for an unusable argument.
+    """
 
     deputy: DeputyProtocol
     user: UserOf[Run]
     agent: str = ""
     app: str = ""
     user_message: MessageOf[Run] | None = None
+    _batches: dict[Any, _Batch] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_user(self.user)
         check_user_message(self.user_message)
+
+    def tools(self, toolkits: Iterable[str], *, read_only: bool = False) -> list[Tool]:
+        """Return the tools with these names or in these toolkits, to describe to a model.
+
+        If there is an ``app``, all must be of its provider. Raises `SettingsError` without a real deputy, and the
+        errors of `Deputy.tools`.
+        """
+        return select_tools(self.deputy, toolkits, read_only=read_only, app=self.app)
 
     def acting_user(self, run: Run) -> User:
         """Return the user for whom this run acts. Raises `UserRequired` if there is none."""
@@ -185,6 +211,39 @@ class DeferredHost(Generic[Run]):
     async def check_calls(self, calls: Sequence[ToolCall], user: User) -> list[DeputizeError | None]:
         """Return for each call the error that blocks it, or None. Missing scopes at one provider share one consent."""
         return await self.deputy.check_calls(calls, user=user, app=self.app, agent=self.agent)
+
+    async def check_call(self, one: ToolCall, user: User, *message: Any) -> DeputizeError | None:
+        """Return the error that blocks this call, or None. Calls of one message are checked together.
+
+        For frameworks that run the calls of a message in separate tasks: missing scopes at one provider then share one
+        consent with one link. ``message``: a key that all calls of a message share, if not the thread and message of
+        their `Call`. Raises the errors of `check_calls`.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[DeputizeError | None] = loop.create_future()
+        key = (loop, user, message or (one[2].thread, one[2].message))
+        batch = self._batches.setdefault(key, [])
+        batch.append((one, future))
+        if len(batch) > 1:
+            return await future
+        try:
+            return await self._check_batch(key, batch, user)
+        except BaseException as error:
+            for _, waits in batch[1:]:
+                if not waits.done():
+                    waits.set_exception(error) if isinstance(error, Exception) else waits.cancel()
+            raise
+
+    async def _check_batch(self, key: Any, batch: _Batch, user: User) -> DeputizeError | None:
+        try:
+            await asyncio.sleep(0)  # let the tasks started with this one add their calls
+        finally:
+            del self._batches[key]
+        found = await self.check_calls([one for one, _ in batch], user)
+        for (_, waits), blocker in zip(batch, found, strict=True):
+            if not waits.done():
+                waits.set_result(blocker)
+        return found[0]
 
     async def act(self, tool: str, arguments: Mapping[str, Any], user: User, call: Call) -> str:
         """Act as the user and return the result as text. Raises the errors of `DeputyProtocol.act`."""
@@ -205,44 +264,16 @@ class DeferredHost(Generic[Run]):
                 return str(wrong)
         return ""
 
+    def owner_tag(self, user: User, call: Call) -> str:
+        """Return a tag that binds a paused call to its user, to store with the pause.
 
-@dataclass(frozen=True)
-class BatchedChecks:
-    """Checks the calls of one message together, although the framework runs them in separate tasks.
-
-    Missing scopes at one provider then share one consent with one link.
-    """
-
-    look: Callable[[Sequence[ToolCall], User], Awaitable[list[DeputizeError | None]]]
-    open: dict[Any, _Batch] = field(default_factory=dict)
-
-    async def blocker(self, one: ToolCall, user: User, *message: Any) -> DeputizeError | None:
-        """Return the error that blocks this call, or None. Raises the errors of ``look``.
-
-        ``message``: a key that all calls of a message share, if not the message of their `Call`.
+        It reveals no name, and only deputies of this vault can compute it.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[DeputizeError | None] = loop.create_future()
-        place = (loop, user, message or (one[2].thread, one[2].message))
-        batch = self.open.setdefault(place, [])
-        batch.append((one, future))
-        if len(batch) > 1:
-            return await future
-        try:
-            return await self._look(place, batch, user)
-        except BaseException as error:
-            for _, waits in batch[1:]:
-                if not waits.done():
-                    waits.set_exception(error) if isinstance(error, Exception) else waits.cancel()
-            raise
+        owner = "\0".join((user.tenant, user.id, call.thread, call.message, call.id))
+        key = self.deputy.derive_key("owner of a paused call").reveal()
+        return hmac.digest(key.encode(), owner.encode("utf8", "surrogatepass"), "sha256").hex()
 
-    async def _look(self, place: Any, batch: _Batch, user: User) -> DeputizeError | None:
-        try:
-            await asyncio.sleep(0)  # let the tasks started with this one add their calls
-        finally:
-            del self.open[place]
-        found = await self.look([one for one, _ in batch], user)
-        for (_, waits), blocker in zip(batch, found, strict=True):
-            if not waits.done():
-                waits.set_result(blocker)
-        return found[0]
+    def check_owner(self, tag: str, user: User, call: Call) -> None:
+        """Raise `PolicyDenied` unless `owner_tag` returned this tag for the same user and call."""
+        if not hmac.compare_digest(tag.encode(), self.owner_tag(user, call).encode()):
+            raise PolicyDenied("This call belongs to another user.", hint="Resume as the user who was asked.")
