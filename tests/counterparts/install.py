@@ -21,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.support.counterparts import (
+    AGENT_FRAMEWORKS,
     AGENTDOJO,
     AGENTDOJO_HOME,
     AXE_HOME,
@@ -56,6 +57,7 @@ from tests.support.counterparts import (
     SUITES_HOME,
     WORKFLOW_SERVER,
     WORKFLOW_SERVER_HOME,
+    agent_framework_home,
     axe_is_installed,
     dependencies,
     descriptions_are_installed,
@@ -130,6 +132,12 @@ def langgraph() -> None:
 def deepagents() -> None:
     """Install deep agents: they need packages that the project does not."""
     environment("deepagents", DEEPAGENTS_HOME, DEEPAGENTS, "-e", f"{CHECKOUT}[langchain,langgraph]")
+
+
+def agent_frameworks() -> None:
+    """Install the frameworks of `examples/adapters`, whose dependencies exclude each other."""
+    for package, release in AGENT_FRAMEWORKS.items():
+        environment(package, agent_framework_home(package), {package: release}, "-e", str(CHECKOUT))
 
 
 def install_suites() -> None:
@@ -280,7 +288,7 @@ def node_wheel() -> Path:
 
 
 FROM_NPM = (emulate, oidc_provider, samlp, axe, descriptions, mcp_conformance)
-FROM_PYPI = (langgraph, workflow_server, deepagents, mcp, msal, deploying, agentdojo, install_suites)
+FROM_PYPI = (langgraph, workflow_server, deepagents, agent_frameworks, mcp, msal, deploying, agentdojo, install_suites)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,14 @@ MSAL_HOME: Final = COUNTERPARTS / "msal"
 MSAL: Final = {"msal": "1.39.0"}
 DEEPAGENTS_HOME: Final = COUNTERPARTS / "deepagents"
 DEEPAGENTS: Final = {"deepagents": "0.7.32"}
+AGENT_FRAMEWORKS: Final = {
+    "agent-framework-core": "1.23.0",
+    "agno": "3.1.10",
+    "crewai": "1.15.30",
+    "smolagents": "1.26.0",
+    "strands-agents": "1.62.0",
+}
+"""Frameworks for which `examples/adapters` has tools, each in its own environment."""
 MCP_HOME: Final = COUNTERPARTS / "mcp"
 MCP: Final = {"fastmcp": "4.2.3", "langchain": "1.5.2", "llama-index-tools-mcp": "0.6.0", "mcp": "2.3.0"}
 MCP_BEFORE_HOME: Final = COUNTERPARTS / "mcp-before-2"
@@ -266,6 +274,18 @@ def deepagents_python() -> str:
     """Apply `require` to deepagents; return the Python that has it."""
     require(f"deepagents {DEEPAGENTS['deepagents']}", deepagents_is_installed(), INSTALL)
     return str(DEEPAGENTS_HOME / "bin" / "python")
+
+
+def agent_framework_home(package: str) -> Path:
+    """Return the folder of this framework's environment."""
+    return COUNTERPARTS / package
+
+
+def agent_framework_python(package: str) -> str:
+    """Apply `require` to one of `AGENT_FRAMEWORKS`; return the Python that has it."""
+    pins, home = {package: AGENT_FRAMEWORKS[package]}, agent_framework_home(package)
+    require(f"{package} {pins[package]}", environment_is_installed(home, pins), INSTALL)
+    return str(home / "bin" / "python")
 
 
 def mcp_python() -> str:

@@ -11,7 +11,7 @@ import itertools
 import sys
 from typing import Any, Final
 
-from deepagents import create_deep_agent  # pyright: ignore[reportMissingModuleSource] - not in this environment
+from deepagents import create_deep_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 

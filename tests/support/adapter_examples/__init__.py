@@ -1,0 +1,1 @@
+"""Runs of `examples/adapters`, each in an environment that has its framework."""

@@ -1,0 +1,4 @@
+from typing import Any
+
+class ModelResponse:
+    def __init__(self, **more: Any) -> None: ...

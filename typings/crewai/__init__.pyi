@@ -1,0 +1,16 @@
+"""What examples and tests use of CrewAI, which is installed in an environment of its own."""
+
+from typing import Any
+
+class Agent:
+    def __init__(self, **more: Any) -> None: ...
+
+class BaseLLM:
+    def __init__(self, **more: Any) -> None: ...
+
+class Crew:
+    def __init__(self, **more: Any) -> None: ...
+    async def kickoff_async(self) -> Any: ...
+
+class Task:
+    def __init__(self, **more: Any) -> None: ...

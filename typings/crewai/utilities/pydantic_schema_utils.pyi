@@ -1,0 +1,3 @@
+from typing import Any
+
+def create_model_from_schema(json_schema: dict[str, Any], **more: Any) -> type[Any]: ...
