@@ -14,8 +14,8 @@ from deputize.adapters.kit import ToolRunner, error_text, request_payload
 from deputize.core import Call, DeputizeError, DeputyProtocol
 
 
-async def unused() -> None:
-    """Stand in for a tool's function, because the middleware runs each call."""
+async def do_nothing() -> None:
+    """Do nothing, because the middleware runs each call."""
 
 
 class DeputyMiddleware(FunctionMiddleware):
@@ -24,7 +24,7 @@ class DeputyMiddleware(FunctionMiddleware):
     def __init__(self, deputy: DeputyProtocol, *toolkits: str) -> None:
         self.runner = ToolRunner[FunctionInvocationContext](deputy, user=lambda ctx: ctx.kwargs["user_id"])
         self.tools = [
-            FunctionTool(name=one.name, description=one.description, input_model=one.schema, func=unused)
+            FunctionTool(name=one.name, description=one.description, input_model=one.schema, func=do_nothing)
             for one in self.runner.tools(toolkits)
         ]
 

@@ -1,7 +1,7 @@
 """deputize's tools for CrewAI, which cannot pause in a tool: a call that needs its user blocks in ``ask``.
 
-``ask`` is an async function of yours. It shows the request and waits for the user. If it returns False, the model reads
-that the call still waits. A result of CrewAI's cache would be another user's, so nothing is cached.
+``ask`` is your async function. It shows the request and waits for the user. If it returns False, the model reads that
+the call still waits. CrewAI must not cache results: an equal call is another act.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def tools(deputy: DeputyProtocol, *toolkits: str, user: AnyUser, thread: str, as
             name=one.name,
             description=one.description,
             args_schema=create_model_from_schema(one.schema, model_name=one.name),
-            cache_function=never,
+            cache_function=is_cacheable,
         )
         for one in runner.tools(toolkits)
     ]
 
 
-def never(*_: Any) -> bool:
-    """Return False: no result may be cached."""
+def is_cacheable(*_: Any) -> bool:
+    """Return False."""
     return False

@@ -1,7 +1,7 @@
 """deputize's tools for smolagents, which cannot pause: a call that needs its user blocks in ``ask``.
 
-``ask`` is an async function of yours. It shows the request and waits for the user. If it returns False, the model reads
-that the call still waits.
+``ask`` is your async function. It shows the request and waits for the user. If it returns False, the model reads that
+the call still waits.
 """
 
 from __future__ import annotations

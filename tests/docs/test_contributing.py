@@ -24,7 +24,6 @@ from deputize.core import (
     ApiRules,
     App,
     ApprovalRequired,
-    Call,
     Consent,
     ConsentRequired,
     Deputy,
@@ -60,7 +59,6 @@ PAGE: Final = block("CONTRIBUTING.md", "PAGES: Final = (")
 STORE: Final = block("CONTRIBUTING.md", "STORE = StoreType(")
 POLICY: Final = block("CONTRIBUTING.md", "def trial(act")
 COMMAND: Final = block("CONTRIBUTING.md", "def count(user")
-ADAPTER: Final = block("CONTRIBUTING.md", "def definitions(deputy")
 EVENT: Final = block("CONTRIBUTING.md", "class RequestsSpent(Event)")
 
 
@@ -74,7 +72,6 @@ def test_every_python_block_is_executed_here() -> None:
         STORE,
         EVENT,
         COMMAND,
-        ADAPTER,
     ]
     assert set(re.findall(r"^```(\w+)$", text("CONTRIBUTING.md"), re.MULTILINE)) <= {"python", "bash"}
 
@@ -261,11 +258,6 @@ async def test_contributed_command_is_in_the_program(tmp_path: Path, monkeypatch
     assert CliRunner().invoke(cli, ["count", "--user", "alice"]).stdout == "0\n"
 
 
-def chat_call(name: str, **arguments: Any) -> dict[str, Any]:
-    """Return a tool call as chat APIs write it."""
-    return {"id": "c1", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
-
-
 def test_names_in_the_places_table_of_contributing_exist() -> None:
     section = text("CONTRIBUTING.md").split("## Where things are changed\n")[1].split("\n## ")[0]
     rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| ")][1:]
@@ -279,32 +271,3 @@ def test_names_in_the_places_table_of_contributing_exist() -> None:
             *_, last = name.split(".")
             declared = re.compile(rf"^ *(?:(?:async )?def {last}\(|{last}: )", re.MULTILINE)
             assert any(map(declared.search, code)), f"{files}: {name}"
-
-
-async def test_contributed_adapter_describes_asks_answers_and_writes_once() -> None:
-    sandbox, names = Sandbox(), await run(ADAPTER, {})
-    answer, where = names["answer"], Call(thread="t1", message="m1", id="c1")
-    mail = chat_call("gmail_send_email", to=["bob@example.test"], subject="Dinner", body="Friday?")
-    async with await build(sandbox) as deputy:
-        described = [one["function"] for one in names["definitions"](deputy, "gmail")]
-        assert {one["name"] for one in described} == {one.name for one in deputy.tools("gmail")}
-        assert all(one["description"] and one["parameters"]["type"] == "object" for one in described)
-        with pytest.raises(ConsentRequired) as missing:
-            await answer(deputy, mail, where, user="alice")
-        await consent(deputy, sandbox, missing.value.consent)
-        with pytest.raises(ApprovalRequired) as asked:
-            await answer(deputy, mail, where, user="alice")
-        await deputy.decide(asked.value.approval, "approve", by="alice")
-        once, again = [await answer(deputy, mail, where, user="alice") for _ in range(2)]
-        assert once == again and json.loads(once["content"])["summary"] == "Sent."
-        assert len(sandbox.sent("alice@example.test")) == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"), [('{"subjct": 1}', "Correct the named arguments"), ("{", "The arguments are not JSON.")]
-)
-async def test_contributed_adapter_answers_an_unreadable_call(arguments: str, sentence: str) -> None:
-    answer = (await run(ADAPTER, {}))["answer"]
-    async with await build() as deputy:
-        call = {"id": "c1", "function": {"name": "gmail_send_email", "arguments": arguments}}
-        assert sentence in (await answer(deputy, call, Call(id="c1"), user="alice"))["content"]

@@ -111,9 +111,10 @@ def test_killed_chatbot_example_continues_with_the_same_ticket(home: Path) -> No
 
 
 def test_every_example_is_listed_with_its_command() -> None:
-    """A program by its file, a folder by one of the programs in it."""
+    """A program by its file, a folder by one of the programs in it, and a folder of files to copy by its link."""
     page = (EXAMPLES / "README.md").read_text()
     listed = [Path(command) for command in re.findall(r"`python examples/([\w/]+\.py)`", page)]
     assert [command for command in listed if not (EXAMPLES / command).is_file()] == []
+    listed += [Path(folder) for folder in re.findall(r"no program: \[\w+\]\((\w+)\)", page)]
     entries = {file.relative_to(EXAMPLES).parts[0] for file in EXAMPLES.rglob("*.py")}
     assert {command.parts[0] for command in listed} == entries and len(listed) == len(entries)

@@ -86,6 +86,7 @@ def test_every_page_with_snippets_has_executed_snippets() -> None:
         "docs/unattended.md",
         "docs/approvals-in-chat.md",
         "docs/resuming.md",
+        "docs/write-an-adapter.md",
     }
     elsewhere |= {*test_deferred_pages.COUNTS, *test_langgraph_pages.COUNTS, *test_migrating.COUNTS}
     assert {page for page in EVERY if blocks(page, "python")} == {*COUNTS, *elsewhere}

@@ -24,11 +24,11 @@ class Scripted(Model):
             role="assistant", content=json.dumps(results), tool_calls=[] if results else as_json(CALLS)
         )
 
-    def unused(self, *args: Any, **kwargs: Any) -> Any:
-        """Not used."""
+    def refuse(self, *args: Any, **kwargs: Any) -> Any:
+        """Raise, because no run uses it."""
         raise NotImplementedError
 
-    invoke = invoke_stream = ainvoke_stream = _parse_provider_response = _parse_provider_response_delta = unused
+    invoke = invoke_stream = ainvoke_stream = _parse_provider_response = _parse_provider_response_delta = refuse
 
 
 async def play(scene: Scene) -> str:

@@ -42,6 +42,7 @@ class Scene:
     early: bool = False
     resumed_by: str = "alice"
     asked: list[str] = field(default_factory=list)
+    approvals: set[str] = field(default_factory=set)
 
     @property
     def user(self) -> str:
@@ -59,6 +60,7 @@ class Scene:
         if self.is_over or (self.early and len(self.asked) == 1):
             return True
         if request["type"] == "deputize.approval":
+            self.approvals.add(request["approval_id"])
             if self.decision:
                 await self.deputy.decide(request["approval_id"], self.decision, by="alice")
             return bool(self.decision)
@@ -80,13 +82,17 @@ Play = Callable[[Scene], Awaitable[str]]
 
 @dataclass(frozen=True)
 class Course:
-    """A course of the conversation: what is asked, how many mails are sent, and what the model reads at the end."""
+    """A course of the conversation: its requests, the number of mails, and a word that the model reads at the end.
+
+    ``plays``: how often the conversation is played, with the same calls.
+    """
 
     name: str
     scene: dict[str, Any]
     asked: Sequence[str]
     mails: int
     reads: str
+    plays: int = 1
 
 
 PAUSED: Final = (
@@ -101,7 +107,7 @@ BLOCKED: Final = (
     Course("approved", {}, ("consent", "consent", "approval"), 1, "Sent."),
     Course("asked again", {"early": True}, ("consent", "consent", "consent", "approval"), 1, "Sent."),
     Course("rejected", {"decision": "reject"}, ("consent", "consent", "approval"), 0, "declined"),
-    Course("left alone", {"decision": ""}, ("consent", "consent", "approval"), 0, "approv"),
+    Course("left alone twice", {"decision": ""}, ("consent", "consent", "approval", "approval"), 0, "approv", plays=2),
 )
 """Courses in a framework without pauses: each call asks for itself."""
 
@@ -111,10 +117,13 @@ async def went_wrong(play: Play, course: Course) -> bool:
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
         scene = Scene(deputy, sandbox, **course.scene)
-        said = await play(scene)
+        said = ""
+        for _ in range(course.plays):
+            said = await play(scene)
         mails = len(sandbox.sent("alice@example.test"))
         others = len(sandbox.sent("bob@example.test"))
-    right = (sorted(scene.asked), mails, others) == (sorted(course.asked), course.mails, 0) and course.reads in said
+    right = (sorted(scene.asked), mails, others) == (sorted(course.asked), course.mails, 0)
+    right = right and course.reads in said and len(scene.approvals) == 1
     print(f"{course.name}: {mails} mails", "" if right else f"WRONG {scene.asked} {others} {said}", flush=True)
     return not right
 

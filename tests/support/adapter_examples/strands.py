@@ -24,7 +24,7 @@ class Scripted(Model):
         return {}
 
     async def structured_output(self, *args: Any, **kwargs: Any) -> AsyncIterator[dict[str, Any]]:
-        """Not used."""
+        """Raise, because no run uses it."""
         raise NotImplementedError
         yield {}
 
