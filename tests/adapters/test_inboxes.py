@@ -295,7 +295,7 @@ def test_wrong_answer_is_read_as_deciding_nothing(caplog: pytest.LogCaptureFixtu
     pause, heard = named("a", "b"), list[Any]()
 
     def wait(state: MessagesState) -> dict[str, Any]:
-        heard.append(wait_for(as_hitl(pause), answers_to(pause)))
+        heard.append(wait_for(as_hitl(pause), answers_to(pause), {}))
         return {}
 
     graph = wired(wait)

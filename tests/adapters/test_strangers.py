@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from langgraph.checkpoint.memory import InMemorySaver
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph import MessagesState
 from langgraph.types import Command
 
-from deputize.adapters.langgraph import RESUME
-from deputize.adapters.langgraph.resume_scope import NO_TASK
+from deputize.adapters.langgraph import RESUME, act_node
 from deputize.core import ApprovalPayload, Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
-from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
+from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages, wired
 from tests.support.sandbox_deputy import connect
 from tests.support.scripted_agents import begun
 
@@ -62,46 +62,65 @@ async def test_approval_by_another_user_never_counts_for_the_owner(
 @pytest.mark.parametrize("first", ["map", "bare"])
 @pytest.mark.parametrize("way", ["create_agent", "act_node"])
 @pytest.mark.parametrize("calls", [(SEND,), (SEND, OTHER)], ids=["one call", "two calls"])
-@pytest.mark.parametrize("saver", ["kept", "dropping", "failing"])
 @pytest.mark.parametrize("durability", ["exit", "async", "sync"])
 async def test_owners_approval_counts_after_another_users_which_is_ignored(
     durability: Any,
-    saver: str,
     calls: Any,
     way: str,
     first: str,
-    monkeypatch: pytest.MonkeyPatch,
     sandbox: Sandbox,
     deputy: Deputy,
 ) -> None:
-    """If the checkpointer cannot remove the other user's answer, the approvals get new ids instead."""
     await connect(deputy, sandbox, "send")
     graph, start = begun(way, deputy, *calls)
     await graph.ainvoke(start, config(), context=ALICE, durability=durability)
     asks = await approvals_of(graph, config())
     yes = {"decisions": {ask["approval_id"]: "approve" for ask in asks}}
 
-    async def failing(self: Any, config: Any, writes: Any, task: str, path: str = "") -> None:
-        if task == NO_TASK and writes == [("__resume__", RESUME)]:
-            if saver == "dropping":
-                return
-            raise ConnectionError("The database is gone.")
-        await put(self, config, writes, task, path)
-
-    put = InMemorySaver.aput_writes
-    with monkeypatch.context() as patches:
-        if saver != "kept":
-            patches.setattr(InMemorySaver, "aput_writes", failing)
-        for _ in range(2):
-            with pytest.raises((PolicyDenied, ConnectionError)):
-                await resume(graph, first, yes, MALLORY, durability=durability)
+    for _ in range(2):
+        with pytest.raises(PolicyDenied):
+            await resume(graph, first, yes, MALLORY, durability=durability)
     runs: list[Any] = [None, None, Command(resume=RESUME)]
     for given in runs:
         await graph.ainvoke(given, config(), context=ALICE, durability=durability)
         assert sandbox.sent("alice@example.test") == []
-    if saver != "kept" and first == "bare":
-        yes = {"decisions": {ask["approval_id"]: "approve" for ask in await approvals_of(graph, config())}}
+    assert await approvals_of(graph, config()) == asks
     await graph.ainvoke(Command(resume=yes), config(), context=ALICE)
+    assert len(sandbox.sent("alice@example.test")) == len(calls)
+
+
+@pytest.mark.parametrize("calls", [(SEND,), (SEND, OTHER)], ids=["one call", "two calls"])
+@pytest.mark.parametrize("what", ["approve", "reject"])
+@pytest.mark.parametrize("mode", ["by_id", "hitl"])
+async def test_bare_answer_of_a_run_that_failed_before_it_was_refused_counts_for_nobody(
+    mode: Any, what: str, calls: Any, sandbox: Sandbox, deputy: Deputy
+) -> None:
+    """No node of deputize has seen the value, nor who sent it."""
+    await connect(deputy, sandbox, "send")
+    acting, fails = act_node(deputy, "gmail", interrupt_mode=mode), [False]
+
+    async def node(state: MessagesState, config: RunnableConfig) -> Any:
+        if fails[0]:
+            raise ConnectionError("The line was cut.")
+        return await acting.ainvoke(state, config)
+
+    graph = wired(node)
+    await graph.ainvoke(asking(*calls), config(), context=ALICE)
+    [pause] = (await graph.aget_state(config())).interrupts
+    asks = await deputy.pending("alice")
+    by_id, by_position = {"decisions": {ask.id: what for ask in asks}}, {"decisions": [{"type": what}] * len(calls)}
+    answer = by_id if mode == "by_id" else by_position
+    fails[0] = True
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke(Command(resume=answer), config(), context=MALLORY)
+    fails[0] = False
+    runs: list[Any] = [None, Command(resume={pause.id: RESUME}), None]
+    for given in runs:
+        await graph.ainvoke(given, config(), context=ALICE)
+        assert await deputy.pending("alice") == asks
+    yes = {"decisions": {ask.id: "approve" for ask in asks}}
+    state = await graph.ainvoke(Command(resume=yes), config(), context=ALICE)
+    assert {one.status for one in tool_messages(state).values()} == {"success"}
     assert len(sandbox.sent("alice@example.test")) == len(calls)
 
 

@@ -107,7 +107,7 @@ async def test_answer_by_another_user_is_ignored_when_the_owners_was_not_stored(
 ) -> None:
     """LangGraph keeps the answer of a failed run with its task, and a bare one also beside the checkpoint.
 
-    Bob's resume replaces the one beside the checkpoint, so Alice is asked again.
+    Bob's resume replaces only the one beside the checkpoint, which no later run hears.
     """
     await lost(world, monkeypatch, form)
     assert await world.resume(what, BOB, form=his) == "policy_denied"
@@ -115,9 +115,6 @@ async def test_answer_by_another_user_is_ignored_when_the_owners_was_not_stored(
         await asyncio.to_thread(world.graph.invoke, None, config(), context=ALICE)
     else:
         await world.graph.ainvoke(None, config(), context=ALICE)
-    if (form, his) != ("map", "map"):
-        assert await approvals_told(world) == ["approval.requested"] and not world.sandbox.sent(MINE)
-        assert await world.resume() == ("success", "")
     assert await approvals_told(world) == YES, "her own yes"
     assert [mail.text.strip() for mail in world.sandbox.sent(MINE)] == [SEND["args"]["body"]]
 

@@ -59,6 +59,8 @@ __all__ = [
     "UserOf",
     "error_text",
     "parse_decisions",
+    "question_id",
+    "question_id",
     "request_payload",
     "select_requests",
     "tool_facts",
@@ -150,6 +152,11 @@ def select_requests(asks: Iterable[Any], kind: Kind | None = None) -> list[Any]:
     for one in get_args(Kind) if kind is None else (kind,):
         found |= {str(ask[f"{one}_id"]): ask for ask in mappings if ask.get("type") == f"deputize.{one}"}
     return [dict(ask) for ask in found.values()]
+
+
+def question_id(approval_id: str) -> str:
+    """Return the part of an approval's id that stays the same when the question changes."""
+    return approval_id.partition("-")[0]
 
 
 def error_text(error: DeputizeError) -> str:
@@ -251,17 +258,20 @@ class ToolRunner(Generic[Run]):
         return as_text(await acted)
 
     async def record(self, said: Decision, user: User) -> str:
-        """Store a decision as this user's. Return the error in an edit, or "".
+        """Store a decision as this user's. Return the error in an edit, or what has changed since the decision, or "".
 
         A decision about another user's approval, or about one that was already decided or used, changes nothing.
         """
-        with suppress(NotFound, Conflict):
+        with suppress(NotFound):
             try:
                 await self.deputy.decide(
                     said.approval, said.decision, by=user, reason=said.reason, arguments=said.arguments
                 )
             except InvalidInput as wrong:
                 return str(wrong)
+            except Conflict as late:
+                now = await self.deputy.get_approval(said.approval, by=user)
+                return str(late) if late.reason == "changed" and now and now.status == "pending" else ""
         return ""
 
     def owner_tag(self, user: User, call: Call) -> str:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, NotRequired
 from deputize.adapters.acting_user import ContextT, MessageSource, UserSource
 from deputize.adapters.argument_checks import select_tools
 from deputize.adapters.releases import LANGGRAPH, require
-from deputize.core import ApprovalRequired, DeputizeError, DeputyProtocol, PolicyDenied, SettingsError, User
+from deputize.core import DeputizeError, DeputyProtocol, PolicyDenied, SettingsError, User
 
 try:
     from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest
@@ -35,11 +35,10 @@ try:
     from deputize.adapters.langchain.tool_host import Host
     from deputize.adapters.langchain.tool_search import SEARCH_TOOLS, ToolSearch
     from deputize.adapters.langgraph.approval_graph import RETURNS, Gate, InterruptMode, State
-    from deputize.adapters.langgraph.calls import identify_call, latest_messages, open_calls
+    from deputize.adapters.langgraph.calls import latest_messages, open_calls
     from deputize.adapters.langgraph.inline_execution import TaskLocation
     from deputize.adapters.langgraph.interrupts import Missing, Payload, missing_requests, same_user
     from deputize.adapters.langgraph.precheck import Findings, Output
-    from deputize.adapters.langgraph.resume_scope import forget_bare_resume
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks these imports
     raise SettingsError.without(missing, "langchain") from None
@@ -135,7 +134,7 @@ class DeputyMiddleware(AgentMiddleware[Any, ContextT, Any]):
             return None
         config, user, run = get_config(), self._user(runtime), self.host.deputy.run
         place = TaskLocation.of(config)
-        begun = run(self._check_owner(state, tail, user))
+        begun = self._check_owner(state, user)
         if place and not place.has_begun_now():
             seen = run(self.gate.look({"messages": tail, "outputs": []}, config, user))
             if seen.pause is None:
@@ -149,7 +148,7 @@ class DeputyMiddleware(AgentMiddleware[Any, ContextT, Any]):
             return None
         config, user = get_config(), self._user(runtime)
         place = TaskLocation.of(config)
-        begun = await self._check_owner(state, tail, user)
+        begun = self._check_owner(state, user)
         if place and not await place.has_begun():
             seen = await self.gate.look({"messages": tail, "outputs": []}, config, user)
             if seen.pause is None:
@@ -243,11 +242,10 @@ class DeputyMiddleware(AgentMiddleware[Any, ContextT, Any]):
         found = (state.get("deputize") or {}).get(self._name)
         return dict(found) if isinstance(found, Mapping) else None
 
-    async def _check_owner(self, state: Any, tail: list[AnyMessage], user: User | None) -> Payload:
+    def _check_owner(self, state: Any, user: User | None) -> Payload:
         """Return the user who starts the run if another middleware skipped `before_agent`, else an empty update.
 
-        Raises `PolicyDenied` for another user than the one who started. LangGraph stores that user's answer and passes
-        it to the next resume, so it is deleted. If that fails, the approvals get new ids.
+        Raises `PolicyDenied` for another user than the one who started.
         """
         if (note := self._note(state)) is None:
             return self._owner_state(user)  # a deputize pause has its own record of the owner
@@ -256,26 +254,9 @@ class DeputyMiddleware(AgentMiddleware[Any, ContextT, Any]):
         try:
             same_user(note, user)
         except PolicyDenied:
-            config, owner = get_config(), User(note.get("user", ""), note.get("tenant", ""))
-            forgotten = False
-            try:
-                forgotten = await forget_bare_resume(config, heard=False)
-            finally:
-                if owner.id and not forgotten:
-                    await self._renew(tail, owner)
-            self.host.acting_user(config, get_runtime())  # raises the reason if the identity itself is refused
+            self.host.acting_user(get_config(), get_runtime())  # raises the reason if the identity itself is refused
             raise
         return {}
-
-    async def _renew(self, tail: list[AnyMessage], owner: User) -> None:
-        config, deputy = get_config(), self.host.deputy
-        asked, calls = open_calls(tail, config)
-        calls = [call for call in calls if call["name"] in self.gate.providers]
-        found = [self.host.add_message(identify_call(config, asked, c), config, get_runtime) for c in calls]
-        ours = [(c["name"], c["args"], call) for c, call in zip(calls, found, strict=True)]
-        blockers = await self.host.check_calls(ours, owner)
-        waiting = [blocker.approval.id for blocker in blockers if isinstance(blocker, ApprovalRequired)]
-        await deputy.refresh_approval_ids(waiting, user=owner)
 
     def _refusal(self, request: ToolCallRequest) -> ToolMessage | None:
         """Return the refusal if another user, or no user, resumed this call past its owner's pause, else None."""

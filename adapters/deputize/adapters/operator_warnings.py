@@ -10,7 +10,7 @@ from typing import Final
 
 from deputize.core import DeputizeError, SettingsError, UserRequired
 
-__all__ = ["MAYBE_CACHED", "MAYBE_CACHED_AROUND", "NO_CHECKPOINTER", "NO_USER"]
+__all__ = ["HIDDEN_RESUME", "MAYBE_CACHED", "MAYBE_CACHED_AROUND", "NO_CHECKPOINTER", "NO_USER"]
 __all__ += ["NO_USER_IN_GRAPH", "warn_once", "warn_operator"]
 
 NO_USER: Final = (
@@ -32,6 +32,10 @@ MAYBE_CACHED: Final = (
 MAYBE_CACHED_AROUND: Final = (
     "A graph that acts was called in a node with a thread of its own, so LangGraph does not show whether that node is "
     "cached. Give the node no cache_policy: a cache would return one user's results to another user."
+)
+HIDDEN_RESUME: Final = (
+    "This release of LangGraph does not show whether a resume value is this run's own, so it answers no pause of "
+    "deputize. Resume by interrupt id, Command(resume={interrupt.id: value}), or decide on deputize's page."
 )
 
 log = logging.getLogger("deputize")

@@ -10,15 +10,14 @@ from typing import Any, Final
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-from deputize.adapters.operator_warnings import MAYBE_CACHED, MAYBE_CACHED_AROUND, warn_once
+from deputize.adapters.operator_warnings import HIDDEN_RESUME, MAYBE_CACHED, MAYBE_CACHED_AROUND, warn_once
 from deputize.core import SettingsError
 
-__all__ = ["has_bare_resume", "refuse_cached", "run_of", "tasks_around"]
+__all__ = ["bare_resume_value", "refuse_cached", "run_of", "tasks_around"]
 
 CALL: Final = "__pregel_call"  # in a task's configuration: a partial of the task and its loop's method
 PAD: Final = "__pregel_scratchpad"  # in every task
 NODE: Final = "langgraph_node"  # in metadata: the enclosing node, also of a graph with its own thread
-MAP: Final = "__pregel_resume_map"  # the outermost graph's resume value, if it names interrupts
 
 _names: Final = WeakKeyDictionary[Any, str]()
 """A name for each run of an outermost graph in this process."""
@@ -65,14 +64,19 @@ def run_of(config: Mapping[str, Any]) -> str:
     return "" if loop is None else _names.setdefault(loop, uuid4().hex)
 
 
-def has_bare_resume(config: Mapping[str, Any]) -> bool:
-    """Return whether this run itself was resumed with a value that names no interrupt. True if that is unknown.
+def bare_resume_value(config: Mapping[str, Any]) -> Any:
+    """Return the value with which this run was resumed if it names no interrupt and no interrupt has received it, else
+    None.
 
-    LangGraph also passes on the value of an earlier run.
+    LangGraph stores such a value with the checkpoint and passes it to later runs as well, whoever starts them. There it
+    is nobody's answer: only a run's own input counts. None also if LangGraph does not reveal the input.
     """
-    loop = _outermost(config)
-    brought = loop is None or getattr(getattr(loop, "input", None), "resume", None) is not None
-    return brought and (config.get("configurable") or {}).get(MAP) is None
+    kept = getattr((config.get("configurable") or {}).get(PAD), "get_null_resume", None)
+    value = kept(False) if kept else None
+    inputs = [getattr(loop, "input", HIDDEN_RESUME) for _, loop in tasks_around(config)]
+    if value is not None and (not inputs or HIDDEN_RESUME in inputs):
+        warn_once(HIDDEN_RESUME)
+    return value if any(getattr(one, "resume", None) is value for one in inputs) else None
 
 
 def refuse_cached(config: Mapping[str, Any]) -> None:

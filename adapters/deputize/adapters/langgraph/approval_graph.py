@@ -34,24 +34,24 @@ from langgraph.types import Command, Send
 from typing_extensions import TypedDict
 
 from deputize.adapters.acting_user import REFUSED
-from deputize.adapters.langchain.run_context import refuse_cached
+from deputize.adapters.langchain.run_context import refuse_cached, run_of
 from deputize.adapters.langchain.tool_host import Host
 from deputize.adapters.langgraph.calls import identify_call, open_calls
 from deputize.adapters.langgraph.human_in_the_loop import answers_to, as_hitl
 from deputize.adapters.langgraph.interrupts import (
     ANYTHING,
+    MADE_IN,
     Answers,
     Payload,
     approval_ids_in,
     approval_payload,
+    drop_kept_answer,
     record,
     rejections_in,
     same_user,
-    stale_resume_marker,
     wait_for,
 )
 from deputize.adapters.langgraph.precheck import Ahead, Findings, Lost, Output
-from deputize.adapters.langgraph.resume_scope import drop_kept_answer, forget_bare_resume
 from deputize.core import (
     Approval,
     ApprovalRequired,
@@ -60,7 +60,6 @@ from deputize.core import (
     Declined,
     Effect,
     InvalidInput,
-    PolicyDenied,
     SettingsError,
     Tool,
     User,
@@ -120,10 +119,8 @@ class Gate:
             if ahead.faults:
                 state = {**state, "deputize": {"faults": ahead.faults}}
             elif "user" in (note := state.get("deputize") or {}):
-                await self.continue_run(user, note, config, approval_ids_in(note))
+                await self.continue_run(user, note, config)
             seen = ahead.seen or await self.look(state, config, user)
-            if seen.pause and self.mode == "hitl":
-                await forget_bare_resume(config, heard=False)  # it counts positions of an earlier pause
             return self._led(seen, state, acts, config)
 
         builder: StateGraph[Any, Any, Any, Any] = StateGraph(State, input_schema=_Given, output_schema=_Done)
@@ -142,7 +139,7 @@ class Gate:
             goto = acts(seen, seen.first, state, back=True)
             return Command(update={"outputs": seen.outputs, "deputize": {}}, goto=goto)
         if (pause := seen.pause) and seen.user:
-            note = {"user": seen.user.id, "tenant": seen.user.tenant, "pause": pause} | stale_resume_marker(config)
+            note = {"user": seen.user.id, "tenant": seen.user.tenant, "pause": pause, MADE_IN: run_of(config)}
             note |= {"refused": (state.get("deputize") or {}).get("refused", [])}
             return Command(update={"deputize": note}, goto=f"wait_{pause['type'].rpartition('.')[2]}")
         tasks = acts(seen, [*seen.ready, *seen.others], state, back=False)
@@ -203,7 +200,7 @@ class Gate:
         Only an inbox's answer can refuse a consent, because an inbox has no other way.
         """
         note = state["deputize"]
-        await self.check_owner(user, note, config)
+        await self.continue_run(user, note, config)
         try:
             given = self._asked(note, ANYTHING)
         except GraphInterrupt:
@@ -221,8 +218,8 @@ class Gate:
         """Pause until the user has decided. Record decisions as the resuming user's. ``new``: requested just now."""
         note = state["deputize"]
         asked = approval_ids_in(note)
-        who = await self.check_owner(user, note, config, asked)
-        await drop_kept_answer(config, None if self.mode == "hitl" else asked)  # inbox answers name no approval
+        who = await self.continue_run(user, note, config)
+        drop_kept_answer(config, None if self.mode == "hitl" else asked)  # inbox answers name no approval
         try:
             given = self._asked(note, Answers)
         except GraphInterrupt:
@@ -233,37 +230,13 @@ class Gate:
         yes = agreed.issuperset(asked)
         return Command(update={"deputize": {**note, "faults": faults, "yes": yes}}, goto="gate")
 
-    async def check_owner(
-        self, user: User | None, note: Mapping[str, Any], config: RunnableConfig, asked: Sequence[str] = ()
-    ) -> User:
+    async def continue_run(self, user: User | None, note: Mapping[str, Any], config: RunnableConfig) -> User:
         """Return the user who started the run. Raises `PolicyDenied` for another user.
 
-        LangGraph stores another user's answer and passes it to the next resume, so it is deleted. If that fails, the
-        approvals in ``asked`` get new ids. An answer by position counts for the displayed pause, and is not stored for
-        the next one.
+        A rejection in this run's resume value is always recorded, because it counts until the act has started, and an
+        earlier run may have failed before it read the answer.
         """
-        who = await self.continue_run(user, note, config, asked)
-        if self.mode == "hitl":
-            await forget_bare_resume(config, heard=True)
-        return who
-
-    async def continue_run(
-        self, user: User | None, note: Mapping[str, Any], config: RunnableConfig, asked: Sequence[str] = ()
-    ) -> User:
-        """Check the owner after a wait whose answer was not read, because an earlier run may have failed there.
-
-        A rejection in this run's resume value is always recorded, because it counts until the act has started.
-        """
-        try:
-            who = same_user(note, user)
-        except PolicyDenied:
-            forgotten = False
-            try:
-                forgotten = await forget_bare_resume(config, heard=False)
-            finally:
-                if asked and not forgotten:
-                    await self.host.deputy.refresh_approval_ids(asked, user=User(note["user"], note["tenant"]))
-            raise
+        who = same_user(note, user)
         for no in rejections_in(config):
             await record(self.host.deputy, no, who)
         return who
@@ -271,17 +244,20 @@ class Gate:
     def _asked(self, note: Mapping[str, Any], schema: Any) -> Any:
         """Pause in the format of this gate's clients, and return the answer."""
         pause = note["pause"]
-        return wait_for(as_hitl(pause), answers_to(pause)) if self.mode == "hitl" else wait_for(pause, schema, note)
+        shown, schema = (as_hitl(pause), answers_to(pause)) if self.mode == "hitl" else (pause, schema)
+        return wait_for(shown, schema, note)
 
     async def _pending(self, asks: Sequence[Any], who: User | None = None) -> bool:
-        """Return whether one of these requests is still pending. Concurrent resumes leave answered pauses behind."""
+        """Return whether one of these requests is still pending as it was shown. Concurrent resumes leave answered
+        pauses behind."""
         for ask in asks:
             one: Consent | Approval | None
             if who is None:
                 one = await self.host.deputy.get_consent(ask["consent_id"])
             else:
                 one = await self.host.deputy.get_approval(ask["approval_id"], by=who)
-            if one is not None and one.status == "pending":
+            asked = ask["consent_id"] if who is None else ask["approval_id"]
+            if one is not None and (one.status, one.id) == ("pending", asked):
                 return True
         return False
 

@@ -12,7 +12,7 @@ approve the wrong act.
 
 `read_hitl` is for a pause that `as_hitl` displayed in an inbox, in exactly this order, by a gate that stored the
 displayed pause. Each decision is about the request at its position. LangGraph passes a value that names no interrupt to
-later runs, so a gate calls `forget_bare_resume` before it interrupts, for its user and for other users.
+later runs; `wait_for` ignores it there.
 """
 
 from __future__ import annotations

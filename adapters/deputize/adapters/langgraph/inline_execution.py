@@ -18,6 +18,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Interrupt
 
+from deputize.adapters.langchain.run_context import bare_resume_value
 from deputize.core import User
 
 try:
@@ -198,8 +199,7 @@ def read_resume_value(config: RunnableConfig) -> tuple[Any, list[Any]]:
     *before, last = (answers := answers_in(config)) or [None]
     if last is not None and any(last is said for said in (inside.get(RESUMED_BY_ID) or {}).values()):
         return last, before
-    bare = getattr(inside.get(PAD), "get_null_resume", None)
-    return bare(False) if bare else None, [*answers]
+    return bare_resume_value(config), [*answers]
 
 
 Given = ParamSpec("Given")

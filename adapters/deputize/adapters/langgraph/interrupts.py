@@ -10,13 +10,11 @@ stays open.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
-from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple, NotRequired
 
 from langchain_core.messages import ToolMessage
@@ -28,8 +26,9 @@ from langgraph.types import interrupt
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from deputize.adapters.langchain.run_context import has_bare_resume, run_of
-from deputize.adapters.langgraph.inline_execution import PAD, RESUMED_BY_ID, SAVER
+from deputize.adapters.langchain.run_context import bare_resume_value, run_of
+from deputize.adapters.langgraph.inline_execution import PAD, RESUMED_BY_ID, SAVER, answers_in, read_resume_value
+from deputize.adapters.kit import question_id
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, warn_once
 from deputize.core import (
     Approval,
@@ -47,6 +46,7 @@ from deputize.core import (
 __all__ = [
     "ANSWERS_FORM",
     "ANYTHING",
+    "MADE_IN",
     "RESUME",
     "Answers",
     "ApprovalPause",
@@ -56,12 +56,11 @@ __all__ = [
     "approval_ids_in",
     "approval_payload",
     "decisions_in",
-    "mark_of",
+    "drop_kept_answer",
     "missing_requests",
     "record",
     "rejections_in",
     "same_user",
-    "stale_resume_marker",
     "wait_for",
 ]
 
@@ -136,21 +135,21 @@ ANSWERS_FORM: Final = TypeAdapter(Answers)
 BY_ID: Final = 'Write {"decisions": {approval_id: "approve"}}, "reject" or {"decision": "edit", "arguments": {...}}.'
 
 
-BEFORE: Final = "before"
-"""Key in a pause's record: a digest of the bare resume value that existed when the pause was made."""
 MADE_IN: Final = "made_in"
 """Key in a pause's record: the run in which the pause was made."""
 
 
-def wait_for(pause: Mapping[str, Any], schema: Any, note: Mapping[str, Any] | None = None) -> Any:
+def wait_for(pause: Mapping[str, Any], schema: Any, note: Mapping[str, Any]) -> Any:
     """Pause here, once, and return the resume value, parsed by ``schema``.
 
-    A value of another form counts as `RESUME`, and is logged if it looks like an answer. If the ``note`` shows that the
-    value is older than the pause, it is ignored. A pause without a checkpointer is logged.
+    A value of another form counts as `RESUME`, and is logged if it looks like an answer. A value that names no
+    interrupt counts only if this run itself was resumed with it, and if the pause is older than the run (``note``, the
+    pause's record): a value of an earlier run may be another user's, or answer what was asked then. A pause without a
+    checkpointer is logged.
     """
     config = get_config()
     try:
-        if not _is_older(config, schema, note or {}):
+        if bare_resume_value(config) is not None and run_of(config) != note.get(MADE_IN):
             return _answer_of(_asked(pause, schema), schema)
         with set_config_context(_deaf(config)) as context:
             return _answer_of(context.run(_asked, pause, schema), schema)
@@ -189,48 +188,11 @@ def _looks_like_answer(value: Any) -> bool:
     )
 
 
-def stale_resume_marker(config: RunnableConfig) -> Payload:
-    """Return a marker of this run's bare resume value, to record with a new pause; empty without such a value.
-
-    LangGraph passes a value that names no interrupt to later runs, although an earlier pause has received it.
-    """
-    bare = _bare(config)
-    return {} if bare is None else {BEFORE: mark_of(bare), MADE_IN: run_of(config)}
-
-
-def mark_of(answer: Any) -> str:
-    """Return a digest by which an answer is recognized."""
-    return blake2b(json.dumps(answer, skipkeys=True, default=repr).encode(), digest_size=16).hexdigest()
-
-
-def _bare(config: RunnableConfig) -> Any:
-    """Return the resume value of this or an earlier run that names no interrupt, or None."""
-    heard = getattr((config.get("configurable") or {}).get(PAD), "get_null_resume", None)
-    return heard(False) if heard else None
-
-
-def _is_older(config: RunnableConfig, schema: Any, note: Mapping[str, Any]) -> bool:
-    """Return whether the bare resume value answered an earlier pause and cannot answer a deputize pause.
-
-    The same value, sent again to this pause, is not older.
-    """
-    if isinstance(schema, dict):  # which takes anything
-        return False
-    bare = _bare(config)
-    if bare is None or mark_of(bare) != note.get(BEFORE):
-        return False
-    if has_bare_resume(config) and run_of(config) != note.get(MADE_IN):
-        return False
-    try:
-        TypeAdapter(schema).validate_python(bare)
-    except ValidationError:
-        return True
-    return False
-
-
 def _deaf(config: RunnableConfig) -> RunnableConfig:
     """Return the configuration without the bare resume value, which stays for the pause it was meant for."""
     inside = config.get("configurable") or {}
+    if PAD not in inside:
+        return config
     return {**config, "configurable": {**inside, PAD: replace(inside[PAD], get_null_resume=lambda consume=False: None)}}
 
 
@@ -265,6 +227,18 @@ def decisions_in(answer: Any) -> Mapping[Any, Any]:
     return named if isinstance(named, Mapping) else {}
 
 
+def drop_kept_answer(config: RunnableConfig, asked: Container[str] | None) -> None:
+    """Make a pause receive this run's resume value instead of the answer that an earlier run could not record.
+
+    LangGraph stores the answer of a failed run, and would pass it to the pause instead of the new value. If the run has
+    no value, the pause receives the stored answer again. ``asked``: the pause's approvals, by which its answer differs
+    from those of your own pauses in the same task. None: the task has no other pause.
+    """
+    came, before = read_resume_value(config)
+    if came is not None and before and (asked is None or any(one in asked for one in decisions_in(before[-1]))):
+        answers_in(config).remove(before[-1])
+
+
 def approval_ids_in(note: Mapping[str, Any]) -> list[str]:
     """Return the ids of the approvals in a recorded pause."""
     return [ask["approval_id"] for ask in (note.get("pause") or {}).get("approvals", ())]
@@ -274,7 +248,7 @@ def rejections_in(config: RunnableConfig) -> list[Answers]:
     """Return the rejections by id in this run's resume value. Malformed values are ignored."""
     inside: Mapping[str, Any] = config.get("configurable") or {}
     found = list[Answers]()
-    for one in [*(inside.get(RESUMED_BY_ID) or {}).values()] or [_bare(config)]:
+    for one in [*(inside.get(RESUMED_BY_ID) or {}).values()] or [bare_resume_value(config)]:
         if "reject" in decisions_in(one).values():
             with suppress(ValidationError):
                 said = ANSWERS_FORM.validate_python(one)
@@ -284,7 +258,7 @@ def rejections_in(config: RunnableConfig) -> list[Answers]:
 
 
 class Recorded(NamedTuple):
-    """Result of recording a resume value: approved ids, and errors of edits by id."""
+    """Result of recording a resume value: approved ids, and errors by the id of the question (`question_id`)."""
 
     agreed: set[str]
     faults: dict[str, str]
@@ -296,21 +270,21 @@ async def record(deputy: DeputyProtocol, given: Any, user: User | None) -> Recor
     reason = answers.get("reason", "")
     for approval, said in answers.get("decisions", {}).items():
         what, changed = (said, None) if isinstance(said, str) else (said["decision"], said["arguments"])
-        with suppress(Conflict):  # decided elsewhere: the gate reads the record
-            try:
-                await deputy.decide(approval, what, by=user, reason=reason, arguments=changed)
-                agreed |= {approval} if what != "reject" else set()
-            except NotFound:  # expired, renewed after another user's answer, or a mistake
-                log.warning(NOT_WAITING, approval[:MAX_LOGGED_ID_CHARACTERS])
-            except InvalidInput as wrong:  # an exception would be raised again by every resume
-                faults[approval] = str(wrong)
+        try:
+            await deputy.decide(approval, what, by=user, reason=reason, arguments=changed)
+            agreed |= {approval} if what != "reject" else set()
+        except NotFound:  # expired, or a mistake
+            log.warning(NOT_WAITING, approval[:MAX_LOGGED_ID_CHARACTERS])
+        except (InvalidInput, Conflict) as wrong:  # an exception would be raised again by every resume
+            if not isinstance(wrong, Conflict) or wrong.reason == "changed":  # else decided elsewhere
+                faults[question_id(approval)] = str(wrong)
     return Recorded(agreed, faults)
 
 
 def approval_payload(approval: Approval, faults: Mapping[str, str]) -> ApprovalPayload:
-    """Return an approval's payload for a pause, with the error of the user's last edit."""
+    """Return an approval's payload for a pause, with the error of the user's last decision."""
     payload = approval.payload()
-    if fault := faults.get(approval.id):
+    if fault := faults.get(question_id(approval.id)):
         payload["fault"] = fault
     return payload
 

@@ -21,10 +21,11 @@ from langchain_core.messages import AnyMessage
 from langgraph.errors import GraphInterrupt
 from langgraph.types import interrupt
 
+from deputize.adapters.langchain.run_context import run_of
 from deputize.adapters.langchain.tool_host import Host
 from deputize.adapters.langgraph.approval_graph import Gate
 from deputize.adapters.langgraph.inline_execution import TaskLocation, read_resume_value
-from deputize.adapters.langgraph.interrupts import Payload, approval_ids_in, decisions_in, mark_of, stale_resume_marker
+from deputize.adapters.langgraph.interrupts import MADE_IN, Payload, approval_ids_in, decisions_in
 from deputize.adapters.langgraph.precheck import GO, Ahead
 from deputize.core import PolicyDenied, User
 
@@ -36,9 +37,9 @@ HEARD: Final = "heard"
 """Key in the placeholder for an answer: the owner, encrypted for this purpose: the caller could copy it from the pause.
 """
 ASKED: Final = "asked"
-"""Key beside it: the approval ids of the pause, renewed if another user may have named them."""
-ANSWER: Final = "answer"
-"""Key beside it: a digest of the whole answer. LangGraph passes a bare one to later runs, too."""
+"""Key beside it: the approval ids of the pause."""
+HEARD_IN: Final = "heard_in"
+"""Key beside it: the run that brought the answer. A later attempt of the same run brings it once more."""
 NONCE: Final = 12
 """Bytes, of AES-GCM."""
 MAX_PAUSES: Final = 1024
@@ -66,7 +67,7 @@ class SingleWrite:
             seen = await self.gate.look({"messages": [*tail]}, place.config, user)
             if not seen.user or seen.pause is None or seen.consents:
                 return Ahead(seen=seen)
-            owner = {"user": seen.user.id, "tenant": seen.user.tenant} | stale_resume_marker(place.config)
+            owner = {"user": seen.user.id, "tenant": seen.user.tenant, MADE_IN: run_of(place.config)}
             pause = {**seen.pause, OWNER: self._sealed(owner, place)}
         note = {"deputize": owner | {"pause": pause}}
         asked = approval_ids_in(note["deputize"])
@@ -78,7 +79,7 @@ class SingleWrite:
             raise
         left: Payload = (led.update or {}).get("deputize", {})
         if left and place.answers:
-            kept = owner | {ASKED: asked, ANSWER: mark_of(place.answers[-1])}
+            kept = owner | {ASKED: asked, HEARD_IN: run_of(place.config)}
             place.answers[-1] = {HEARD: self._sealed(kept, place, HEARD)}
             place.keep_answers()
         return GO if left.get("yes") else Ahead(faults=left.get("faults", {}))
@@ -116,13 +117,13 @@ class SingleWrite:
         return next(notes, None)
 
     async def _said_anew(self, note: Payload, place: TaskLocation) -> bool:
-        """Return whether this run brought another answer to the pause, which stayed open because an earlier run failed.
+        """Return whether this later run brought an answer to the pause, which stayed open because a run failed.
 
         The new answer then replaces the placeholder.
         """
         came, before = read_resume_value(place.config)
         kept = self._opened(note[HEARD], place, HEARD) or {}
-        if decisions_in(came).keys().isdisjoint(kept.get(ASKED, ())) or mark_of(came) == kept.get(ANSWER):
+        if decisions_in(came).keys().isdisjoint(kept.get(ASKED, ())) or run_of(place.config) == kept.get(HEARD_IN):
             return False
         if before[-1:] != [note] or await place.inside() is not None:
             return False
@@ -141,7 +142,7 @@ class SingleWrite:
         inside = await place.inside()
         if not (inside or {}).get("deputize", {}).get("pause"):
             kept = self._opened(note[HEARD], place, HEARD) or {}
-            await self.gate.check_owner(user, kept, place.config, kept.get(ASKED, ()))
+            await self.gate.continue_run(user, kept, place.config)
         with suppress(GraphInterrupt):  # some LangGraph releases keep counting in another attempt
             interrupt(None)
         return Ahead(go=inside is None)
