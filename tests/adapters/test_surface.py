@@ -173,7 +173,7 @@ class Fake:
     get_approval: Any = run
     wait_for_consents: Any = run
     decide: Any = run
-    refresh_approval_ids: Any = run
+    dismiss_approval: Any = run
     resolve_call: Any = run
     mark_delivered: Any = run
     dashboard_url: Any = run

@@ -164,6 +164,26 @@ async def test_save_and_send_in_one_message_pause_once_with_the_new_text(world: 
     assert world.sent == [("bob@example.test", "Other text.")]
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("form", ["bare", "map"])
+async def test_answer_to_an_older_pause_shows_what_has_changed(world: World, way: str, form: str) -> None:
+    """Somebody else changes the draft after the pause, and another program asks about it before the user answers."""
+    draft = await world.draft()
+    graph = graph_of(way, world, send_draft(draft))
+    [first] = await begun(way, graph, send_draft(draft))
+    await world.rewrite(draft)
+    for answer in ("approve", "approve"):
+        [pause] = (await graph.aget_state(config())).interrupts
+        value = {"decisions": {first["approval_id"]: answer}}
+        given = value if form == "bare" else {pause.id: value}
+        await graph.ainvoke(Command(resume=given), config(), context=ALICE)
+        assert world.sent == []
+    [second] = await approvals_of(graph, config())
+    assert "changed since it was shown (" in second["fault"] and "text" in second["fault"]
+    await graph.ainvoke(yes(second), config(), context=ALICE)
+    assert world.sent == [("eve@evil.test", "All our secrets.")]
+
+
 async def test_call_after_a_pending_call_waits_with_it(world: World) -> None:
     draft = await world.draft()
     world.deputy.policy = asks_for_others

@@ -82,7 +82,7 @@ class Page(Plain):
 
     async def _read(self, ask: Asked) -> Asked:
         text = html.unescape((await self._open(ask))[1].text)
-        assert ("has changed since you approved it" in text) == bool(ask["changed_fields"])
+        assert ("has changed since you were asked" in text) == bool(ask["changed_fields"])
         return ask | {"preview": dict.fromkeys(ask["preview"], text)}
 
     async def _open(self, ask: Asked) -> Any:

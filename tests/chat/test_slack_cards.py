@@ -49,6 +49,8 @@ from tests.core.web.web_application import SEND, make, words_of
 from tests.support.sandbox_deputy import google_app
 
 letters = Toolkit("letters", provider="google", api="gmail", shows=True)
+REWRITTEN = {"text": ""}
+"""The text of a letter that somebody else has rewritten."""
 HOSTILE = (
     "<!channel> <!here> <@U_BOB> <#C1> <https://evil.test|https://bank.test> *bold* _it_ `code` :skull: "
     "&lt;!everyone&gt; [x](https://evil.test)\n> quote\n\u202eevil\u202c \u2066x\u2069 a\u200bb"
@@ -59,6 +61,7 @@ HOSTILE = (
 def send(to: str, subject: str, text: str, destroys: bool = False, public: bool = False) -> Steps:
     """Send a letter."""
     audience = Audience.PUBLIC if public else Audience.PEOPLE
+    text = REWRITTEN["text"] or text
     yield Preview(
         "Send this letter", audience=audience, people=[to], destroys=destroys, to=[to], subject=subject, text=text
     )
@@ -350,18 +353,22 @@ async def test_card_page_payload_and_terminal_say_the_same_words_in_order(chat: 
     assert names == [name for name in names if name in asked.preview]
 
 
-async def test_changed_act_gets_a_new_card_and_closes_the_old_one(chat: Chat) -> None:
+async def test_changed_act_gets_a_new_card_and_closes_the_old_one(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     await chat.link("alice")
     asked = await ask(chat)
-    await chat.world.deputy.refresh_approval_ids([asked], user="alice")
-    await chat.settle()
+    monkeypatch.setitem(REWRITTEN, "text", "Dinner?")
+    again = await ask(chat)
     first, second = chat.slack.cards
     assert buttons(second)[0] == "Approve"
     [closed] = chat.slack.sent("chat.update")
     assert words(closed["blocks"])[0].startswith("This no longer waits") and closed["ts"] == "1.000100"
+    [told] = await pressed(chat, first, "approve")
+    assert "has changed since it was shown (text)" in told
+    assert again.id != asked.id and await status(chat, again) == "pending"
+    monkeypatch.setitem(REWRITTEN, "text", "")
+    await ask(chat)  # the same as on the first card, on which a button still counts
     await pressed(chat, first, "approve")
-    again = await ask(chat)
-    assert again.id != asked.id and again.status == "pending"
+    assert await status(chat, again) == "approved"
 
 
 async def test_hostile_texts_are_inert(chat: Chat) -> None:

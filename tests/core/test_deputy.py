@@ -78,7 +78,7 @@ async def test_2_other_methods_without_a_user_are_refused(house: House, nobody: 
         deputy.decide("x", "approve", by=nobody),
         deputy.pending(nobody),
         deputy.get_approval("x", by=nobody),
-        deputy.refresh_approval_ids(["x"], user=nobody),
+        deputy.dismiss_approval("x", by=nobody),
     ):
         with pytest.raises(UserRequired):
             await work
@@ -150,20 +150,6 @@ async def test_pending_request_is_listed_until_decided_and_then_found_by_id(hous
     assert (
         await house.deputy.get_consent("nobody's") is None and await house.deputy.get_approval("x", by="alice") is None
     )
-
-
-async def test_refreshed_approval_has_a_new_id_and_the_old_one_is_unknown(house: House) -> None:
-    house.deputy.policy = ask_before_sending
-    with pytest.raises(ApprovalRequired) as caught:
-        await house.act("send", **MAIL)
-    old = caught.value.approval
-    await house.deputy.refresh_approval_ids([old], user=BOB)
-    assert await house.deputy.pending(ALICE) == [old]
-    await house.deputy.refresh_approval_ids([old], user=ALICE)
-    [new] = await house.deputy.pending(ALICE)
-    assert new.id != old.id and await house.deputy.get_approval(old, by=ALICE) is None
-    with pytest.raises(NotFound):
-        await house.deputy.decide(old, "approve", by=ALICE)
 
 
 async def test_recorded_result_of_alice_is_not_returned_to_bob(house: House) -> None:

@@ -15,11 +15,14 @@ from deputize.core import (
     Call,
     Consent,
     ConsentRequired,
+    Decision,
     InvalidInput,
     QuestionChange,
     StoreUnavailable,
     User,
+    Verdict,
     allow_all,
+    ask_before_sending,
 )
 from deputize.core import ended_questions as module
 from deputize.core.approvals.record import APPROVAL_TTL
@@ -147,9 +150,11 @@ async def test_replaced_question_is_not_yielded() -> None:
     stream = world.deputy.ended_questions()
     waiting = asyncio.create_task(take(stream))
     await asyncio.sleep(0.3)
-    await world.deputy.refresh_approval_ids([asked], user="alice")
+    world.deputy.policy = lambda act: Decision(Verdict.ASK, "four eyes", "", "finance")
+    await ask(world, "one")
     await asyncio.sleep(0.3)
     assert not waiting.done()
+    world.deputy.policy = ask_before_sending
     again = await ask(world, "one")
     await world.deputy.decide(again, "approve", by="alice")
     [told] = await waiting

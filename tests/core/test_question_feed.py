@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core import InvalidInput, QuestionChange, SettingsError, User
+from deputize.core import Decision, InvalidInput, QuestionChange, SettingsError, User, Verdict
 from deputize.core.plugins import find_function
 from deputize.core.question_feed import MAX_WAITING, QuestionFeed
 from deputize.core.user_requests import Approval
@@ -84,10 +84,10 @@ async def test_renewed_consent_link_is_reported_under_the_same_id() -> None:
     assert first.id == second.id and first.link != second.link
 
 
-async def test_replaced_id_closes_the_old_question() -> None:
+async def test_changed_question_closes_the_old_one() -> None:
     received = Received()
     world, asked = await asking(received)
-    await world.deputy.refresh_approval_ids([asked], user="alice")
+    world.deputy.policy = lambda act: Decision(Verdict.ASK, "four eyes", "", "finance")
     again = await world.approval()
     expected = [("asked", asked.id), ("superseded", asked.id), ("asked", again.id)]
     told = [one[:2] for one in await received.settled(world.deputy)]

@@ -208,8 +208,9 @@ class SlackCards:
             if ("approve" if approve else "reject") not in self._ways(asked, user, whole=record.json["whole"]):
                 return ON_THE_PAGE
             await self.deputy.decide(question, "approve" if approve else "reject", by=user)
-        except Conflict:  # decided elsewhere
+        except Conflict as failure:  # decided elsewhere, or changed
             await self._refresh(question, owner)
+            return failure.message if failure.reason == "changed" else ""
         except NotFound:
             late = record.json["until"] <= self.deputy.clock()
             gone = Approval(id=question, tool="", effect="")
@@ -249,7 +250,7 @@ class SlackCards:
     async def _refresh(self, approval: str, owner: User) -> None:
         """Show on the cards what became of an approval, if it does not wait."""
         now = await self.deputy.approvals.get(approval, by=owner)
-        if now is None:
+        if now is None or now.id != approval:
             gone = Approval(id=approval, tool="", effect="")
             await self._close(QuestionChange("superseded", owner, gone))
         elif now.status != "pending":
@@ -496,7 +497,7 @@ def _approval_lines(asked: Approval, *, own: bool) -> tuple[list[str], list[str]
         )
     lines.append(asked.summary)
     if reading.changed:
-        lines.append(f"This has changed since you approved it: {', '.join(reading.changed)}.")
+        lines.append(f"This has changed since you were asked: {', '.join(reading.changed)}.")
     for row in reading.warnings:
         name = "Careful" if row.name == "warning" else row.name.capitalize()
         lines.append(f"{name}: {row.text}{' (changed)' if row.changed else ''}")

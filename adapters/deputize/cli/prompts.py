@@ -169,7 +169,7 @@ class Asking:
 
     def _is_decided(self, approval: Approval, within: float = 0.0) -> bool:
         now = self.deputy.run(self.deputy.get_approval(approval, by=self.user, timeout=within))
-        return now is None or now.status != "pending"
+        return now is None or now.status != "pending" or now.id != approval.id
 
     def _offer(self, approval: Approval) -> MandateOffer | None:
         """Return the mandate that the user creates: how many more acts, and how long. None at the end of the input."""

@@ -121,7 +121,7 @@ def approval(asked: Approval, console: Console = err, page: str = "") -> None:
     """Print the whole preview of an act before its approval. ``page``: the URL that displays the same."""
     lines = [plain(asked.summary, "bold"), Text()]
     if asked.changed_fields:
-        lines += [plain("It has changed since you approved it.", "bold yellow"), Text()]
+        lines += [plain("It has changed since you were asked.", "bold yellow"), Text()]
     for name, text in asked.preview.items():
         mark = (" (changed)", "bold yellow") if name in asked.changed_fields else ""
         if name in asked.dangers:

@@ -88,8 +88,8 @@ class DeputyProtocol(Protocol):
         """Record the user's decision on an approval."""
         ...
 
-    async def refresh_approval_ids(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
-        """Replace the ids of the user's approvals, after somebody else tried to decide them."""
+    async def dismiss_approval(self, approval: Approval | str, *, by: AnyUser) -> None:
+        """Record that the user closed a pending approval without a decision."""
         ...
 
     def dashboard_url(self) -> str:

@@ -233,8 +233,9 @@ class BaseDeputy(Components):
         return await self.consents.status(id_of(consent))
 
     async def get_approval(self, approval: Approval | str, *, by: AnyUser, timeout: float = 0.0) -> Approval | None:
-        """Return the current state of an approval, or None if it belongs to another user or was deleted. Waits for a
-        decision for at most ``timeout`` seconds."""
+        """Return the current state of an approval, or None if it belongs to another user or was deleted. Waits at most
+        ``timeout`` seconds for a decision, or for the approval to change. If it has changed since it was shown under
+        this id, the returned approval has another id, and ``changed_fields`` names what changed."""
         return await self.approvals.wait_for_decision(id_of(approval), User.of(by), timeout)
 
     async def wait_for_consents(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
@@ -281,7 +282,9 @@ class BaseDeputy(Components):
         ``approve``. A later rejection ends that mandate.
 
         Raises `NotFound` if this person may not decide the approval, and `InvalidInput` if the arguments or the mandate
-        are invalid. Raises `Conflict` if the decision comes too late; the message says how the act ended.
+        are invalid. Raises `Conflict` if the decision comes too late; the message says how the act ended. Raises
+        `Conflict` with ``reason`` "changed", and decides nothing, if the approval has changed since it was shown under
+        this id; `get_approval` returns it as it is now. A rejection counts all the same.
         """
         approval_id, user = id_of(approval), User.of(by)
         if mandate is not None:
@@ -325,9 +328,10 @@ class BaseDeputy(Components):
         to another user."""
         await self._mandates.end(User.of(user), id_of(mandate))
 
-    async def refresh_approval_ids(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
-        """Give the user's pending approvals new ids, so that a decision sent by somebody else matches no approval."""
-        await self.approvals.renew(map(id_of, approvals), User.of(user))
+    async def dismiss_approval(self, approval: Approval | str, *, by: AnyUser) -> None:
+        """Record that the user closed a pending approval without a decision. It is asked again under a new id, which
+        `get_approval` returns; a decision with the old one still counts. Does nothing for another user's approval."""
+        await self.approvals.dismiss(id_of(approval), User.of(by))
 
     # ------------------------------------------------------------- connections, files and tools
 

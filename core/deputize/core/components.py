@@ -250,6 +250,7 @@ class Components:
                 now: Consent | Approval | None = await self.consents.status(one.question.id)
             else:
                 now = await self.approvals.get(one.question.id, by=one.user)
+                now = now if now is None or now.id == one.question.id else None  # asked again by another process
             if now is None or now.status in ("pending", "expired"):
                 self.services.question_feed.tell("expired", one.user, now or one.question)
 

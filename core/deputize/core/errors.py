@@ -214,8 +214,8 @@ class NotFound(DeputizeError):
 
 
 class Conflict(DeputizeError):
-    """The provider's state differs from the one that the act assumed. ``reason``: already_decided, already_done, stale,
-    exists, not_mergeable, not_undoable."""
+    """The state differs from the one that was assumed, of the provider or of an approval. ``reason``: already_decided,
+    changed, already_done, stale, exists, not_mergeable, not_undoable."""
 
     code = "conflict"
 

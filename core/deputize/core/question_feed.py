@@ -60,10 +60,10 @@ class QuestionChange(ValueObject):
     """A question to a user, and what has happened to it.
 
     ``asked``: it is new, or its link is (of a consent with the same id). ``decided``: see the question's ``status``. A
-    rejection can follow an approval, until the act begins. ``superseded``: this id no longer counts; if the act has
-    changed, the new question is reported too. ``user``: whose agent asks. If the question is an approval with
-    ``approvers``, another user with that role decides. ``thread``: the conversation that waits for the question, as its
-    framework names it; only in `BaseDeputy.ended_questions`.
+    rejection can follow an approval, until the act begins. ``superseded``: the act began without it, or it is asked
+    again; then the new question, with the next id, is reported too. ``user``: whose agent asks. If the question is an
+    approval with ``approvers``, another user with that role decides. ``thread``: the conversation that waits for the
+    question, as its framework names it; only in `BaseDeputy.ended_questions`.
     """
 
     change: QuestionStatus

@@ -146,7 +146,8 @@ class Approval(ValueObject):
     written out, and long gaps are replaced by their length.
     ``dangers``: labels of the preview's lines about dangers. These lines come first.
     ``targets``: people or things that a mandate for more acts like this one would cover, () if no mandate is possible.
-    ``changed_fields``: names of the fields that changed since the user last approved.
+    ``changed_fields``: names of the fields that changed since the user last approved, or since they were shown under
+    the id of an earlier generation: see `Deputy.get_approval`.
     ``digest``: the preview's digest, as in the audit.
     ``outcome``: outcome of the act that used the approval, "" if none is stored. ``ended_at``: time of the outcome.
     ``link``: the page that shows the whole preview to the signed-in user. It is "" in local mode, where anybody who has

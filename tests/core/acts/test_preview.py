@@ -318,7 +318,7 @@ async def test_draft_rewritten_after_approval_needs_a_new_approval(desk: Desk) -
     second = asked[-1]
     assert second.id != first.id and {"people", "to", "text", "message"} <= set(second.changed_fields)
     assert second.preview["to"] == "eve@evil.test" and desk.sent == []
-    with pytest.raises(NotFound):
+    with pytest.raises(Conflict, match="changed"):
         await desk.yes(first)
     await desk.yes(second)
     await desk.act("gmail_send_draft", "send", draft_id=draft)

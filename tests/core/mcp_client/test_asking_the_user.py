@@ -112,7 +112,7 @@ async def test_elicitation_address_state_and_answers_stay_in_the_vault() -> None
             assert not any(one in everything for one in ("s3cret-code", "state-1", "state-2", '"high"'))
         assert link.preview["it says"] == "Connect your account at (an address)"
         assert form.preview["asks you for"] == "urgency, days, Tell everybody"
-        with pytest.raises(NotFound):
+        with pytest.raises(Conflict, match="again"):
             await deputy.questions.load_kept(link.id, ALICE)  # the first one is over
         await act(deputy)
     last = foreign.asked[-1][1]

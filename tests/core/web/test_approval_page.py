@@ -60,7 +60,7 @@ async def test_both_decisions_are_adjacent_buttons_of_one_form() -> None:
 
 async def test_changed_fields_are_named_and_marked_in_place() -> None:
     page = await opened(*await waiting(changed=["text", "audience", "message_id"], status="pending"))
-    assert "changed since you approved it: text, seen by, message id." in page
+    assert "changed since you were asked: text, seen by, message id." in page
     assert '<div class="changed">\n<dt>text <strong>(changed)</strong></dt>' in page
     assert "<strong>Seen by:</strong> everybody <strong>(changed)</strong></li>" in page
     assert "<dt>subject</dt>" in page

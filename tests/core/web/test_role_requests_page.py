@@ -127,9 +127,12 @@ async def test_changed_act_and_lost_role_need_another_decision() -> None:
     path = f"/others/{asked.id}"
     _, cookies, form = await shown(world, path, "bob")
     data = {"form": form, "decision": "approve"}
-    await world.deputy.refresh_approval_ids([asked], user="alice")
-    assert (await world.send("POST", path, user="bob", cookies=cookies, data=data)).status_code == 403
+    world.deputy.policy = lambda act: Decision(Verdict.ASK, "big", "It costs even more money.", "operator")
+    await world.approval()
+    world.deputy.policy = lambda act: Decision(Verdict.ASK, "big", "It costs even more money.", "finance")
     again = await world.approval()
+    assert (await world.send("POST", path, user="bob", cookies=cookies, data=data)).status_code == 303
+    assert (await world.approval()).status == "pending"
     path = f"/others/{again.id}"
     _, cookies, form = await shown(world, path, "bob")
     before, ROLES["bob"] = ROLES["bob"], []

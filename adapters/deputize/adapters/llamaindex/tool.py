@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
@@ -170,7 +171,8 @@ class ActTool(FunctionTool):
                 return
             request, user = ApprovalRequest.model_validate(blocker.approval.payload()), call.delivery.user
             done = await call.delivery.wait(ApprovalResponse, request, approval_id=blocker.approval.id, by=user.id)
-            await self._decide(done, call.delivery)
+            with suppress(Conflict):  # decided elsewhere, or changed: the vault says what is asked now
+                await self._decide(done, call.delivery)
             asked, blocker = blocker.approval.id, await call.alone()
             if isinstance(blocker, ApprovalRequired) and blocker.approval.id == asked:
                 return  # resumed too early

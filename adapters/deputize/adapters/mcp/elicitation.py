@@ -21,9 +21,20 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from deputize.core import ApprovalRequired, Call, ConsentRequired, User
+from deputize.core import Approval, ApprovalRequired, Call, ConsentRequired, User
 
-__all__ = ["KEY", "Context", "Guidance", "OpenPage", "Question", "Waiting", "Ways", "decision_in", "question_of"]
+__all__ = [
+    "KEY",
+    "Context",
+    "Guidance",
+    "OpenPage",
+    "Question",
+    "Waiting",
+    "Ways",
+    "approval_words",
+    "decision_in",
+    "question_of",
+]
 
 Context: TypeAlias = ServerRequestContext[Any, Any]
 
@@ -86,7 +97,7 @@ def question_of(error: ConsentRequired | ApprovalRequired) -> Question:
         return Question("consent", error.consent.id, _consent_words(error), error.consent.link)
     asked = error.approval
     own = asked.kind == "act" and not asked.approvers
-    return Question("approval", asked.id, _approval_words(error), asked.link, forms=own, approvers=asked.approvers)
+    return Question("approval", asked.id, approval_words(asked), asked.link, forms=own, approvers=asked.approvers)
 
 
 def _consent_words(error: ConsentRequired) -> str:
@@ -100,14 +111,13 @@ def _consent_words(error: ConsentRequired) -> str:
     )
 
 
-def _approval_words(error: ApprovalRequired) -> str:
+def approval_words(asked: Approval) -> str:
     """Return the whole preview as text. Lines of a longer value are indented, so that none looks like a new field."""
-    asked = error.approval
     lines = [asked.summary, ""]
     if asked.approvers:
         lines += [f"This waits for somebody with the role {asked.approvers}. You cannot approve it.", ""]
     if asked.changed_fields:
-        lines += ["It has changed since you approved it.", ""]
+        lines += ["It has changed since you were asked.", ""]
     lines += [f"{name}: {line}" for name in asked.dangers for line in asked.preview[name].split("\n")]
     lines += [""] if asked.dangers else []
     for name, text in asked.preview.items():

@@ -5,8 +5,8 @@ balancer may send to any worker, even a new one. The SDK numbers questions from 
 be lost, or answer another question with the same number.
 
 So a question's id is its content, encrypted for its user. A worker that did not ask the question writes the decision
-into the vault, where the asking worker finds it. If a form was closed without a decision, the question gets another id
-in the vault, by which the waiting worker notices that.
+into the vault, where the asking worker finds it. If a form was closed without a decision, the question is asked again
+under another id, by which the waiting worker notices that.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Forms:
     """Forms, and answers to questions of other workers. ``key``: the signing key, the same in each process."""
 
     def __init__(self, deputy: DeputyProtocol, key: Secret) -> None:
-        self._deputy, self._codec = deputy, AESGCMRequestStateCodec([key.reveal()])
+        self.deputy, self._codec = deputy, AESGCMRequestStateCodec([key.reveal()])
         self._asking: set[str] = set()
 
     async def ask(self, ctx: Context, user: User, waiting: Waiting, form: ElicitRequestFormParams) -> ElicitResult:
@@ -71,7 +71,7 @@ class Forms:
         return Waiting.of(state) if User(name, tenant) == user else None
 
     async def _record(self, waiting: Waiting, user: User, said: Mapping[str, Any]) -> None:
-        """Record the decision, or renew the question's id if there is none. A decision made elsewhere stays."""
+        """Record the decision, or dismiss the question if there is none. A decision made elsewhere stays."""
         try:
             answer = ElicitResult.model_validate(said.get("result"), by_name=False)
         except ValidationError:  # an error, or anything else
@@ -79,6 +79,6 @@ class Forms:
         decision = "reject" if answer.action == "decline" else decision_in(answer.content)
         with suppress(NotFound, Conflict):
             if answer.action == "cancel" or decision is None:
-                await self._deputy.refresh_approval_ids([waiting.question], user=user)
+                await self.deputy.dismiss_approval(waiting.question, by=user)
             else:
-                await self._deputy.decide(waiting.question, decision, by=user)
+                await self.deputy.decide(waiting.question, decision, by=user)

@@ -26,6 +26,7 @@ from deputize.adapters.mcp.elicitation import (
     Question,
     Waiting,
     Ways,
+    approval_words,
     decision_in,
     question_of,
 )
@@ -194,7 +195,9 @@ class Performing:
             if asked.done():
                 return await self._answered(ctx, user, waiting, asked.result())
             await there
-            return None if await self.deputy.get_approval(question.id, by=user) else error_result(Declined(CLOSED))
+            now = await self.deputy.get_approval(question.id, by=user)
+            closed = now is None or (now.status == "pending" and approval_words(now) == question.message)
+            return error_result(Declined(CLOSED)) if closed else None
         finally:
             asked.cancel()
             there.cancel()
@@ -246,14 +249,15 @@ class Performing:
                 self._waits.discard(waits)
 
     async def _is_answered(self, user: User, kind: str, question: str, within: float = 0.0) -> bool:
-        """Return whether the question is no longer pending, because it was answered, deleted or has expired."""
+        """Return whether the question is no longer pending under this id, because it was answered, closed or deleted,
+        or has changed or expired."""
         if kind == "consent":
             with suppress(NotFound):
                 [consent] = await self.deputy.wait_for_consents([question], timeout=within)
                 return consent.status != "pending"
             return True
         approval = await self.deputy.get_approval(question, by=user, timeout=within)
-        return approval is None or approval.status != "pending"
+        return approval is None or approval.status != "pending" or approval.id != question
 
 
 def _thread(ctx: Context) -> str:

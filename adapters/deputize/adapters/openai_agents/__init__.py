@@ -32,6 +32,7 @@ from deputize.adapters.kit import (
     UserOf,
     error_text,
     parse_decisions,
+    question_id,
     request_payload,
     select_requests,
 )
@@ -191,7 +192,7 @@ async def settle(
     before = await _look(state)
     whose = {one: await _find_asked_user(one, before) for one in said}  # check all before any is recorded
     for approval, (runner, user) in whose.items():
-        faults[approval] = await runner.record(said[approval], user)
+        faults[question_id(approval)] = await runner.record(said[approval], user)
     after = await _look(state) if said else before
     for each in after:
         if each.blocker is None or request_payload(each.blocker) is None:
@@ -210,7 +211,7 @@ async def _find_asked_user(approval: str, waiting: list[_Blocked]) -> tuple[Tool
 def _asks(found: list[_Blocked], faults: Mapping[str, str]) -> list[RequestPayload]:
     asks = [ask for each in found if (ask := request_payload(each.blocker))]
     for ask in asks:
-        if ask["type"] == "deputize.approval" and (fault := faults.get(ask["approval_id"])):
+        if ask["type"] == "deputize.approval" and (fault := faults.get(question_id(ask["approval_id"]))):
             ask["fault"] = fault
     return asks
 

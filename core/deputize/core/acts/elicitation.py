@@ -135,20 +135,21 @@ class Questions:
         """Record the user's reply from the page. ``content``: plain JSON that the tool expects with an ``accept``.
 
         Raises `NotFound` for an expired question or one of another user, and `Conflict` for a question already
-        answered.
+        answered, or one that has changed.
         """
         if said not in get_args(Reply):
             raise InvalidInput(f"{said!r} is not a valid reply.", fix_by="user", reason="invalid_form")
 
         def apply_reply(found: ApprovalRecord) -> Change:
-            question = _question_of(self.approvals.require_valid(found, question_id))
+            question = _question_of(self.approvals.require_valid(found))
+            found.refuse_changed(question_id, said)
             if found.status is not Status.PENDING:
                 raise Conflict("This question was answered already.", reason="already_decided")
             given = dict(content or {}) if said == "accept" else {}
             return found.reply(by, replace(question, reply=said, content=given), self.clock())
 
         record, _ = await self.rows.swap(await self.approvals.row(question_id, by), apply_reply)
-        record = self.approvals.require_valid(record, question_id)
+        record = self.approvals.require_valid(record)
         await self.approvals.tell("decided", by, record)
         return await self.approvals.public(by, record)
 

@@ -17,7 +17,7 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -97,6 +97,7 @@ class Mandates:
         if decision != "approve":
             raise InvalidInput(f"A mandate can be given with approve only, not {decision!r}.", fix_by="operator")
         offer, row = checked_offer(offer, self.clock()), await self.approvals.row(approval_id, by)
+        approval_id = row.id  # the same was shown under both
         targets = row.repeatable()
         if not targets or row.show is None:
             raise InvalidInput("No mandate can be given for acts like this one.", hint="Approve each.", fix_by="user")
@@ -116,7 +117,7 @@ class Mandates:
         )
         now = await self.approvals.get(approval_id, by=by)
         if now is not None and now.status == "rejected":  # meanwhile
-            await self._end_mandate_of(approval_id, by)
+            await self._end_mandates_of([approval_id], by)
         return approved
 
     async def reject(self, approval_id: str, *, by: User, reason: str, edit: Edit | None) -> Approval:
@@ -125,15 +126,18 @@ class Mandates:
         The mandate is ended before the rejection, in case this process dies, and again after it, in case it was created
         in between.
         """
-        await self._end_mandate_of(approval_id, by)
+        now = await self.approvals.get(approval_id, by=by)
+        ids = {approval_id, now.id if now else approval_id}
+        await self._end_mandates_of(ids, by)
         try:
             return await self.approvals.decide(approval_id, "reject", by=by, reason=reason, edit=edit)
         finally:
-            await self._end_mandate_of(approval_id, by)
+            await self._end_mandates_of(ids, by)
 
-    async def _end_mandate_of(self, approval_id: str, by: User) -> None:
-        with suppress(NotFound):
-            await self.end(by, self._mandate_id(approval_id))
+    async def _end_mandates_of(self, approval_ids: Iterable[str], by: User) -> None:
+        for approval_id in approval_ids:
+            with suppress(NotFound):
+                await self.end(by, self._mandate_id(approval_id))
 
     async def end_for_accounts(self, user: User, accounts: Collection[str] | None) -> None:
         """End the user's mandates for these accounts, or all of them if ``accounts`` is None."""

@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import field
 from datetime import tzinfo
 from enum import StrEnum
+from hashlib import sha256
 from itertools import chain, count
 from typing import Any, Final, Literal, Self, TypeAlias
 
@@ -58,12 +59,14 @@ APPROVAL_TTL: Final = 3600.0
 """Seconds for which an approval waits for a decision, unless the tool asks for another time."""
 UNATTENDED_APPROVAL_TTL: Final = 345600.0
 """Default of the setting ``unattended_approval_seconds``: four days, so that Monday answers the questions of Friday."""
+MAX_GENERATIONS: Final = 20
+"""Generations of one question whose ids are recognized. Nothing can be approved with an older id."""
 MOVES: Final[Mapping[str, frozenset[Status]]] = {
     "approve": frozenset({Status.PENDING}),
     "edit": frozenset({Status.PENDING}),
     "reject": frozenset({Status.PENDING, Status.APPROVED}),
     "reply": frozenset({Status.PENDING}),
-    "renew": frozenset({Status.PENDING}),
+    "dismiss": frozenset({Status.PENDING}),
     "settle": frozenset({Status.APPROVED}),
     "consume": frozenset({Status.APPROVED}),
     "supersede": frozenset({Status.PENDING, Status.APPROVED}),
@@ -125,11 +128,12 @@ class ApprovalRecord(StoredRecord):
     untrusted content has named. ``first_contacts``: sentences about people to whom the user has never written, when the
     approval was requested. ``arguments``: the arguments to approve, under their public names; ``preview``: the same in
     the oldest records. ``edited``: the arguments as the user edited them; ``settled``: True after the preview of the
-    edit was made. ``agreed``: the preview that the user last approved; ``changed``: the differences from it. ``act``:
-    key of the act that used the approval; ``was``: its
-    status before. ``rule``, ``operator_reason``, ``approvers``: of the policy's `Decision`. ``requester``:
-    tenant and id of the user whose act it is; () in old records without ``approvers``. ``approver``: the same of the
-    person who decided; only with ``approvers``.
+    edit was made. ``agreed``: the preview that the user last approved; ``changed``: the differences from it. ``shown``:
+    for each generation of this question, the digest of what was shown under it (`content`), and the names of the lines
+    that have changed since. ``act``: key of the act that used the approval; ``was``: its status before. ``rule``,
+    ``operator_reason``, ``approvers``: of the policy's `Decision`. ``requester``: tenant and id of the user whose act
+    it is; () in old records without ``approvers``. ``approver``: the same of the person who decided; only with
+    ``approvers``.
     """
 
     KIND = "approval"
@@ -159,6 +163,7 @@ class ApprovalRecord(StoredRecord):
     settled: bool = False
     agreed: Mapping[str, Any] | None = field(default=None, repr=False)
     changed: tuple[str, ...] = ()
+    shown: Mapping[str, Any] = field(default_factory=dict, repr=False)
     question: Question | None = field(default=None, repr=False)
     act: str = ""
     was: Status | None = None
@@ -175,7 +180,7 @@ class ApprovalRecord(StoredRecord):
         cls, act: Act, account: Account, key: str, now: float, life: float, old: ApprovalRecord | None, **facts: Any
     ) -> tuple[Self, Event]:
         """Return a new approval of this act that is pending for ``life`` seconds, to be stored at ``key``. ``old``: the
-        record that it replaces."""
+        record that it replaces. If that one is still open, this is the next generation of the same question."""
         asked = cls(
             id=_fresh_id(key),
             tool=act.tool.name,
@@ -196,6 +201,7 @@ class ApprovalRecord(StoredRecord):
             row=old.row if old else None,
             **facts,
         )
+        asked = asked.copy_with(shown=asked.shown_after(old if old is not None and old.is_open(now) else None))
         return asked, ApprovalRequested(asked.facts(act.user), life)
 
     # ------------------------------------------------------------- transitions
@@ -232,9 +238,11 @@ class ApprovalRecord(StoredRecord):
         status, event = (Status.APPROVED, ApprovalApproved) if accepted else (Status.REJECTED, ApprovalRejected)
         return self._move("reply", status, expires=now + said.seconds, question=said), event(self.facts(by))
 
-    def renew(self) -> Change:
-        """Replace the id, so that links and answers with the old id no longer match."""
-        return self._move("renew", self.status, id=_fresh_id(self.place.key)), None
+    def dismiss(self) -> Change:
+        """Begin the next generation of the question, with the same content, because the user closed this one without a
+        decision."""
+        again = self._move("dismiss", self.status, id=_fresh_id(self.place.key))
+        return again.copy_with(shown=again.shown_after(self)), None
 
     def settle(self, act: Act) -> Change:
         """Record the preview of the user's edit as approved."""
@@ -256,6 +264,66 @@ class ApprovalRecord(StoredRecord):
     def release(self) -> Change:
         """Restore the status from before the use, because the act did nothing."""
         return self._move("release", self.decision, act="", was=None), None
+
+    # ------------------------------------------------------------- generations
+
+    @property
+    def content(self) -> str:
+        """A digest of everything that the user approves: the act, its preview, the warnings, and who decides."""
+        shown = self.digest or self.show
+        about = (self.tool, self.effect, self.agent, self.account, self.arguments, self.preview, shown)
+        warnings = (self.outside, self.chosen_by_others, self.first_contacts, self.operator_reason, self.approvers)
+        plain = json.dumps([*about, *warnings, self.question and self.question.kept], sort_keys=True, default=str)
+        return sha256(plain.encode()).hexdigest()
+
+    @property
+    def shown_last(self) -> str:
+        """The digest of what was shown under the present id. The user may have edited it since."""
+        return str(self.shown.get(generation_of(self.id), {}).get("content", self.content))
+
+    def changed_since(self, approval_id: str) -> tuple[str, ...] | None:
+        """Return the names of the lines that have changed since they were shown under this id, or None if exactly the
+        same is asked now, or if it is not an id of this question."""
+        then = self.shown.get(generation_of(approval_id))
+        if then is None or approval_id == self.id or then["content"] == self.content:
+            return None
+        return _names(then["changed"])
+
+    def is_open(self, now: float) -> bool:
+        """Return True if the question still waits, or if its approval was not used. A reply to a provider's question
+        closes it."""
+        waits = self.status is Status.PENDING or (self.status is Status.APPROVED and self.question is None)
+        return waits and self.expires > now
+
+    def shown_after(self, old: ApprovalRecord | None) -> dict[str, Any]:
+        """Return what each generation has shown, up to this one. ``old``: the generation before it, or None."""
+        now = {generation_of(self.id): {"content": self.content, "changed": []}}
+        if old is None:
+            return now
+        last = {"content": old.shown_last, "changed": []}
+        before = [*{**old.shown, generation_of(old.id): old.shown.get(generation_of(old.id), last)}.items()]
+        lines = Preview.of(self.show).differs(Preview.of(old.show)) if self.show and old.show else ()
+        return {
+            name: {**one, "changed": [*dict.fromkeys((*one["changed"], *lines))]}
+            for name, one in before[1 - MAX_GENERATIONS :]
+        } | now
+
+    def refuse_changed(self, approval_id: str, decision: str) -> None:
+        """Raise `Conflict` if a decision with this id is about something else than what is asked now.
+
+        An id of an earlier generation counts if exactly the same was shown under it. A rejection counts with the id of
+        any generation of this question.
+        """
+        is_known = approval_id == self.id or generation_of(approval_id) in self.shown
+        lines = self.changed_since(approval_id)
+        if is_known and (decision == "reject" or lines is None):
+            return
+        what, which = "has changed" if is_known else "was made again", f" ({', '.join(lines)})" if lines else ""
+        raise Conflict(
+            f"This request {what} since it was shown{which}. Nothing was decided.",
+            hint="Show the user the request as it is now.",
+            reason="changed",
+        )
 
     # ------------------------------------------------------------- judging
 
@@ -335,7 +403,9 @@ class ApprovalRecord(StoredRecord):
 
     def is_same(self, edit: Edit | None) -> bool:
         """Return True if an approval with this edit would approve the same arguments as this approval."""
-        return self.edited == edit.arguments if edit else not self.is_unseen_edit
+        if edit:
+            return self.edited == edit.arguments
+        return not self.is_unseen_edit and self.shown_last == self.content
 
     def approved_preview(self) -> Mapping[str, Any] | None:
         """Return the preview that the user last approved, or None."""
@@ -421,7 +491,7 @@ class ApprovalRecord(StoredRecord):
             reason=self.reason,
             summary=self._summary(show),
             label=self.label,
-            changed_fields=tuple(name.replace("_", " ") for name in self.changed),
+            changed_fields=_names(self.changed),
             digest=self.digest,
             targets=self.repeatable(),
             link=f"{home}/approve/{self.id}" if home else "",
@@ -523,6 +593,15 @@ def _text(value: Any) -> str:
     return "\n".join(map(_text, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
+def _names(lines: Collection[str]) -> tuple[str, ...]:
+    return tuple(name.replace("_", " ") for name in lines)
+
+
 def _fresh_id(key: str) -> str:
-    """Return a new id that cannot be guessed and that contains this record key."""
+    """Return a new id that cannot be guessed: the question's own part, from its record key, and a generation."""
     return f"{key.rpartition('.')[2]}-{secrets.token_hex(4)}"
+
+
+def generation_of(approval_id: str) -> str:
+    """Return the part of an approval's id that differs each time the question is put."""
+    return approval_id.partition("-")[2]

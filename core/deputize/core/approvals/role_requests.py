@@ -35,12 +35,12 @@ class RoleRequests:
                 return
 
     async def find(self, approval_id: str, person: User, roles: Collection[str]) -> ApprovalRecord | None:
-        """Return the approval with this id if another user of the tenant asks one of these roles for it, or None."""
+        """Return the approval with an id of this question, if another user of the tenant asks one of these roles for
+        it, or None."""
         end = approval_id.partition("-")[0]
         for role in sorted(roles):
             pointer = await self.vault.get("role_approval", self._key(person.tenant, role, end))
-            found = await self._load(pointer.json["place"], person, role) if pointer else None
-            if found and found.id == approval_id:
+            if pointer and (found := await self._load(pointer.json["place"], person, role)):
                 return found
         return None
 

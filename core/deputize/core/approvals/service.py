@@ -1,7 +1,9 @@
 """Approvals of exact acts. Only the stored record counts: a resume value or an event merely triggers a read of it.
 
-An approval is bound to the act, the account, the arguments and the digest of the preview. If the preview changes, a new
-approval with a new id names the changes. The user may edit the arguments. The approval then applies to the edit, as
+An approval is bound to the act, the account, the arguments and the digest of the preview. Its id is
+``<question>-<generation>``. If the preview changes, the next generation of the question names the changes. Every
+generation's id leads to the question as it is now, but decides it only if exactly the same was shown: see
+`ApprovalRecord.refuse_changed`. The user may edit the arguments. The approval then applies to the edit, as
 long as the preview differs only in the edited words. The act is done with the edited arguments, not with those that the
 caller requested. An act uses its approval when it begins, and releases it if it was refused before it did anything. A
 call without an id needs a new approval each time.
@@ -16,10 +18,9 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
 from types import EllipsisType
 from typing import Any, Final, Literal, get_args
 
@@ -178,14 +179,16 @@ class Approvals:
         the user approves an act that a role must approve.
 
         The same decision twice counts once. A rejection counts until the act has begun, even after an approval. Any
-        other decision about a decided approval raises `Conflict`, which states the outcome of the act.
+        other decision about a decided approval raises `Conflict`, which states the outcome of the act. So does a
+        decision about something else than what is asked now (``reason`` "changed").
         """
         if decision not in get_args(Decision) or (edit is None) == (decision == "edit"):
             raise InvalidInput("A decision is approve, reject, or edit with arguments.", fix_by="operator")
 
         def decided(found: ApprovalRecord) -> Change | None:
-            self.require_valid(found, approval_id).refuse_yes_to_question(decision)
+            self.require_valid(found).refuse_yes_to_question(decision)
             found.refuse_own_decision(by, decision)
+            found.refuse_changed(approval_id, decision)
             if not found.may(decision):
                 return None
             if decision == "reject":
@@ -222,16 +225,17 @@ class Approvals:
         return Conflict(f"Too late: {said}.", reason="already_decided", hint=hint)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
-        """Return the user's approval with this id, decided or pending, or None. An expired question counts as None."""
+        """Return the user's approval, decided or pending, or None. An expired question counts as None. An id of an
+        earlier generation leads to the approval as it is now, with the fields that have changed since."""
         record = await self._load(approval_id, by)
         gone = record is None or (record.question is not None and record.expires <= self.clock())
-        return None if record is None or gone else await self._with_outcome(by, record)
+        return None if record is None or gone else await self._found(by, record, approval_id)
 
     async def get_for_approver(self, approval_id: str, person: User) -> Approval | None:
         """Return another user's approval, decided or pending, that the person may decide by one of the person's roles,
         or None. It is the same object that the other user gets."""
         record = await self._load_for_approver(approval_id, person)
-        return await self._with_outcome(record.owner(person), record) if record else None
+        return await self._found(record.owner(person), record, approval_id) if record else None
 
     async def list_for_approver(self, person: User, after: float = 0.0) -> tuple[list[Approval], float]:
         """Return one page of the pending approvals of other users that the person may decide by a role, and the
@@ -248,15 +252,16 @@ class Approvals:
         """Return the user's record, or another user's record that this person may decide by a role. Raises `NotFound`
         otherwise."""
         own = await self._load(approval_id, by)
-        return self.require_valid(own or await self._load_for_approver(approval_id, by), approval_id)
+        return self.require_valid(own or await self._load_for_approver(approval_id, by))
 
     async def wait_for_decision(self, approval_id: str, by: User, timeout: float) -> Approval | None:
-        """Return the approval once it is decided, in any process, or unchanged after ``timeout`` seconds."""
+        """Return the approval once it is decided or asked again under another id, in any process, or unchanged after
+        ``timeout`` seconds."""
         ends = deadline(timeout)
-        if (now := await self.get(approval_id, by=by)) is None or now.status != "pending" or not timeout > 0:
+        if not _is_waiting(approval_id, now := await self.get(approval_id, by=by)) or not timeout > 0:
             return now
         async with watch_records(self.vault.store, ("approval", self._place(approval_id, by))) as watch:
-            while (now := await self.get(approval_id, by=by)) is not None and now.status == "pending":
+            while _is_waiting(approval_id, now := await self.get(approval_id, by=by)):
                 if (left := ends - time.monotonic()) <= 0:
                     break
                 await watch.changed(left)
@@ -271,6 +276,11 @@ class Approvals:
         """Return the approval in its public form."""
         return record.public(self.services.home, await self.services.zones.of(user))
 
+    async def _found(self, user: User, record: ApprovalRecord, approval_id: str) -> Approval:
+        """Return the approval for somebody who knows it by this id."""
+        found, changed = await self._with_outcome(user, record), record.changed_since(approval_id)
+        return found if changed is None else replace(found, changed_fields=changed)
+
     async def _with_outcome(self, user: User, record: ApprovalRecord) -> Approval:
         """Return the approval in its public form, with the outcome of its act."""
         shown, act = await self.public(user, record), await self._act_of(user, record)
@@ -282,31 +292,34 @@ class Approvals:
         return await self.acts.load(self.vault.key_prefix(user) + record.act) if used else None
 
     async def row(self, approval_id: str, user: User) -> ApprovalRecord:
-        """Return the user's record with this id. Raises `NotFound` if there is none or it has expired."""
-        return self.require_valid(await self._load(approval_id, user), approval_id)
+        """Return the user's record as it was shown under this id. Raises `NotFound` if there is none or it has expired,
+        and `Conflict` if something else is asked now."""
+        record = self.require_valid(await self._load(approval_id, user))
+        record.refuse_changed(approval_id, "approve")
+        return record
 
-    def require_valid(self, record: ApprovalRecord | None, approval_id: str) -> ApprovalRecord:
-        """Return the record if it has this id and has not expired. Raises `NotFound` otherwise."""
-        if record is None or record.id != approval_id or record.expires <= self.clock():
+    def require_valid(self, record: ApprovalRecord | None) -> ApprovalRecord:
+        """Return the record if it has not expired. Raises `NotFound` otherwise."""
+        if record is None or record.expires <= self.clock():
             raise _not_pending()
         return record
 
     async def _load(self, approval_id: str, user: User) -> ApprovalRecord | None:
-        record = await self.rows.load(self._place(approval_id, user)) if re.fullmatch(_ID, approval_id) else None
-        return record if record and record.id == approval_id else None
+        return await self.rows.load(self._place(approval_id, user)) if re.fullmatch(_ID, approval_id) else None
 
     def _place(self, approval_id: str, user: User) -> str:
         return self.vault.key_prefix(user) + approval_id.partition("-")[0]
 
-    async def renew(self, approval_ids: Iterable[str], user: User) -> None:
-        """Give pending approvals new ids after another user tried to decide them, so that no answer with an old id
-        matches."""
-        for approval_id in approval_ids:
-            if record := await self._load(approval_id, user):
-                renewed, done = await self.rows.swap(record, partial(_renew, approval_id))
-                if renewed is not None and done and renewed.waits(self.clock()):
-                    await self.tell("superseded", user, record)
-                    await self.tell("asked", user, renewed)
+    async def dismiss(self, approval_id: str, by: User) -> None:
+        """Put a pending question to the user again, under the id of its next generation, because the user closed this
+        one without a decision. Another id, or another user's, changes nothing."""
+        if record := await self._load(approval_id, by):
+            again, done = await self.rows.swap(
+                record, lambda found: found.dismiss() if found.id == approval_id and found.may("dismiss") else None
+            )
+            if again is not None and done and again.waits(self.clock()):
+                await self.tell("superseded", by, record)
+                await self.tell("asked", by, again)
 
     async def consume(
         self,
@@ -412,8 +425,9 @@ def _not_pending() -> NotFound:
     return NotFound("No approval of this id is pending for this user.", hint="Make the call again.")
 
 
-def _renew(approval_id: str, record: ApprovalRecord) -> Change | None:
-    return record.renew() if record.id == approval_id and record.may("renew") else None
+def _is_waiting(approval_id: str, now: Approval | None) -> bool:
+    """Return True if the approval is pending under this id."""
+    return now is not None and now.status == "pending" and now.id == approval_id
 
 
 def _refuse_declined(act: Act, record: ApprovalRecord) -> None:

@@ -32,7 +32,8 @@ from deputize.core.web.pages.site import Page, Site, current_path, note
 
 
 async def ask(site: Site, request: Request) -> Response:
-    """Show an act that waits for approval, or the decision about it."""
+    """Show an act that waits for approval, or the decision about it. A link from before a change shows it as it is
+    now."""
     user = await site.user(request)
     if user is None:
         return site.redirect_to_sign_in(request, _path(request))
@@ -58,7 +59,7 @@ async def ask(site: Site, request: Request) -> Response:
         "step_up": await site.step_up_link(request, user, act.id) if act.status == "pending" else "",
     }
     template = "approve.html" if act.status == "pending" else "approval_result.html"
-    return await site.with_forms(request, template, user, "'self'", action=current_path(request), **facts)
+    return await site.with_forms(request, template, user, "'self'", action=_action(request, act), **facts)
 
 
 async def decide(site: Site, request: Request) -> Response:
@@ -79,7 +80,7 @@ async def decide(site: Site, request: Request) -> Response:
         return see_other(current_path(request))  # which links to the new sign-in
     try:
         if decision:
-            await site.deputy.decide(act.id, cast("Decision", decision), by=user)
+            await site.deputy.decide(request.path_params["approval"], cast("Decision", decision), by=user)
     except Conflict as e:
         note(e, "POST /approve/{approval}")
         return see_other(current_path(request))
@@ -92,6 +93,11 @@ async def _act(site: Site, request: Request, user: User) -> Approval:
     if found is None or found.expires_at <= site.deputy.clock():
         raise NotFound("No such approval waits for this user.")
     return found
+
+
+def _action(request: Request, act: Approval) -> str:
+    """Return the address for the form, whose id says what the page shows."""
+    return f"{current_path(request).rpartition('/')[0]}/{act.id}"
 
 
 def _list_of(request: Request, step: Step) -> str:
@@ -128,7 +134,7 @@ async def _question_page(
         "given": given,
         "fault": fault,
     }
-    return await site.with_forms(request, "question.html", user, "'self'", action=current_path(request), **facts)
+    return await site.with_forms(request, "question.html", user, "'self'", action=_action(request, question), **facts)
 
 
 async def _take_reply(site: Site, request: Request, user: User, question: Approval, fields: Mapping[str, str]) -> str:
@@ -143,7 +149,9 @@ async def _take_reply(site: Site, request: Request, user: User, question: Approv
         except InvalidInput as wrong:
             return wrong.message
     try:
-        await site.deputy.questions.reply(question.id, cast("Reply", reply), by=user, content=content)
+        await site.deputy.questions.reply(
+            request.path_params["approval"], cast("Reply", reply), by=user, content=content
+        )
     except Conflict as e:
         note(e, "POST /approve/{approval}")
     return ""

@@ -180,7 +180,7 @@ def _reason_to_ask_alone(record: ApprovalRecord, approval: Approval) -> str:
         return "Somebody else named an address or another detail in it, or that is not known."
     if LOOKS_LIKE in approval.preview:
         return "An address in it looks like another one."
-    return "It has changed since you approved it." if record.changed else ""
+    return "It has changed since you were asked." if record.changed else ""
 
 
 def _consent(deputy: BaseDeputy, consent: Consent) -> Question:

@@ -70,7 +70,8 @@ async def ask(site: Site, request: Request) -> Response:
         "left": texts.minutes(act.expires_at - site.deputy.clock()),
     }
     template = "approve.html" if act.status == "pending" else "approval_result.html"
-    return await site.with_forms(request, template, user, "'self'", action=current_path(request), **facts)
+    action = f"{facts['back']}/{act.id}"  # whose id says what the page shows
+    return await site.with_forms(request, template, user, "'self'", action=action, **facts)
 
 
 async def decide(site: Site, request: Request) -> Response:
@@ -84,7 +85,7 @@ async def decide(site: Site, request: Request) -> Response:
     if decision == "approve" and await site.step_up_link(request, user, act.id):
         return see_other(current_path(request))  # which links to the new sign-in
     try:
-        await site.deputy.decide(act.id, cast("Decision", decision), by=user)
+        await site.deputy.decide(request.path_params["approval"], cast("Decision", decision), by=user)
     except Conflict as e:
         note(e, "POST /others/{approval}")
     return see_other(current_path(request))
