@@ -24,6 +24,7 @@ PYDANTIC: Final = "docs/pydantic-ai.md"
 OPENAI: Final = "docs/openai-agents.md"
 ADK: Final = "docs/google-adk.md"
 COUNTS: Final = {PYDANTIC: 2, OPENAI: 2, ADK: 2}
+CHAT: Final = SimpleNamespace
 NAMES: Final[dict[str, dict[str, Any]]] = {
     PYDANTIC: {"Deps": Deps, "model": model_of([SEND])},
     OPENAI: {

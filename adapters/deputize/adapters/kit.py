@@ -60,7 +60,6 @@ __all__ = [
     "error_text",
     "parse_decisions",
     "question_id",
-    "question_id",
     "request_payload",
     "select_requests",
     "tool_facts",
