@@ -179,7 +179,8 @@ async def test_answer_to_an_older_pause_shows_what_has_changed(world: World, way
         await graph.ainvoke(Command(resume=given), config(), context=ALICE)
         assert world.sent == []
     [second] = await approvals_of(graph, config())
-    assert "changed since it was shown (" in second["fault"] and "text" in second["fault"]
+    fault = second.get("fault", "")
+    assert "changed since it was shown (" in fault and "text" in fault
     await graph.ainvoke(yes(second), config(), context=ALICE)
     assert world.sent == [("eve@evil.test", "All our secrets.")]
 

@@ -113,7 +113,7 @@ def test_core_exports_every_public_name_once() -> None:
         name
         for name, value in vars(deputize.core).items()
         if not name.startswith("_") and getattr(value, "__module__", "").startswith("deputize.core")
-    } | {"AnyUser", "PROVIDERS", "Policy", "Steps"}
+    } | {"AnyUser", "Decisions", "PROVIDERS", "Policy", "RequestPayload", "Steps"}
     assert public == set(names)
 
 

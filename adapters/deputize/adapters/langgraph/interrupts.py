@@ -26,9 +26,9 @@ from langgraph.types import interrupt
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
+from deputize.adapters.kit import question_id
 from deputize.adapters.langchain.run_context import bare_resume_value, run_of
 from deputize.adapters.langgraph.inline_execution import PAD, RESUMED_BY_ID, SAVER, answers_in, read_resume_value
-from deputize.adapters.kit import question_id
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, warn_once
 from deputize.core import (
     Approval,

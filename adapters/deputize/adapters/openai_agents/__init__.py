@@ -69,7 +69,7 @@ log = logging.getLogger(__name__)
 
 
 class tools(list[AgentTool], Generic[TContext]):
-    """The tools of these toolkits, a list of `FunctionTool`s. ``tools[Chat](...)``: for runs with a context of this class.
+    """The tools of these toolkits, a list of `FunctionTool`s. ``tools[Chat](...)``: for contexts of this class.
 
     ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: the acting user, or a function
     of the run's `RunContextWrapper`. ``thread``: the conversation's id, such as its session's, or a function like

@@ -12,7 +12,7 @@ from typing import Any, Final
 from deputize.core.errors import StoreUnavailable, VaultError
 from deputize.core.vault.data_key import DataKey, tenant_place
 from deputize.core.vault.data_keys import KIND, keys_in
-from deputize.core.vault.grant import Grant, Secret, User
+from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.record import KINDS, OF_TENANTS, PAGE, Record
 from deputize.core.vault.stores import Keep
 from deputize.core.vault.vault import Vault
@@ -116,7 +116,8 @@ async def take_over_data_keys(copied: Vault, vault: Vault) -> Keep:
 def _with_keys_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Return the new content of a data key's record, with the keys of the old one. They differ if the record was lost
     and a new key was made."""
-    keys = list(dict.fromkeys(key.reveal() for key in (*keys_in(new), *keys_in(old))))
+    keys = [*keys_in(new)]
+    keys += [key for key in keys_in(old) if key not in keys]
     merged = {name: value for name, value in {**old, **new}.items() if name not in ("key", "older")}
-    merged |= {"key": Secret(keys[0])} if keys else {}
-    return merged | ({"older": [Secret(key) for key in keys[1:]]} if keys[1:] else {})
+    merged |= {"key": keys[0]} if keys else {}
+    return merged | ({"older": keys[1:]} if keys[1:] else {})
