@@ -102,7 +102,7 @@ async def test_renamed_channel_is_asked_again(desk: Desk) -> None:
     desk.channel(ENG)["name"] = "press"
     again = await desk.asked_again("send_message", **HELLO)
     assert again.id != first.id and again.changed_fields == ("where",)
-    with pytest.raises(NotFound):
+    with pytest.raises(Conflict):
         await desk.world.deputy.decide(first, "approve", by="alice")
     await desk.world.deputy.decide(again, "approve", by="alice")
     await desk.act("send_message", **HELLO)
