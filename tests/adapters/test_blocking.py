@@ -17,9 +17,11 @@ import pytest
 from langgraph.types import Command
 
 from deputize.adapters.llamaindex import ApprovalResponse, ConsentResponse, resume_paused, save_paused
+from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import ApprovalRequired, Call, Deputy
 from deputize.core.audit import Audit
 from deputize.core.settings import Settings
+from deputize.core.tools.plugins import PLUGINS
 from deputize.sandbox import Sandbox
 from tests.support.blocking import noted
 from tests.support.graph_builds import GO_ON
@@ -161,6 +163,22 @@ async def test_deputy_created_late_makes_no_blocking_call(tmp_path: Path) -> Non
             assert await deputy.connections("alice") == []
             await deputy.close()
     assert calls == []
+
+
+@pytest.mark.parametrize("names", [("gmail",), ("gmail_search_emails",)], ids=["toolkit", "tool"])
+def test_adapter_created_in_a_loop_makes_no_blocking_call(names: tuple[str, ...], tmp_path: Path) -> None:
+    """As in a graph factory that creates its agent for each run. The deputy has looked up no toolkit yet."""
+    PLUGINS.forget()
+    deputy = Deputy.from_settings(Settings.load(home=tmp_path / "home", sandbox_url="http://127.0.0.1:1"))
+
+    async def create() -> list[str]:
+        with noted() as calls:
+            assert DeputyMiddleware(deputy, *names).tools
+        compiles = "/langgraph/approval_graph.py"  # LangGraph reads the source of functions when it compiles any graph
+        return [call for call in calls if compiles not in call]
+
+    with deputy:
+        assert asyncio.run(create()) == []
 
 
 @pytest.mark.processes

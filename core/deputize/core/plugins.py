@@ -12,8 +12,9 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from deputize.core.errors import SettingsError
 from deputize.core.value_object import ValueObject, frozen
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 LONGEST_REASON = 200
 """Characters of another package's error that are shown."""
+UNKNOWN: Final = "an unknown distribution"
 
 log = logging.getLogger("deputize")
 
@@ -81,13 +83,12 @@ class Plugins(Generic[T]):
         self._export = export
         self._built_in = built_in
         self._check = check
-        self._found: tuple[list[str], list[EntryPoint]] | None = None
         self._loaded: dict[EntryPoint, T | str] = {}
         self._warned = set[Skipped]()
 
     def names(self) -> list[str]:
         """Return the names of all entry points, usable or not. Loads none."""
-        return sorted({point.name for point in self._points()})
+        return sorted({point.name for point, _ in self._points()})
 
     def find(self, name: str) -> T | None:
         """Return the object that another package adds under this name, or None. Loads no other entry point.
@@ -95,7 +96,7 @@ class Plugins(Generic[T]):
         Raises `SettingsError` if the entry point is broken.
         """
         bad: Skipped | None = None
-        for found in self._examine(point for point in self._points() if point.name == name):
+        for found in self._examine(one for one in self._points() if one[0].name == name):
             if not isinstance(found, Skipped):
                 return found
             bad = bad or found
@@ -121,7 +122,7 @@ class Plugins(Generic[T]):
 
     def forget(self) -> None:
         """Read every entry point again, for tests that install packages while they run."""
-        self._found = None
+        _installed.cache_clear()
         self._loaded.clear()
         self._warned.clear()
 
@@ -130,23 +131,14 @@ class Plugins(Generic[T]):
             self._warned.add(skipped)
             log.warning("%s", skipped)
 
-    def _points(self) -> list[EntryPoint]:
-        """Return all entry points, in an order that does not depend on where they are installed.
+    def _points(self) -> list[tuple[EntryPoint, str]]:
+        """Return all entry points with their distributions. They are read again if `sys.path` has changed."""
+        return [found for found in _installed(tuple(sys.path)) if found[0].group == self.group]
 
-        They are read once, and again if `sys.path` has changed: reading costs one file per installed package.
-        """
-        if self._found is None or self._found[0] != sys.path:
-            from importlib.metadata import entry_points  # costs a third of what importing the core costs
-
-            points = sorted(entry_points(group=self.group), key=lambda point: (point.name, _distribution(point)))
-            self._found = list(sys.path), points
-        return self._found[1]
-
-    def _examine(self, points: Iterable[EntryPoint]) -> Iterator[T | Skipped]:
+    def _examine(self, points: Iterable[tuple[EntryPoint, str]]) -> Iterator[T | Skipped]:
         """Yield the object of each entry point, or why it is skipped. Of equal names, the first is used."""
         taken: dict[str, str] = {}
-        for point in points:
-            where = _distribution(point)
+        for point, where in points:
             if point.name in taken:
                 reason = f"{taken[point.name]} has a {self.noun} of this name already."
                 yield Skipped(self.noun, point.name, where, reason)
@@ -185,8 +177,20 @@ class Plugins(Generic[T]):
         return self._check(made) or made
 
 
-def _distribution(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"
+@lru_cache(maxsize=1)
+def _installed(path: tuple[str, ...]) -> list[tuple[EntryPoint, str]]:
+    """Return the entry points of all of deputize's groups, each with the name and version of its distribution. The
+    order does not depend on where they are installed. ``path``: `sys.path`.
+
+    Reading costs one file per installed package, so all groups are read together. A deputy reads its providers before
+    it serves an event loop. Looking up toolkits in the loop then reads no file.
+    """
+    from importlib.metadata import entry_points  # costs a third of what importing the core costs
+
+    every = entry_points()
+    ours = [one for group in every.groups if group.startswith("deputize.") for one in every.select(group=group)]
+    named = [(point, f"{point.dist.name} {point.dist.version}" if point.dist else UNKNOWN) for point in ours]
+    return sorted(named, key=lambda found: (found[0].name, found[1]))
 
 
 def find_function(setting: str, name: str, hint: str) -> Callable[[Any], Any]:

@@ -6,6 +6,7 @@ A package exports its toolkit as ``TOOLKIT`` (`deputize.core.plugins`). No tool 
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from typing import Final
 
 from deputize.core.errors import InvalidInput, instead
@@ -14,15 +15,17 @@ from deputize.core.tools.find_people import FIND_PEOPLE
 from deputize.core.tools.toolkit import Toolkit
 
 
-def built_in_names() -> list[str]:
+def _built_in_names() -> list[str]:
     """Return the names of the built-in toolkits, or nothing if that part of deputize is not installed."""
-    import pkgutil  # imported late, because few processes list toolkits
-
     try:
         home = importlib.import_module("deputize.toolkits")
     except ModuleNotFoundError:
         return []
     return sorted(module.name for module in pkgutil.iter_modules(home.__path__) if not module.name.startswith("_"))
+
+
+BUILT_IN: Final = _built_in_names()
+"""The names of the built-in toolkits. Read on import, because tools may be looked up in an event loop."""
 
 
 def load_built_in(name: str) -> Toolkit:
@@ -36,14 +39,14 @@ def _collision(made: Toolkit) -> str:
     ``slack_send`` with ``message``, or a ``read_more``, which would receive the built-in toolkit's references."""
     if FIND_PEOPLE in made.offered:
         return f"{FIND_PEOPLE} is a tool of the core."
-    for name in built_in_names():
+    for name in BUILT_IN:
         if made.name.startswith(f"{name}_") and (same := made.offered.keys() & load_built_in(name).offered.keys()):
             return f"{min(same)} is a tool of the built-in {name}."
     return ""
 
 
 PLUGINS: Final = Plugins(
-    "deputize.toolkits", Toolkit, noun="toolkit", export="TOOLKIT", built_in=built_in_names, check=_collision
+    "deputize.toolkits", Toolkit, noun="toolkit", export="TOOLKIT", built_in=lambda: BUILT_IN, check=_collision
 )
 """The toolkits of other packages."""
 
@@ -53,12 +56,11 @@ def find_toolkits(*names: str) -> dict[str, Toolkit]:
 
     Raises `InvalidInput` for an unknown name, and `SettingsError` for a toolkit whose package is broken.
     """
-    ours = built_in_names()
     if not names:
-        return {name: load_built_in(name) for name in ours} | PLUGINS.all()
+        return {name: load_built_in(name) for name in BUILT_IN} | PLUGINS.all()
     found: dict[str, Toolkit] = {}
     for name in names:
-        kit = load_built_in(name) if name in ours else PLUGINS.find(name)
+        kit = load_built_in(name) if name in BUILT_IN else PLUGINS.find(name)
         if kit is None:
             hint = instead(name, toolkit_names())
             raise InvalidInput(f"No toolkit is called {name!r}.", hint=hint, fix_by="operator")
@@ -68,4 +70,4 @@ def find_toolkits(*names: str) -> dict[str, Toolkit]:
 
 def toolkit_names() -> list[str]:
     """Return the names of all installed toolkits, including broken ones, without loading any."""
-    return sorted({*built_in_names(), *PLUGINS.names()})
+    return sorted({*BUILT_IN, *PLUGINS.names()})
