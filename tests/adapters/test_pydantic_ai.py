@@ -217,15 +217,19 @@ async def test_calls_of_other_toolsets_are_left_to_the_application(deputy: Deput
 
 
 @pytest.mark.parametrize("first", ["send", "search"])
-@pytest.mark.parametrize("way", ["prefixed", "renamed", "both"])
-async def test_renaming_toolset_requests_one_consent(way: str, first: str, deputy: Deputy, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("way", ["prefixed", "renamed", "both", "with metadata"])
+async def test_outer_toolset_requests_one_consent(way: str, first: str, deputy: Deputy, sandbox: Sandbox) -> None:
     toolset: Any = DeputyToolset(deputy, "gmail", user="alice")
-    names: dict[str, str] = {"gmail_send_email": "send", "gmail_search_emails": "find"} if way != "prefixed" else {}
+    names: dict[str, str] = (
+        {"gmail_send_email": "send", "gmail_search_emails": "find"} if way in ("renamed", "both") else {}
+    )
+    if way == "with metadata":
+        toolset = toolset.with_metadata(team="mail")
     if names:
         toolset = toolset.renamed({new: old for old, new in names.items()})
-    if way != "renamed":
+    if way in ("prefixed", "both"):
         toolset = toolset.prefixed("mail")
-    prefix = "" if way == "renamed" else "mail_"
+    prefix = "mail_" if way in ("prefixed", "both") else ""
     calls = [{**one, "name": prefix + names.get(str(one["name"]), str(one["name"]))} for one in (SEND, SEARCH)]
     if first == "search":
         calls.reverse()

@@ -23,7 +23,7 @@ from tests.support.sandbox_deputy import build, consent
 PYDANTIC: Final = "docs/pydantic-ai.md"
 OPENAI: Final = "docs/openai-agents.md"
 ADK: Final = "docs/google-adk.md"
-COUNTS: Final = {PYDANTIC: 2, OPENAI: 2, ADK: 2}
+COUNTS: Final = {PYDANTIC: 3, OPENAI: 2, ADK: 2}  # pydantic-ai's third: tests/adapters/test_pydantic_ai_dbos.py
 CHAT: Final = SimpleNamespace
 NAMES: Final[dict[str, dict[str, Any]]] = {
     PYDANTIC: {"Deps": Deps, "model": model_of([SEND])},

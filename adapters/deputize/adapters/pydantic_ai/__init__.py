@@ -77,6 +77,8 @@ AgentDepsT = TypeVar("AgentDepsT", bound=Any, default=Any, contravariant=True)
 
 ARGUMENTS: Final = SchemaValidator(core_schema.dict_schema(core_schema.str_schema(), core_schema.any_schema()))
 """Any JSON object: the deputy validates it by the tool's own schema."""
+ORIGIN: Final = "deputize"
+"""The key in a tool's metadata for the id of its toolset and its own name, which an outer toolset may change."""
 
 
 class DeputyToolset(AbstractToolset[AgentDepsT]):
@@ -104,8 +106,8 @@ class DeputyToolset(AbstractToolset[AgentDepsT]):
     ) -> None:
         self.runner = ToolRunner(deputy, user, agent, app, user_message)
         self.tools = {tool.name: tool for tool in self.runner.tools(toolkits, read_only=read_only)}
-        self._definitions = {name: _definition(tool) for name, tool in self.tools.items()}
         self._id = id or "-".join(("deputize", *toolkits, *filter(None, [app])))
+        self._definitions = {name: _definition(tool, self._id) for name, tool in self.tools.items()}
 
     @property
     def id(self) -> str:
@@ -173,13 +175,13 @@ class DeputyToolset(AbstractToolset[AgentDepsT]):
     def _neighbours(self, own: _Own, ctx: RunContext[Any], response: ModelResponse | None) -> list[_Own]:
         """Return the response's other calls at the same provider.
 
-        An outer toolset may have renamed the tools, but their definitions still contain this toolset's metadata object.
+        An outer toolset may have renamed the tools, but their definitions still contain this toolset's metadata. They
+        may be copies: a toolset adds metadata of your application, or a durable workflow reads what it has stored.
         """
         calls, found = calls_of(response) if response else {}, list[_Own]()
-        ours = {id(one.metadata): name for name, one in self._definitions.items()}
-        names = {shown: ours.get(id(one.metadata)) for shown, one in ctx.tools.items()}
+        origins = {shown: (one.metadata or {}).get(ORIGIN) for shown, one in ctx.tools.items()}
         for call_id, part in calls.items():
-            name = names.get(part.tool_name)
+            name = next((one for one in self.tools if origins.get(part.tool_name) == [self._id, one]), None)
             if name is None or call_id == own.call.id:
                 continue
             if self.tools[name].provider == self.tools[own.tool].provider:
@@ -253,12 +255,12 @@ def answers(
     return results
 
 
-def _definition(tool: Tool) -> ToolDefinition:
+def _definition(tool: Tool, toolset: str) -> ToolDefinition:
     """Return the tool's definition with deputize's own schema, unchanged."""
     return ToolDefinition(
         name=tool.name,
         description=tool.description,
         parameters_json_schema=tool.schema,
         sequential=tool.gravest is not Effect.READS,
-        metadata=tool_facts(tool),
+        metadata=tool_facts(tool) | {ORIGIN: [toolset, tool.name]},
     )
