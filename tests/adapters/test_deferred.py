@@ -234,7 +234,8 @@ async def test_run_without_a_user_is_refused_and_logged(
     monkeypatch.setattr(operator_warnings, "_logged", set())
     with caplog.at_level(logging.WARNING, "deputize"):
         assert "The user is missing" in (await framework(name).start(deputy, SEARCH, **nobody)).text
-    assert "names no user" in caplog.text and sandbox.requests == []
+    warned = [one.getMessage() for one in caplog.records if one.name == "deputize"]
+    assert warned == [operator_warnings.NO_USER] and sandbox.requests == []
 
 
 @each

@@ -69,6 +69,6 @@ async def test_documented_agent_asks_twice_and_sends_once(page: str, monkeypatch
             return "approve"
 
         names = {"show": show, "ask": ask, **NAMES[page]}
-        names = await run(block(page, "agent = "), names)
-        names = await run(block(page, "while "), names)
+        names = await run(block(page, "Deputy.from_settings()"), names)
+        names = await run(block(page, "show("), names)
         assert "Sent." in LAST[page](names) and len(shown) == 2 and len(sandbox.sent("alice@example.test")) == 1
