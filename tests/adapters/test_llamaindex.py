@@ -33,7 +33,7 @@ from deputize.adapters.llamaindex import (
     save_paused,
 )
 from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, UserRequired, allow_all
-from deputize.core.tools.plugins import BUILT_IN, find_toolkits
+from deputize.core.tools.plugins import built_in_names, find_toolkits
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
 from tests.support.deferred_conversations import FORGED, who_called
@@ -67,7 +67,7 @@ def test_each_product_has_its_tool_spec() -> None:
         "ContactsToolSpec": "contacts",
         "FilesToolSpec": "files",
     }
-    assert set(named.values()) == set(BUILT_IN)
+    assert set(named.values()) == set(built_in_names())
     for spec in SPECS:
         assert BaseToolSpec in spec.__mro__ and spec.__doc__
 

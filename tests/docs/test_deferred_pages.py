@@ -24,7 +24,6 @@ PYDANTIC: Final = "docs/pydantic-ai.md"
 OPENAI: Final = "docs/openai-agents.md"
 ADK: Final = "docs/google-adk.md"
 COUNTS: Final = {PYDANTIC: 3, OPENAI: 2, ADK: 2}  # pydantic-ai's third: tests/adapters/test_pydantic_ai_dbos.py
-CHAT: Final = SimpleNamespace
 NAMES: Final[dict[str, dict[str, Any]]] = {
     PYDANTIC: {"Deps": Deps, "model": model_of([SEND])},
     OPENAI: {

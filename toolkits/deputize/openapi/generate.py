@@ -9,7 +9,7 @@ from typing import Final
 
 from deputize.core.errors import InvalidInput, instead
 from deputize.core.oauth.provider import Provider
-from deputize.core.tools.plugins import BUILT_IN
+from deputize.core.tools.plugins import built_in_names
 from deputize.core.tools.steps import HEADERS
 from deputize.openapi.arguments import KEY_HEADER
 from deputize.openapi.description import CannotTranslate, Description
@@ -73,7 +73,7 @@ def generate_modules(description: Description, wanted: Wanted, providers: Mappin
         raise InvalidInput(
             f"No toolkit can be called {wanted.toolkit[:60]!r}.", hint="--name: a-z, 0-9 and _, 30 at most."
         )
-    if taken := next((one for one in BUILT_IN if f"{wanted.toolkit}_".startswith(f"{one}_")), ""):
+    if taken := next((one for one in built_in_names() if f"{wanted.toolkit}_".startswith(f"{one}_")), ""):
         raise InvalidInput(
             f"A toolkit cannot be called {wanted.toolkit!r} beside the built-in {taken}.",
             hint=f"--name: one that does not begin with {taken}_.",

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from deputize.core.errors import InvalidInput, SettingsError, instead
 from deputize.core.tools.find_people import FIND_PEOPLE, find_people
-from deputize.core.tools.plugins import find_toolkits, toolkit_names
+from deputize.core.tools.plugins import built_in_names, find_toolkits, toolkit_names
 from deputize.core.tools.tool import Effect, Tool
 from deputize.core.tools.toolkit import Toolkit
 
@@ -42,6 +42,8 @@ class Catalog:
         self._added: dict[str, Toolkit] = {}
         self._tools: dict[str, Tool] = {}
         self._warned = set[str]()
+        if not self._complete:
+            built_in_names()
 
     def tools(self, *names: str, read_only: bool = False) -> list[Tool]:
         """Return the tools of these names, each once, in the order of the names; without names, all tools.
