@@ -72,10 +72,11 @@ async def main(folder: Path, stage: str, base: str) -> None:
         program = await run(block("docs/pydantic-ai.md", "DBOSDurability"), names)
         DBOS.launch()
         listening = asyncio.create_task(deputy.handle_ended_questions(program["resume"]))
+        asked: Any = None
         if stage in ("start", "whole"):
             with SetWorkflowID(WORKFLOW):
                 await DBOS.start_workflow_async(program["converse"], "go on", "alice")
-            asked: Any = await question(deputy, Consent)
+            asked = await question(deputy, Consent)
         if stage in ("consent", "whole"):
             found = await deputy.consents.status((await question(deputy, Consent)).id)
             assert found is not None
