@@ -117,6 +117,7 @@ class World(httpx.AsyncBaseTransport):
     narrower: frozenset[str] = frozenset({READ, WRITE})
     sessions: dict[str, dict[str, Any]] = field(default_factory=dict)
     assertions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    jtis: set[str] = field(default_factory=set)
     tokens: dict[str, tuple[str, float, str]] = field(default_factory=dict)
     refresh_tokens: dict[str, str] = field(default_factory=dict)
     families: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -245,6 +246,9 @@ class World(httpx.AsyncBaseTransport):
                 claims = jwt.decode(form["assertion"], self.bot_key).claims
                 if claims["iss"] != BOT or claims["aud"] != f"{ISSUER}/token" or "sub" in claims:
                     raise Refused("invalid_grant")
+                if claims["jti"] in self.jtis:  # RFC 7523 3: as a server that refuses a replay
+                    raise Refused("invalid_grant")
+                self.jtis.add(claims["jti"])
                 return self._token(BOT, claims["scope"])
         raise Refused("unsupported_grant_type")
 

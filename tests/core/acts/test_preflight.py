@@ -161,6 +161,7 @@ async def test_mandate_must_last_for_every_run(world: World) -> None:
     found = await world.deputy.preflight(job(BOB, every="1d", until=after(world, 5.5)))
     [lacking] = [one for one in found.findings if one.state == "bad"]
     assert lacking.found == f"mandates cover 3 of 6 calls: {given.id} has 3 uses left"
+    assert "--audience" not in str(found.findings)
     assert "deputize mandates give --user alice --agent agent --tool gmail_tell --target bob@acme.example --max 3" in (
         lacking.todo
     )

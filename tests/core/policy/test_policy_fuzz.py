@@ -225,6 +225,13 @@ def test_exception_of_a_rule_that_cannot_be_told_never_allows(
     assert verdict(parse_rules(UNLESS % "deny"), mail) is denying
 
 
+def test_read_destroys_nothing() -> None:
+    rules = parse_rules(
+        'version = 1\ndefault = "allow"\n[[rules]]\nid = "a"\nwhen = { destroys = true }\nthen = "deny"\n# end'
+    )
+    assert verdict(rules, {"tool": "gmail_search_emails", "args": {"query": "x"}}) is Verdict.ALLOW
+
+
 def test_parts_of_a_pattern_do_not_share_characters() -> None:
     test = fits_pattern(["ab*ba"])
     assert [test(one).name for one in ("aba", "abba", "ab-ba")] == ["NO", "YES", "YES"]

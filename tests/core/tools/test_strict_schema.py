@@ -138,6 +138,12 @@ def test_foreign_schema_becomes_as_strict_as_possible() -> None:
     }
 
 
+def test_words_without_a_type_stay_in_the_strict_schema() -> None:
+    words = {"type": "object", "properties": {"a": {"enum": ["x", "y"]}, "b": {"const": "z"}, "c": {}}}
+    kept = strict_schema({**words, "required": ["a", "b", "c"]})["properties"]
+    assert (kept["a"], kept["b"]) == ({"enum": ["x", "y"]}, {"const": "z"}) and "enum" not in kept["c"]
+
+
 def test_null_allowed_by_a_foreign_schema_is_kept() -> None:
     given = {"at": {"city": "Rome", "zip": None}, "kind": None, "size": None, "one": None, "list": [None], "name": None}
     meant = {"at": {"city": "Rome"}, "kind": None, "size": None, "list": [None], "name": None}

@@ -17,7 +17,15 @@ def test_withheld_mark_becomes_a_field_of_its_object_and_is_counted() -> None:
     mark, unknown = withheld.mark_for("not of a member"), withheld.mark_for("not looked up")
     result = {
         "items": [
-            {"id": 1, "title": mark, "body": f"{mark}\u2026", "total_chars": 17, "more": "x", "from": "eve"},
+            {
+                "id": 1,
+                "title": mark,
+                "body": f"{mark}\u2026",
+                "total_chars": 17,
+                "hidden": 2,
+                "more": "x",
+                "from": "eve",
+            },
             {"id": 2, "title": "Lunch?", "files": [mark, "a.txt"], "sub": {"text": unknown}},
         ],
         "next": "cursor",
