@@ -46,7 +46,7 @@ MODULES: Final = (
     "adapters/deputize/adapters/langgraph/approval_graph.py",
 )
 """The modules in which a mistake lets somebody act who may not, repeats a write, or loses a token."""
-TESTS: Final = ("tests/core", "tests/toolkits", "tests/adapters")
+TESTS: Final = ("tests/core", "tests/toolkits", "tests/adapters", "tests/cli")
 AT_ONCE: Final = 2
 SECONDS: Final = 120.0
 """Time limit for the tests of one mutant. Tests are chosen that take half of it: a mutant that needs more hangs."""
