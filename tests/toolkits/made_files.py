@@ -148,7 +148,7 @@ def line(text: str, x: int = 50, y: int = 700, size: float = 12) -> bytes:
 
 def asked(content: bytes, name: str = "x", **more: Any) -> Json:
     """Return what the reader returns for a file, in this process."""
-    question = {"name": name, "mime": "", "member": "", "start": "1", "offset": 0, "room": 18_000}
+    question = {"name": name, "mime": "", "member": "", "start": "1", "offset": 0, "room": 18_000, "find": None}
     return parse(question | more, content)
 
 

@@ -156,6 +156,46 @@ def test_unknown_place_is_refused_with_the_available_ones(cursor: str) -> None:
     assert "next" in e.value.hint
 
 
+# ----------------------------------------------------------------- find
+
+
+def test_words_in_a_long_text_are_found_with_their_lines() -> None:
+    lines = [f"row {n}" for n in range(60_000)]
+    lines[41_234] = "row 41234: Payment  REFUSED\u200b by the bank"
+    reader = Reader("\n".join(lines).encode())
+    found = reader.read(find="payment refused")
+    [match] = found["matches"]
+    assert match["line"] == 41_235 and found["total_matches"] == 1 and "truncated" not in found
+    assert match["text"].splitlines()[0] == "row 41232" and "REFUSED by the bank" in match["text"]
+    assert reader.read(cursor=match["cursor"])["text"].startswith("row 41232\n")
+    assert reader.read(find="no such words")["matches"] == [] and found["untrusted"]
+
+
+def test_all_matches_are_found_by_following_next() -> None:
+    reader = Reader("\n".join("needle " + "x" * 900 if n % 7 == 0 else f"row {n}" for n in range(9_000)).encode())
+    seen, cursor = list[int](), "1"
+    while cursor:
+        found = reader.read(find="Needle", cursor=cursor)
+        seen += [row["line"] for row in found["matches"]]
+        assert tokens(found) <= 3_800
+        cursor = found.get("next", "")
+    assert seen == list(range(1, 9_000, 7))
+
+
+def test_words_are_found_on_every_page_and_hidden_text_is_not() -> None:
+    hidden = line("secret needle", y=500, size=0.5)
+    reader = Reader(pdf(line("one needle"), line("nothing") + hidden, line("last needle")))
+    found = reader.read(find="needle")
+    assert [(row["page"], row["text"]) for row in found["matches"]] == [(1, "one needle"), (3, "last needle")]
+    assert [row["page"] for row in reader.read(find="needle", cursor="2")["matches"]] == [3]
+
+
+@pytest.mark.parametrize("find", ["", " \n "])
+def test_empty_words_are_refused(find: str) -> None:
+    with pytest.raises(InvalidInput, match="find: empty"):
+        Reader(b"text").read(find=find)
+
+
 # ----------------------------------------------------------------- Word
 
 

@@ -111,6 +111,7 @@ async def test_failing_run_is_traced_from_pull_request_to_log_line(play: Play) -
     [failed] = found["items"]
     where = {"run_id": failed["run_id"], "job_id": failed["job_id"]}
     [log] = (await play.act("get_run", repo=SITE, **where, include=["logs"]))["logs"]
-    assert "Hello expected" in log["first_error"]["text"] and "Hello expected" not in log["text"]
-    around = await play.act("get_run", repo=SITE, **where, offset=log["first_error"]["offset"])
+    [error] = log["errors"]
+    assert "Hello expected" in error["text"] and "Hello expected" not in log["text"]
+    around = await play.act("get_run", repo=SITE, **where, offset=error["offset"])
     assert "Hello expected" in around["text"] and "step 1250" in around["text"]

@@ -306,7 +306,7 @@ async def test_log_of_fifty_thousand_lines_shows_its_end_and_first_error(play: P
     lines[300] = "2026-11-24T12:00:00.0000000Z ##[error]The first error"
     play.store["runs"][SITE][0]["jobs"][0]["log"] = "\n".join(lines)
     [log] = (await play.act("get_run", repo=SITE, run_id=9001, include=["logs"], tail_lines=50))["logs"]
-    assert log["total_lines"] == 50_000 and log["truncated"] and "The first error" in log["first_error"]["text"]
+    assert log["total_lines"] == 50_000 and log["truncated"] and "The first error" in log["errors"][0]["text"]
     assert log["text"].splitlines()[-1] == "line 49999" and len(log["text"].splitlines()) == 50
 
 

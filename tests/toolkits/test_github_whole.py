@@ -177,10 +177,54 @@ async def test_log_is_read_from_start_to_end_and_from_its_first_error(play: Play
     assert text == "\n".join(lines) and found["untrusted"]
     [end] = (await play.act("get_run", **call, include=["logs"]))["logs"]
     assert text[end["offset"] :] == end["text"]
-    around = await play.act("get_run", **call, offset=end["first_error"]["offset"])
-    assert around["text"].startswith(end["first_error"]["text"][:200]) and "The first error" in around["text"]
+    [error] = end["errors"]
+    around = await play.act("get_run", **call, offset=error["offset"])
+    assert around["text"].startswith(error["text"][:200]) and "The first error" in around["text"]
     with pytest.raises(InvalidInput, match="job_id"):
         await play.act("get_run", repo=SITE, run_id=9001, offset=0)
+
+
+async def test_every_error_of_a_log_is_shown_with_its_step(play: Play) -> None:
+    lines = [f"line {n}" for n in range(18_400)]
+    for n in (300, 303, 9_000, 18_390):
+        lines[n] = f"##[error]Error in line {n}"
+    job = play.store["runs"][SITE][0]["jobs"][0]
+    job["log"] = "\n".join(lines)
+    [log] = (await play.act("get_run", repo=SITE, run_id=9001, include=["logs"]))["logs"]
+    assert log["failed_step"] == "Run pytest" and log["total_errors"] == 4
+    assert [row["line"] for row in log["errors"]] == [301, 9_001]
+    assert "Error in line 303" in log["errors"][0]["text"] and "Error in line 18390" in log["text"]
+
+
+async def test_words_are_found_in_a_log_in_one_call(play: Play) -> None:
+    lines = [f"2026-11-24T12:00:00.0000000Z line {n}" for n in range(18_400)]
+    lines[9_321] += " ConnectionResetError:  peer went away"
+    lines[9_322] += "x" * 9_000 + " connectionreseterror: peer " + "y" * 9_000
+    job = play.store["runs"][SITE][0]["jobs"][0]
+    job["log"] = "\n".join(lines)
+    found = await play.act("get_run", repo=SITE, run_id=9001, find="connectionreseterror: peer")
+    [log] = found["logs"]
+    assert found["untrusted"] and log["total_matches"] == 2
+    [match] = log["matches"]
+    assert match["line"] == 9_322 and match["text"].startswith("line 9319\nline 9320\nline 9321 Conn")
+    assert len(json.dumps(found)) < 1_500
+    around = await play.act("get_run", repo=SITE, run_id=9001, job_id=log["job_id"], offset=match["offset"])
+    assert around["text"].startswith("line 9319\n")
+
+
+async def test_matches_that_do_not_fit_are_found_by_the_next_call(play: Play) -> None:
+    job = play.store["runs"][SITE][0]["jobs"][0]
+    job["log"] = "\n".join(f"line {n} WARN something" if n % 20 == 0 else f"line {n}" for n in range(18_400))
+    seen: list[int] = []
+    found = (await play.act("get_run", repo=SITE, run_id=9001, find="warn"))["logs"][0]
+    while True:
+        seen += [row["line"] for row in found["matches"]]
+        if "more" not in found:
+            break
+        found = (await play.act("read_more", ref=found["more"]))["logs"][0]
+    assert seen == list(range(1, 18_401, 20)) and found["total_matches"] == 920
+    with pytest.raises(InvalidInput, match="find"):
+        await play.act("get_run", repo=SITE, run_id=9001, find="  ")
 
 
 async def test_failed_jobs_come_first_and_all_are_counted(play: Play) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from deputize.toolkits._documents.document import Document, Json, Unit, Unreadable
 from deputize.toolkits._documents.kinds import open_file
+from deputize.toolkits._shared.find_text import excerpts, find_in
 
 MAX_LISTED: Final = 2_000
 """Most titles of sheets, or files of an archive, in a result."""
@@ -19,13 +20,17 @@ _LABEL: Final = 20  # characters of each unit's label
 
 
 def parse(question: Json, content: bytes) -> Json:
-    """Answer a ``question`` {name, mime, member, start, offset, room} with the parts read, or {error, words}.
+    """Answer a ``question`` {name, mime, member, start, offset, room, find} with the parts read, or with the matches of
+    ``find``, or with {error, words}.
 
     `RecursionError` and `MemoryError` are left to the caller.
     """
     try:
         document = _document(question, content)
         start = _start(document, question["start"])
+        if question["find"]:
+            found = _matches(document, start, question["offset"], question["room"], question["find"])
+            return _summary(document) | found
         return _summary(document) | {"parts": _parts(document, start, question["offset"], question["room"])}
     except Unreadable as wrong:
         return {"error": wrong.reason, "words": wrong.words}
@@ -87,6 +92,28 @@ def _parts(document: Document, start: int, offset: int, room: int) -> list[Json]
             break
         offset = 0
     return parts
+
+
+def _matches(document: Document, start: int, offset: int, room: int, find: str) -> Json:
+    """Return ``matches`` from a position, each in unit ``number`` at character ``place``; their ``total`` in all units
+    from there; ``until``, the last unit that was searched; and ``rest``, the first place for which there was no room.
+    """
+    shown: list[Json] = []
+    total, number, rest = 0, start, ""
+    end = time.process_time() + _SECONDS
+    for number in range(start, document.count + 1):
+        text = _unit(document, number).text
+        places = [place for place in find_in(text, find) if number > start or place >= offset]
+        total += len(places)
+        for place, row in () if rest else excerpts(text, places):
+            room -= len(row["text"]) + _LABEL
+            if room < 0 and shown:
+                rest = f"{number}+{place}"
+                break
+            shown.append({"number": number, "place": place, **row})
+        if time.process_time() > end:
+            break
+    return {"matches": shown, "total": total, "until": number, "rest": rest}
 
 
 def _unit(document: Document, number: int) -> Unit:

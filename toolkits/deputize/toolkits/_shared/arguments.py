@@ -24,6 +24,7 @@ Limit = Annotated[int, Field(ge=1, le=100)]
 Cursor = Annotated[str | None, Field(description="next from the previous result")]
 Body = str
 Offset = Annotated[int, Field(ge=0)]
+Find = Annotated[str | None, Field(description="words to find, with the lines around", max_length=200)]
 Raw = Annotated[bool, Field(description="the text as stored")]
 Append = Annotated[bool, Field(description="behind the old text")]
 Replaces = Annotated[str | None, Field(description="part of the old text")]

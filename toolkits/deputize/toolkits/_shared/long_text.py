@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.core.tools.continuation import Continuation
-from deputize.toolkits._shared.page import room_for, text_tokens
+from deputize.toolkits._shared.find_text import excerpts, find_in
+from deputize.toolkits._shared.page import Rows, room_for, text_tokens
 from deputize.toolkits._shared.text import Outside, newlined, plain, window
 
 PART: Final = None
@@ -161,6 +162,27 @@ def shortened(
         return {name: result[name]}
     shown = {name: result[name].rstrip() + "\u2026", "cut": True}
     return shown | ({"more": result["more"]} if more else {})
+
+
+def matches(text: str, find: str, offset: int, budget: int, more: Continuation) -> Json:
+    """Return the places of some words from ``offset`` on, with the lines around them, within ``budget`` tokens.
+    ``more``: the call that searches this text; it goes on at the first place that did not fit.
+
+    Raises `InvalidInput` if there are no words.
+    """
+    check_find(find)
+    places, rows = find_in(text, find), Rows(budget)
+    told: Json = {"matches": rows.items, "total_matches": len(places), "total_chars": len(text)}
+    for place, row in excerpts(text, [place for place in places if place >= offset]):
+        if not rows.add(row):
+            return told | {"truncated": True, "next_offset": place, "more": more.at(place)}
+    return told
+
+
+def check_find(find: str) -> None:
+    """Raise `InvalidInput` if there are no words to look for."""
+    if not find.strip():
+        raise InvalidInput("find: empty.", hint="Give words that are in the text, such as the name of an error.")
 
 
 # ----------------------------------------------------------------- edits

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from deputize.core import File, ParseFile, Steps, Take, Toolkit
 from deputize.core.errors import DeputizeError, InvalidInput
-from deputize.toolkits._shared.arguments import ACCEPTS
+from deputize.toolkits._shared.arguments import ACCEPTS, Find
+from deputize.toolkits._shared.long_text import check_find
 from deputize.toolkits._shared.page import Rows, tokens
 from deputize.toolkits._shared.text import Outside, window
 
@@ -40,11 +41,14 @@ def read(
     file: Annotated[str, Field(description="handle, file_...")],
     cursor: Place = "1",
     member: Annotated[str, Field(description="a file of an archive or mail, by its name in members")] = "",
+    find: Find = None,
 ) -> Steps:
-    """Read a file: PDF, docx, xlsx, pptx, csv, HTML, eml, text, zip; of a picture its size and dates."""
+    """Read, or search, a file: PDF, docx, xlsx, pptx, csv, HTML, eml, text, zip; of a picture its size."""
+    if find is not None:
+        check_find(find)
     taken: File = yield Take(file)
     start, offset = _parse_place(cursor)
-    question = {"name": taken.name, "mime": taken.mime, "member": member, "start": start, "room": ROOM}
+    question = {"name": taken.name, "mime": taken.mime, "member": member, "start": start, "room": ROOM, "find": find}
     found: Json = yield ParseFile(READER, question | {"offset": offset}, taken.content)
     if reason := str(found.get("error") or ""):
         raise _refusal(taken, reason, str(found.get("words")))
@@ -52,7 +56,7 @@ def read(
     row: Json = {"name": outside.line(member or taken.name, _NAME), "kind": found["kind"]}
     row |= _facts(found, outside)
     row |= _members(found, offset, outside) if found["members"] else {}
-    row |= _text(found, outside)
+    row |= _text(found, outside) if find is None else _matches(found, outside)
     outside.mark(row)
     return row
 
@@ -101,6 +105,22 @@ def _members(found: Json, start: int, outside: Outside) -> Json:
         row |= {"truncated": True, "total_members": len(members) + found["more_members"]}
         row |= {"next": f"1+{done}"} if alone and done < len(members) else {}
     return row
+
+
+def _matches(found: Json, outside: Outside) -> Json:
+    """Return the places of the words, each with the ``cursor`` that reads on from there. ``next`` searches on."""
+    rows, after = Rows(PART), found["rest"]
+    for one in found["matches"]:
+        place = {found["unit"]: one["number"]} if found["unit"] else {"line": one["line"]}
+        shown = {**place, "cursor": f"{one['number']}+{one['offset']}", "text": outside.text(one["text"])}
+        if not rows.add(shown):
+            after = f"{one['number']}+{one['place']}"
+            break
+    row: Json = {"matches": rows.items, "total_matches": found["total"]}
+    if found["until"] < found["count"]:
+        row["searched_until"] = found["until"]
+        after = after or str(found["until"] + 1)
+    return row | ({"truncated": True, "next": after} if after else {})
 
 
 def _text(found: Json, outside: Outside) -> Json:

@@ -11,7 +11,7 @@ from pydantic import Field
 from deputize.core import Need, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.tool import Arguments
-from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.arguments import Cursor, Find, Limit
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.zone import in_zone, nobody
 from deputize.toolkits.github import api, job_logs
@@ -145,7 +145,8 @@ Extra = Literal["jobs", "logs", "artifacts"]
 def _get_needs(arguments: Arguments) -> Sequence[Need]:
     wanted = arguments["include"] or ()
     run = "GET R/actions/runs/{run_id}"
-    methods = [run] if arguments["offset"] is None else [f"{run}/jobs", "GET R/actions/jobs/{job_id}/logs"]
+    logs = [f"{run}/jobs", "GET R/actions/jobs/{job_id}/logs"]
+    methods = [run] if arguments["offset"] is None and arguments["find"] is None else logs
     methods += [f"{run}/jobs"] if {"jobs", "logs"} & set(wanted) else []
     methods += ["GET R/actions/jobs/{job_id}/logs"] if "logs" in wanted else []
     methods += [f"{run}/artifacts"] if "artifacts" in wanted else []
@@ -160,13 +161,18 @@ def get_run(
     include: list[Extra] | None = None,
     job_id: Annotated[Number | None, Field(description="the log of this job")] = None,
     offset: Annotated[int | None, Field(ge=0, description="into that log, which is read on from there")] = None,
+    find: Find = None,
     tail_lines: int = 100,
     failed_only: bool = True,
 ) -> Steps:
-    """One workflow run: jobs, failed steps, ends of logs, artifacts."""
+    """One workflow run: jobs, failed steps, ends and errors of logs, artifacts; or words in the logs."""
     if not 1 <= tail_lines <= 1000:
         raise InvalidInput("tail_lines: must be 1 to 1000.")
-    at = {"run_id": run_id}
+    at, jobs = {"run_id": run_id}, list[Any]()
+    if find is not None:
+        jobs = yield from job_logs.jobs_of(repo, at)
+        found = yield from job_logs.find_in_logs(repo, run_id, jobs, job_id, find, offset or 0, failed_only)
+        return {"run_id": run_id, "logs": found, "untrusted": True}
     if offset is not None:
         return (yield from job_logs.part_of(repo, at, job_id, offset))
     row = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
@@ -183,7 +189,6 @@ def get_run(
         "url": row.get("html_url"),
         "untrusted": True,
     }
-    jobs: list[Any] = []
     if "jobs" in wanted or "logs" in wanted:
         jobs = sorted(
             (yield from job_logs.jobs_of(repo, at)), key=lambda job: job.get("conclusion") not in job_logs.BAD

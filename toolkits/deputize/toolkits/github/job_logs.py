@@ -1,16 +1,17 @@
-"""Logs of jobs: their ends, the lines around the first error, or the whole log in parts."""
+"""Logs of jobs: their ends and errors, the lines around some words, or the whole log in parts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from deputize.core import Answer, Continuation, PublicRequest, Request
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.tools.steps import MAX_RESPONSE_BYTES
-from deputize.toolkits._shared.long_text import ALONE
-from deputize.toolkits._shared.page import room_for, text_tokens
+from deputize.toolkits._shared.find_text import excerpts
+from deputize.toolkits._shared.long_text import ALONE, matches
+from deputize.toolkits._shared.page import Rows, room_for, text_tokens
 from deputize.toolkits._shared.text import window
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
@@ -21,7 +22,10 @@ BAD: Final = {"failure", "timed_out", "startup_failure", "action_required"}
 PAGES: Final = 10
 """Pages of a run's jobs, and of its artifacts."""
 _LOGS: Final = 2_800  # tokens of the ends of logs in a result
-_ERROR: Final = 700  # tokens of the lines around the first error, of all logs
+_ERRORS: Final = 700  # tokens of the lines around the errors before those ends, of all logs
+_AROUND_ERROR: Final = 4  # lines before and after each of them
+_MATCHES: Final = 3_400  # tokens of the lines around some words, of all logs
+_ERROR_MARKER: Final = re.compile(r"^##\[error\]", re.MULTILINE)
 
 
 def jobs_of(repo: str, at: Mapping[str, Any]) -> Asks[list[Any]]:
@@ -32,22 +36,53 @@ def ends(
     repo: str, run: int, jobs: Sequence[Mapping[str, Any]], job_id: int | None, tail: int, failed: bool
 ) -> Asks[list[Json]]:
     """Return the ends of logs: of one job, of the failed jobs, or of the first few."""
+    chosen = _choose(jobs, job_id, failed=failed)
+
+    def end(log: str, job: Mapping[str, Any]) -> Json:
+        return _first_failed_step(job) | _end(log, _read_call(repo, run, int(job["id"])), tail, len(chosen))
+
+    return (yield from _each_log(repo, chosen, end))
+
+
+def find_in_logs(
+    repo: str, run: int, jobs: Sequence[Mapping[str, Any]], job_id: int | None, find: str, offset: int, failed: bool
+) -> Asks[list[Json]]:
+    """Return the lines around some words in the logs that `ends` would choose. ``offset``: where to begin."""
+    chosen = _choose(jobs, job_id, failed=failed)
+
+    def search(log: str, job: Mapping[str, Any]) -> Json:
+        more = _read_call(repo, run, int(job["id"]), find=find)
+        return matches(_shown_log(log), find, offset, _MATCHES // len(chosen), more)
+
+    return (yield from _each_log(repo, chosen, search))
+
+
+def _choose(jobs: Sequence[Mapping[str, Any]], job_id: int | None, *, failed: bool) -> list[Mapping[str, Any]]:
     if job_id:
-        chosen = [_find_job(jobs, job_id)]
-    else:
-        bad = [job for job in jobs if job.get("conclusion") in BAD]
-        chosen = (bad if failed else [*bad, *(job for job in jobs if job not in bad)])[:3]
+        return [_find_job(jobs, job_id)]
+    bad = [job for job in jobs if job.get("conclusion") in BAD]
+    return (bad if failed else [*bad, *(job for job in jobs if job not in bad)])[:3]
+
+
+def _each_log(
+    repo: str, jobs: Sequence[Mapping[str, Any]], show: Callable[[str, Mapping[str, Any]], Json]
+) -> Asks[list[Json]]:
+    """Return a row for each job: what ``show`` returns of its log, or why the log could not be read."""
     shown: list[Json] = []
-    for job in chosen:
+    for job in jobs:
         told: Json = {"job": Prose().line(str(job.get("name", "")), 80), "job_id": job["id"]}
         try:
             log = yield from _log(repo, int(job["id"]))
         except DeputizeError as refused:
             shown.append(told | {"reason": f"The log could not be read: {refused.message}"})
             continue
-        more = _read_call(repo, run, int(job["id"]))
-        shown.append(told | _end(log, more, tail, max(len(chosen), 1)))
+        shown.append(told | show(log, job))
     return shown
+
+
+def _first_failed_step(job: Mapping[str, Any]) -> Json:
+    name = next((step.get("name") for step in job.get("steps") or () if step.get("conclusion") in BAD), None)
+    return {"failed_step": Prose().line(str(name), 80)} if name else {}
 
 
 def _find_job(jobs: Sequence[Mapping[str, Any]], job_id: int) -> Mapping[str, Any]:
@@ -72,9 +107,9 @@ def part_of(repo: str, at: Mapping[str, Any], job_id: int | None, offset: int) -
     return told | ({"truncated": True, "next_offset": end, "more": more.at(end)} if end else {})
 
 
-def _read_call(repo: str, run: int, job: int) -> Continuation:
+def _read_call(repo: str, run: int, job: int, **more: str) -> Continuation:
     """Return the call that reads the log of a job."""
-    return Continuation("github_get_run", repo=repo, run_id=run, job_id=job)
+    return Continuation("github_get_run", repo=repo, run_id=run, job_id=job, **more)
 
 
 def _log(repo: str, job: int) -> Asks[str]:
@@ -103,8 +138,8 @@ def _shown_log(log: str) -> str:
 
 
 def _end(log: str, more: Continuation, tail: int, logs: int) -> Json:
-    """Return a log's last lines, the lines around its first error, and their offsets. ``more``: the call that reads the
-    log. ``logs``: number of logs that share the budget."""
+    """Return a log's last lines, the lines around the errors before them, and their offsets. ``more``: the call that
+    reads the log. ``logs``: number of logs that share the budget."""
     text = _shown_log(log)
     lines = text.split("\n")
     kept, room = list[str](), _LOGS // logs
@@ -116,15 +151,14 @@ def _end(log: str, more: Continuation, tail: int, logs: int) -> Json:
     end = "\n".join(kept)
     shown = window(end, 0, room_for(end, 0, _LOGS // logs))[0]
     told: Json = {"text": shown, "total_lines": len(lines), "total_chars": len(text)}
-    first = next((n for n, line in enumerate(lines) if "##[error]" in line), None)
-    if first is not None and first < len(lines) - len(kept):
-        start = max(first - 10, 0)
-        near = "\n".join(lines[start : first + 10])
-        around = window(near, 0, room_for(near, 0, _ERROR // logs))[0]
-        told["first_error"] = {"text": around, "offset": sum(len(line) + 1 for line in lines[:start])}
-        told["first_error"]["more"] = more.at(told["first_error"]["offset"])
+    begins = len(text) - len(end)
+    if places := [found.start() for found in _ERROR_MARKER.finditer(text)]:
+        errors = Rows(_ERRORS // logs)
+        for _, row in excerpts(text, [place for place in places if place < begins], _AROUND_ERROR):
+            if not errors.add(row):
+                break
+        told |= {"total_errors": len(places)} | ({"errors": errors.items} if errors.items else {})
     if len(shown) < len(text):
-        begins = len(text) - len(end)
         told |= {"truncated": True, "offset": begins, "more": more.at(0)}
         told |= {"next_offset": begins + len(shown)} if begins + len(shown) < len(text) else {}
     return told
