@@ -192,6 +192,22 @@ async def test_refresh_is_refused_in_a_process_that_knows_the_revocation() -> No
     await over(house, other)
 
 
+async def test_no_token_is_sent_after_a_revocation_that_the_process_has_not_yet_noticed() -> None:
+    house, other = await pair()
+    grant = await house.grant()
+    assert grant
+    house.deputy.vault.ended = BulkRevocationState(house.deputy.vault, lambda: 100.0)  # its cache is never too old
+    await house.deputy.vault.ended.refresh()
+    expired = await house.deputy.vault.replace(grant, replace(grant, expires_at=1.0))
+    assert expired
+    await other.revoker.many.begin(None, leaked=False)
+    sent = len(house.line.seen)
+    with pytest.raises(GrantLost):
+        await house.deputy.refresher.get_live(expired)
+    assert not any(path == TOKEN for _, _, path in house.line.seen[sent:])
+    await over(house, other)
+
+
 @pytest.mark.parametrize("when", ["before the code is sent", "before the tokens are stored", "after the follow-up"])
 async def test_consent_in_flight_leads_to_no_grant(when: str) -> None:
     house, other = await pair()

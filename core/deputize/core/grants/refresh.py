@@ -212,7 +212,7 @@ class Refresher:
             return self._serve_meanwhile(grant, failed, pause)
         intent = self._intent(grant, lock)
         await intent.write(self.clock(), LOCK_TIMEOUT_SECONDS)
-        if lock and not await self._holds_same(key, grant):  # the previous holder of the lease stored new tokens
+        if not await self._holds_same(key, grant):  # the last holder stored new tokens, or saw that all grants ended
             await intent.end()
             return await self._refresh(key, failed, again, lock)
         asked_at = self.clock()
@@ -256,7 +256,8 @@ class Refresher:
         return self._serve_meanwhile(grant, failed, self._backoff.record_failure(key, outcome))
 
     async def _holds_same(self, key: str, grant: Grant) -> bool:
-        """Return True if the stored grant still has the same tokens."""
+        """Return True if the stored grant still has the same tokens, and no bulk revocation has ended it until now."""
+        await self.vault.ended.refresh(fresh=True)
         now = await self.vault.get_grant(key)
         return now is not None and (now.access_token, now.refresh_token) == (grant.access_token, grant.refresh_token)
 
