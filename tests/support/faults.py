@@ -123,10 +123,10 @@ class Line(httpx.AsyncBaseTransport):
         return answer
 
     async def _hold(self, host: str, path: str) -> None:
-        if self.held and self.held[0] == host and path.startswith(self.held[1]):
+        if (held := self.held) and held[0] == host and path.startswith(held[1]):
             self.waiting += 1
             deadline = time.monotonic() + 20
-            while self.held and time.monotonic() < deadline:  # noqa: ASYNC110  (an Event belongs to one loop)
+            while self.held == held and time.monotonic() < deadline:  # noqa: ASYNC110  (an Event belongs to one loop)
                 await asyncio.sleep(0.002)
 
     def count(self, place: tuple[str, str], method: str = "") -> int:

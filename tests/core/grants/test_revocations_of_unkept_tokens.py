@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
 from deputize.core import App, Deputy, User
+from deputize.core.errors import StoreUnavailable
 from deputize.core.grants.token_families import families
+from deputize.core.vault.stores import HeldLock
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from deputize.sandbox.slack import SLACK_CLIENT_ID
@@ -124,6 +126,44 @@ async def test_revocation_waits_for_an_exchange_in_flight(home: Home) -> None:
     assert await home.read() and await families(home.deputy.vault)
     await home.deputy.revoke("alice")
     assert home.families == 0 and await families(home.deputy.vault) == []
+
+
+class LosesLocks(MortalStore):
+    """A store whose locks hold nobody up, as if their connection had broken. ``lost``: they notice it."""
+
+    lost = False
+
+    @asynccontextmanager
+    async def lock(self, name: str, timeout: float) -> AsyncIterator[HeldLock | None]:
+        yield self
+
+    async def confirm(self) -> float:
+        if self.lost:
+            raise StoreUnavailable("The lock was lost.")
+        return time.time()
+
+
+async def test_consent_that_lost_its_lock_sends_no_revocation(home: Home) -> None:
+    """Another program could store a grant between the last check and the revocation, which would end it."""
+    store = LosesLocks(home.deputy.vault.store, Fate())
+    other = await home.program(await Vault.open(store, [KEY]))
+    home.line.held, home.line.held_after = TOKENS[home.provider], True
+    losing = asyncio.create_task(home.connect(other))
+    await home.line.until_held()
+    store.lost = True
+    await home.deputy.revoke("alice")  # cancels the consent, so its tokens must not be stored
+    home.line.held, home.line.held_after = ENDPOINTS[home.provider]["revoke"], False
+    connecting = asyncio.create_task(_connect_after(home, losing))
+    await asyncio.wait([connecting], timeout=1)
+    home.line.release()
+    assert await losing != "granted" and await connecting == "granted"
+    await home.deputy.revoker.retry()
+    assert await home.read()
+
+
+async def _connect_after(home: Home, other: asyncio.Task[str]) -> str:
+    await asyncio.wait([other], timeout=0.3)
+    return await home.connect()
 
 
 async def test_hanging_exchange_does_not_hold_up_a_revocation_for_long(

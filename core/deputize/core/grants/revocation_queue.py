@@ -27,7 +27,7 @@ from deputize.core.audit.common_fields import OfApp
 from deputize.core.audit.events import REVOKES, GrantRevoked, RevokeReplaced
 from deputize.core.errors import VaultError
 from deputize.core.failures import Kind
-from deputize.core.grants.consent_lock import consent_lock, is_held
+from deputize.core.grants.consent_lock import consent_lock, is_held, is_lost
 from deputize.core.grants.revocation_entries import RevocationEntries, may_end_others
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE, Endpoint, Refusal, end_leaked
 from deputize.core.oauth.messages import Tokens
@@ -166,6 +166,8 @@ class RevocationQueue(RevocationEntries):
             endpoint = Endpoint(self.http, provider, app, self.clock)
             entry = await self._with_live_token(entry, endpoint)
             alone = bool(note.get("replaced")) or await self._active(note) is not None
+            if await is_lost(self.vault, User(note["user"], note["tenant"]), note["provider"], note["app"]):
+                return await self._settle(entry, self._state_later(note))  # others may have stored a grant meanwhile
             done = await endpoint.revoke(entry.json["token"], alone=alone)
             upstream: Upstream = "done" if done else "not_supported"
         except Refusal as refusal:
