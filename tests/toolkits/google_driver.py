@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from deputize.core import (
     Answer,
     File,
     Keep,
+    ParseFile,
     Preview,
     PublicRequest,
     Request,
@@ -134,6 +136,8 @@ class Desk:
                 if step.handle not in self.files:
                     raise NotFound("unknown handle")
                 return self.files[step.handle]
+            case ParseFile():
+                return import_module(step.module).parse(step.question, step.content)
             case Try():
                 return [self._tried(one, done) for one in step.requests]
             case PublicRequest():

@@ -68,8 +68,8 @@ async def test_slack_file_and_github_artifact_are_read_through_their_handles() -
 async def test_file_reader_needs_no_account_and_is_a_framework_tool() -> None:
     async with await build() as deputy:
         handle = await kept(deputy, "notes.txt", b"some notes")
-        [tool] = tools(deputy, "files", user="alice")
-        assert tool.name == "files_read" and "some notes" in str(await tool.ainvoke({"file": handle}))
+        [tool] = [one for one in tools(deputy, "files", user="alice") if one.name == "files_read"]
+        assert "some notes" in str(await tool.ainvoke({"file": handle}))
 
 
 async def test_file_of_another_user_is_not_read() -> None:

@@ -249,7 +249,7 @@ def test_lost_upload_is_searched_for_and_not_resent(desk: Desk) -> None:
 
 def test_resumed_run_no_longer_needs_its_files(desk: Desk) -> None:
     arguments = {"to": [BOB], "subject": "Once", "body": "b", "attachments": ["file_aaaaaaaaaa"]}
-    noted = desk.ran("send_email", arguments, stop=4).notes[0]
+    noted = desk.ran("send_email", arguments, stop=5).notes[0]
     desk.files.clear()
     desk.run("send_email", arguments, noted=noted)
     (sent,) = desk.sandbox.sent(ALICE)

@@ -239,6 +239,12 @@ async def world() -> AsyncIterator[ShownWorld]:
         yield world
 
 
+async def test_texts_of_uploaded_files_are_shown(world: ShownWorld) -> None:
+    await world.act("linear_upload_file", **await two_uploads(world))
+    files = dict(show_rows(world.shown[-1]))["files"]
+    assert files.count("Its text:") == 2 and "one" in files and "other" in files
+
+
 async def test_objects_of_one_name_have_different_previews(world: ShownWorld) -> None:
     """Replacing an object by one of the same name is a change, though the words are the same."""
     store = world.sandbox._world.services["linear"]

@@ -141,6 +141,12 @@ async def test_new_email_of_a_contact_says_that_mail_goes_there(world: ShownWorl
         assert (rows.get("warning"), rows.get("note")) == (warning, note), fields
 
 
+async def test_text_of_an_uploaded_file_is_shown(world: ShownWorld) -> None:
+    kept = await world.deputy.store_file("alice", "prices.csv", "text/csv", b"Item,Price\nRent,1200\n")
+    await world.act("salesforce_upload_file", record=ACCOUNT, attachment=kept["file"])
+    assert "Its text:\nItem,Price\nRent,1200" in dict(show_rows(world.shown[-1]))["file"]
+
+
 async def test_deleted_record_is_not_reported_lost_while_it_can_be_restored(world: ShownWorld) -> None:
     await world.act("salesforce_delete_record", object="Contact", id=CONTACT)
     show = world.shown[-1]

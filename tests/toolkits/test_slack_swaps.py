@@ -269,7 +269,8 @@ async def test_unreadable_canvas_is_previewed_as_lost_unseen() -> None:
 async def test_file_swapped_behind_a_handle_is_asked_again(desk: Desk) -> None:
     handle = await desk.world.file("plan.txt", b"our plan")
     given = {"conversation": ENG, "attachments": [handle]}
-    await desk.agreed("upload_file", **given)
+    first = await desk.agreed("upload_file", **given)
+    assert first.preview["files"].endswith("Its text:\n  our plan")
     take = desk.world.deputy.files.take
 
     async def swapped(*whose: Any) -> Any:

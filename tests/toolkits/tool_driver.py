@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from importlib import import_module
 from typing import Any, Final
 
 from deputize.core import (
@@ -14,6 +15,7 @@ from deputize.core import (
     Effect,
     File,
     Keep,
+    ParseFile,
     Preview,
     PublicRequest,
     Request,
@@ -145,6 +147,8 @@ def _answer(step: Any, answer: Answer, done: Done) -> Any:
         if step.handle not in done.files:
             raise NotFound("No file has this handle.")
         return done.files[step.handle]
+    if isinstance(step, ParseFile):
+        return import_module(step.module).parse(step.question, step.content)
     if isinstance(step, PublicRequest):
         done.public.append(step)
         return done.outside(step)

@@ -125,9 +125,9 @@ def test_preview_rows_contain_every_field() -> None:
         cc=None,
         text="Look: \u202egpj.exe\ncookie: chocolate chip",
         people_named=["Smith, Bob <bob@example.test>", "c@example.test"],
-        files=[shown_file("offer.pdf", "application/pdf", b"one"), shown_file("late.pdf", "x/y", size=9, pin="2")],
+        files=[shown_file("offer.pdf", "application/pdf", b"%PDF-"), shown_file("late.pdf", "x/y", size=9, pin="2")],
     )
-    sha = hashlib.sha256(b"one").hexdigest()
+    sha = hashlib.sha256(b"%PDF-").hexdigest()
     assert show_rows(one) == [
         ("where", "acme/website (public)"),
         ("from", "Alice"),
@@ -138,7 +138,7 @@ def test_preview_rows_contain_every_field() -> None:
         ("people named", "- Smith, Bob <bob@example.test>\n- c@example.test"),
         (
             "files",
-            f"- offer.pdf (application/pdf, 3 bytes, sha256 {sha})\n- late.pdf (x/y, 9 bytes)",
+            f"- offer.pdf (application/pdf, 5 bytes, sha256 {sha})\n- late.pdf (x/y, 9 bytes)",
         ),
         ("message", "Dinner?"),
         ("members", "2"),

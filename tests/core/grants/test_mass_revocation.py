@@ -204,7 +204,7 @@ async def test_no_token_is_sent_after_a_revocation_that_the_process_has_not_yet_
     sent = len(house.line.seen)
     with pytest.raises(GrantLost):
         await house.deputy.refresher.get_live(expired)
-    assert not any(path == TOKEN for _, _, path in house.line.seen[sent:])
+    assert not any((host, path) == TOKEN for _, host, path in house.line.seen[sent:])
     await over(house, other)
 
 

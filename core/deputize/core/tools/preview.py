@@ -12,6 +12,7 @@ displayed and compared, but people named in it are not targets of the act.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
@@ -98,18 +99,40 @@ class Instant(ValueObject):
         return cls(float(moment))
 
 
+MAX_FILE_CHARACTERS: Final = 20_000
+"""Characters of a file's text that a preview displays."""
+_NO_TEXT: Final = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+
+
 class _ShownFile(dict[str, Any]):
     """A file from `shown_file`. Other mappings are never displayed as a file, whatever their keys."""
 
 
-def shown_file(name: str, mime: str, content: bytes | None = None, *, size: int = 0, pin: str = "") -> dict[str, Any]:
+def shown_file(
+    name: str, mime: str, content: bytes | None = None, *, size: int = 0, pin: str = "", text: str | None = None
+) -> dict[str, Any]:
     """Return a file for a preview. Comparison uses its bytes, or ``pin`` if it is fetched only after the approval.
 
-    ``size``: the size in bytes, if the content is not fetched yet.
+    ``size``: the size in bytes, if the content is not fetched yet. ``text``: what a person reads in it, if its bytes
+    are not text. `MAX_FILE_CHARACTERS` of it are displayed, because an agent may have written the file.
     """
     if content is None:
         return _ShownFile(file=name, mime=mime, size=size, pin=pin)
-    return _ShownFile(file=name, mime=mime, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    shown = _ShownFile(file=name, mime=mime, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    text = as_text(content) if text is None else text
+    if text is not None:
+        shown |= {"text": text[:MAX_FILE_CHARACTERS], "whole": len(text) <= MAX_FILE_CHARACTERS}
+    return shown
+
+
+def as_text(content: bytes) -> str | None:
+    """Return the text of a text file in UTF-8 or UTF-16, or None for other bytes."""
+    codec = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = content.decode(codec)
+    except UnicodeDecodeError:
+        return None
+    return None if text.startswith("%PDF-") or _NO_TEXT.search(text) else text
 
 
 class Preview:

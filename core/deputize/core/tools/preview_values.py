@@ -23,7 +23,7 @@ MANY_LINES: Final = 4
 MAX_LINES: Final = 2000
 """Lines up to which two texts are compared, because the time grows with their square."""
 
-_FILES: Final = tuple({"file", "mime", "size", one} for one in ("sha256", "pin"))
+_FILES: Final = tuple({"file", "mime", "size", *more} for more in (("sha256",), ("pin",), ("sha256", "text", "whole")))
 
 Row = tuple[str, str]
 
@@ -79,7 +79,12 @@ def _join_items(shown: Sequence[str]) -> str:
 
 def _file(file: Mapping[str, Any]) -> str:
     known = f", sha256 {file['sha256']}" if file.get("sha256") else ""
-    return f"{displayed(str(file['file']))} ({visible(str(file['mime']))}, {file['size']} bytes{known})"
+    told = f"{displayed(str(file['file']))} ({visible(str(file['mime']))}, {file['size']} bytes{known})"
+    if "text" not in file:
+        return told
+    content = str(file["text"])
+    part = "Its text" if file["whole"] else "The beginning of its text"
+    return f"{told}. {part}:\n{displayed(content) if content.strip() else EMPTIED}"
 
 
 # ----------------------------------------------------------------- times

@@ -11,6 +11,7 @@ from pydantic import Field
 from deputize.core import File, ParseFile, Steps, Take, Toolkit
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import ACCEPTS, Find
+from deputize.toolkits._shared.attached import READER
 from deputize.toolkits._shared.long_text import check_find
 from deputize.toolkits._shared.page import Rows, tokens
 from deputize.toolkits._shared.text import Outside, window
@@ -20,12 +21,12 @@ PART: Final = 3_500
 """Tokens of a text in one result."""
 ROOM: Final = 18_000
 """Characters that the parser returns for it."""
-READER: Final = "deputize.toolkits._documents.reader"
 _PLACE: Final = re.compile(r"(.{1,300}?)(?:\+([0-9]{1,8}))?", re.DOTALL)
 _NAME: Final = 120
 _TITLES: Final = 600  # tokens
+NOT_INSTALLED: Final = "pip install 'deputize[files]'"
 _HINTS: Final = {
-    "not_installed": "pip install 'deputize[files]'",
+    "not_installed": NOT_INSTALLED,
     "encrypted": "Ask the user for a copy without a password.",
     "unknown_kind": "It reads PDF, docx, xlsx, pptx, csv, HTML, eml, text and zip, and what is known of pictures.",
     "no_place": "Pass `next` of the result before, or a number of a page, sheet or slide.",

@@ -50,7 +50,7 @@ from deputize.toolkits.gmail.api import Asks, ListPosition
 from deputize.toolkits.gmail.base import COMPOSE, GMAIL, MAIL, MODIFY, READONLY, drafts, reads_drafts
 from deputize.toolkits.gmail.deliver import Outgoing, commit, create_draft, key_header, make_note
 from deputize.toolkits.gmail.excerpt import EXCERPT
-from deputize.toolkits.gmail.files import Handles, take_files
+from deputize.toolkits.gmail.files import Handles, take_files, with_texts
 from deputize.toolkits.gmail.html_settings import check_draft
 from deputize.toolkits.gmail.preview import changed_fields, letter_fields, loses, raw_fields
 from deputize.toolkits.gmail.reply_headers import ReplyFrame, prepare_reply
@@ -261,6 +261,7 @@ def send_draft(draft_id: str, *, run: Run) -> Steps:
         mail = RawMail.of(content)
         if not mail.all_recipients:
             raise InvalidInput("draft_id: this draft has no recipients.", hint="Add `to` with gmail_save_draft.")
+        mail.files = yield from with_texts(mail.files)
         pins = {"draft": draft_id, "message": draft["message"].get("id")}
         fields = raw_fields(mail)
         audience = Audience.UNKNOWN if mail.is_doubtful else Audience.PEOPLE

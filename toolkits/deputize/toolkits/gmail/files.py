@@ -8,8 +8,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from deputize.core import File as StoredFile
 from deputize.core import Take, shown_file
 from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.toolkits._shared.attached import office_text
 from deputize.toolkits._shared.mail.compose import File, Letter, Picture
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.mail.original import Original
@@ -34,7 +36,15 @@ def take_files(handles: Sequence[str] | None) -> Asks[list[File]]:
         name = Outside().line(found.name, 120).replace("\\", "/").rpartition("/")[2].lstrip(". ")
         files.append(File(name or "file", found.mime, found.content))
         check_size(sum(len(one.data) for one in files), "Send fewer files, or a link.")
-    return files
+    return (yield from with_texts(files))
+
+
+def with_texts(files: Sequence[File]) -> Asks[list[File]]:
+    """Return the files with the texts of office files and PDFs, for a preview."""
+    read = []
+    for file in files:
+        read.append(file._replace(text=(yield from office_text(StoredFile(file.name, file.type, file.data)))))
+    return read
 
 
 def check_size(size: int, hint: str) -> None:

@@ -99,8 +99,8 @@ def _is_generated(mail: RawMail) -> bool:
 
 
 def file_preview(file: File) -> dict[str, Any]:
-    """Return a file's name, type, size and bytes for a preview."""
-    return shown_file(file.name, file.type, file.data)
+    """Return a file's name, type, size, bytes and text for a preview."""
+    return shown_file(file.name, file.type, file.data, text=file.text)
 
 
 def undo_call(undo: Undo | None) -> dict[str, Any] | None:

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Effect, File, PublicRequest, Run, SaveNote, Steps, Take, Undo, shown_file
+from deputize.core import Effect, File, PublicRequest, Run, SaveNote, Steps, Take, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.core.tools.steps import MIB
+from deputize.toolkits._shared.attached import shown_files
 from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Asks, change, create_once, look_by_filter, new_text, request, single_value
@@ -51,11 +52,12 @@ def upload_file(
     if not uploads:
         files = yield from _take_files(attachments)
         stands = yield from issue_place([found])
+        shown = yield from shown_files(files)
         yield stands.show(
             "Upload these files" if len(files) > 1 else "Upload this file",
             issue=issue_words(found),
             links=_SHOWN[place],
-            files=[shown_file(one.name, one.mime, one.content) for one in files],
+            files=shown,
             text=body or None,
             behind=found.get("description") or None if place == "description" else None,
             undo=ONLY_BY_HAND if place == "attachment" and len(files) > 1 else None,

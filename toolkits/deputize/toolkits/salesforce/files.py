@@ -14,10 +14,11 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Audience, Continuation, Effect, File, Keep, Preview, Request, Run, Steps, Take, shown_file
+from deputize.core import Audience, Continuation, Effect, File, Keep, Preview, Request, Run, Steps, Take
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.tools.stored_files import MAX_FILE_BYTES
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
+from deputize.toolkits._shared.attached import shown_files
 from deputize.toolkits._shared.file_text import file_text
 from deputize.toolkits._shared.long_text import PART, part
 from deputize.toolkits._shared.text import Outside
@@ -139,12 +140,13 @@ def upload_file(
     values: dict[str, Any] = {"Title": said, "PathOnClient": file.name, "FirstPublishLocationId": at}
     if not (run.noted and run.noted.get("sent")):
         names = yield from preview.load_names([at])
+        [shown] = yield from shown_files([file])
         yield Preview(
             "Add this file to a record",
             audience=Audience.UNKNOWN,
             where=preview.record_text(preview.kind_of(at), at, names.get(at)),
             title=said,
-            file=shown_file(file.name, file.mime, file.content),
+            file=shown,
             undo="it can be deleted in Salesforce",
             pins={"record": at},
         )

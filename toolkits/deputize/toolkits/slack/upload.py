@@ -11,10 +11,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from deputize.core import Answer, Effect, File, Need, Preview, PublicRequest, Run, Steps, Take, any_of, shown_file
+from deputize.core import Answer, Effect, File, Need, Preview, PublicRequest, Run, Steps, Take, any_of
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.core.tools.steps import MIB
 from deputize.core.tools.tool import Arguments
+from deputize.toolkits._shared.attached import shown_files
 from deputize.toolkits.slack import api, preview, refs, rows
 from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Row, Ts
@@ -57,10 +58,11 @@ def upload_file(
         spot = yield from preview.find(conversation, caller, sends=True)
         named = yield from mentions(body or "", spot, caller)
         comment = to_mrkdwn(body, named.tokens) if body else None
+        shown = yield from shown_files(files)
         yield Preview(
             "Share these files" if len(files) > 1 else "Share this file",
             **named.add_to((yield from preview.thread(spot, caller, thread))),
-            files=[shown_file(one.name, one.mime, one.content) for one in files],
+            files=shown,
             title=title or None,
             text=body or None,
             undo="it can be deleted in Slack, but people may have opened it by then",

@@ -73,11 +73,13 @@ class Text(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file to send: its cleaned name, its declared type, its bytes."""
+    """A file to send: its cleaned name, its declared type, its bytes. ``text``: what a person reads in an office file
+    or PDF, for previews."""
 
     name: str
     type: str
     data: bytes
+    text: str | None = None
 
 
 class Picture(NamedTuple):
