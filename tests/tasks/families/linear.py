@@ -253,3 +253,31 @@ def _(end: End) -> None:
     assert end.changed(f"linear comments {first} resolvedAt")
     [answer] = [one for one in end.changed("linear comments *") if isinstance(one, dict)]
     assert answer["parent"] == first and "ENG-2" in answer["body"]
+
+
+@task("ENG-4 is due on Friday, and Bob should do it.", "linear")
+def due_on_friday() -> Script:
+    yield use("linear_update_issue", issues=["ENG-4"], due_date="2026-11-27", assignee="Bob Brown")
+
+
+due_on_friday.starts(_long_issue)
+
+
+@due_on_friday.ends
+def _(end: End) -> None:
+    issue = f"linear issues {ENG_4}"
+    assert end.now(f"{issue} dueDate") == "2026-11-27" and end.now(f"{issue} assignee") == BOB
+
+
+@task("Set ENG-2 to finished.", "linear")
+def done_by_any_name() -> Script:
+    try:
+        yield use("linear_update_issue", issues=["ENG-2"], state="finished")
+    except Refused as no:
+        assert "Done" in str(no)
+        yield use("linear_update_issue", issues=["ENG-2"], state="Done")
+
+
+@done_by_any_name.ends
+def _(end: End) -> None:
+    _done(end, ENG_2)
