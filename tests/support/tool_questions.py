@@ -201,6 +201,50 @@ contacts_search             look up a colleague in the company directory
 """
 """Questions written with the others before any synonym was chosen, and not used for choosing."""
 
+NEEDS: Final = """
+drive_search_files          where is the lease that Dana put into the team drive
+drive_list_permissions      who can open the salary spreadsheet
+drive_share_file            let Carol look at this folder but not change anything
+drive_unshare_file          that file is public, please make it private again
+drive_list_changes          what was edited in our project folder since Monday
+drive_restore_file          I threw away the wrong file, get it back
+drive_write_comment         put a remark on the second paragraph for Bob
+docs_update_document        change one sentence in the offer we are writing
+sheets_append_rows          append today's numbers at the bottom of the budget sheet
+sheets_get_values           add up what we spent per month in that sheet
+docs_create_document        start a blank document called meeting notes
+drive_upload_file           put these photos into the folder for the trade fair
+drive_copy_file             copy the template and name it after the customer
+web_read_page               read me this web page
+files_write                 turn this list into an excel file I can send
+calendar_list_rooms         which room for eight people is free at two
+calendar_delete_event       tell everybody why I am calling off the workshop
+calendar_get_event          who has not answered my invitation yet
+calendar_create_event       I am on holiday all of next week, refuse what comes in
+slack_list_unread           what happened in the team chat while I was away
+slack_list_mentions         did anybody mention me today
+slack_mark_read             mark that channel as seen
+slack_send_message          ask the whole team in chat which day suits them
+slack_send_message          write to Bob in private that I am late
+linear_get_cycle            what is planned for the sprint that begins on Monday
+linear_list_issues          which of my tickets are overdue
+linear_update_issue         push that ticket to next sprint
+linear_get_project          how far is the import project
+github_get_run              why did the build go red last night
+github_control_run          run the failed tests again
+github_compare              which lines did the last release change
+github_list_people          who should look over my change
+gmail_update_emails         put all invoices from last month into one folder of my mailbox
+gmail_unsubscribe           get rid of newsletters I never read
+gmail_get_attachment        save the attachment from Carol's message
+gmail_reply_email           answer everybody on that conversation that we agree
+salesforce_get_record       how do I reach the buyer at Northwind
+salesforce_get_record       when did we last speak with that customer
+salesforce_list_records     how many deals are about to close this quarter
+salesforce_list_records     who reports to whom in the customer's company
+"""
+"""Needs written before some of their tools existed and before any tool was named. Not used for choosing synonyms."""
+
 
 def questions_of(table: str) -> list[tuple[str, str]]:
     """Return tool and question pairs."""

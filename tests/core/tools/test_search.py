@@ -12,7 +12,7 @@ from deputize.core import Deputy, Effect, InvalidInput, Steps, Tool, ToolIndex, 
 from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from tests.support.sandbox_deputy import build
-from tests.support.tool_questions import ENGLISH, GERMAN, HELD_OUT, questions_of
+from tests.support.tool_questions import ENGLISH, GERMAN, HELD_OUT, NEEDS, questions_of
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,19 @@ def test_common_questions_find_their_tool_among_the_first_five(
         print(f"\ntool search: {len(asked) - len(missed)} of {len(asked)} questions among the first five")
     assert {tool for tool, _ in asked} <= {tool.name for tool in index.tools}, "the table names tools that there are"
     assert 1 - len(missed) / len(asked) >= least, missed
+
+
+def test_needs_find_their_tool_among_the_first_five_if_it_exists(
+    index: ToolIndex, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = {tool.name for tool in index.tools}
+    asked = [(tool, query) for tool, query in questions_of(NEEDS) if tool in there]
+    missed = [(query, tool) for tool, query in asked if tool not in found(index, query)]
+    with capsys.disabled():
+        print(f"\ntool search: {len(asked) - len(missed)} of {len(asked)} needs among the first five")
+    assert len(questions_of(NEEDS)) == 40 and len(asked) >= 22, "a tool was renamed"
+    # 9 of 22 when they were written; since then, the description of `files_write` was changed for its need
+    assert 1 - len(missed) / len(asked) >= 0.4, missed
 
 
 def test_search_result_does_not_depend_on_tool_order(index: ToolIndex) -> None:
