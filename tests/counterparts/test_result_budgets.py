@@ -63,6 +63,7 @@ def results_of_examples() -> dict[str, Any]:
     """Return by tool what Alice's model reads. Stored files are read as well."""
     with acting(Sandbox()) as use:
         found = {tool: use(tool, arguments(row, use)) for kit in ROWS.values() for tool, row in kit.items()}
+        found["files_write"] = use("files_write", {"name": "costs.xlsx", "rows": [["Item", "Price"], ["Rent", 1200]]})
         return found | {"files_read": use("files_read", {"file": found["slack_get_file"]["handle"]})}
 
 

@@ -343,7 +343,7 @@ COVERED = ACT.having(show=tells(), first_contacts=())
         ({}, {"until": 1.8e9}),
         ({}, {"ended": 1.8e9}),
     ],
-    ids=str,
+    ids="+".join,
 )
 def test_mandate_covers_an_act_only_if_each_condition_holds(
     changes: dict[str, Any], of_mandate: dict[str, Any]

@@ -46,6 +46,7 @@ async def test_rival_without_the_lock_waits_until_the_lease_ends(passed: float, 
     assert during and during.status == ("failed" if passed else "pending")
     ended = await other.get_consent(asked)
     assert ended and (ended.status, ended.reason_code) == ends
+    assert "queued" not in await other.revoker.retry()
     assert len(alive(sandbox, time.time)) == (not passed)  # tokens that came too late are revoked
     assert await unknown(one.vault, sandbox, time.time) == set()
     await one.close()

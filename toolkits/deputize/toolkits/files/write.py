@@ -41,7 +41,7 @@ def write(
     text: Annotated[str | None, Field(description="docx: Markdown", max_length=_MAX_CHARACTERS)] = None,
     rows: Annotated[list[list[Cell]] | None, Field(description="of csv, tsv, xlsx; header first")] = None,
 ) -> Steps:
-    """Make a file to attach, upload or share. Returns its handle."""
+    """Make a file to attach, upload or share: text, a table, Excel, Word. Returns its handle."""
     kind = PurePosixPath(name).suffix.lower().removeprefix(".")
     if kind not in TYPES:
         raise InvalidInput(f"name: {kind or 'no extension'}: not a kind of file that it makes.", hint=_KINDS)
