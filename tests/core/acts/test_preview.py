@@ -58,6 +58,7 @@ from deputize.sandbox.deputies import apps, give_grant
 from tests.support.sandbox_deputy import Clock, Recorder, build
 
 MODIFY = "https://www.googleapis.com/auth/gmail.modify"
+READONLY = "https://www.googleapis.com/auth/gmail.readonly"
 DRAFT: dict[str, Any] = {"to": ["bob@example.test"], "subject": "Contract", "body": "As agreed."}
 
 
@@ -1131,11 +1132,37 @@ async def test_act_reads_no_further_page_after_the_users_access_has_ended(
     assert between.answered == 1
 
 
+@pytest.mark.parametrize(("scope", "may_write"), [(MODIFY, True), (READONLY, False)])
+async def test_act_writes_only_with_the_consent_of_now(own: Desk, scope: str, *, may_write: bool) -> None:
+    """Alice disconnects and connects again while the act waits. The provider would still accept her old token."""
+    own.deputy.policy = lambda act: Verdict.ALLOW
+    own.wire.inner = Between(own, "reconnecting", scope)
+    if may_write:
+        await own.act("gmail_after_a_read", "w")
+    else:
+        with pytest.raises(ConsentRequired):
+            await own.act("gmail_after_a_read", "w")
+    read, *wrote = [one for one in own.wire.seen if one.url.path.endswith("/drafts")]
+    assert [one.method for one in wrote] == ["POST"] * may_write
+    assert all(one.headers["authorization"] != read.headers["authorization"] for one in wrote)
+
+
+async def test_audit_names_the_refreshed_grant_before_the_write(own: Desk) -> None:
+    own.deputy.policy = lambda act: Verdict.ALLOW
+    before = await own.deputy.vault.find_grant(User("alice"), "google", "google")
+    own.deputy.clock.now += 2 * 3600  # type: ignore[attr-defined]
+    await own.act("gmail_after_a_read", "w")
+    after = await own.deputy.vault.find_grant(User("alice"), "google", "google")
+    assert before and after and after.generation > before.generation
+    [intent] = [row for row in own.deputy.audit.rows() if row["event"] == "act.intent"]
+    assert intent["grant_gen"] == after.generation
+
+
 class Between(httpx.AsyncBaseTransport):
     """Ends Alice's access when the first read has been answered, and lets no revocation through."""
 
-    def __init__(self, own: Desk, end: str) -> None:
-        self.own, self.end, self.inner, self.answered = own, end, own.wire.inner, 0
+    def __init__(self, own: Desk, end: str, scope: str = "") -> None:
+        self.own, self.end, self.scope, self.inner, self.answered = own, end, scope, own.wire.inner, 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/revoke":
@@ -1147,6 +1174,9 @@ class Between(httpx.AsyncBaseTransport):
             await self.own.deputy.offboard("alice", "left")
         elif end:
             await self.own.deputy.revoke("alice")
+        if end == "reconnecting":
+            sandbox, deputy = self.own.sandbox, self.own.deputy
+            give_grant(sandbox, deputy, "alice", [self.scope], provider="google", email="alice@example.test")
         return answer
 
 

@@ -63,13 +63,21 @@ class Executor:
         try:
             if act.effect is not Effect.READS:
                 return await self._execute_once(act, grant, row)
-            live = await self.refresher.get_live(grant)
+            live = await self._get_live(act, grant, row)
             read = self._approved_read if act.approved else self.runner.run
             result = _plain(await read(act, live, row))
             await self.provenance.learn(act, live.account, result)
             return result
         except (GrantLost, MissingScope) as failure:
             raise as_missing_scopes(failure, self.providers, act, grant) from None
+
+    async def _get_live(self, act: Act, grant: Grant, row: CallRow) -> Grant:
+        """Return the grant with a valid token. The audit names it as it is now: while the call waited, the token may
+        have been refreshed, or the user may have connected the account again."""
+        live = await self.refresher.get_live(grant)
+        if live is not grant:
+            row.record_grant(act, live)
+        return live
 
     async def _execute_once(self, act: Act, grant: Grant, row: CallRow) -> Any:
         """Return the result of a write, made now or by an earlier run. Discards the paused runs of the user's other
@@ -78,7 +86,7 @@ class Executor:
         planned = plans.take(act, grant) if act.shows else None
         plans.drop(act, self.clock())
         try:
-            live = await self.refresher.get_live(grant)
+            live = await self._get_live(act, grant, row)
             reads = self.act_reads.list_with_lock(act, live.account)
             async with self.ledger.perform_once(act, live.account.subject, *reads) as entry:
                 if isinstance(entry, Recorded):

@@ -38,7 +38,8 @@ class ExecutionContext:
     def take_over(self, act: Act, grant: Grant, entry: Entry | None) -> None:
         """Replace the act and the grant of the paused run, because both may have changed during the pause."""
         self.act = self.exchange.act = act
-        self.exchange.grant, self.entry = grant, entry
+        self.exchange.use_grant(grant)
+        self.entry = entry
 
     @property
     def began_to_write(self) -> bool:

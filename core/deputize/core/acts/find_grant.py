@@ -8,8 +8,6 @@ from deputize.core.acts.missing_scopes import MissingScopes
 from deputize.core.grants.refresh import Refresher
 from deputize.core.grants.sources.service_account import owner_of
 from deputize.core.grants.sources.session import NotObtained
-from deputize.core.oauth.identity import NAMELESS
-from deputize.core.oauth.provider import ApiRules, OAuthEndpoints, Provider
 from deputize.core.providers.origin import MOVED, moved, origin_change
 from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
@@ -17,10 +15,6 @@ from deputize.core.tools.required_scopes import asks_of
 from deputize.core.tools.tool import Effect
 from deputize.core.vault.grant import Account, Grant, Secret, User
 
-NO_PROVIDER: Final = Provider("", "deputize", OAuthEndpoints("", ""), ApiRules({}, frozenset(), NAMELESS))
-"""Null provider for tools without a provider, which work on the user's data here, such as stored files. Policy, ledger,
-approval and audit treat their acts like any other. These acts have no token, and no approval lets them send requests.
-Facts that only a provider knows about the user are missing."""
 RESTRICTED: Final = "restricted scope in grant"
 
 Known: TypeAlias = dict[tuple[User, str, str, str | None], Grant | None]

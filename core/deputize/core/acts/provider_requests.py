@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import field, replace
 from itertools import count
 from typing import Any, Final
@@ -37,16 +38,22 @@ from deputize.core.grants.refresh import REJECTED, GrantLost, Refresher
 from deputize.core.grants.refresh_request import TOKEN_REFUSED, token_refused_error
 from deputize.core.http import LeanRequest
 from deputize.core.oauth import dpop
-from deputize.core.oauth.provider import Provider
+from deputize.core.oauth.identity import NAMELESS
+from deputize.core.oauth.provider import ApiRules, OAuthEndpoints, Provider
 from deputize.core.provenance.store import UntrustedRecord
-from deputize.core.providers.origin import moved
+from deputize.core.providers.origin import moved, restrict_to_origin
 from deputize.core.shared_services import Services
 from deputize.core.tools.act import Act
 from deputize.core.tools.act_key import ActKey
+from deputize.core.tools.required_scopes import asks_of
 from deputize.core.tools.steps import MAX_RESPONSE_BYTES, RESUME_TIMEOUT_SECONDS, PublicRequest, Repeat, Request
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Grant
 
+NO_PROVIDER: Final = Provider("", "deputize", OAuthEndpoints("", ""), ApiRules({}, frozenset(), NAMELESS))
+"""Null provider for tools without a provider, which work on the user's data here, such as stored files. Policy, ledger,
+approval and audit treat their acts like any other. These acts have no token, and no approval lets them send requests.
+Facts that only a provider knows about the user are missing."""
 REQUEST_TIMEOUT_SECONDS: Final = 20.0
 SLOW_REQUEST_TIMEOUT_SECONDS: Final = 60.0
 LARGE_RESPONSE_BYTES: Final = 10 * 2**20
@@ -94,13 +101,22 @@ class Exchange:
     ``contacts``: addresses of people whom the user knows, by the responses to reads.
     """
 
-    def __init__(self, transport: ProviderTransport, act: Act, provider: Provider, grant: Grant) -> None:
-        self.transport, self.act, self.provider, self.grant = transport, act, provider, grant
+    def __init__(self, transport: ProviderTransport, act: Act, grant: Grant) -> None:
+        self.transport, self.act = transport, act
+        self.use_grant(grant)
         self.wrote = self.held = 0
         self.doubt = False
         self.incomplete: list[str] = []
         self.contacts = set[str]()
         self._confirmed = time.monotonic()
+
+    def use_grant(self, grant: Grant) -> None:
+        """Send this grant's token from now on, and only to the hosts that its consent was for. Raises `InvalidInput` if
+        the provider has changed since."""
+        self.grant, self.provider, services = grant, NO_PROVIDER, self.transport.services
+        if grant.provider:
+            row = restrict_to_origin(services.providers[grant.provider], grant, services.apps[grant.app])
+            self.provider = row.for_grant(grant.extra)
 
     @property
     def grant_name(self) -> str:
@@ -110,14 +126,22 @@ class Exchange:
         return ActKey.of(*names, grant.family).hex  # a new family may be of another account, if none is named
 
     async def confirm_grant(self) -> None:
-        """Raise `GrantLost` if the grant has ended since the act began: the user was offboarded or has disconnected the
-        account, and a provider that cannot be reached would still accept the token."""
+        """Take the stored grant if its token differs, since it was refreshed or connected again while the act waited.
+
+        Raises `GrantLost` if the grant has ended since the act began: the user was offboarded or has disconnected the
+        account, and a provider that cannot be reached would still accept the token. Raises `MissingScope` if the user
+        has meanwhile consented to less than the act needs.
+        """
         vault, grant, begun = self.transport.services.vault, self.grant, time.monotonic()
         if not grant.provider:
             return
         now = await vault.get_grant(vault.record_key(grant))
         if now is None or now.status != "active":
             raise GrantLost(now.reason if now else grant.reason, now or grant)
+        if now.access_token != grant.access_token:
+            if missing := asks_of(self.act.needs, self.provider.implied_scopes(now.scopes)):
+                raise MissingScope(missing)
+            self.use_grant(now)
         self._confirmed = begun
 
     async def fetch(self, request: PublicRequest, claim: Claim) -> Any:
@@ -141,7 +165,7 @@ class Exchange:
 
     async def send(self, request: Request, claim: Claim) -> Any:
         """Return the provider's response. Safe requests are repeated after a failure."""
-        url, call, grant = self._url(request), request.call, self.grant
+        url, call = self._url(request), request.call
         allowed = self.provider.apis.request_headers
         parts = headers_and_body(request, allowed)  # an invalid request fails before any write
         if request.resumes:  # a failing import must happen before anything is sent
@@ -149,12 +173,12 @@ class Exchange:
         for attempt in count():
             if wait := self._wait_for_budget(self.act.provider):
                 await self.transport.services.sleep(wait)
-            outcome = await self._exchange(request, url, grant, parts, claim)
+            outcome, grant = await self._exchange(request, url, parts, claim)
             if outcome.kind is Kind.REFRESH_ONCE:
-                self.grant = grant = await self.transport.refresher.get_live(grant, failed=grant.access_token)
+                self.use_grant(await self.transport.refresher.get_live(grant, failed=grant.access_token))
                 if wait := self._wait_for_budget(self.act.provider):
                     await self.transport.services.sleep(wait)
-                outcome = await self._exchange(request, url, grant, parts, claim)
+                outcome, grant = await self._exchange(request, url, parts, claim)
             if self.transport.refresher.has_doubts(grant) and outcome.kind not in _SAYS_NOTHING:
                 self.grant = grant = await self.transport.refresher.clear(grant)
             pause = self._pause(outcome, "read" if request.prepares else call, attempt)
@@ -194,20 +218,21 @@ class Exchange:
     def _note_doubt(self, request: Request | PublicRequest, failure: Exception) -> None:
         """Set `doubt` if this failed request was a write that may have been sent. deputize's own errors do not count,
         because they are raised before a request is sent."""
-        own = isinstance(failure, DeputizeError | GrantLost)
+        own = isinstance(failure, DeputizeError | GrantLost | MissingScope)
         self.doubt |= request.call != "read" and not request.prepares and not own
 
-    async def _exchange(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim) -> Outcome:
-        """Send the request once and return the outcome."""
+    async def _exchange(self, request: Request, url: str, parts: HeadersAndBody, claim: Claim) -> tuple[Outcome, Grant]:
+        """Send the request once. Return the outcome, and the grant whose token was sent."""
+        grant = self.grant
         try:
-            answer = await self._send_once(request, url, grant, parts, claim)
+            answer, grant = await self._send_once(request, url, parts, claim)
             if grant.proof_key and dpop.asks_again(grant.proof_key, url, answer):
-                answer = await self._send_once(request, url, grant, parts, claim)
+                answer, grant = await self._send_once(request, url, parts, claim)
             if request.resumes:
                 answer = await self._resume_stream(answer, request, url, grant)
-            return self._outcome_of(answer, request, grant)
+            return self._outcome_of(answer, request, grant), grant
         except ProviderUnavailable as e:
-            return lost_response(request.call, e)
+            return lost_response(request.call, e), grant
         except Exception as failure:
             self._note_doubt(request, failure)
             raise
@@ -238,23 +263,23 @@ class Exchange:
         return outcome
 
     async def _send_once(
-        self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim
-    ) -> httpx.Response:
+        self, request: Request, url: str, parts: HeadersAndBody, claim: Claim
+    ) -> tuple[httpx.Response, Grant]:
         seconds = (
             SLOW_REQUEST_TIMEOUT_SECONDS
             if request.slow or request.max_bytes > LARGE_RESPONSE_BYTES
             else REQUEST_TIMEOUT_SECONDS
         )
-        made, most = self._with_token(request, url, grant, parts), min(request.max_bytes, MAX_RESPONSE_BYTES)
-        if request.call == "read":
-            if time.monotonic() >= self._confirmed + READ_CONFIRMATION_SECONDS:
-                await self.confirm_grant()
-            async with self.transport.in_step:
-                return await self.transport.services.http.send(
-                    made, timeout=seconds, max_bytes=most, cut=request.resumes
-                )
-        await claim(seconds + (RESUME_TIMEOUT_SECONDS if request.resumes else 0.0))
-        return await self.transport.services.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
+        reads, most = request.call == "read", min(request.max_bytes, MAX_RESPONSE_BYTES)
+        if not reads:
+            await claim(seconds + (RESUME_TIMEOUT_SECONDS if request.resumes else 0.0))
+        elif time.monotonic() >= self._confirmed + READ_CONFIRMATION_SECONDS:
+            await self.confirm_grant()
+        grant = self.grant  # as confirmed just now
+        made = self._with_token(request, url, grant, parts)
+        async with self.transport.in_step if reads else nullcontext():
+            http = self.transport.services.http
+            return await http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes), grant
 
     async def _resume_stream(self, answer: httpx.Response, request: Request, url: str, grant: Grant) -> httpx.Response:
         """Return the response after resuming an event stream that broke off: see `deputize.core.acts.sse_resume`."""

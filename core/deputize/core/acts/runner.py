@@ -18,7 +18,6 @@ from weakref import WeakKeyDictionary
 
 from deputize.core.acts.audit_record import CallRow
 from deputize.core.acts.execution_context import ExecutionContext, Handler
-from deputize.core.acts.find_grant import NO_PROVIDER
 from deputize.core.acts.provider_errors import MissingScope
 from deputize.core.acts.provider_requests import Exchange, ProviderTransport
 from deputize.core.acts.scrub_response import scrub_token
@@ -27,7 +26,6 @@ from deputize.core.failures.redaction import redact
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.idempotency.ledger import Entry
 from deputize.core.provenance.contacts import KnownContacts
-from deputize.core.providers.origin import restrict_to_origin
 from deputize.core.time_zones import MachineZone
 from deputize.core.tools.act import Act
 from deputize.core.tools.continuation import References
@@ -159,12 +157,7 @@ class Runner:
         services = transport.services
         self.transport, self.trusted_authors, self.handlers = transport, trusted_authors, handlers
         self.contacts = contacts
-        self.providers, self.apps, self.zones, self.clock = (
-            services.providers,
-            services.apps,
-            services.zones,
-            services.clock,
-        )
+        self.zones, self.clock = services.zones, services.clock
         self.references = References(services.vault.keys.index)
 
     async def run(
@@ -217,12 +210,7 @@ class Runner:
 
     async def _begin(self, act: Act, grant: Grant, entry: Entry | None) -> tuple[ExecutionContext, Steps]:
         zone, known = await self.zones.find(act.user)
-        provider = NO_PROVIDER
-        if act.provider:
-            provider = restrict_to_origin(self.providers[act.provider], grant, self.apps[act.app]).for_grant(
-                grant.extra
-            )
-        run = ExecutionContext(Exchange(self.transport, act, provider, grant), entry, zone, zone_known=known)
+        run = ExecutionContext(Exchange(self.transport, act, grant), entry, zone, zone_known=known)
         return run, self.begin(run)
 
     def begin(self, run: ExecutionContext) -> Steps:
