@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,15 @@ from deputize.core import (
     SettingsError,
     User,
     Verdict,
+    allow_all,
     policy_file,
 )
 from deputize.core.approvals.pending import MAX_PENDING_APPROVALS, MAX_PENDING_UNATTENDED
 from deputize.core.approvals.record import APPROVAL_TTL, UNATTENDED_APPROVAL_TTL
 from deputize.core.settings import Settings
 from deputize.sandbox import Sandbox
+from tests.core.mcp_client.test_asking_the_user import LINK, asks, replies
+from tests.support.foreign_mcp import Foreign, definition, foreign_deputy, text
 from tests.support.gmail_toolkit import ALL, MAIL, gmail
 from tests.support.sandbox_deputy import Clock, build, connect
 
@@ -52,6 +56,18 @@ async def deputy(sandbox: Sandbox, clock: Clock) -> AsyncIterator[Deputy]:
         for user in ("alice", "bob"):
             await connect(deputy, sandbox, *ALL, user=user)
         yield deputy
+
+
+class _Full:
+    """A list of pending approvals without room."""
+
+    full = True
+
+    @asynccontextmanager
+    async def __call__(self, user: User, life: float) -> AsyncIterator[None]:
+        if self.full:
+            raise RateLimited("10 approvals are pending.", retry_after=life)
+        yield
 
 
 async def act(deputy: Deputy, call: str = "1", user: User = ALICE) -> Any:
@@ -160,3 +176,45 @@ async def test_only_the_user_or_the_asked_role_sees_and_answers(sandbox: Sandbox
 def test_setting_has_bounds(seconds: float) -> None:
     with pytest.raises(SettingsError, match="unattended_approval_seconds"):
         Settings.load(unattended_approval_seconds=seconds)
+
+
+async def test_answer_that_leads_to_a_question_too_many_is_not_used_up() -> None:
+    """The user answered the first question of a call. The second finds no room: the answer counts for a later run."""
+    foreign = Foreign([definition("send")], reply=replies(asks(LINK), asks(LINK, "two"), asks(LINK, "two"), text("ok")))
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+        call = ("other_send", {"to": "bob"})
+        with pytest.raises(ApprovalRequired) as first:
+            await deputy.act(*call, user=ALICE, call=Call("night", "m", "1"))
+        await deputy.questions.reply(first.value.approval.id, "accept", by=User("alice"))
+        deputy.approvals.room_for_one_more = full = _Full()
+        with pytest.raises(RateLimited):
+            await deputy.act(*call, user=ALICE, call=Call("night", "m", "1"))
+        full.full = False
+        with pytest.raises(ApprovalRequired) as second:
+            await deputy.act(*call, user=ALICE, call=Call("night", "m", "1"))
+        await deputy.questions.reply(second.value.approval.id, "accept", by=User("alice"))
+        assert (await deputy.act(*call, user=ALICE, call=Call("night", "m", "1")))["text"] == "ok"
+    states = [params.get("requestState") for method, params, _ in foreign.asked if method == "tools/call"]
+    assert states == [None, "state-1", "state-1", "two"]
+
+
+async def test_question_of_an_unattended_run_counts_against_its_own_limit() -> None:
+    foreign = Foreign([definition("send")], reply=lambda params, request: asks(LINK))
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+
+        async def question(call: str, user: User) -> None:
+            with pytest.raises(ApprovalRequired) as waits:
+                await deputy.act("other_send", {"to": "bob"}, user=user, call=Call("night", "m", call))
+            assert waits.value.approval.kind == "question" and waits.value.unattended == user.unattended
+
+        for number in range(MAX_PENDING_UNATTENDED):
+            await question(str(number), ALICE)
+        for _ in range(2):
+            with pytest.raises(RateLimited, match=f"{MAX_PENDING_UNATTENDED} approvals are pending"):
+                await deputy.act("other_send", {"to": "bob"}, user=ALICE, call=Call("night", "m", "more"))
+        for number in range(MAX_PENDING_APPROVALS - MAX_PENDING_UNATTENDED):
+            await question(f"own{number}", User("alice"))
+        with pytest.raises(RateLimited, match=f"{MAX_PENDING_APPROVALS} approvals are pending"):
+            await deputy.act("other_send", {"to": "bob"}, user=User("alice"), call=Call("night", "m", "own"))
+        await deputy.decide((await deputy.pending("alice"))[0].id, "reject", by="alice")
+        await question("more", User("alice"))  # the refused call left no claim

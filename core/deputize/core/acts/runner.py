@@ -21,7 +21,14 @@ from deputize.core.acts.execution_context import ExecutionContext, Handler
 from deputize.core.acts.provider_errors import MissingScope
 from deputize.core.acts.provider_requests import Exchange, ProviderTransport
 from deputize.core.acts.scrub_response import scrub_token
-from deputize.core.errors import ApprovalRequired, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
+from deputize.core.errors import (
+    ApprovalRequired,
+    DeputizeError,
+    InvalidInput,
+    OutcomeUnknown,
+    ProviderUnavailable,
+    RateLimited,
+)
 from deputize.core.failures.redaction import redact
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.idempotency.ledger import Entry
@@ -291,6 +298,8 @@ class Runner:
         except (DeputizeError, GrantLost, MissingScope) as failure:
             reason = _pass_on_reason(failure)
             if isinstance(failure, OutcomeUnknown | ApprovalRequired) or not run.began_to_write:
+                raise
+            if run.ends and isinstance(failure, RateLimited):  # the provider asked first, and the user cannot be asked
                 raise
         except Exception as e:
             tool, kind = run.act.tool, type(e).__name__

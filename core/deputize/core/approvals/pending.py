@@ -65,14 +65,12 @@ class ApprovalLists:
         return [row.public(self.services.home, await self.services.zones.of(user)) for row in ordered]
 
     @asynccontextmanager
-    async def room_for_one_more(
-        self, user: User, life: float, most: int = MAX_PENDING_APPROVALS
-    ) -> AsyncIterator[None]:
+    async def room_for_one_more(self, user: User, life: float) -> AsyncIterator[None]:
         """Hold the lock under which one more approval may be requested. ``life``: seconds until that one expires.
-        ``most``: the limit.
 
-        Raises `RateLimited` if the limit is reached, counted over all processes.
+        Raises `RateLimited` if the limit of an attended or an unattended run is reached, counted over all processes.
         """
+        most = MAX_PENDING_UNATTENDED if user.unattended else MAX_PENDING_APPROVALS
         stripe, home = int(self.vault.key_prefix(user)[:8], 16) % STRIPES, self.services.home
         try:
             async with self.vault.lock(f"approvals-{stripe:02d}", LOCK_TIMEOUT_SECONDS, *self._reads(user)):

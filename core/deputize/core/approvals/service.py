@@ -25,7 +25,7 @@ from types import EllipsisType
 from typing import Any, Final, Literal, get_args
 
 from deputize.core.approvals.outcome import LedgerRecord, State, describe_outcome
-from deputize.core.approvals.pending import MAX_PENDING_APPROVALS, MAX_PENDING_UNATTENDED, ApprovalLists
+from deputize.core.approvals.pending import ApprovalLists
 from deputize.core.approvals.record import (
     APPROVAL_TTL,
     UNATTENDED_APPROVAL_TTL,
@@ -164,8 +164,7 @@ class Approvals:
         """Return the lock of the limit. Replacing a pending approval needs no lock."""
         if old is not None and old.waits(self.clock()):
             return nullcontext()
-        most = MAX_PENDING_UNATTENDED if user.unattended else MAX_PENDING_APPROVALS
-        return self.room_for_one_more(user, self._life(user), most)
+        return self.room_for_one_more(user, self._life(user))
 
     def _life(self, user: User) -> float:
         """Return the seconds for which a new approval of this user waits."""
