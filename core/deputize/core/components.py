@@ -122,7 +122,8 @@ class Components:
         self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
         self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
         zones = Zones(vault, time_zone, clock)
-        self.services = Services(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
+        parts = vault, self.registry, self.http, self.audit, self.pages, zones
+        self.services = Services(*parts, outcome_retention_seconds, agent, clock, sleep)
         self.roles = Roles(vault, clock, roles, role_max_age_seconds, role_map)
         self._ways, self._unattended_life = (transport, resolve), unattended_approval_seconds
         self._grants()
@@ -131,7 +132,6 @@ class Components:
             policy,
             trusted_authors or {},
             requests_per_minute,
-            outcome_retention_seconds,
             file_retention_seconds,
         )
 
@@ -150,7 +150,6 @@ class Components:
         policy: Policies,
         trusted_authors: Mapping[str, str],
         per_minute: float,
-        kept: float,
         file_retention_seconds: float,
     ) -> None:
         """Create the parts that run acts with these grants, and the parts that end grants and mandates."""
@@ -158,9 +157,9 @@ class Components:
         self.catalog, self.files = Catalog(toolkits), Files(services.vault, services.clock, life=file_retention_seconds)
         self.provenance, self.contacts = UntrustedRecord(services), KnownContacts(services)
         self.judge = Judge(policy, services, self.roles.of_act)
-        self.ledger = Ledger(services, kept)
+        self.ledger = Ledger(services)
         self.approvals = Approvals(services, self.roles, self._unattended_life)
-        self._mandates, self.questions = Mandates(services, self.approvals, kept), Questions(services, self.approvals)
+        self._mandates, self.questions = Mandates(services, self.approvals), Questions(services, self.approvals)
         self._ended = EndedQuestions(services, self.consents, self.approvals)
         self.resolver, grants = CallResolver(services, self.catalog, self.accounts), GrantFinder(services, refresher)
         self.authorizer = Authorizer(self.catalog, self.judge, grants, self.approvals, self.provenance)

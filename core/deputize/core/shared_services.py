@@ -54,7 +54,8 @@ class Services(Frozen):
     """The parts that all components of a deputy share. They are not replaced while a deputy lives.
 
     ``clock`` returns Unix seconds; ``sleep`` waits for a number of seconds. ``agent``: name of the agent for calls that
-    name none. ``zones``: each user's time zone.
+    name none. ``zones``: each user's time zone. ``outcome_retention``: seconds for which the ledger stores outcomes, so
+    that a repeated call is the same act.
     """
 
     vault: Vault
@@ -63,6 +64,7 @@ class Services(Frozen):
     audit: Audit
     pages: Pages
     zones: Zones
+    outcome_retention: float
     agent: str = "agent"
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

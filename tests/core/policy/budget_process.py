@@ -16,7 +16,7 @@ async def main(place: str, name: str, tries: int) -> None:
     """Try to begin acts, and print how many were counted."""
     vault = await Vault.open(open_store(place, create=False), [b"k" * 32], begin=False)
     [budget] = parse_rules(BUDGET).budgets
-    counters = Counters(vault, quiet_audit(vault), lambda: NOW)
+    counters = Counters(vault, quiet_audit(vault), lambda: NOW, 86400.0)
     acts = [act(f"{name}-{number}") for number in range(tries)]
     begun = await asyncio.gather(*(counters.spend(counters.use_of(budget, one), one) for one in acts))
     print(sum(begun))

@@ -178,3 +178,19 @@ async def test_processes_on_postgres_never_exceed_the_budget() -> None:
     with postgres_server() as server:
         await asyncio.to_thread(migrate, Address.of(server.url))
         await spend_in_processes(server.url, 2)
+
+
+async def test_daily_equal_calls_of_a_job_each_count_in_the_week(house: Asking, tmp_path: Path) -> None:
+    """A job may give its call the same id each day. After the outcome is forgotten, it is another act."""
+    house.deputy.policy = policy_file(written(tmp_path, TWO + 'every = "week"\n'))
+    for _ in range(2):
+        await house.act("send", "nightly", **MAIL)
+        await house.act("send", "nightly", **MAIL)  # a repeat
+        house.clock.now += 86400.0
+        house.line.answers[GMAIL_API] = [answer(403, {"error": {"code": 403, "message": "no", "status": "X"}})]
+        with pytest.raises(DeputizeError):  # gives back its own use only
+            await house.act("send", "nightly", **MAIL)
+    with pytest.raises(PolicyDenied):
+        await house.act("send", "nightly", **MAIL)
+    assert house.mails == 2
+    assert [house.events().count(f"budget.{one}") for one in ("spent", "released")] == [3, 1]

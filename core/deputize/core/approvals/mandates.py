@@ -52,10 +52,13 @@ _ID: Final = "[0-9a-f]{16}"
 class Mandates:
     """The mandates of all users in one vault."""
 
-    def __init__(self, services: Services, approvals: Approvals, kept: float) -> None:
-        """``kept``: seconds for which the ledger stores outcomes, and a repeated call is the same act."""
+    def __init__(self, services: Services, approvals: Approvals) -> None:
         self.vault, self.audit, self.clock, self.agent = services.vault, services.audit, services.clock, services.agent
-        self.approvals, self.kept, self.rows = approvals, kept, Repository(services, MandateRecord)
+        self.approvals, self.kept, self.rows = (
+            approvals,
+            services.outcome_retention,
+            Repository(services, MandateRecord),
+        )
 
     # ------------------------------------------------------------- given, listed, ended
 

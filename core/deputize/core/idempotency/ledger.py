@@ -236,8 +236,8 @@ def _note_failure(answer: asyncio.Future[float]) -> None:
 class Ledger:
     """The ledger records in one vault. ``kept``: seconds that a record is valid after its last write."""
 
-    def __init__(self, services: Services, kept: float) -> None:
-        self.vault, self.clock, self.kept = services.vault, services.clock, kept
+    def __init__(self, services: Services) -> None:
+        self.vault, self.clock, self.kept = services.vault, services.clock, services.outcome_retention
         self.rows = Repository(services, LedgerRecord)
         self.unsaved = DeferredOutcomes(services.vault)
         self.ahead = 0.0

@@ -1,8 +1,9 @@
 """Budgets: how many acts happen in a period, counted in the vault by all processes.
 
 The record of a period names the acts that it counts. An act adds itself by compare-and-swap before it claims its ledger
-record, so no more acts begin than the budget allows, even after races and crashes. A repeat of an act is counted once.
-An act that was refused before it did anything is taken out again.
+record, so no more acts begin than the budget allows, even after races and crashes. A repeat of an act is counted once,
+as long as the ledger has a record of the act. After that, the same call is another act. An act that was refused before
+it did anything is taken out again.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ class Use(Frozen):
 class Counters:
     """The counters of all budgets in one vault."""
 
-    def __init__(self, vault: Vault, audit: Audit, clock: Callable[[], float]) -> None:
-        self.vault, self.audit, self.clock = vault, audit, clock
+    def __init__(self, vault: Vault, audit: Audit, clock: Callable[[], float], kept: float) -> None:
+        """``kept``: seconds for which the ledger stores outcomes, and a repeated call is the same act."""
+        self.vault, self.audit, self.clock, self.kept = vault, audit, clock, kept
 
     def use_of(self, budget: Budget, act: Act) -> Use:
         """Return the use of a budget by an act that begins now."""
@@ -63,7 +65,7 @@ class Counters:
     async def has_room(self, use: Use) -> bool:
         """Return True if the budget has counted this act or has room for it."""
         spent = _spent(await self.vault.get(KIND, use.key))
-        return use.act_id in spent or len(spent) < use.budget.max
+        return self._is_known(use, spent) or len(spent) < use.budget.max
 
     async def room(self, use: Use) -> Room:
         """Return the room that the budget has left in this period."""
@@ -77,11 +79,12 @@ class Counters:
         while True:
             row = await self.vault.get(KIND, use.key)
             spent = _spent(row)
-            if use.act_id in spent:
+            if self._is_known(use, spent):
                 return True
             if len(spent) >= most:
                 return False
-            content = {"expires": use.ends + KEPT_SECONDS, "spent": {**spent, use.act_id: round(self.clock())}}
+            spent = {f"{name}-{at}" if name == use.act_id else name: at for name, at in spent.items()}
+            content = {"expires": use.ends + KEPT_SECONDS, "spent": {**spent, use.act_id: int(self.clock())}}
             if row:
                 saved = await self.vault.swap(row, content)
             else:
@@ -91,6 +94,10 @@ class Counters:
                 facts = use.budget.id, act.agent, act.tool.name, len(spent) + 1, use.budget.max, round(use.ends)
                 await self.audit.record(BudgetSpent(_user(act), *facts))
                 return True
+
+    def _is_known(self, use: Use, spent: Mapping[str, Any]) -> bool:
+        """Return True if the record counts this act, and not an earlier one with the same call."""
+        return use.act_id in spent and spent[use.act_id] > self.clock() - self.kept
 
     async def release(self, use: Use, act: Act) -> None:
         """Take the act out again, because it did nothing."""

@@ -55,7 +55,7 @@ class FilePolicy(StoredPolicy):
     def bind(self, services: Services) -> None:
         """Count budgets in the vault of these services, and report reloads in their audit."""
         self._services, self.clock = services, services.clock
-        self._counters = Counters(services.vault, services.audit, services.clock)
+        self._counters = Counters(services.vault, services.audit, services.clock, services.outcome_retention)
 
     @property
     def needs_account(self) -> bool:
