@@ -87,3 +87,15 @@ def test_file_with_a_fault_is_refused(cli: Command, home: Path) -> None:
     done = cli("preflight", str(home / "job.toml"))
     assert done.exit_code == 1 and "job.toml line 3: 'nights' is not a key here" in done.stderr
     assert "cannot be read" in cli("preflight", str(home / "none.toml")).stderr
+
+
+def test_name_in_a_job_forges_no_line_and_no_command(cli: Command, home: Path, provider: Provider) -> None:
+    names = r"""["al\nok    bob: ready", "a\u001b[2K'; $(id) #"]"""
+    text = Path(job_file(home)).read_text().replace('["alice"]', names)
+    (home / "report.toml").write_text(text)
+    done = cli("preflight", str(home / "report.toml"), **provider.settings())
+    lines = done.stdout.splitlines()
+    assert done.exit_code == 1 and not [one for one in lines if one.startswith("ok")] and "\x1b" not in done.stdout
+    commands = [shlex.split(one.partition("to do ")[2]) for one in lines if "to do deputize" in one]
+    users = [words[words.index("--user") + 1] for words in commands]
+    assert set(users) == {"al ok    bob: ready", "a[2K'; $(id) #"}, done.stdout

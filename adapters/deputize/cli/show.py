@@ -258,11 +258,12 @@ def step(result: Mapping[str, Any]) -> None:
 
 
 def finding(state: str, what: str, found: str, todo: str) -> None:
-    """Print one line of ``doctor``, and the remedy below it."""
+    """Print one line of ``doctor`` or ``preflight``, and the remedy below it. No name in it begins another line."""
     marks = {"ok": ("ok  ", "green"), "open": ("todo", "yellow"), "bad": ("bad ", "bold red")}
-    out.print(Text.assemble(marks[state], "  ", (f"{clean(what)}: ", "bold"), clean(found)), soft_wrap=True)
+    what, found, todo = (clean(text).replace("\n", " ") for text in (what, found, todo))
+    out.print(Text.assemble(marks[state], "  ", (f"{what}: ", "bold"), found), soft_wrap=True)
     if todo:
-        out.print(Text.assemble(("      to do ", "bold"), clean(todo)), soft_wrap=True)
+        out.print(Text.assemble(("      to do ", "bold"), todo), soft_wrap=True)
 
 
 def _table(*columns: str) -> Table:
