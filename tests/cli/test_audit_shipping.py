@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from deputize.core.settings import Settings
 from deputize.core.web.ops.metrics import Metrics
 from tests.cli.conftest import Command, Provider, connected
 from tests.cli.test_doctor import lines
+from tests.support.ports import free_port
 
 
 class Collector(ThreadingHTTPServer):
@@ -101,7 +103,31 @@ def test_ship_sends_the_rest_once_and_fails_loudly(cli: Command, home: Path, col
     failed = cli("audit", "ship", "siem", "--once", **env)
     assert failed.exit_code == 1 and "answered 401" in failed.stderr
     assert "answered 401" in json.dumps(lines(cli("doctor", "--json", DEPUTIZE_PORT="0", **env))["audit export siem"])
+    offline = lines(cli("doctor", "--offline", "--json", DEPUTIZE_PORT="0", **env))["audit export siem"]
+    assert "answered 401" in json.dumps(offline)  # as the last program that shipped has told
     assert "no collector 'other'" in cli("audit", "ship", "other", **env).stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "said"),
+    [
+        (200, "open", "nothing was shipped yet"),
+        (400, "open", "nothing was shipped yet"),  # it refuses an empty batch
+        (401, "bad", "Nothing was shipped yet. {place} answered 401."),
+        (0, "bad", "Nothing was shipped yet. "),
+    ],
+)
+def test_doctor_tries_a_collector_before_the_first_row(
+    cli: Command, home: Path, collector: Collector, status: int, state: str, said: str
+) -> None:
+    collector.status = status
+    url = collector.url if status else f"http://127.0.0.1:{free_port()}"
+    env = {"DEPUTIZE_AUDIT_EXPORT__SIEM__URL": url, "DEPUTIZE_PORT": "0"}
+    found = lines(cli("doctor", "--json", **env))["audit export siem"]
+    assert found["state"] == state and said.format(place=urlsplit(url).netloc) in found["found"], found
+    assert collector.rows == [] and not (home / "deputize" / "vault.sqlite").exists()
+    quiet = lines(cli("doctor", "--offline", "--json", **env))["audit export siem"]
+    assert (quiet["state"], "nothing was shipped yet" in quiet["found"]) == ("open", True)
 
 
 @pytest.mark.parametrize("refuses", ["writes", "all"])

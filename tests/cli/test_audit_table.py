@@ -76,3 +76,12 @@ def test_untrusted_value_cannot_look_like_a_row() -> None:
 
 def test_empty_table_prints_nothing() -> None:
     assert shown() == []
+
+
+def test_another_person_who_decided_stands_before_the_user() -> None:
+    rows = [row("approval.approved", approver="bob"), row("operator.disconnects", operator="olga"), row()]
+    assert [line.rpartition("  ")[2] for line in shown(*rows, width=200, terminal=False)[1:]] == [
+        "bob for alice, demo assistant",
+        "olga for alice, demo assistant",
+        "alice, demo assistant",
+    ]

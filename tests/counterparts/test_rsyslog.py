@@ -21,6 +21,7 @@ from deputize.core.audit.export_settings import AuditExportSettings
 from deputize.core.vault.audit_shipping import Shipper, exports_of
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
+from tests.docs.blocks import block
 from tests.support.collectors import Certificates, certificates
 from tests.support.counterparts import require
 from tests.support.ports import free_port
@@ -28,16 +29,6 @@ from tests.support.ports import free_port
 pytestmark = pytest.mark.counterpart
 
 RSYSLOGD = shutil.which("rsyslogd", path="/usr/sbin:/usr/bin:/sbin") or ""
-CONFIG = """
-global(workDirectory="{folder}" maxMessageSize="8k" defaultNetstreamDriver="ossl"
-       defaultNetstreamDriverCAFile="{certs.ca}" defaultNetstreamDriverCertFile="{certs.server}"
-       defaultNetstreamDriverKeyFile="{certs.server_key}")
-module(load="imtcp" streamDriver.name="ossl" streamDriver.mode="1" streamDriver.authMode="x509/name"
-       permittedPeer=["deputize"])
-template(name="raw" type="string" string="%rawmsg%\\n")
-ruleset(name="audit") {{ action(type="omfile" file="{received}" template="raw") }}
-input(type="imtcp" port="{port}" address="127.0.0.1" ruleset="audit")
-"""
 ROWS = 1000
 """Rows before the outage, and at least in it."""
 OUTAGE_SECONDS = float(os.environ.get("DEPUTIZE_OUTAGE_SECONDS", "0"))
@@ -50,7 +41,17 @@ class Rsyslog:
         self.folder, self.received = folder, folder / "received.log"
         self.certs: Certificates = certificates(folder)
         self.port = free_port()
-        config = CONFIG.format(folder=folder, certs=self.certs, received=self.received, port=self.port)
+        config = block("docs/audit-export.md", "imtcp", "conf")
+        for documented, here in {
+            "global(": f'global(workDirectory="{folder}" ',
+            "/etc/rsyslog.d/ca.pem": self.certs.ca,
+            "/etc/rsyslog.d/server.pem": self.certs.server,
+            "/etc/rsyslog.d/server.key": self.certs.server_key,
+            "/var/log/deputize.log": self.received,
+            'port="6514"': f'port="{self.port}" address="127.0.0.1"',
+        }.items():
+            assert documented in config
+            config = config.replace(documented, str(here))
         (folder / "rsyslog.conf").write_text(config)
 
     @contextmanager
@@ -129,6 +130,8 @@ async def test_rsyslog_gets_every_row_through_an_outage_under_load(vault: Vault,
     await asyncio.wait([shipping])
     audit.close()
     found = server.uids()
+    twice = sum(times > 1 for times in found.values())
+    print(f"outage of {OUTAGE_SECONDS:g} s: {number} rows written, {len(found)} received, {twice} of them twice")
     assert found.keys() == {f"{audit.writer}.{seq}" for seq in range(number)}
     assert not any("forged.1" in uid for uid in found) and max(found.values()) <= 2
     [row] = [line for line in server.lines() if f'"{audit.writer}.0"' in line]

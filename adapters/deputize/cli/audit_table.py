@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deputize.cli import show
+from deputize.core.audit.pseudonyms import PEOPLE
 
 Row = Mapping[str, Any]
 COLUMNS: Final = {"time": 10, "event": 18, "tool, scopes": 28, "outcome": 10, "who": 14}
@@ -77,10 +78,11 @@ def _event(row: Row) -> str:
 
 
 def _words(row: Row) -> list[list[str]]:
-    """Return the cells: tool, scopes and act id; outcome; user and agent."""
+    """Return the cells: tool, scopes and act id; outcome; user and agent, after another person who decided."""
     what = [_word(row.get("tool") or row.get("provider")), *_scopes(row), *_act(row)]
     how = [_word(row.get(name)) for name in ("decision", "reason", "upstream")]
-    who = [_word(row.get("user")), _word(row.get("agent"))]
+    others = [f"{_word(row[other])} for" for other in PEOPLE if row.get(other)]
+    who = [" ".join((*others, _word(row.get("user")))).strip(), _word(row.get("agent"))]
     return [[*filter(None, words)] for words in (what, how, who)]
 
 

@@ -21,6 +21,7 @@ from deputize.cli.doctor_servers import reached, servers
 from deputize.cli.show import counted, end_words
 from deputize.cli.store_check import key_lines, record_lines
 from deputize.core import App, DeputizeError, Deputy, Provider
+from deputize.core.audit.collectors import BatchRefused, Collector
 from deputize.core.audit.trail import is_there
 from deputize.core.background_loop import portal
 from deputize.core.errors import SettingsError, StoreUnavailable
@@ -61,7 +62,8 @@ LATE_SECONDS: float = 120.0
 
 
 def examine(*, reach: bool = True) -> Iterator[Finding]:
-    """Yield all findings, the most important first. ``reach``: also connect to the providers and the pages."""
+    """Yield all findings, the most important first. ``reach``: also connect to the providers, the pages and the
+    collectors of the audit."""
     try:
         settings = Settings.load()
     except DeputizeError as e:
@@ -81,7 +83,8 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
             yield from _held(vault)
             yield from _ending(settings, vault)
             yield _audit(settings, vault)
-            yield from _exports(settings, vault)
+        yield from _exports(settings, vault, reach=reach)
+        if vault:
             yield from _rollback(settings, vault)
             yield from acts(settings, vault)
         yield from _check_surroundings(settings, vault, reach=reach)
@@ -285,30 +288,43 @@ def _audit(settings: Settings, vault: Vault) -> Finding:
     return Finding("audit", "ok", found)
 
 
-def _exports(settings: Settings, vault: Vault) -> Iterator[Finding]:
+def _exports(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator[Finding]:
     """Yield a finding for each collector of the audit: whether it can be used, and how far it is behind."""
-    from deputize.core.vault.audit_shipping import read_state
+    from deputize.core.vault.audit_shipping import ExportState, read_state
 
     for name, export in settings.audit_export.items():
         what = f"audit export {name}"
         try:
-            place = export.collector(name).place
-            state = portal().run(read_state(vault, name, settings.audit_trail))
+            collector, state = export.collector(name), ExportState(name)
+            state = portal().run(read_state(vault, name, settings.audit_trail)) if vault else state
         except DeputizeError as e:
             yield _bad(what, e)
             continue
-        lag = state.lag(time.time())
-        todo = "Run a program that stays up, or deputize audit ship."
-        if not state.at:
-            yield Finding(what, "open", f"{place}: nothing was shipped yet", todo)
-        elif state.error:
-            late = lag >= (export.max_lag_seconds or LATE_SECONDS)
-            found, todo = f"{place} has the rows up to {_at(state.until)}. {state.error}", "Check the collector, and "
-            yield Finding(what, "bad" if late else "open", found, f"{todo}[audit_export.{name}].")
-        elif lag < (export.max_lag_seconds or LATE_SECONDS):
-            yield Finding(what, "ok", f"{place} has every row up to {_at(state.until)}")
+        late = state.lag(time.time()) >= (export.max_lag_seconds or LATE_SECONDS)
+        has = f"{collector.place} has {'the rows' if late else 'every row'} up to {_at(state.until)}"
+        if error := state.error or (portal().run(_send_nothing(collector)) if reach else ""):
+            found = f"{has}. {error}" if state.at else f"Nothing was shipped yet. {error}"
+            todo = f"Check the collector, and [audit_export.{name}]."
+            yield Finding(what, "bad" if late else "open", found, todo)
+        elif state.at and not late:
+            yield Finding(what, "ok", has)
         else:
-            yield Finding(what, "open", f"{place} has the rows up to {_at(state.until)}", todo)
+            found = has if state.at else f"{collector.place}: nothing was shipped yet"
+            yield Finding(what, "open", found, "Run a program that stays up, or deputize audit ship.")
+
+
+async def _send_nothing(collector: Collector) -> str:
+    """Return why the collector takes no rows, or "" if it answers. An empty batch shows the connection, the
+    certificates and the credential."""
+    try:
+        await collector.send(())
+    except BatchRefused:
+        return ""  # it refuses the empty batch
+    except DeputizeError as e:
+        return e.message
+    finally:
+        await collector.close()
+    return ""
 
 
 def _todo_where_away(settings: Settings) -> str:

@@ -162,7 +162,8 @@ class Asking:
             hint = f"In local mode nobody signs in, so nobody has the role {approval.approvers}. Set DEPUTIZE_BASE_URL."
             raise ApprovalRequired(needed.message, approval=approval, hint=hint) from None
         show.approval(approval)
-        with show.waiting(f"Waiting for somebody with the role {approval.approvers}, who decides at /others ..."):
+        page = f"{Settings.load().base_url.rstrip('/')}/others"
+        with show.waiting(f"Waiting for somebody with the role {approval.approvers}, who decides at {page} ..."):
             if not self._is_decided(approval, self.seconds):
                 hint = "Run the command again with a longer --wait. It asks anew."
                 raise ApprovalRequired(needed.message, approval=approval, hint=hint) from None
