@@ -257,6 +257,55 @@ async def test_check_calls_reports_each_blocker_and_requests_one_consent() -> No
     await house.deputy.close()
 
 
+async def test_check_calls_adds_the_scopes_of_calls_checked_elsewhere() -> None:
+    house = await House().begin()
+    reads: Any = ("gmail_search", {}, Call("t", "m", "1"))
+    sends, unknown = ("gmail_send", MAIL, Call("t", "m", "2")), ("gmail_nothing", MAIL, Call("t", "m", "3"))
+    found = list[ConsentRequired]()
+    for one, *beside in ((reads, sends, unknown), (sends, reads)):
+        [way] = await house.deputy.check_calls([one], user="alice", beside=beside)
+        assert isinstance(way, ConsentRequired)
+        found.append(way)
+    assert found[0].consent == found[1].consent and set(found[0].consent.scopes) == {READ, SEND}
+    [way] = await house.deputy.check_calls([reads], user="bob", beside=[sends])
+    assert isinstance(way, ConsentRequired) and way.consent.id != found[0].consent.id
+    await consent(house.deputy, house.sandbox, found[0].consent)
+    unread = (pytest.fail("read") for _ in "1")
+    assert await house.deputy.check_calls([reads], user="alice", beside=unread) == [None]
+    assert await house.deputy.pending("alice") == []  # an approval is requested only by the check of its own call
+    with pytest.raises(TypeError):
+        await house.deputy.check_calls([reads], user="bob", beside=[("gmail_send", MAIL)])  # type: ignore[list-item]
+    await house.deputy.close()
+
+
+async def test_call_that_the_policy_denies_adds_no_scopes_beside_another() -> None:
+    house = await House().begin()
+    house.deputy.policy = lambda act: Verdict.DENY if act.tool.name == "gmail_send" else Verdict.ALLOW
+    reads: Any = ("gmail_search", {}, Call("t", "m", "1"))
+    sends = ("gmail_send", MAIL, Call("t", "m", "2"))
+    [way] = await house.deputy.check_calls([reads], user="alice", beside=[sends])
+    assert isinstance(way, ConsentRequired) and way.consent.scopes == (READ,)
+    await house.deputy.close()
+
+
+async def test_calls_beside_request_no_consent_of_another_app_and_none_for_a_done_act() -> None:
+    apps = [google_app(), App("slack", "client", pkce=True)]
+    async with await build(Sandbox(), apps=apps) as deputy:
+        mail = ("gmail_search_emails", {"query": "x"}, Call("t", "m", "1"))
+        chat = ("slack_send_message", {"channel": "#general", "text": "hi"}, Call("t", "m", "2"))
+        [way] = await deputy.check_calls([mail], user="alice", beside=[chat])
+        assert isinstance(way, ConsentRequired) and await deputy.pending("alice") == [way.consent]
+    house = await House().begin()
+    await connect(house.deputy, house.sandbox, "send")
+    done = ("gmail_send", MAIL, Call("t", "m", "1"))
+    house.deputy.policy = lambda _: Verdict.ALLOW
+    await house.deputy.act(*done[:2], user="alice", call=done[2])
+    await house.deputy.revoke("alice", "google")
+    [way] = await house.deputy.check_calls([("gmail_search", {}, Call("t", "m", "2"))], user="alice", beside=[done])
+    assert isinstance(way, ConsentRequired) and way.consent.scopes == (READ,)
+    await house.deputy.close()
+
+
 async def test_check_calls_lets_a_completed_act_pass(house: House) -> None:
     call = Call("t", "m1", "c")
     await house.act("send", **MAIL)

@@ -37,6 +37,7 @@ class DeputyProtocol(Protocol):
         app: str = "",
         agent: str = "",
         approved: set[str] | None = None,
+        beside: Iterable[ToolCall] = (),
     ) -> list[DeputizeError | None]:
         """Return one entry per call: the error that `act` would raise now, or None. Runs no call."""
         ...

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from deputize.core.acts.audit_record import AuditedCall, CallRow
 from deputize.core.acts.erase import erase
-from deputize.core.acts.missing_scopes import other_account
+from deputize.core.acts.missing_scopes import MissingScopes, other_account
 from deputize.core.acts.offboard import Offboarded, offboard
 from deputize.core.approvals.mandate_record import Mandate, MandateOffer
 from deputize.core.approvals.record import Edit
@@ -114,11 +114,17 @@ class BaseDeputy(Components):
         app: str = "",
         agent: str = "",
         approved: set[str] | None = None,
+        beside: Iterable[ToolCall] = (),
     ) -> list[DeputizeError | None]:
         """Return one entry per call: the error that `act` would raise now (consent, approval, policy, scopes), or None.
         Writes nothing at a provider. If several calls need scopes of one app, they share one consent. ``approved``: a
-        set to which the ids of the calls that the user approved are added."""
-        return await self.asking.errors_for(await self.checker.blockers(calls, user, agent, approved, app))
+        set to which the ids of the calls that the user approved are added. ``beside``: other calls of the same message,
+        which are checked elsewhere. The consent also lists the scopes that they lack, so that all checks of a message
+        request the same consent. Read only if a consent is needed."""
+        found = await self.checker.blockers(calls, user, agent, approved, app)
+        needed = any(isinstance(one, MissingScopes) for one in found)
+        others = await self.checker.missing_scopes(beside, user, agent, app) if needed else []
+        return await self.asking.errors_for(found, others)
 
     async def preflight(self, job: Job | Mapping[str, Any]) -> Preflight:
         """Return what a job without a person lacks, before it runs. ``job``: from `read_job`, or the content of such a

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from deputize.adapters.operator_warnings import HIDDEN_RESUME, MAYBE_CACHED, MAYBE_CACHED_AROUND, warn_once
 from deputize.core import SettingsError
 
-__all__ = ["bare_resume_value", "refuse_cached", "run_of", "tasks_around"]
+__all__ = ["bare_resume_value", "inputs_beside", "refuse_cached", "run_of", "tasks_around"]
 
 CALL: Final = "__pregel_call"  # in a task's configuration: a partial of the task and its loop's method
 PAD: Final = "__pregel_scratchpad"  # in every task
@@ -33,6 +33,15 @@ def tasks_around(config: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             return
         yield task, loop
+
+
+def inputs_beside(config: Mapping[str, Any]) -> list[Any]:
+    """Return the inputs of the other tasks of this task's node in the same step that have not ended, as after a
+    fan-out with ``Send``."""
+    for task, loop in tasks_around(config):
+        tasks = [*getattr(loop, "tasks", {}).values()]
+        return [one.input for one in tasks if one is not task and one.name == task.name and not one.writes]
+    return []
 
 
 def _callers(task: Any, loop: Any) -> Iterator[Any]:

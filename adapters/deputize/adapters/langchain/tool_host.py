@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,7 +30,7 @@ from deputize.core import (
     UserRequired,
 )
 
-__all__ = ["Host", "On"]
+__all__ = ["Host", "On", "ToolCallOf"]
 
 
 ToolCallOf: TypeAlias = tuple[str, Mapping[str, Any], Call]
@@ -129,11 +129,15 @@ class Host:
         return await self.deputy.act(name, arguments, user=user, app=self.app, call=call, agent=self.agent)
 
     async def check_calls(
-        self, calls: Sequence[ToolCallOf], user: User | None, approved: set[str] | None = None
+        self,
+        calls: Sequence[ToolCallOf],
+        user: User | None,
+        approved: set[str] | None = None,
+        beside: Iterable[ToolCallOf] = (),
     ) -> list[DeputizeError | None]:
-        """Return one entry per call: the error that blocks it, or None; see `DeputyProtocol.check_calls`."""
+        """Return one entry per call: the error that blocks it, or None; see `Deputy.check_calls`."""
         whose: dict[str, Any] = {"user": user, "app": self.app, "agent": self.agent}
-        return await self.deputy.check_calls(calls, approved=approved, **whose)
+        return await self.deputy.check_calls(calls, approved=approved, beside=beside, **whose)
 
 
 async def _await(said: Awaitable[object]) -> None:

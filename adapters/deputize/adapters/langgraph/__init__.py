@@ -9,7 +9,8 @@ is missing, they run at once. Writes at one provider run one after another, in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from copy import copy
 from typing import Any, TypedDict, cast
 
@@ -27,9 +28,10 @@ try:
     from langgraph.graph import END
     from langgraph.prebuilt import ToolNode
     from langgraph.runtime import Runtime, get_runtime
-    from langgraph.types import Command, Send
+    from langgraph.types import Command, Send, StreamWriter
 
     from deputize.adapters.langchain.calls import answering_message
+    from deputize.adapters.langchain.run_context import inputs_beside
     from deputize.adapters.langchain.tool import act_tool
     from deputize.adapters.langchain.tool_host import Host
     from deputize.adapters.langgraph.approval_graph import NOBODY, RETURNS, Gate, Graph, InterruptMode, State
@@ -123,7 +125,7 @@ class ActNode(ToolNode):
             )
         super().__init__([*ours, *theirs.values()], **of_tool_node)
         self._handles_errors = "handle_tool_errors" in of_tool_node
-        self.host, self.gate = host, Gate(host, found, mode)
+        self.host, self.gate = host, Gate(host, found, mode, self._beside)
         self.alone = SingleWrite(host, self.gate)
         self.last_reads = LastReads(frozenset(tool.name for tool in found if not callable(tool.needs)))
         act = RunnableLambda(self._act, afunc=self._aact, name="act")
@@ -142,7 +144,7 @@ class ActNode(ToolNode):
         return copy(self)
 
     def _run(self, graph: Graph, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
-        turn, ahead = self._given(input, config, runtime), Ahead()
+        turn, ahead = self._given(input, config, runtime.stream_writer), Ahead()
         if not self._has_ours(turn):
             return self._func(input, config, runtime)
         place = self._place(turn, config)
@@ -161,7 +163,7 @@ class ActNode(ToolNode):
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
     async def _arun(self, graph: Graph, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
-        turn, ahead = self._given(input, config, runtime), Ahead()
+        turn, ahead = self._given(input, config, runtime.stream_writer), Ahead()
         if not self._has_ours(turn):
             return await self._afunc(input, config, runtime)
         place = self._place(turn, config)
@@ -185,7 +187,7 @@ class ActNode(ToolNode):
                 return flat(await self._afunc(turn.input_of_all, config, runtime))
             return [await self.tools_by_name[call["name"]].ainvoke(call, config) for call in turn.called]
 
-    def _given(self, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> ToolBatch:
+    def _given(self, input: Any, config: RunnableConfig, writer: StreamWriter) -> ToolBatch:
         """Return the input of this run, parsed from each form that ``ToolNode`` accepts."""
         calls, form = self._parse_input(input)
         state = self._extract_state(input, config)
@@ -194,7 +196,17 @@ class ActNode(ToolNode):
         asked, waiting = open_calls(tail, config)
         if form == "tool_calls":  # sent one by one: some calls of the last message
             tail, waiting = [AIMessage("", id=asked or None, tool_calls=calls)], calls
-        return ToolBatch(waiting, form, state, tail, asked, config, runtime.stream_writer)
+        return ToolBatch(waiting, form, state, tail, asked, config, writer)
+
+    def _beside(self) -> Iterator[ToolCall]:
+        """Yield the calls of the same message that other tasks of this node answer, as after a fan-out with `Send`."""
+        turn = current.get()
+        for input in inputs_beside(turn.config) if turn.asked else ():
+            others: list[ToolCall] = []
+            with suppress(Exception):  # an input that cannot be parsed: its own task raises
+                other = self._given(input, turn.config, turn.writer)
+                others = other.calls if other.asked == turn.asked else []
+            yield from others
 
     def _has_ours(self, turn: ToolBatch) -> bool:
         return any(call["name"] in self.gate.providers for call in turn.calls)
@@ -222,11 +234,12 @@ class ActNode(ToolNode):
         self, turn: ToolBatch, unknown: Sequence[ToolCall], place: TaskLocation, user: User | None
     ) -> Ahead:
         """Return whether all calls may run at once. Reads that are not in ``unknown`` count as checked."""
-        if not self._only_reads(turn):
-            return await self.alone.settled(turn.tail, place, user)
         names = {call["id"] for call in unknown}
         others = [Output(id=str(call["id"]), given=[]) for call in turn.calls if call["id"] not in names]
-        seen = await self.gate.look({"messages": [*turn.tail], "outputs": others}, place.config, user)
+        with answering(turn):
+            if not self._only_reads(turn):
+                return await self.alone.settled(turn.tail, place, user)
+            seen = await self.gate.look({"messages": [*turn.tail], "outputs": others}, place.config, user)
         return GO if len(seen.ready) == len(unknown) else Ahead()
 
     def _went(self, turn: ToolBatch, user: User | None, answers: Iterable[Any]) -> bool:

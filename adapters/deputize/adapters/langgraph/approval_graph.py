@@ -12,7 +12,7 @@ the remaining calls after those.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import (
     Annotated,
     Any,
@@ -35,7 +35,7 @@ from typing_extensions import TypedDict
 
 from deputize.adapters.acting_user import REFUSED
 from deputize.adapters.langchain.run_context import refuse_cached, run_of
-from deputize.adapters.langchain.tool_host import Host
+from deputize.adapters.langchain.tool_host import Host, ToolCallOf
 from deputize.adapters.langgraph.calls import identify_call, open_calls
 from deputize.adapters.langgraph.human_in_the_loop import answers_to, as_hitl
 from deputize.adapters.langgraph.interrupts import (
@@ -104,10 +104,17 @@ class Acts(Protocol):
 class Gate:
     """The approval graph of one list of tools, with the functions that check calls and pause for the user."""
 
-    def __init__(self, host: Host, found: Sequence[Tool], mode: InterruptMode = "by_id") -> None:
+    def __init__(
+        self,
+        host: Host,
+        found: Sequence[Tool],
+        mode: InterruptMode = "by_id",
+        beside: Callable[[], Iterable[ToolCall]] = tuple,
+    ) -> None:
+        """``beside``: returns the other calls of the message that another run of this gate checks."""
         if mode not in get_args(InterruptMode):
             raise SettingsError(f"interrupt_mode={mode!r} does not exist.", hint='Pass "by_id" or "hitl".')
-        self.host, self.mode = host, mode
+        self.host, self.mode, self.beside = host, mode, beside
         self.providers = {tool.name: tool.provider for tool in found}
         self.reads = frozenset(tool.name for tool in found if tool.gravest is Effect.READS)
 
@@ -151,14 +158,14 @@ class Gate:
         asked, every = open_calls(state["messages"], config)
         done = {output["id"] for output in state.get("outputs", ())}
         calls = [call for call in every if call["id"] not in done]
-        ours = [(one, identify_call(config, asked, one)) for one in calls if one["name"] in self.providers]
-        wanted = [(c["name"], c["args"], self.host.add_message(call, config, get_runtime)) for c, call in ours]
+        wanted = [*self._to_check(asked, calls, config)]
         if any(call["id"] is None and call["name"] in self.providers for call in calls):
             raise InvalidInput("A tool call has no id, so no message could answer it.", fix_by="operator")
         if wanted and user is REFUSED:
             self.host.acting_user(config, get_runtime())  # raises with the reason
         approved, note, seen = set[str](), state.get("deputize") or {}, Findings(asked, user)
-        blockers = iter(await self.host.check_calls(wanted, user, approved))
+        beside = self._to_check(asked, self.beside(), config)
+        blockers = iter(await self.host.check_calls(wanted, user, approved, beside))
         for call in calls:
             if call["name"] not in self.providers:
                 seen.others.append(call)
@@ -184,6 +191,13 @@ class Gate:
         elif lost := state.get("lost"):
             await self._add_lost(seen, lost, user)
         return seen
+
+    def _to_check(self, asked: str, calls: Iterable[ToolCall], config: RunnableConfig) -> Iterator[ToolCallOf]:
+        """Yield the calls of deputize's tools, as `Host.check_calls` takes them."""
+        for one in calls:
+            if one["name"] in self.providers:
+                call = self.host.add_message(identify_call(config, asked, one), config, get_runtime)
+                yield one["name"], one["args"], call
 
     async def _add_lost(self, seen: Findings, lost: Sequence[Lost], user: User) -> None:
         """Add the requests that acts themselves raised and that are still pending."""

@@ -34,7 +34,8 @@ def requests_in(interrupts: Pauses, kind: Literal["approval"]) -> list[ApprovalP
 @overload
 def requests_in(interrupts: Pauses, kind: None = None) -> list[RequestPayload]: ...
 def requests_in(interrupts: Pauses, kind: Kind | None = None) -> Any:
-    """Return the requests that wait for the user, in full: consents, then approvals.
+    """Return the requests that wait for the user, in full: consents, then approvals. Each is returned once, because
+    tasks that run at the same time may wait for the same consent.
 
     ``interrupts``: interrupts of a graph, or of LangGraph's SDK, where each is a dict, and a thread's are grouped by
     task. ``kind``: only consents, or only approvals. Raises `InvalidInput` for other values, and for another kind.
@@ -44,7 +45,10 @@ def requests_in(interrupts: Pauses, kind: Kind | None = None) -> Any:
     values, kinds = [*_values(interrupts)], get_args(Kind) if kind is None else (kind,)
     ours = [(one, value) for one in kinds for value in values if _type_of(value) == f"deputize.{one}"]
     # an earlier release stored requests without their type
-    return [{"type": f"deputize.{one}", "v": 1, **ask} for one, value in ours for ask in value[f"{one}s"]]
+    found = {
+        ask[f"{one}_id"]: {"type": f"deputize.{one}", "v": 1, **ask} for one, value in ours for ask in value[f"{one}s"]
+    }
+    return [*found.values()]
 
 
 def _values(interrupts: Any) -> Iterator[Any]:

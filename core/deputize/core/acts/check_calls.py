@@ -42,9 +42,7 @@ class CallChecker:
         found: list[DeputizeError | MissingScopes | None] = []
         beside, known = Counter[str](), Known()
         for one in calls:
-            if not isinstance(one, tuple | list) or len(one) != 3:
-                raise TypeError("A call to check is a tuple: the tool's name, its arguments, and a Call.")
-            tool, arguments, call = one
+            tool, arguments, call = _parts_of(one)
             try:
                 act = await self.resolver.resolve(tool, arguments, user, None, call, agent, app)
                 async with self.act_reads.read_before_lock(act, check_only=True):
@@ -54,6 +52,24 @@ class CallChecker:
                 found.append(None)
             except (DeputizeError, MissingScopes) as e:
                 found.append(e.with_traceback(None))  # a value from here on: no frame stays alive with it
+        return found
+
+    async def missing_scopes(
+        self, calls: Iterable[ToolCall], user: AnyUser, agent: str, app: str = ""
+    ) -> list[MissingScopes]:
+        """Return the scopes that these calls lack, from what the vault stores. Requests nothing. Other errors are
+        skipped: each call's own check reports them."""
+        found: list[MissingScopes] = []
+        for one in calls:
+            tool, arguments, call = _parts_of(one)
+            try:
+                act = await self.resolver.resolve(tool, arguments, user, None, call, agent, app)
+                if not await self.ledger.has_begun(act):
+                    await self.authorizer.find_stored(act)
+            except MissingScopes as e:
+                found.append(e.with_traceback(None))
+            except DeputizeError:
+                continue
         return found
 
     async def _check(self, act: Act, beside: Counter[str], known: Known) -> bool:
@@ -73,3 +89,9 @@ class CallChecker:
             return await self.previewer.preview(act, grant, asked, beside)
         except (GrantLost, MissingScope) as failure:
             raise as_missing_scopes(failure, self.resolver.providers, act, grant) from None
+
+
+def _parts_of(one: ToolCall) -> ToolCall:
+    if not isinstance(one, tuple | list) or len(one) != 3:
+        raise TypeError("A call to check is a tuple: the tool's name, its arguments, and a Call.")
+    return one

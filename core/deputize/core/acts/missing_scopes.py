@@ -54,13 +54,19 @@ class Asking:
     def __init__(self, services: Services, accounts: Accounts, consents: Consents) -> None:
         self.vault, self.registry, self.accounts, self.consents = services.vault, services.registry, accounts, consents
 
-    async def errors_for(self, blockers: Sequence[DeputizeError | MissingScopes | None]) -> list[DeputizeError | None]:
+    async def errors_for(
+        self, blockers: Sequence[DeputizeError | MissingScopes | None], others: Sequence[MissingScopes] = ()
+    ) -> list[DeputizeError | None]:
         """Return the errors with each `MissingScopes` replaced by the error to raise. All calls of one app share one
-        consent. If the user has just refused some of the scopes, each call gets its own error."""
+        consent, which also lists the scopes of ``others``. If the user has just refused some of the scopes, each call
+        gets its own error."""
         lacking: dict[str, list[MissingScopes]] = {}
         for one in blockers:
             if isinstance(one, MissingScopes):
                 lacking.setdefault(one.act.app, []).append(one)
+        for other in others:
+            if other.act.app in lacking:  # another app's consent is requested where its call is checked
+                lacking[other.act.app].append(other)
         errors = {app: await self.consent_error(*those) for app, those in lacking.items()}
 
         async def error_for(one: MissingScopes) -> DeputizeError:
