@@ -146,10 +146,10 @@ def select_requests(asks: Iterable[Any], kind: Kind | None = None) -> list[Any]:
     """
     if kind not in (None, *get_args(Kind)):
         raise InvalidInput(f"kind={kind!r} does not exist.", hint='Pass "consent" or "approval".', fix_by="operator")
-    found: dict[str, Mapping[str, Any]] = {}
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
     mappings = [ask for ask in asks if isinstance(ask, Mapping)]
     for one in get_args(Kind) if kind is None else (kind,):
-        found |= {str(ask[f"{one}_id"]): ask for ask in mappings if ask.get("type") == f"deputize.{one}"}
+        found |= {(one, str(ask[f"{one}_id"])): ask for ask in mappings if ask.get("type") == f"deputize.{one}"}
     return [dict(ask) for ask in found.values()]
 
 

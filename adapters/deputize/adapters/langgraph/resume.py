@@ -11,12 +11,12 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt
 
+from deputize.adapters.kit import Kind, select_requests
 from deputize.adapters.langgraph.interrupts import RESUME
 from deputize.core import ApprovalPayload, ConsentPayload, DeputyProtocol, InvalidInput, NotFound, RequestPayload, User
 
 __all__ = ["Pauses", "requests_in", "resume_when_done"]
 
-Kind: TypeAlias = Literal["consent", "approval"]
 Pauses: TypeAlias = Iterable[Interrupt | Mapping[str, Any]] | Mapping[str, Any]
 
 PAUSES: Final = (
@@ -40,15 +40,11 @@ def requests_in(interrupts: Pauses, kind: Kind | None = None) -> Any:
     ``interrupts``: interrupts of a graph, or of LangGraph's SDK, where each is a dict, and a thread's are grouped by
     task. ``kind``: only consents, or only approvals. Raises `InvalidInput` for other values, and for another kind.
     """
-    if kind not in (None, *get_args(Kind)):
-        raise InvalidInput(f"kind={kind!r} does not exist.", hint='Pass "consent" or "approval".', fix_by="operator")
-    values, kinds = [*_values(interrupts)], get_args(Kind) if kind is None else (kind,)
-    ours = [(one, value) for one in kinds for value in values if _type_of(value) == f"deputize.{one}"]
+    values = [*_values(interrupts)]
+    ours = [(one, value) for one in get_args(Kind) for value in values if _type_of(value) == f"deputize.{one}"]
     # an earlier release stored requests without their type
-    found = {
-        ask[f"{one}_id"]: {"type": f"deputize.{one}", "v": 1, **ask} for one, value in ours for ask in value[f"{one}s"]
-    }
-    return [*found.values()]
+    asks = [{"type": f"deputize.{one}", "v": 1, **ask} for one, value in ours for ask in value[f"{one}s"]]
+    return select_requests(asks, kind)
 
 
 def _values(interrupts: Any) -> Iterator[Any]:
