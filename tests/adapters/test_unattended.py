@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -45,81 +46,89 @@ MAIL: Final = {"to": ["bob@example.test"], "subject": "Lunch", "body": "See you 
 SEND: Final[dict[str, Any]] = {"name": "gmail_send_email", "args": MAIL, "id": "call_1"}
 ALICE: Final = User("alice", unattended=True)
 NOBODY: Final = "Nobody is there to answer now."
-Run = Callable[[Deputy], Awaitable[str]]
-"""Runs to the end without an answer, and returns what the model or the program read about the call."""
+AGENT: Final = "reporter"
+Run = Callable[[Deputy, dict[str, Any]], Awaitable[str]]
+"""Runs this call to the end without an answer, and returns what the model or the program read about it."""
 
 
-async def by_langchain(deputy: Deputy) -> str:
-    [send] = [one for one in langchain.tools(deputy, "gmail", user=ALICE) if one.name == SEND["name"]]
-    return str((await send.ainvoke({"type": "tool_call", **SEND}, config("chat"))).content)
+async def by_langchain(deputy: Deputy, call: dict[str, Any]) -> str:
+    [send] = [one for one in langchain.tools(deputy, "gmail", user=ALICE, agent=AGENT) if one.name == call["name"]]
+    return str((await send.ainvoke({"type": "tool_call", **call}, config("chat"))).content)
 
 
-async def by_act_node(deputy: Deputy) -> str:
+async def by_act_node(deputy: Deputy, call: dict[str, Any]) -> str:
     builder = StateGraph(MessagesState)
-    builder.add_node("tools", act_node(deputy, "gmail", user=lambda run: ALICE))
+    builder.add_node("tools", act_node(deputy, "gmail", user=lambda run: ALICE, agent=AGENT))
     builder.add_edge(START, "tools")
     graph: Any = builder.compile(checkpointer=InMemorySaver())
-    asks = {"messages": [HumanMessage(SAYS), AIMessage("", id="m", tool_calls=[SEND])]}
-    return graph_result(await graph.ainvoke(asks, config("chat")))
+    asks = {"messages": [HumanMessage(SAYS), AIMessage("", id="m", tool_calls=[call])]}
+    return graph_result(await graph.ainvoke(asks, config("chat")), call)
 
 
-async def by_act_node_of_two_calls(deputy: Deputy) -> str:
+async def by_act_node_of_two_calls(deputy: Deputy, call: dict[str, Any]) -> str:
     builder = StateGraph(MessagesState)
-    builder.add_node("tools", act_node(deputy, "gmail", user=ALICE, interrupt_mode="hitl"))
+    builder.add_node("tools", act_node(deputy, "gmail", user=ALICE, agent=AGENT, interrupt_mode="hitl"))
     builder.add_edge(START, "tools")
     graph: Any = builder.compile(checkpointer=InMemorySaver())
-    calls = [SEND, {"name": "gmail_list_labels", "args": {}, "id": "call_2"}]
-    return graph_result(
-        await graph.ainvoke({"messages": [HumanMessage(SAYS), AIMessage("", id="m", tool_calls=calls)]}, config("chat"))
-    )
+    calls = [call, {"name": "gmail_list_labels", "args": {}, "id": "call_2"}]
+    asks = {"messages": [HumanMessage(SAYS), AIMessage("", id="m", tool_calls=calls)]}
+    return graph_result(await graph.ainvoke(asks, config("chat")), call)
 
 
-async def by_middleware(deputy: Deputy) -> str:
-    brings = DeputyMiddleware(deputy, "gmail", user=lambda run: ALICE)
-    graph: Any = create_agent(calling(SEND), middleware=[brings], checkpointer=InMemorySaver())
-    return graph_result(await graph.ainvoke({"messages": [HumanMessage(SAYS)]}, config("chat")))
+async def by_middleware(deputy: Deputy, call: dict[str, Any]) -> str:
+    brings = DeputyMiddleware(deputy, "gmail", user=lambda run: ALICE, agent=AGENT)
+    graph: Any = create_agent(calling(call), middleware=[brings], checkpointer=InMemorySaver())
+    return graph_result(await graph.ainvoke({"messages": [HumanMessage(SAYS)]}, config("chat")), call)
 
 
-def graph_result(state: Any) -> str:
-    """Return the result of the sending call in a graph that has ended."""
+def graph_result(state: Any, call: dict[str, Any]) -> str:
+    """Return the result of this call in a graph that has ended."""
     assert "__interrupt__" not in state
-    [said] = [one for one in state["messages"] if isinstance(one, ToolMessage) and one.tool_call_id == SEND["id"]]
-    assert said.status == "error" and said.artifact["unattended"] is True
-    assert said.artifact.keys() & {"consent", "approval"}  # typed, with the link and the end
-    return str(said.content)
+    [said] = [one for one in state["messages"] if isinstance(one, ToolMessage) and one.tool_call_id == call["id"]]
+    if said.status == "error":
+        assert said.artifact["unattended"] is True
+        assert said.artifact.keys() & {"consent", "approval"}  # typed, with the link and the end
+    return f"{said.status} {said.content}"
 
 
-async def by_llamaindex(deputy: Deputy) -> str:
-    tools: list[Any] = DeputyToolSpec(deputy, "gmail", user=lambda ctx: ALICE).to_tool_list()
-    run = FunctionAgent(tools=tools, llm=Calling(respond=Model([SEND])), timeout=30, streaming=False).run(SAYS)
+async def by_llamaindex(deputy: Deputy, call: dict[str, Any]) -> str:
+    tools: list[Any] = DeputyToolSpec(deputy, "gmail", user=lambda ctx: ALICE, agent=AGENT).to_tool_list()
+    run = FunctionAgent(tools=tools, llm=Calling(respond=Model([call])), timeout=30, streaming=False).run(SAYS)
     done: Any = await asyncio.wait_for(run, 25)
     [called] = done.tool_calls
-    assert called.tool_output.is_error and called.tool_output.raw_output.keys() & {"consent", "approval"}
+    if called.tool_output.is_error:
+        assert called.tool_output.raw_output.keys() & {"consent", "approval"}
     return str(called.tool_output.content)
 
 
-async def by_pydantic_ai(deputy: Deputy) -> str:
-    toolset = DeputyToolset(deputy, "gmail", user=lambda ctx: ALICE)
+async def by_pydantic_ai(deputy: Deputy, call: dict[str, Any]) -> str:
+    toolset = DeputyToolset(deputy, "gmail", user=lambda ctx: ALICE, agent=AGENT)
     output: list[Any] = [str, DeferredToolRequests]
-    agent = PydanticAgent(pydantic_ai_runs.model_of([SEND]), toolsets=[toolset], output_type=output)
+    agent = PydanticAgent(pydantic_ai_runs.model_of([call]), toolsets=[toolset], output_type=output)
     done = await agent.run(SAYS)
     assert isinstance(done.output, str)
     return str(done.all_messages())
 
 
-async def by_openai_agents(deputy: Deputy) -> str:
-    tools = openai_agents.tools(deputy, "gmail", user=lambda ctx: ALICE, thread="chat")
-    agent = Agent[Any](name="mail", model=openai_agents_runs.Asking([SEND]), tools=tools)
+async def by_openai_agents(deputy: Deputy, call: dict[str, Any]) -> str:
+    tools = openai_agents.tools(deputy, "gmail", user=lambda ctx: ALICE, agent=AGENT, thread="chat")
+    agent = Agent[Any](name="mail", model=openai_agents_runs.Asking([call]), tools=tools)
     done = await Runner.run(agent, SAYS, run_config=openai_agents_runs.QUIET)
     assert done.interruptions == [] and done.final_output
     return str(done.to_input_list())
 
 
-async def by_google_adk(deputy: Deputy) -> str:
-    tools = google_adk.DeputyToolset(deputy, "gmail", user=lambda ctx: ALICE)
-    chat = google_adk_runs.Chat(LlmAgent(name="mail", model=google_adk_runs.Asking(calls=[SEND]), tools=[tools]))
+async def by_google_adk(deputy: Deputy, call: dict[str, Any]) -> str:
+    tools = google_adk.DeputyToolset(deputy, "gmail", user=lambda ctx: ALICE, agent=AGENT)
+    chat = google_adk_runs.Chat(LlmAgent(name="mail", model=google_adk_runs.Asking(calls=[call]), tools=[tools]))
     assert await chat.say(SAYS) == []
     return str(await chat.session_events())
+
+
+async def by_mcp(deputy: Deputy, call: dict[str, Any]) -> str:
+    server = DeputyServer(deputy, tools=["gmail"], agent=AGENT)
+    async with served(server.app(lambda scope: ALICE)) as base, client(f"{base}/mcp") as alice:
+        return str((await alice.call_tool(call["name"], call["args"])).content)
 
 
 RUNS: Final[list[Run]] = [
@@ -131,6 +140,7 @@ RUNS: Final[list[Run]] = [
     by_pydantic_ai,
     by_openai_agents,
     by_google_adk,
+    by_mcp,
 ]
 
 
@@ -139,7 +149,7 @@ async def test_missing_approval_is_the_result_and_waits_for_the_user(
     deputy: Deputy, sandbox: Sandbox, run: Run
 ) -> None:
     await connect(deputy, sandbox, "send", "readonly")
-    said = await asyncio.wait_for(run(deputy), 30)
+    said = await asyncio.wait_for(run(deputy, SEND), 30)
     assert NOBODY in said and "waits for the user's approval" in said and not sandbox.sent("alice@example.test")
     [waits] = await deputy.pending("alice")
     assert isinstance(waits, Approval) and waits.status == "pending"
@@ -148,10 +158,31 @@ async def test_missing_approval_is_the_result_and_waits_for_the_user(
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__[3:])
 async def test_missing_consent_is_the_result_and_waits_for_the_user(deputy: Deputy, run: Run) -> None:
-    said = await asyncio.wait_for(run(deputy), 30)
+    said = await asyncio.wait_for(run(deputy, SEND), 30)
     assert NOBODY in said and "must allow this at Google first" in said
     assert all(isinstance(one, Consent) for one in await deputy.pending("alice"))
     assert await deputy.pending("alice") and "http" not in said.partition(NOBODY)[0][-200:]
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__[3:])
+async def test_mandate_lets_as_many_runs_act_as_it_says(deputy: Deputy, sandbox: Sandbox, run: Run) -> None:
+    await connect(deputy, sandbox, "send", "readonly", "labels")
+    covers: dict[str, Any] = {
+        "tools": [SEND["name"]],
+        "targets": MAIL["to"],
+        "max_acts": 1,
+        "expires_at": time.time() + 60,
+    }
+    await deputy.create_mandate("alice", **covers, agent="another agent")
+    await deputy.create_mandate("bob", **covers, agent=AGENT)
+    assert NOBODY in await asyncio.wait_for(run(deputy, SEND), 30)
+    mandate = await deputy.create_mandate("alice", **covers, agent=AGENT)
+    today, tomorrow = [{**SEND, "id": id, "args": {**MAIL, "subject": id}} for id in ("today", "tomorrow")]
+    said = await asyncio.wait_for(run(deputy, today), 30)
+    assert NOBODY not in said and [one.subject for one in sandbox.sent("alice@example.test")] == ["today"]
+    assert [one.used for one in await deputy.mandates("alice") if one.id == mandate.id] == [1]
+    assert NOBODY in await asyncio.wait_for(run(deputy, tomorrow), 30)
+    assert len(sandbox.sent("alice@example.test")) == 1 and len(await deputy.pending("alice")) == 2
 
 
 async def test_same_graph_waits_for_a_user_who_is_there(deputy: Deputy, sandbox: Sandbox) -> None:
@@ -173,7 +204,7 @@ async def test_approved_call_is_made_when_the_graph_runs_again_from_its_checkpoi
     builder.add_edge(START, "tools")
     graph: Any = builder.compile(checkpointer=InMemorySaver())
     asks = {"messages": [HumanMessage(SAYS), AIMessage("", id="m", tool_calls=[SEND])]}
-    graph_result(await graph.ainvoke(asks, config("chat")))
+    assert graph_result(await graph.ainvoke(asks, config("chat")), SEND).startswith("error")
     [waits] = await deputy.pending("alice")
     assert isinstance(waits, Approval)
     await deputy.decide(waits, "approve", by="alice")
