@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
+import httpx2
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
@@ -14,9 +16,13 @@ from deputize.adapters import operator_warnings
 from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.llamaindex import GmailToolSpec
+from deputize.adapters.mcp import DeputyServer
+from deputize.adapters.mcp.results import error_result
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, NO_USER, NO_USER_IN_GRAPH
+from deputize.core import SettingsError, User, UserRequired
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, Context, Graph, asking
+from tests.support.mcp_clients import served
 from tests.support.sandbox_deputy import build
 from tests.support.scripted_agents import agent
 
@@ -54,6 +60,39 @@ async def test_run_without_a_user_is_logged_once(way: str, sandbox: Sandbox, cap
         for thread in ("1", "2"):
             await made.ainvoke(asking(SEARCH), {"configurable": {"thread_id": thread}})
     assert warned(caplog) == [NO_USER if way == "llamaindex" else NO_USER_IN_GRAPH]
+
+
+async def test_mcp_request_whose_user_is_no_id_is_logged_once(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its client reads 401, as every client without a user does."""
+    server, answers = DeputyServer(await build(sandbox), tools=["gmail"]), list[int]()
+
+    def unset(scope: Any) -> str:
+        raise SettingsError("The sign-in has no issuer.", hint="Set serve.issuer.")
+
+    wrong: list[Any] = [lambda scope: None, lambda scope: "", lambda scope: {"sub": "canary"}, unset]
+    for user_of in wrong:
+        async with served(server.app(user_of)) as base, httpx2.AsyncClient() as http:
+            answers += [(await http.post(f"{base}/mcp", content=b"{}")).status_code for _ in range(2)]
+    assert answers == [401] * 8
+    named, setting = warned(caplog)
+    assert named.startswith("A request was answered with 401. The application's function user_of names its user by a ")
+    assert "value of type dict. An id is a string" in named and "canary" not in caplog.text
+    assert setting == "A request was answered with 401. The sign-in has no issuer. Set serve.issuer."
+
+
+async def test_mcp_call_without_a_user_names_the_functions_of_the_server(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = DeputyServer(await build(sandbox), tools=["gmail"])
+    with pytest.raises(UserRequired) as missing:
+        User.of(None)
+    error_result(missing.value)
+    [said] = warned(caplog)
+    names = set(re.findall(r"(\w+)\(\.\.\.\)", said))
+    assert names == {"app", "sdk_server"} and all(callable(getattr(server, name)) for name in names)
+    assert "user=" not in said
 
 
 @pytest.mark.parametrize("way", ["act_node", "create_agent"])

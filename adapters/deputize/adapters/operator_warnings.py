@@ -11,7 +11,7 @@ from typing import Final
 from deputize.core import DeputizeError, SettingsError, UserRequired
 
 __all__ = ["HIDDEN_RESUME", "MAYBE_CACHED", "MAYBE_CACHED_AROUND", "NO_CHECKPOINTER", "NO_USER"]
-__all__ += ["NO_USER_IN_GRAPH", "warn_once", "warn_operator"]
+__all__ += ["NO_USER_IN_GRAPH", "NO_USER_IN_REQUEST", "warn_once", "warn_operator"]
 
 NO_USER: Final = (
     "A tool call was refused because the run names no user. Pass user=... where the tools are created: a user, or a "
@@ -20,6 +20,10 @@ NO_USER: Final = (
 NO_USER_IN_GRAPH: Final = (
     "A tool call was refused because the run names no user. Run the graph with context=Context(user_id=...), or pass "
     "user=... to the tools, the node or the middleware."
+)
+NO_USER_IN_REQUEST: Final = (
+    "A tool call was refused because the request names no user. The function that you pass to app(...) or "
+    "sdk_server(...) of DeputyServer must return one."
 )
 NO_CHECKPOINTER: Final = (
     "A graph without a checkpointer has paused for its user: this pause can never be resumed. "
@@ -49,9 +53,11 @@ def warn_once(mistake: str) -> None:
         log.warning(mistake)
 
 
-def warn_operator(error: DeputizeError, no_user: str = NO_USER) -> None:
-    """Log why a call was refused, if the operator must fix it. ``no_user``: the text for a run without a user."""
-    if isinstance(error, UserRequired):
-        warn_once(f"A tool call was refused. {error} {error.hint}" if error.reason else no_user)
-    elif isinstance(error, SettingsError):
-        warn_once(f"A tool call was refused. {error.message} {error.hint}")
+def warn_operator(error: DeputizeError, no_user: str = NO_USER, what: str = "A tool call was refused.") -> None:
+    """Log why a call was refused, if the operator must fix it. ``no_user``: the text for a run without a user; empty if
+    nobody made a mistake. ``what``: the first sentence."""
+    if isinstance(error, UserRequired) and not error.reason:
+        if no_user:
+            warn_once(no_user)
+    elif isinstance(error, UserRequired | SettingsError):
+        warn_once(f"{what} {error.message} {error.hint}")

@@ -25,6 +25,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deputize.adapters.mcp.sessions import Sessions, TakesAnswer
+from deputize.adapters.operator_warnings import warn_operator
 from deputize.core import AnyUser, DeputizeError, Secret, User
 
 __all__ = ["UNAUTHORIZED", "UserOf", "mcp_app", "user_in"]
@@ -34,6 +35,9 @@ UserOf: TypeAlias = Callable[[Scope], AnyUser | Awaitable[AnyUser]]
 
 USER: Final = "deputize.user"
 """The scope key of a request's user."""
+
+FUNCTION: Final = "The application's function user_of"
+"""The source of the user, as error messages name it."""
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
@@ -105,11 +109,13 @@ class _Endpoint:
         await self._sessions({**scope, USER: user, "user": _owner(user)}, receive, send, user)
 
     async def _user(self, scope: Scope) -> User | None:
-        """Return the caller, or None, also if your application's function refuses."""
+        """Return the caller, or None, also if your application's function refuses. A value that is no user is logged:
+        the client only reads 401."""
         try:
             named = self._user_of(scope)
-            return User.of(await named if isawaitable(named) else named)
-        except DeputizeError:
+            return User.of(await named if isawaitable(named) else named, by=FUNCTION)
+        except DeputizeError as error:
+            warn_operator(error, no_user="", what="A request was answered with 401.")
             return None
 
     @asynccontextmanager

@@ -7,7 +7,7 @@ from typing import Any, Final
 import mcp_types as types
 
 from deputize.adapters.model_messages import as_text, failure_text
-from deputize.adapters.operator_warnings import warn_operator
+from deputize.adapters.operator_warnings import NO_USER_IN_REQUEST, warn_operator
 from deputize.core import DeputizeError, Effect, Tool
 
 __all__ = ["INSTRUCTIONS", "error_result", "tool_definition", "tool_result"]
@@ -50,7 +50,7 @@ def tool_result(result: Any) -> types.CallToolResult:
 
 def error_result(error: DeputizeError, more: str = "") -> types.CallToolResult:
     """Return a failure as text for the model, followed by ``more``. Logs the failure if the operator must fix it."""
-    warn_operator(error)
+    warn_operator(error, NO_USER_IN_REQUEST)
     return types.CallToolResult(content=[_text(f"{failure_text(error)} {more}".strip())], is_error=True)
 
 
