@@ -27,7 +27,7 @@ NOT_ASYNC: Final = (
     "Use a plain function of the run. Look up awaitable values before the run, and pass them in the run's context "
     "or in a ContextVar."
 )
-A_DEPUTY: Final = 'Pass the result of Deputy.from_settings() first: (deputy, "gmail", ...).'
+A_DEPUTY: Final = "Pass the result of Deputy.from_settings() first."
 WHO: Final = 'user="alice", a User, or a function of the run that returns either.'
 
 

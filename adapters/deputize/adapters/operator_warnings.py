@@ -30,8 +30,8 @@ NO_CHECKPOINTER: Final = (
     "Compile the graph with compile(checkpointer=...)."
 )
 MAYBE_CACHED: Final = (
-    "This release of LangGraph does not show whether an act node is cached. "
-    "Give act nodes no cache_policy: a cache would return one user's results to another user."
+    "This release of LangGraph does not show whether a node that acts is cached. "
+    "Give such nodes no cache_policy: a cache would return one user's results to another user."
 )
 MAYBE_CACHED_AROUND: Final = (
     "A graph that acts was called in a node with a thread of its own, so LangGraph does not show whether that node is "

@@ -101,7 +101,7 @@ def refuse_cached(config: Mapping[str, Any]) -> None:
             if getattr(task, "cache_key", None) is not None:
                 raise SettingsError(
                     f"The node {task.name!r} has a cache_policy: it would return one user's results to another user.",
-                    hint="Remove cache_policy from the act node and from nodes around it.",
+                    hint="Remove cache_policy from this node and from nodes around it.",
                 )
     if outermost is not None and NODE in (outermost.config.get("metadata") or {}):
         warn_once(MAYBE_CACHED_AROUND)
