@@ -243,6 +243,7 @@ async def test_outer_toolset_requests_one_consent(way: str, first: str, deputy: 
     again = await agent.run(message_history=paused.all_messages(), deferred_tool_results=answers(paused.output))
     assert isinstance(again.output, DeferredToolRequests)
     [asked] = requests_in(again.output, "approval")
+    assert asked["tool"] == SEND["name"]
     done = await agent.run(
         message_history=again.all_messages(),
         deferred_tool_results=answers(again.output, {asked["approval_id"]: "approve"}),
