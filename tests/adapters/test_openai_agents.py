@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +109,18 @@ async def test_bound_user_and_thread_need_no_context(deputy: Deputy, sandbox: Sa
     mine = tools(deputy, "gmail", user=User("alice", "acme"), thread="1")
     done = await Runner.run(Agent(name="mail", model=Asking([SEARCH]), tools=mine), "go on", run_config=QUIET)
     assert "Bob Brown" in done.final_output and who_called(sandbox) == {"alice@example.test"}
+
+
+async def test_copies_of_items_and_tools_keep_the_deputy(deputy: Deputy, sandbox: Sandbox) -> None:
+    """The SDK's items hold their agent, so a copy of a result copies the agent's tools."""
+    await connect(deputy, sandbox, "readonly")
+    mine = tools(deputy, "gmail", user="alice", thread="1")
+    done = await Runner.run(Agent(name="mail", model=Asking([SEARCH]), tools=mine), "go on", run_config=QUIET)
+    assert [one.type for one in deepcopy(done.new_items)] == [one.type for one in done.new_items]
+    copied = deepcopy(mine)
+    assert all(isinstance(one, ActTool) and one.runner.deputy is deputy for one in copied)
+    again = await Runner.run(Agent(name="mail", model=Asking([SEARCH]), tools=copied), "go on", run_config=QUIET)
+    assert "Bob Brown" in again.final_output and who_called(sandbox) == {"alice@example.test"}
 
 
 # ------------------------------------------------------------- states

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from deputize.core.acts.audit_record import AuditedCall, CallRow
 from deputize.core.acts.erase import erase
@@ -54,6 +54,11 @@ MAX_REASON_CHARACTERS: Final = 300
 class BaseDeputy(Components):
     """The methods of `Deputy`, without the constructor that reads settings. `Components` holds the parts. The pages use
     this class, because they are created before the deputy is complete."""
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        """Return this deputy: a framework that copies a run or an agent copies its tools, but not the vault behind
+        them."""
+        return self
 
     async def act(
         self,
