@@ -250,6 +250,31 @@ async def test_broken_reload_keeps_the_old_rules_and_is_logged_and_audited_once(
     assert await house.act("search")
 
 
+async def test_broken_reload_of_a_cedar_file_keeps_the_old_rules(house: Asking, tmp_path: Path) -> None:
+    def cedar(text: str, end: str = "\n// end\n") -> Path:
+        (tmp_path / "policy.cedar").write_text(text + end)
+        return tmp_path / "policy.cedar"
+
+    permit = "permit (principal, action, resource);"
+    forbid = 'forbid (principal, action in Action::"reads", resource);'
+    house.deputy.policy = policy = policy_file(cedar(permit + forbid))
+    for text, end in (
+        (permit, ""),  # cut
+        (permit + forbid[:-1], "\n// end\n"),
+        (permit + forbid.replace("Action::", "Act::"), "\n// end\n"),
+        (permit + forbid.replace(";", " when { context has recipientz };"), "\n// end\n"),
+        (permit + forbid.replace(";", f" when {{ {'!(' * 3000}true{')' * 3000} }};"), "\n// end\n"),
+    ):
+        cedar(text, end)
+        look_again(policy)
+        with pytest.raises(PolicyDenied):
+            await house.act("search")
+    assert house.events().count("policy.refused") == 5
+    cedar(permit)
+    look_again(policy)
+    assert await house.act("search")
+
+
 async def test_file_that_others_may_write_now_is_not_loaded(house: Asking, tmp_path: Path) -> None:
     path = written(tmp_path, HEAD + rule("deny", '{ effect = "reads" }'))
     house.deputy.policy = policy = policy_file(path)

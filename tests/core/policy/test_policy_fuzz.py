@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -12,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core import DeputizeError, SettingsError, Verdict
+from deputize.core.policy.cedar import ATTRIBUTES, CedarRules, context_of
 from deputize.core.policy.policy_file import refuse_cut_file
 from deputize.core.policy.policy_tests import facts_of, read_case
 from deputize.core.policy.predicates import domain_of, elements_at, fits_pattern, loose, one_in
 from deputize.core.policy.rules import RuleSet, parse_rules
-from tests.core.policy.policy_cases import EXAMPLE, MAIL, ROWS
+from tests.core.policy.policy_cases import EXAMPLE, MAIL, ROWS, TWIN
 from tests.core.policy.test_policy_tests import find_tool
 
 TEXT = EXAMPLE.read_text(encoding="utf-8").partition("[[tests]]")[0] + "# end"
@@ -245,3 +248,89 @@ def test_hostile_pattern_and_text_take_no_time() -> None:
 def test_other_errors_than_settings_errors_are_not_raised_by_cases() -> None:
     with pytest.raises(DeputizeError):
         read_case({"tool": "gmail_send_email", "args": {"to": 1}}, find_tool, "a case")
+
+
+# ----------------------------------------------------------------- Cedar
+
+CEDAR_TEXT = TWIN.read_text().rstrip()
+CEDAR_ACTS = [(read_case(content, find_tool, "a case"), verdict) for content, verdict, _ in ROWS]
+ORDER = ["allow", "ask", "deny"]
+
+
+def cedar(text: str) -> CedarRules:
+    """Return the rules as a Cedar file with this text gives them."""
+    refuse_cut_file(text, "policy.cedar")
+    return CedarRules(text, "policy.cedar")
+
+
+def more_open(rules: CedarRules) -> list[Any]:
+    """Return the acts of the table that the rules let further than the table says."""
+    found = [(case, rules.decide(facts_of(case.act, case.at)).verdict, then) for case, then in CEDAR_ACTS]
+    return [case for case, now, then in found if ORDER.index(now) < ORDER.index(then)]
+
+
+def cedar_names() -> list[int]:
+    """Return where the twin has a letter outside of strings and comments."""
+    hidden = [range(*one.span()) for one in re.finditer(r'"[^"]*"|//[^\n]*', CEDAR_TEXT)]
+    return [n for n, sign in enumerate(CEDAR_TEXT) if sign.isalpha() and not any(n in one for one in hidden)]
+
+
+def mistyped_cedar(at: int, how: str) -> str:
+    """Return the twin with one letter doubled, left out or changed."""
+    letter = {"doubled": CEDAR_TEXT[at] * 2, "left out": "", "changed": "q" if CEDAR_TEXT[at] != "q" else "z"}[how]
+    return CEDAR_TEXT[:at] + letter + CEDAR_TEXT[at + 1 :]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, len(CEDAR_TEXT) - 1))
+def test_cut_cedar_file_is_refused(at: int) -> None:
+    with pytest.raises(SettingsError):
+        cedar(CEDAR_TEXT[:at])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(cedar_names()), st.sampled_from(["doubled", "left out", "changed"]))
+def test_cedar_file_with_a_mistyped_name_is_refused_or_lets_nothing_more_through(at: int, how: str) -> None:
+    try:
+        rules = cedar(mistyped_cedar(at, how))
+    except SettingsError:
+        return
+    assert more_open(rules) == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, len(CEDAR_TEXT) - 1), st.characters(codec="utf-8"))
+def test_changed_character_never_crashes_the_reader_of_cedar(at: int, sign: str) -> None:
+    with contextlib.suppress(SettingsError):
+        CedarRules(CEDAR_TEXT[:at] + sign + CEDAR_TEXT[at + 1 :], "policy.cedar")
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ('principal in Roles::"interns"', "'Roles', which no request has"),
+        ("principal is Person", "'Person', which no request has"),
+        ("context has recipient && true", "'recipient', which no request has"),
+        ('context["acount"] == "x"', "'acount', which no request has"),
+        ('principal.name == "x"', "'name', which no request has"),
+        ("resource.tenant == context.tenant", "'tenant', which no request has"),
+        (f"{'!(' * 3000}true{')' * 3000}", "nested too deeply"),
+        (f"{'!(' * 90}true{')' * 90}", ""),
+        ("&&".join(["true"] * 20_000), "nested too deeply"),
+        ("&&".join(["true"] * 1_500), "nested too deeply"),
+        ('context.input.recipient == {type: context.agent, id: 1, "has": 2, ".": 3}', ""),  # of a tool, and of a record
+    ],
+)
+def test_cedar_condition_that_would_never_match_or_is_too_deep_is_refused(condition: str, said: str) -> None:
+    text = f'@id("r") forbid (principal, action, resource) when {{ {condition} }};'
+    with pytest.raises(SettingsError, match=said) if said else contextlib.nullcontext():
+        CedarRules(text, "policy.cedar")
+
+
+def test_cedar_knows_each_attribute_of_a_request() -> None:
+    """A request has no attribute that a file may not name, and the page lists the same."""
+    contexts = [context_of(facts_of(case.act, case.at)) for case, _ in CEDAR_ACTS]
+    assert {name for one in contexts for name in one} <= set(ATTRIBUTES["context"])
+    page = (EXAMPLE.parents[2] / "docs" / "policy.md").read_text()
+    documented = [line for line in page.splitlines() if line.startswith("| context, ")]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(documented))) == sorted(ATTRIBUTES["context"])

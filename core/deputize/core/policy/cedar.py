@@ -2,13 +2,16 @@
 
 Cedar knows permit and forbid. A permit with ``@decision("ask")`` asks, with ``@approvers("finance")`` people of that
 role; ``@reason("...")`` is what the user reads. Cedar skips a policy whose evaluation fails, a forbid too. So an act is
-denied if any policy fails.
+denied if any policy fails. A mistyped type or attribute would match nothing, so that a forbid would never apply: a file
+with one is refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Final
 
 from deputize.core.errors import SettingsError
@@ -25,7 +28,24 @@ from deputize.core.policy.rules import DEFAULT, RuleSet
 from deputize.core.tools.tool import Effect
 
 MAX_INTEGER: Final = 2**63
+MAX_NESTING: Final = 100
+MAX_OPERATORS: Final = 2000
+"""Nested brackets, and operators of one policy. Far more end the whole process: cedarpy's reader has no limit."""
+_NO_CODE: Final = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*')
+_OPERATORS: Final = re.compile(r"&&|\|\||[-+*.!]|\bif\b")
 _ANNOTATIONS: Final = ("id", "decision", "approvers", "reason")
+_TYPES: Final = ("User", "Role", "Tenant", "Action", "Account")
+ATTRIBUTES: Final[Mapping[str, Sequence[str]]] = {
+    "principal": (),
+    "action": (),
+    "resource": ("provider", "app"),
+    "context": (
+        *("input", "tenant", "agent", "toolkit", "provider", "app", "effects", "roles", "unattended", "gives_link"),
+        *("hour", "minute", "weekday", "recipients", "domains", "place", "channel", "repository", "audience"),
+        *("dangers", "destroys", "previewed", "untrusted", "first_contact", "named_by_user", "account"),
+    ),
+}
+"""The attributes of each variable. Those of ``context.input`` are the arguments of tools."""
 _DEFAULT_DENY: Final = Decision(Verdict.DENY, DEFAULT)
 _LATER: Final = Decision(Verdict.ASK)
 
@@ -44,12 +64,15 @@ class CedarRules(RuleSet):
     def __init__(self, text: str, name: str) -> None:
         super().__init__(name, (), (), _DEFAULT_DENY, (), {})
         self.needs_account = True
+        _refuse_deep(text, name)
         try:
             found: dict[str, Any] = json.loads(cedarpy.policies_to_json_str(text))
             self._policies = cedarpy.PolicySet.from_str(text)
         except ValueError as e:
             why = " ".join(str(e).split())[:300]
             raise SettingsError(f"{name} is not Cedar: {why}.", hint="See docs.cedarpolicy.com.") from None
+        except RecursionError:
+            raise _too_deep(name) from None
         if found.get("templateLinks") or found.get("templates"):
             raise SettingsError(f"{name} has policy templates.", hint="Write each policy in full.")
         self.decisions = {key: self._decision(key, one) for key, one in found.get("staticPolicies", {}).items()}
@@ -62,6 +85,11 @@ class CedarRules(RuleSet):
         name = notes.get("id") or key
         if unknown := notes.keys() - set(_ANNOTATIONS):
             raise SettingsError(f"{self.name}: {name} has @{min(unknown)}.", hint=f"There are: {_ANNOTATIONS}.")
+        for word, known in _names_in(policy):
+            if word not in known:
+                near = get_close_matches(word, known, 1) or known
+                hint = f"Did you mean {near[0]!r}?" if near else "It has no attributes."
+                raise SettingsError(f"{self.name}: {name} has {word!r}, which no request has.", hint=hint)
         then, role = notes.get("decision", "allow" if permits else "deny"), notes.get("approvers") or ""
         if then not in (("allow", "ask") if permits else ("deny",)) or (role and then != "ask"):
             hint = 'A permit has @decision("ask") or none. @approvers goes with it.'
@@ -85,6 +113,33 @@ class CedarRules(RuleSet):
         for one in reasons if found.decision is cedarpy.Decision.Allow else ():
             decision = graver(decision, one)
         return decision or _DEFAULT_DENY
+
+
+def _refuse_deep(text: str, name: str) -> None:
+    """Raise `SettingsError` if an expression is nested too deeply or is too long."""
+    code, depth = _NO_CODE.sub("", text), 0
+    for bracket in re.findall(r"[][(){}]", code):
+        depth += 1 if bracket in "[({" else -1
+        if depth > MAX_NESTING:
+            raise _too_deep(name)
+    if any(len(_OPERATORS.findall(policy)) > MAX_OPERATORS for policy in code.split(";")):
+        raise _too_deep(name)
+
+
+def _too_deep(name: str) -> SettingsError:
+    return SettingsError(f"{name} has a policy that is nested too deeply.", hint="Write several policies.")
+
+
+def _names_in(policy: Any) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield each entity type and each attribute of a variable in a policy, with those that requests have."""
+    for one in policy.values() if isinstance(policy, Mapping) else policy if isinstance(policy, list) else ():
+        yield from _names_in(one)
+    if isinstance(policy, Mapping):
+        kinds = [policy.get("entity_type"), policy.get("type") if isinstance(policy.get("id"), str) else None]
+        yield from ((kind, _TYPES) for kind in kinds if isinstance(kind, str))
+        for access in (policy.get("."), policy.get("has")):
+            if isinstance(access, Mapping) and "attr" in access and (variable := access["left"].get("Var")):
+                yield access["attr"], ATTRIBUTES[variable]
 
 
 def request_of(facts: Facts) -> dict[str, Any]:
