@@ -12,6 +12,7 @@ from deputize.core import (
     InvalidInput,
     NotFound,
     OutcomeUnknown,
+    PolicyDenied,
     RateLimited,
     ScopeNotGranted,
     SettingsError,
@@ -53,5 +54,7 @@ def _for_the_model(error: DeputizeError) -> bool:
     """Return whether the hint is for the model, which can correct the call or continue. Other hints are for people."""
     if isinstance(error, InvalidInput):
         return error.fix_by == "agent"
-    told = Declined | ScopeNotGranted | OutcomeUnknown | RateLimited | NotFound | Conflict | SettingsError
+    told = (
+        Declined | PolicyDenied | ScopeNotGranted | OutcomeUnknown | RateLimited | NotFound | Conflict | SettingsError
+    )
     return isinstance(error, told)  # settings: the model tells the user what to set

@@ -176,6 +176,8 @@ class ApprovalRequired(DeputizeError):
     default_hint = "Show the approval to the user, record the answer with deputy.decide(), and call again."
 
     def __init__(self, message: str, *, approval: Approval, hint: str = "", unattended: bool = False) -> None:
+        if approval.approvers and not hint:
+            hint = f"Somebody else with the role {approval.approvers} decides, on the page /others. Then call again."
         super().__init__(f"{message} {NOBODY_ANSWERS}" if unattended else message, hint=hint)
         self.approval = approval
         self.unattended = unattended
@@ -185,6 +187,7 @@ class PolicyDenied(DeputizeError):
     """Your application's policy denies this act. ``rule``: id of the rule that denies it, "" if it has none."""
 
     code = "policy_denied"
+    default_hint = "The policy denies it. Continue without it."
 
     def __init__(self, message: str, *, hint: str = "", rule: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -59,7 +59,7 @@ async def test_act_beyond_the_budget_is_denied_until_the_period_ends(house: Aski
         await house.act("send", "m3", **MAIL)
     assert denied.value.rule == "mails-a-day"
     assert str(denied.value) == (
-        "gmail_send is not allowed here: 2 acts in this day are used; free again at 2027-01-16 00:00 UTC."
+        "gmail_send is not allowed here: the budget of 2 calls a day is used up; free again at 2027-01-16 00:00 UTC."
     )
     assert await house.act("search")
     house.clock.now = datetime(2027, 1, 16, tzinfo=ZoneInfo("UTC")).timestamp()

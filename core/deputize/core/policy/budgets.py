@@ -132,6 +132,10 @@ def period(now: float, every: str, zone: tzinfo) -> tuple[float, float]:
 def _over(budget: Budget, ends: float) -> Decision:
     """Return the decision about an act for which the budget has no room."""
     free = datetime.fromtimestamp(ends, budget.zone)
-    why = budget.over.reason or f"{budget.max} acts in this {budget.every} are used"
+    calls = "1 call" if budget.max == 1 else f"{budget.max} calls"
+    why = (
+        budget.over.reason
+        or f"the budget of {calls} {'an' if budget.every == 'hour' else 'a'} {budget.every} is used up"
+    )
     reason = f"{why.rstrip('.')}; free again at {free:%Y-%m-%d %H:%M %Z}."
     return Decision(budget.over.verdict, budget.id, reason, budget.over.approvers, over_budget=True)
