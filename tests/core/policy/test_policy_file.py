@@ -6,16 +6,19 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from deputize.core import Act, ApprovalRequired, Call, Deputy, PolicyDenied, SettingsError, Verdict, policy_file
+from deputize.core import Act, ApprovalRequired, Call, Deputy, PolicyDenied, SettingsError, User, Verdict, policy_file
 from deputize.core.policy.policy import Decision, StoredPolicy
 from deputize.core.policy.policy_file import FilePolicy
 from deputize.core.policy.rules import parse_rules
+from tests.core.approvals.test_mandates import World, world
 from tests.core.policy.test_policy import Asking
 from tests.support.gmail_toolkit import ALL, MAIL
+
+__all__ = ["world"]
 
 HEAD = 'version = 1\ndefault = "ask"\n'
 
@@ -339,3 +342,37 @@ def test_file_in_a_folder_that_everybody_may_write_is_refused(tmp_path: Path) ->
     tmp_path.chmod(0o777)
     with pytest.raises(SettingsError, match="folder that others may write"):
         policy_file(path)
+
+
+# ------------------------------------------------------------- Cedar, through a deputy
+
+CEDAR = """
+@id("ask") @decision("ask") permit (principal, action, resource) unless { context.effects.contains("reads") };
+@id("reads") permit (principal, action in Action::"reads", resource);
+@id("home") forbid (principal, action in Action::"sends", resource)
+unless { context has domains && ["acme.example"].containsAll(context.domains) };
+@id("account") forbid (principal, action, resource)
+unless { context has account && context.account like "*@example.test" };
+@id("resource") forbid (principal, action, resource == Account::"eve@example.test");
+@id("night") forbid (principal, action, resource) when { context.unattended };
+// end
+"""
+
+
+async def test_cedar_waits_for_the_preview_and_the_account_before_it_forbids(world: World, tmp_path: Path) -> None:
+    (tmp_path / "policy.cedar").write_text(CEDAR)
+    world.deputy.policy = policy_file(tmp_path / "policy.cedar")
+    assert await world.act(tool="read")
+    await world.asked(people=["bob@acme.example"])
+    with pytest.raises(PolicyDenied) as denied:
+        await world.act(people=["eve@evil.example"])
+    assert denied.value.rule == "home" and world.sent == 0
+    seen = len(world.wire.seen)
+    with pytest.raises(PolicyDenied) as denied:  # which needs nothing that comes later
+        await world.deputy.act("gmail_read", {}, user=User("alice", unattended=True))
+    assert denied.value.rule == "night" and len(world.wire.seen) == seen
+    (tmp_path / "policy.cedar").write_text(CEDAR.replace("*@example.test", "*@acme.example"))
+    look_again(cast(FilePolicy, world.deputy.policy))
+    with pytest.raises(PolicyDenied) as denied:
+        await world.act(tool="read")
+    assert denied.value.rule == "account" and len(world.wire.seen) == seen

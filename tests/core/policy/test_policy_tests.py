@@ -9,7 +9,7 @@ import pytest
 
 from deputize.core import Decision, Verdict
 from deputize.core.policy.cedar import CedarRules
-from deputize.core.policy.policy_tests import facts_of, read_case, read_cases, run_cases
+from deputize.core.policy.policy_tests import act_of, facts_of, read_case, read_cases, run_cases
 from deputize.core.policy.predicates import YES
 from deputize.core.policy.rules import RuleSet, parse_rules
 from deputize.core.tools.plugins import find_toolkits
@@ -112,3 +112,20 @@ def test_dot_behind_a_domain_does_not_pass_a_denial(condition: str) -> None:
     mail = {"tool": "gmail_send_email", "args": args_of_mail()}
     assert decided(rules, {**mail, "recipient": "eve@evil.example."}).verdict is Verdict.DENY
     assert decided(rules, {**mail, "recipient": "eve@good.example."}).verdict is Verdict.ALLOW
+
+
+@pytest.mark.parametrize("rules", [TOML, CEDAR], ids=["toml", "cedar"])
+def test_nothing_is_denied_early_that_the_preview_or_the_account_would_allow(
+    rules: RuleSet, subtests: pytest.Subtests
+) -> None:
+    """The policy is first asked before the account and the preview are known."""
+    early = set[str]()
+    for number, (content, verdict, _) in enumerate(ROWS):
+        with subtests.test(number=number, content=content):
+            case = read_case(content, find_tool, "a case")
+            known = act_of({"account": "account@example.test", **content}, find_tool, early=True)
+            for act in (known.having(acting_as=""), known):
+                found = rules.decide(facts_of(act, case.at))
+                assert found.verdict != "deny" or verdict == "deny", found
+                early |= {found.rule} if found.verdict == "deny" else set()
+    assert {"frozen", "unattended", "no-destroy-for-interns", "company-accounts"} <= early

@@ -35,14 +35,18 @@ _NO_CODE: Final = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*')
 _OPERATORS: Final = re.compile(r"&&|\|\||[-+*.!]|\bif\b")
 _ANNOTATIONS: Final = ("id", "decision", "approvers", "reason")
 _TYPES: Final = ("User", "Role", "Tenant", "Action", "Account")
+_WITH_THE_PREVIEW: Final = (
+    *("recipients", "domains", "place", "channel", "repository", "audience", "dangers", "destroys", "previewed"),
+    *("untrusted", "first_contact", "named_by_user"),
+)
+"""Attributes of the context that an act has no earlier than with its preview."""
 ATTRIBUTES: Final[Mapping[str, Sequence[str]]] = {
     "principal": (),
     "action": (),
     "resource": ("provider", "app"),
     "context": (
         *("input", "tenant", "agent", "toolkit", "provider", "app", "effects", "roles", "unattended", "gives_link"),
-        *("hour", "minute", "weekday", "recipients", "domains", "place", "channel", "repository", "audience"),
-        *("dangers", "destroys", "previewed", "untrusted", "first_contact", "named_by_user", "account"),
+        *("hour", "minute", "weekday", "account", *_WITH_THE_PREVIEW),
     ),
 }
 """The attributes of each variable. Those of ``context.input`` are the arguments of tools."""
@@ -75,7 +79,9 @@ class CedarRules(RuleSet):
             raise _too_deep(name) from None
         if found.get("templateLinks") or found.get("templates"):
             raise SettingsError(f"{name} has policy templates.", hint="Write each policy in full.")
-        self.decisions = {key: self._decision(key, one) for key, one in found.get("staticPolicies", {}).items()}
+        policies: dict[str, Any] = found.get("staticPolicies", {})
+        self.decisions = {key: self._decision(key, one) for key, one in policies.items()}
+        self._reads = {key: _reads(one) for key, one in policies.items()}
         if len({one.rule for one in self.decisions.values()}) < len(self.decisions):
             raise SettingsError(f"{name}: two policies have the same @id.", hint="Give each its own.")
 
@@ -85,7 +91,8 @@ class CedarRules(RuleSet):
         name = notes.get("id") or key
         if unknown := notes.keys() - set(_ANNOTATIONS):
             raise SettingsError(f"{self.name}: {name} has @{min(unknown)}.", hint=f"There are: {_ANNOTATIONS}.")
-        for word, known in _names_in(policy):
+        kinds = [(kind, _TYPES) for kind in _types(policy)]
+        for word, known in [*kinds, *((word, ATTRIBUTES[of]) for of, word in _accesses(policy) if word)]:
             if word not in known:
                 near = get_close_matches(word, known, 1) or known
                 hint = f"Did you mean {near[0]!r}?" if near else "It has no attributes."
@@ -98,14 +105,17 @@ class CedarRules(RuleSet):
 
     def decide(self, facts: Facts) -> Decision:
         """Return the decision about an act."""
-        act = facts.act
         found = cedarpy.is_authorized(request_of(facts), self._policies, entities_of(facts))
-        reasons = [self.decisions[one] for one in found.diagnostics.reasons if one in self.decisions]
-        early = facts.is_early or (facts.account is Match.LATER and bool(act.provider))
-        if found.decision is not cedarpy.Decision.Allow and reasons:
-            return reasons[0]  # a forbid applies, whatever others need to know
-        if early:
+        later = {"account"} if facts.account is Match.LATER and facts.act.provider else set[str]()
+        later |= {*_WITH_THE_PREVIEW} if facts.is_early else set()
+        applying = [one for one in found.diagnostics.reasons if one in self.decisions]
+        if found.decision is not cedarpy.Decision.Allow and applying:
+            # a forbid applies, whatever others need to know, unless it needs something that comes later
+            now = [one for one in applying if not later & self._reads[one]]
+            return self.decisions[now[0]] if now else _LATER
+        if later:
             return _LATER
+        reasons = [self.decisions[one] for one in applying]
         if found.diagnostics.errors:
             why = "A policy could not be evaluated for this act."
             return Decision(Verdict.DENY, DEFAULT, why)
@@ -130,16 +140,39 @@ def _too_deep(name: str) -> SettingsError:
     return SettingsError(f"{name} has a policy that is nested too deeply.", hint="Write several policies.")
 
 
-def _names_in(policy: Any) -> Iterator[tuple[str, Sequence[str]]]:
-    """Yield each entity type and each attribute of a variable in a policy, with those that requests have."""
-    for one in policy.values() if isinstance(policy, Mapping) else policy if isinstance(policy, list) else ():
-        yield from _names_in(one)
+def _parts(policy: Any) -> Iterator[Any]:
+    return iter(policy.values() if isinstance(policy, Mapping) else policy if isinstance(policy, list) else ())
+
+
+def _types(policy: Any) -> Iterator[str]:
+    """Yield each entity type in a policy."""
+    for one in _parts(policy):
+        yield from _types(one)
     if isinstance(policy, Mapping):
-        kinds = [policy.get("entity_type"), policy.get("type") if isinstance(policy.get("id"), str) else None]
-        yield from ((kind, _TYPES) for kind in kinds if isinstance(kind, str))
+        kinds = policy.get("entity_type"), policy.get("type") if isinstance(policy.get("id"), str) else None
+        yield from (kind for kind in kinds if isinstance(kind, str))
+
+
+def _accesses(policy: Any) -> Iterator[tuple[str, str]]:
+    """Yield each variable in a policy with the attribute that is read, "" if all of it is."""
+    if isinstance(policy, Mapping):
+        if isinstance(policy.get("Var"), str):
+            yield policy["Var"], ""
+            return
         for access in (policy.get("."), policy.get("has")):
             if isinstance(access, Mapping) and "attr" in access and (variable := access["left"].get("Var")):
-                yield access["attr"], ATTRIBUTES[variable]
+                yield variable, access["attr"]
+                return
+    for one in _parts(policy):
+        yield from _accesses(one)
+
+
+def _reads(policy: Mapping[str, Any]) -> set[str]:
+    """Return the attributes of the context that a policy reads. Its resource is the account."""
+    found = [*_accesses(policy), ("resource", "" if policy["resource"]["op"] != "All" else "app")]
+    account = {"account"} if ("resource", "") in found else set[str]()
+    everything = {*ATTRIBUTES["context"]} if ("context", "") in found else set[str]()
+    return account | everything | {word for of, word in found if of == "context"}
 
 
 def request_of(facts: Facts) -> dict[str, Any]:
