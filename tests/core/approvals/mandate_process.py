@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 
 import httpx
 
 from deputize.core import ApprovalRequired, Call
+from deputize.core.vault.stores import open_store
+from deputize.core.vault.vault import Vault
 from tests.core.approvals.test_mandates import KIT
-from tests.support.sandbox_deputy import build, new_vault
+from tests.support.sandbox_deputy import build
 
 KEY = b"k" * 32
 
 
-async def main(vault: Path, name: str, tries: int) -> None:
+async def main(place: str, name: str, tries: int) -> None:
     """Make all tries at once. The provider accepts everything."""
+    vault = await Vault.open(open_store(place, create=False), [KEY], begin=False)
     line = httpx.MockTransport(lambda request: httpx.Response(200, json={"id": "m1"}))
-    async with await build(vault=await new_vault(vault, KEY), transport=line, toolkits=[KIT]) as deputy:
+    async with await build(vault=vault, transport=line, toolkits=[KIT]) as deputy:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
 
@@ -38,4 +40,4 @@ async def main(vault: Path, name: str, tries: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))

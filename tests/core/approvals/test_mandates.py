@@ -40,14 +40,18 @@ from deputize.core import (
 )
 from deputize.core.vault.record import EXPIRING
 from deputize.core.vault.rotation import key_uses, reseal
+from deputize.core.vault.stores import open_store
 from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.toolkits._shared.text import FACTS, WRITERS
 from tests.support.gmail_toolkit import SENDING, raw
 from tests.support.kill_points import Died, Fate, MortalLine, MortalStore
-from tests.support.sandbox_deputy import Clock, Recorder, build, new_vault
+from tests.support.postgres import postgres_server
+from tests.support.sandbox_deputy import Clock, Recorder, build
 
 MODIFY: Final = "https://www.googleapis.com/auth/gmail.modify"
 DAY: Final = 86400.0
@@ -559,28 +563,41 @@ async def test_mandate_is_reencrypted_on_key_rotation(world: World) -> None:
 # ----------------------------------------------------------------- many processes
 
 
-def spender(path: Path, name: str, tries: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.core.approvals.mandate_process", str(path), name, str(tries)]
+def spender(place: str, name: str, tries: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.core.approvals.mandate_process", place, name, str(tries)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.processes
-async def test_eight_processes_spend_exactly_twenty_mandate_uses(tmp_path: Path) -> None:
-    sandbox, path = Sandbox(), tmp_path / "vault" / "v.sqlite"
-    async with await build(sandbox, vault=await new_vault(path, b"k" * 32), apps=apps(), toolkits=[KIT]) as deputy:
+async def spend_in_processes(place: str, processes: int) -> None:
+    """Let processes make 40 calls under a mandate for 20, all at once, and check that exactly 20 were done."""
+    sandbox, vault = Sandbox(), await Vault.open(open_store(place, create="//" not in place), [b"k" * 32])
+    async with await build(sandbox, vault=vault, apps=apps(), toolkits=[KIT]) as deputy:
         give_grant(sandbox, deputy, "alice", [MODIFY], provider="google", email="alice@example.test")
         until = deputy.clock() + DAY
         await deputy.create_mandate(
             "alice", tools=["gmail_tell"], targets=["@acme.example"], max_acts=20, expires_at=until
         )
-        started = [spender(path, f"p{n}", 5) for n in range(8)]
+        started = [spender(place, f"p{n}", 40 // processes) for n in range(processes)]
         assert all(one.stdout and one.stdout.readline() == "ready\n" for one in started)
         for one in started:
             assert one.stdin
             one.stdin.write("\n")
             one.stdin.flush()
-        done = [int(one.communicate(timeout=120)[0]) for one in started]
+        done = [int((await asyncio.to_thread(one.communicate, timeout=120))[0]) for one in started]
         assert sum(done) == 20 and [mandate.used for mandate in await deputy.mandates("alice")] == [20]
+
+
+@pytest.mark.processes
+async def test_eight_processes_spend_exactly_twenty_mandate_uses(tmp_path: Path) -> None:
+    await spend_in_processes(str(tmp_path / "vault" / "v.sqlite"), 8)
+
+
+@pytest.mark.counterpart
+@pytest.mark.processes
+async def test_processes_on_postgres_spend_exactly_twenty_mandate_uses() -> None:
+    with postgres_server() as server:
+        await asyncio.to_thread(migrate, Address.of(server.url))
+        await spend_in_processes(server.url, 4)
 
 
 BUDGET: Final = '[[budgets]]\nid = "two"\nwhen = { effect = "sends" }\nmax = 2\nthen = "ask"\n# end\n'

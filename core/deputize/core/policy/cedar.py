@@ -82,6 +82,7 @@ class CedarRules(RuleSet):
         policies: dict[str, Any] = found.get("staticPolicies", {})
         self.decisions = {key: self._decision(key, one) for key, one in policies.items()}
         self._reads = {key: _reads(one) for key, one in policies.items()}
+        self._context = frozenset[str]().union(*self._reads.values())
         if len({one.rule for one in self.decisions.values()}) < len(self.decisions):
             raise SettingsError(f"{name}: two policies have the same @id.", hint="Give each its own.")
 
@@ -105,7 +106,9 @@ class CedarRules(RuleSet):
 
     def decide(self, facts: Facts) -> Decision:
         """Return the decision about an act."""
-        found = cedarpy.is_authorized(request_of(facts), self._policies, entities_of(facts))
+        if not facts.act.roles and facts.act.wants_roles:  # the policy is asked again with them, so save the time
+            return Decision(Verdict.DENY, DEFAULT, "The roles are not loaded.")
+        found = cedarpy.is_authorized(request_of(facts, self._context), self._policies, entities_of(facts))
         later = {"account"} if facts.account is Match.LATER and facts.act.provider else set[str]()
         later |= {*_WITH_THE_PREVIEW} if facts.is_early else set()
         applying = [one for one in found.diagnostics.reasons if one in self.decisions]
@@ -175,14 +178,14 @@ def _reads(policy: Mapping[str, Any]) -> set[str]:
     return account | everything | {word for of, word in found if of == "context"}
 
 
-def request_of(facts: Facts) -> dict[str, Any]:
-    """Return the Cedar request about an act."""
+def request_of(facts: Facts, reads: frozenset[str]) -> dict[str, Any]:
+    """Return the Cedar request about an act. ``reads``: what policies read of its context. The rest would cost time."""
     act = facts.act
     return {
         "principal": _uid("User", act.user.id),
         "action": _uid("Action", act.tool.name),
         "resource": _uid("Account", act.acting_as),
-        "context": context_of(facts),
+        "context": {name: value for name, value in context_of(facts).items() if name in reads},
     }
 
 
