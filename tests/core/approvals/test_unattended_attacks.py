@@ -22,10 +22,12 @@ from deputize.core import (
     NotFound,
     OutcomeUnknown,
     PolicyDenied,
+    RateLimited,
     User,
     Verdict,
     policy_file,
 )
+from deputize.core.approvals.pending import MAX_PENDING_UNATTENDED
 from deputize.core.policy.policy import StoredPolicy
 from tests.core.approvals.test_mandates import DAY, World, world
 from tests.support.kill_points import Died, Fate
@@ -92,6 +94,20 @@ async def test_mandate_and_owner_never_answer_for_another_role(world: World, man
     await world.deputy.decide(waits.value.approval, "approve", by=User("fin", roles=frozenset({"finance"})))
     await run(world)
     assert world.sent == 1 and await world.used() == ([0] if mandated else [])
+
+
+async def test_request_that_finds_no_room_leaves_nothing_for_the_other_role(world: World) -> None:
+    """A job that asks for something else each time cannot fill the page of those who approve."""
+    world.deputy.policy = lambda act: Decision(Verdict.ASK, approvers="finance")
+    for number in range(MAX_PENDING_UNATTENDED):
+        with pytest.raises(ApprovalRequired):
+            await run(world, str(number))
+    for number in range(5):
+        with pytest.raises(RateLimited):
+            await run(world, f"more{number}")
+    assert len(await world.deputy.vault.scan("role_approval")) == MAX_PENDING_UNATTENDED
+    member = User("fin", roles=frozenset({"finance"}))
+    assert len(await world.deputy.pending_of_others(member)) == MAX_PENDING_UNATTENDED
 
 
 # ----------------------------------------------------------------- between check and act

@@ -144,9 +144,9 @@ class Approvals:
             settled=edited is not None,
             **preview_fields(act),
         )
-        if asked.approvers:
-            await self.role_requests.announce(key, act.user.tenant, asked.approvers, asked.expires)
         async with self._room(act.user, old):
+            if asked.approvers:
+                await self.role_requests.announce(key, act.user.tenant, asked.approvers, asked.expires)
             made = await self.rows.put(key, asked, await self.vault.data_keys.get(act.user.tenant))
         if made is not None:
             await self.rows.audit.record(event)
