@@ -26,6 +26,17 @@ from tests.support.lanes import examples, sample
         ("<table><tr><td>a</td><td>b</td></tr><tr><td>c<td>d</table>", "a | b\nc | d"),
         ("<table><tr><td></td><td>only</td><td> </td></tr></table>", "only"),
         ("<table><tr><td><table><tr><td>x</td></tr></table></td></tr></table>", "x"),
+        ("<table><tr><th>a<th>b<th>c<tr><td>1<td><td>3<tr><td>4<td>5</table>", "a | b | c\n1 |  | 3\n4 | 5"),
+        ("<table><tr><td><p>a</p><p>x</p><td>b<br>y<tr><td>c<td><a href=https://x.test>d</a></table>",
+         "a x | b y\nc | d <https://x.test>"),
+        ("<table><tr><th colspan=2>Trip<th rowspan=2>Price<tr><th>From<th><img alt=Luggage>"
+         "<tr><td>BER<td>1<td>9</table>",
+         "Trip | Trip | Price\nFrom | [image: Luggage] | Price\nBER | 1 | 9"),
+        ("<table><tr><td rowspan=2>a<td>b<tr><td>c<tr><td>d<td>e</table>", "a | b\na | c\nd | e"),
+        ("<table><tr><td>a<td rowspan=3>b<tr style='display:none'><td>x<td>y<tr><td>c<td>d</table>",
+         "a | b\nc | b | d"),
+        ("<table><tr><td>a<td style='display:none'>x<td>b<tr><td>c<td>d</table>", "a | b\nc | d"),
+        ("<table role=presentation><tr><td>a<td><p>b<tr><td>c<td>d</table>", "a\n\nb\n\nc | d"),
         ("<blockquote>said<blockquote>before</blockquote></blockquote>", "> said\n\n> > before"),
         ("<pre>a  b\n  c</pre>", "a  b\n  c"),
         ("a &amp; b &lt;c&gt; &#39;d&#x27; &euro; &nosuch;", "a & b <c> 'd' € &nosuch;"),
@@ -41,7 +52,7 @@ from tests.support.lanes import examples, sample
         ("<details open><summary>more</summary>seen</details>", "more\nseen"),
         ("", ""),
     ],
-)
+)  # fmt: skip
 def test_html_becomes_the_lines_a_person_sees(html: str, text: str) -> None:
     assert read_html(html).text == text
 

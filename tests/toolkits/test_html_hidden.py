@@ -77,6 +77,14 @@ def test_styles_that_may_hide_text_are_named(why: str) -> None:
     assert why in page.doubts
 
 
+def test_lines_in_a_cell_of_a_table_overflow_a_box() -> None:
+    rows = "<tr><td>a<br>b<br>c<br>d<td>e<tr><td>f<td>g"
+    page = read_html(f"<div style='height:40px;overflow:hidden'><table>{rows}</table></div>")
+    assert page.text == "a b c d | e\nf | g" and "overflow" in page.doubts
+    flat = read_html(f"<div style='height:40px;overflow:hidden'><table>{rows.replace('<br>', ' ')}</table></div>")
+    assert flat.text == page.text and "overflow" not in flat.doubts
+
+
 USUAL = (
     *("background:white none repeat scroll 0% 0%", "background:none repeat scroll 0 0 #fff", "background:#fff center"),
     *("background:rgba(255,255,255,0.9)", "background:transparent", "background:linear-gradient(#fff, #eee)"),

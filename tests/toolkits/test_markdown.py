@@ -14,7 +14,21 @@ from deputize.toolkits._shared.markdown import to_html
 from tests.support.lanes import examples, sample
 
 ALLOWED = {"p", "br", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "ul", "ol", "li", "blockquote", "pre", "code", "a",
-           "strong", "em", "del"}  # fmt: skip
+           "strong", "em", "del", "table", "thead", "tbody", "tr", "th", "td"}  # fmt: skip
+
+
+def table(head: list[str], row: list[str]) -> str:
+    """Return the HTML of a table of two columns, of which the second is centred."""
+    box = "border:1px solid #999;padding:4px 8px;text-align:"
+    cells = [
+        f'<{tag} style="{box}{align}">{text}</{tag}>\n'
+        for tag, texts in (("th", head), ("td", row))
+        for align, text in zip(("left", "center"), texts, strict=True)
+    ]
+    return (
+        f'<table style="border-collapse:collapse">\n<thead>\n<tr>\n{"".join(cells[:2])}</tr>\n</thead>\n'
+        f"<tbody>\n<tr>\n{''.join(cells[2:])}</tr>\n</tbody>\n</table>"
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,6 +54,9 @@ ALLOWED = {"p", "br", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "ul", "ol", "li"
         ("[x](javascript:alert(1))", "<p>[x](javascript:alert(1))</p>"),
         ('[x](https://a.test/"onclick="y)', '<p><a href="https://a.test/%22onclick=%22y">x</a></p>'),
         ("<b onclick=x>&amp;", "<p>&lt;b onclick=x&gt;&amp;amp;</p>"),
+        ("a | b\n--|:-:\n`x` | <b>\n\nend", table(["a", "b"], ["<code>x</code>", "&lt;b&gt;"]) + "\n<p>end</p>"),
+        ("| a | b |\n|---|:-:|\n| 1 |", table(["a", "b"], ["1", ""])),
+        ("a | b\n--|--\n1 | 2 | 3", "<p>a | b<br>\n--|--<br>\n1 | 2 | 3</p>"),
         ("", ""),
     ],
 )  # fmt: skip
@@ -54,7 +71,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag in ALLOWED
-        assert all(name in ("href", "start") for name, _ in attrs)
+        assert all(name in ("href", "start", "style") for name, _ in attrs)
         assert all(
             (value or "").startswith(("http://", "https://", "mailto:")) for name, value in attrs if name == "href"
         )
@@ -68,7 +85,7 @@ class Tags(HTMLParser):
 pieces = st.sampled_from(
     [
         *("**", "*", "__", "_", "`", "```\n", "~~", "[", "](https://x.test)", "![", "# ", "- ", "1. ", "> "),
-        *("\n", "  ", "<b>", "&", '"', "a", "\\"),
+        *("\n", "  ", "<b>", "&", '"', "a", "\\", "a|b\n-|-\n", "|"),
     ]
 )
 
@@ -92,7 +109,23 @@ def test_plain_words_survive(lines: list[str]) -> None:
 @pytest.mark.parametrize(
     "piece",
     sample(
-        ["`", "**a", "__a ", "[", "[a](https://x", "*a ", "> ", "- ", "- x\n  ", "> x\n", "1. x\n", "~~a", "    - x\n"]
+        [
+            "`",
+            "**a",
+            "__a ",
+            "[",
+            "[a](https://x",
+            "*a ",
+            "> ",
+            "- ",
+            "- x\n  ",
+            "> x\n",
+            "1. x\n",
+            "~~a",
+            "    - x\n",
+            "a|b\n-|-\n1|\n",
+            "|a" * 500 + "\n" + "|-" * 500 + "\n" + "x\n" * 9_000,
+        ]
     ),
 )
 def test_giant_text_is_rendered_quickly(piece: str) -> None:
@@ -118,7 +151,8 @@ def test_text_nested_beyond_the_parsers_limit_is_kept(text: str) -> None:
         "    indented",
         "<!-- a comment -->",
         "&copy; 2026",
-        "a | b\n--|--",
+        "a | b\n--|--\n1 | 2 | hidden",
+        "a | b\n1 | 2",
     ],
 )
 def test_markdown_that_would_hide_or_change_text_stays_text(text: str) -> None:
@@ -129,3 +163,10 @@ def test_markdown_that_would_hide_or_change_text_stays_text(text: str) -> None:
 def test_link_title_is_shown_and_an_empty_link_shows_its_target() -> None:
     assert to_html('[a](https://x.test "the plan")') == '<p><a href="https://x.test">a</a> (the plan)</p>'
     assert to_html("[](https://x.test)") == '<p><a href="https://x.test">https://x.test</a></p>'
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(st.lists(st.text(st.sampled_from("ab|\\ "), max_size=9), max_size=5))
+def test_no_word_of_a_table_is_lost(lines: list[str]) -> None:
+    shown = read_html(to_html("\n".join(["x | y", "--|--", *lines]))).text
+    assert shown.count("a") == sum(line.count("a") for line in lines)

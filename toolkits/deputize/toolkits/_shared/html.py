@@ -11,6 +11,7 @@ from deputize.toolkits._shared.css_sheet import Sheet
 from deputize.toolkits._shared.html_links import is_misleading, link_address, shorten
 from deputize.toolkits._shared.html_shapes import Filling
 from deputize.toolkits._shared.html_style import LONGEST_ALT, ROOT, Look, describe_picture, is_closed, is_dot, look
+from deputize.toolkits._shared.html_tables import Grid, is_data_table
 from deputize.toolkits._shared.html_tree import Document, Element, TooComplex, parse
 from deputize.toolkits._shared.mail.quotes import Line
 from deputize.toolkits._shared.text import LARGEST
@@ -68,6 +69,7 @@ class _BoxStart:
     lines: int
     heights: float
     unbroken: int
+    joined: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,8 @@ class _Reader:
         self._cramped: int | None = None  # the last line that others may overlap
         self._heights = 0.0  # pixels of elements besides their text
         self._unbroken = 0  # elements without line breaks
+        self._grid: Grid | None = None  # of the table of data that is read
+        self._joined = 0  # line ends within its cells, which are blanks here
 
     def read(self, document: Document) -> None:
         """Read a document. Raises `TooComplex`."""
@@ -155,7 +159,9 @@ class _Reader:
             above.quoted or self._is_quote(element),
             above.depth + (tag == "blockquote"),
             above.pre or tag == "pre",
-            _BoxStart(len(self.page.lines), self._heights, self._unbroken) if seen.box is not above.look.box else None,
+            _BoxStart(len(self.page.lines), self._heights, self._unbroken, self._joined)
+            if seen.box is not above.look.box
+            else None,
         )
         if not above.look.hidden and seen.hidden in ("", tag):
             self._notice(element, seen, above.look)
@@ -169,6 +175,10 @@ class _Reader:
         elif tag == "li":
             self._line = []
             self._write(_BULLET, place)
+        elif tag == "table" and is_data_table(element):
+            self._grid = Grid()
+        elif tag in ("td", "th") and self._grid:
+            self._grid.in_cell = not seen.hidden
         elif tag in ("td", "th") and self._line:
             self._line.append(_CELL)
         elif tag == "a" and not seen.unseen:
@@ -183,10 +193,24 @@ class _Reader:
             self._end_link(place)
         elif tag in _STRUCK and not place.look.unseen:
             self._write("~~", place)
+        elif self._grid and tag in ("td", "th", "tr", "table"):
+            self._end_grid(element, self._grid, shown=not place.look.hidden)
         if tag in _BLOCKS:
             self._break(spaced=tag in _SPACED)
         if place.box and place.look.box and not place.look.unseen:
             self._end_box(place.box, place.look.box, place.look)
+
+    def _end_grid(self, element: Element, grid: Grid, *, shown: bool) -> None:
+        """End a cell, a row or the whole of a table of data. A row that is not shown covers no merged cells."""
+        if element.tag == "table":
+            self._grid = None
+        elif element.tag == "tr":
+            if shown and (text := grid.end_row()):
+                self._line = []
+                self.page.lines.append(Line(self._prefix + text, self._quoted))
+        elif grid.in_cell:
+            grid.add(element, "".join(self._line).strip())
+            grid.in_cell, self._line = False, []
 
     def _notice(self, element: Element, seen: Look, above: Look) -> None:
         """Record how an element may affect others: it may cover them, or push them out of their box."""
@@ -206,7 +230,10 @@ class _Reader:
         unbroken = seen.nowrap or self._unbroken > begun.unbroken
         pieces = lines if unbroken else [piece for line in lines for piece in re.split(r"[ \t-]", line)]
         filling = Filling(
-            len(lines), sum(map(len, lines)), max(map(len, pieces), default=0), self._heights - begun.heights
+            len(lines) + self._joined - begun.joined,
+            sum(map(len, lines)),
+            max(map(len, pieces), default=0),
+            self._heights - begun.heights,
         )
         if filling.overflows(box, seen.size):
             self.page.doubts.add("overflow")
@@ -240,9 +267,10 @@ class _Reader:
         if data.strip():
             self.page.doubts |= place.look.doubt
             if place.look.cramped:
-                if self._cramped not in (None, len(self.page.lines)):
+                at = len(self.page.lines) + self._joined
+                if self._cramped not in (None, at):
                     self.page.doubts.add("line-height")
-                self._cramped = len(self.page.lines)
+                self._cramped = at
             if place.look.symbols and _LETTERS.search(data):
                 self.page.doubts.add("font-family")
         data = data.replace(_CELL, "")
@@ -274,6 +302,10 @@ class _Reader:
     def _break(self, *, spaced: bool = False, empty: bool = False) -> None:
         """End the line. ``spaced``: add an empty line. ``empty``: keep the line even if it is empty."""
         if self._line == [_BULLET]:
+            return
+        if self._grid and self._grid.in_cell:
+            self._joined += 1
+            self._line += [" "] if self._line and not self._line[-1].endswith(" ") else []
             return
         text = " | ".join(cell.rstrip() for cell in "".join(self._line).split(_CELL) if cell.strip())
         lines, self._line = self.page.lines, []

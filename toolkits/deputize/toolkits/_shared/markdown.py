@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_block.table import escapedSplit, table
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
@@ -23,6 +25,7 @@ _BARE: Final = re.compile(r"://[^\s<>|()]{1,2000}[^\s<>|().,;:!?'\"*_~`]")
 _ANGLED: Final = re.compile(r"(://[^\s<>|]{1,2000})>")
 _NESTING: Final = 100
 _MAX_BRACKETS: Final = 5_000
+_MAX_CELLS: Final = 30_000
 _TOO_DEEP: Final = re.compile(r"^[\s>*+\-\d.)]{90,}", re.MULTILINE)
 
 
@@ -30,10 +33,12 @@ def parse(text: str, *, bare_links: bool = False, tables: bool = False) -> list[
     """Return markdown-it's block tokens. Every link has words; titles and pictures become words and links.
 
     ``bare_links``: link addresses without brackets. ``tables``: parse GitHub's tables. Very deep quotes and lists stay
-    text, because the parser would drop their content. So do links in text with very many brackets, because each open
-    bracket is searched to the end.
+    text, because the parser would drop their content. So do tables with a row of more cells than the header, and giant
+    tables. So do links in text with very many brackets, because each open bracket is searched to the end.
     """
     flat, open_ended = bool(_TOO_DEEP.search(text)), text.count("[") > _MAX_BRACKETS
+    lines = text.split("\n") if tables else []
+    tables = tables and len(lines) * (1 + max(line.count("|") for line in lines)) <= _MAX_CELLS
     tokens = _parser(bare_links, tables, flat, open_ended).parse(text.replace("\x00", ""))
     for token in tokens:
         if token.children is not None:
@@ -51,9 +56,34 @@ def _parser(bare_links: bool, tables: bool, flat: bool, open_ended: bool) -> Mar
         parser.disable(["link", "image"])
     if bare_links:
         parser.inline.ruler.before("escape", "bare_link", _bare_link)
+    if tables:
+        parser.block.ruler.at("table", _whole_table, {"alt": ["paragraph", "reference"]})
     parser.validateLink = _is_link  # type: ignore[method-assign]
     parser.add_render_rule("fence", _fence)
+    for kind in ("table", "th", "td"):
+        parser.add_render_rule(f"{kind}_open", _bordered)
     return parser
+
+
+def _whole_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Parse a table, unless a row has more cells than the header: the parser would drop the words of these cells."""
+    begun = len(state.tokens)
+    if not table(state, start, end, silent):
+        return False
+    if silent:
+        return True
+    columns = sum(token.type == "th_open" for token in state.tokens[begun:])
+    if all(_count_cells(state, line) <= columns for line in range(start + 2, state.line)):
+        return True
+    del state.tokens[begun:]
+    state.line = start
+    return False
+
+
+def _count_cells(state: StateBlock, line: int) -> int:
+    text = state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]].strip()
+    cells = escapedSplit(text)
+    return len(cells) - (cells[0] == "") - (len(cells) > 1 and cells[-1] == "")
 
 
 def _is_link(url: str) -> bool:
@@ -116,7 +146,17 @@ def _fence(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: A
     return f"<pre><code>{escapeHtml(tokens[at].content.removesuffix(chr(10)))}</code></pre>\n"
 
 
+def _bordered(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+    """Render a table or cell with borders, in attributes and inline styles: mail programs drop style sheets."""
+    token = tokens[at]
+    if token.tag == "table":
+        return '<table style="border-collapse:collapse">\n'
+    align = str(token.attrs.get("style", "text-align:left"))
+    return f'<{token.tag} style="border:1px solid #999;padding:4px 8px;{align}">'
+
+
 def to_html(text: str) -> str:
-    """Return the text as HTML: paragraphs, headings, lists, quotes, code, links, emphasis. The rest is escaped."""
-    parser = _parser(False, False, False, False)
-    return str(parser.renderer.render(parse(text), parser.options, {})).removesuffix("\n")
+    """Return the text as HTML: paragraphs, headings, lists, tables, quotes, code, links, emphasis. The rest is
+    escaped."""
+    parser = _parser(False, True, False, False)
+    return str(parser.renderer.render(parse(text, tables=True), parser.options, {})).removesuffix("\n")
