@@ -77,6 +77,7 @@ CASES: Final = [
     Case("update_event", {"event_id": "holiday0001", "title": "Away", "move_to": TEAM}),
     Case("update_event", {"event_id": "trip0000001", "title": "Train", "calendar": "Bob on the road"}),
     Case("delete_event", {"event_id": STAND_UP}),
+    Case("delete_event", {"event_id": STAND_UP, "message": "The trainer is ill."}, _meanwhile),
     Case("delete_event", {"event_id": STAND_UP, "apply_to": "series", "notify": "none"}, _meanwhile),
     Case("delete_event", {"event_id": STAND_UP, "apply_to": "following"}),
     Case("delete_event", {"event_id": "trip0000001", "calendar": TRAVEL}),

@@ -120,6 +120,7 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("calendar_update_event", {"event_id": "trip0000001", "title": "Train", "calendar": "Bob on the road"}),
     ("calendar_delete_event", {"event_id": STAND_UP, "notify": "external"}),
     ("calendar_delete_event", SERIES),
+    ("calendar_delete_event", SERIES | {"message": "The trainer is ill."}),
     ("calendar_delete_event", REST),
     ("calendar_delete_event", {"event_id": "review00001"}),
     ("calendar_delete_event", {"event_id": "holiday0001"}),

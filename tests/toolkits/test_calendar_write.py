@@ -412,6 +412,35 @@ def test_one_the_rest_or_all_occurrences_are_cancelled_and_guests_notified(desk:
     assert "standup0001" not in events(desk)
 
 
+def test_cancellation_carries_a_message_to_the_guests(desk: Desk) -> None:
+    done = desk.ran("delete_event", {"event_id": STAND_UP, "message": "The trainer is ill."})
+    assert done.shown[0].fields["message"] == "The trainer is ill."
+    assert mails(desk) == [(BOB, "cancelled")]
+    record = desk.sandbox._world.services["calendar"]["events"]["alice@example.test/standup0001"]
+    [cancelled] = record["exceptions"].values()
+    assert cancelled["status"] == "cancelled" and cancelled["description"] == "The trainer is ill."
+    assert record["data"]["status"] == "confirmed" and "description" not in record["data"]
+    again = desk.run(
+        "delete_event", {"event_id": STAND_UP, "message": "The trainer is ill."}, noted={"event": STAND_UP}
+    )
+    assert again["summary"] == "It is gone already." and mails(desk) == [(BOB, "cancelled")]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"event_id": STAND_UP, "notify": "none"},
+        {"event_id": STAND_UP, "apply_to": "following"},
+        {"event_id": "review00001"},
+        {"event_id": "holiday0001"},
+    ],
+)
+def test_message_that_nobody_would_read_is_refused(desk: Desk, arguments: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput, match="message: ") as refused:
+        desk.run("delete_event", arguments | {"message": "Why."})
+    assert refused.value.hint and mails(desk) == []
+
+
 def test_second_cancellation_is_already_done(desk: Desk) -> None:
     desk.run("delete_event", {"event_id": "focus000001"})
     again = desk.run("delete_event", {"event_id": "focus000001"}, noted={"event": "focus000001"})
@@ -463,7 +492,7 @@ def test_foreign_calendar_is_written_as_far_as_shared() -> None:
     [
         ("create_event", MEETING | {"end": "2026-12-01T09:00"}, "'2026-12-01T09:00' is earlier than start", "30m"),
         ("create_event", MEETING | {"end": "2026-12-02"}, "end is '2026-12-02'", "2026-12-01T10:00"),
-        ("create_event", MEETING | {"start": "tomorrow"}, "'tomorrow' is not a date", "ISO"),
+        ("create_event", MEETING | {"start": "someday"}, "'someday' is not a date", "ISO"),
         ("create_event", MEETING | {"start": "2026-12-01", "end": "3h"}, "whole days, not '3h'", "1d"),
         ("create_event", MEETING | {"start": "2027-03-28T02:30"}, "2027-03-28T02:30 does not exist", "01:30 or 03:30"),
         ("create_event", MEETING | {"color": "mauve"}, "'mauve' is not a colour", "lavender"),

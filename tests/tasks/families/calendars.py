@@ -221,3 +221,54 @@ def _(end: End) -> None:
     assert BOB in mail.to and "sorry" in mail.text
     assert end.changed("calendar events onetoone001 *") and end.event("onetoone001").get("status") == "cancelled"
     assert end.told() <= {BOB}
+
+
+CAROL, LANTERN = "carol@example.test", "c_lantern@resource.calendar.google.com"
+
+
+@task("Cancel Thursday's workshop and tell everybody why: the trainer is ill. We will find a new date.", "calendar")
+def cancel_with_a_reason() -> Script:
+    found = yield use("calendar_list_events", query="Workshop", after="2026-11-26", before="2026-11-27")
+    event = yield use("calendar_get_event", event_id=found["items"][0]["id"])
+    why = "The trainer is ill. We will find a new date."
+    yield use("calendar_delete_event", event_id=event["id"], message=why)
+
+
+@cancel_with_a_reason.starts
+def _(world: World) -> None:
+    start, end = "2026-11-26T13:00:00+01:00", "2026-11-26T17:00:00+01:00"
+    world.event("workshop001", "Workshop", start, end, [BOB, CAROL, LANTERN], description="Bring a laptop.")
+
+
+@cancel_with_a_reason.ends
+def _(end: End) -> None:
+    event = end.event("workshop001")
+    assert event["status"] == "cancelled" and "trainer is ill" in event["description"].split("\n")[0]
+    assert "Bring a laptop." in event["description"] and "trainer is ill" in end.shown[0]
+    assert {mail["about"] for mail in end.sandbox.service("calendar")["mails"]} == {"cancelled"}
+    end.changed("calendar events workshop001 *")
+    assert end.told() == {BOB, CAROL, LANTERN}
+
+
+@task("The standup is off tomorrow only, because of the all-hands. Say so to the others.", "calendar")
+def cancel_one_of_a_series() -> Script:
+    found = yield use("calendar_list_events", query="Standup", after="2026-11-25", before="2026-11-26")
+    [row] = [one for one in found["items"] if one["title"] == "Standup"]
+    yield use("calendar_delete_event", event_id=row["id"], message="It is off because of the all-hands.")
+
+
+@cancel_one_of_a_series.starts
+def _(world: World) -> None:
+    start, end = "2026-11-23T11:00:00+01:00", "2026-11-23T11:15:00+01:00"
+    world.event("daily000001", "Standup", start, end, [BOB, CAROL], recurrence=["RRULE:FREQ=DAILY"])
+
+
+@cancel_one_of_a_series.ends
+def _(end: End) -> None:
+    event = end.sandbox.service("calendar")["events"][f"{ALICE}/daily000001"]
+    [(day, change)] = event["exceptions"].items()
+    assert "20261125" in day and change["status"] == "cancelled" and "all-hands" in change["description"]
+    assert event["data"]["status"] == "confirmed" and "UNTIL" not in str(event["data"]["recurrence"])
+    end.changed("calendar events daily000001 *")
+    told = [mail["to"] for mail in end.sandbox.service("calendar")["mails"]]
+    assert sorted(told) == [BOB, CAROL] and end.told() == {BOB, CAROL}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from deputize.core import Alias, Audience, Change, Effect, Need, Preview, Run, SaveNote, Steps, Undo
+from pydantic import Field
+
+from deputize.core import Alias, Audience, Change, Effect, Need, Preview, Request, Run, SaveNote, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.text import Outside
@@ -37,10 +39,12 @@ from deputize.toolkits.calendar.show_fields import (
 )
 from deputize.toolkits.calendar.split_series import Split, cut_off, find_split
 from deputize.toolkits.calendar.target import Reach, load_target, not_allowed, write_changes
+from deputize.toolkits.calendar.texts import LONGEST
 
 
 def _delete_needs(arguments: Arguments) -> Sequence[Need]:
-    return writes("patch" if arguments["apply_to"] == "following" else "delete", arguments["calendar"])
+    patched = arguments["apply_to"] == "following" or arguments["message"]
+    return writes("patch" if patched else "delete", arguments["calendar"])
 
 
 @CALENDAR.tool(
@@ -51,12 +55,19 @@ def _delete_needs(arguments: Arguments) -> Sequence[Need]:
 def delete_event(
     event_id: str,
     apply_to: Reach = "this",
+    message: Annotated[str | None, Field(max_length=1_000, description="why, for the guests")] = None,
     calendar: str = PRIMARY,
     notify: Notify = "all",
     *,
     run: Run,
 ) -> Steps:
-    """Cancel an event or occurrences of a series."""
+    """Cancel an event or occurrences of a series, and tell the guests why."""
+    message = (message or "").strip()
+    if message and (notify == "none" or apply_to == "following"):
+        raise InvalidInput(
+            f"message: cannot be sent with {'notify=none' if notify == 'none' else 'apply_to=following'}.",
+            hint="Write to the guests with gmail_send_email, or change notify." if notify == "none" else _BY_MAIL,
+        )
     (found,) = yield from api.calendar_ids(calendar)
     if apply_to == "following" and (not run.noted or "ended" in run.noted):
         split = yield from find_split(found, event_id, run.noted)
@@ -71,13 +82,15 @@ def delete_event(
         if not run.noted:
             raise
         return {"id": run.noted["event"], "deleted": True, "summary": "It is gone already."}
-    show = _preview_cancel(event, found, calendar, notify)
+    if message:
+        _check_message(event)
+    show = _preview_cancel(event, found, calendar, notify, message)
     yield show
     if not run.noted:
         yield SaveNote({"event": event.get("id")})
     for again in (True, False):
         try:
-            yield api.delete_event(found, event, mail_params(notify, guests=bool(guests(event))))
+            yield _cancellation(found, event, message, notify)
             return {**_result(event, notify), "summary": "Cancelled."}
         except NotFound as refused:
             if refused.reason == "user_lacks_rights":
@@ -87,16 +100,39 @@ def delete_event(
             if conflict.reason != "stale":
                 return {**_result(event, notify), "summary": "It is gone already."}
             there = yield api.get_event(found, str(event["id"]))
-            if not again or _preview_cancel(there, found, calendar, notify).digest != show.digest:
+            if there.get("status") == "cancelled":
+                return {**_result(event, notify), "summary": "It is gone already."}
+            if not again or _preview_cancel(there, found, calendar, notify, message).digest != show.digest:
                 raise
         event = dict(there)
     return {**_result(event, notify)}
 
 
 _BACK: Final = "cannot be taken back from here"
+_BY_MAIL: Final = "Write to the guests with gmail_send_email."
 
 
-def _preview_cancel(event: Mapping[str, Any], calendar: str, name: str, notify: str) -> Preview:
+def _check_message(event: Mapping[str, Any]) -> None:
+    """Raise `InvalidInput` if no guest would read the message."""
+    organizer = event.get("organizer") or {}
+    if organizer.get("email") and not organizer.get("self"):
+        raise InvalidInput(
+            "message: somebody else organizes this event.", hint="Decline with calendar_respond_to_event and comment."
+        )
+    if not other_addresses(event):
+        raise InvalidInput("message: the event has no guests.", hint="Leave it out.")
+
+
+def _cancellation(calendar: str, event: Mapping[str, Any], message: str, notify: str) -> Request:
+    """Return the request that cancels the event. Only a patch can carry a message, at the head of the description."""
+    params = mail_params(notify, guests=bool(guests(event)))
+    if not message:
+        return api.delete_event(calendar, event, params)
+    description = f"{message}\n\n{event.get('description') or ''}".strip()[:LONGEST]
+    return api.patch_event(calendar, event, {"status": "cancelled", "description": description}, params)
+
+
+def _preview_cancel(event: Mapping[str, Any], calendar: str, name: str, notify: str, message: str = "") -> Preview:
     """Preview the whole cancellation, or the removal of the user's copy if somebody else organizes the event."""
     organizer = event.get("organizer") or {}
     if organizer.get("email") and not organizer.get("self"):
@@ -106,7 +142,8 @@ def _preview_cancel(event: Mapping[str, Any], calendar: str, name: str, notify: 
     else:
         what = "Cancel this occurrence" if event.get("recurringEventId") else "Cancel this event"
     pins = {"calendar": calendar, "event": event.get("id")}
-    return preview_cancelled(what, event, CalendarRef(calendar, name, notify), destroys=True, undo=_BACK, pins=pins)
+    place, told = CalendarRef(calendar, name, notify), message or None
+    return preview_cancelled(what, event, place, message=told, destroys=True, undo=_BACK, pins=pins)
 
 
 def _preview_rest(split: Split, calendar: str, name: str, notify: str) -> Preview:

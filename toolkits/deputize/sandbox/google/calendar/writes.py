@@ -85,7 +85,7 @@ def patch(call: Call) -> Json:
         record["exceptions"][occurrence] |= {name: data[name] for name in ("start", "end")}
     else:
         record["data"] = data
-    _record_change(call, record, data, "updated")
+    _record_change(call, record, data, "cancelled" if data["status"] == "cancelled" else "updated")
     return view(call, calendar, record, _data(record, occurrence))
 
 
