@@ -36,7 +36,6 @@ UNSCRIPTED: Final = {
     "names.slack_by_full_name",
     "names.two_who_match",
     "salesforce.last_activity_by_name",
-    "salesforce.log_by_name",
     "time_zones.an_hour_before",
     "time_zones.end_of_next_week",
     "time_zones.since_this_morning",

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
+from deputize.toolkits._shared.when import parse_length
 from deputize.toolkits.calendar.event_times import (
     Moment,
-    duration,
     full,
     moment_of,
     needs_zone,
@@ -42,9 +42,9 @@ def test_parsed_time_equals_the_wall_clock_or_is_refused(wall: datetime, zone: Z
     }
     if wall not in shown:
         with pytest.raises(InvalidInput, match="does not exist on that day"):
-            read_moment(wall.isoformat(), zone, "start")
+            read_moment(wall.isoformat(), zone, "start", NOW)
         return
-    moment = read_moment(wall.isoformat(), zone, "start")
+    moment = read_moment(wall.isoformat(), zone, "start", NOW)
     assert moment.at.astimezone(zone).replace(tzinfo=None) == wall
     again = moment_of(moment.resource, UTC)
     assert again is not None and again.at == moment.at
@@ -55,14 +55,14 @@ def test_parsed_time_equals_the_wall_clock_or_is_refused(wall: datetime, zone: Z
 @given(walls, zones, st.integers(0, 20_000))
 def test_minutes_are_elapsed_time(wall: datetime, zone: ZoneInfo, minutes: int) -> None:
     start = Moment.of(wall.replace(tzinfo=UTC), zone)
-    assert read_end(f"{minutes}m", start, zone).at - start.at == timedelta(minutes=minutes)
+    assert read_end(f"{minutes}m", start, zone, NOW).at - start.at == timedelta(minutes=minutes)
 
 
 @settings(max_examples=examples(300), deadline=None)
 @given(st.datetimes(datetime(2001, 1, 1), datetime(2036, 1, 1)), st.integers(1, 400))
 def test_days_are_calendar_days(wall: datetime, days: int) -> None:
     start = Moment.of(wall.replace(microsecond=0, tzinfo=UTC), KOLKATA)  # no change of clocks there
-    end = read_end(f"{days}d", start, KOLKATA)
+    end = read_end(f"{days}d", start, KOLKATA, NOW)
     assert (end.day - start.day).days == days and end.time == start.time
 
 
@@ -71,7 +71,7 @@ def test_day_has_23_24_or_25_hours_or_lord_howes_half_hour(zone: str) -> None:
     lengths = set()
     for n in range(366):
         start = Moment(datetime(2026, 1, 1, 9) + timedelta(days=n), parse_zone(zone))
-        lengths.add(read_end("1d", start, None).at - start.at)
+        lengths.add(read_end("1d", start, None, NOW).at - start.at)
     half = timedelta(minutes=30 if "Howe" in zone else 60)
     day = timedelta(days=1)
     assert lengths == {day - half, day, day + half}
@@ -79,16 +79,16 @@ def test_day_has_23_24_or_25_hours_or_lord_howes_half_hour(zone: str) -> None:
 
 def test_start_skipped_by_the_clocks_is_refused_with_both_neighbours() -> None:
     with pytest.raises(InvalidInput, match="does not exist on that day") as refused:
-        read_moment("2026-03-29T02:30", BERLIN, "start")
+        read_moment("2026-03-29T02:30", BERLIN, "start", NOW)
     assert refused.value.hint == "Did the user mean 01:30 or 03:30?"
 
 
 def test_ambiguous_time_means_the_first_and_is_sent_with_offset() -> None:
-    twice = read_moment("2026-10-25T02:30", BERLIN, "start")
+    twice = read_moment("2026-10-25T02:30", BERLIN, "start", NOW)
     assert twice.is_ambiguous and twice.resource["dateTime"] == "2026-10-25T02:30:00+02:00"
-    plain = read_moment("2026-10-25T12:30", BERLIN, "start")
+    plain = read_moment("2026-10-25T12:30", BERLIN, "start", NOW)
     assert plain.resource == {"dateTime": "2026-10-25T12:30:00", "timeZone": "Europe/Berlin"}
-    end = read_end("2026-10-25T02:15", twice, BERLIN)
+    end = read_end("2026-10-25T02:15", twice, BERLIN, NOW)
     assert end.at - twice.at == timedelta(minutes=45) and end.resource["dateTime"].endswith("+01:00")
 
 
@@ -103,8 +103,8 @@ def test_ambiguous_time_means_the_first_and_is_sent_with_offset() -> None:
     ],
 )
 def test_last_day_of_an_all_day_event_is_included(start: str, end: str, sent: str) -> None:
-    begins = read_moment(start, None, "start")
-    assert read_end(end, begins, None).resource == {"date": sent}
+    begins = read_moment(start, None, "start", NOW)
+    assert read_end(end, begins, None, NOW).resource == {"date": sent}
 
 
 @pytest.mark.parametrize(
@@ -124,15 +124,15 @@ def test_last_day_of_an_all_day_event_is_included(start: str, end: str, sent: st
 )
 def test_end_not_matching_its_start_is_refused(start: str, end: str) -> None:
     with pytest.raises(InvalidInput, match="end"):
-        read_end(end, read_moment(start, BERLIN, "start"), BERLIN)
+        read_end(end, read_moment(start, BERLIN, "start", NOW), BERLIN, NOW)
 
 
 def test_time_without_offset_needs_a_zone() -> None:
     with pytest.raises(InvalidInput, match="needs a time zone"):
-        read_moment("2026-12-01T10:00", None, "start")
-    fixed = read_moment("2026-12-01T10:00+05:30", None, "start")
+        read_moment("2026-12-01T10:00", None, "start", NOW)
+    fixed = read_moment("2026-12-01T10:00+05:30", None, "start", NOW)
     assert fixed.resource == {"dateTime": "2026-12-01T10:00:00+05:30"}
-    assert read_moment("2026-12-01T10:00Z", BERLIN, "start").resource["dateTime"] == "2026-12-01T11:00:00"
+    assert read_moment("2026-12-01T10:00Z", BERLIN, "start", NOW).resource["dateTime"] == "2026-12-01T11:00:00"
     assert [needs_zone(text) for text in ("2026-12-01T10:00", "2026-12-01", "2026-12-01T10:00Z", "30m", None)] == [
         *(True, False, False, False, False),
     ]
@@ -154,11 +154,13 @@ def test_invalid_zone_is_refused(name: str) -> None:
 def test_any_text_is_a_time_or_refused(text: str) -> None:
     for end in (False, True):
         try:
-            found = read_end(text, Moment(date(2026, 1, 1)), None) if end else read_moment(text, BERLIN, "start")
+            found = (
+                read_end(text, Moment(date(2026, 1, 1)), None, NOW) if end else read_moment(text, BERLIN, "start", NOW)
+            )
             assert isinstance(found, Moment)
         except InvalidInput as refused:
             assert str(refused).startswith(("start", "end"))
-    duration(text)
+    parse_length(text)
 
 
 def test_rows_and_details_show_times_in_their_zone() -> None:
@@ -210,12 +212,12 @@ def test_event_at_the_end_of_the_calendar_is_shown_in_every_zone(stamp: str, zon
     [("PT30M", 0, 30), ("pt1h30m", 0, 90), ("P2D", 2, 0), ("P1W", 7, 0), ("P1DT2H", 1, 120)],
 )
 def test_duration_may_be_iso_8601(text: str, days: int, minutes: int) -> None:
-    assert duration(text) == (days, timedelta(minutes=minutes))
+    assert parse_length(text) == (days, timedelta(minutes=minutes))
 
 
 @pytest.mark.parametrize("text", ["P", "PT", "P1M", "P1Y", "PT1S", "P-1D", "PT30", "P1DT", "P\u0663D"])
 def test_invalid_duration_is_none(text: str) -> None:
-    assert duration(text) is None
+    assert parse_length(text) is None
 
 
 @pytest.mark.parametrize(
@@ -232,3 +234,23 @@ def test_moment_accepts_relative_days_and_hours(text: str, found: str) -> None:
     now = datetime(2026, 11, 24, 12, 0, tzinfo=UTC).timestamp()
     assert times.moment(text, now, "after", BERLIN) == datetime.fromisoformat(found)
     assert times.names_a_day(text)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "begins", "ends"),
+    [
+        ("tomorrow 16:00", "17:30", "2026-11-25T16:00+01:00", "2026-11-25T17:30+01:00"),
+        ("Friday at 9am", "PT45M", "2026-11-27T09:00+01:00", "2026-11-27T09:45+01:00"),
+        ("next Monday", "1d", "2026-11-30", "2026-12-01"),
+        ("tomorrow", "day after tomorrow", "2026-11-25", "2026-11-27"),
+        ("in 2 hours", "+3h", "2026-11-24T17:00+01:00", "2026-11-24T18:00+01:00"),
+    ],
+)
+def test_event_times_may_be_words(start: str, end: str, begins: str, ends: str) -> None:
+    begin = read_moment(start, BERLIN, "start", NOW)
+    assert (full(begin), full(read_end(end, begin, BERLIN, NOW))) == (begins, ends)
+
+
+def test_words_that_name_an_hour_or_a_day_need_a_zone() -> None:
+    assert all(map(needs_zone, ("tomorrow", "16:00", "next Monday", "Friday 9:30", "2026-12-01T10:00")))
+    assert not any(map(needs_zone, ("2026-12-01", "in 2 hours", "now", "tomorrow 16:00 UTC", "2026-12-01T10:00Z", "x")))

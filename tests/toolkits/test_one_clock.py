@@ -277,6 +277,17 @@ async def test_time_with_offset_needs_no_zone_lookup(tool: str, argument: str) -
         assert counts[0] == counts[1]
 
 
+@pytest.mark.parametrize(("tool", "argument"), EVERY)
+async def test_time_in_words_is_the_same_time(tool: str, argument: str) -> None:
+    case = CASES[tool][argument]
+    words = json.dumps(case.arguments).replace(f'"{AT}"', '"3 December at 15:00"').replace('"today"', '"1 December"')
+    async with world(tool, Case(json.loads(words), case.day)) as here:
+        await here.learn("alice", "linear" if tool.startswith("slack") else "slack", "Europe/Berlin")
+        left, _ = await here.act(tool, Case(json.loads(words), case.day))
+        there, elsewhere = expected(case)
+        assert there in left and elsewhere not in left
+
+
 async def test_applications_zone_function_avoids_provider_requests() -> None:
     case = CASES["slack_send_message"]["send_at"]
     async with world("slack_send_message", case, zone=lambda user: BERLIN) as here:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from deputize.sandbox.salesforce.seed import checksum
 from tests.tasks.end import End
 from tests.tasks.reading import pages
-from tests.tasks.task import Script, task, use
+from tests.tasks.task import Refused, Script, task, use
 from tests.tasks.texts import LONG
 from tests.tasks.world import World
 
@@ -187,3 +188,33 @@ def delete_a_lead() -> Script:
 def _(end: End) -> None:
     assert end.changed("salesforce records Lead *") == [None]
     assert list(end.now("salesforce deleted").values()) == [ERIN]
+
+
+def _two_carols(world: World) -> None:
+    records = world["salesforce"]["records"]
+    account, contact = dict(records["Account"][0]), dict(records["Contact"][0])
+    initech = "001000000000003" + checksum("001000000000003")
+    records["Account"].append(account | {"Id": initech, "Name": "Initech"})
+    other = "003000000000003" + checksum("003000000000003")
+    records["Contact"].append(contact | {"Id": other, "AccountId": initech, "Email": "carol.clark@initech.test"})
+
+
+@task("Log that I met Carol Clark of Northwind yesterday at three for an hour: she wants 40 seats.", "salesforce")
+def log_by_name() -> Script:
+    met = {"kind": "event", "subject": "Met Carol Clark", "description": "She wants 40 seats.", "end": "1h"}
+    met |= {"contact_or_lead": "Carol Clark", "start": "yesterday 15:00"}
+    try:
+        yield use("salesforce_log_activity", **met)
+    except Refused as several:
+        assert "Northwind" in str(several) and "Initech" in str(several)
+        yield use("salesforce_log_activity", **met, account_or_opportunity="Northwind")
+
+
+log_by_name.starts(_two_carols)
+
+
+@log_by_name.ends
+def _(end: End) -> None:
+    [event] = end.changed("salesforce records Event *")
+    assert event["WhoId"] == CAROL and "40 seats" in event["Description"]
+    assert event["StartDateTime"].startswith("2026-11-23T14:00") and event["EndDateTime"].startswith("2026-11-23T15:00")

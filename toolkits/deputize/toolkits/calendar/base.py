@@ -63,7 +63,7 @@ Noted = Mapping[str, Any] | None
 CalendarName = Annotated[str, Field(description="id or name")]
 Notify = Literal["all", "external", "none"]
 Until = Annotated[str, Field(description="or 30m")]
-Start = Annotated[str, Field(description="ISO; date = all day")]
+Start = Annotated[str, Field(description="tomorrow 16:00 or ISO; date = all day")]
 Zone = str | None
 ShowAs = Literal["busy", "free"]
 Visibility = Literal["default", "public", "private"]

@@ -115,7 +115,7 @@ def update_event(
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and description is None:
         raise InvalidInput("append, replaces, if_text: only together with description.", hint="Give description.")
-    wish = Wish(plain, start, end, time_zone, recurrence or None, add, remove_attendees or (), meet)
+    wish = Wish(plain, start, end, time_zone, recurrence or None, add, remove_attendees or (), meet, run.now)
     if time_zone and not wish.moves:
         raise InvalidInput(
             "time_zone: only together with start or end.", hint="Give start, as the clock shows it there."

@@ -173,13 +173,13 @@ def _times(
 ) -> Asks[tuple[Moment, Moment]]:
     """Return start and end in a zone from the caller, the settings or the calendar."""
     zone: tzinfo | None = parse_zone(time_zone) if time_zone else None
-    timed = not read_moment(start, zone or UTC, "start").all_day
+    timed = not read_moment(start, zone or UTC, "start", run.now).all_day
     if zone is None and (needs_zone(start) or needs_zone(end) or (recurring and timed)):
         zone = yield from api.zone_of(calendar, run)
-    begins = read_moment(start, zone, "start")
+    begins = read_moment(start, zone, "start", run.now)
     if recurring and not begins.all_day and not isinstance(begins.zone, ZoneInfo):
         raise InvalidInput("time_zone: needed for a recurring event.", hint="Such as Europe/Berlin.")
-    return begins, read_end(end, begins, zone)
+    return begins, read_end(end, begins, zone, run.now)
 
 
 def insert(

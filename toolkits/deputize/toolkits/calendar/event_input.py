@@ -41,6 +41,7 @@ class Wish:
     add: Sequence[Json]
     remove: Sequence[str]
     meet: str | None
+    now: float
 
     @property
     def moves(self) -> bool:
@@ -158,9 +159,9 @@ def _times(
     old_start, old_end = moment_of(base.get("start"), zone), moment_of(base.get("end"), zone)
     if old_start is None or old_end is None or not wish.moves:
         return old_start, old_end
-    start = read_moment(wish.start, zone, "start") if wish.start else old_start
+    start = read_moment(wish.start, zone, "start", wish.now) if wish.start else old_start
     if wish.end:
-        end = read_end(wish.end, start, zone)
+        end = read_end(wish.end, start, zone, wish.now)
     elif start.all_day != old_start.all_day:
         raise InvalidInput(
             "end: needed when an event becomes all-day, or gets times.", hint="Such as 1d for a day, or 1h for a time."

@@ -6,7 +6,6 @@ Minutes and hours of a duration are added as elapsed time, days as calendar days
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
@@ -14,12 +13,10 @@ from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from deputize.core.errors import InvalidInput
+from deputize.toolkits._shared import times, when
 from deputize.toolkits._shared.times import YEARS
 
-_FORMS: Final = "Use an ISO date (all day) or an ISO date-time such as 2026-12-01T10:00."
-_DURATION: Final = re.compile(r"(?:[0-9]{1,5}[mhdw])+")
-_ISO_DURATION: Final = re.compile(r"p(?:\d{1,5}w)?(?:\d{1,5}d)?(?:t(?=\d)(?:\d{1,5}h)?(?:\d{1,5}m)?)?", re.ASCII)
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_FORMS: Final = "A date is an event of all day. " + when.FORMS
 
 
 _ZONES: Final = {name: ZoneInfo(name) for name in available_timezones()}
@@ -114,9 +111,9 @@ def _offset(local: datetime, fold: int, zone: tzinfo | None) -> timedelta | None
 
 
 def needs_zone(text: str | None) -> bool:
-    """True if the text is a time without an offset, which needs a zone."""
-    read = _parse(text or "")
-    return isinstance(read, datetime) and read.tzinfo is None
+    """True if the text names an hour without an offset, or a day by a word such as tomorrow."""
+    iso = _parse(text or "")
+    return times.names_a_day(text) and (iso is None or isinstance(iso, datetime))
 
 
 def _parse(text: str) -> date | datetime | None:
@@ -130,14 +127,17 @@ def _parse(text: str) -> date | datetime | None:
         return None
 
 
-def read_moment(text: str, zone: tzinfo | None, field: str) -> Moment:
+def read_moment(text: str, zone: tzinfo | None, field: str, now: float) -> Moment:
     """Return the day or moment in ``text``. ``zone``: time zone of times without offset, and of displayed times.
 
     Raises `InvalidInput` for other text, and for a time that a clock change skips.
     """
-    read = _parse(text)
-    if read is None or not YEARS[0] <= read.year <= YEARS[1]:
-        raise InvalidInput(f"{field}: {text.strip()[:40]!r} is not a date or date-time.", hint=_FORMS)
+    try:
+        read = times.point(text, now, field, zone or UTC)
+    except InvalidInput as refused:
+        raise _not_a_time(text, field, refused) from None
+    if not YEARS[0] <= read.year <= YEARS[1]:
+        raise _not_a_time(text, field)
     if not isinstance(read, datetime):
         return Moment(read)
     try:
@@ -150,7 +150,13 @@ def read_moment(text: str, zone: tzinfo | None, field: str) -> Moment:
             )
         return _wall_moment(read, zone, field)
     except OverflowError:
-        raise InvalidInput(f"{field}: {text.strip()[:40]!r} is not a date or date-time.", hint=_FORMS) from None
+        raise _not_a_time(text, field) from None
+
+
+def _not_a_time(text: str, field: str, refused: InvalidInput | None = None) -> InvalidInput:
+    if refused is not None and refused.hint != when.FORMS:
+        return refused
+    return InvalidInput(f"{field}: {text.strip()[:40]!r} is not a date or date-time.", hint=_FORMS)
 
 
 def _wall_moment(local: datetime, zone: tzinfo, field: str) -> Moment:
@@ -164,37 +170,27 @@ def _wall_moment(local: datetime, zone: tzinfo, field: str) -> Moment:
     return Moment(local, zone)
 
 
-def duration(text: str) -> tuple[int, timedelta] | None:
-    """Return a duration such as ``1h30m``, ``2d`` or ``PT30M`` as days and remaining time, or None for another text."""
-    words = text.strip().lower()
-    if _ISO_DURATION.fullmatch(words):
-        words = words[1:].replace("t", "")
-    if not _DURATION.fullmatch(words):
-        return None
-    parts = [(int(count), unit) for count, unit in re.findall(r"(\d+)([mhdw])", words)]
-    days = sum(count * (7 if unit == "w" else 1) for count, unit in parts if unit in "dw")
-    rest = sum((timedelta(**{_UNITS[unit]: count}) for count, unit in parts if unit in "mh"), timedelta())
-    return days, rest
-
-
 def _example(start: Moment) -> str:
     return start.day.isoformat() if start.all_day else full(start)
 
 
-def read_end(text: str, start: Moment, zone: tzinfo | None) -> Moment:
-    """Return the end as Google counts it: for an all-day event the first day after it.
+def read_end(text: str, start: Moment, zone: tzinfo | None, now: float) -> Moment:
+    """Return the end as Google counts it: for an all-day event the first day after it. An hour alone is on the day of
+    the start.
 
     Raises `InvalidInput` for an end before the start, and for a day instead of a time or the reverse.
     """
     try:
-        if (length := duration(text)) is not None:
+        if (length := when.parse_length(text)) is not None:
             if start.all_day and (length[1] or not length[0]):
                 raise InvalidInput(
                     f"end: an all-day event lasts whole days, not {text.strip()[:40]!r}.",
                     hint="Such as 1d, or its last day.",
                 )
             return start.plus(*length)
-        end = read_moment(text, start.zone or zone, "end")
+        clock = times.clock(text)
+        told = text if clock is None or start.all_day else datetime.combine(start.day, clock).isoformat()
+        end = read_moment(told, start.zone or zone, "end", now)
         if end.all_day != start.all_day:
             raise InvalidInput(
                 f"start, end: must both be dates, or both date-times; end is {text.strip()[:40]!r}.",

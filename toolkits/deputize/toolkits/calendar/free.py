@@ -11,7 +11,7 @@ from pydantic import Field
 from deputize.core import Alias, Need, Request, Run, Steps, any_of
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
-from deputize.toolkits._shared import times
+from deputize.toolkits._shared import times, when
 from deputize.toolkits._shared.mail.headers import person
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.people import addresses_of
@@ -27,7 +27,6 @@ from deputize.toolkits.calendar.base import (
     Json,
     Zone,
 )
-from deputize.toolkits.calendar.event_times import duration as read_duration
 from deputize.toolkits.calendar.event_times import moment_of, parse_zone, stamp
 from deputize.toolkits.calendar.free_ranges import (
     Hours,
@@ -156,7 +155,7 @@ def _addresses(named: Sequence[str] | None, field: str) -> list[str]:
 def _length(text: str | None, field: str) -> timedelta | None:
     if not text:
         return None
-    found = read_duration(text)
+    found = when.parse_length(text)
     length = timedelta(days=found[0]) + found[1] if found else timedelta()
     if not timedelta() < length <= timedelta(days=7):
         raise InvalidInput(

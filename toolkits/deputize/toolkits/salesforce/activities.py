@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -11,10 +11,23 @@ from pydantic import Field
 from deputize.core import Account, Audience, Effect, Instant, Preview, Request, Run, SaveNote, Steps, Undo
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.tools.tool import Arguments
-from deputize.toolkits._shared.times import moment
+from deputize.toolkits._shared.text import Outside
+from deputize.toolkits._shared.times import clock, moment
+from deputize.toolkits._shared.when import parse_length
 from deputize.toolkits._shared.zone import days_in_zone, in_zone
 from deputize.toolkits.salesforce import preview
-from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, ask_zone, record_id, rows_of, the_day
+from deputize.toolkits.salesforce.base import (
+    API,
+    DATA,
+    SALESFORCE,
+    Asks,
+    Json,
+    ask_zone,
+    is_id,
+    no_record,
+    rows_of,
+    the_day,
+)
 from deputize.toolkits.salesforce.delete import AS_CREATED
 from deputize.toolkits.salesforce.describe import owner_id
 from deputize.toolkits.salesforce.idempotent_create import Noted, creation, make_once
@@ -39,8 +52,8 @@ def log_activity(
     kind: Kind,
     subject: Annotated[str, Field(min_length=1, max_length=255)],
     description: Annotated[str | None, Field(max_length=32_000)] = None,
-    contact_or_lead: Annotated[str | None, Field(description="id")] = None,
-    account_or_opportunity: Annotated[str | None, Field(description="id")] = None,
+    contact_or_lead: Annotated[str | None, Field(description="id or name")] = None,
+    account_or_opportunity: Annotated[str | None, Field(description="id or name")] = None,
     due_date: Annotated[str | None, Field(description="date, today or +2d")] = None,
     start: Annotated[str | None, Field(description="time of an event")] = None,
     end: str | None = None,
@@ -53,8 +66,8 @@ def log_activity(
     run: Run,
 ) -> Steps:
     """Log a call, or create a task, event or note on records."""
-    who = record_id(contact_or_lead, "contact_or_lead") if contact_or_lead else None
-    what = record_id(account_or_opportunity, "account_or_opportunity") if account_or_opportunity else None
+    what = (yield from _record(account_or_opportunity, *_WHAT_KINDS)) if account_or_opportunity else None
+    who = (yield from _record(contact_or_lead, *_WHO_KINDS, at=what)) if contact_or_lead else None
     if who and not who.startswith(("003", "00Q")):
         raise InvalidInput("contact_or_lead: not the id of a contact or lead.")
     if kind == "note":
@@ -92,6 +105,38 @@ def log_activity(
         yield Undo("salesforce_delete_record", undo, AS_CREATED)
     told = {"tool": "salesforce_delete_record", "args": undo}
     return {"id": id, "kind": kind, "subject": subject, "undo": told} | ({"existed": True} if existed else {})
+
+
+_WHAT_KINDS: Final = ("account_or_opportunity", ("Account", "Opportunity"))
+_WHO_KINDS: Final = ("contact_or_lead", ("Contact", "Lead"))
+
+
+def _record(wanted: str, field: str, kinds: Sequence[str], at: str | None = None) -> Asks[str]:
+    """Return the id of a record by id or exact name. ``at``: the account of a contact, if several have the name.
+
+    Raises `InvalidInput` with candidates unless exactly one record matches.
+    """
+    if is_id(wanted.strip()):
+        return wanted.strip()
+    shown = {"Contact": ("Id", "Name", "AccountId"), "Lead": ("Id", "Name", "Company")}
+    found: list[tuple[str, Json]] = []
+    for kind in kinds:
+        same = select(shown.get(kind, ("Id", "Name")), kind, [f"Name = {text(wanted.strip())}"], limit=6)
+        found += [(kind, row) for row in (yield from rows_of(same))]
+    if len(found) > 1 and at:
+        found = [(kind, row) for kind, row in found if row.get("AccountId") == at] or found
+    if len(found) == 1:
+        return str(found[0][1]["Id"])
+    if not found:
+        raise no_record(field, " or ".join(kinds), wanted)
+    names = yield from preview.load_names([row["AccountId"] for _, row in found if row.get("AccountId")])
+    told = ", ".join(_candidate(kind, row, names) for kind, row in found)
+    raise InvalidInput(f"{field}: several records have this name.", hint=f"Use an id: {told}.")
+
+
+def _candidate(kind: str, row: Json, names: Mapping[str, str]) -> str:
+    place = names.get(str(row.get("AccountId")), str(row.get("Company") or ""))
+    return f"{row['Id']} ({kind}{f' of {Outside().line(place, 60)}' if place else ''})"
 
 
 _WHAT: Final[Mapping[Kind, str]] = {
@@ -143,7 +188,7 @@ def _times(
         if start is None or (end is None) == (minutes is None):
             raise InvalidInput("kind=event needs start, and end or duration_minutes.")
         begins = moment(start, run.now, "start", run.zone)
-        ends = moment(end, run.now, "end", run.zone) if end else begins + timedelta(minutes=minutes or 0)
+        ends = _end(end, begins, run) if end else begins + timedelta(minutes=minutes or 0)
         if ends < begins:
             raise InvalidInput("end: must be later than start.")
         return {"StartDateTime": begins.isoformat(), "EndDateTime": ends.isoformat()}
@@ -155,6 +200,15 @@ def _times(
     if kind != "call":
         raise InvalidInput("duration_minutes: only for calls and events.")
     return told | {"CallDurationInSeconds": minutes * 60}
+
+
+def _end(text: str, begins: datetime, run: Run) -> datetime:
+    """Return the end: a time, an hour of the day of the start, or a length such as 30m."""
+    if (length := parse_length(text)) is not None:
+        return begins + timedelta(days=length[0]) + length[1]
+    if (hour := clock(text)) is not None:
+        text = datetime.combine(begins.astimezone(run.zone).date(), hour).isoformat()
+    return moment(text, run.now, "end", run.zone)
 
 
 def _alike(given: Json) -> list[str]:

@@ -44,7 +44,7 @@ def send_message(
     body: Annotated[Body | None, Field(description="Markdown")] = None,
     thread_ts: Annotated[Ts | None, Field(description="answer in this thread")] = None,
     broadcast: Annotated[bool, Field(description="also show in channel")] = False,
-    send_at: Annotated[str | None, Field(description="ISO (user's time zone) or +2h")] = None,
+    send_at: Annotated[str | None, Field(description="tomorrow 16:00, +2h or ISO, user's time zone")] = None,
     blocks: Annotated[list[dict[str, Any]] | None, Field(description="Block Kit instead of body")] = None,
     unfurl: Annotated[bool, Field(description="show previews of links")] = False,
     *,

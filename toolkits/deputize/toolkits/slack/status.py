@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -14,13 +13,13 @@ from deputize.core.errors import InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits._shared.when import parse_length
 from deputize.toolkits.slack import api, preview, rows, users, zone
 from deputize.toolkits.slack.base import EMOJI, SLACK, Asks, Caller, Json
 from deputize.toolkits.slack.mrkdwn import unescape
 
 _TEXT: Final = 100  # characters of a status
 _LONGEST: Final = 7 * 24 * 60  # minutes of do-not-disturb
-_MINUTES = re.compile(r"(?:(\d{1,3})h)?(?:(\d{1,5})m?)?")
 
 
 def _needs(arguments: Arguments) -> Sequence[Need]:
@@ -45,7 +44,7 @@ def _effect(arguments: Arguments) -> Effect:
 def set_status(
     text: Annotated[str | None, Field(max_length=_TEXT, description="empty removes it")] = None,
     emoji: Annotated[str | None, Field(description="name; empty removes it")] = None,
-    until: Annotated[str | None, Field(description="ISO or +1h")] = None,
+    until: Annotated[str | None, Field(description="+1h, 17:00 or ISO")] = None,
     presence: Literal["auto", "away"] | None = None,
     snooze: Annotated[str | None, Field(description="e.g. 45m; 0 ends")] = None,
     *,
@@ -132,11 +131,11 @@ def _symbol(emoji: str | None) -> str | None:
 
 
 def _minutes(snooze: str) -> int:
-    found = _MINUTES.fullmatch(snooze.strip().lower())
-    if not snooze.strip() or not found:
+    length = (0, timedelta()) if snooze.strip() == "0" else parse_length(snooze)
+    if length is None:
         said = Outside().line(snooze, 40)
         raise InvalidInput(f'snooze: "{said}" is no duration.', hint="Such as 45m or 2h; 0 ends it.")
-    minutes = int(found[1] or 0) * 60 + int(found[2] or 0)
+    minutes = length[0] * 1440 + length[1] // timedelta(minutes=1)
     if minutes > _LONGEST:
         raise InvalidInput(f"snooze: at most a week, not {minutes} minutes.")
     return minutes
