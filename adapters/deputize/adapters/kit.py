@@ -68,7 +68,9 @@ __all__ = [
 Run = TypeVar("Run")
 """The framework's run context."""
 Kind: TypeAlias = Literal["consent", "approval"]
+"""The kind of a request to the user."""
 Decided: TypeAlias = Literal["approve", "reject", "edit"]
+"""What the user decided."""
 ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
 """A tool's name, its arguments, and the origin of the call."""
 _Batch: TypeAlias = list[tuple[ToolCall, "asyncio.Future[DeputizeError | None]"]]

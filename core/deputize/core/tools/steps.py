@@ -273,3 +273,4 @@ Step = (
     | Heard
 )
 Steps = Generator[Step, Any, Any]
+"""What a tool is: a generator of steps. It receives the answer to each step, and returns the result of the call."""
