@@ -107,4 +107,4 @@ def test_kit_has_only_names_that_adapters_use() -> None:
     assert taken == set(kit.__all__)
     used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     offered = {name for name, value in vars(ToolRunner).items() if inspect.isfunction(value) and name[0] != "_"}
-    assert offered <= used
+    assert offered - used == {"act"}  # for frameworks whose results are text: examples/adapters

@@ -174,6 +174,7 @@ class Fake:
     wait_for_consents: Any = run
     decide: Any = run
     dismiss_approval: Any = run
+    get_file: Any = run
     resolve_call: Any = run
     mark_delivered: Any = run
     dashboard_url: Any = run

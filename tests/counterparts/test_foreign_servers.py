@@ -3,6 +3,7 @@ forms."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -13,7 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
+from mcp import Client
 
+from deputize.adapters.mcp import DeputyServer
 from deputize.core import App, ApprovalRequired, Call, Deputy, InvalidInput, NotFound, User
 from deputize.core.mcp_client import protocol
 from deputize.core.mcp_client.authorization import API
@@ -21,6 +24,7 @@ from deputize.core.mcp_client.remote_servers import ListedTool
 from deputize.core.mcp_client.server_config import McpServer, ToolOverride
 from tests.support.counterparts import mcp_python
 from tests.support.foreign_mcp import give, provider_at
+from tests.support.mcp_clients import by_bearer, client, served
 from tests.support.ports import free_port
 from tests.support.sandbox_deputy import PAGES, new_vault
 
@@ -74,7 +78,7 @@ def era(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 @asynccontextmanager
 async def deputy_at(url: str, **more: Any) -> AsyncIterator[Deputy]:
     """Return a deputy that has pinned all listed tools; Alice has a grant there. These servers check no token."""
-    reads = {name: ToolOverride(effect="reads") for name in ("look", "sent")}
+    reads = {name: ToolOverride(effect="reads") for name in ("look", "sent", "picture")}
     server = McpServer("other", url, tools=reads)
     row = provider_at(server)
     assert row.apis.roots == {API: url}
@@ -151,6 +155,27 @@ async def test_sdk_server_form_is_answered_once_and_can_be_declined(way: str) ->
                 assert done == await act(deputy, "form", number)
                 assert done.get("failed", False) is (reply != "accept")
             assert (await act(deputy, "sent", "4"))["data"]["id"] == "bob fast"
+
+
+async def test_content_of_a_fastmcp_server_reaches_mcp_clients_byte_by_byte(era: str) -> None:
+    with running("fastmcp") as url:
+        async with Client(url) as direct:
+            came = [_plain(one) for one in (await direct.call_tool("picture", {"to": "bob"})).content]
+        async with deputy_at(url) as deputy, served(DeputyServer(deputy).app(by_bearer)) as base:
+            async with client(f"{base}/mcp") as alice:
+                definition = next(t for t in (await alice.list_tools()).tools if t.name == "other_look")
+                looked = await alice.call_tool("other_look", {"to": "bob"})
+                first, *blocks = [
+                    _plain(one) for one in (await alice.call_tool("other_picture", {"to": "bob"})).content
+                ]
+    assert [one["type"] for one in came] == ["text", "image", "audio", "resource", "resource_link"]
+    assert blocks == came[1:]
+    assert json.loads(first["text"]) == {"untrusted": True, "content": [came[0]]}
+    assert definition.output_schema and looked.structured_content["data"] == {"id": "bob"}
+
+
+def _plain(block: Any) -> dict[str, Any]:
+    return dict(block.model_dump(mode="json", by_alias=True, exclude_none=True))
 
 
 async def test_server_that_forgets_its_sessions_is_initialized_again(monkeypatch: pytest.MonkeyPatch) -> None:

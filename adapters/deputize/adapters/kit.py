@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args, overload
@@ -28,6 +28,7 @@ from deputize.adapters.argument_checks import (
     resolve_user,
     select_tools,
 )
+from deputize.adapters.media import Media, media_of
 from deputize.adapters.model_messages import as_text, failure_text
 from deputize.adapters.operator_warnings import warn_operator
 from deputize.core import (
@@ -257,6 +258,17 @@ class ToolRunner(Generic[Run]):
         """Act as the user and return the result as text. Raises the errors of `DeputyProtocol.act`."""
         acted = self.deputy.act(tool, arguments, user=user, app=self.app, call=call, agent=self.agent)
         return as_text(await acted)
+
+    async def act_with_media(
+        self, tool: Tool, arguments: Mapping[str, Any], user: User, call: Call, kinds: Container[str] = ("image",)
+    ) -> tuple[str, list[Media]]:
+        """Act, and return the result as text with its files of these kinds, for a framework whose results have both.
+
+        ``kinds``: image, audio, pdf. Raises the errors of `DeputyProtocol.act`.
+        """
+        acted = self.deputy.act(tool.name, arguments, user=user, app=self.app, call=call, agent=self.agent)
+        result = await acted
+        return as_text(result), await media_of(self.deputy, tool, result, user, kinds)
 
     async def record(self, said: Decision, user: User) -> str:
         """Store a decision as this user's. Return the error in an edit, or what has changed since the decision, or "".

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from deputize.core.approvals.service import Decision
 from deputize.core.errors import DeputizeError
 from deputize.core.tools.act import Call, ToolCall
+from deputize.core.tools.steps import File
 from deputize.core.tools.tool import Tool
 from deputize.core.user_requests import Approval, Consent
 from deputize.core.vault.grant import AnyUser, Secret
@@ -91,6 +92,10 @@ class DeputyProtocol(Protocol):
 
     async def dismiss_approval(self, approval: Approval | str, *, by: AnyUser) -> None:
         """Record that the user closed a pending approval without a decision."""
+        ...
+
+    async def get_file(self, user: AnyUser, handle: str) -> File:
+        """Return the user's file with this handle."""
         ...
 
     def dashboard_url(self) -> str:

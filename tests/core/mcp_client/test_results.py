@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ import pytest
 
 from deputize.core import Act, Call, Deputy, InvalidInput, OutcomeUnknown, User, Verdict, allow_all
 from deputize.core.mcp_client import protocol
-from deputize.core.mcp_client.results import MAX_TEXT_CHARACTERS
+from deputize.core.mcp_client.results import MAX_SHOWN_BYTES, MAX_TEXT_CHARACTERS
 from deputize.core.mcp_client.server_config import McpServer, ToolOverride
 from tests.support.foreign_mcp import TOKEN, URL, Foreign, definition, foreign_deputy, text
 
@@ -24,6 +25,7 @@ def numbered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 READS = McpServer("other", URL, tools={"look": ToolOverride(effect="reads")})
+PNG = b"\x89PNG\r\n\x1a\n"
 OUTPUT = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
 
 
@@ -44,10 +46,74 @@ async def test_structured_content_replaces_its_text_copy() -> None:
 
 
 async def test_texts_are_joined_without_invisible_characters() -> None:
-    said = {
-        "content": [{"type": "text", "text": "a\u200b"}, {"type": "resource", "resource": {"uri": "x", "text": "b"}}]
-    }
+    said = {"content": [{"type": "text", "text": "a\u200b"}, {"type": "text", "text": "b"}]}
     assert await result_of(said) == {"untrusted": True, "text": "a\nb"}
+
+
+async def test_parts_keep_their_order_names_and_audience() -> None:
+    page = {"uri": "docs://a/page.md", "mimeType": "text/markdown", "text": "# Page\u200b"}
+    link = {"type": "resource_link", "uri": "docs://b", "name": "b.md", "title": "B", "mimeType": "text/markdown"}
+    said = [
+        {"type": "text", "text": "for you", "annotations": {"audience": ["user", "nobody"], "priority": 1}},
+        {"type": "resource", "resource": page},
+        link | {"description": "The other page.", "size": 12, "annotations": {"audience": ["assistant"]}},
+    ]
+    told = {"uri": "docs://b", "name": "b.md", "title": "B", "description": "The other page.", "size": 12}
+    assert (await result_of({"content": said}))["content"] == [
+        {"type": "text", "text": "for you", "audience": ["user"]},
+        {"type": "resource", "uri": "docs://a/page.md", "mime": "text/markdown", "text": "# Page"},
+        {"type": "resource_link", **told, "mime": "text/markdown", "audience": ["assistant"]},
+    ]
+
+
+async def test_text_beside_structured_content_is_kept_unless_it_repeats_it() -> None:
+    wrapped = text("one word", structuredContent={"result": "one word"})
+    assert await result_of(wrapped) == {"untrusted": True, "data": {"result": "one word"}}
+    summary = text("2 issues, both open", structuredContent={"issues": [1, 2]})
+    told = {"untrusted": True, "data": {"issues": [1, 2]}, "text": "2 issues, both open"}
+    assert await result_of(summary) == told
+
+
+@pytest.mark.parametrize(
+    ("mime", "content", "inline", "shown"),
+    [
+        ("image/png", PNG, ("image",), True),
+        ("image/jpg", b"\xff\xd8\xff\xe0", ("image",), True),
+        ("image/png", b"not a picture", ("image",), False),
+        ("image/svg+xml", b"<svg/>", ("image",), False),
+        ("image/png", PNG, (), False),
+        ("image/png", PNG + b"x" * MAX_SHOWN_BYTES, ("image",), False),
+        ("audio/wav", b"RIFF\0\0\0\0WAVEfmt ", ("image",), False),
+        ("audio/wav", b"RIFF\0\0\0\0WAVEfmt ", ("image", "audio"), True),
+        ("image/webp", b"RIFF\0\0\0\0WAVEfmt ", ("image",), False),
+    ],
+)
+async def test_only_true_pictures_of_wanted_kinds_are_shown(
+    mime: str, content: bytes, inline: Any, shown: bool
+) -> None:
+    block = {"type": mime.partition("/")[0], "data": base64.b64encode(content).decode(), "mimeType": mime}
+    foreign = Foreign([definition("look")], reply=lambda *_: {"content": [block]})
+    async with foreign_deputy(foreign, server=replace(READS, inline=inline)) as deputy:
+        [part] = (await look(deputy))["content"]
+    assert part.get("shown", False) is shown and part["mime"] == mime.replace("jpg", "jpeg")
+
+
+async def test_pictures_share_one_limit_and_those_for_the_user_are_not_shown() -> None:
+    half = {"type": "image", "data": base64.b64encode(PNG + b"x" * (MAX_SHOWN_BYTES // 2)).decode()}
+    small = {"type": "image", "data": base64.b64encode(PNG).decode(), "mimeType": "image/png"}
+    said = [half | {"mimeType": "image/png"}] * 2 + [small | {"annotations": {"audience": ["user"]}}, small]
+    got = await result_of({"content": said})
+    assert [one.get("shown", False) for one in got["content"]] == [True, False, False, True]
+
+
+async def test_result_survives_files_that_cannot_be_stored() -> None:
+    block = {"type": "image", "data": base64.b64encode(PNG).decode(), "mimeType": "image/png"}
+    said = {"content": [{"type": "text", "text": "done"}, block]}
+    foreign = Foreign([definition("send")], reply=lambda *_: said)
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+        deputy.files.most = 0
+        got = await deputy.act("other_send", {"to": "bob"}, user="alice", call=Call("t", "m", "1"))
+    assert got["content"] == [{"type": "text", "text": "done"}] and got["remark"] == "1 parts could not be read"
 
 
 async def test_long_text_is_cut_and_stored_as_a_file() -> None:
@@ -78,9 +144,9 @@ async def test_images_become_files_and_links_are_not_followed() -> None:
     foreign = Foreign([definition("look")], reply=lambda params, request: said)
     async with foreign_deputy(foreign, server=READS) as deputy:
         got = await look(deputy)
-        files = [await deputy.files.take(User("alice"), one["file"]) for one in got["files"]]
+        files = [await deputy.files.take(User("alice"), one["file"]) for one in got["content"][:2]]
     assert [(one.mime, one.content) for one in files] == [("image/png", b"png"), ("application/octet-stream", b"png")]
-    assert got["links"] == [{"uri": "file:///etc/passwd", "name": "x"}]
+    assert got["content"][2:] == [{"type": "resource_link", "uri": "file:///etc/passwd", "name": "x"}]
     assert got["remark"] == "2 parts could not be read" and picture not in json.dumps(got)
     assert foreign.count("resources/read") == 0
 
@@ -152,7 +218,7 @@ async def test_token_in_a_returned_file_is_masked() -> None:
     async with foreign_deputy(
         Foreign([definition("look")], reply=lambda params, request: said), server=READS
     ) as deputy:
-        (file,) = (await look(deputy))["files"]
+        (file,) = (await look(deputy))["content"]
         assert (await deputy.files.take(User("alice"), file["file"])).content == b"GET /\nauthorization: Bearer ***\n"
 
 

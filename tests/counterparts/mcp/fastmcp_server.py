@@ -7,9 +7,13 @@ import sys
 from typing import Any
 
 from fastmcp import Context, FastMCP  # type: ignore[import-not-found]
+from fastmcp.utilities.types import Audio, Image  # type: ignore[import-not-found]
+from mcp_types import EmbeddedResource, ResourceLink, TextResourceContents
 
 mcp = FastMCP("fast")
 SENT: list[str] = []
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+WAV = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0"
 
 
 def look(to: str) -> dict[str, Any]:
@@ -37,12 +41,27 @@ def fail(to: str) -> str:
     raise ValueError("no such person")
 
 
+def picture(to: str) -> list[Any]:
+    """Draw somebody."""
+    page = EmbeddedResource(
+        type="resource", resource=TextResourceContents(uri="docs://page", mime_type="text/markdown", text="# Page")
+    )
+    link = ResourceLink(type="resource_link", uri="docs://more", name="more.md", title="More")
+    return [f"Here is {to}:", Image(data=PNG, format="png"), Audio(data=WAV, format="wav"), page, link]
+
+
+def more() -> str:
+    """More of it."""
+    return "# More"
+
+
 def sent(to: str) -> dict[str, Any]:
     """What was sent."""
     return {"id": ",".join(SENT)}
 
 
-for reads in (look, sent):
+mcp.resource("docs://more", mime_type="text/markdown")(more)
+for reads in (look, sent, picture):
     mcp.tool(reads, annotations={"readOnlyHint": True})
 for writes in (send, hold, fail):
     mcp.tool(writes)

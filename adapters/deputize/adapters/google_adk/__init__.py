@@ -18,7 +18,7 @@ done once (see `calls`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from deputize.adapters.kit import (
     Decision,
@@ -69,6 +69,9 @@ except ImportError as missing:
 
 require(GOOGLE_ADK)
 __all__ = ["ActTool", "DeputyToolset", "answers", "requests_in", "session_user", "system_prompt"]
+
+KINDS: Final = ("image", "audio", "pdf")
+"""The kinds of files that a function response may have."""
 
 
 def session_user(ctx: ToolContext) -> str:
@@ -125,8 +128,9 @@ class ActTool(BaseTool):
             name=self.name, description=self.description, parameters_json_schema=self.tool.schema
         )
 
-    async def run_async(self, *, args: dict[str, Any], tool_context: ToolContext) -> dict[str, str]:
-        """Act as the user and return the result in ``result``, or a failure as text for the model in ``error``.
+    async def run_async(self, *, args: dict[str, Any], tool_context: ToolContext) -> dict[str, Any]:
+        """Act as the user and return the result in ``result``, and its files in ``files``, which ADK sends as parts of
+        the response; or a failure as text for the model in ``error``.
 
         Raises `PolicyDenied` out of the run if the question about the call was to another user, and `UserRequired` if
         the answer comes from no user; in ``single_turn`` sub-agents both are returned. The question then stays open.
@@ -150,7 +154,9 @@ class ActTool(BaseTool):
                 fault = await self._record_answer(tool_context.tool_confirmation, shown, user)
             blocker = await self._blocker(args, call, tool_context, user, look=bool(fault))
             if blocker is None and not fault:
-                return {"result": await self.runner.act(self.tool.name, args, user, call)}
+                text, media = await self.runner.act_with_media(self.tool, args, user, call, KINDS)
+                parts = [types.Part.from_bytes(data=one.content, mime_type=one.mime) for one in media]
+                return {"result": text, **({"files": parts} if parts else {})}
         except DeputizeError as error:
             blocker = error
         told = error_text(blocker) if blocker else fault

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any, TypeAlias, TypeVar, cast, get_type_hints
 
+from langchain_core.messages.content import create_file_block, create_image_block
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import ArgsSchema, BaseTool, StructuredTool, ToolException
 from pydantic import ConfigDict, Field
@@ -13,6 +14,7 @@ from pydantic import ConfigDict, Field
 from deputize.adapters.langchain.calls import current_id, identify_call, message_asking, tool_call_id_of
 from deputize.adapters.langchain.run_context import refuse_cached
 from deputize.adapters.langchain.tool_host import Host
+from deputize.adapters.media import Media, media_of
 from deputize.adapters.model_messages import as_text
 from deputize.core import DeputizeError, Tool
 
@@ -110,6 +112,19 @@ def _runtime() -> Any:
         return None
 
 
+def _content(result: Any, media: list[Media]) -> Any:
+    """Return a result as text, or with its files as content blocks. LangChain takes no audio in a tool's result."""
+    if not media:
+        return as_text(result)
+    return [{"type": "text", "text": as_text(result)}, *map(_block, media)]
+
+
+def _block(one: Media) -> Any:
+    if one.kind == "image":
+        return create_image_block(base64=one.base64, mime_type=one.mime)
+    return create_file_block(base64=one.base64, mime_type=one.mime, filename=str(one.part.get("name")))
+
+
 def act_tool(tool: Tool, host: Host, *, strict: bool = False) -> BaseTool:
     """Return this deputize tool as a LangChain tool, sync and async. ``strict``: use the tool's strict schema."""
 
@@ -119,13 +134,14 @@ def act_tool(tool: Tool, host: Host, *, strict: bool = False) -> BaseTool:
         try:
             user = host.acting_user(config, _runtime())
             call = host.add_message(identify_call(config, host), config, _runtime)
-            return await host.act(tool.name, arguments, user, call)
+            result = await host.act(tool.name, arguments, user, call)
+            return _content(result, await media_of(host.deputy, tool, result, user, ("image", "pdf"))), result
         except DeputizeError as error:
             return error
 
     def tool_output(said: Any) -> tuple[Any, Any]:
         if not isinstance(said, DeputizeError):
-            return as_text(said), said
+            return cast("tuple[Any, Any]", said)
         failed = host.error_message(tool.name, current_id.get(), said)
         if failed.tool_call_id:
             return failed, failed.artifact

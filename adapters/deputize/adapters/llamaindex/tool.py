@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
+from llama_index.core.llms import AudioBlock, DocumentBlock, ImageBlock, TextBlock
 from llama_index.core.tools import FunctionTool, ToolMetadata, ToolOutput
 from llama_index.core.workflow import Context
 from workflows.runtime.types.results import WaitingForEvent
@@ -20,6 +21,7 @@ from deputize.adapters.llamaindex.consent_batching import Blocker, Together
 from deputize.adapters.llamaindex.events import ApprovalRequest, ApprovalResponse, ConsentRequest, ConsentResponse
 from deputize.adapters.llamaindex.host import MessageSource, UserSource, acting_user, add_message
 from deputize.adapters.llamaindex.redelivery import Delivery
+from deputize.adapters.media import Media, media_of
 from deputize.adapters.model_messages import as_text, failure_text
 from deputize.adapters.operator_warnings import warn_operator
 from deputize.core import (
@@ -42,6 +44,8 @@ ASKS: Final = 3
 """How often one call asks for approval, if its effect keeps changing."""
 QUESTIONS: Final = 6
 """How often one call acts, because a foreign server may ask its user something first, five times at most."""
+KINDS: Final = ("image", "audio", "pdf")
+"""The kinds of files that a tool's output may have."""
 ALONE: Final = Call()
 """The identity of a call outside an agent: unknown."""
 CLIENT_DECIDES: Final = (
@@ -58,6 +62,14 @@ def with_signature(method: F) -> F:
     its cost."""
     method.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
     return method
+
+
+def _block(one: Media) -> ImageBlock | AudioBlock | DocumentBlock:
+    if one.kind == "image":
+        return ImageBlock(image=one.content, image_mimetype=one.mime)
+    if one.kind == "audio":
+        return AudioBlock(audio=one.content, format=one.mime.partition("/")[2])
+    return DocumentBlock(data=one.content, document_mimetype=one.mime, title=str(one.part.get("name")))
 
 
 class ActTool(FunctionTool):
@@ -196,6 +208,7 @@ class ActTool(FunctionTool):
         try:
             whose: dict[str, Any] = {"user": user, "app": self.app, "agent": self.agent}
             result = await self.deputy.act(self.tool.name, arguments, call=call, **whose)
+            media = await media_of(self.deputy, self.tool, result, user, KINDS)
         except DeputizeError as error:
             is_question = isinstance(error, ApprovalRequired) and error.approval.kind == "question"
             if is_question and call.has_id and not user.unattended:
@@ -204,7 +217,8 @@ class ActTool(FunctionTool):
         except Exception as error:
             return self._broken(arguments, error)
         given = {"kwargs": arguments}
-        return ToolOutput(self.metadata.get_name(), as_text(result), raw_input=given, raw_output=result)
+        blocks: list[Any] = [TextBlock(text=as_text(result)), *map(_block, media)]
+        return ToolOutput(self.metadata.get_name(), blocks=blocks, raw_input=given, raw_output=result)
 
     def _broken(self, arguments: dict[str, Any], error: Exception) -> ToolOutput:
         """Return the output for an unexpected error. Only its type is logged, because its text may contain anything."""

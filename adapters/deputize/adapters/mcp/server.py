@@ -18,11 +18,11 @@ from starlette.types import ASGIApp
 from deputize.adapters.argument_checks import check_list, select_tools
 from deputize.adapters.mcp.elicitation import Context, OpenPage
 from deputize.adapters.mcp.http import UNAUTHORIZED, UserOf, mcp_app, user_in
-from deputize.adapters.mcp.results import INSTRUCTIONS, error_result, tool_definition
+from deputize.adapters.mcp.results import INSTRUCTIONS, FileLinks, error_result, tool_definition
 from deputize.adapters.mcp.search import CALL_TOOL, SEARCH_TOOLS, Search
 from deputize.adapters.mcp.stdio import serve_stdio
 from deputize.adapters.mcp.tool_call import Outcome, Performing
-from deputize.core import DeputizeError, DeputyProtocol, InvalidInput, Tool, User, system_prompt
+from deputize.core import DeputizeError, DeputyProtocol, InvalidInput, NotFound, Tool, User, system_prompt
 
 __all__ = ["DeputyServer"]
 
@@ -66,7 +66,7 @@ class DeputyServer:
         self._search = Search(self.tools.values()) if search else None
         self._listed = self._search.listed if self._search else [tool_definition(tool) for tool in self.tools.values()]
         self._schemas = {tool.name: tool.input_schema for tool in self._listed}
-        self.performing = Performing(deputy, agent, forms, open_page, app=app)
+        self.performing = Performing(deputy, self.tools, agent, forms, open_page, app=app)
 
     async def stdio(self, user: User | str) -> None:
         """Serve this process's stdin and stdout to one client, as this user, until the client closes them.
@@ -120,12 +120,27 @@ class DeputyServer:
                 log.warning("A tool failed: %s", type(error).__name__)
                 return error_result(DeputizeError("The tool failed."))
 
+        async def list_resources(
+            ctx: Context, params: types.PaginatedRequestParams | None
+        ) -> types.ListResourcesResult:
+            acting(ctx)
+            return types.ListResourcesResult(resources=[], ttl_ms=TOOL_LIST_TTL_MS, cache_scope="private")
+
+        async def read_resource(ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
+            """Return a file that a result has linked to."""
+            try:
+                return await FileLinks(self.deputy, acting(ctx)).read(str(params.uri))
+            except NotFound as error:
+                raise MCPError(types.INVALID_PARAMS, str(error)) from None
+
         server: Server[Any] = Server(
             NAME,
             version=version("deputize"),
             instructions=f"{INSTRUCTIONS} {system_prompt()}",
             on_list_tools=list_tools,
             on_call_tool=call_tool,
+            on_list_resources=list_resources,
+            on_read_resource=read_resource,
             get_tool_input_schema=self._schemas.get,
         )
         server.middleware.append(self._sealing(acting))

@@ -32,7 +32,7 @@ from deputize.adapters.mcp.elicitation import (
 )
 from deputize.adapters.mcp.older_protocol_forms import Forms
 from deputize.adapters.mcp.progress import report_progress, start_progress
-from deputize.adapters.mcp.results import error_result, tool_result
+from deputize.adapters.mcp.results import FileLinks, error_result, foreign_result, tool_result
 from deputize.core import (
     ApprovalRequired,
     Call,
@@ -46,6 +46,7 @@ from deputize.core import (
     ProviderUnavailable,
     RateLimited,
     StoreUnavailable,
+    Tool,
     User,
 )
 
@@ -71,6 +72,7 @@ class Performing:
     that a client cannot display, on the user's own machine."""
 
     deputy: DeputyProtocol
+    tools: Mapping[str, Tool]
     agent: str = ""
     forms: bool = True
     open_page: OpenPage | None = None
@@ -106,7 +108,7 @@ class Performing:
                 act = self.deputy.act(tool, arguments, user=user, app=self.app, call=call, agent=self.agent)
                 async with report_progress(ctx, "Working."):
                     result = await (self._shield(act) if call.has_id else act)
-                return await self._over(ctx, tool_result(result), call, user)
+                return await self._over(ctx, await self._converted(user, tool, result), call, user)
             except (ConsentRequired, ApprovalRequired) as error:
                 if error.unattended:  # a repeated call stays the same call, so it runs after the answer
                     return error_result(error)
@@ -117,6 +119,11 @@ class Performing:
                 return error_result(error)
             except DeputizeError as error:
                 return await self._over(ctx, error_result(error), call, user)
+
+    async def _converted(self, user: User, tool: str, result: Any) -> types.CallToolResult:
+        if not self.tools[tool].returns_files or not isinstance(result, dict):
+            return tool_result(result)
+        return await foreign_result(result, FileLinks(self.deputy, user))
 
     async def _shield(self, act: Awaitable[T]) -> T:
         """Await an act in a separate task: a client that disconnects cancels the handler, but must not interrupt a

@@ -36,6 +36,7 @@ from deputize.adapters.kit import (
     request_payload,
     select_requests,
 )
+from deputize.adapters.media import Media
 from deputize.adapters.releases import OPENAI_AGENTS, require
 from deputize.core import (
     ApprovalPayload,
@@ -54,7 +55,14 @@ from deputize.core import (
 )
 
 try:
-    from agents import FunctionTool, RunContextWrapper, RunState
+    from agents import (
+        FunctionTool,
+        RunContextWrapper,
+        RunState,
+        ToolOutputFileContent,
+        ToolOutputImage,
+        ToolOutputText,
+    )
     from agents import Tool as AgentTool
     from agents.tool_context import ToolContext
 
@@ -118,11 +126,14 @@ def _function_tool(tool: Tool, runner: ToolRunner[Any], thread: ThreadOf[Any]) -
             return False
         return request_payload(blocker) is not None
 
-    async def invoke(ctx: ToolContext[Any], arguments: str) -> str:
-        """Act as the user and return the result, or a failure, as text: the SDK would show exceptions to the model."""
+    async def invoke(ctx: ToolContext[Any], arguments: str) -> Any:
+        """Act as the user and return the result with its files, or a failure as text: the SDK would show exceptions to
+        the model."""
         try:
             call = runner.add_message(identify_call(thread, ctx, ctx.turn_input, ctx.tool_call_id), ctx)
-            return await runner.act(tool.name, _object(arguments), runner.acting_user(ctx), call)
+            user, kinds = runner.acting_user(ctx), ("image", "pdf")
+            text, media = await runner.act_with_media(tool, _object(arguments), user, call, kinds)
+            return [ToolOutputText(text=text), *map(_output, media)] if media else text
         except DeputizeError as error:
             return error_text(error)
         except Exception as error:
@@ -139,6 +150,12 @@ def _function_tool(tool: Tool, runner: ToolRunner[Any], thread: ThreadOf[Any]) -
         runner=runner,
         thread=thread,
     )
+
+
+def _output(one: Media) -> ToolOutputImage | ToolOutputFileContent:
+    if one.kind == "image":
+        return ToolOutputImage(image_url=one.url)
+    return ToolOutputFileContent(file_data=one.url, filename=str(one.part.get("name")))
 
 
 def _object(arguments: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ from deputize.core import (
 try:
     from pydantic_ai import ApprovalRequired, DeferredToolRequests, DeferredToolResults, RunContext, ToolApproved
     from pydantic_ai.exceptions import ToolFailed
-    from pydantic_ai.messages import InstructionPart, ModelResponse
+    from pydantic_ai.messages import BinaryContent, InstructionPart, ModelResponse
     from pydantic_ai.tools import ToolDefinition
     from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
     from pydantic_core import SchemaValidator, core_schema
@@ -77,6 +77,8 @@ AgentDepsT = TypeVar("AgentDepsT", bound=Any, default=Any, contravariant=True)
 
 ARGUMENTS: Final = SchemaValidator(core_schema.dict_schema(core_schema.str_schema(), core_schema.any_schema()))
 """Any JSON object: the deputy validates it by the tool's own schema."""
+KINDS: Final = ("image", "audio", "pdf")
+"""The kinds of files that a tool of pydantic-ai may return. Its models adapt them to their API."""
 ORIGIN: Final = "deputize"
 """The key in a tool's metadata for the id of its toolset and its own name, which an outer toolset may change."""
 
@@ -133,8 +135,8 @@ class DeputyToolset(AbstractToolset[AgentDepsT]):
 
     async def call_tool(
         self, name: str, tool_args: dict[str, Any], ctx: RunContext[AgentDepsT], tool: ToolsetTool[AgentDepsT]
-    ) -> str:
-        """Act as the user and return the result as text.
+    ) -> Any:
+        """Act as the user and return the result as text, followed by its files.
 
         Raises `ApprovalRequired` if the user must be asked, and `ToolFailed` for a failure. Raises `PolicyDenied` out
         of the run if its calls belong to another user.
@@ -152,7 +154,9 @@ class DeputyToolset(AbstractToolset[AgentDepsT]):
         try:
             blocker = await self._blocker(_Own(name, given, call), ctx, response, user, look=bool(fault))
             if blocker is None and not fault:
-                return await self.runner.act(name, given, user, call)
+                text, media = await self.runner.act_with_media(self.tools[name], given, user, call, KINDS)
+                files = [BinaryContent(one.content, media_type=one.mime) for one in media]
+                return [text, *files] if files else text
         except DeputizeError as error:
             blocker = error
         if ask := request_payload(blocker, fault):

@@ -24,6 +24,7 @@ MAX_WRITTEN_OUT: Final = 2000
 MAX_MODEL_NAME_CHARACTERS: Final = 64
 """Characters of a tool's name that models' APIs accept."""
 MAX_DESCRIPTION_CHARACTERS: Final = 600
+MAX_TITLE_CHARACTERS: Final = 100
 MAX_ARGUMENT_CHARACTERS: Final = 200
 MAX_SERVER_NAME_CHARACTERS: Final = 128
 """Characters of a tool's name at its server."""
@@ -204,6 +205,19 @@ def shown_schema(schema: Any, *, names: bool = False) -> Any:
         elif key not in _DROPPED:
             shown[key] = shown_schema(value, names=key in ("properties", "$defs", "definitions"))
     return shown
+
+
+def moved_schema(schema: Any, to: str) -> Any:
+    """Return a schema with its references changed for a place in another schema: ``to`` is that place, as
+    ``#/$defs/data``."""
+    if isinstance(schema, list):
+        return [moved_schema(one, to) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: to + value[1:] if key in REFERENCES and isinstance(value, str) else moved_schema(value, to)
+        for key, value in schema.items()
+    }
 
 
 # ----------------------------------------------------------------- arguments

@@ -7,7 +7,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from deputize.core.mcp_client.server_config import AccountTool, ForeignEffect, ForeignRepeat, McpServer, ToolOverride
+from deputize.core.mcp_client.server_config import (
+    AccountTool,
+    ForeignEffect,
+    ForeignRepeat,
+    InlineKind,
+    McpServer,
+    ToolOverride,
+)
 from deputize.core.secret_files import with_secret
 from deputize.core.vault.grant import Secret
 
@@ -50,6 +57,9 @@ class McpSettings(BaseModel):
     allow_private_network: bool = Field(False, description="Its hosts may have private addresses.")
     legacy_auth: bool = Field(False, description="It implements 2025-03-26 and has no metadata.")
     only: tuple[str, ...] = Field((), description="The tools that are offered. Empty: all that are pinned.")
+    inline: tuple[InlineKind, ...] = Field(
+        ("image",), description="Kinds of files in results that models receive: `image`, `audio`, `pdf`."
+    )
     tools: dict[str, ToolSettings] = Field(
         default_factory=dict, description="By a tool's name at the server: `effect`, `repeat`, `needs`."
     )

@@ -45,13 +45,10 @@ def faults_of(schema: Mapping[str, Any], value: Any) -> list[str]:
     return [f"{'.'.join(map(str, e.instance_path)) or 'arguments'}: {e.message[:200]}" for e in errors[:MAX_FAULTS]]
 
 
-def fits(schema: Any, result: Mapping[str, Any]) -> bool:
-    """Return True if a result's structure matches its tool's schema, is too long to check, or if either is missing."""
-    structured = result.get("structuredContent")
-    if not isinstance(schema, Mapping) or structured is None or result.get("isError") is True:
-        return True
+def fits(schema: Mapping[str, Any] | None, structured: Any) -> bool:
+    """Return True if a result's structure matches its tool's schema, is too long to check, or there is no schema."""
     try:
-        return len(json.dumps(structured)) > MAX_CHECKED or not faults_of(schema, structured)
+        return schema is None or len(json.dumps(structured)) > MAX_CHECKED or not faults_of(schema, structured)
     except (ValueError, RecursionError):
         return True
 

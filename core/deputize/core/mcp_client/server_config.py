@@ -20,6 +20,8 @@ ForeignEffect = Literal["reads", "writes", "sends", "destructive"]
 """A tool's effect, as the operator pins it; the gravest of its `Effect`s."""
 ForeignRepeat = Literal["read", "idem", "write"]
 """Effect of sending the same call again: it only reads, nothing more, or acts twice."""
+InlineKind = Literal["image", "audio", "pdf"]
+"""A kind of file in a result that models may receive."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 _FIELD: Final = re.compile(r"\w+(?:\.\w+)*")
@@ -74,7 +76,8 @@ class McpServer(ValueObject):
     ``idempotentHint``. ``allow_private_network``: allow hosts with private addresses. ``legacy_auth``: a server of
     2025-03-26 without metadata, whose endpoints are ``/authorize``, ``/token`` and ``/register``. ``only``: names of
     the tools that are offered, empty for all that are pinned. ``tools``: settings of single tools. ``identity``: how
-    the account is identified if no id_token does so.
+    the account is identified if no id_token does so. ``inline``: the kinds of files in results that models receive,
+    besides their handles.
     """
 
     name: str
@@ -91,8 +94,11 @@ class McpServer(ValueObject):
     only: tuple[str, ...] = ()
     tools: Mapping[str, ToolOverride] = field(default_factory=dict, hash=False)
     identity: AccountTool | None = None
+    inline: tuple[InlineKind, ...] = ("image",)
 
     def __post_init__(self) -> None:
+        if wrong := [one for one in self.inline if one not in get_args(InlineKind)]:
+            raise SettingsError(f"[mcp.{self.name}] inline: {wrong[0]!r} is not one of image, audio, pdf.")
         if not _NAME.fullmatch(self.name):
             raise SettingsError(
                 f"MCP server {self.name[:40]!r}: not a name.",

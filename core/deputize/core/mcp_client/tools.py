@@ -21,21 +21,23 @@ from deputize.core.errors import InvalidInput, NotFound, PolicyDenied
 from deputize.core.mcp_client.authorization import API
 from deputize.core.mcp_client.definitions import (
     MAX_DESCRIPTION_CHARACTERS,
+    MAX_TITLE_CHARACTERS,
     LeftOut,
     check_schema_shape,
     clean_text,
     header_paths,
     is_task_only,
+    moved_schema,
     own_name,
     shown_arguments,
     shown_schema,
 )
 from deputize.core.mcp_client.elicitation import Sent, rounds
-from deputize.core.mcp_client.pins import EFFECTS, Pin, effect_of, repeat_of
+from deputize.core.mcp_client.pins import EFFECTS, Pin, effect_of, hints_of, repeat_of
 from deputize.core.mcp_client.protocol import Refused, mirrored_headers
 from deputize.core.mcp_client.results import outcome_of_call
 from deputize.core.mcp_client.rules import HEADER_MISMATCH
-from deputize.core.mcp_client.schemas import check_schema, faults_of, fits
+from deputize.core.mcp_client.schemas import check_schema, faults_of
 from deputize.core.mcp_client.server_config import ForeignRepeat, McpServer, ToolOverride
 from deputize.core.mcp_client.session_cache import Known, Links
 from deputize.core.tools.preview import Audience, Instant, Preview
@@ -83,9 +85,32 @@ class ForeignTool(Tool):
     def output_schema(self) -> Mapping[str, Any] | None:
         """The server's schema of its results, or None if it cannot be checked."""
         try:
-            return check_schema_shape(self.pin.definition.get("outputSchema"))
+            schema = check_schema_shape(self.pin.definition.get("outputSchema"))
+            check_schema(schema)
         except LeftOut:
             return None
+        return schema
+
+    @property
+    def title(self) -> str:
+        """The title in the pinned definition: of the tool, or of its hints as older servers give it."""
+        definition = self.pin.definition
+        return clean_text(definition.get("title") or hints_of(definition).get("title"), MAX_TITLE_CHARACTERS)
+
+    @cached_property
+    def result_schema(self) -> Mapping[str, Any] | None:
+        """The schema of results: the server's own is that of ``data``. It does not bind a result with a ``remark``, so
+        that no client rejects the result of an act that has happened."""
+        if self.output_schema is None:
+            return None
+        place = "#/$defs/data"
+        return {
+            "type": "object",
+            "properties": {"untrusted": {"const": True}, "failed": {"type": "boolean"}},
+            "required": ["untrusted"],
+            "anyOf": [{"properties": {"data": {"$ref": place}}}, {"required": ["remark"]}],
+            "$defs": {"data": moved_schema(shown_schema(self.output_schema), place)},
+        }
 
     def headers(self, arguments: Arguments) -> dict[str, str]:
         """Return the headers that repeat arguments. Raises `InvalidInput` for a value that is too long for a header."""
@@ -102,6 +127,11 @@ class ForeignTool(Tool):
         """True, because an act that has asked its user continues where it stopped. See `rounds`."""
         return True
 
+    @property
+    def returns_files(self) -> bool:
+        """True; see `deputize.core.mcp_client.results`."""
+        return True
+
     def act(self, arguments: Arguments, known: Known, *, can_ask: bool) -> Steps:
         """Run the tool's steps: compare, preview, and call, repeated after each question to the user."""
         yield from self._compare(known)
@@ -116,8 +146,8 @@ class ForeignTool(Tool):
             )
         except Refused as refused:
             raise self._refusal(refused) from None
-        good = fits(self.output_schema, result)
-        return (yield from outcome_of_call(result, self.name, fits=good))
+        how: dict[str, Any] = {"schema": self.output_schema, "inline": self.server.inline}
+        return (yield from outcome_of_call(result, self.name, **how))
 
     def _compare(self, known: Known) -> Steps:
         """Check that the user's own list has exactly this definition. Raises `NotFound` or `PolicyDenied`."""

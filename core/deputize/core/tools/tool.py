@@ -145,6 +145,21 @@ class Tool(Printed):
         """Return this tool under another name, with that name's arguments."""
         return replace(self, called=alias)
 
+    @property
+    def title(self) -> str:
+        """Its name for people, or ""."""
+        return ""
+
+    @cached_property
+    def result_schema(self) -> Mapping[str, Any] | None:
+        """The JSON schema of every result, or None if it is not known."""
+        return None
+
+    @property
+    def returns_files(self) -> bool:
+        """True if ``content`` in a result names files by their handles, which a model receives if ``shown`` is true."""
+        return False
+
     def begin(self, arguments: Arguments, run: Callable[[], Run]) -> Steps:
         """Start a call with these validated arguments. ``run`` is called only if the tool takes a `Run`."""
         return self.steps(**arguments, run=run()) if self.takes_run else self.steps(**arguments)
