@@ -45,7 +45,7 @@ def test_every_toolkit_and_provider_rule_has_a_test_tool() -> None:
         TOOLS.keys() == {name for name, kit in find_toolkits().items() if kit.provider}
         and {kit for kit, _ in CASES} == TOOLS.keys()
     )
-    assert len(CASES) == 91
+    assert len(CASES) == 100
 
 
 @pytest.mark.parametrize(

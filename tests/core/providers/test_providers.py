@@ -40,6 +40,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
             "gmail_upload": "https://gmail.googleapis.com/upload/gmail/v1",
             "calendar": "https://www.googleapis.com/calendar/v3",
             "people": "https://people.googleapis.com/v1",
+            "drive": "https://www.googleapis.com/drive/v3",
         },
         "hosts": {
             *("gmail.googleapis.com", "www.googleapis.com", "people.googleapis.com", "openidconnect.googleapis.com"),

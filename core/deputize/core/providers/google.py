@@ -1,4 +1,4 @@
-"""Google: Gmail, Calendar and contacts (the People API).
+"""Google: Gmail, Calendar, contacts (the People API) and Drive.
 
 Sources: developers.google.com/identity/protocols/oauth2, the APIs' references and discovery documents.
 """
@@ -31,6 +31,7 @@ from deputize.core.oauth.provider import ApiRules, Identity, Imports, OAuthEndpo
 
 MAILBOX_DOMAINS: Final = ("gmail.com", "googlemail.com")
 """Domains of one mailbox: dots in its name do not count."""
+_FULL: Final = ("storageQuotaExceeded", "teamDriveFileLimitExceeded", "activeItemCreationLimitExceeded")
 GOOGLE_RULES = Rules(
     callback=table(
         when(ORG, "admin_policy_enforced", "org_internal"),
@@ -48,8 +49,10 @@ GOOGLE_RULES = Rules(
     api=table(
         when(outcome_of(Kind.RATE_LIMITED, fix_by="operator"), "dailyLimitExceeded", "dailyLimitExceededUnreg"),
         when(outcome_of(Kind.RATE_LIMITED), "quotaExceeded"),
+        when(outcome_of(Kind.RATE_LIMITED, fix_by="user"), "sharingRateLimitExceeded"),
         when(LIMIT, "rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"),
-        when(ORG, "domainPolicy", "admin_policy_enforced"),
+        when(ORG, "domainPolicy", "admin_policy_enforced", "publishOutNotPermitted", "cannotShareTeamDriveWith*"),
+        when(ORG, "invalidSharingRequest", text="acl change not allowed"),
         when(outcome_of(Kind.ORG_BLOCKED, "no_mailbox"), "failedPrecondition", text="mail service not enabled"),
         NAMED,
         when(SCOPE, "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "insufficientPermissions"),
@@ -61,6 +64,13 @@ GOOGLE_RULES = Rules(
         when(DONE, "deleted", calls=WRITES),
         when(DELETED, "deleted"),
         when(outcome_of(Kind.INVALID_INPUT, "drop_sync_token"), "fullSyncRequired", "updatedMinTooLongAgo"),
+        when(DONE, "invalidSharingRequest", text="successfully shared", calls=WRITES),  # only the emails failed
+        when(outcome_of(Kind.INVALID_INPUT, "storage_full", fix_by="user"), *_FULL),
+        when(outcome_of(Kind.INVALID_INPUT, "too_large"), "exportSizeLimitExceeded"),
+        when(outcome_of(Kind.INVALID_INPUT, "other_format"), "fileNotDownloadable", "fileNotExportable"),
+        when(outcome_of(Kind.HIDDEN_OR_NOT_FOUND, "app_lacks_file"), "appNotAuthorizedToFile"),
+        when(INPUT, "invalidSharingRequest", "teamDrivesFolderMoveInNotSupported", "*HierarchyTooDeep"),
+        when(INPUT, "numChildrenInNonRootLimitExceeded"),
         when(LACKS_RIGHTS, "requiredAccessLevel", "forbiddenForNonOrganizer", "forbidden", "PERMISSION_DENIED"),
         when(HIDDEN, "notFound", "NOT_FOUND"),
         when(INPUT, "invalidArgument", "invalid", "required", "badRequest", "parseError", "timeRangeEmpty"),
@@ -107,6 +117,7 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
             "gmail_upload": "https://gmail.googleapis.com/upload/gmail/v1",
             "calendar": "https://www.googleapis.com/calendar/v3",
             "people": "https://people.googleapis.com/v1",
+            "drive": "https://www.googleapis.com/drive/v3",
         },
         hosts=frozenset(
             {"gmail.googleapis.com", "www.googleapis.com", "people.googleapis.com", "openidconnect.googleapis.com"}
@@ -155,7 +166,11 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
         f"{_GOOGLE}contacts.readonly": "see your contacts",
         f"{_GOOGLE}contacts.other.readonly": "see who wrote to you and is not among your contacts",
         f"{_GOOGLE}directory.readonly": "see who is in your organisation's directory",
+        f"{_GOOGLE}drive.file": "see and change the files in your Drive that you open or create with it",
+        f"{_GOOGLE}drive.readonly": "see and download all your files in Drive",
+        f"{_GOOGLE}drive.metadata.readonly": "see all your files in Drive and who can see them, not their contents",
+        f"{_GOOGLE}drive": "see, change, share and delete all your files in Drive",
     },
     revoke_note="Google ends everything that this application may do with the account at once, not only for one agent: "
-    "mail, calendar and contacts alike.",
+    "mail, calendar, contacts and files alike.",
 )
