@@ -15,8 +15,9 @@ from pydantic import Field, WithJsonSchema
 
 from deputize.core import File, Keep, ParseFile, Steps
 from deputize.core.errors import InvalidInput
+from deputize.toolkits._shared.document_text import NOT_INSTALLED
 from deputize.toolkits._shared.steps import Asks
-from deputize.toolkits.files.read import FILES, NOT_INSTALLED
+from deputize.toolkits.files.read import FILES
 
 WRITER: Final = "deputize.toolkits._documents.writer"
 _OFFICE: Final = "application/vnd.openxmlformats-officedocument"
