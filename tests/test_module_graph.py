@@ -27,6 +27,7 @@ BY_NAME: Final = {
     "deputize.openapi.description": "PyYAML, where it is installed",
     "deputize.cli.commands": "commands of other packages",
     "deputize.sandbox": "its own modules, each when one of its names is used",
+    "deputize.sandbox.google.drive.reads": "libraries of an extra, for exports to office files",
     "deputize.toolkits._documents.writer": "libraries of an extra, which may be missing",
 }
 """Modules that import others by a name in a string, and which."""

@@ -29,6 +29,7 @@ EVERYTHING = (
     "gmail",
     "calendar",
     "contacts",
+    "drive",
     "slack:all",
     "github:all",
     "linear:all",
@@ -128,7 +129,7 @@ async def test_search_lists_matches_or_says_what_is_available(deputy: Deputy) ->
     assert "calendar_create_event" in [one["name"] for one in told["tools"]] and len(told["tools"]) == 5
     assert tokens(told) < 250
     nothing = json.loads(await search.tool.ainvoke({"query": "xyzzy"}))
-    assert nothing["tools"] == [] and "calendar, contacts, files, github, gmail" in nothing["hint"]
+    assert nothing["tools"] == [] and "calendar, contacts, drive, files, github" in nothing["hint"]
     assert "characters" in await search.tool.ainvoke({"query": "x" * 501}) and "query" in search.tool.invoke({})
 
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.contacts import person
+from deputize.sandbox.google.drive.records import permission
+from deputize.sandbox.google.drive.seed import comment, file
 from deputize.sandbox.linear.seed import stable_id
 from deputize.sandbox.people import SEEDED, Person
 from deputize.sandbox.salesforce import objects
@@ -35,6 +37,7 @@ def crowded(text: str) -> Sandbox:
     world.people = (*SEEDED, *many)
     _calendar(world.services["calendar"], text)
     _contacts(world.services["contacts"], text)
+    _drive(world.services["drive"], text)
     _slack(world.services["slack"], text)
     _linear(world.services["linear"], text)
     _salesforce(world.services["salesforce"]["records"], text)
@@ -113,6 +116,24 @@ def _contacts(store: dict[str, Any], text: str) -> None:
         store["directory"].append(
             person(f"3{n:020}", "DOMAIN_PROFILE", f"Zoe {long(text, 100)}", *mails, **copy.deepcopy(about))
         )
+
+
+def _drive(store: dict[str, Any], text: str) -> None:
+    at = "2026-11-20T10:00:00.000Z"
+    everybody = [permission("user", "reader", f"somebody.with.a.long.name.{n}@example.test") for n in range(300)]
+    for n in range(120):
+        store["files"][f"crowd{n or ''}"] = file(
+            *(f"crowd{n or ''}", long(text, 200), "document", ALICE, f"root-{SEEDED[1].sub}", at),
+            text=text * 400,
+            description=long(text, 2000),
+            shared=everybody,
+        )
+        store["drives"][f"0A{n}"] = {"id": f"0A{n}", "name": long(text, 200), "createdTime": at, "members": everybody}
+        store["drives"][f"0A{n}"]["members"] = [permission("user", "reader", ALICE)]
+    crowd = store["files"]["crowd"]
+    crowd["revisions"] = [{**crowd["revisions"][0], "id": f"r{n}"} for n in range(90)]
+    replies = [{"id": f"p{n}", "by": BOB, "content": long(text, 800), "createdTime": at} for n in range(60)]
+    crowd["comments"] = [comment(f"k{n}", BOB, long(text, 800), at, replies=replies) for n in range(90)]
 
 
 # ----------------------------------------------------------------- Slack

@@ -103,6 +103,15 @@ LARGEST: Final[dict[str, Calls]] = {
         ("search", {"limit": 100}),
         ("get", {"id": "people/c10"}),
     ),
+    "drive": (
+        ("search_files", {"limit": 100}),
+        ("search_files", {"where": "shared_drives", "limit": 100}),
+        ("get_file", {"file": "crowd", "history": True}),
+        ("read_file", {"file": "crowd"}),
+        ("read_file", {"file": "crowd", "find": "a"}),
+        ("list_comments", {"file": "crowd", "limit": 100}),
+        ("list_comments", {"file": "crowd", "comment": "k1"}),
+    ),
     "slack": (
         ("list_conversations", {"limit": 500}),
         ("get_conversation", {"conversation": ENG, "include": ["members", "pins", "bookmarks"], "limit": 500}),

@@ -168,6 +168,13 @@ EXAMPLES: Final[dict[str, dict[str, Example]]] = {
         "calendar_manage_calendar": {"action": "update", "calendar": "team@group.calendar.google.com", "hidden": False},
         "calendar_share_calendar": {"who": "bob@example.test", "role": "reader"},
     },
+    "drive": {
+        "drive_search_files": {"query": "offer", "limit": 5},
+        "drive_get_file": {"file": "offer", "history": True},
+        "drive_read_file": {"file": "offer"},
+        "drive_download_file": {"file": "poster"},
+        "drive_list_comments": {"file": "offer"},
+    },
     "slack": {
         "slack_whoami": {},
         "slack_list_conversations": {},

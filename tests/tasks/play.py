@@ -30,7 +30,7 @@ from tests.tasks.model import Scripted
 from tests.tasks.task import Task
 from tests.tasks.world import NOW, World
 
-PROVIDER_OF: Final[dict[str, str]] = dict.fromkeys(("gmail", "calendar", "contacts"), "google")
+PROVIDER_OF: Final[dict[str, str]] = dict.fromkeys(("gmail", "calendar", "contacts", "drive"), "google")
 NARROWING: Final = "https://www.googleapis.com/auth/gmail.metadata"
 """With this scope no text of a mail can be read, whatever else was granted."""
 CONFIG: Final[RunnableConfig] = {"configurable": {"thread_id": "task"}, "recursion_limit": 200}

@@ -15,7 +15,7 @@ from tests.tasks.task import TASKS
 
 GOLDEN: Final[list[dict[str, Any]]] = tomllib.loads(Path(__file__).with_name("golden.toml").read_text("utf-8"))["task"]
 FIELDS: Final = ["id", "asked", "before", "end", "read", "never", "unwanted", "tools"]
-TOOLKITS: Final = {"calendar", "contacts", "files", "find", "github", "gmail", "linear", "salesforce", "slack"}
+TOOLKITS: Final = {"calendar", "contacts", "drive", "files", "find", "github", "gmail", "linear", "salesforce", "slack"}
 """The toolkits whose tools `golden.toml` was compared with."""
 UNSCRIPTED: Final = {
     "chat.message_link_in_a_mail",

@@ -42,6 +42,11 @@ async def test_documents(task: Task) -> None:
     await play(task)
 
 
+@of("drive")
+async def test_drive(task: Task) -> None:
+    await play(task)
+
+
 @of("github_issues")
 async def test_github_issues(task: Task) -> None:
     await play(task)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from deputize.sandbox import Sandbox
 from deputize.sandbox.github.git import commit, packed
 from deputize.sandbox.github.seed_code import issue as github_issue
+from deputize.sandbox.google.drive.seed import file as drive_file
 from deputize.sandbox.linear.seed import stable_id, stamp
 from deputize.sandbox.slack.seed import user_id
 
@@ -203,6 +204,17 @@ class World:
         data |= {"attendees": attendees} if guests else {}
         row: Json = {"id": id, "home": home, "data": data | more, "exceptions": {}, "own": {}, "removed": [], "etag": 1}
         self["calendar"]["events"][f"{home}/{id}"] = row
+
+    # ------------------------------------------------------------------ Drive
+
+    def drive_file(
+        self, id: str, name: str, kind: str, folder: str, *, drive: str = "", hours: float = 20.0, **more: Any
+    ) -> None:
+        """Add a file of Alice's, or of ``owner``'s, or of a shared ``drive``. ``more``: as for the sandbox's seed."""
+        owner = more.pop("owner", "" if drive else ALICE)
+        at = _iso(hours).replace("Z", ".000Z")
+        made = drive_file(id, name, kind, owner, folder, at, by=more.pop("by", owner or BOB), **more)
+        self["drive"]["files"][id] = made | {"driveId": drive or None, "parents": [folder] if folder else []}
 
 
 def _iso(hours: float) -> str:

@@ -30,6 +30,7 @@ TOOLS: Final = {  # by toolkit: the tool, and where its first request goes
     "github": ("github_whoami", "github", "/user"),
     "linear": ("linear_whoami", "linear", "/graphql"),
     "contacts": ("contacts_search", "people", "/people/me/connections"),
+    "drive": ("drive_search_files", "drive", "/files"),
     "salesforce": ("salesforce_describe", "salesforce", "/data/v64.0/sobjects"),
 }
 CASES: Final = [
@@ -45,7 +46,7 @@ def test_every_toolkit_and_provider_rule_has_a_test_tool() -> None:
         TOOLS.keys() == {name for name, kit in find_toolkits().items() if kit.provider}
         and {kit for kit, _ in CASES} == TOOLS.keys()
     )
-    assert len(CASES) == 100
+    assert len(CASES) == 117
 
 
 @pytest.mark.parametrize(

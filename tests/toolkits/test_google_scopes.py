@@ -19,8 +19,10 @@ from deputize.core.errors import DeputizeError
 from deputize.core.providers import GOOGLE
 from deputize.toolkits.calendar import TOOLKIT as CALENDAR_TOOLKIT
 from deputize.toolkits.calendar import base as calendar
+from deputize.toolkits.drive import TOOLKIT as DRIVE_TOOLKIT
+from deputize.toolkits.drive import base as drive_base
 from deputize.toolkits.gmail import TOOLKIT as GMAIL_TOOLKIT
-from tests.toolkits import calendar_calls, gmail_calls
+from tests.toolkits import calendar_calls, drive_calls, gmail_calls
 from tests.toolkits.google_driver import Desk, outgoing
 from tests.toolkits.mailbox import COMPOSE, LABELS, MAIL, MODIFY, READONLY, SEND, SETTINGS
 from tests.toolkits.tool_driver import Driver, drive
@@ -31,7 +33,7 @@ pytest.importorskip("jsonschema")
 from tests.support.discovery import BadBody, BadQuery, Discovery, NoSuchMethod
 from tests.support.lanes import some_and_all
 
-Case = gmail_calls.Case | calendar_calls.Case
+Case = gmail_calls.Case | calendar_calls.Case | drive_calls.Case
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -145,6 +147,22 @@ def calendar_left_out(need: Need, accepted: set[str]) -> set[str]:
     return narrow | ({calendar.OWNED, calendar.OWNED_READONLY, f"{whole}.freebusy"} - need.accepts)
 
 
+def drive_requests(case: drive_calls.Case, granted: frozenset[str]) -> list[httpx.Request]:
+    """Return the call's requests to Drive with these scopes."""
+    desk = drive_calls.desk(granted)
+    case.spoil(desk)
+    with suppress(DeputizeError):
+        desk.run(case.tool, case.arguments)
+    return desk.sent
+
+
+def drive_left_out(need: Need, accepted: set[str]) -> set[str]:
+    """Scopes for other apps' data; for the app's own files in a search for all; of metadata in a search for text."""
+    whole = drive_base.ALL
+    narrow = {f"{whole}.{name}" for name in ("appdata", "meet.readonly", "photos.readonly", "scripts")}
+    return narrow | ((accepted - need.accepts) if need.method == "drive.files.list" else set())
+
+
 GMAIL: Final = Row(
     GMAIL_TOOLKIT,
     list(gmail_calls.CASES),
@@ -217,10 +235,33 @@ CALENDAR: Final = Row(
         }.items()
     },
 )
-CASES: Final = [(row, case) for row in (GMAIL, CALENDAR) for case in row.cases]
+DRIVE: Final = Row(
+    DRIVE_TOOLKIT,
+    list(drive_calls.CASES),
+    Discovery.of("drive.v3"),
+    drive_requests,
+    broad=(drive_base.READONLY, drive_base.ALL),
+    whole=drive_base.ALL,
+    reading=lambda scope, tool: scope.endswith(("readonly", "drive.file")),
+    left_out=drive_left_out,
+    optional=lambda case: {"drive.files.get"},  # what a folder is called
+    also=frozenset({drive_base.READONLY}),
+    silent=(),
+    usual={
+        f"drive_{name}": {f"{drive_base.ALL}.{one}" for one in asked}
+        for name, asked in {
+            "search_files": ["metadata.readonly"],
+            "get_file": ["metadata.readonly"],
+            "read_file": ["readonly"],
+            "download_file": ["readonly"],
+            "list_comments": ["readonly"],
+        }.items()
+    },
+)
+CASES: Final = [(row, case) for row in (GMAIL, CALENDAR, DRIVE) for case in row.cases]
 
 
-both = pytest.mark.parametrize("row", [GMAIL, CALENDAR], ids=["gmail", "calendar"])
+every = pytest.mark.parametrize("row", [GMAIL, CALENDAR, DRIVE], ids=["gmail", "calendar", "drive"])
 
 
 @pytest.mark.parametrize("cases", some_and_all(CASES, 25))
@@ -231,7 +272,7 @@ def test_request_is_described_by_google_and_allowed_by_the_grant(cases: list[tup
                 row.spec.check(request, granted)
 
 
-@both
+@every
 def test_requests_of_each_call_are_described_and_allowed(row: Row, capsys: pytest.CaptureFixture[str]) -> None:
     counts = dict.fromkeys(row.toolkit.tools, 0)
     for case in row.cases:
@@ -245,14 +286,14 @@ def test_requests_of_each_call_are_described_and_allowed(row: Row, capsys: pytes
     assert tuple(tool for tool, count in counts.items() if not count) == row.silent
 
 
-@both
+@every
 def test_only_declared_methods_are_called_with_the_requested_scopes(row: Row) -> None:
     for case, requests in row.asked:
         called = {row.spec.call(request).id for request in requests}
         assert called - row.optional(case) <= {need.method for need in row.needs_of(case)}, case
 
 
-@both
+@every
 def test_every_requested_scope_is_necessary(row: Row) -> None:
     for case, requests in row.asked:
         asked = row.asked_for(case)
@@ -260,7 +301,7 @@ def test_every_requested_scope_is_necessary(row: Row) -> None:
             assert any(not row.spec.accepted(request) & (asked - {scope}) for request in requests), (case, scope)
 
 
-@both
+@every
 def test_reading_call_requests_read_scopes_only(row: Row) -> None:
     for case, requests in row.asked:
         if row.reads(case):
@@ -274,7 +315,7 @@ def test_readonly_scope_suffices_for_every_reading_gmail_call() -> None:
             assert request.method == "GET" and READONLY in GMAIL.spec.accepted(request)
 
 
-@both
+@every
 def test_need_accepts_what_google_accepts_and_requests_less_than_everything(row: Row) -> None:
     methods = {method["id"]: method for _, _, method in row.spec._routes}
     for case in row.cases:
@@ -285,7 +326,7 @@ def test_need_accepts_what_google_accepts_and_requests_less_than_everything(row:
             assert need.ask in need.accepts and need.ask != row.whole
 
 
-@both
+@every
 def test_advance_consent_requests_the_scopes_of_the_plain_call(row: Row) -> None:
     assert {name: {need.ask for need in tool.usual_needs()} for name, tool in row.toolkit.tools.items()} == row.usual
 

@@ -77,6 +77,7 @@ CASES: Final[dict[str, dict[str, Case]]] = {
         "updated_after": times(updated_after=AT),
     },
     "calendar_find_times": {"after": times(after=AT), "before": times(before=AT)},
+    "drive_search_files": {"modified_after": times(modified_after=AT)},
     "github_list_issues": {"updated_after": times(repo="alice/garden", updated_after=AT)},
     "github_list_runs": {"after": times(repo="alice/garden", after=AT)},
     "github_list_comments": {"updated_after": times(repo="alice/garden", updated_after=AT)},

@@ -15,6 +15,7 @@ from deputize.sandbox import github, google, linear, salesforce, slack
 from deputize.sandbox.github.seed import seed_github
 from deputize.sandbox.google.calendar.seed import seed_calendars
 from deputize.sandbox.google.contacts import seed_contacts
+from deputize.sandbox.google.drive.seed import seed_drive
 from deputize.sandbox.google.gmail import mailbox
 from deputize.sandbox.google.gmail.seed import seed_mailboxes
 from deputize.sandbox.linear.seed import seed_linear
@@ -29,6 +30,7 @@ APPS = (google.APP, *slack.APPS, *github.APPS, *linear.APPS, *salesforce.APPS)
 SEEDS: dict[str, Callable[[tuple[Person, ...], float], dict[str, Any]]] = {
     "calendar": seed_calendars,
     "contacts": seed_contacts,
+    "drive": seed_drive,
     "slack": seed_slack,
     "github": seed_github,
     "linear": seed_linear,
@@ -57,7 +59,7 @@ class SeededServices(dict[str, dict[str, Any]]):
 class World:
     """People, apps, consents, tokens, mailboxes and workspaces. Callers hold ``lock`` while they read or change it.
 
-    ``services``: the records of Google Calendar, contacts and the other providers, as plain JSON.
+    ``services``: the records of Google Calendar, contacts, Drive and the other providers, as plain JSON.
     """
 
     def __init__(self, state: Path | None, clock: Callable[[], float], switches: Switches) -> None:

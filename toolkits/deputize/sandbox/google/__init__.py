@@ -1,4 +1,4 @@
-"""Google in the sandbox: sign-in, consent, tokens, userinfo, and the APIs of Gmail, Calendar and contacts.
+"""Google in the sandbox: sign-in, consent, tokens, userinfo, and the APIs of Gmail, Calendar, contacts and Drive.
 
 `GOOGLE_CLIENT_ID` and `GOOGLE_CLIENT_SECRET` belong to its one registered app. They work nowhere else, so a program
 may contain them.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from deputize.sandbox.google import consent, people_api, tokens, userinfo
 from deputize.sandbox.google.calendar import api as calendar
 from deputize.sandbox.google.calendar.call import HOST as CALENDAR
+from deputize.sandbox.google.drive import api as drive
 from deputize.sandbox.google.gmail import api
 from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.world import World
@@ -24,12 +25,17 @@ def unsubscribe(ask: Ask, world: World) -> Reply:
     return Reply(202)
 
 
+def by_path(ask: Ask, world: World) -> Reply:
+    """Answer for Drive or Calendar, which share a host."""
+    return drive.handle(ask, world) if ask.path.startswith(drive.ROOTS) else calendar.handle(ask, world)
+
+
 HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {
     "accounts.google.com": consent.handle,
     "oauth2.googleapis.com": tokens.handle,
     userinfo.HOST: userinfo.handle,
     api.HOST: api.handle,
-    CALENDAR: calendar.handle,
+    CALENDAR: by_path,
     people_api.HOST: people_api.handle,
     NEWSLETTER: unsubscribe,
 }

@@ -37,6 +37,11 @@ DESCRIPTIONS = {
     AUTH + "contacts": "See, edit, download, and permanently delete your contacts",
     AUTH + "contacts.readonly": "See and download your contacts",
     AUTH + "contacts.other.readonly": 'See and download contact info automatically saved in your "Other contacts"',
+    AUTH + "drive": "See, edit, create, and delete all of your Google Drive files",
+    AUTH + "drive.file": "See, edit, create, and delete only the specific Google Drive files you use with this app",
+    AUTH + "drive.readonly": "See and download all your Google Drive files",
+    AUTH + "drive.metadata": "View and manage metadata of files in your Google Drive",
+    AUTH + "drive.metadata.readonly": "See information about your Google Drive files",
     AUTH + "directory.readonly": "See and download your organization's Google Workspace directory",
 }
 

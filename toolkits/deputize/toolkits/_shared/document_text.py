@@ -37,12 +37,19 @@ Place = Annotated[str, Field(description="next of the result before; or a page, 
 
 
 def read_document(
-    file: File, cursor: str = "1", *, member: str = "", find: str | None = None, outside: Outside | None = None
+    file: File,
+    cursor: str = "1",
+    *,
+    member: str = "",
+    find: str | None = None,
+    outside: Outside | None = None,
+    own: bool = False,
 ) -> Asks[Json]:
     """Return what a file is, and its text from ``cursor``, or the places of ``find`` from there on.
 
-    ``outside``: a cleaner that has cleaned text of the same result. Raises `InvalidInput` for a file that cannot be
-    read, and for a place or member that it does not have.
+    ``outside``: a cleaner that has cleaned text of the same result. ``own``: nobody but the user can have written the
+    file, so it is marked only if it hides something or contains files, which may be anybody's. Raises `InvalidInput`
+    for a file that cannot be read, and for a place or member that it does not have.
     """
     if find is not None:
         check_find(find)
@@ -56,7 +63,8 @@ def read_document(
     row |= _facts(found, outside)
     row |= _members(found, offset, outside) if found["members"] else {}
     row |= _text(found, outside) if find is None else _matches(found, outside)
-    outside.mark(row)
+    if not own or outside.hidden or outside.doubts or found["members"] or member:
+        outside.mark(row)
     return row
 
 

@@ -1,0 +1,49 @@
+"""Calls of every Drive tool that together make every request it can make, with the sandbox's seed data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from deputize.sandbox.google.drive.seed import OFFICE
+from deputize.toolkits.drive import TOOLKIT
+from tests.toolkits.google_driver import ALICE, BOB, Desk
+
+LINK: Final = "https://docs.google.com/document/d/offer/edit?usp=sharing#heading=h.1"
+
+
+class Case(NamedTuple):
+    """A call, and the failure that happens in it."""
+
+    tool: str
+    arguments: dict[str, Any]
+    spoil: Callable[[Desk], None] = lambda desk: None
+
+
+def desk(granted: frozenset[str], who: str = ALICE) -> Desk:
+    """Return a person's Drive. The app has opened all of Alice's files before, so that drive.file suffices for them."""
+    made = Desk(TOOLKIT, granted, person=who)
+    for file in made.sandbox._world.services["drive"]["files"].values():
+        file["opened"] = [ALICE]
+    return made
+
+
+CASES: Final = [
+    Case("search_files", {}),
+    Case("search_files", {"query": 'notice "six months"'}),
+    Case("search_files", {"kind": "image", "owner": BOB, "modified_after": "2026-11-01T00:00:00Z", "limit": 2}),
+    Case("search_files", {"folder": "root"}),
+    Case("search_files", {"folder": OFFICE, "kind": "folder"}),
+    *(Case("search_files", {"where": where}) for where in ("shared_with_me", "trash", "app_files", "shared_drives")),
+    Case("search_files", {"where": "shared_drives", "query": "office"}),
+    Case("get_file", {"file": "offer"}),
+    Case("get_file", {"file": "lease", "history": True}),
+    Case("read_file", {"file": LINK}),
+    Case("read_file", {"file": "lease", "find": "notice"}),
+    Case("read_file", {"file": "stock"}),
+    Case("download_file", {"file": "offer", "format": "pdf"}),
+    Case("download_file", {"file": "poster"}),
+    Case("list_comments", {"file": "offer"}),
+    Case("list_comments", {"file": "offer", "resolved": True, "limit": 1}),
+    Case("list_comments", {"file": "offer", "comment": "c1"}),
+]
