@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
@@ -34,6 +35,8 @@ Test: TypeAlias = Callable[[Any], Match]
 Whole: TypeAlias = Callable[[Sequence[Any]], Match]
 """Function of all elements of a value."""
 
+MAX_CACHED_CHARACTERS: Final = 320
+"""Characters up to which the domain of a text is remembered."""
 MAX_COMPARED_CHARACTERS: Final = 20_000
 """Characters up to which a disguised text is looked for. Whether a longer one is disguised cannot be told."""
 _ADDRESS: Final = re.compile(r"[^\s@\"<>(),;:\\\[\]]+@([^\s@\"<>(),;:\\\[\]/?#]+)")
@@ -189,13 +192,21 @@ def domain_of(one: Any) -> str | None:
         one = one.get("email")
     if not isinstance(one, str):
         return None
-    text = one.strip()
+    return _domain_in_short(one) if len(one) <= MAX_CACHED_CHARACTERS else _domain_in(one)
+
+
+def _domain_in(text: str) -> str | None:
+    text = text.strip()
     if "://" in text:
         return _host_of(text)
     if named := _NAMED_ADDRESS.fullmatch(text):
         text = named[1]
     found = _ADDRESS.fullmatch(text)
     return _ascii_domain(found[1]) if found else None
+
+
+_domain_in_short: Final = lru_cache(maxsize=2048)(_domain_in)
+"""The same account and the same people come with most acts."""
 
 
 def _host_of(text: str) -> str | None:
