@@ -33,6 +33,7 @@ from deputize.core import (
     ask_unless_user_named,
 )
 from deputize.core.audit.verify_permissions import PermissionCheck
+from deputize.core.idempotency.ledger import OUTCOME_TTL
 from deputize.core.provenance.store import MAX_ACTS_OF_MESSAGE
 from deputize.core.provenance.user_message import MAX_CHARACTERS
 from deputize.core.tools.preview import shown_file
@@ -225,6 +226,16 @@ async def test_second_mail_with_the_same_text_is_asked_about(desk: Desk) -> None
 async def test_repeated_call_returns_its_outcome(desk: Desk) -> None:
     first = await desk.send(id="one")
     assert await desk.send(id="one") == first and desk.sent() == 1
+
+
+async def test_message_does_not_allow_the_same_call_again_after_its_outcome_was_deleted(desk: Desk) -> None:
+    """A run that is repeated after days, such as from a checkpoint, does not send what the user wanted once."""
+    await desk.send(id="c")
+    desk.clock.now += OUTCOME_TTL - 1
+    await desk.send(id="c")
+    desk.clock.now += 2
+    await desk.asked(id="c")
+    assert desk.sent() == 1
 
 
 async def test_only_one_of_two_calls_at_once_is_done(desk: Desk) -> None:

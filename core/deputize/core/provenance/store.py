@@ -87,7 +87,7 @@ class UntrustedRecord:
     """The untrusted values of all conversations in one vault."""
 
     def __init__(self, services: Services) -> None:
-        self.vault, self.clock = services.vault, services.clock
+        self.vault, self.clock, self.kept = services.vault, services.clock, services.outcome_retention
         self._references = References(services.vault.keys.index)
         self._seen: dict[str, tuple[float, dict[str, bool]]] = {}
         self._carried: dict[str, tuple[float, Mapping[str, Any]]] = {}
@@ -230,14 +230,14 @@ class UntrustedRecord:
         """Return True if the user's message may allow this act: it has allowed no other act with this preview, and not
         too many acts."""
         content = await self._load(act)
-        return content is None or _used_message(content, act, self.clock()) is not None
+        return content is None or _used_message(content, act, self.clock(), self.kept) is not None
 
     async def use_message(self, act: Act) -> bool:
         """Record that the user's message allows this act. Return False if it no longer may."""
         place = self._place(act)
         while True:
             record = await self.vault.get("outside", place)
-            content = _used_message(record.json if record else _NO_VALUES, act, self.clock())
+            content = _used_message(record.json if record else _NO_VALUES, act, self.clock(), self.kept)
             if content is None or (record and content == record.json):
                 return content is not None
             if await self._save(act.user, place, record, content):
@@ -326,19 +326,21 @@ def _with(old: Mapping[str, Any], said: _Sources, now: float, ttl: float) -> dic
     }
 
 
-def _used_message(content: Mapping[str, Any], act: Act, now: float) -> dict[str, Any] | None:
+def _used_message(content: Mapping[str, Any], act: Act, now: float, kept: float) -> dict[str, Any] | None:
     """Return the record's content with this act among those of the user's message, the same content if it is there
     already, or None if the message may not allow it.
 
-    A message allows an act with one preview once, so that no agent repeats what the user wanted once.
+    A message allows an act with one preview once, so that no agent repeats what the user wanted once. ``kept``: seconds
+    for which the ledger stores outcomes. After that, the same call is a second act. Old records have no time.
     """
     message, show = message_use(act)
     named: dict[str, dict[str, str]] = content.get("named", {})
     acts = named.get(message, {})
     if show in acts or len(acts) >= MAX_ACTS_OF_MESSAGE:
-        return dict(content) if acts.get(show) == act.key.hex else None
+        key, _, at = acts.get(show, "").partition(" ")
+        return dict(content) if key == act.key.hex and (not at or float(at) > now - kept) else None
     others = {one: uses for one, uses in named.items() if one != message}
-    latest = dict([*others.items(), (message, {**acts, show: act.key.hex})][-MAX_MESSAGES:])
+    latest = dict([*others.items(), (message, {**acts, show: f"{act.key.hex} {int(now)}"})][-MAX_MESSAGES:])
     return {**content, "expires": max(content.get("expires", 0.0), now + CONVERSATION_TTL), "named": latest}
 
 
