@@ -99,8 +99,7 @@ class Authorizer:
         grant = await self.grants.find(act, known, stored_only=stored_only)
         act = act.having(decision=decision, acting_as=grant.account.name)
         if self.judge.needs_account:
-            decision = await self.judge.decide(act)
-            act = act.having(decision=decision)
+            vars(act)["decision"] = decision = await self.judge.decide(act)  # of this copy, which nobody has yet
         if row:
             row.record_grant(act, grant)
             row.record_rule(decision.rule)

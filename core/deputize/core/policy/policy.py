@@ -173,7 +173,10 @@ class Judge:
     @property
     def needs_account(self) -> bool:
         """True if a policy must be asked again when it is known which account acts."""
-        return bool(self._stored) and any(one.needs_account for one in self._stored)
+        for one in self._stored:  # for each act, so without a generator
+            if one.needs_account:
+                return True
+        return False
 
     async def decide(self, act: Act) -> Decision:
         """Return the decision of the policies. Raises `PolicyDenied` if they deny the act.

@@ -78,8 +78,7 @@ def all_of(test: Test) -> Whole:
 
 def negate(test: Test) -> Test:
     """Return the opposite. What cannot be told stays so."""
-    opposite = {YES: NO, NO: YES}
-    return lambda one: opposite.get(found := test(one), found)
+    return lambda one: NO if (found := test(one)) is YES else YES if found is NO else found
 
 
 # ----------------------------------------------------------------- strings and numbers
