@@ -1,9 +1,9 @@
 """The frameworks' own tests with deputize in place: python -m tests.counterparts.frameworks
 
-The sdists of langgraph-prebuilt and langchain contain their tests. They run twice: as they are, and with deputize's act
-node in place of each ``ToolNode``, or with deputize's middleware in each agent. The command runs all of it for the
-releases in the current environment, and ends with 1 if a test fails with deputize only and is not in `DIFFERENCES`.
-To test the lowest releases, run it in an environment with these.
+The sdists of langgraph-prebuilt, langchain and openai-agents contain their tests. They run twice: as they are, and with
+deputize's act node in place of each ``ToolNode``, or with deputize's middleware or tools in each agent. The command
+runs all of it for the releases in the current environment, and ends with 1 if a test fails with deputize only and is
+not in `DIFFERENCES`. To test the lowest releases, run it in an environment with these.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Suite:
     """The tests of a framework, the plugin that puts deputize in place, and its modes."""
 
     package: str
-    folder: str
+    paths: tuple[str, ...]
     plugin: str
     modes: tuple[str, ...]
 
@@ -45,26 +45,51 @@ class Outcome:
 
 
 SUITES: Final = (
-    Suite("langgraph-prebuilt", "tests", "act_node_in_place", ("plain", "gate")),
-    Suite("langchain", "tests/unit_tests/agents", "middleware_in_place", ("first",)),
+    Suite("langgraph-prebuilt", ("tests",), "act_node_in_place", ("plain", "gate")),
+    Suite("langchain", ("tests/unit_tests/agents",), "middleware_in_place", ("first",)),
+    Suite(
+        "openai-agents",  # of 430 files those about runs that wait, are stored, nested or copied
+        (
+            "tests/test_agent_as_tool.py",
+            "tests/test_agent_runner_streamed.py",
+            "tests/test_agent_scoped_approvals.py",
+            "tests/test_handoff_history_duplication.py",
+            "tests/test_hitl_error_scenarios.py",
+            "tests/test_hitl_session_scenario.py",
+            "tests/test_resume_tool_use_behavior.py",
+            "tests/test_run_impl_resume_paths.py",
+            "tests/test_run_state.py",
+        ),
+        "tools_in_place",
+        ("tools",),
+    ),
 )
 AGENTS: Final = "tests.unit_tests.agents."
+STALE_DIAGRAMS: Final = (
+    f"{AGENTS}middleware.core.test_framework::test_create_agent_jump[memory]",
+    f"{AGENTS}middleware.core.test_framework::test_simple_agent_graph",
+    f"{AGENTS}middleware.core.test_framework::test_agent_graph_with_jump_to_end_as_after_agent",
+    f"{AGENTS}test_return_direct_graph::test_agent_graph_without_return_direct_tools",
+    f"{AGENTS}test_return_direct_graph::test_agent_graph_with_return_direct_tool",
+    f"{AGENTS}test_return_direct_graph::test_agent_graph_with_mixed_tools",
+)
+"""Newer releases of LangGraph draw the names of tools, which the stored diagrams lack: these tests then fail without
+deputize, too."""
 RECORDED: Final[Mapping[tuple[str, str], Outcome]] = {
     ("langgraph-prebuilt", "1.1.3"): Outcome(267, frozenset()),
     ("langchain", "1.5.2"): Outcome(
         1205,
         frozenset(
-            {  # LangGraph draws the names of tools since, which the stored diagrams lack
-                f"{AGENTS}middleware.core.test_framework::test_create_agent_jump[memory]",
-                f"{AGENTS}middleware.core.test_framework::test_simple_agent_graph",
-                f"{AGENTS}middleware.core.test_framework::test_agent_graph_with_jump_to_end_as_after_agent",
-                f"{AGENTS}test_return_direct_graph::test_agent_graph_without_return_direct_tools",
-                f"{AGENTS}test_return_direct_graph::test_agent_graph_with_return_direct_tool",
-                f"{AGENTS}test_return_direct_graph::test_agent_graph_with_mixed_tools",
+            {
+                *STALE_DIAGRAMS,
                 # a warning of Python's typing, which this test reads as an error
                 f"{AGENTS}middleware.core.test_overrides::test_model_request_initialization_preserves_concurrent_warnings",
             }
         ),
+    ),
+    # the openai package names more details of a usage than this test expects
+    ("openai-agents", "0.24.0"): Outcome(
+        1297, frozenset({"tests.test_run_state.TestSerializationRoundTrip::test_preserves_usage_data"})
     ),
 }
 """The outcome without deputize, for each release that was tested. Of another release the stock tests run as well."""
@@ -84,6 +109,7 @@ DIFFERENCES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "the agent's diagram contains the nodes of the middleware": (
             f"{AGENTS}middleware.core.test_decorators::test_async_middleware_with_can_jump_to_graph_snapshot",
             f"{AGENTS}middleware.core.test_diagram::test_create_agent_diagram",
+            *STALE_DIAGRAMS,
         ),
         "create_agent refuses unknown tools only if no middleware wraps tool calls": (
             *(
@@ -113,6 +139,21 @@ DIFFERENCES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
             for flag in (True, False)
         ),
     },
+    "tools": {
+        "the agent has deputize's tools beside those of the test, which lists or counts all": tuple(
+            f"tests.test_agent_as_tool::test_agent_as_tool_{name}"
+            for name in (
+                "default_identity_tracks_the_current_tool_name",
+                "derived_name_collision_allows_explicit_override",
+                "derived_names_are_disambiguated_by_namespace",
+                "ignores_disabled_derived_name_collision",
+                "is_enabled_callable",
+                "is_enabled_mixed",
+                "is_enabled_preserves_other_params",
+                "warns_and_keeps_last_distinct_agent_with_the_same_name",
+            )
+        ),
+    },
 }
 """By mode and reason: the tests that pass without deputize and fail with it."""
 
@@ -135,7 +176,7 @@ def run(suite: Suite, mode: str = "", processes: int = 0) -> Outcome:
     }
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch, "report.xml")
-        command = [sys.executable, "-m", "pytest", suite.folder, "-q", "-n", str(processes), "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", *suite.paths, "-q", "-n", str(processes), "-p", "no:cacheprovider"]
         command += ["-W", "ignore", "-o", "addopts=", "-o", "asyncio_mode=auto", "--tb=short", f"--junitxml={report}"]
         command += ["-p", suite.plugin] if mode else []
         done = subprocess.run(
@@ -162,7 +203,7 @@ def main() -> None:
             wrong |= ours.collected != stock.collected or not found <= expected
             print(f"  {mode}: {ours.collected} tests, {len(found)} fail with deputize only")
             print(*(f"    not in the list: {one}\n" for one in sorted(found - expected)), sep="", end="")
-            print(*(f"    passes: {one}\n" for one in sorted(expected - found)), sep="", end="")
+            print(*(f"    passes: {one}\n" for one in sorted(expected - ours.failed)), sep="", end="")
     sys.exit(wrong)
 
 

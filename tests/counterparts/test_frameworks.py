@@ -1,4 +1,4 @@
-"""The tests of langgraph-prebuilt and langchain pass with deputize in place, except for the listed differences."""
+"""Frameworks' own tests pass with deputize in place, except for the listed differences."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ async def test_own_tests_of_framework_pass_with_deputize(suite: Suite, mode: str
     found = ours.failed - stock.failed
     assert ours.collected == stock.collected > 200
     assert not found - differences(mode), "fail with deputize only"
-    assert not recorded or found == differences(mode), "are listed as differences, yet pass"
+    assert not recorded or found == differences(mode) - stock.failed, "are listed as differences, yet pass"
