@@ -17,7 +17,7 @@ import pytest
 from mcp import Client
 
 from deputize.adapters.mcp import DeputyServer
-from deputize.core import App, ApprovalRequired, Call, Deputy, InvalidInput, NotFound, User
+from deputize.core import App, ApprovalRequired, Call, Deputy, InvalidInput, NotFound, ProviderUnavailable, User
 from deputize.core.mcp_client import protocol
 from deputize.core.mcp_client.authorization import API
 from deputize.core.mcp_client.remote_servers import ListedTool
@@ -76,10 +76,10 @@ def era(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @asynccontextmanager
-async def deputy_at(url: str, **more: Any) -> AsyncIterator[Deputy]:
+async def deputy_at(url: str, idle: float = 60.0, **more: Any) -> AsyncIterator[Deputy]:
     """Return a deputy that has pinned all listed tools; Alice has a grant there. These servers check no token."""
-    reads = {name: ToolOverride(effect="reads") for name in ("look", "sent", "picture")}
-    server = McpServer("other", url, tools=reads)
+    reads = {name: ToolOverride(effect="reads") for name in ("look", "sent", "picture", "mute")}
+    server = McpServer("other", url, tools=reads, idle_timeout_seconds=idle)
     row = provider_at(server)
     assert row.apis.roots == {API: url}
     deputy = Deputy(
@@ -132,7 +132,7 @@ async def test_read_send_and_failure_work_at_a_foreign_server(url: str, era: str
 async def test_sdk_server_progress_headers_pages_and_elicitation_work(way: str, era: str) -> None:
     with running(way) as url:
         async with deputy_at(url) as deputy:
-            assert len(deputy.tools("other")) == 9
+            assert len(deputy.tools("other")) == 11
             assert (await approved(deputy, "slow", "1", region="é"))["data"] == {"id": "slow-1"}
             assert (await act(deputy, "look", "2", region="=?base64?x?="))["data"]["id"].startswith("look")
             with pytest.raises(ApprovalRequired) as waits:
@@ -155,6 +155,18 @@ async def test_sdk_server_form_is_answered_once_and_can_be_declined(way: str) ->
                 assert done == await act(deputy, "form", number)
                 assert done.get("failed", False) is (reply != "accept")
             assert (await act(deputy, "sent", "4"))["data"]["id"] == "bob fast"
+
+
+async def test_long_call_ends_only_if_it_is_silent(era: str) -> None:
+    with running("sdk") as url:
+        async with deputy_at(url, idle=1.0) as deputy:
+            began = time.monotonic()
+            assert (await approved(deputy, "long", "1"))["data"] == {"id": "long-1"}
+            assert time.monotonic() - began > 2.0
+            with pytest.raises(ProviderUnavailable) as silent:
+                await act(deputy, "mute", "2")
+            assert silent.value.reason == "silent"
+            assert (await act(deputy, "sent", "3"))["data"]["id"] == "bob,mute begun"  # it was not repeated
 
 
 async def test_content_of_a_fastmcp_server_reaches_mcp_clients_byte_by_byte(era: str) -> None:

@@ -39,7 +39,7 @@ def tool(name: str, *, reads: bool | None = None) -> types.Tool:
 
 
 TOOLS = [tool("look", reads=True), tool("send"), tool("slow"), tool("fail"), tool("ask"), tool("sent"), tool("form")]
-TOOLS += [tool("hold"), tool("drop")]
+TOOLS += [tool("hold"), tool("drop"), tool("long"), tool("mute")]
 URL_OPENED: set[str] = set()
 FORM: dict[str, Any] = {
     "type": "object",
@@ -90,6 +90,13 @@ async def call_tool(ctx: Any, params: Any) -> Any:
             if ctx.close_sse_stream:
                 await ctx.close_sse_stream()
             await asyncio.sleep(0.2)
+        case "long":
+            for n in range(8):
+                await asyncio.sleep(0.3)
+                await ctx.session.report_progress(n, 8, f"step {n}")
+        case "mute":
+            SENT.append("mute begun")
+            await asyncio.sleep(30)
         case "slow":
             for n in (1, 2):
                 await ctx.session.report_progress(n, 2, f"step {n}")

@@ -88,8 +88,9 @@ class ExecutionContext:
             raise
         self.entry.check_again = None
 
-    async def claim(self, seconds: float) -> None:
+    async def claim(self, seconds: float, *, under_way: bool = False) -> None:
         """Make the act's ledger record durable before a write is sent. ``seconds``: the time that the write may take.
+        ``under_way``: True for a write that was sent and takes longer: only its record is extended.
 
         Raises `InvalidInput` if the tool is declared to read only, the errors of `check_again`, and ``GrantLost`` if
         the grant has ended since the act began.
@@ -97,6 +98,8 @@ class ExecutionContext:
         self.check_change()
         if self.entry is None or self.act.effect is Effect.READS:
             raise self.fault("sends a write, but is declared to read only")
+        if under_way:
+            return await self.entry.claim(seconds)
         await self.check_again()
         await self.exchange.confirm_grant()
         await self.entry.renew_data_key()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ from deputize.core.tools.steps import Repeat, Request
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 TOO_LONG: Final = "answer_too_long"
+SILENT: Final = "silent"
+"""Reason of a request whose response brought no message for its ``idle_timeout``."""
 _SHARE: Final = 4  # of the rows that were asked for and are too long
 _CONFLICTS: Final = {
     "already_done": "it is done already",
@@ -54,10 +57,17 @@ def own_address(provider: Provider, url: str) -> str:
 
 
 def lost_response(call: Repeat, failure: ProviderUnavailable) -> Outcome:
-    """Return the outcome of a request without a usable response. A read with a response too long is not repeated."""
+    """Return the outcome of a request without a usable response. A read is not repeated because its response is too
+    long, or because a server that may take long was silent."""
     if failure.reason == "too_long" and call == "read":
         return outcome_of(Kind.INVALID_INPUT, TOO_LONG)
-    return outcome_without_answer(call, sent=failure.sent)
+    outcome = outcome_without_answer(call, sent=failure.sent)
+    return once_only(outcome) if failure.reason == SILENT else outcome
+
+
+def once_only(outcome: Outcome) -> Outcome:
+    """Return the outcome of a request that a server was silent about, which is not repeated for that."""
+    return replace(outcome, detail=SILENT, safe=False) if outcome.kind is Kind.TRANSIENT else outcome
 
 
 def less_to_ask_for(outcome: Outcome, request: Request, arguments: Mapping[str, Any]) -> str:
@@ -91,6 +101,9 @@ def error_of(outcome: Outcome, label: str) -> DeputizeError:
         case Kind.INVALID_INPUT:
             said = f"{label} refused the request ({outcome.detail or 'invalid'})."
             return InvalidInput(said, fix_by=outcome.fix_by, reason=outcome.detail)
+        case Kind.TRANSIENT if outcome.detail == SILENT:
+            hint = "It may be slow: ask for less, or try again later. The operator can allow it more time."
+            return ProviderUnavailable(f"{label} said nothing for too long.", hint=hint, sent=True, reason=SILENT)
         case _:
             return ProviderUnavailable(f"{label} is not available now. Nothing was done.")
 

@@ -21,10 +21,12 @@ from deputize.core.acts.batched_reads import BatchedReads
 from deputize.core.acts.build_request import address_of, headers_and_body
 from deputize.core.acts.provider_errors import (
     REDIRECTS,
+    SILENT,
     MissingScope,
     error_of,
     less_to_ask_for,
     lost_response,
+    once_only,
     own_address,
 )
 from deputize.core.acts.public_requests import PublicSender, is_loopback
@@ -68,8 +70,9 @@ _SAYS_NOTHING: Final = frozenset({Kind.REFRESH_ONCE, Kind.REAUTH, Kind.TRANSIENT
 
 HeadersAndBody = tuple[list[tuple[str, str]], bytes]
 
-Claim = Callable[[float], Awaitable[None]]
-"""Awaited before each write is sent, with the seconds that it may take. Raises if the act may not write now."""
+Claim = Callable[..., Awaitable[None]]
+"""Awaited before each write is sent, with the seconds that it may take; with ``under_way=True`` while it takes longer.
+Raises if the act may not write now."""
 
 
 def fault_of(act: Act, what: str, hint: str = "") -> InvalidInput:
@@ -230,7 +233,9 @@ class Exchange:
                 answer, grant = await self._send_once(request, url, parts, claim)
             if request.resumes:
                 answer = await self._resume_stream(answer, request, url, grant)
-            return self._outcome_of(answer, request, grant), grant
+            outcome = self._outcome_of(answer, request, grant)
+            silent = request.idle_timeout and answer.extensions.get("late")
+            return once_only(outcome) if silent else outcome, grant
         except ProviderUnavailable as e:
             return lost_response(request.call, e), grant
         except Exception as failure:
@@ -265,21 +270,26 @@ class Exchange:
     async def _send_once(
         self, request: Request, url: str, parts: HeadersAndBody, claim: Claim
     ) -> tuple[httpx.Response, Grant]:
-        seconds = (
-            SLOW_REQUEST_TIMEOUT_SECONDS
-            if request.slow or request.max_bytes > LARGE_RESPONSE_BYTES
-            else REQUEST_TIMEOUT_SECONDS
-        )
+        large = request.max_bytes > LARGE_RESPONSE_BYTES
+        seconds = request.idle_timeout or (SLOW_REQUEST_TIMEOUT_SECONDS if large else REQUEST_TIMEOUT_SECONDS)
         reads, most = request.call == "read", min(request.max_bytes, MAX_RESPONSE_BYTES)
+        needed = seconds + (RESUME_TIMEOUT_SECONDS if request.resumes else 0.0)
+        keeper = _ClaimKeeper(None if reads else claim, needed) if request.idle_timeout else None
         if not reads:
-            await claim(seconds + (RESUME_TIMEOUT_SECONDS if request.resumes else 0.0))
+            await claim(keeper.seconds if keeper else needed)
         elif time.monotonic() >= self._confirmed + READ_CONFIRMATION_SECONDS:
             await self.confirm_grant()
         grant = self.grant  # as confirmed just now
         made = self._with_token(request, url, grant, parts)
         async with self.transport.in_step if reads else nullcontext():
             http = self.transport.services.http
-            return await http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes), grant
+            how: dict[str, Any] = {"max_bytes": most, "cut": request.resumes}
+            try:
+                return await http.send(made, timeout=seconds, on_event=keeper, **how), grant
+            except ProviderUnavailable as failure:
+                if keeper and failure.reason == "late":
+                    raise ProviderUnavailable(failure.message, sent=True, reason=SILENT) from None
+                raise
 
     async def _resume_stream(self, answer: httpx.Response, request: Request, url: str, grant: Grant) -> httpx.Response:
         """Return the response after resuming an event stream that broke off: see `deputize.core.acts.sse_resume`."""
@@ -357,6 +367,26 @@ class Exchange:
         except StoreUnavailable:
             return {}
         return row
+
+
+class _ClaimKeeper:
+    """Keeps the claim of a write as long as its response reports progress. ``needed``: seconds that the response may
+    take after each report. ``seconds``: to claim at first."""
+
+    def __init__(self, claim: Claim | None, needed: float) -> None:
+        self.claim, self.seconds, self._pause = claim, 1.5 * needed, needed / 2
+        self._claimed = time.monotonic()
+
+    async def __call__(self) -> None:
+        """Extend the claim, at most twice in the time that is needed. Raises `ProviderUnavailable` if it is lost: the
+        request was sent, and another run may look for its outcome soon."""
+        if self.claim is None or time.monotonic() < self._claimed + self._pause:
+            return
+        try:
+            await self.claim(self.seconds, under_way=True)
+        except DeputizeError:
+            raise ProviderUnavailable("The claim of a write was lost.", sent=True) from None
+        self._claimed = time.monotonic()
 
 
 def rpc_id(request: Request) -> RpcId | None:

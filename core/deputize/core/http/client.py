@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import zlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from threading import Lock
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 import httpx
@@ -19,6 +19,10 @@ from deputize.core.http.request import _pinned, is_untouched
 from deputize.core.http.uninstrumented import AsGiven, untraced
 
 Transport: TypeAlias = httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport]
+
+
+MAX_STREAM_SECONDS: Final = 3600.0
+"""Maximum seconds of a response whose events renew its timeout."""
 
 
 class Http:
@@ -45,6 +49,7 @@ class Http:
         address: str = "",
         cut: bool = False,
         enough: Callable[[bytes], bool] | None = None,
+        on_event: Callable[[], Awaitable[None]] | None = None,
     ) -> httpx.Response:
         """Return the whole response, of any status, within ``timeout`` seconds and ``max_bytes``, compressed and
         unpacked.
@@ -52,15 +57,19 @@ class Http:
         ``address``: the IP address to connect to, whatever the host's name resolves to now; deputize's own transports
         and httpx's obey it, others ignore it. gzip and deflate are decoded. The response has no reference to its
         request. ``cut``: if a stream of events breaks off or times out, return the part that has arrived. ``enough``:
-        receives each part of a body and returns True to end the connection there. Raises `ProviderUnavailable`, with
-        ``sent=False`` only if nothing of the request can have left, ``reason="too_long"`` for a response that is
-        longer, and ``"late"`` for one that timed out.
+        receives each part of a body and returns True to end the connection there. ``on_event``: awaited after a part
+        with data of an event stream, which renews the ``timeout`` up to `MAX_STREAM_SECONDS` in all.
+
+        Raises `ProviderUnavailable`, with ``sent=False`` only if nothing of the request can have left,
+        ``reason="too_long"`` for a response that is longer, and ``"late"`` for one that timed out.
         """
         connect = min(timeout, 20.0) * 0.4  # twice this is below the timeout: a failed connect sent nothing
         request.extensions["timeout"] = {"pool": connect, "connect": connect, "read": None, "write": None}
         came = _Came(enough)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout) as limit:
+                if on_event:
+                    came.on_data = _renewing(limit, timeout, on_event)
                 transport = self._shared or await self._transport()
                 if address and isinstance(transport, FastTransport | httpx.AsyncHTTPTransport):
                     request = _pinned(request, address)
@@ -72,7 +81,7 @@ class Http:
             raise
         except Exception as error:
             if cut and came.is_stream and not isinstance(error, _Unusable):
-                return came.so_far()
+                return came.so_far(late=isinstance(error, TimeoutError))
             failure = _failure(error, request.url.host, timeout)
         raise failure  # raised here without a context, which would hold the request
 
@@ -104,6 +113,20 @@ class Http:
                 self._leases[loop] = lease
             await anext(lease.keeper)
         return lease.transport
+
+
+def _renewing(
+    limit: asyncio.Timeout, seconds: float, on_event: Callable[[], Awaitable[None]]
+) -> Callable[[], Awaitable[None]]:
+    """Return a function that awaits ``on_event`` and then lets a stream be silent for as many seconds again."""
+    now = asyncio.get_running_loop().time
+    end = now() + max(seconds, MAX_STREAM_SECONDS)
+
+    async def renew() -> None:
+        await on_event()
+        limit.reschedule(min(now() + seconds, end))
+
+    return renew
 
 
 class _Lease:
@@ -144,6 +167,7 @@ class _Came:
 
     def __init__(self, enough: Callable[[bytes], bool] | None) -> None:
         self.status, self.parts, self.enough = 0, list[bytes](), enough
+        self.on_data: Callable[[], Awaitable[None]] | None = None
         self.headers: _Headers = ()
 
     @property
@@ -153,9 +177,11 @@ class _Came:
         plain = names.get(b"content-encoding", b"identity") == b"identity"
         return plain and names.get(b"content-type", b"").lower().startswith(b"text/event-stream")
 
-    def so_far(self) -> _Whole:
-        """Return a response with the part that has arrived."""
-        return _Whole(self.status, self.headers, b"".join(self.parts))
+    def so_far(self, *, late: bool) -> _Whole:
+        """Return a response with the part that has arrived. Its extension ``late`` tells if it timed out."""
+        answer = _Whole(self.status, self.headers, b"".join(self.parts))
+        answer.extensions["late"] = late
+        return answer
 
 
 async def _fetch(
@@ -196,6 +222,8 @@ async def _read(stream: httpx.SyncByteStream | httpx.AsyncByteStream, limit: int
             limit -= len(part)
             if limit < 0 or (came.enough and came.enough(part)):
                 break
+            if came.on_data and b"data" in part and came.is_stream:  # a comment, ": ping", is no sign of progress
+                await came.on_data()
     finally:
         await stream.aclose()
     return b"".join(came.parts)

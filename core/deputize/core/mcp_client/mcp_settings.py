@@ -60,6 +60,9 @@ class McpSettings(BaseModel):
     inline: tuple[InlineKind, ...] = Field(
         ("image",), description="Kinds of files in results that models receive: `image`, `audio`, `pdf`."
     )
+    idle_timeout_seconds: float = Field(
+        60.0, description="Seconds that a call may be silent. Each progress notification renews them."
+    )
     tools: dict[str, ToolSettings] = Field(
         default_factory=dict, description="By a tool's name at the server: `effect`, `repeat`, `needs`."
     )

@@ -148,8 +148,10 @@ class Link:
             headers |= {"mcp-session-id": self.session} if self.session else {}
         message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
         message |= {"id": next(self.ids)} if answered else {}
+        again, called = not self.modern and answered, method == "tools/call"
+        if called:
+            fields["_meta"] = {**fields.get("_meta", {}), "progressToken": message["id"]}
         message |= {"params": fields} if fields else {}
-        slow, again = method == "tools/call", not self.modern and answered
         where = self.server.query or None
         return Request(
             *("POST", ""),
@@ -158,7 +160,7 @@ class Link:
             headers=headers,
             repeat=repeat,
             whole=True,
-            slow=slow,
+            idle_timeout=self.server.idle_timeout_seconds if called else 0.0,
             resumes=again,
         )
 

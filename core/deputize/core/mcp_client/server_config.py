@@ -77,7 +77,7 @@ class McpServer(ValueObject):
     2025-03-26 without metadata, whose endpoints are ``/authorize``, ``/token`` and ``/register``. ``only``: names of
     the tools that are offered, empty for all that are pinned. ``tools``: settings of single tools. ``identity``: how
     the account is identified if no id_token does so. ``inline``: the kinds of files in results that models receive,
-    besides their handles.
+    besides their handles. ``idle_timeout_seconds``: how long a call may be silent; progress renews it.
     """
 
     name: str
@@ -95,8 +95,11 @@ class McpServer(ValueObject):
     tools: Mapping[str, ToolOverride] = field(default_factory=dict, hash=False)
     identity: AccountTool | None = None
     inline: tuple[InlineKind, ...] = ("image",)
+    idle_timeout_seconds: float = 60.0
 
     def __post_init__(self) -> None:
+        if not 0 < self.idle_timeout_seconds <= 3600:
+            raise SettingsError(f"[mcp.{self.name}] idle_timeout_seconds: more than 0, at most 3600.")
         if wrong := [one for one in self.inline if one not in get_args(InlineKind)]:
             raise SettingsError(f"[mcp.{self.name}] inline: {wrong[0]!r} is not one of image, audio, pdf.")
         if not _NAME.fullmatch(self.name):

@@ -31,7 +31,9 @@ class Request(ValueObject):
     act counts as refused.
     ``raw``: return the response's bytes. ``whole``: return an `Answer`, even for a redirect, which is never followed,
     and for a JSON-RPC error that says that nothing was done.
-    ``max_bytes``: the maximum size of the response, up to 50 MiB. ``slow``: the request may take a minute.
+    ``max_bytes``: the maximum size of the response, up to 50 MiB. ``idle_timeout``: seconds without a message in the
+    response after which it is given up, for a server that reports progress; 0 for the usual limit on the total. It may
+    take an hour in all, and is not repeated because it is slow.
     ``resumes``: if a stream ends early, request the rest of it: `deputize.core.acts.sse_resume`.
     """
 
@@ -49,7 +51,7 @@ class Request(ValueObject):
     raw: bool = False
     whole: bool = False
     max_bytes: int = 10 * MIB
-    slow: bool = False
+    idle_timeout: float = 0.0
     resumes: bool = False
 
     @property
