@@ -194,20 +194,24 @@ def test_generated_client_configuration_is_valid(
 ) -> None:
     monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path))
     read = tomllib.loads if which is McpClient.CODEX else json.loads
-    table = {"vscode": "servers", "codex": "mcp_servers"}.get(which.value, "mcpServers")
+    tables = {"vscode": "servers", "codex": "mcp_servers", "zed": "context_servers"}
+    table = tables.get(which.value, "mcpServers")
     local = read(config_for(which, tools=["gmail", 'a"b\\']))[table]["deputize"]
     assert local["args"][-4:] == ["serve", "--stdio", "gmail", 'a"b\\'] and local["env"] == {
         "DEPUTIZE_HOME": str(tmp_path)
     }
     assert Path(local["command"]).is_absolute()
+    if which is McpClient.CLAUDE_DESKTOP:
+        return
     remote = read(config_for(which, url="https://agents.example.com/mcp", client_id="the-id", tools=[]))[table][
         "deputize"
     ]
-    assert remote["url"] == "https://agents.example.com/mcp"
+    field = {"gemini": "httpUrl", "windsurf": "serverUrl"}.get(which.value, "url")
+    assert remote[field] == "https://agents.example.com/mcp"
     assert remote.get("type") == ("http" if which.value in ("claude", "vscode") else None)
-    own = {"claude": ("oauth", "clientId"), "vscode": ("oauth", "clientId"), "cursor": ("auth", "CLIENT_ID")}
-    table, name = own.get(which.value, ("oauth", "client_id"))
-    assert remote[table] == {name: "the-id"}
+    own = {"cursor": ("auth", "CLIENT_ID"), "codex": ("oauth", "client_id")}
+    table, name = own.get(which.value, ("oauth", "clientId"))
+    assert remote.get(table) == (None if which.value in ("windsurf", "zed") else {name: "the-id"})
 
 
 def test_config_command_names_the_file_and_keeps_secrets_out(cli: Command) -> None:

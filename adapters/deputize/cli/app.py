@@ -20,6 +20,7 @@ from deputize.cli.import_tokens import import_tokens
 from deputize.cli.keys import key_app
 from deputize.cli.mandates import mandates_app
 from deputize.cli.mcp_config import mcp_app
+from deputize.cli.mcp_install import install
 from deputize.cli.mcp_servers import SERVER_COMMANDS
 from deputize.cli.offboard import offboard
 from deputize.cli.pending import pending
@@ -124,6 +125,7 @@ def demo(
     play.chat(folder, model=model, fresh=fresh, browser=browser, live=command_user(user).id if live else "")
 
 
+mcp_app.command()(install)
 for name, server_command in SERVER_COMMANDS.items():
     mcp_app.command(name)(server_command)
 for command in (
