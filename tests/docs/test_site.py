@@ -27,11 +27,12 @@ from tests.support.chromium import Chromium
 from tests.support.counterparts import require, require_axe
 
 FOLDER: Final = os.environ.get("DEPUTIZE_SITE", "")
-OUTSIDE = {
+OUTSIDE: Final = {
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CHANGELOG.md",
+    "CODE_OF_CONDUCT.md",
     "examples/README.md",
     "deploy/README.md",
 }
