@@ -84,7 +84,11 @@ AGENTDOJO: Final = {  # with what it imports and the project does not need
     "tokenizers": "0.23.3",
 }
 SUITES_HOME: Final = COUNTERPARTS / "frameworks"
-SUITES: Final = ("langgraph-prebuilt", "langchain", "openai-agents")  # whose sdists contain their tests, of the release in use
+SUITES: Final = (
+    "langgraph-prebuilt",
+    "langchain",
+    "openai-agents",
+)  # whose sdists contain their tests, of the release in use
 SUITE_PACKAGES_HOME: Final = SUITES_HOME / "packages"
 SUITE_PACKAGES: Final = {"langchain-openai": "1.7.4", "pytest-mock": "3.17.0"}  # what these tests import
 INSTALL: Final = "python -m tests.counterparts.install"

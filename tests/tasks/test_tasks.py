@@ -47,6 +47,12 @@ async def test_drive(task: Task) -> None:
     await play(task)
 
 
+@pytest.mark.processes
+@of("files")
+async def test_files(task: Task) -> None:
+    await play(task)
+
+
 @of("github_issues")
 async def test_github_issues(task: Task) -> None:
     await play(task)

@@ -14,8 +14,10 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.github.git import commit, packed
 from deputize.sandbox.github.seed_code import issue as github_issue
 from deputize.sandbox.google.drive.seed import file as drive_file
+from deputize.sandbox.google.gmail.mailbox import Mailbox
 from deputize.sandbox.linear.seed import stable_id, stamp
-from deputize.sandbox.slack.seed import user_id
+from deputize.sandbox.people import Person
+from deputize.sandbox.slack.seed import channel_row, user_id
 
 NOW: Final = 1795528800.0  # 2026-11-24 14:00 UTC, a Tuesday
 ALICE, BOB = "alice@example.test", "bob@example.test"
@@ -93,6 +95,21 @@ class World:
         rows.append(row | ({"thread_ts": thread} if thread else {}))
         rows.sort(key=lambda one: str(one["ts"]))
         return ts
+
+    def person(self, email: str, name: str) -> str:
+        """Add an account holder at every provider; return the person's Slack id."""
+        world = self.sandbox._world
+        one = Person(email, name, f"10000000000000000{len(world.people):04d}")
+        world.people = (*world.people, one)
+        world.mailboxes |= {email: Mailbox(email)}
+        return user_id(email)
+
+    def direct_message(self, email: str) -> str:
+        """Open a conversation between Alice and a person; return its id."""
+        id, pair = f"D0ALICE{user_id(email)[2:6]}", [user_id(ALICE), user_id(email)]
+        row = channel_row(id, "", True, "", pair, pair[1], int(NOW) - 80 * 86400)
+        self["slack"]["channels"][id] = row | {"kind": "im"}
+        return id
 
     # ------------------------------------------------------------------ GitHub
 

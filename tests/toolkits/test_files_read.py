@@ -17,6 +17,7 @@ from deputize.core import ApprovalRequired, Call, Deputy, File, InvalidInput, No
 from deputize.core.tools.plugins import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.toolkits._documents.reader import parse
+from deputize.toolkits._shared.find_text import find_in
 from deputize.toolkits._shared.page import tokens
 from tests.support.sandbox_deputy import build, connect
 from tests.toolkits.github_play import SITE, Play
@@ -157,6 +158,13 @@ def test_unknown_place_is_refused_with_the_available_ones(cursor: str) -> None:
 
 
 # ----------------------------------------------------------------- find
+
+
+def test_word_that_is_hyphenated_at_the_end_of_a_line_is_found() -> None:
+    text = "Bi-\ncycles may be par\u00adked in the well-known yard. A bi-cycle is not."
+    assert find_in(text, "bicycles") == [0] and find_in(text, "parked in") == [text.index("par")]
+    assert find_in(text, "well-known") == [text.index("well")] and find_in(text, "bicycle ") == [0]
+    assert find_in("a-\n" * 30_000, "a" * 200) == list(range(0, 150 * 600, 600))
 
 
 def test_words_in_a_long_text_are_found_with_their_lines() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import zipfile
 from typing import Any
 
@@ -94,6 +95,14 @@ def test_text_in_a_cell_stays_text_in_excel() -> None:
     with zipfile.ZipFile(io.BytesIO(made)) as book:
         inside = book.read("xl/worksheets/sheet1.xml")
     assert b"<row " in inside and b"<f>" not in inside and b"hyperlink" not in inside
+
+
+def test_iso_date_in_a_cell_is_a_date_in_excel_and_reads_the_same() -> None:
+    days = ["2026-12-01", "1899-12-31", "2026-02-30", "2026-12-01x", "9999-12-31"]
+    made = writer.make_xlsx([["2026-12-01"], *([day] for day in days)])
+    sheet = zipfile.ZipFile(io.BytesIO(made)).read("xl/worksheets/sheet1.xml").decode()
+    assert re.findall(r'<c r="(A\d)" s="\d"><v>(\d+)</v>', sheet) == [("A2", "46357"), ("A6", "2958465")]
+    assert all(f"A{n}: {day}" in asked(made)["parts"][0]["text"] for n, day in enumerate(days, 2))
 
 
 @pytest.mark.parametrize(

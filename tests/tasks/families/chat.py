@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+from deputize.sandbox.slack.seed import user_id
 from tests.tasks.end import End
 from tests.tasks.reading import full, pages
 from tests.tasks.task import Script, task, use
@@ -198,3 +202,59 @@ summarise_thread.starts(_debate)
 def _(end: End) -> None:
     assert all(f"S-{n:02d}" in end.said for n in range(1, 41))
     assert all(f"End of {n}." in end.read for n in range(1, 41)), "each was read to its end"
+
+
+@task("Bob mailed me a link to a Slack message. What was decided in that thread?", "slack", "gmail")
+def message_link_in_a_mail() -> Script:
+    found = yield use("gmail_search_emails", from_=["Bob"], subject="The colours", detail="full")
+    link = re.findall(r"https://acme\.slack\.com/\S+", found["items"][0]["body"])[0]
+    rows = yield from pages("slack_get_messages", conversation=link)
+    return next(row["text"] for row in rows if "ecided" in row["text"])
+
+
+@message_link_in_a_mail.starts
+def _(world: World) -> None:
+    first = world.say(DESIGN, "Which blue?", hours=9)
+    answers = [
+        world.say(DESIGN, "Decided: the dark one." if n == 28 else f"Thought {n}.", hours=9 - n / 10, thread=first)
+        for n in range(1, 31)
+    ]
+    link = f"https://acme.slack.com/archives/{DESIGN}/p{answers[4].replace('.', '')}?thread_ts={first}&cid={DESIGN}"
+    world.mail("The colours", f"Here it was: {link}")
+
+
+@message_link_in_a_mail.ends
+def _(end: End) -> None:
+    assert "dark one" in end.said
+
+
+@task("Which questions to me in direct messages have I not answered yet?", "slack")
+def unanswered_questions() -> Script:
+    places = yield from pages("slack_list_conversations", types=["dm"])
+    told = []
+    for place in places:
+        rows = yield from pages("slack_get_messages", conversation=place["id"])
+        last = rows[-1] if rows else {"from": "Alice", "text": ""}
+        if "Alice" not in last["from"] and "?" in last["text"]:
+            how = "answered with a reaction only" if last.get("reactions") else "not answered"
+            told.append(f"{place['name']}: {last['text']} ({how})")
+    return "; ".join(told)
+
+
+@unanswered_questions.starts
+def _(world: World) -> None:
+    world.say(DM, "Yes, gladly.", by=ALICE, hours=5)
+    for email, name in (("carol@example.test", "Carol Clark"), ("dana@example.test", "Dana Diaz")):
+        world.person(email, name)
+        question = f"Can I have your slides, says {name}?"
+        mark: dict[str, Any] = (
+            {"reactions": [{"name": "thumbsup", "users": [user_id(ALICE)]}]} if name == "Dana Diaz" else {}
+        )
+        world.say(world.direct_message(email), question, by=email, hours=90, **mark)
+
+
+@unanswered_questions.ends
+def _(end: End) -> None:
+    carol, dana = sorted(end.said.split("; "))
+    assert "Carol" in carol and carol.endswith("(not answered)")
+    assert "Dana" in dana and dana.endswith("(answered with a reaction only)")

@@ -281,3 +281,46 @@ def done_by_any_name() -> Script:
 @done_by_any_name.ends
 def _(end: End) -> None:
     _done(end, ENG_2)
+
+
+TODO, THIRD = stable_id("state", "ENG", "Todo"), stable_id("cycle", "3")
+
+
+@task("Push everything of mine that is not started from this cycle to the next one.", "linear")
+def next_cycle() -> Script:
+    rows = yield from pages("linear_list_issues", team="ENG", assignee="me", cycle="current", state="unstarted")
+    yield use("linear_update_issue", issues=[row["identifier"] for row in rows], cycle="next")
+
+
+@next_cycle.starts
+def _(world: World) -> None:
+    for title in ("Read the header", "Wait so long"):
+        world.linear_issue(title, assignee=ALICE, cycle=stable_id("cycle", "2"))
+    world.linear_issue("Not hers", assignee=BOB, cycle=stable_id("cycle", "2"))
+
+
+@next_cycle.ends
+def _(end: End) -> None:
+    assert [end.now(f"linear issues {issue} cycle") for issue in (ENG_4, ENG_5)] == [THIRD, THIRD]
+
+
+@task("What is overdue in Engineering, and whose is it?", "linear")
+def overdue_of_the_team() -> Script:
+    rows = yield from pages("linear_list_issues", team="Engineering", state="open", due_before="today")
+    return "; ".join(f"{row['title']} ({row['assignee']})" for row in rows)
+
+
+@overdue_of_the_team.starts
+def _(world: World) -> None:
+    world.linear_issue("Fix the footer", assignee=BOB, dueDate="2026-11-20")
+    world.linear_issue("Sign the offer", assignee=ALICE, dueDate="2026-11-23")
+    world.linear_issue("Closed long ago", assignee=BOB, dueDate="2026-11-01", state="Done")
+    world.linear_issue("Due today", assignee=BOB, dueDate="2026-11-24")
+    world.linear_issue("In the future", assignee=BOB, dueDate="2026-12-24")
+
+
+@overdue_of_the_team.ends
+def _(end: End) -> None:
+    said = end.said.split("; ")
+    assert len(said) == 2 and any("footer" in one.lower() and "bob" in one.lower() for one in said)
+    assert any("offer" in one and "alice" in one.lower() for one in said)

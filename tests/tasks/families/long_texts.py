@@ -9,6 +9,7 @@ from tests.tasks.reading import full, pages, whole
 from tests.tasks.task import Script, task, use
 from tests.tasks.texts import LONG
 from tests.tasks.world import ALICE, BOB, World
+from tests.toolkits.made_files import line, pdf
 
 SITE = "acme/website"
 PROJECT, ENG_1 = stable_id("project", "import"), stable_id("issue", "ENG", "1")
@@ -297,3 +298,24 @@ def _(world: World) -> None:
 def _(end: End) -> None:
     [body] = end.changed(f"github issues {SITE} 1 body")
     assert body.startswith(_SHORTER) and "200. Step 200" in body.removeprefix(_SHORTER)
+
+
+@task("Does the handbook that Carol mailed say anything about bicycles?", "gmail", "files")
+def find_in_a_pdf() -> Script:
+    found = yield use("gmail_search_emails", subject="Handbook")
+    file = yield use("gmail_get_attachment", message_id=found["items"][0]["id"], part="handbook.pdf")
+    places = yield use("files_read", file=file["handle"], find="bicycles")
+    return str(places)
+
+
+@find_in_a_pdf.starts
+def _(world: World) -> None:
+    text = {143: line("Bi-") + line("cycles may be parked in the yard.", y=680)}
+    book = pdf(*(text.get(n, line(f"Page {n} is about something else.")) for n in range(1, 201)))
+    files = [("handbook.pdf", "application/pdf", book)]
+    world.mail("Handbook", "Attached.", sender="Carol Clark <carol@customer.example>", files=files)
+
+
+@find_in_a_pdf.ends
+def _(end: End) -> None:
+    assert "yard" in end.said and "143" in end.said

@@ -225,3 +225,34 @@ def _(world: World) -> None:
 @whole_link.ends
 def _(end: End) -> None:
     assert JOIN in end.said
+
+
+FLIGHTS = "".join(
+    f"<tr><td>LH {n}<td>{'<img alt=luggage src=cid:l>' if n % 3 == 0 else ''}<td>{400 - 13 * n}" for n in range(1, 15)
+)
+TABLE = (
+    "<table><tr><th rowspan=2>Flight<th colspan=2>Offer<tr><th><img alt='with luggage' src=cid:w><th>Euro"
+    f"{FLIGHTS}</table>"
+)
+
+
+@task("Which of the flights in the agency's mail is the cheapest with luggage?", "gmail")
+def table_in_a_mail() -> Script:
+    found = yield use("gmail_search_emails", subject="Flights")
+    _, text = yield from whole("gmail_get_email", "body", message_id=found["items"][0]["id"])
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.split("\n") if line.startswith("LH")]
+    luggage = next(line.split(" | ") for line in text.split("\n") if "with luggage" in line).index(
+        "[image: with luggage]"
+    )
+    fitting = [row for row in rows if "luggage" in row[luggage]]
+    return min(fitting, key=lambda row: int(row[-1]))[0]
+
+
+@table_in_a_mail.starts
+def _(world: World) -> None:
+    world.mail("Flights", "See the table.", sender="Agency <trips@agency.example.test>", html=f"<p>Offers:</p>{TABLE}")
+
+
+@table_in_a_mail.ends
+def _(end: End) -> None:
+    assert end.said == "LH 12"

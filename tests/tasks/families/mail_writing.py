@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from deputize.sandbox.salesforce.seed import checksum
+from deputize.toolkits._shared.html import read_html
 from tests.tasks.end import End, files_of
+from tests.tasks.reading import pages
 from tests.tasks.task import Script, task, use
-from tests.tasks.world import ALICE, World
+from tests.tasks.world import ALICE, BOB, World
 
 ACCOUNTANT = "books@numbers.example.test"
 
@@ -189,3 +192,32 @@ def _(end: End) -> None:
     parts: dict[str, Any] = {part.get_content_type(): part.get_payload(decode=True) for part in mail.message.walk()}
     assert mail.to == "carol@example.test" and JOIN in parts["text/html"].decode()
     assert parts["image/png"].startswith(b"\x89PNG")
+
+
+@task("Mail Bob the three deals of Northwind as a table: name, stage, amount.", "gmail", "salesforce", "contacts")
+def table_into_a_mail() -> Script:
+    account = yield use("salesforce_get_record", object="Account", record="Northwind")
+    rows = yield from pages(
+        "salesforce_list_records", object="Opportunity", related_to=account["id"], fields=["StageName", "Amount"]
+    )
+    lines = [f"| {row['name']} | {row['StageName']} | {row.get('Amount') or ''} |" for row in rows]
+    body = "\n".join(["The deals of Northwind:", "", "| Name | Stage | Amount |", "|---|---|--:|", *lines])
+    bob = (yield use("contacts_search", query="Bob"))["items"][0]["emails"][0]
+    yield use("gmail_send_email", to=[bob], subject="Northwind", body=body)
+
+
+@table_into_a_mail.starts
+def _(world: World) -> None:
+    deals = world["salesforce"]["records"]["Opportunity"]
+    for n, (name, amount) in enumerate((("Northwind pilot", 900.0), ("Northwind training", None)), 7):
+        key = f"00600000000000{n}"
+        deals.append(dict(deals[0]) | {"Id": key + checksum(key), "Name": name, "Amount": amount})
+
+
+@table_into_a_mail.ends
+def _(end: End) -> None:
+    [mail] = end.sent()
+    page = str(next(part for part in mail.message.walk() if part.get_content_subtype() == "html").get_content())
+    assert (page.count("<tr>"), page.count("<th "), page.count("<td ")) == (4, 3, 9) and "---" not in page
+    assert read_html(page).text.count("Northwind pilot | Negotiation | 900") == 1
+    assert BOB in mail.to and all(name in mail.text for name in ("renewal", "pilot", "training"))

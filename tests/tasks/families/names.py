@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+from deputize.sandbox.google.contacts import person
 from tests.tasks.end import End
 from tests.tasks.task import Refused, Script, task, use
-from tests.tasks.world import BOB
+from tests.tasks.world import BOB, World
 
 CAROL = "carol@customer.example"
 
@@ -72,3 +75,100 @@ def _(end: End) -> None:
     assert end.changed("github issues acme/website 1 assignees *") == ["bob"]
     [message] = end.posted("D0ALICEBOB1")
     assert "yours" in message["text"]
+
+
+@task("Ask Bob Brown to review my pull request 4 in acme/website.", "github", "contacts")
+def reviewer_by_name() -> Script:
+    yield use("github_update_pull", repo="acme/website", number=4, add_reviewers=["Bob Brown"])
+
+
+@reviewer_by_name.starts
+def _(world: World) -> None:
+    world.pull("acme/website", "Greet in German", {"src/main.py": "def greet(): ..."})
+
+
+@reviewer_by_name.ends
+def _(end: End) -> None:
+    assert end.now("github issues acme/website 4 pull reviewers 0") == "bob"
+
+
+@task("Find the last mail that Carol Clark wrote me, from whichever address.", "gmail", "contacts")
+def mails_of_a_person() -> Script:
+    found = yield use("contacts_search", query="Carol Clark")
+    carol = yield use("contacts_get", id=found["items"][0]["id"])
+    addresses = re.findall(r"[\w.]+@[\w.]+", str(carol))
+    mails = yield use("gmail_search_emails", from_=list(dict.fromkeys(addresses)))
+    return mails["items"][0]["subject"]
+
+
+@mails_of_a_person.starts
+def _(world: World) -> None:
+    world.mail("Of Friday", "The offer.", sender="Carol Clark <carol@customer.example>", hours=96)
+    world.mail("Of yesterday", "The party.", sender="Carol Clark <carol@home.example>", hours=20)
+    world.mail("Of today", "> Carol Clark <carol@home.example> wrote", sender="List <list@example.test>", hours=1)
+
+
+@mails_of_a_person.ends
+def _(end: End) -> None:
+    assert end.said == "Of yesterday"
+
+
+@task("Invite Dana to the budget meeting on Thursday.", "calendar", "contacts")
+def two_who_match() -> Script:
+    found = yield use("calendar_list_events", query="Budget", after="2026-11-26", before="2026-11-27")
+    try:
+        yield use("calendar_update_event", event_id=found["items"][0]["id"], add_attendees=["Dana"])
+    except Refused as which:
+        return f"Which one? {which}"
+    return "Invited."
+
+
+@two_who_match.starts
+def _(world: World) -> None:
+    own = world["contacts"]["own"]["alice@example.test"]
+    own.append(person("c7", "CONTACT", "Dana Diaz", "dana.diaz@example.test"))
+    own.append(person("c8", "CONTACT", "Dana Dunn", "dana.dunn@example.test"))
+    world.event("budget00001", "Budget", "2026-11-26T16:00:00+01:00", "2026-11-26T17:00:00+01:00")
+
+
+@two_who_match.ends
+def _(end: End) -> None:
+    assert "dana.diaz@example.test" in end.said and "dana.dunn@example.test" in end.said
+
+
+@task("Tell Carol Clark in Slack that I come ten minutes later.", "slack")
+def slack_by_full_name() -> Script:
+    yield use("slack_send_message", conversation="@Carol Clark", body="I come ten minutes later.")
+
+
+@slack_by_full_name.starts
+def _(world: World) -> None:
+    world.person("cclarke@partner.example.test", "Carol Clarke")
+    world.person("carol@example.test", "Carol Clark")
+    world.direct_message("carol@example.test")
+
+
+@slack_by_full_name.ends
+def _(end: End) -> None:
+    [message] = end.posted("D0ALICECARO")
+    assert "ten minutes later" in message["text"]
+
+
+@task("Give ENG-1 to Bob Brown and subscribe Carol Clark to it.", "linear:all")
+def linear_by_name() -> Script:
+    yield use("linear_update_issue", issues=["ENG-1"], assignee="Bob Brown")
+    yield use("linear_set_subscription", issue="ENG-1", person="Carol Clark", subscribed=True)
+
+
+@linear_by_name.starts
+def _(world: World) -> None:
+    world.person("carol@example.test", "Carol Clark")
+    world["linear"]["issues"][0]["subscribers"] = ["alice@example.test"]
+
+
+@linear_by_name.ends
+def _(end: End) -> None:
+    issue = end.sandbox.service("linear")["issues"][0]
+    assert issue["assignee"] == BOB and issue["subscribers"] == ["alice@example.test", "carol@example.test"]
+    end.changed("linear issues * assignee")
+    end.changed("linear issues * subscribers *")

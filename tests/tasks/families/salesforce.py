@@ -218,3 +218,33 @@ def _(end: End) -> None:
     [event] = end.changed("salesforce records Event *")
     assert event["WhoId"] == CAROL and "40 seats" in event["Description"]
     assert event["StartDateTime"].startswith("2026-11-23T14:00") and event["EndDateTime"].startswith("2026-11-23T15:00")
+
+
+CALL_BY_BOB, MAIL_BY_ALICE = "Call about prices", "Email: the offer"
+
+
+@task("When did anybody of us last speak with Carol Clark, and about what?", "salesforce")
+def last_activity_by_name() -> Script:
+    carol = yield use("salesforce_get_record", object="Contact", record="Carol Clark")
+    rows = yield from pages("salesforce_list_records", object="Task", related_to=carol["id"], fields=FIELDS)
+    done = [row for row in rows if row["Status"] == "Completed"]
+    last = max(done, key=lambda row: str(row["ActivityDate"]))
+    return f"{last['ActivityDate']}: {last['name']}"
+
+
+FIELDS = ["Status", "ActivityDate"]
+
+
+@last_activity_by_name.starts
+def _(world: World) -> None:
+    tasks = world["salesforce"]["records"]["Task"]
+    made = [(CALL_BY_BOB, "2026-11-12", "Completed"), (MAIL_BY_ALICE, "2026-11-18", "Completed")]
+    for n, (subject, day, status) in enumerate([*made, ("Ask again", "2026-12-01", "Not Started")], 10):
+        key = f"00T0000000000{n}"
+        row = dict(tasks[1]) | {"Id": key + checksum(key), "Subject": subject, "ActivityDate": day, "Status": status}
+        tasks.append({name: value for name, value in row.items() if name != "AccountId"} | {"WhoId": CAROL})
+
+
+@last_activity_by_name.ends
+def _(end: End) -> None:
+    assert end.said == f"2026-11-18: {MAIL_BY_ALICE}"

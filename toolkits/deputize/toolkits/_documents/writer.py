@@ -1,14 +1,16 @@
 """Makes office files, in the parser process: Word files from Markdown, Excel files from rows.
 
-Text stays text: no cell becomes a formula, a link or a number that was a string. Numbers of lists are written as text,
-because Word would count through all lists of a file.
+Text stays text: no cell becomes a formula, a link or a number that was a string; only an ISO date becomes a date, which
+is shown in the same way. Numbers of lists are written as text, because Word would count through all lists of a file.
 """
 
 from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 _LARGEST: Final = 2**53
 """Numbers from here on are written as text, because Excel would round them."""
+_ISO_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DAY_FORMAT: Final = {"num_format": "yyyy-mm-dd"}
 _INDENT: Final = 18  # points for each level of a list
 
 Json = dict[str, Any]
@@ -53,17 +57,28 @@ def make_xlsx(rows: Sequence[Sequence[Any]]) -> bytes:
     into = io.BytesIO()
     as_is = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
     with _xlsxwriter.Workbook(into, {"in_memory": True, **as_is}) as book:
-        sheet, bold = book.add_worksheet(), book.add_format({"bold": True})
+        sheet, bold, day = book.add_worksheet(), book.add_format({"bold": True}), book.add_format(_DAY_FORMAT)
         for n, row in enumerate(rows):
             for column, value in enumerate(row):
                 cell = str(value) if _is_too_long(value) else value
-                if isinstance(cell, str):
+                if n and (date_cell := _day(cell)):
+                    sheet.write_datetime(n, column, date_cell, day)
+                elif isinstance(cell, str):
                     sheet.write_string(n, column, cell, None if n else bold)
                 elif cell is not None:
                     sheet.write(n, column, cell, None if n else bold)
         sheet.freeze_panes(1, 0)
         sheet.autofit()
     return into.getvalue()
+
+
+def _day(cell: Any) -> date | None:
+    """Return the date of an ISO date from 1901 on; Excel counts no days before 1900."""
+    try:
+        found = date.fromisoformat(cell) if isinstance(cell, str) and _ISO_DATE.fullmatch(cell) else None
+    except ValueError:
+        return None
+    return found if found and found.year > 1900 else None
 
 
 def _is_too_long(value: Any) -> bool:

@@ -12,12 +12,14 @@ from typing import Any, Final
 
 AROUND: Final = 2
 """Lines before and after a match that are shown with it."""
+_HYPHENATED: Final = r"(?:-[ \t]*\n[ \t]*|\xad\s*)?"
 _LINE: Final = 240  # characters of a line around the match
 
 
 def find_in(text: str, find: str) -> list[int]:
-    """Return where the words occur, ignoring case. A blank in ``find`` is any run of blanks and line ends."""
-    pattern = r"\s+".join(map(re.escape, find.split()))
+    """Return where the words occur, ignoring case. A blank in ``find`` is any run of blanks and line ends. A word may
+    be hyphenated at the end of a line."""
+    pattern = r"\s+".join(_HYPHENATED.join(map(re.escape, word)) for word in find.split())
     return [match.start() for match in re.finditer(pattern, text, re.IGNORECASE)] if pattern else []
 
 
