@@ -71,7 +71,7 @@ def load_content(file: Row, form: str) -> Asks[File]:
         if int(file.get("size") or 0) > MAX_BYTES:
             raise InvalidInput(f"file: too large, at most {MAX_BYTES} bytes.", reason="too_large", fix_by="user")
         params = {"alt": "media", "supportsAllDrives": True}
-        data = yield Request("GET", "/files/{id}", at=at, params=params, raw=True, max_bytes=MAX_BYTES, slow=True)
+        data = yield Request("GET", "/files/{id}", at=at, params=params, raw=True, max_bytes=MAX_BYTES)
         return File(name, str(file.get("mimeType")), data)
     if form not in EXPORTS.get(kind, ()):
         listed = ", ".join(EXPORTS.get(kind, ()))
@@ -81,7 +81,7 @@ def load_content(file: Row, form: str) -> Asks[File]:
         )
     params = {"mimeType": FORMATS[form]}
     path = "/files/{id}/export"
-    data = yield Request("GET", path, at=at, params=params, raw=True, max_bytes=MAX_BYTES, slow=True)
+    data = yield Request("GET", path, at=at, params=params, raw=True, max_bytes=MAX_BYTES)
     return File(f"{name}.{form}", FORMATS[form], data)
 
 
