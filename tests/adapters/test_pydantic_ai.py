@@ -251,6 +251,33 @@ async def test_outer_toolset_requests_one_consent(way: str, first: str, deputy: 
     assert "Sent." in str(done.output) and len(sandbox.sent("alice@example.test")) == 1
 
 
+async def test_each_call_of_a_message_is_previewed_once(
+    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connect(deputy, sandbox, "send")
+    preview, previewed = deputy.previewer.preview, list[str]()
+
+    async def counting(act: Any, *more: Any) -> bool:
+        previewed.append(act.call.id)
+        return await preview(act, *more)
+
+    monkeypatch.setattr(deputy.previewer, "preview", counting)
+    calls = [{**SEND, "id": id, "args": {**SEND["args"], "subject": id}} for id in ("one", "two", "three")]
+    agent = agent_of(deputy, *calls)
+    paused = await agent.run("go on", deps=Deps("alice"))
+    assert len(requests_in(paused.output, "approval")) == 3 and sorted(previewed) == ["one", "three", "two"]
+
+
+async def test_mandate_covers_only_as_many_calls_of_a_message_as_it_says(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "send")
+    covers: dict[str, Any] = {"tools": [SEND["name"]], "targets": SEND["args"]["to"], "max_acts": 1}
+    await deputy.create_mandate("alice", **covers, expires_at=deputy.clock() + 60)
+    calls = [{**SEND, "id": id, "args": {**SEND["args"], "subject": id}} for id in ("one", "two", "three")]
+    paused = await agent_of(deputy, *calls).run("go on", deps=Deps("alice"))
+    assert [one.subject for one in sandbox.sent("alice@example.test")] == ["one"]
+    assert [one["preview"]["subject"] for one in requests_in(paused.output, "approval")] == ["two", "three"]
+
+
 class Signing(WrapperToolset[Any]):
     """An application's toolset that adds to the body of each mail that passes through it."""
 

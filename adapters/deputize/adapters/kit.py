@@ -217,9 +217,14 @@ class ToolRunner(Generic[Run]):
             return call
         return replace(call, user_message=message_text(self.user_message(run)))
 
-    async def check_calls(self, calls: Sequence[ToolCall], user: User) -> list[DeputizeError | None]:
-        """Return for each call the error that blocks it, or None. Missing scopes at one provider share one consent."""
-        return await self.deputy.check_calls(calls, user=user, app=self.app, agent=self.agent)
+    async def check_calls(
+        self, calls: Sequence[ToolCall], user: User, beside: Iterable[ToolCall] = ()
+    ) -> list[DeputizeError | None]:
+        """Return for each call the error that blocks it, or None. Missing scopes at one provider share one consent.
+
+        ``beside``: as in `Deputy.check_calls`.
+        """
+        return await self.deputy.check_calls(calls, user=user, app=self.app, agent=self.agent, beside=beside)
 
     async def check_call(self, one: ToolCall, user: User, *message: Any) -> DeputizeError | None:
         """Return the error that blocks this call, or None. Calls of one message are checked together.

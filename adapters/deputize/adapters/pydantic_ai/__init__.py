@@ -167,14 +167,14 @@ class DeputyToolset(AbstractToolset[AgentDepsT]):
     async def _blocker(
         self, own: _Own, ctx: RunContext[Any], response: ModelResponse | None, user: User, *, look: bool
     ) -> DeputizeError | None:
-        """Return the error that blocks the call, or None. Checks all calls of the response together.
+        """Return the error that blocks the call, or None. The response's calls at one provider share their consent.
 
         Without ``look``, a single call is not checked, because the act itself reports missing requests.
         """
-        calls = [own, *self._neighbours(own, ctx, response)]
-        if len(calls) == 1 and not look:
+        beside = self._neighbours(own, ctx, response)
+        if not beside and not look:
             return None
-        return (await self.runner.check_calls(calls, user))[0]
+        return (await self.runner.check_calls([own], user, beside))[0]
 
     def _neighbours(self, own: _Own, ctx: RunContext[Any], response: ModelResponse | None) -> list[_Own]:
         """Return the response's other calls at the same provider.
