@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx2
 import pytest
+from agents import Agent as OpenAIAgent
+from agents import Runner
+from google.adk.agents import LlmAgent
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
+from pydantic_ai import Agent as PydanticAgent
 
-from deputize.adapters import operator_warnings
+from deputize.adapters import google_adk, openai_agents, operator_warnings
 from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.llamaindex import GmailToolSpec
 from deputize.adapters.mcp import DeputyServer
 from deputize.adapters.mcp.results import error_result
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, NO_USER, NO_USER_IN_GRAPH
-from deputize.core import SettingsError, User, UserRequired
+from deputize.adapters.pydantic_ai import DeputyToolset
+from deputize.core import Deputy, SettingsError, User, UserRequired
 from deputize.sandbox import Sandbox
+from tests.support import google_adk_runs, openai_agents_runs, pydantic_ai_runs
 from tests.support.graphs import SEARCH, Context, Graph, asking
 from tests.support.mcp_clients import served
 from tests.support.sandbox_deputy import build
@@ -42,6 +49,33 @@ def graph_of(node: Any, saver: Any = None) -> Graph:
 
 def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [one.message for one in caplog.records if one.name == "deputize" and one.levelno == logging.WARNING]
+
+
+async def by_pydantic_ai(deputy: Deputy) -> None:
+    toolset = DeputyToolset(deputy, "gmail", user=lambda ctx: None)
+    await PydanticAgent(pydantic_ai_runs.model_of([SEARCH]), toolsets=[toolset]).run("go on")
+
+
+async def by_openai_agents(deputy: Deputy) -> None:
+    ours = openai_agents.tools(deputy, "gmail", user=lambda ctx: None, thread="1")
+    agent = OpenAIAgent[Any](name="mail", model=openai_agents_runs.Asking([SEARCH]), tools=ours)
+    await Runner.run(agent, "go on", run_config=openai_agents_runs.QUIET)
+
+
+async def by_google_adk(deputy: Deputy) -> None:
+    ours = google_adk.DeputyToolset(deputy, "gmail", user=lambda ctx: None)
+    model = google_adk_runs.Asking(calls=[SEARCH])
+    assert await google_adk_runs.Chat(LlmAgent(name="mail", model=model, tools=[ours])).say("go on") == []
+
+
+@pytest.mark.parametrize("run", [by_pydantic_ai, by_openai_agents, by_google_adk])
+async def test_run_whose_function_returns_no_user_is_logged_once(
+    run: Callable[[Deputy], Awaitable[None]], sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    deputy = await build(sandbox)
+    for _ in range(2):
+        await run(deputy)
+    assert warned(caplog) == [NO_USER]
 
 
 @pytest.mark.parametrize("way", ["act_node", "tools", "create_agent", "llamaindex"])
