@@ -17,7 +17,17 @@ import pytest
 from mcp import Client
 
 from deputize.adapters.mcp import DeputyServer
-from deputize.core import App, ApprovalRequired, Call, Deputy, InvalidInput, NotFound, ProviderUnavailable, User
+from deputize.core import (
+    App,
+    ApprovalRequired,
+    Call,
+    ConsentRequired,
+    Deputy,
+    InvalidInput,
+    NotFound,
+    ProviderUnavailable,
+    User,
+)
 from deputize.core.mcp_client import protocol
 from deputize.core.mcp_client.authorization import API
 from deputize.core.mcp_client.remote_servers import ListedTool
@@ -155,6 +165,26 @@ async def test_sdk_server_form_is_answered_once_and_can_be_declined(way: str) ->
                 assert done == await act(deputy, "form", number)
                 assert done.get("failed", False) is (reply != "accept")
             assert (await act(deputy, "sent", "4"))["data"]["id"] == "bob fast"
+
+
+@pytest.mark.parametrize("sign_in", ["none", "query:api_key", "header:X-Api-Key"])
+async def test_fastmcp_server_is_called_with_a_key_over_the_network(sign_in: str) -> None:
+    with running("fastmcp") as url:
+        deputy = Deputy(await new_vault(), [], pages=PAGES, providers={})
+        await deputy.add_mcp(McpServer("other", f"{url}?project=1", sign_in=sign_in))
+        with pytest.raises(ConsentRequired) as asked:
+            await deputy.mcp.look("other", "alice")
+        started = await deputy.consents.start(asked.value.consent.link.rpartition("/")[2], User("alice"), "")
+        back = {"state": started.state.reveal(), "code": "the-key"}
+        await deputy.consents.finish("other", back, User("alice"), started.nonce.reveal())
+        await deputy.mcp.pin("other", await deputy.mcp.look("other", "alice"), by="ops")
+        got = (await approved(deputy, "headers", "1"))["data"]["id"]
+        await deputy.close()
+    received = json.loads(got)
+    assert received["x-api-key"] == ("***" if sign_in.startswith("header") else "")
+    assert received["authorization"] == "" and received["query"] == (
+        "api_key=***&project=1" if sign_in.startswith("query") else "project=1"
+    )
 
 
 async def test_long_call_ends_only_if_it_is_silent(era: str) -> None:

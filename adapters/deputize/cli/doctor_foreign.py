@@ -70,7 +70,8 @@ async def _one_reached(server: McpServer, vault: Vault | None) -> Finding:
         return Finding(what, "bad", words, "Check the network, the proxy and the firewall; its calls fail until then.")
     except DeputizeError as e:
         return bad(what, e)
-    return Finding(what, "ok", f"{server.host} answers; people sign in at {row.oauth.authorize_origin}")
+    where = "it takes keys" if row.apis.credential else f"people sign in at {row.oauth.authorize_origin}"
+    return Finding(what, "ok", f"{server.host} answers; {where}")
 
 
 def _left(one: Standing) -> Iterator[Finding]:

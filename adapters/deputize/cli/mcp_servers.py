@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from deputize.core import Deputy, User
     from deputize.core.mcp_client.remote_servers import ListedTool
+    from deputize.core.mcp_client.server_config import McpServer
 
 NameArgument = Annotated[str, typer.Argument(help="The server's name here; deputize mcp list shows them.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]
@@ -30,6 +31,10 @@ def add(
     name: Annotated[str, typer.Argument(help="What to call it here: its tools are NAME_tool.")],
     url: Annotated[str, typer.Argument(help="Its address: https://mcp.linear.app/mcp")],
     client_id: Annotated[str, typer.Option(help="Of an app that you registered there, where it wants that.")] = "",
+    sign_in: Annotated[
+        str,
+        typer.Option(help="How it knows its users: oauth, bearer, basic, header:X-Api-Key, query:api_key, or none."),
+    ] = "",
     read_only: Annotated[bool, typer.Option("--read-only", help="Only tools that it says only read.")] = False,
     yes: YesOption = False,
     user: UserOption = "",
@@ -45,14 +50,22 @@ def add(
 
     with open_deputy() as deputy:
         known = deputy.mcp.known.get(name)
-        if known and (known.url, known.client_id) != (url, client_id or known.client_id):
+        given = McpServer(name, url, client_id=client_id, sign_in=sign_in or "oauth")
+        if known and (known.url, known.client_id, known.sign_in) != (
+            url,
+            client_id or known.client_id,
+            sign_in or known.sign_in,
+        ):
             raise SettingsError(f"[mcp.{name}] is another server in the settings.", hint="Give this one another name.")
         if not known:
-            deputy.run(deputy.add_mcp(McpServer(name, url, client_id=client_id)))
+            deputy.run(deputy.add_mcp(given))
         deputy.run(deputy.registry.arrive(name))
         row = deputy.providers[name]
         hosts = ", ".join(sorted(row.apis.hosts))
-        show.note(f"People sign in at {row.oauth.authorize_origin}; tokens go to {hosts} only.")
+        signs = f"People sign in at {row.oauth.authorize_origin}; tokens go"
+        if credential := row.apis.credential:
+            signs = "Nobody signs in there; calls go" if credential.place == "none" else "Each user's key goes"
+        show.note(f"{signs} to {hosts} only.")
         looked = _look(deputy, name, command_user(user), browser, wait)
         good = [one for one in looked if one.state in ("new", "changed")]
         chosen = [one for one in good if not read_only or _says_it_reads(one)]
@@ -62,7 +75,7 @@ def add(
         if len(chosen) < len(good):
             show.note(f"Left out by --read-only: {show.counted(len(good) - len(chosen), 'tool')} that may write.")
         _pin(deputy, name, chosen, command_user(user), yes=yes, effect="reads" if read_only else "")
-        where = _written(name, url, client_id)
+        where = _written(given)
     show.out.print(show.plain(f"[mcp.{name}] is in {where}." if where else f"[mcp.{name}] is in the settings."))
 
 
@@ -254,17 +267,17 @@ def _users_of(name: str, records: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(one.user for one in grants if one.provider == name and one.status != "revoked"))
 
 
-def _written(name: str, url: str, client_id: str) -> Path | None:
+def _written(server: McpServer) -> Path | None:
     """Append the server's section to the settings file, unless it is known. Return the file, or None."""
     from deputize.core.settings import Settings
 
     settings = Settings.load()
-    if name in settings.mcp:
+    if server.name in settings.mcp:
         return None
     path = settings.own_file()
-    said = f"\n[mcp.{name}]\nurl = {json.dumps(url)}\n" + (
-        f"client_id = {json.dumps(client_id)}\n" if client_id else ""
-    )
+    values = {"url": server.url, "client_id": server.client_id, "sign_in": server.sign_in if server.credential else ""}
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in values.items() if value]
+    said = f"\n[mcp.{server.name}]\n{''.join(lines)}"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)  # a file that others may write would not be read
     with path.open("a", encoding="utf-8") as file:

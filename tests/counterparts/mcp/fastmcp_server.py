@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from typing import Any
 
 from fastmcp import Context, FastMCP  # type: ignore[import-not-found]
+from fastmcp.server.dependencies import get_http_request  # type: ignore[import-not-found]
 from fastmcp.utilities.types import Audio, Image  # type: ignore[import-not-found]
 from mcp_types import EmbeddedResource, ResourceLink, TextResourceContents
 
@@ -50,6 +52,13 @@ def picture(to: str) -> list[Any]:
     return [f"Here is {to}:", Image(data=PNG, format="png"), Audio(data=WAV, format="wav"), page, link]
 
 
+def headers(to: str) -> dict[str, Any]:
+    """What this request carried."""
+    request = get_http_request()
+    told = {name: request.headers.get(name, "") for name in ("authorization", "x-api-key")}
+    return {"id": json.dumps(told | {"query": request.url.query})}
+
+
 def more() -> str:
     """More of it."""
     return "# More"
@@ -63,7 +72,7 @@ def sent(to: str) -> dict[str, Any]:
 mcp.resource("docs://more", mime_type="text/markdown")(more)
 for reads in (look, sent, picture):
     mcp.tool(reads, annotations={"readOnlyHint": True})
-for writes in (send, hold, fail):
+for writes in (send, hold, fail, headers):
     mcp.tool(writes)
 
 if __name__ == "__main__":

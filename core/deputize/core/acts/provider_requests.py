@@ -320,7 +320,10 @@ class Exchange:
             if made.netloc in row.apis.hosts:
                 raise moved(grant, row)
             raise fault_of(self.act, f"would send the token to a host that is not {row.label}'s")
-        if key := grant.proof_key:
+        if credential := self.provider.apis.credential:
+            made.written = credential.url(url, grant.access_token)
+            made.given = (*headers, *credential.headers(grant.access_token))
+        elif key := grant.proof_key:
             shown = dpop.token_headers(key, made.method, url, grant.access_token, self.transport.services.clock())
             made.given = (*headers, *shown)
         else:

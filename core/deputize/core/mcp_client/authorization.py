@@ -13,10 +13,10 @@ from typing import Any, Final, Self
 from deputize.core.errors import SettingsError
 from deputize.core.mcp_client.rules import MCP, MCP_HEADERS
 from deputize.core.mcp_client.server_config import AccountTool, McpServer
-from deputize.core.oauth.identity import Identity
+from deputize.core.oauth.identity import NAMELESS, Identity
 from deputize.core.oauth.jose import ALGS
 from deputize.core.oauth.pkce import fingerprint
-from deputize.core.oauth.provider import Provider
+from deputize.core.oauth.provider import ApiRules, OAuthEndpoints, Provider
 from deputize.core.oauth.server_metadata import provider_from_metadata, scopes_of
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.vault import Vault
@@ -150,6 +150,26 @@ def provider_of(server: McpServer, said: Authorization) -> Provider:
             request_headers=MCP_HEADERS,
         ),
         rules=MCP,
+    )
+
+
+def provider_with_key(server: McpServer) -> Provider:
+    """Return the provider of a server that takes a key, or signs nobody in. Its own address stands for the place of the
+    sign-in, so that a grant is for this server only."""
+    tool = server.identity
+    return Provider(
+        server.name,
+        label_of(server),
+        OAuthEndpoints(server.resource, server.resource),
+        ApiRules(
+            {server.name: server.origin, API: server.resource},
+            frozenset({server.host}),
+            _shape(tool) if tool else NAMELESS,
+            request_headers=MCP_HEADERS,
+            credential=server.credential,
+        ),
+        rules=MCP,
+        plain_http=server.local,
     )
 
 

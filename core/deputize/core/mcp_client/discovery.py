@@ -23,7 +23,14 @@ from deputize.core.http import Http, Transport
 from deputize.core.http.address_guard import AddressGuard, Resolve, addresses_of
 from deputize.core.http.challenges import bearer
 from deputize.core.http.request import USER_AGENT
-from deputize.core.mcp_client.authorization import Authorization, KnownServers, check_unchanged, provider_of, shown
+from deputize.core.mcp_client.authorization import (
+    Authorization,
+    KnownServers,
+    check_unchanged,
+    provider_of,
+    provider_with_key,
+    shown,
+)
 from deputize.core.mcp_client.server_config import McpServer
 from deputize.core.oauth.discover import MAX_METADATA_BYTES, METADATA_TIMEOUT_SECONDS, check_all, document, metadata_of
 from deputize.core.oauth.provider import Provider
@@ -48,6 +55,9 @@ async def discover_server(
     reached and is not stored.
     """
     guard = _guard(server, resolve)
+    if server.credential:
+        await guard.check(server.resource)
+        return provider_with_key(server)
     before = await known.read(server) if known else None
     try:
         said = await _read_authorization(server, guard, before, transport)
@@ -74,6 +84,10 @@ async def check(
     ``before``: the stored authorization. Raises as `discover_server`; `ProviderUnavailable` even if one is stored.
     """
     guard = _guard(server, resolve)
+    if server.credential:
+        await guard.check(server.resource)
+        await _challenge(Http(transport), server)
+        return provider_with_key(server)
     return await _checked_provider(server, await _read_authorization(server, guard, before, transport), guard, before)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from deputize.core.errors import SettingsError
 from deputize.core.http import Transport
 from deputize.core.http.address_guard import Resolve, addresses_of
@@ -16,6 +18,9 @@ from deputize.core.shared_services import Services
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Account, Secret
 
+_KEY_APP: Final = "key"
+"""The client id of the app of a server that takes a key: there is no registration."""
+
 
 @frozen
 class LateServer(Frozen):
@@ -29,6 +34,9 @@ class LateServer(Frozen):
     async def make(self) -> tuple[Provider, App]:
         """Return the provider from the server's metadata, and the app. Raises as `discover_server` and `client_of`."""
         vault = self.services.vault
+        if self.server.credential:
+            row = await discover_server(self.server, transport=self.transport, resolve=self.resolve)
+            return row, App(self.server.name, _KEY_APP, self.server.client_secret, self.server.name)
         row = await self._discover(KnownServers(vault))
         likely = self._callback(self.services.home or "http://127.0.0.1")  # avoids serving pages for a read
         app = await known_client(self.server, row, vault=vault, redirect=likely)

@@ -57,6 +57,11 @@ class McpSettings(BaseModel):
     allow_private_network: bool = Field(False, description="Its hosts may have private addresses.")
     legacy_auth: bool = Field(False, description="It implements 2025-03-26 and has no metadata.")
     only: tuple[str, ...] = Field((), description="The tools that are offered. Empty: all that are pinned.")
+    sign_in: str = Field(
+        "oauth",
+        description="Or a key that each user enters: `bearer`, `basic`, `header:X-Api-Key`, `query:api_key`; `none` "
+        "if nobody signs in. `client_secret` is then the key of all users.",
+    )
     inline: tuple[InlineKind, ...] = Field(
         ("image",), description="Kinds of files in results that models receive: `image`, `audio`, `pdf`."
     )

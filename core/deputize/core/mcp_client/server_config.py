@@ -13,6 +13,7 @@ from typing import Final, Literal, get_args
 from urllib.parse import parse_qs, urlsplit
 
 from deputize.core.errors import SettingsError
+from deputize.core.oauth.credential import Credential
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret
 
@@ -23,6 +24,7 @@ ForeignRepeat = Literal["read", "idem", "write"]
 InlineKind = Literal["image", "audio", "pdf"]
 """A kind of file in a result that models may receive."""
 
+OAUTH: Final = "oauth"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 _FIELD: Final = re.compile(r"\w+(?:\.\w+)*")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
@@ -78,6 +80,8 @@ class McpServer(ValueObject):
     the tools that are offered, empty for all that are pinned. ``tools``: settings of single tools. ``identity``: how
     the account is identified if no id_token does so. ``inline``: the kinds of files in results that models receive,
     besides their handles. ``idle_timeout_seconds``: how long a call may be silent; progress renews it.
+    ``sign_in``: ``oauth``, or how requests carry the key that each user enters, see `Credential.of`; ``client_secret``
+    is then the key of all users.
     """
 
     name: str
@@ -96,8 +100,10 @@ class McpServer(ValueObject):
     identity: AccountTool | None = None
     inline: tuple[InlineKind, ...] = ("image",)
     idle_timeout_seconds: float = 60.0
+    sign_in: str = OAUTH
 
     def __post_init__(self) -> None:
+        self._check_sign_in()
         if not 0 < self.idle_timeout_seconds <= 3600:
             raise SettingsError(f"[mcp.{self.name}] idle_timeout_seconds: more than 0, at most 3600.")
         if wrong := [one for one in self.inline if one not in get_args(InlineKind)]:
@@ -113,10 +119,25 @@ class McpServer(ValueObject):
                 self._check(key, said)
         for origin in self.trusted_origins:
             self._check("trusted_origins", origin)
-        if self.client_secret and not self.client_id:
+        if self.client_secret and not self.client_id and not self.credential:
             raise SettingsError(f"[mcp.{self.name}]: a client_secret without a client_id.")
         if self.client_id and self.client_document:
             raise SettingsError(f"[mcp.{self.name}]: client_id and client_document are two ways; give one of them.")
+
+    def _check_sign_in(self) -> None:
+        """Raise `SettingsError` for an unknown way to sign in, and for settings of OAuth with another one."""
+        if self.credential is None:
+            return
+        oauth = ("client_id", "client_document", "issuer", "trusted_origins", "scopes", "legacy_auth")
+        if named := [one for one in oauth if getattr(self, one)]:
+            raise SettingsError(f"[mcp.{self.name}]: {named[0]} is for OAuth, and sign_in is {self.sign_in!r}.")
+        if self.client_secret and self.credential.token_of(self.client_secret) is None:
+            raise SettingsError(f"[mcp.{self.name}]: client_secret is not a key that sign_in can send.")
+
+    @property
+    def credential(self) -> Credential | None:
+        """Where requests carry a key, or None for OAuth."""
+        return None if self.sign_in == OAUTH else Credential.of(self.sign_in)
 
     def _check(self, key: str, url: str) -> None:
         try:

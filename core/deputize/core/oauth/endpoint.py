@@ -80,7 +80,13 @@ class Endpoint:
 
     async def exchange(self, code: Secret, verifier: Secret, redirect_uri: str, nonce: str = "") -> flow.Tokens:
         """Exchange a code for tokens, once. The tokens are bound to a new key if the provider binds tokens. ``nonce``:
-        the nonce of the authorization request."""
+        the nonce of the authorization request. A key that the user entered is its own token, and the app's secret
+        replaces it."""
+        if credential := self.provider.apis.credential:
+            key = credential.token_of(self.app.client_secret or code)
+            if key is None:
+                raise Refusal(outcome_of(Kind.INVALID_INPUT, NO_TOKEN, fix_by="user"))
+            return flow.Tokens(key, None, frozenset(), 0.0)
 
         def request() -> httpx.Request:
             return flow.exchange(self.provider, self.app, code=code, verifier=verifier, redirect_uri=redirect_uri)

@@ -20,6 +20,7 @@ from deputize.core.failures import Rules, TokenShape
 from deputize.core.failures.redaction import add_shapes
 from deputize.core.failures.standard import GENERIC
 from deputize.core.oauth.app import App, ClientAuth
+from deputize.core.oauth.credential import Credential
 from deputize.core.oauth.identity import NO_IMPORTS, Identity, Imports, Permissions
 from deputize.core.value_object import Frozen, ValueObject, frozen
 
@@ -182,6 +183,7 @@ class ApiRules(ValueObject):
     `deputize.core.tools.steps.HEADERS`; ``mcp-param-*`` stands for all with this prefix. ``shared_hosts``: hosts
     where anybody can have pages. The whole URL identifies such a page, not the host. ``incompatible_scopes``: scopes
     that are never requested, each with the API that rejects a token with that scope, whatever other scopes it has.
+    ``credential``: where requests carry a key that users enter at deputize's page, instead of an OAuth token.
     """
 
     roots: Mapping[str, str]
@@ -193,6 +195,7 @@ class ApiRules(ValueObject):
     request_headers: frozenset[str] = frozenset()
     shared_hosts: frozenset[str] = frozenset()
     incompatible_scopes: Mapping[str, str] = field(default_factory=dict)
+    credential: Credential | None = None
 
     def own_roots(self) -> dict[str, str]:
         """Return the roots by API, without those that depend on a grant."""

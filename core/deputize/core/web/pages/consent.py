@@ -7,16 +7,19 @@ GET   /callback/{app}     callback   back to /connect/{ticket}
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deputize.core.consent.consents import Who
 from deputize.core.errors import InvalidInput
+from deputize.core.oauth.credential import Credential
 from deputize.core.oauth.provider import Provider
 from deputize.core.user_requests import Consent
+from deputize.core.vault.grant import Secret
 from deputize.core.web.cookies import NONCE_TTL
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.rendering import root_of, see_other
@@ -38,7 +41,7 @@ async def ask(site: Site, request: Request) -> Response:
     if facts["returned"]:
         return site.page(request, "connecting.html", here=current_path(request) + _query(return_to), **facts)
     targets = site.deputy.providers[consent.provider].forms_to(await site.deputy.pages.base_url())
-    facts |= {"action": current_path(request), "return_to": return_to}
+    facts |= {"action": current_path(request), "return_to": return_to, "fault": request.query_params.get("fault", "")}
     return await site.with_forms(request, "connect.html", who, " ".join(("'self'", *targets)), **facts)
 
 
@@ -53,7 +56,14 @@ async def start(site: Site, request: Request) -> Response:
     if fields.get("decision") == "cancel":
         await site.deputy.consents.decline(ticket, who)
         return see_other(current_path(request) + _query(return_to))
+    takes_key, key = await _takes_key(site, ticket, who), fields.get("key", "")
+    if takes_key and takes_key.needs(key):
+        return see_other(current_path(request) + _query(return_to, fault="key"))
     started = await site.deputy.consents.start(ticket, who, return_to)
+    if takes_key:
+        back = {"state": started.state.reveal(), "code": key or "none"}
+        await site.deputy.consents.finish(takes_key.app, back, who, started.nonce.reveal())
+        return see_other(current_path(request))
     cookies, response = await site.cookies(), see_other(started.url)
     cookies.put(response, cookies.nonce(started.state.reveal()), started.nonce.reveal(), NONCE_TTL)
     return response
@@ -88,8 +98,36 @@ def _path(ticket: str) -> str:
     return f"/connect/{quote(ticket, safe='')}"
 
 
-def _query(return_to: str) -> str:
-    return f"?{urlencode({'return_to': return_to})}" if return_to else ""
+def _query(return_to: str, **more: str) -> str:
+    named = {"return_to": return_to, **more} if return_to else more
+    return f"?{urlencode(named)}" if named else ""
+
+
+class _KeyEntry(NamedTuple):
+    """A consent whose user enters a key here, or confirms with a press that there is none to enter."""
+
+    credential: Credential
+    app: str
+    shared: bool
+
+    @property
+    def asks(self) -> bool:
+        """True if the user has to enter a key."""
+        return self.credential.place != "none" and not self.shared
+
+    def needs(self, key: str) -> bool:
+        """Return True if this is not a key."""
+        return self.asks and self.credential.token_of(Secret(key)) is None
+
+
+def _key_entry(site: Site, consent: Consent) -> _KeyEntry | None:
+    provider, app = site.deputy.providers[consent.provider], site.deputy.apps[consent.app]
+    credential = provider.apis.credential
+    return _KeyEntry(credential, app.name, app.client_secret is not None) if credential else None
+
+
+async def _takes_key(site: Site, ticket: str, who: Who) -> _KeyEntry | None:
+    return _key_entry(site, await site.deputy.consents.open(ticket, who))
 
 
 def _return_address(site: Site, named: str, kept: str) -> str:
@@ -131,6 +169,7 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
         "reason": texts.sentence(texts.ENDED, consent.reason_code, texts.ENDED_ELSE, label, consent.account),
         "next_step": texts.sentence(texts.NEXT, consent.reason_code, texts.NEXT_ELSE, label, consent.account),
         "places": _hosts(provider) if consent.provider in site.deputy.registry.late else (),
+        "key": _key_entry(site, consent),
         "nameless": texts.nameless_words(label) if provider.apis.identity.nameless else "",
         "returned": bool(known and known.redeeming),
         "other": texts.other_words(known.other, known.instead, label) if known else "",
