@@ -402,9 +402,10 @@ async def test_tool_call_may_take_longer_than_other_requests(monkeypatch: pytest
     monkeypatch.setattr(exchange, "REQUEST_TIMEOUT_SECONDS", 0.2)
     async with foreign_deputy(Slow([SEND]), policy=allow_all) as deputy:
         assert (await act(deputy))["text"] == "did send"
-        monkeypatch.setattr(exchange, "SLOW_REQUEST_TIMEOUT_SECONDS", 0.2)
+    brief = McpServer("other", URL, idle_timeout_seconds=0.2)
+    async with foreign_deputy(Slow([SEND]), server=brief, policy=allow_all) as deputy:
         with pytest.raises(OutcomeUnknown):
-            await act(deputy, number=2)
+            await act(deputy)
 
 
 # ----------------------------------------------------------------- hostile answers
