@@ -1,6 +1,6 @@
 """Pages that are made from the code: python -m tests.docs.generated writes docs/{settings,errors,audit}.md.
 
-Of docs/retention.md it makes the table.
+Of docs/retention.md it makes the table. It also draws the picture of README.md.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from deputize.core.providers.from_settings import ApiSettings, OAuthSettings, Pr
 from deputize.core.settings import AppSettings, IssuerSettings, ServeSettings, Settings, SignInSettings
 from deputize.core.vault.kms.protocol import KmsSettings
 from tests.docs.blocks import ROOT
+from tests.docs.picture import picture
 
 MADE: Final = "<!-- Made from the code by `python -m tests.docs.generated`. -->"
 
@@ -344,6 +345,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "docs/errors.md": errors_page,
     "docs/audit.md": audit_page,
     "docs/retention.md": retention_page,
+    "docs/assets/overview.svg": picture,
 }
 
 

@@ -79,6 +79,7 @@ def test_every_page_with_snippets_has_executed_snippets() -> None:
     elsewhere = {"README.md", "CONTRIBUTING.md", "docs/providers.md", "docs/testing.md", "docs/toolkits.md"}
     elsewhere |= {
         "docs/openapi.md",
+        "docs/python.md",
         "docs/tracing.md",
         "docs/serve-mcp.md",
         test_screenless_page.PAGE,

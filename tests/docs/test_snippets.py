@@ -1,10 +1,11 @@
-"""Every snippet of README.md runs, and does what the text around it says."""
+"""Every snippet of README.md and docs/python.md runs, and does what the text around it says."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
+import posixpath
 import re
 import shlex
 from collections.abc import AsyncIterator
@@ -17,34 +18,33 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command
-from llama_index.core.agent.workflow import FunctionAgent
-from llama_index.core.llms.mock import MockFunctionCallingLLM
 from typer.testing import CliRunner
 
-from deputize.adapters import langchain, langgraph
+from deputize.adapters import langgraph
 from deputize.adapters.langgraph import requests_in
 from deputize.cli.app import app as cli
-from deputize.core import (
-    User,
-)
+from deputize.core import Approval
 from deputize.core.tools.plugins import find_toolkits
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
+from tests.core.audit.test_chain import TAMPERING
+from tests.core.test_canary import SINKS
 from tests.docs.blocks import block, blocks, run, text
 from tests.docs.commands import commands, parse
 from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, config, plain, tool_messages
-from tests.support.llamaindex_agents import Model
 from tests.support.sandbox_deputy import build, connect, consent
 
 GRAPH: Final = block("README.md", "act_node(deputy")
 RESUME: Final = block("README.md", "resume_when_done(deputy, graph")
-AGENT: Final = block("README.md", "GmailToolSpec(deputy")
-PLAIN: Final = block("README.md", "emails = await")
+PLAIN: Final = block("docs/python.md", "emails = await")
+INJECTION: Final = "docs/security/prompt-injection.md"
+ASKING: Final = block("docs/python.md", "ApprovalRequired")
 
 
 def test_every_python_block_is_executed_here() -> None:
-    assert blocks("README.md", "python") == [GRAPH, RESUME, AGENT, PLAIN]
+    assert blocks("README.md", "python") == [GRAPH, RESUME]
+    assert blocks("docs/python.md", "python") == [PLAIN, ASKING]
     assert set(re.findall(r"^```(\w+)$", text("README.md"), re.MULTILINE)) <= {"python", "bash"}
 
 
@@ -70,31 +70,6 @@ async def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         }.items():
             monkeypatch.setenv(f"DEPUTIZE_{name}", value)
         yield tmp_path / "home"
-
-
-@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
-@pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning")
-async def test_readme_llamaindex_agent_asks_by_events_and_sends_once() -> None:
-    sandbox = Sandbox()
-    async with await build(sandbox) as deputy:
-        going: list[asyncio.Task[None]] = []
-
-        def show(link: str) -> None:
-            going.append(asyncio.create_task(visit()))
-
-        async def visit() -> None:
-            [waiting] = await deputy.consents.list_pending(User("alice"))
-            await consent(deputy, sandbox, waiting)
-
-        names: dict[str, Any] = {
-            "deputy": deputy,
-            "FunctionAgent": FunctionAgent,
-            "llm": MockFunctionCallingLLM(response_generator=Model([SEND])),
-            "show": show,
-            "ask": lambda preview: "approve",
-        }
-        names = await run(AGENT, names)
-        assert "Sent." in str(await names["handler"]) and len(sandbox.sent("alice@example.test")) == len(going) == 1
 
 
 @tool
@@ -129,7 +104,7 @@ async def test_readme_graph_pauses_once_for_all_missing_scopes(home: Path, caplo
         await graph.ainvoke(Command(resume=langgraph.RESUME), config(), context=Context("alice"))
         assert requests_in((await graph.aget_state(config())).interrupts, "consent") == [missing]
         await allow(missing["link"])
-        assert "Any value that is no answer does the same" in text("README.md")
+        assert "deputize ignores the value and reads the vault again" in text("README.md")
         await graph.ainvoke(Command(resume={"done": False, "any": "thing"}), config(), context=Context("alice"))
         (approval,) = requests_in((await graph.aget_state(config())).interrupts, "approval")
         declined = {"decisions": {approval["approval_id"]: "reject"}}
@@ -150,15 +125,16 @@ async def test_readme_paused_graph_is_resumed() -> None:
     names: dict[str, Any] = {
         "deputy": deputy,
         "graph": graph,
+        "resume_when_done": langgraph.resume_when_done,
         "config": config(),
         "Context": Context,
         "Command": Command,
     }
 
     async def meanwhile(statement: int) -> None:
-        if statement == 1:  # resume_when_done comes next: the user is at the link while it waits
+        if statement == 0:  # resume_when_done comes next: the user is at the link while it waits
             names["user"] = asyncio.create_task(connect(deputy, sandbox, "readonly", "send"))
-        if statement == 2:
+        if statement == 1:
             await names["user"]
             assert requests_in(names["state"]["__interrupt__"], "approval")
             (approval,) = requests_in((await graph.aget_state(config())).interrupts, "approval")
@@ -171,7 +147,7 @@ async def test_readme_paused_graph_is_resumed() -> None:
     await deputy.close()
 
 
-async def test_readme_plain_act_works_sync_and_async() -> None:
+async def test_documented_plain_act_works_sync_and_async() -> None:
     sandbox = Sandbox()
     deputy = await build(sandbox)
     await connect(deputy, sandbox, "readonly")
@@ -181,12 +157,25 @@ async def test_readme_plain_act_works_sync_and_async() -> None:
     await deputy.close()
 
 
-async def test_readme_langchain_tools_are_created() -> None:
-    deputy = await build()
-    (call,) = re.findall(r"`(deputize\.adapters\.langchain\.tools\(.*?\))`", text("README.md"))
-    made = eval(call.removeprefix("deputize.adapters."), {"langchain": langchain, "deputy": deputy})  # noqa: S307
-    assert {one.name for one in made} == {one.name for one in deputy.tools("gmail")}
-    await deputy.close()
+async def test_documented_loop_asks_for_consent_and_approval_and_sends_once() -> None:
+    sandbox, shown, answers = Sandbox(), list[str](), set[asyncio.Task[Any]]()
+    async with await build(sandbox) as deputy:
+
+        async def answer() -> None:
+            for question in await deputy.pending("alice"):
+                if isinstance(question, Approval):
+                    await deputy.decide(question, "approve", by="alice")
+                else:
+                    await consent(deputy, sandbox, question)
+
+        def show(link: str) -> None:
+            shown.append(link)
+            answers.add(asyncio.create_task(answer()))
+
+        names = await run(ASKING, {"deputy": deputy, "show": show})
+        await asyncio.gather(*answers)
+        assert names["sent"]["id"] and len(sandbox.sent("alice@example.test")) == 1
+        assert len(shown) == 2 and "/connect/" in shown[0] and "/approve/" in shown[1], shown
 
 
 def test_changelog_counts_the_tools_correctly() -> None:
@@ -209,8 +198,8 @@ def test_unknown_command_would_be_noticed(line: str) -> None:
         parse(line)
 
 
-def test_readme_act_arguments_are_valid() -> None:
-    (line,) = [one for one in commands("README.md") if one.startswith("deputize act ")]
+def test_documented_act_arguments_are_valid() -> None:
+    (line,) = [one for one in commands("docs/command-line.md") if one.startswith("deputize act ")]
     name, arguments = shlex.split(line)[2:]
     assert find_toolkits("gmail")["gmail"].tools[name].validate(json.loads(arguments))["query"] == "from:bob"
 
@@ -232,10 +221,38 @@ def test_each_marked_command_is_in_the_readme_once(marker: str) -> None:
     assert text("README.md").splitlines().index(marked[0]) < 40, "where a newcomer looks"
 
 
-def test_readme_links_every_page() -> None:
+def test_list_of_pages_links_every_page() -> None:
     root = Path(__file__).parents[2]
-    pages = {str(page.relative_to(root)) for page in [*(root / "docs").glob("*.md"), *root.glob("*.md")]}
-    assert pages - set(re.findall(r"\]\(([^)#]+)\)", text("README.md"))) == {"README.md", "CHANGELOG.md"}
+    pages = {str(page.relative_to(root)) for page in [*(root / "docs").rglob("*.md"), *root.glob("*.md")]}
+    linked = {posixpath.normpath(f"docs/{link}") for link in re.findall(r"\]\(([^)#]+)\)", text("docs/pages.md"))}
+    assert pages - linked == {"README.md", "CHANGELOG.md", "docs/pages.md"}
+
+
+PROMISES: Final = re.findall(r"^\| (.+) \| (.+) \| `(tests/[\w/]+\.py)`: `(\w+)` \|$", text("README.md"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("promise", "figure", "file", "test"), PROMISES, ids=[row[3] for row in PROMISES])
+def test_promise_of_the_readme_has_a_test(promise: str, figure: str, file: str, test: str) -> None:
+    source = (Path(__file__).parents[2] / file).read_text(encoding="utf-8")
+    assert re.search(rf"^(async )?def {test}\(", source, re.MULTILINE), promise
+
+
+def test_figures_of_the_readme_are_those_of_the_tests() -> None:
+    figures = {test: list(map(int, re.findall(r"\d+", figure))) for _, figure, _, test in PROMISES}
+    tools = sum(len(kit.tools) for kit in find_toolkits().values())
+    assert figures == {
+        "test_L1_no_sink_of_an_application_contains_a_secret": [0, len(SINKS)],
+        "test_no_schema_lets_a_model_name_a_user_or_token": [0, tools],
+        "test_fifty_concurrent_runs_of_one_act_send_once": [50, 1],
+        "test_R2_eight_processes_with_25_acts_each_refresh_once": [8, 25, 1],
+        "test_W9_R33_disconnect_at_any_point_of_a_refresh_wins": [0],
+        "test_U3_every_change_of_a_chain_is_found": [len(TAMPERING), len(TAMPERING)],
+    }
+    run_once = text(INJECTION).partition("| Suite | Attacks |")[2].partition("## Variants")[0]
+    table = re.findall(r"^\| (?:workspace|slack|travel|banking) \| (\d+) \| (\d+) \| \d+ of", run_once, re.MULTILINE)
+    attacks, unasked = (sum(int(row[column]) for row in table) for column in (0, 1))
+    assert f"0 of {attacks} attacks with a hijacked agent; {unasked} made an event" in text("README.md")
+    assert "Nothing that others can see happened without a question" in text(INJECTION)
 
 
 @pytest.mark.parametrize(
