@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Callable
 from functools import cache
@@ -60,6 +61,26 @@ def test_shared_root_package_stays_open_to_other_distributions(wheel: set[str]) 
 def test_wheel_contains_nothing_but_the_program(wheel: set[str]) -> None:
     assert {name.split("/")[0] for name in wheel if not name.split("/")[0].endswith(".dist-info")} == {"deputize"}
     assert not [name for name in wheel if "__pycache__" in name or "/test_" in name or "/tests/" in name]
+
+
+@pytest.mark.parametrize("source", ["", "https://code.example.test/acme/deputize"])
+def test_description_has_no_link_that_only_works_in_the_repository(
+    tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = WheelBuilder(str(ROOT))
+    monkeypatch.setitem(builder.metadata.config["project"], "urls", {"Source": source} if source else {})
+    (built,) = builder.build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(built) as held:
+        [name] = [name for name in held.namelist() if name.endswith(".dist-info/METADATA")]
+        description = held.read(name).decode().partition("\n\n")[2]
+    assert "Description-Content-Type" not in description and description.startswith("# deputize\n")
+    links = re.findall(r"\]\(([^)]*)\)", description)
+    if not source:
+        assert links == [] and "langgraph.md" in description
+    for link in links:
+        kind, _, path = link.removeprefix(f"{source}/").partition(f"/v{builder.metadata.version}/")
+        assert kind in ("blob", "raw") and (ROOT / path.partition("#")[0]).exists(), link
+        assert (kind == "raw") == path.endswith(".svg"), link
 
 
 # ----------------------------------------------------------------- one extra is enough
