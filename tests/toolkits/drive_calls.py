@@ -28,6 +28,10 @@ def desk(granted: frozenset[str], who: str = ALICE) -> Desk:
     return made
 
 
+def _lose_share(desk: Desk) -> None:
+    desk.lose["/files/{id}/permissions"] = 1
+
+
 CASES: Final = [
     Case("search_files", {}),
     Case("search_files", {"query": 'notice "six months"'}),
@@ -46,4 +50,14 @@ CASES: Final = [
     Case("list_comments", {"file": "offer"}),
     Case("list_comments", {"file": "offer", "resolved": True, "limit": 1}),
     Case("list_comments", {"file": "offer", "comment": "c1"}),
+    Case("share_file", {"file": "fair", "who": BOB, "role": "reader"}),
+    Case("share_file", {"file": "fair", "who": "carol@else.test", "role": "writer", "notify": True, "message": "Look"}),
+    Case("share_file", {"file": "offer", "who": BOB, "role": "reader"}),
+    Case("share_file", {"file": "offer", "who": BOB, "role": "none"}),
+    Case("share_file", {"file": "fair", "who": "anyone", "role": "reader"}),
+    Case("share_file", {"file": "fair", "who": "carol@else.test", "role": "reader", "notify": True}, _lose_share),
+    Case("trash_file", {"file": "fair"}),
+    Case("trash_file", {"file": "old", "restore": True}),
+    Case("update_file", {"file": "notes", "name": "Novel"}),
+    Case("update_file", {"file": "notes", "folder": "fair"}),
 ]

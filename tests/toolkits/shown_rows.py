@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from tests.support.sandbox_deputy import Clock
 from tests.toolkits import test_calendar_shows as calendar
+from tests.toolkits import test_drive_shows as drive
 from tests.toolkits import test_github_shows as github
 from tests.toolkits import test_gmail_shows as gmail
 from tests.toolkits import test_linear_shows as linear
@@ -17,6 +18,7 @@ from tests.toolkits.tool_driver import NOW
 
 SCOPES: Final[dict[str, dict[str, Any]]] = {
     "calendar": calendar.SCOPES,
+    "drive": drive.SCOPES,
     "github": {"github": ALL},
     "gmail": gmail.SCOPES,
     "linear": {"linear": linear.SCOPES},
@@ -43,7 +45,7 @@ def _whole(kit: str, name: str) -> str:
 
 
 _KITS: Final[dict[str, Any]] = {
-    **{"calendar": calendar, "github": github, "gmail": gmail},
+    **{"calendar": calendar, "drive": drive, "github": github, "gmail": gmail},
     **{"linear": linear, "salesforce": salesforce, "slack": slack},
 }
 FORMATS: Final[dict[str, frozenset[str]]] = {kit: module.OURS for kit, module in _KITS.items()}

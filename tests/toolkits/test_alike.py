@@ -17,7 +17,7 @@ from tests.toolkits.mailbox import MAIL, SETTINGS
 TOOLS = [tool for toolkit in find_toolkits().values() for tool in toolkit.tools.values()]
 LISTS = [tool for tool in TOOLS if "limit" in tool.parameters]
 PAGED = [tool for tool in TOOLS if {"limit", "cursor"} <= set(tool.parameters) and tool.provider == "google"]
-NEEDED: dict[str, Any] = {"thread_id": "t1"}
+NEEDED: dict[str, Any] = {"thread_id": "t1", "file": "f1"}
 
 
 def given(tool: Tool, **more: Any) -> dict[str, Any]:

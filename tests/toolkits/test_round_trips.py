@@ -212,7 +212,7 @@ def alice(deputy: Deputy, grant: Granting) -> Deputy:
     grant("alice", *ALL, provider="github")
     grant("alice", "read", "write", "admin", provider="linear")
     grant("alice", "api", provider="salesforce")
-    grant("alice", "calendar", "gmail.settings.basic", provider="google")
+    grant("alice", "calendar", "gmail.settings.basic", "drive", provider="google")
     deputy.policy = allow_all
     return deputy
 

@@ -27,8 +27,9 @@ POINTS: Final = frozenset(
     add_reviewers add_teams after answer_id append assignee assignees attachment attachments attendees base bcc before
     blocks branch calendar call_result canvas_id category cc color comment_id contact_or_lead conversation customer
     cycle delete_paths document draft_id due_date due_on emoji end event_id expected_head expected_sha external_id
-    filter_id from from_ref gist_id group head head_sha id if_text initiative inputs invite issue issues item label
-    labels lead link_url members message_id message_ids milestone move_to notification_ids object optional_attendees org
+    file filter_id folder from from_ref gist_id group head head_sha id if_text initiative inputs invite issue issues
+    item label labels lead link_url members message_id message_ids milestone move_to notification_ids object
+    optional_attendees org
     owner parent path person priority project query recurrence ref related remove_assignees remove_attendees
     remove_labels remove_members remove_projects remove_reviewers remove_teams replaces reply_to repo
     resolving_comment_id reviewers scheduled_id send_as send_at snooze source start start_date state status tag target
@@ -70,6 +71,7 @@ NEW: Final = {
 
 ELSEWHERE: Final = {
     "calendar_respond_to_event.comment": "the user's own last answer, which the question shows beside the new one",
+    "drive_share_file.message": "of a new mail",
     "github_commit_files.files": "held by the sha of each file: test_github_files_read.py",
     "github_commit_files.message": "the message of a new commit",
     "github_write_file.content": "held by the sha of the file: test_github_files_read.py",
@@ -169,6 +171,14 @@ LINES: Final = {
         {"action": "update", "calendar": TEAM},
         lambda sandbox: sandbox._world.services["calendar"]["calendars"][TEAM],
         "summary",
+        "name",
+    ),
+    "drive_update_file.name": Line(
+        "drive_get_file",
+        {"file": "notes"},
+        {"file": "notes"},
+        lambda sandbox: sandbox._world.services["drive"]["files"]["notes"],
+        "name",
         "name",
     ),
     "linear_save_initiative.name": Line(

@@ -111,6 +111,7 @@ STAYS: Final = {  # what undoing leaves otherwise than by the ways above, by too
     **dict.fromkeys(("calendar_create_event", "calendar_respond_to_event"), r"calendar\.mails"),
     "calendar_update_event": r"calendar\.mails|transparency: \+ opaque$|"
     r"\.exceptions: \+ (?!.*(Novel|Agenda|Balcony|transparent))",  # of a day that is as its series again
+    "drive_share_file": r"drive\.mails|\.deleted",
     "github_react": r"\.id$",
     "linear_create_issue": r"\.attachments: ",  # on an issue that was deleted
     "linear_relate_issues": r"\.relations\[0\]\.id$",
@@ -123,6 +124,7 @@ STAYS: Final = {  # what undoing leaves otherwise than by the ways above, by too
 PUT_AWAY: Final = r"linear\.\w+\[1\]: \+ .*'archivedAt': "
 NO_WAY_BACK: Final = {
     "calendar_delete_event": 6,
+    "drive_update_file": 1,
     "calendar_manage_calendar": 4,
     "calendar_respond_to_event": 3,
     "calendar_update_event": 6,

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tests.support.preview_coverage import ShownWorld
 from tests.toolkits import test_calendar_shows as calendar
+from tests.toolkits import test_drive_shows as drive
 from tests.toolkits import test_github_shows as github
 from tests.toolkits import test_gmail_shows as gmail
 from tests.toolkits import test_linear_shows as linear
@@ -17,7 +18,7 @@ from tests.toolkits.github_play import ALL, GUIDE_SHA, SITE
 from tests.toolkits.linear_calls import COMMENT, NOTE
 
 SCOPES: Final = {
-    "google": [*gmail.SCOPES["google"], *calendar.SCOPES["google"]],
+    "google": [*gmail.SCOPES["google"], *calendar.SCOPES["google"], *drive.SCOPES["google"]],
     "github": ALL,
     "slack": slack.EVERYTHING,
     "linear": linear.SCOPES,
@@ -124,6 +125,22 @@ async def bobs_calendar(world: ShownWorld) -> Given:
 SAID: Final = r"\.messages\[\d+\]: \+ \{.*'subtype': 'channel_"  # what Slack tells the members about it
 
 WAYS: Final[dict[str, Way]] = {
+    "drive/sharing.py:share_file": Way(
+        "share_file",
+        {"file": "notes", "who": "carol@else.test", "role": "reader"},
+        does("drive_share_file", file="notes", who="carol@else.test", role="writer"),
+    ),
+    "drive/changes.py:trash_file": Way(
+        "trash_file",
+        {"file": "notes"},
+        stays=r"version|modifiedTime",
+    ),
+    "drive/changes.py:update_file": Way(
+        "update_file",
+        {"file": "notes", "name": "Novel", "folder": "fair"},
+        does("drive_update_file", file="notes", name="Theirs"),
+        stays=r"version|modifiedTime",
+    ),
     "calendar/cancel.py:_undo": Way(
         "respond_to_event",
         an_answer,

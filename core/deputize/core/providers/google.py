@@ -31,6 +31,7 @@ from deputize.core.oauth.provider import ApiRules, Identity, Imports, OAuthEndpo
 
 MAILBOX_DOMAINS: Final = ("gmail.com", "googlemail.com")
 """Domains of one mailbox: dots in its name do not count."""
+_GOOGLE: Final = "https://www.googleapis.com/auth/"
 _FULL: Final = ("storageQuotaExceeded", "teamDriveFileLimitExceeded", "activeItemCreationLimitExceeded")
 GOOGLE_RULES = Rules(
     callback=table(
@@ -56,6 +57,7 @@ GOOGLE_RULES = Rules(
         when(outcome_of(Kind.ORG_BLOCKED, "no_mailbox"), "failedPrecondition", text="mail service not enabled"),
         NAMED,
         when(SCOPE, "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "insufficientPermissions"),
+        when(outcome_of(Kind.MISSING_SCOPE, needed=(f"{_GOOGLE}drive",)), "appNotAuthorizedToFile"),
         when(OPERATOR, "accessNotConfigured", "SERVICE_DISABLED", "CREDENTIALS_MISSING"),
         when(EXPIRED, "authError", "ACCESS_TOKEN_EXPIRED", "UNAUTHENTICATED"),
         when(DONE, "duplicate", calls=("idem",)),
@@ -68,7 +70,6 @@ GOOGLE_RULES = Rules(
         when(outcome_of(Kind.INVALID_INPUT, "storage_full", fix_by="user"), *_FULL),
         when(outcome_of(Kind.INVALID_INPUT, "too_large"), "exportSizeLimitExceeded"),
         when(outcome_of(Kind.INVALID_INPUT, "other_format"), "fileNotDownloadable", "fileNotExportable"),
-        when(outcome_of(Kind.HIDDEN_OR_NOT_FOUND, "app_lacks_file"), "appNotAuthorizedToFile"),
         when(INPUT, "invalidSharingRequest", "teamDrivesFolderMoveInNotSupported", "*HierarchyTooDeep"),
         when(INPUT, "numChildrenInNonRootLimitExceeded"),
         when(LACKS_RIGHTS, "requiredAccessLevel", "forbiddenForNonOrganizer", "forbidden", "PERMISSION_DENIED"),
@@ -90,7 +91,6 @@ GOOGLE_RULES = Rules(
     },
 )
 
-_GOOGLE: Final = "https://www.googleapis.com/auth/"
 _GMAIL: Final = f"{_GOOGLE}gmail."
 _CALENDAR: Final = f"{_GOOGLE}calendar"
 
@@ -169,6 +169,7 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
         f"{_GOOGLE}drive.file": "see and change the files in your Drive that you open or create with it",
         f"{_GOOGLE}drive.readonly": "see and download all your files in Drive",
         f"{_GOOGLE}drive.metadata.readonly": "see all your files in Drive and who can see them, not their contents",
+        f"{_GOOGLE}drive.metadata": "see, rename, move and trash all your files in Drive, not read their contents",
         f"{_GOOGLE}drive": "see, change, share and delete all your files in Drive",
     },
     revoke_note="Google ends everything that this application may do with the account at once, not only for one agent: "

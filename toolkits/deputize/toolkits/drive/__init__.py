@@ -1,11 +1,18 @@
-"""Google Drive: find files, read them, see who can see them.
+"""Google Drive: find and read files, share, rename, move and throw them away. Nothing is deleted for ever.
 
 A file is untrusted unless only the user can have written it: see `deputize.toolkits.drive.rows.is_own`.
 """
 
 from __future__ import annotations
 
-from deputize.toolkits.drive import comments, read, search, trusted_authors  # noqa: F401 - they declare the tools
+from deputize.toolkits.drive import (  # noqa: F401 - they declare the tools
+    changes,
+    comments,
+    read,
+    search,
+    sharing,
+    trusted_authors,
+)
 from deputize.toolkits.drive.base import DRIVE as TOOLKIT
 
 __all__ = ["TOOLKIT"]

@@ -76,12 +76,18 @@ def access_lines(permissions: Iterable[Row], file: Row, names: Mapping[str, str]
 
 def _why(permission: Row, file: Row, names: Mapping[str, str]) -> str:
     details = [one for one in permission.get("permissionDetails") or () if isinstance(one, Mapping)]
-    if not details or any(not one.get("inherited") for one in details):
+    if not is_inherited(permission):
         return ""
     at = str(details[0].get("inheritedFrom") or "")
     if (at and at == file.get("driveId")) or details[0].get("permissionType") == "member":
         return ", as member of the shared drive"
     return f", by the folder {names[at]}" if at in names else ", by a folder above"
+
+
+def is_inherited(permission: Row) -> bool:
+    """True if a permission comes only from a folder above or the shared drive."""
+    details = permission.get("permissionDetails") or ()
+    return bool(details) and all(one.get("inherited") for one in details)
 
 
 def audience(permissions: Iterable[Row] | None, me: Account) -> Audience:

@@ -31,7 +31,7 @@ DRIVE: Final = Toolkit(
         "filename": "query",
     },
     facts=FACTS | {"folder_id", "modified", "created", "size", "type", "role", "handle", "expires"},
-    writers=("owner", "by"),
+    writers=("by", "owner"),
     shows="changes",
     words=("file", "folder", "document", "doc", "sheet", "slides", "share", "upload"),
 )
@@ -109,6 +109,16 @@ def lists_all(*, text: bool) -> Need:
     if text:
         return any_of(READONLY, ALL, method="drive.files.list")
     return any_of(METADATA_READONLY, READONLY, METADATA, ALL, method="drive.files.list")
+
+
+def changes(method: str) -> Need:
+    """Return the need of a method that changes a file's data, not its content."""
+    return any_of(METADATA, FILE, ALL, method=f"drive.{method}")
+
+
+def shares(method: str) -> Need:
+    """Return the need of a method that changes who can see a file."""
+    return any_of(ALL, FILE, method=f"drive.permissions.{method}")
 
 
 LISTS_OWN: Final = any_of(FILE, METADATA_READONLY, READONLY, METADATA, ALL, method="drive.files.list")

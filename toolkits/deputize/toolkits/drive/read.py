@@ -19,11 +19,12 @@ from deputize.toolkits.drive import base
 from deputize.toolkits.drive.access import access_lines, load_permissions
 from deputize.toolkits.drive.base import DRIVE, FIELDS, GETS, METADATA_READONLY, SEES, Asks, FileRef, Json, Row
 from deputize.toolkits.drive.contents import EXPORTS, TEXTS, load_content, without_pictures
-from deputize.toolkits.drive.rows import file_row, file_type, folder_ids, is_own, name_of, person, time_of
+from deputize.toolkits.drive.rows import file_row, file_type, folder_ids, is_own, name_of, person, time_of, writer_of
 
 _DETAIL: Final = f"{FIELDS},description,createdTime,webViewLink"
 _WHOLE: Final = 3_300  # tokens of a file's data
 _DESCRIPTION: Final = 1_000  # tokens
+_NAME: Final = 2_000  # bytes
 _MAX_REVISIONS: Final = 20
 
 Format = Literal["pdf", "docx", "xlsx", "pptx", "md", "txt", "csv", "html", "png", "json"]
@@ -43,12 +44,12 @@ def get_file(
     run: Run,
 ) -> Steps:
     """Show what a file or folder is, and who can see it and why."""
-    found = yield from base.load_file(file, run, _DETAIL)
-    bound_to = ("drive_get_file", run.account.subject, found.get("id"), history)
+    bound_to = ("drive_get_file", run.account.subject, base.file_id(file), history)
     start, offset = read_cursor(bound_to, cursor, (int, int)) if cursor else (0, 0)
+    found = yield from base.load_file(file, run, _DETAIL)
     folders = yield from _folders_of(found)
     outside = Outside()
-    row = file_row(found, folders, outside)
+    row = file_row(found, folders, outside, name_limit=_NAME)
     row |= {"created": time_of(found.get("createdTime"))}
     row |= {"url": outside.line(str(found.get("webViewLink") or ""), 300), "time_zone": times.ZONE}
     if history and not cursor:
@@ -136,6 +137,7 @@ def read_file(
         without_pictures(content), cursor, member=member, find=find, outside=outside, own=is_own(found)
     )
     facts = {"id": found.get("id"), "modified": time_of(found.get("modifiedTime")), "time_zone": times.ZONE}
+    facts |= {} if is_own(found) else {"by": writer_of(found, outside)}
     return lean(facts) | row
 
 

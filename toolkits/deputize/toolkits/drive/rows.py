@@ -51,25 +51,34 @@ def person(user: Any, outside: Outside) -> str:
     return outside.line(str(user.get("emailAddress") or user.get("displayName") or ""), 254)
 
 
-def name_of(file: Row, outside: Outside) -> str:
-    return outside.line(str(file.get("name") or ""), _NAME)
+def writer_of(file: Row, outside: Outside) -> str:
+    """Return who changed a file last. After a change by the user, others may still have written the rest."""
+    by = file.get("lastModifyingUser") or {}
+    return "several people" if by.get("me") and not is_own(file) else person(by, outside)
 
 
-def file_row(file: Row, folders: Mapping[str, Row], outside: Outside | None = None) -> Json:
-    """Return a file as a row. ``folders``: known folders by id. It is marked if others may have written its words."""
+def name_of(file: Row, outside: Outside, limit: int = _NAME) -> str:
+    return outside.line(str(file.get("name") or ""), limit)
+
+
+def file_row(file: Row, folders: Mapping[str, Row], outside: Outside | None = None, *, name_limit: int = _NAME) -> Json:
+    """Return a file as a row. ``folders``: known folders by id. ``name_limit``: bytes of its name.
+
+    It is marked if others may have written its words.
+    """
     outside = outside or Outside()
     parent = next(iter(file.get("parents") or ()), "")
     folder = folders.get(parent)
     owner = next(iter(file.get("owners") or ()), None)
     row: Json = {
         "id": file.get("id"),
-        "name": name_of(file, outside),
+        "name": name_of(file, outside, name_limit),
         "type": file_type(file, outside),
         "folder": name_of(folder, outside) if folder else "",
         "folder_id": parent,
         "owner": person(owner, outside) or ("shared drive" if file.get("driveId") else ""),
         "modified": time_of(file.get("modifiedTime")),
-        "by": person(file.get("lastModifyingUser"), outside),
+        "by": writer_of(file, outside),
         "size": int(file["size"]) if str(file.get("size") or "").isdecimal() else None,
         "shared": bool(file.get("shared")),
         "shared_with_user": time_of(file.get("sharedWithMeTime")),

@@ -17,7 +17,7 @@ from deputize.toolkits._shared.page import Rows, lean, read_cursor, write_cursor
 from deputize.toolkits._shared.people import address_of
 from deputize.toolkits._shared.steps import AT_ONCE
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits._shared.zone import in_zone, nobody
+from deputize.toolkits._shared.zone import in_zone
 from deputize.toolkits.drive.base import (
     DRIVE,
     FIELDS,
@@ -78,7 +78,7 @@ def search_files(
         if kind or owner or folder or modified_after:
             raise InvalidInput("where: shared drives are found by query alone.", hint="Leave out the other filters.")
         return (yield from _list_drives(query, place, limit, bound_to))
-    zoned = yield from in_zone(run, nobody, modified_after=modified_after)
+    zoned = yield from in_zone(run, _ask_zone, modified_after=modified_after)
     since = times.moment(modified_after, place[3], "modified_after", zoned.zone) if modified_after else None
     person = (yield from address_of(owner, "owner", run.account)) if owner else ""
     terms = [
@@ -106,6 +106,13 @@ def search_files(
     if not SEES_ALL & run.granted:
         result["searched"] = "only files that this app made or opened"
     return result
+
+
+def _ask_zone(run: Run) -> Asks[object]:
+    """Return the zone of the user's calendar, as far as the grant allows."""
+    from deputize.toolkits.gmail.api import ask_zone  # few calls need it
+
+    return (yield from ask_zone(run))
 
 
 def _words(query: str) -> list[str]:

@@ -66,14 +66,22 @@ class Call:
         """Return a file if the caller has at least the role ``least``, and the app may see it."""
         id = id or self.ids["fileId"]
         found: Json | None = self.store["files"].get(self.root if id == "root" else id)
-        if found is None or self.role(found) == "none" or not self.reaches(found):
+        if found is None or self.role(found) == "none":
             raise missing(id)
+        if not self.reaches(found):
+            raise self._not_the_apps(id)
         unaware = "supportsAllDrives" in self.method.query and not self.flag("supportsAllDrives")
         if found.get("driveId") and unaware:
             raise missing(id)
         if ROLES.index(self.role(found)) < ROLES.index(least):
             raise lacks_rights()
         return found
+
+    def _not_the_apps(self, id: str) -> Refused:
+        """Return the error for a file of which the app may only read, or see, what this method changes."""
+        if self.scopes & {full_scope(one) for one in ("readonly", "metadata", "metadata.readonly")}:
+            return forbidden("The user has not granted the app access to the file.", "appNotAuthorizedToFile")
+        return missing(id)
 
     @property
     def root(self) -> str:

@@ -208,7 +208,7 @@ def share(call: Call) -> Json:
         raise forbidden("The domain administrators have not allowed publishing.", "publishOutNotPermitted")
     more = {"allowFileDiscovery": bool(given.get("allowFileDiscovery"))} if kind in ("domain", "anyone") else {}
     if kind in ("user", "group"):
-        more = {"displayName": call.user(value)["displayName"], "deleted": False}
+        more = {"deleted": False}
     if given.get("expirationTime"):
         more["expirationTime"] = given["expirationTime"]
     made = permission(kind, role, value, **more)
