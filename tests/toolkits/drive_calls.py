@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from deputize.core import File
 from deputize.sandbox.google.drive.seed import OFFICE
 from deputize.toolkits.drive import TOOLKIT
 from tests.toolkits.google_driver import ALICE, BOB, Desk
@@ -23,6 +24,7 @@ class Case(NamedTuple):
 def desk(granted: frozenset[str], who: str = ALICE) -> Desk:
     """Return a person's Drive. The app has opened all of Alice's files before, so that drive.file suffices for them."""
     made = Desk(TOOLKIT, granted, person=who)
+    made.files["file_aaaaaaaaaa"] = File("plan.txt", "text/plain", b"One.\r\nTwo.")
     for file in made.sandbox._world.services["drive"]["files"].values():
         file["opened"] = [ALICE]
     return made
@@ -56,6 +58,10 @@ CASES: Final = [
     Case("share_file", {"file": "offer", "who": BOB, "role": "none"}),
     Case("share_file", {"file": "fair", "who": "anyone", "role": "reader"}),
     Case("share_file", {"file": "fair", "who": "carol@else.test", "role": "reader", "notify": True}, _lose_share),
+    Case("create_file", {"name": "New"}),
+    Case("create_file", {"name": "New", "folder": "fair"}),
+    Case("create_file", {"file": "file_aaaaaaaaaa"}),
+    Case("create_file", {"file": "file_aaaaaaaaaa", "folder": "leases", "name": "Plan"}),
     Case("trash_file", {"file": "fair"}),
     Case("trash_file", {"file": "old", "restore": True}),
     Case("update_file", {"file": "notes", "name": "Novel"}),

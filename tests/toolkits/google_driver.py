@@ -173,6 +173,8 @@ class Desk:
             self.lose[request.path] -= 1
             raise OutcomeUnknown("lost")
         outcome = classify(GOOGLE.rules, request.call, reply.status, dict(reply.headers), reply.body)
+        if outcome.kind is Kind.OK and request.whole:
+            return Answer(reply.status, {name.lower(): value for name, value in reply.headers}, outcome.data)
         if outcome.kind is Kind.OK:
             return outcome.data
         if outcome.kind is Kind.MISSING_SCOPE:
@@ -182,6 +184,6 @@ class Desk:
 
 def outgoing(request: Request, api: str) -> httpx.Request:
     """Return the request as sent, without a token."""
-    headers, body = headers_and_body(request)
+    headers, body = headers_and_body(request, GOOGLE.apis.request_headers)
     url = address_of(GOOGLE.apis.roots[request.api or api], request)
     return httpx.Request(request.method, url, content=body or None, headers=headers)

@@ -7,17 +7,22 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core import Audience, Danger, InvalidInput, NotFound
-from deputize.sandbox.google.drive.records import permission
+from deputize.core import Answer, Audience, Danger, File, InvalidInput, NotFound, ProviderUnavailable, Request
+from deputize.sandbox.google.drive.records import content_of, permission
 from deputize.sandbox.google.drive.seed import OFFICE
+from deputize.toolkits.drive import TOOLKIT
 from deputize.toolkits.drive.base import ALL
+from deputize.toolkits.drive.create import _session
 from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.support.sandbox_deputy import Clock
-from tests.toolkits.google_driver import ALICE, BOB
+from tests.toolkits.google_driver import ALICE, BOB, Desk
 from tests.toolkits.tool_driver import NOW
 
 SCOPES: Final = {"google": [ALL]}
-OURS: Final = frozenset("drive v3 files true false permissions id name parents trashed upload resumable".split())
+OURS: Final = frozenset(
+    """count drive false files generateids id name parents permissions resumable trashed true type upload v3
+    webviewlink""".split()
+)
 """Words of formats and paths, which need no preview."""
 CAROL: Final = "carol@customer.example"
 
@@ -27,7 +32,23 @@ async def in_the_trash(world: ShownWorld) -> dict[str, Any]:
     return {"file": "notes", "restore": True}
 
 
+async def a_file(world: ShownWorld) -> str:
+    made = await world.act("files_write", name="plan.txt", text="Stage one: tea.\r\n")
+    return str(made["file"])
+
+
+async def uploaded(world: ShownWorld) -> dict[str, Any]:
+    return {"file": await a_file(world)}
+
+
+async def uploaded_for_others(world: ShownWorld) -> dict[str, Any]:
+    return {"file": await a_file(world), "folder": "leases", "name": "Poster of ours.txt"}
+
+
 ROWS: Final[list[tuple[str, Any]]] = [
+    ("drive_create_file", {"name": "Ideas", "folder": "fair"}),
+    ("drive_create_file", uploaded),
+    ("drive_create_file", uploaded_for_others),
     ("drive_share_file", {"file": "fair", "who": BOB, "role": "reader"}),
     ("drive_share_file", {"file": "notes", "who": CAROL, "role": "commenter", "notify": True, "message": "Look: here"}),
     ("drive_share_file", {"file": "offer", "who": BOB, "role": "reader"}),
@@ -48,6 +69,7 @@ ROWS: Final[list[tuple[str, Any]]] = [
 ]
 
 AUDIENCES: Final = {
+    "drive_create_file": "self: in My Drive; people, organisation, public, unknown: whoever sees the folder",
     "drive_share_file": "people: whom it is shared with; organisation: the user's domain; unknown: another domain or a "
     "group; public: anyone with the link",
     "drive_trash_file": "self; people, organisation, public, unknown: whoever sees the file",
@@ -175,3 +197,69 @@ async def test_only_what_may_be_trashed_is(world: ShownWorld) -> None:
     with pytest.raises(NotFound, match="may not trash"):
         await world.act("drive_trash_file", file="plan")
     assert not files(world)["plan"]["trashed"] and len(world.shown) == 1
+
+
+async def test_upload_keeps_the_bytes_and_shows_them_and_who_will_see_them(world: ShownWorld) -> None:
+    handle = await a_file(world)
+    made = await world.act("drive_create_file", file=handle, folder="leases")
+    show = world.shown[-1]
+    assert show.what == "Upload this file to Google Drive" and show.where == "Leases" and show.people == (BOB,)
+    assert show.fields["files"][0]["text"].startswith("Stage one") and f"{BOB}: manages" in str(show.fields["can_see"])
+    stored = files(world)[made["id"]]
+    assert content_of(stored) == b"Stage one: tea.\r\n" and stored["name"] == "plan.txt"
+    read = await world.act("drive_read_file", file=made["id"])
+    assert read["untrusted"] is True  # an agent chose its text
+    again = await world.act("drive_create_file", file=handle, folder="leases")
+    assert again["note"].endswith(": 1.") and again["id"] != made["id"]
+
+
+def desk_with_file(lost: str = "") -> Desk:
+    """Return Alice's Drive with a file to upload. ``lost``: the method of the write whose response is lost, once."""
+    desk = Desk(TOOLKIT, frozenset({ALL}))
+    desk.files["file_aaaaaaaaaa"] = File("plan.txt", "text/plain", b"One.\r\nTwo.")
+
+    def lose(request: Request) -> None:
+        if request.method == lost:
+            desk.before.clear()
+            desk.lose["/files"] = 1
+
+    desk.before.append(lose)
+    return desk
+
+
+@pytest.mark.parametrize(
+    ("lost", "arguments"), [("PUT", {"file": "file_aaaaaaaaaa"}), ("POST", {"name": "Folder"})], ids=["file", "folder"]
+)
+def test_lost_answer_makes_no_second_file(lost: str, arguments: dict[str, Any]) -> None:
+    desk = desk_with_file(lost)
+    made = desk.run("create_file", arguments)
+    store = desk.sandbox._world.services["drive"]["files"]
+    assert made["id"] in store and sum(one.startswith("made") for one in store) == 1
+    desk = desk_with_file("POST")
+    with pytest.raises(ProviderUnavailable, match="nothing was uploaded"):
+        desk.run("create_file", {"file": "file_aaaaaaaaaa"})
+    assert not any(one.startswith("made") for one in desk.sandbox._world.services["drive"]["files"])
+
+
+@pytest.mark.parametrize("stop", range(1, 14))
+def test_create_that_was_interrupted_is_finished_once(stop: int) -> None:
+    desk = desk_with_file()
+    begun = desk.ran("create_file", {"file": "file_aaaaaaaaaa"}, stop=stop)
+    noted = begun.notes[-1] if begun.notes else None
+    done = desk.ran("create_file", {"file": "file_aaaaaaaaaa"}, noted=noted)
+    store = desk.sandbox._world.services["drive"]["files"]
+    assert [one for one in store if one.startswith("made")] == [done.result["id"]]
+    assert content_of(store[done.result["id"]]) == b"One.\r\nTwo."
+
+
+def test_upload_address_of_somebody_else_is_not_used() -> None:
+    for address in ("", "https://evil.test/?upload_id=x", "https://www.googleapis.com/upload/drive/v3/files"):
+        with pytest.raises(InvalidInput, match="did not open"):
+            _session(Answer(200, {"location": address}, None))
+
+
+def test_type_of_google_cannot_be_claimed() -> None:
+    desk = desk_with_file()
+    desk.files["file_bbbbbbbbbb"] = File("x", "application/vnd.google-apps.script", b"{}")
+    made = desk.run("create_file", {"file": "file_bbbbbbbbbb"})
+    assert desk.sandbox._world.services["drive"]["files"][made["id"]]["mimeType"] == "application/octet-stream"

@@ -35,7 +35,11 @@ VERBS: Final = frozenset(
     "Unfollow Unpin Upload Watch Write".split()
 )
 """First words of a preview's ``what``, which continues "Your agent wants to ..."."""
-MARKS: Final = {"github": re.compile("[0-9a-f]{16}"), "slack": re.compile("[0-9a-f]{32}")}
+MARKS: Final = {
+    "drive": re.compile("(made|session)[0-9]{8}"),
+    "github": re.compile("[0-9a-f]{16}"),
+    "slack": re.compile("[0-9a-f]{32}"),
+}
 """What makes a text of an act findable, which these providers do not show."""
 
 

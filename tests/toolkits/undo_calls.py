@@ -130,6 +130,11 @@ WAYS: Final[dict[str, Way]] = {
         {"file": "notes", "who": "carol@else.test", "role": "reader"},
         does("drive_share_file", file="notes", who="carol@else.test", role="writer"),
     ),
+    "drive/create.py:create_file": Way(
+        "create_file",
+        {"name": "Ideas", "folder": "fair"},
+        stays=r"drive\.files\.made.*'trashed': '2|drive\.ids",  # in the trash
+    ),
     "drive/changes.py:trash_file": Way(
         "trash_file",
         {"file": "notes"},

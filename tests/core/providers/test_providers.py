@@ -41,7 +41,9 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
             "calendar": "https://www.googleapis.com/calendar/v3",
             "people": "https://people.googleapis.com/v1",
             "drive": "https://www.googleapis.com/drive/v3",
+            "drive_upload": "https://www.googleapis.com/upload/drive/v3",
         },
+        "request_headers": {"x-upload-content-type"},
         "hosts": {
             *("gmail.googleapis.com", "www.googleapis.com", "people.googleapis.com", "openidconnect.googleapis.com"),
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from typing import Any
 
 from deputize.sandbox.google.drive.records import FOLDER, permission
@@ -9,10 +10,11 @@ from tests.tasks.end import End
 from tests.tasks.person import SAYS_NO
 from tests.tasks.task import Refused, Script, task, use
 from tests.tasks.world import ALICE, BOB, World
-from tests.toolkits.made_files import line, pdf
+from tests.toolkits.made_files import docx, line, pdf, run
 
 MINE = "root-100000000000000000002"
 OFFICE, PEOPLE = "0AOffice", "0APeople"
+WORD = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 CAROL, DANA = "carol@customer.example", "dana@example.test"
 
 
@@ -261,3 +263,35 @@ def _(world: World) -> None:
 def _(end: End) -> None:
     assert end.changed("drive files old trashed") == [""]
     end.changed("drive files old version")
+
+
+SECOND = docx(f"<p>{run('Version 2')}</p>")
+
+
+@task("Save the contract that Bob mailed into the folder Contracts, if it is not there yet.", "drive", "gmail", "files")
+def save_an_attachment() -> Script:
+    mail = (yield use("gmail_search_emails", query="contract has:attachment"))["items"][0]
+    got = yield use("gmail_get_attachment", message_id=mail["id"], part="contract.docx")
+    folder = (yield use("drive_search_files", query="Contracts", kind="folder"))["items"][0]["id"]
+    there = (yield use("drive_search_files", folder=folder))["items"]
+    for one in there:
+        read = yield [use("drive_read_file", file=one["id"]), use("files_read", file=got["handle"])]
+        if read[0]["text"] == read[1]["text"]:
+            return "It is there."
+    saved = yield use("drive_create_file", file=got["handle"], folder=folder)
+    return f"There are two now. {saved['note']}"
+
+
+@save_an_attachment.starts
+def _(world: World) -> None:
+    world.mail("The contract", "Attached.", files=[("contract.docx", WORD, SECOND)])
+    world.drive_file("contracts", "Contracts", FOLDER, MINE)
+    world.drive_file("c1", "contract.docx", WORD, "contracts", content=docx(f"<p>{run('Version 1')}</p>"), hours=9000)
+
+
+@save_an_attachment.ends
+def _(end: End) -> None:
+    [made] = end.changed("drive files made*")
+    assert made["name"] == "contract.docx" and "contracts" in str(made["parents"]) and "two" in end.said
+    assert b64decode(made["content"]) == SECOND
+    end.changed("drive ids"), end.changed("drive sessions *")

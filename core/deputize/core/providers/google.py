@@ -118,11 +118,13 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
             "calendar": "https://www.googleapis.com/calendar/v3",
             "people": "https://people.googleapis.com/v1",
             "drive": "https://www.googleapis.com/drive/v3",
+            "drive_upload": "https://www.googleapis.com/upload/drive/v3",
         },
         hosts=frozenset(
             {"gmail.googleapis.com", "www.googleapis.com", "people.googleapis.com", "openidconnect.googleapis.com"}
         ),
         shared_hosts=frozenset({"google.com"}),
+        request_headers=frozenset({"x-upload-content-type"}),
         identity=Identity("https://openidconnect.googleapis.com/v1/userinfo", "{sub}", "{email}", {"hd": "{hd}"}),
         imports=Imports(unique_names=True),
         # Gmail refuses queries and bodies then, though others allow them

@@ -8,6 +8,7 @@ from __future__ import annotations
 from deputize.toolkits.drive import (  # noqa: F401 - they declare the tools
     changes,
     comments,
+    create,
     read,
     search,
     sharing,

@@ -116,6 +116,11 @@ def changes(method: str) -> Need:
     return any_of(METADATA, FILE, ALL, method=f"drive.{method}")
 
 
+def creates(method: str, ask: str = FILE) -> Need:
+    """Return the need of a method that creates files. drive.file suffices in My Drive's top folder."""
+    return any_of(ask, ALL if ask == FILE else FILE, method=f"drive.files.{method}")
+
+
 def shares(method: str) -> Need:
     """Return the need of a method that changes who can see a file."""
     return any_of(ALL, FILE, method=f"drive.permissions.{method}")

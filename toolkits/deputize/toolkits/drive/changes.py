@@ -109,7 +109,7 @@ def update_file(
         raise InvalidInput("name, folder: one of them is needed.")
     found = yield from load_target(file, run)
     new = name.strip() if name and name.strip() != found.get("name") else None
-    target = (yield from _load_folder(folder, run)) if folder else None
+    target = (yield from load_folder(folder, run)) if folder else None
     old = next(iter(found.get("parents") or ()), "")
     into = target if target and target["id"] != old else None
     if not new and not into:
@@ -133,7 +133,7 @@ def update_file(
     return result | {"undo": undo_call(undo)}
 
 
-def _load_folder(named: str, run: Run) -> Asks[Row]:
+def load_folder(named: str, run: Run) -> Asks[Row]:
     found = yield from load_target(named, run, "folder")
     if not is_folder(found):
         raise InvalidInput("folder: this is a file.", hint="drive_search_files with kind=folder finds folders.")
