@@ -232,6 +232,19 @@ class World:
         at = _iso(hours).replace("Z", ".000Z")
         made = drive_file(id, name, kind, owner, folder, at, by=more.pop("by", owner or BOB), **more)
         self["drive"]["files"][id] = made | {"driveId": drive or None, "parents": [folder] if folder else []}
+    def resource(self, address: str, name: str, taken: tuple[str, str] = ("", "")) -> str:
+        """Add a room or other resource to Alice's list of calendars; return its address. ``taken``: by Bob."""
+        address = f"c_{address}@resource.calendar.google.com"
+        store = self["calendar"]
+        store["calendars"][address] = {
+            "summary": name, "description": "", "timeZone": "Europe/Berlin", "owner": "rooms@example.test",
+            "acl": [{"id": "domain", "role": "freeBusyReader", "scope": {"type": "domain", "value": "example.test"}}],
+            "free_busy": True, "made_by_app": False,
+        }  # fmt: skip
+        store["lists"][ALICE][address] = {"selected": True}
+        if taken[0]:
+            self.event(f"taken{address[2:8]}0", "Taken", *taken, [address], home=BOB, answers={address: "accepted"})
+        return address
 
 
 def _iso(hours: float) -> str:

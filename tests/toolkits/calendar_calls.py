@@ -39,12 +39,18 @@ def _meanwhile(desk: Desk) -> None:
     desk.before.append(change)
 
 
+def _list_room(desk: Desk) -> None:
+    desk.sandbox._world.services["calendar"]["lists"]["alice@example.test"][ROOM] = {"selected": True}
+
+
 MEETING: Final = {"title": "Plan", "start": "2026-12-01T10:00", "end": "30m"}
 CASES: Final = [
     Case("whoami", {}),
     Case("list_calendars", {}),
     Case("list_calendars", {"sharing": True, "hidden": True}),
     Case("list_calendars", {"calendar": TEAM}),
+    Case("list_rooms", {}),
+    Case("list_rooms", {"seats": 4, "after": "2026-12-01T09:00", "before": "2026-12-01T18:00"}, _list_room),
     Case("list_events", {}),
     Case("list_events", {"query": "review", "kinds": ["default", "focusTime"], "after": "2026-11-23", "limit": 2}),
     Case("list_events", {"expand": False, "updated_after": "-60d"}),

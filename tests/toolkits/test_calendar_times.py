@@ -24,6 +24,8 @@ from deputize.toolkits.calendar.event_times import (
     read_moment,
     short,
 )
+from deputize.toolkits.calendar.find import _window
+from deputize.toolkits.calendar.free import read_window
 from tests.support.lanes import examples
 from tests.toolkits.tool_driver import NOW
 
@@ -254,3 +256,9 @@ def test_event_times_may_be_words(start: str, end: str, begins: str, ends: str) 
 def test_words_that_name_an_hour_or_a_day_need_a_zone() -> None:
     assert all(map(needs_zone, ("tomorrow", "16:00", "next Monday", "Friday 9:30", "2026-12-01T10:00")))
     assert not any(map(needs_zone, ("2026-12-01", "in 2 hours", "now", "tomorrow 16:00 UTC", "2026-12-01T10:00Z", "x")))
+
+
+def test_weekday_is_the_coming_one_in_a_calendar() -> None:
+    [after, before] = _window("Thursday", "Friday 12:00", None, int(NOW), BERLIN, bounded=True).values()
+    assert (after, before) == ("2026-11-25T23:00:00Z", "2026-11-27T11:00:00Z")
+    assert read_window("Thursday 14:00", "Thursday 15:00", NOW, BERLIN)[0] == datetime(2026, 11, 26, 13, tzinfo=UTC)

@@ -229,6 +229,7 @@ CALENDAR: Final = Row(
         for name, asked in {
             "calendar_whoami": [],
             "calendar_list_calendars": [".calendarlist.readonly"],
+            "calendar_list_rooms": [".calendarlist.readonly"],
             "calendar_list_events": [".events.owned.readonly"],
             "calendar_get_event": [".events.owned.readonly"],
             "calendar_create_event": [".events.owned"],

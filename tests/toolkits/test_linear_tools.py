@@ -400,5 +400,5 @@ async def test_due_date_accepts_days_from_now(alice: Deputy, sandbox: Sandbox, s
 
 async def test_invalid_due_date_is_refused_with_the_formats(alice: Deputy) -> None:
     with pytest.raises(InvalidInput, match="due_date") as refused:
-        await act(alice, "create_issue", team="ENG", title="Due", due_date="next friday")
+        await act(alice, "create_issue", team="ENG", title="Due", due_date="some day")
     assert "ISO date" in refused.value.hint and "tomorrow" in refused.value.hint

@@ -133,6 +133,7 @@ CASES: Final[dict[str, dict[str, Case]]] = {
 OTHERS: Final = {
     "calendar_update_event": {"start", "end", "time_zone"},  # in the event's own zone, which it names
     "calendar_create_event": {"time_zone"},
+    "calendar_list_rooms": {"after", "before"},  # as of calendar_find_times
     "calendar_find_times": {"duration", "hours", "time_zone", "other_zones"},
     "calendar_manage_calendar": {"time_zone"},
     "github_list_project_items": {"fields"},  # names

@@ -71,6 +71,7 @@ NEW: Final = {
 """Tools that write texts where none was."""
 
 ELSEWHERE: Final = {
+    "calendar_delete_event.message": "a message to guests, which stands before the description that is kept",
     "calendar_respond_to_event.comment": "the user's own last answer, which the question shows beside the new one",
     "drive_share_file.message": "of a new mail",
     "github_commit_files.files": "held by the sha of each file: test_github_files_read.py",

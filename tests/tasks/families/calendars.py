@@ -272,3 +272,91 @@ def _(end: End) -> None:
     end.changed("calendar events daily000001 *")
     told = [mail["to"] for mail in end.sandbox.service("calendar")["mails"]]
     assert sorted(told) == [BOB, CAROL] and end.told() == {BOB, CAROL}
+
+
+def _rooms(world: World) -> None:
+    half_past = "2026-11-26T14:30:00+01:00", "2026-11-26T15:30:00+01:00"
+    world.resource("lantern2", "HQ-1-Lantern (8) [Screen]", half_past)
+    world.resource("harbour", "HQ-1-Harbour (6) [Screen]")
+    world.resource("attic", "HQ-3-Attic (4) [Screen]")
+    world.resource("barn", "HQ-0-Barn (20)")
+
+
+HARBOUR, BARN = "c_harbour@resource.calendar.google.com", "c_barn@resource.calendar.google.com"
+
+
+@task(
+    "Book a room for six people and a screen for Thursday 14:00 to 15:00, for the budget meeting with Bob.", "calendar"
+)
+def book_a_room() -> Script:
+    times = {"after": "Thursday 14:00", "before": "Thursday 15:00"}
+    found = yield use("calendar_list_rooms", query="screen", seats=6, **times)
+    room = next(row["room"] for row in found["items"] if row["free"] == "yes")
+    bob = (yield use("calendar_list_events", query="Design review"))["items"][0]["people"]
+    guests = [next(one for one in bob if one.startswith("bob@")), room]
+    yield use("calendar_create_event", title="Budget", start="Thursday 14:00", end="15:00", attendees=guests)
+
+
+book_a_room.starts(_rooms)
+
+
+@book_a_room.ends
+def _(end: End) -> None:
+    [event] = [row["data"] for row in end.changed("calendar events *")]
+    answers = {email: one["responseStatus"] for email, one in event["attendees"].items()}
+    assert answers.keys() - {ALICE} == {BOB, HARBOUR} and answers[HARBOUR] == "accepted"
+    assert event["start"]["dateTime"].startswith("2026-11-26T14:00")
+    assert event["end"]["dateTime"].startswith("2026-11-26T15:00") and end.told() == {BOB, HARBOUR}
+
+
+@task("Move the design review next week to a bigger room, same time.", "calendar")
+def change_the_room() -> Script:
+    found = yield use("calendar_list_events", query="Design review", after="2026-11-30", before="2026-12-07")
+    event = yield use("calendar_get_event", event_id=found["items"][0]["id"])
+    rooms = yield use("calendar_list_rooms", after=event["start"], before=event["end"])
+    seats = {row["room"]: row.get("seats") or 0 for row in rooms["items"]}
+    old = next(one["email"] for one in event["people"] if one["email"] in seats)
+    new = next(
+        row["room"] for row in rooms["items"] if row["free"] == "yes" and seats[row["room"]] > max(seats[old], 8)
+    )
+    yield use("calendar_update_event", event_id=event["id"], add_attendees=[new], remove_attendees=[old])
+
+
+@change_the_room.starts
+def _(world: World) -> None:
+    _rooms(world)
+    for event in world["calendar"]["events"].values():
+        if event["id"] == "review00001":
+            event["data"]["guestsCanModify"] = True
+
+
+@change_the_room.ends
+def _(end: End) -> None:
+    event = end.event("review00001")
+    rooms = [one for one in event["attendees"] if one.get("resource")]
+    assert [(one["email"], one["responseStatus"]) for one in rooms] == [(BARN, "accepted")]
+    assert "2026-12-01T14:00" in event["start"]["dateTime"] and len(event["attendees"]) == 3
+    end.changed("calendar events review00001 *")
+    end.told()
+
+
+@task("I need the beamer on Friday morning from nine to twelve.", "calendar")
+def reserve_a_beamer() -> Script:
+    found = yield use("calendar_list_rooms", query="beamer", after="2026-11-27T09:00", before="2026-11-27T12:00")
+    free = next(row for row in found["items"] if row["free"] == "yes")
+    yield use("calendar_create_event", title="Beamer", start="Friday 9:00", end="12:00", attendees=[free["room"]])
+
+
+@reserve_a_beamer.starts
+def _(world: World) -> None:
+    world.resource("beamer1", "Beamer 1", ("2026-11-27T08:00:00+01:00", "2026-11-27T10:00:00+01:00"))
+    world.resource("beamer2", "Beamer 2")
+
+
+@reserve_a_beamer.ends
+def _(end: End) -> None:
+    [event] = [row["data"] for row in end.changed("calendar events *")]
+    beamer = "c_beamer2@resource.calendar.google.com"
+    assert event["attendees"].keys() - {ALICE} == {beamer} and end.told() == {beamer}
+    assert event["start"]["dateTime"].startswith("2026-11-27T09:00") and event["start"]["timeZone"] == "Europe/Berlin"
+    assert event["end"]["dateTime"].startswith("2026-11-27T12:00")

@@ -16,13 +16,13 @@ YEARS: Final = (1900, 2500)
 """Accepted years, so that no sum of a time and a distance leaves the calendar."""
 
 
-def moment(text: str, now: float, field: str, zone: tzinfo = UTC) -> datetime:
+def moment(text: str, now: float, field: str, zone: tzinfo = UTC, *, coming: bool = False) -> datetime:
     """Return the moment that a text means, in any form of `deputize.toolkits._shared.when`; of a day its first second.
 
     A day, and a time without offset, are in ``zone``. Days of a distance are calendar days there; its hours are
-    elapsed time. Raises `InvalidInput` that names ``field`` for any other text.
+    elapsed time. ``coming``: see `when.parse`. Raises `InvalidInput` that names ``field`` for any other text.
     """
-    found = point(text, now, field, zone)
+    found = point(text, now, field, zone, coming=coming)
     try:
         if not isinstance(found, datetime):
             found = datetime.combine(found, time())
@@ -34,9 +34,9 @@ def moment(text: str, now: float, field: str, zone: tzinfo = UTC) -> datetime:
     return at
 
 
-def point(text: str, now: float, field: str, zone: tzinfo = UTC) -> when.Point:
+def point(text: str, now: float, field: str, zone: tzinfo = UTC, *, coming: bool = False) -> when.Point:
     """Return the day, local time or moment that a text means. Raises `InvalidInput` that names ``field``."""
-    return when.read(text, datetime.fromtimestamp(now, zone), field)
+    return when.read(text, datetime.fromtimestamp(now, zone), field, coming=coming)
 
 
 def names_a_day(text: str | None) -> bool:

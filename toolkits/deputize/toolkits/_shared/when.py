@@ -81,10 +81,13 @@ class _Ambiguous(Exception):
     """A text with several meanings. Its argument is the hint."""
 
 
-def parse(text: str, field: str) -> When:
-    """Return what a text means. Raises `InvalidInput` that names ``field`` for a text that is no time."""
+def parse(text: str, field: str, *, coming: bool = False) -> When:
+    """Return what a text means. ``coming``: a weekday is the next one, also in an argument that mostly searches.
+
+    Raises `InvalidInput` that names ``field`` for a text that is no time.
+    """
     try:
-        found = _parse(text.strip(), field)
+        found = _parse(text.strip(), searches=field in _SEARCHES and not coming)
     except _Ambiguous as several:
         raise _ambiguous(text, field, several) from None
     except (ValueError, OverflowError):
@@ -94,9 +97,9 @@ def parse(text: str, field: str) -> When:
     return found
 
 
-def read(text: str, here: datetime, field: str) -> Point:
-    """Return the time that a text means at the local time ``here``. Raises `InvalidInput` that names ``field``."""
-    found = parse(text, field)
+def read(text: str, here: datetime, field: str, *, coming: bool = False) -> Point:
+    """Return the time that a text means at the local time ``here``, as `parse` does."""
+    found = parse(text, field, coming=coming)
     try:
         return found.read(here.replace(microsecond=0))
     except _Ambiguous as several:
@@ -120,27 +123,27 @@ def _ambiguous(text: str, field: str, several: _Ambiguous) -> InvalidInput:
 # ----------------------------------------------------------------- texts
 
 
-def _parse(text: str, field: str) -> When | None:
+def _parse(text: str, *, searches: bool) -> When | None:
     if len(text) > _LONGEST:
         return None
     if (iso := _iso(text)) is not None:
         return iso
     words = " ".join(text.lower().replace(",", " ").split())
-    if (shift := _shift(words, field)) is not None:
+    if (shift := _shift(words, searches=searches)) is not None:
         return shift
     words = re.sub(r"^(?:on |at |by )?(?:the )?", "", words)
     if _BARE_HOUR.fullmatch(text.lower()):
         raise _Ambiguous("Write 5:00 or 17:00, 5am or 5pm.")
     if words.endswith(" utc"):
-        return _in_utc(_parse(words.removesuffix(" utc"), field))
+        return _in_utc(_parse(words.removesuffix(" utc"), searches=searches))
     if _CLOCK.fullmatch(words):
         at = _clock(words)
         return When(lambda here: datetime.combine(here.date(), at), clock=at)
-    if (day := _day(words, field)) is not None:
+    if (day := _day(words, searches=searches)) is not None:
         return When(day, dated=_is_dated(words))
     for pattern, day_at, clock_at in ((_DAY_THEN_CLOCK, 1, 2), (_CLOCK_THEN_DAY, 2, 1)):
         if (both := pattern.fullmatch(words)) and _CLOCK.fullmatch(both[clock_at]):
-            day, at = _day(both[day_at], field), _clock(both[clock_at])
+            day, at = _day(both[day_at], searches=searches), _clock(both[clock_at])
             if day is not None:
                 return When(_at_clock(day, at), dated=_is_dated(both[day_at]))
     return None
@@ -160,14 +163,14 @@ def _iso(text: str) -> When | None:
     return When(lambda here: at, zoned=at.tzinfo is None, dated=at.tzinfo is None)
 
 
-def _shift(words: str, field: str) -> When | None:
+def _shift(words: str, *, searches: bool) -> When | None:
     """Return a time by its distance from now."""
     if words == "now":
         return When(lambda here: here, zoned=False)
     if distance := _DISTANCE.fullmatch(words):
         return _from_now(distance[1], *_days_and_rest(distance[2]))
     if iso := _ISO_LENGTH.fullmatch(words):
-        if not iso[1] and field in _SEARCHES:
+        if not iso[1] and searches:
             raise _Ambiguous(f"Write -{iso[0].upper()} for the past, +{iso[0].upper()} for the future.")
         return _from_now(iso[1], *_days_and_rest(iso[2].replace("t", "")))
     before, after = words.removesuffix(" ago"), words.removeprefix("in ").removesuffix(" from now")
@@ -225,7 +228,7 @@ def _is_dated(words: str) -> bool:
     return bool(_ISO_DATE.fullmatch(words) or _DATE_WORDS.fullmatch(words))
 
 
-def _day(words: str, field: str) -> _DayAt | None:
+def _day(words: str, *, searches: bool) -> _DayAt | None:
     """Return a function from the local time to the day that these words name."""
     words = re.sub(r"^(?:on )?(?:the )?", "", words)
     if words in _NAMED_DAYS:
@@ -244,7 +247,7 @@ def _day(words: str, field: str) -> _DayAt | None:
         return lambda here: _in_week(here.date(), weekday, weeks)
     if weekday_words := _WEEKDAY_WORDS.fullmatch(words):
         which, coming = weekday_words[1] or "", _weekday(weekday_words[2])
-        return lambda here: _coming(here.date(), coming, which, field)
+        return lambda here: _coming(here.date(), coming, which, searches=searches)
     if named := _DATE_WORDS.fullmatch(words):
         on, year = named[1] or "", bool(named[2])
         plain = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b|\bof\b", "", words.partition(" ")[2] if on else words)
@@ -260,7 +263,7 @@ def _in_week(today: date, weekday: int, weeks: int) -> date:
     return today + relativedelta(weekday=MO(-1)) + timedelta(days=weekday + 7 * weeks)
 
 
-def _coming(today: date, weekday: int, which: str, field: str) -> date:
+def _coming(today: date, weekday: int, which: str, *, searches: bool) -> date:
     """Return the day of a weekday. Raises `_Ambiguous` if people would disagree which one is meant."""
     ahead = today + timedelta(days=(weekday - today.weekday()) % 7 or 7)
     past = today - timedelta(days=(today.weekday() - weekday) % 7 or 7)
@@ -272,7 +275,7 @@ def _coming(today: date, weekday: int, which: str, field: str) -> date:
     elif which == "this":
         choices = {this_week} if this_week >= today else {this_week, ahead}
     else:
-        choices = {past, ahead} if field in _SEARCHES else {ahead} | ({today} if this_week == today else set())
+        choices = {past, ahead} if searches else {ahead} | ({today} if this_week == today else set())
     if len(choices) > 1:
         raise _Ambiguous(f"Give the date: {' or '.join(one.isoformat() for one in sorted(choices))}.")
     return choices.pop()

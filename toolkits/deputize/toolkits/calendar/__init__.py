@@ -15,6 +15,7 @@ from deputize.toolkits.calendar import (  # noqa: F401 - they declare the tools
     find,
     free,
     manage,
+    rooms,
     sharing,
     trusted_authors,
 )

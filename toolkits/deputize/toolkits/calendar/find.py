@@ -122,8 +122,8 @@ def _window(
 ) -> dict[str, Any]:
     """Return parameters for events that overlap [after, before): Google's timeMin bounds the end, timeMax the start."""
     here = zone or UTC
-    start = times.moment(after, since, "after", here) if after else datetime.fromtimestamp(since, UTC)
-    end = times.moment(before, since, "before", here) if before else None
+    start = times.moment(after, since, "after", here, coming=True) if after else datetime.fromtimestamp(since, UTC)
+    end = times.moment(before, since, "before", here, coming=True) if before else None
     if bounded and end is None:
         end = (start.astimezone(here) + _WEEK).astimezone(UTC)
     if end is not None and end <= start:

@@ -45,15 +45,20 @@ _LONGEST: Final = timedelta(days=60)  # window of one request
 _FARTHEST: Final = timedelta(days=366)
 _MAX_PEOPLE: Final = 200
 _MAX_ZONES: Final = 5
+_QUERY: Final = "calendar.freebusy.query"
 
 People = list[str]
 
 
 def _needs(arguments: Arguments) -> Sequence[Need]:
-    method = "calendar.freebusy.query"
     if arguments["attendees"] or arguments["rooms"]:
-        return [any_of(EVENTS_FREEBUSY, READONLY, WHOLE, method=method)]
-    return [any_of(FREEBUSY, EVENTS_FREEBUSY, READONLY, WHOLE, method=method)]
+        return [reads_times()]
+    return [any_of(FREEBUSY, EVENTS_FREEBUSY, READONLY, WHOLE, method=_QUERY)]
+
+
+def reads_times() -> Need:
+    """Return the need of reading when others are busy."""
+    return any_of(EVENTS_FREEBUSY, READONLY, WHOLE, method=_QUERY)
 
 
 @CALENDAR.tool(
@@ -95,8 +100,8 @@ def find_times(
             f"duration: {format_length(length)} is longer than the hours {hours}.",
             hint="Give wider hours, or 00:00-24:00.",
         )
-    window = _window(after, before, run.now, zone)
-    busy, unknown = yield from _query_busy([*people, *halls], (window[0] - pause, window[1] + pause))
+    window = read_window(after, before, run.now, zone)
+    busy, unknown = yield from query_busy([*people, *halls], (window[0] - pause, window[1] + pause))
     if len(unknown) == len(people) + len(halls):
         raise NotFound("None of these calendars can be seen.", hint="Check the addresses, or ask for access.")
     result: Json = {"time_zone": str(zone), "unknown": [own if who == PRIMARY else who for who in unknown]}
@@ -175,9 +180,17 @@ def _offset_of(after: str | None) -> tzinfo:
     return zone
 
 
-def _window(after: str | None, before: str | None, now: float, zone: tzinfo) -> Span:
-    start = times.moment(after, now, "after", zone) if after else next_quarter(datetime.fromtimestamp(now, UTC))
-    end = times.moment(before, now, "before", zone) if before else (start.astimezone(zone) + timedelta(days=7))
+def read_window(after: str | None, before: str | None, now: float, zone: tzinfo) -> Span:
+    start = (
+        times.moment(after, now, "after", zone, coming=True)
+        if after
+        else next_quarter(datetime.fromtimestamp(now, UTC))
+    )
+    end = (
+        times.moment(before, now, "before", zone, coming=True)
+        if before
+        else (start.astimezone(zone) + timedelta(days=7))
+    )
     end = end.astimezone(UTC)
     if end <= start or end - start > _FARTHEST:
         raise InvalidInput(
@@ -190,7 +203,7 @@ def _window(after: str | None, before: str | None, now: float, zone: tzinfo) -> 
 # ----------------------------------------------------------------- requests
 
 
-def _query_busy(calendars: Sequence[str], window: Span) -> Asks[tuple[dict[str, list[Span]], list[str]]]:
+def query_busy(calendars: Sequence[str], window: Span) -> Asks[tuple[dict[str, list[Span]], list[str]]]:
     """Return each calendar's busy times, and the unreadable calendars (freebusy.query, at most 60 days each)."""
     requests, start = [], window[0]
     while start < window[1]:

@@ -191,6 +191,19 @@ def _busy(call: Call, id: str, start: datetime, end: datetime, zone: ZoneInfo) -
     }
 
 
+def is_free(call: Call, id: str, start: datetime, end: datetime, besides: str) -> bool:
+    """Return True if no other event than the one with the iCalUID ``besides`` keeps a calendar busy."""
+    zone = load_zone(call.store["calendars"][id]["timeZone"])
+    return not any(
+        data["iCalUID"] != besides
+        and _keeps_busy(data, id)
+        and span(data, zone)[0] < end
+        and span(data, zone)[1] > start
+        for record in records(call.store, id)
+        for data in _single(record, end)
+    )
+
+
 def _colleague(call: Call, calendar: Json) -> bool:
     owner = str(calendar["owner"])
     return owner.partition("@")[2] == call.person.email.partition("@")[2] and calendar["free_busy"]

@@ -7,7 +7,7 @@ import secrets
 from typing import Any
 
 from deputize.sandbox.google.calendar.call import ROLES, Call, Json, invalid
-from deputize.sandbox.google.calendar.events import _data, find_record, view
+from deputize.sandbox.google.calendar.events import _data, find_record, is_free, view
 from deputize.sandbox.google.calendar.times import check_time, lines, span
 from deputize.sandbox.google.errors import api_error
 from deputize.sandbox.http_types import Refused
@@ -150,7 +150,7 @@ def _apply_body(call: Call, calendar: Json, data: Json, body: Json) -> Json:
         data["recurrence"] = lines(data)
         data = data if data["recurrence"] else {name: v for name, v in data.items() if name != "recurrence"}
     if "attendees" in data:
-        data["attendees"] = [_guest(one) for one in data["attendees"]]
+        data["attendees"] = [_room(call, data, _guest(one)) for one in data["attendees"]]
     overrides = (data.get("reminders") or {}).get("overrides") or []
     if len(overrides) > 5 or not all(0 <= one.get("minutes", -1) <= 40_320 for one in overrides):
         raise invalid("Invalid reminders.")
@@ -189,6 +189,18 @@ def _guest(one: Json) -> Json:
         raise invalid("Invalid attendee email.")
     kept = {name: value for name, value in one.items() if name not in ("self", "organizer")}
     return {"responseStatus": "needsAction", **kept}
+
+
+def _room(call: Call, data: Json, guest: Json) -> Json:
+    """Return a guest; a resource that was just invited accepts if it is free, else declines."""
+    calendar = call.store["calendars"].get(guest["email"])
+    if calendar is None or not guest["email"].endswith("@resource.calendar.google.com"):
+        return guest
+    if guest["responseStatus"] == "needsAction":
+        begins, ends = span(data, call.zone(calendar))
+        free = is_free(call, guest["email"], begins, ends, data["iCalUID"])
+        guest = {**guest, "responseStatus": "accepted" if free else "declined"}
+    return {**guest, "resource": True, "displayName": calendar["summary"]}
 
 
 def _entry(data: Json, email: str) -> Json:
