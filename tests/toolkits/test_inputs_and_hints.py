@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deputize.core import Deputy, InvalidInput, NotFound
+from deputize import toolkits
+from deputize.core import Deputy, InvalidInput, NotFound, errors
 from deputize.core.tools.plugins import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.sandbox.linear.seed import stable_id
@@ -182,3 +186,32 @@ def test_validation_error_omits_pydantics_wording() -> None:
         tool.validate({"repo": "a/b", "number": 1, "head_sha": "abc"})
     assert "Value error" not in refused.value.message and "head_sha: a whole sha" in refused.value.message
     assert "anyOf" not in json.dumps(tool.schema)
+
+
+# ----------------------------------------------------------------- every refusal
+
+ERRORS = {name for name, one in vars(errors).items() if isinstance(one, type) and issubclass(one, errors.DeputizeError)}
+FOLDER = Path(toolkits.__file__).parent
+
+
+def test_every_error_of_a_toolkit_has_a_hint() -> None:
+    found, without = 0, list[str]()
+    for file in sorted(FOLDER.rglob("*.py")):
+        for call in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ERRORS):
+                continue
+            found += 1
+            given = {argument.arg for argument in call.keywords}
+            if not given & {"hint", None} and not (isinstance(call.args[0], ast.Constant) and call.args[0].value == ""):
+                without.append(f"{file.relative_to(FOLDER)}:{call.lineno}: {ast.unparse(call)[:80]}")
+    assert found > 500 and without == []
+
+
+def test_every_tool_that_a_hint_names_is_there() -> None:
+    known = {tool.name for kit in find_toolkits().values() for tool in kit.tools.values()}
+    names = re.compile(rf"\b(?:{'|'.join(find_toolkits())})_[a-z_]+\b")
+    for file in sorted(FOLDER.rglob("*.py")):
+        for call in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ERRORS:
+                told = [ast.unparse(argument.value) for argument in call.keywords if argument.arg == "hint"]
+                assert {*names.findall(" ".join(told))} <= known, f"{file.name}:{call.lineno}"

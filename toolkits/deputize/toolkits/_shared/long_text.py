@@ -208,7 +208,7 @@ class Edit:
         """
         text = str(old or "")
         if self.append and self.replaces is not None:
-            raise InvalidInput("append, replaces: give one of them, not both.")
+            raise InvalidInput("append, replaces: give one of them, not both.", hint="Keep one of append, replaces.")
         if self.append:
             return f"{text}\n\n{new}" if text.strip() else new
         if self.replaces is not None:

@@ -213,7 +213,7 @@ def _find_again(calendars: Sequence[str], event_id: str) -> Asks[tuple[str, Json
             continue
         if event.get("status") != "cancelled":
             return calendar, event
-    raise NotFound("This event has been cancelled.")
+    raise NotFound("This event has been cancelled.", hint="calendar_create_event makes a new one.")
 
 
 def _move(calendar: str, event: Json, destination: str, notify: str) -> Asks[Json]:

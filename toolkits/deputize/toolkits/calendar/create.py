@@ -222,7 +222,11 @@ def _find_created(calendar: str, event_id: str) -> Asks[Json | None]:
             "Google's answer was lost: the event may have been created.", hint="Look at the calendar."
         ) from None
     if found.get("status") == "cancelled":
-        raise Conflict("This event was created by this act and has been deleted since.", reason="already_done")
+        raise Conflict(
+            "This event was created by this act and has been deleted since.",
+            reason="already_done",
+            hint="Call again to make a new one.",
+        )
     return found
 
 

@@ -188,7 +188,11 @@ def _shorten_series(calendar: str, split: Split, params: Mapping[str, str]) -> A
         if list(series.get("recurrence") or ()) == split.ended:
             return
         if not _is_as_read(series, split.series):
-            raise Conflict("This series has been changed since it was shown.", reason="stale")
+            raise Conflict(
+                "This series has been changed since it was shown.",
+                reason="stale",
+                hint="Read it again, and call again.",
+            )
         try:
             yield api.patch_event(calendar, series, {"recurrence": split.ended}, params)
             return

@@ -35,7 +35,7 @@ def load_target(calendar: str, event_id: str, apply_to: str, now: float) -> Asks
     """Load the event to change. Raises `InvalidInput` with occurrences to choose from if it names a whole series."""
     event = dict((yield api.get_event(calendar, event_id)))
     if event.get("status") == "cancelled":
-        raise NotFound("This event has been cancelled.")
+        raise NotFound("This event has been cancelled.", hint="calendar_list_events lists those that are there.")
     if apply_to == "this":
         if event.get("recurrence"):
             raise InvalidInput("event_id: this is a whole series.", hint=_choose(event, now))

@@ -167,7 +167,7 @@ def get_run(
 ) -> Steps:
     """One workflow run: jobs, failed steps, ends and errors of logs, artifacts; or words in the logs."""
     if not 1 <= tail_lines <= 1000:
-        raise InvalidInput("tail_lines: must be 1 to 1000.")
+        raise InvalidInput("tail_lines: must be 1 to 1000.", hint="Read more with offset.")
     at, jobs = {"run_id": run_id}, list[Any]()
     if find is not None:
         jobs = yield from job_logs.jobs_of(repo, at)

@@ -108,7 +108,7 @@ def gather(requests: Sequence[Request]) -> Asks[list[Any]]:
 def follow_move(request: Request, answer: Answer) -> Request:
     """Return the request for a moved repository, by its number or its new name."""
     if answer.status not in (301, 302, 307, 308):
-        raise ProviderUnavailable("GitHub is not available now; nothing was done.")
+        raise ProviderUnavailable("GitHub is not available now; nothing was done.", hint="Call again in a minute.")
     if request.call != "read":  # it would go to an unchecked place
         raise Conflict(
             "GitHub: this was renamed or moved since it was looked at; nothing was done.",
@@ -118,7 +118,9 @@ def follow_move(request: Request, answer: Answer) -> Request:
     path = urlsplit(answer.headers.get("location", "")).path.removeprefix("/api/v3")
     parts = [unquote(part) for part in path.split("/")[1:]]
     if parts[:1] not in (["repositories"], ["repos"]) or any(part in ("", ".", "..") for part in parts):
-        raise NotFound("GitHub: redirected to an address that is not a repository.")
+        raise NotFound(
+            "GitHub: redirected to an address that is not a repository.", hint="github_search_repos finds its new name."
+        )
     places = {f"m{n}": part for n, part in enumerate(parts)}
     return replace(request, path="".join(f"/{{{name}}}" for name in places), at=places)
 

@@ -39,7 +39,9 @@ def create_branch(repo: Repo, branch: Branch, from_ref: At | None = None) -> Ste
             raise refused from None
         if there != sha:
             raise Conflict(
-                "branch: conflict (exists): a branch of this name is at another commit.", reason="exists"
+                "branch: conflict (exists): a branch of this name is at another commit.",
+                reason="exists",
+                hint="Use another name, or github_get_commit to see that commit.",
             ) from None
         return {"branch": branch, "sha": sha, "existed": True, "summary": "It was there already."}
     args = {"kind": "branch", "repo": repo, "id": branch}

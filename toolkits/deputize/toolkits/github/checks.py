@@ -63,9 +63,9 @@ def get_checks(
     if check_id:
         return (yield from _one_check(repo, check_id, offset))
     if offset:
-        raise InvalidInput("offset: only together with check_id.")
+        raise InvalidInput("offset: only together with check_id.", hint="Add check_id, or leave out offset.")
     if ref and pull:
-        raise InvalidInput("Give ref or pull, not both.")
+        raise InvalidInput("Give ref or pull, not both.", hint="Leave out ref or pull.")
     where = ref
     if pull:
         where = str((yield from api.get("R/pulls/{pull_number}", repo, at={"pull_number": pull}))["head"]["sha"])

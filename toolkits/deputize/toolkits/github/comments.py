@@ -72,7 +72,10 @@ def list_comments(
     if offset or raw:
         raise InvalidInput("offset, raw: only when reading one comment.", hint="Give comment_id.")
     if unresolved_only and not (number and kind == "review"):
-        raise InvalidInput("unresolved_only: only together with number and kind=review.")
+        raise InvalidInput(
+            "unresolved_only: only together with number and kind=review.",
+            hint="Add number and kind=review, or leave out unresolved_only.",
+        )
     if thread_id:
         return (yield from _one_thread(repo, thread_id, limit, cursor, run)) | ZONED
     run = yield from in_zone(run, nobody, updated_after=updated_after)
@@ -80,13 +83,18 @@ def list_comments(
     bound = ("github_list_comments", run.account.subject, repo, number, kind, unresolved_only, updated_after, sort)
     if kind == "review" and number:
         if since or sort == "newest":
-            raise InvalidInput("updated_after, sort: cannot be used for the review threads of one pull request.")
+            raise InvalidInput(
+                "updated_after, sort: cannot be used for the review threads of one pull request.",
+                hint="Leave out updated_after and sort.",
+            )
         shown = yield from _threads(bound, repo, number, unresolved_only).show(limit, cursor)
         return shown | ZONED
     order = {"sort": "created", "direction": "desc" if sort == "newest" else "asc"}
     if number:
         if sort == "newest":
-            raise InvalidInput("sort: cannot be used for one issue; its comments are sorted oldest first.")
+            raise InvalidInput(
+                "sort: cannot be used for one issue; its comments are sorted oldest first.", hint="Leave out sort."
+            )
         read = pages("R/issues/{issue_number}/comments", repo, at={"issue_number": number}, params={"since": since})
     else:
         where = "pulls" if kind == "review" else "issues"
@@ -158,7 +166,10 @@ def _one_thread(repo: str, id: str, limit: int, cursor: str | None, run: Run) ->
         data = yield from documents.query(documents.THREAD_COMMENTS, id=id, first=min(size, 50), after=token or None)
         node = data.get("node") or {}
         if is_elsewhere(repo, None, str((node.get("repository") or {}).get("nameWithOwner", ""))):
-            raise InvalidInput("thread_id: not a review thread of this repository.")
+            raise InvalidInput(
+                "thread_id: not a review thread of this repository.",
+                hint="github_list_comments(kind=review) lists them.",
+            )
         facts.update(_facts(node) | {"number": (node.get("pullRequest") or {}).get("number")})
         return documents.page_of(node.get("comments") or {})
 

@@ -93,9 +93,9 @@ def commit_files(
     written, deleted = list(files or ()), list(dict.fromkeys(delete_paths or ()))
     paths = [one.path for one in written]
     if not written and not deleted:
-        raise InvalidInput("files, delete_paths: give at least one of them.")
+        raise InvalidInput("files, delete_paths: give at least one of them.", hint="Add files or delete_paths.")
     if len(set(paths)) < len(paths) or set(paths) & set(deleted):
-        raise InvalidInput("files, delete_paths: a path is given twice.")
+        raise InvalidInput("files, delete_paths: a path is given twice.", hint="Name each path once.")
     home = yield from home_of(repo)
     repo = home.name
     head = yield from head_of(repo, branch)

@@ -103,7 +103,7 @@ def list_commits(
 ) -> Steps:
     """Commits of a branch, path, author or pull request."""
     if pull and (ref or path or author or after or before):
-        raise InvalidInput("pull: cannot be combined with ref, path, author or dates.")
+        raise InvalidInput("pull: cannot be combined with ref, path, author or dates.", hint="Leave out pull.")
     bound = ("github_list_commits", run.account.subject, repo, ref, pull, path, author, after, before)
     if pull:
         read = pages("R/pulls/{pull_number}/commits", repo, at={"pull_number": pull})

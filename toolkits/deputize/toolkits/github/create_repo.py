@@ -52,7 +52,7 @@ def create_repo(
     owner = org or run.account.name
     full_name = f"{owner}/{name}"
     if source and "/" not in source:
-        raise InvalidInput("source: must be owner/name.")
+        raise InvalidInput("source: must be owner/name.", hint="Such as acme/website.")
     body: Json = {"name": name, "description": " ".join(description.split()), "private": private}
     home = (yield from home_of(source)) if source else None
     forks = home is not None and source_kind == "fork"

@@ -56,7 +56,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 def delete(kind: Kind, id: str, repo: Repo | None = None) -> Steps:
     """Delete a branch, tag, comment, label, milestone, release or gist, by name, number or id."""
     if (kind == "gist") == bool(repo):
-        raise InvalidInput("repo: needed for everything except a gist.")
+        raise InvalidInput("repo: needed for everything except a gist.", hint="Add repo.")
     if kind == "gist":
         return (yield from _gist(id))
     home = yield from home_of(str(repo))
@@ -71,7 +71,7 @@ def _check_id(check: Any, text: str) -> str:
     try:
         return str(check(text))
     except ValueError as wrong:
-        raise InvalidInput(f"id: {wrong}.") from None
+        raise InvalidInput(f"id: {wrong}.", hint="As another tool returned it.") from None
 
 
 def _delete(kind: str, id: str, request: Request) -> Asks[Json]:
@@ -99,7 +99,7 @@ def _still_exists(request: Request) -> Asks[bool]:
 
 def _gist(id: str) -> Asks[Json]:
     if not re.fullmatch(r"[0-9a-f]{20,40}", id):
-        raise InvalidInput("id: not a gist's id.")
+        raise InvalidInput("id: not a gist's id.", hint="github_list_gists lists them.")
     row = yield from api.get("/gists/{gist_id}", at={"gist_id": id})
     files = {name: one.get("content") or "" for name, one in (row.get("files") or {}).items()}
     listed = [f"{name}:\n{text}" for name, text in files.items()]
@@ -111,13 +111,18 @@ def _ref(home: Home, kind: str, name: str) -> Asks[Json]:
     """Delete a branch or a tag, never the default or a protected branch. The result's ``sha`` restores it."""
     repo = home.name
     if name.startswith("refs/"):
-        raise InvalidInput("id: must be the short name, without refs/.")
+        raise InvalidInput("id: must be the short name, without refs/.", hint="Such as v1.2, or feature/x.")
     if kind == "branch":
         if name == home.default_branch:
-            raise InvalidInput("id: the default branch cannot be deleted.")
+            raise InvalidInput(
+                "id: the default branch cannot be deleted.", hint="Make another branch the default first."
+            )
         found = yield from api.get("R/branches/{branch}", repo, wide={"branch": name})
         if found.get("protected"):
-            raise InvalidInput("id: a protected branch cannot be deleted.")
+            raise InvalidInput(
+                "id: a protected branch cannot be deleted.",
+                hint="Somebody who administers the repository can end its protection.",
+            )
         commit = found.get("commit") or {}
         sha = str(commit.get("sha", ""))
         at = commit_shown(sha, (commit.get("commit") or {}).get("message"))
@@ -170,7 +175,7 @@ def _delete_numbered(home: Home, kind: str, id: str) -> Asks[Json]:
         row = yield from names.milestone_row(home.name, id)
         id = str(row["number"])
     elif not re.fullmatch(r"[1-9]\d{0,15}", id):
-        raise InvalidInput("id: must be a number.")
+        raise InvalidInput("id: must be a number.", hint="As another tool returned it.")
     else:
         row = yield from api.get(method.partition(" ")[2], home.name, at={place: id})
     if kind in ("milestone", "release"):

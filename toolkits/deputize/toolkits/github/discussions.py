@@ -216,5 +216,8 @@ def load_comment(
     there = node.get("discussion") or {}
     home = str((there.get("repository") or {}).get("nameWithOwner", ""))
     if is_elsewhere(repo, None, home) or number not in (None, there.get("number")):
-        raise InvalidInput(f"{field}: not a comment of this repository or discussion.")
+        raise InvalidInput(
+            f"{field}: not a comment of this repository or discussion.",
+            hint="github_list_discussions with number lists them.",
+        )
     return dict(node)

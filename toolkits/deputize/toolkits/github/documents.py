@@ -146,7 +146,9 @@ def query_repo(document: str, repo: str, **variables: Any) -> Asks[dict[str, Any
     """Query a repository. Raises `NotFound` if GitHub returns none."""
     data = yield from query(document, "read", **repo_variables(repo), **variables)
     if not data.get("repository"):
-        raise NotFound("GitHub: not found, or not visible to this user.")
+        raise NotFound(
+            "GitHub: not found, or not visible to this user.", hint="A tool that lists or searches finds what is there."
+        )
     return dict(data["repository"])
 
 

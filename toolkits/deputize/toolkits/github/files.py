@@ -81,7 +81,10 @@ def _tree(repo: str, path: str, ref: str) -> Asks[Json]:
         if one.get("type") in kinds and (not path or str(one.get("path")).startswith(f"{path}/"))
     ]
     if not rows and path:
-        raise NotFound(f"GitHub: {repo} was read, and the folder is not found.")
+        raise NotFound(
+            f"GitHub: {repo} was read, and the folder is not found.",
+            hint="github_get_file without path lists the top folder.",
+        )
     shown, cut = _entries(rows)
     told: Json = {"repo": repo, "path": path, "ref": ref, "entries": shown, "total": len(rows), "truncated": cut}
     return told | {"untrusted": True} | ({"incomplete": True} if tree.get("truncated") else {})
@@ -102,7 +105,7 @@ def _entries(rows: Sequence[Json]) -> tuple[list[Json], bool]:
 
 def _part(text: str, more: Continuation, start: int | None, end: int | None, offset: int) -> Json:
     if offset and (start or end):
-        raise InvalidInput("offset: cannot be combined with start_line or end_line.")
+        raise InvalidInput("offset: cannot be combined with start_line or end_line.", hint="Leave out offset.")
     return _characters(text, more, offset) if offset else _lines(text, more, start, end)
 
 
@@ -132,9 +135,14 @@ def bytes_of(repo: str, found: Mapping[str, Any], ref: str | None) -> Asks[bytes
         try:
             return base64.b64decode(str(found.get("content") or ""))
         except binascii.Error:
-            raise NotFound("GitHub: the file could not be read.") from None
+            raise NotFound(
+                "GitHub: the file could not be read.", hint="github_get_file on its folder lists what is there."
+            ) from None
     if int(found.get("size") or 0) > _LARGEST:
-        raise InvalidInput(f"path: the file is too large to read here ({found.get('size')} bytes).")
+        raise InvalidInput(
+            f"path: the file is too large to read here ({found.get('size')} bytes).",
+            hint="github_search_code finds lines of it.",
+        )
     path = str(found.get("path", ""))
     request = rest(
         "GET R/contents/{path}",
@@ -168,7 +176,7 @@ def _lines(text: str, more: Continuation, start: int | None, end: int | None) ->
     first = max(start or 1, 1)
     last = min(end or len(lines), len(lines))
     if lines and (first > len(lines) or first > last):
-        raise InvalidInput(f"start_line: the file has {len(lines)} lines.")
+        raise InvalidInput(f"start_line: the file has {len(lines)} lines.", hint="Begin at an earlier line.")
     size, stop = 0, last
     for n in range(first, last + 1):
         size += text_tokens(lines[n - 1][: 6 * ALONE]) + 1
@@ -225,7 +233,7 @@ def search_code(
     """Search code, optionally within one repository or organization."""
     words = check_query(query, fixed=bool(repo or org))
     if not words:
-        raise InvalidInput("query: needed.")
+        raise InvalidInput("query: needed.", hint="Add query.")
     q = add_qualifiers(words, {"repo": repo, "org": org, "language": language, "path": path})
     listing = List(
         ("github_search_code", run.account.subject, q),

@@ -50,7 +50,7 @@ def list_gists(
 ) -> Steps:
     """My gists, a user's gists, or one gist with its files."""
     if gist_id and owner:
-        raise InvalidInput("Give gist_id or owner, not both.")
+        raise InvalidInput("Give gist_id or owner, not both.", hint="Leave out gist_id or owner.")
     if gist_id:
         row = yield from api.get("/gists/{gist_id}", at={"gist_id": gist_id})
         return _gist(row) if file is None else (yield from _file(row, file, offset, raw))

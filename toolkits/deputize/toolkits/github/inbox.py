@@ -115,7 +115,10 @@ def update_notifications(
 ) -> Steps:
     """Mark notifications read or done, mute or watch their threads. before: read everything up to then."""
     if bool(thread_ids) == bool(before) or (before and action != "read"):
-        raise InvalidInput("thread_ids, before: give one of them; before only together with action=read.")
+        raise InvalidInput(
+            "thread_ids, before: give one of them; before only together with action=read.",
+            hint="Keep one of thread_ids, before.",
+        )
     if before:
         run = yield from in_zone(run, nobody, before=before)
         until = str(moment(before, run.now, "before", run.zone))

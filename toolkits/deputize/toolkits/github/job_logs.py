@@ -95,7 +95,10 @@ def _find_job(jobs: Sequence[Mapping[str, Any]], job_id: int) -> Mapping[str, An
 def part_of(repo: str, at: Mapping[str, Any], job_id: int | None, offset: int) -> Asks[Json]:
     """Return a part of one job's log, from a character on."""
     if job_id is None:
-        raise InvalidInput("offset: only together with job_id: it is a place in the log of one job.")
+        raise InvalidInput(
+            "offset: only together with job_id: it is a place in the log of one job.",
+            hint="Add job_id, or leave out offset.",
+        )
     job = _find_job((yield from jobs_of(repo, at)), job_id)
     text = _shown_log((yield from _log(repo, job_id)))
     if offset > len(text):

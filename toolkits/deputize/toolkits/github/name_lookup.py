@@ -81,7 +81,7 @@ def issue_type(repo: str, asked: str) -> Asks[str]:
     try:
         known = yield from api.get("R/issue-types", repo)
     except NotFound:
-        raise InvalidInput("type: issues of this repository have no types.") from None
+        raise InvalidInput("type: issues of this repository have no types.", hint="Use labels.") from None
     return str(pick(asked, known or (), "type", lambda row: str(row["name"]))["name"])
 
 

@@ -101,13 +101,16 @@ def get_my_work(
 ) -> Steps:
     """My open items: pull requests to review, my own, issues assigned to me, mentions; or my recent commits."""
     if not 1 <= days <= 365:
-        raise InvalidInput("days: must be 1 to 365.")
+        raise InvalidInput("days: must be 1 to 365.", hint="Use a shorter time.")
     since = datetime.fromtimestamp(run.now - days * 86400, UTC).strftime("%Y-%m-%d")
     if kind != "all":
         shown = yield from _work(kind, since, run.account).show(limit, cursor)
         return shown | ZONED | public_only_note(run.granted)
     if cursor:
-        raise InvalidInput("cursor: only together with the one kind it belongs to.")
+        raise InvalidInput(
+            "cursor: only together with the one kind it belongs to.",
+            hint="Add the one kind it belongs to, or leave out cursor.",
+        )
     groups: Json = {}
     following: Json = {}
     for one in (*_KINDS, "recent"):
@@ -185,15 +188,15 @@ def list_people(
 ) -> Steps:
     """People of a repository or organization, or users found by login, name or email."""
     if repo and org:
-        raise InvalidInput("Give repo or org, not both.")
+        raise InvalidInput("Give repo or org, not both.", hint="Leave out repo or org.")
     if role not in ("any", "members", "teams") and not repo:
-        raise InvalidInput(f"repo: needed for {role}.")
+        raise InvalidInput(f"repo: needed for {role}.", hint="Add repo.")
     if role == "members" and not org:
-        raise InvalidInput("org: needed for members.")
+        raise InvalidInput("org: needed for members.", hint="Add org.")
     bound = ("github_list_people", run.account.subject, repo, org, role, query, permission, affiliation)
     if not repo and not org:
         if role != "any" or not query.strip():
-            raise InvalidInput("query: needed where neither repo nor org is given.")
+            raise InvalidInput("query: needed where neither repo nor org is given.", hint="Add query.")
         return (yield from _find_people(bound, query, limit, cursor))
     role = ("contributors" if repo else "members") if role == "any" else role
     params = {"permission": permission, "affiliation": affiliation} if role == "collaborators" else {}
@@ -207,7 +210,9 @@ def list_people(
         return (yield from listing.show(limit, cursor))
     except NotFound as refused:
         if role == "collaborators" and "right" in refused.message:
-            raise NotFound("GitHub lists collaborators only to those who may push.") from None
+            raise NotFound(
+                "GitHub lists collaborators only to those who may push.", hint="Use role=contributors."
+            ) from None
         raise
 
 

@@ -72,11 +72,13 @@ def update_project_item(
 ) -> Steps:
     """Add an issue or pull request to a project, set its fields, or remove it."""
     if remove and set:
-        raise InvalidInput("remove, set: give one of them, not both.")
+        raise InvalidInput("remove, set: give one of them, not both.", hint="Keep one of remove, set.")
     found = _ITEM.fullmatch(item)
     assert found  # noqa: S101 - validated before
     if found[3] and not (remove or set):
-        raise InvalidInput("set, remove: give one of them for an item that is there already.")
+        raise InvalidInput(
+            "set, remove: give one of them for an item that is there already.", hint="Keep one of set, remove."
+        )
     board = yield from board_of(owner, project)
     known = yield from api.list_rows(f"{board.path}/fields", "", 2, at=board.at, by="after")
     values = [_value(name, value, known) for name, value in (set or {}).items()]
@@ -242,7 +244,7 @@ def _value(name: str, value: str, known: Sequence[Mapping[str, Any]]) -> Json:
         try:
             return told | {"value": float(value)}
         except ValueError:
-            raise InvalidInput(f"set.{name}: must be a number.") from None
+            raise InvalidInput(f"set.{name}: must be a number.", hint="Such as 3 or 2.5.") from None
     return told | {"value": value}
 
 

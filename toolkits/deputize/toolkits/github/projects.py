@@ -202,11 +202,13 @@ def list_project_items(
     if item_id:
         one = yield from api.get(f"{home}/{PROJECT}/items/{{item_id}}", at={**at, "item_id": item_id}, params=params)
         if raw and len(wanted) != 1:
-            raise InvalidInput("raw: only together with one name in fields.")
+            raise InvalidInput(
+                "raw: only together with one name in fields.", hint="Add one name in fields, or leave out raw."
+            )
         alone = _field_alone(one, raw=raw) if len(wanted) == 1 else {}
         return {"items": [_item(one, read, offset, whole=True) | alone], "next": None, "truncated": False}
     if offset or raw:
-        raise InvalidInput("offset, raw: only together with item_id.")
+        raise InvalidInput("offset, raw: only together with item_id.", hint="Add item_id, or leave out offset and raw.")
     bound = ("github_list_project_items", run.account.subject, owner, project, query, fields)
     listed = pages(f"{home}/{PROJECT}/items", at=at, by="after", params=params | {"q": " ".join(query.split())})
     return (yield from List(bound, listed, partial(_item, read=read)).show(limit, cursor))

@@ -166,7 +166,10 @@ def new_body(row: Mapping[str, Any], body: str, edit: Edit, key: ActKey, limit: 
         return {}
     whole = edit.of(FORM, "body", old, f"{body}\n\n{mark(key)}" if edit.append else body, limit)
     if len(whole) > LONGEST_BODY:
-        raise InvalidInput(f"body: would have {len(whole)} characters, and at most {LONGEST_BODY} fit.")
+        raise InvalidInput(
+            f"body: would have {len(whole)} characters, and at most {LONGEST_BODY} fit.",
+            hint="Shorten it, or write two comments.",
+        )
     return {"body": whole}
 
 

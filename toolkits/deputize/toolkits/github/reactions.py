@@ -51,7 +51,7 @@ def react(
 ) -> Steps:
     """React to an issue, pull request or comment, or take my reaction away."""
     if bool(number) == bool(comment_id):
-        raise InvalidInput("number, comment_id: give one of them.")
+        raise InvalidInput("number, comment_id: give one of them.", hint="Keep one of number, comment_id.")
     home = yield from home_of(repo)
     place = _place(comment_id, comment_kind)
     at: Json = {"comment_id": comment_id} if comment_id else {"issue_number": number}

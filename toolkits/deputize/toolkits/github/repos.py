@@ -45,12 +45,12 @@ def search_repos(
 ) -> Steps:
     """Find repositories: mine, starred, of an organization, or all of GitHub."""
     if (scope == "org") != bool(org):
-        raise InvalidInput("org: needed for scope=org, and only there.")
+        raise InvalidInput("org: needed for scope=org, and only there.", hint="Add org for that, or leave it out.")
     bound = ("github_search_repos", run.account.subject, query, scope, org, type, sort)
     if scope == "all":
         q = add_qualifiers(check_query(query, fixed=False), {"is": type if type in ("public", "private") else None})
         if not q:
-            raise InvalidInput("query: needed to search all of GitHub.")
+            raise InvalidInput("query: needed to search all of GitHub.", hint="Add query.")
         params = {"q": q, "sort": sort if sort in ("updated", "stars") else None}
         read = pages(_LISTS["all"], rows="items", params=params)
         return (yield from List(bound, read, repo_row, more={"note": MAX_RESULTS}).show(limit, cursor))

@@ -73,9 +73,9 @@ def review_pull(
     """Review a pull request: approve, request changes or comment, with line or file comments."""
     given = comments or []
     if event != "APPROVE" and not body.strip() and not given:
-        raise InvalidInput("body: needed.")
+        raise InvalidInput("body: needed.", hint="Add body.")
     if event == "REQUEST_CHANGES" and not body.strip():
-        raise InvalidInput("body: needed: it says which changes are requested.")
+        raise InvalidInput("body: needed: it says which changes are requested.", hint="Add body.")
     row = yield from api.get(PULL, repo, at={"pull_number": number})
     home, head = Home(row["base"]["repo"]), str(row["head"]["sha"])
     if head_sha and head != head_sha and not run.noted:

@@ -46,7 +46,7 @@ def run_workflow(
 ) -> Steps:
     """Start a workflow_dispatch workflow."""
     if len(inputs or {}) > 25:
-        raise InvalidInput("inputs: at most 25.")
+        raise InvalidInput("inputs: at most 25.", hint="Leave out those that have a default.")
     if run.noted:
         repo, on = str(run.noted.get("repo") or repo), str(run.noted.get("ref") or ref or "")
         at = {"workflow_id": str(run.noted.get("workflow") or workflow)}
@@ -119,7 +119,7 @@ def _control_needs(arguments: Arguments) -> Sequence[Need]:
 def control_run(repo: Repo, run_id: Number, action: Action, debug: bool = False) -> Steps:
     """Re-run, re-run failed jobs, or cancel a workflow run."""
     if debug and "cancel" in action:
-        raise InvalidInput("debug: only together with a rerun.")
+        raise InvalidInput("debug: only together with a rerun.", hint="Add a rerun, or leave out debug.")
     at = {"run_id": run_id}
     home = yield from home_of(repo)
     repo = home.name

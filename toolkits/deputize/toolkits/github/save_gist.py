@@ -70,14 +70,14 @@ def save_gist(
 ) -> Steps:
     """Create a gist (secret unless public) or change its files: name to content, empty deletes."""
     if gist_id and public:
-        raise InvalidInput("public: can only be set for a new gist.")
+        raise InvalidInput("public: can only be set for a new gist.", hint="Make a new gist.")
     given: Json = {"description": description} if description is not None else {}
     if gist_id:
         if not files and not given:
-            raise InvalidInput("files, description: give at least one of them.")
+            raise InvalidInput("files, description: give at least one of them.", hint="Add files or description.")
         return (yield from _change_gist(gist_id, files or {}, given, if_text or {}, exact=exact))
     if not files or not all(files.values()):
-        raise InvalidInput("files: a new gist's files must not be empty.")
+        raise InvalidInput("files: a new gist's files must not be empty.", hint="Give each file a text.")
     given |= {"files": {name: {"content": text} for name, text in files.items()}, "public": public}
     if not run.noted:
         about = given.get("description")

@@ -58,7 +58,9 @@ def save_label(
         return (yield from _create(home, {"name": name, **given}))
     taken = next((row for row in known if str(row["name"]).lower() == str(new_name or name).lower()), there)
     if taken is not there:
-        raise Conflict("new_name: conflict (exists): another label has this name.", reason="exists")
+        raise Conflict(
+            "new_name: conflict (exists): another label has this name.", reason="exists", hint="Use another name."
+        )
     return (yield from _change(home, there, {"name": new_name, **given}))
 
 
@@ -77,7 +79,9 @@ def _create(home: Home, given: Json) -> Asks[Json]:
             raise refused from None
         if any((row.get(field) or "") != value for field, value in given.items()):
             raise Conflict(
-                "name: conflict (exists): somebody has made this label meanwhile.", reason="exists"
+                "name: conflict (exists): somebody has made this label meanwhile.",
+                reason="exists",
+                hint="Call again to change it.",
             ) from None
         return _receipt(row, "It was there already.") | {"existed": True}
     holds = {"label": row["name"], "about": row.get("description")}

@@ -57,7 +57,8 @@ def save_milestone(
     if not milestone:
         if not title or edit != Edit():
             raise InvalidInput(
-                "title: needed for a new milestone, and append, replaces and if_text only for an old one."
+                "title: needed for a new milestone, and append, replaces and if_text only for an old one.",
+                hint="Add title.",
             )
         return (yield from _create(home, given | ({"description": body} if body else {})))
     there = yield from names.milestone_row(home.name, milestone)
@@ -90,7 +91,11 @@ def _create(home: Home, given: Json) -> Asks[Json]:
         if not row:
             raise refused from None
         if any(_value(row, field) != _value(given, field) for field in given):
-            raise Conflict("title: conflict (exists): somebody has made it meanwhile.", reason="exists") from None
+            raise Conflict(
+                "title: conflict (exists): somebody has made it meanwhile.",
+                reason="exists",
+                hint="Call again with its number to change it.",
+            ) from None
         return _receipt(row, "It was there already.") | {"existed": True}
     back = {"kind": "milestone", "repo": home.name, "id": str(row.get("number"))}
     holds = {"milestone": row.get("title"), "about": row.get("description"), "due": due(row)}

@@ -19,18 +19,18 @@ def check_query(query: str, *, fixed: bool) -> str:
     """Return free text for a search. ``fixed``: the search is limited to one repository or organization."""
     text = " ".join(query.split())
     if len(text) > 256:
-        raise InvalidInput("query: at most 256 characters.")
+        raise InvalidInput("query: at most 256 characters.", hint="Use fewer words.")
     if len(re.findall(r"\b(?:AND|OR|NOT)\b", text)) > 5:
-        raise InvalidInput("query: at most five of AND, OR and NOT.")
+        raise InvalidInput("query: at most five of AND, OR and NOT.", hint="Search in several calls.")
     if fixed and _WIDER.search(text):
         raise InvalidInput(
             "query: qualifiers such as repo:, parentheses and OR cannot be used together with repo or org.",
             hint="Leave them out, or leave repo and org out.",
         )
     if '\\"' in text:  # GitHub would read up to the next quotation mark, past the tool's qualifiers
-        raise InvalidInput("query: a quotation mark cannot be searched for.")
+        raise InvalidInput("query: a quotation mark cannot be searched for.", hint="Leave it out.")
     if text.count('"') % 2:
-        raise InvalidInput("query: a quotation mark is missing.")
+        raise InvalidInput("query: a quotation mark is missing.", hint="Close it, or leave it out.")
     return text
 
 
@@ -46,7 +46,7 @@ def add_qualifiers(query: str, qualifiers: Mapping[str, str | bool | Sequence[st
 
 def _value(text: str) -> str:
     if '"' in text or "\\" in text:
-        raise InvalidInput("Neither a quotation mark nor a backslash can be searched for.")
+        raise InvalidInput("Neither a quotation mark nor a backslash can be searched for.", hint="Leave it out.")
     return text if re.fullmatch(r"[\w@./:<>=+-]+", text, re.ASCII) else f'"{text}"'
 
 

@@ -45,9 +45,9 @@ def list_alerts(
     """Security alerts: code scanning, Dependabot or secret scanning."""
     states = ("open", "resolved") if kind == "secret_scanning" else ("open", "fixed", "dismissed")
     if state not in states:
-        raise InvalidInput(f"state: {', '.join(states)} for {kind}.")
+        raise InvalidInput(f"state: {', '.join(states)} for {kind}.", hint="Use one of these.")
     if severity and kind == "secret_scanning":
-        raise InvalidInput("severity: cannot be used for leaked secrets.")
+        raise InvalidInput("severity: cannot be used for leaked secrets.", hint="Leave out severity.")
     params: Json = {"state": state}
     if kind == "secret_scanning":
         params["hide_secret"] = True

@@ -74,7 +74,7 @@ def update_issue(
 ) -> Steps:
     """Change an issue or pull request: text, state, labels, assignees, milestone, type, parent, lock."""
     if reason and not state:
-        raise InvalidInput("reason: only together with state.")
+        raise InvalidInput("reason: only together with state.", hint="Add state, or leave out reason.")
     edit = Edit(append, replaces, if_text)
     check_edit(edit, body)
     given = (title, body, state, milestone, type, parent, locked)

@@ -70,15 +70,18 @@ def write_comment(
     """Comment on an issue or pull request, reply to a review comment, or edit my comment."""
     edit = Edit(append, replaces, if_text)
     if not body.strip() and replaces is None:
-        raise InvalidInput("body: empty.")
+        raise InvalidInput("body: empty.", hint="Say what the comment says.")
     if edit != Edit() and not comment_id:
         raise InvalidInput("append, replaces, if_text: only when editing a comment.", hint="Give comment_id.")
     if comment_id:
         if number or reply_to:
-            raise InvalidInput("comment_id: cannot be combined with number or reply_to; it edits a comment.")
+            raise InvalidInput(
+                "comment_id: cannot be combined with number or reply_to; it edits a comment.",
+                hint="Leave out comment_id.",
+            )
         return (yield from _edit_comment(repo, comment_id, comment_kind, body, edit, run))
     if not number:
-        raise InvalidInput("number: needed: the number of the issue or pull request.")
+        raise InvalidInput("number: needed: the number of the issue or pull request.", hint="Add number.")
     if run.noted:
         repo = str(run.noted.get("repo") or repo)
     else:

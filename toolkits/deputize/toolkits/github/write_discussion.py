@@ -48,9 +48,11 @@ def write_discussion(
 ) -> Steps:
     """Start a discussion, comment or reply in one, or mark the answer."""
     if answer_id and (body or title or reply_to):
-        raise InvalidInput("answer_id: cannot be combined with other arguments; it marks an answer.")
+        raise InvalidInput(
+            "answer_id: cannot be combined with other arguments; it marks an answer.", hint="Leave out answer_id."
+        )
     if not answer_id and not body.strip():
-        raise InvalidInput("body: needed.")
+        raise InvalidInput("body: needed.", hint="Add body.")
     if not (answer_id or number) and not (title and category):
         raise InvalidInput("title, category: needed for a new discussion.", hint="github_list_discussions names them.")
     if run.noted:

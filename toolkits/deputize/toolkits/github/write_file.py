@@ -73,11 +73,14 @@ def write_file(
 ) -> Steps:
     """Create a file or change one: replace it, replace a line range, or append."""
     if (mode == "replace_lines") != bool(start_line):
-        raise InvalidInput("start_line: needed for mode=replace_lines, and only there.")
+        raise InvalidInput(
+            "start_line: needed for mode=replace_lines, and only there.",
+            hint="Add start_line for that, or leave it out.",
+        )
     if exact and mode not in ("create", "overwrite"):
         raise InvalidInput("exact: only with mode=create or overwrite.", hint="Leave exact out, or replace the file.")
     if len(content.encode(errors="replace")) > MIB:
-        raise InvalidInput("content: longer than a megabyte.")
+        raise InvalidInput("content: longer than a megabyte.", hint="Write it in parts with mode=replace_lines.")
     home = yield from home_of(repo)
     repo, branch = home.name, branch or home.default_branch
     old = yield from _load_file(repo, path, branch)
@@ -226,5 +229,7 @@ def _edit_bytes(data: bytes, content: str, mode: Mode, start: int | None, end: i
         return append_lines(data, new)
     count, first, last = count_lines(data), start or 1, end or start or 1
     if not 1 <= first <= last <= max(count, 1):
-        raise InvalidInput(f"start_line, end_line: the file has {count} lines.")
+        raise InvalidInput(
+            f"start_line, end_line: the file has {count} lines.", hint="Read it again with github_get_file."
+        )
     return replace_range(data, first - 1, last, new)

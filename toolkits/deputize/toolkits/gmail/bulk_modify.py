@@ -164,11 +164,19 @@ def _check(
     query: str | None,
 ) -> None:
     if sum(bool(choice) for choice in (message_ids, thread_ids, (query or "").strip())) != 1:
-        raise InvalidInput("Give exactly one of message_ids, thread_ids and query.")
+        raise InvalidInput(
+            "Give exactly one of message_ids, thread_ids and query.",
+            hint="Keep one of message_ids, thread_ids or query.",
+        )
     if not (action or add or remove):
-        raise InvalidInput("Give at least one of action, add_labels and remove_labels.")
+        raise InvalidInput(
+            "Give at least one of action, add_labels and remove_labels.",
+            hint="Add action, add_labels or remove_labels.",
+        )
     if query and action in _LARGE_STEPS and not is_selective(query):
-        raise InvalidInput(f"query: {action} needs a search term, such as from:, subject: or a word.")
+        raise InvalidInput(
+            f"query: {action} needs a search term, such as from:, subject: or a word.", hint="Or name message_ids."
+        )
 
 
 # ----------------------------------------------------------------- change

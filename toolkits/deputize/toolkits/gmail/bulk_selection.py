@@ -101,7 +101,7 @@ def resolve_change(action: str | None, add: Sequence[str], remove: Sequence[str]
     added += [str(label["id"]) for label in puts]
     removed += [str(label["id"]) for label in takes]
     if set(added) & set(removed):
-        raise InvalidInput("add_labels, remove_labels: a label is in both.")
+        raise InvalidInput("add_labels, remove_labels: a label is in both.", hint="Name it in one of them.")
     return Change(added, removed, action, {"add_labels": _names(puts), "remove_labels": _names(takes)})
 
 

@@ -98,7 +98,7 @@ def _current_history_id() -> Asks[str]:
         page = yield Request("GET", "/users/me/messages", params={"maxResults": 1})
     newest = next(iter(page.get("messages") or ()), None)
     if newest is None:
-        raise InvalidInput("since: this mailbox has no history yet.")
+        raise InvalidInput("since: this mailbox has no history yet.", hint="Leave since out.")
     return str((yield api.get_message(str(newest["id"]), "minimal"))["historyId"])
 
 

@@ -240,7 +240,9 @@ def _prepare_draft(mail: Outgoing) -> Asks[dict[str, Any]]:
     try:
         return (yield from create_draft(mail, prepares=True))
     except OutcomeUnknown:
-        raise ProviderUnavailable("Gmail is not available now; nothing was sent.") from None
+        raise ProviderUnavailable(
+            "Gmail is not available now; nothing was sent.", hint="Call again in a minute."
+        ) from None
 
 
 def create_draft(mail: Outgoing, *, prepares: bool = False) -> Asks[dict[str, Any]]:

@@ -104,12 +104,15 @@ def save_draft(
 ) -> Steps:
     """Create a draft, or change one: only the fields given are replaced. Body is Markdown."""
     if draft_id and reply_to:
-        raise InvalidInput("Give draft_id or reply_to, not both.")
+        raise InvalidInput("Give draft_id or reply_to, not both.", hint="Leave out draft_id or reply_to.")
     if if_text is not None and (not draft_id or body is None):
-        raise InvalidInput("if_text: only together with draft_id and body.")
+        raise InvalidInput(
+            "if_text: only together with draft_id and body.", hint="Add draft_id and body, or leave out if_text."
+        )
     if all(value is None for value in (reply_to, to, subject, body, cc, bcc, attachments, send_as)):
         raise InvalidInput(
-            "Nothing to save: give at least one of to, subject, body, cc, bcc, attachments, send_as, reply_to."
+            "Nothing to save: give at least one of to, subject, body, cc, bcc, attachments, send_as, reply_to.",
+            hint="Add a body, or who gets it.",
         )
     people = yield from resolve_recipients(to, cc, bcc, run.account, least=0)
     title = None if subject is None else single_line(subject, "subject")

@@ -66,10 +66,15 @@ def manage_filter(
     takes = [label for label, on in (("INBOX", archive), ("UNREAD", mark_read), ("SPAM", never_spam)) if on]
     if action == "delete":
         if not filter_id or criteria or takes or star or add_labels:
-            raise InvalidInput("delete: needs filter_id, and takes nothing else.")
+            raise InvalidInput(
+                "delete: needs filter_id, and takes nothing else.",
+                hint="gmail_get_settings lists the filters with their ids.",
+            )
         return (yield from _delete(filter_id, run.granted, run.noted))
     if filter_id or not criteria or not (takes or star or add_labels):
-        raise InvalidInput("create: needs a criterion and an action, and takes no filter_id.")
+        raise InvalidInput(
+            "create: needs a criterion and an action, and takes no filter_id.", hint="Such as from_ and add_label."
+        )
     labels: Sequence[Label] = parse_labels((yield api.LIST_LABELS)) if add_labels else ()
     puts = [str(require_label(labels, one, "add_labels")["id"]) for one in add_labels or ()] + ["STARRED"] * star
     then = {"addLabelIds": sorted(set(puts))} if puts else {}

@@ -81,7 +81,9 @@ def manage_label(
 ) -> Steps:
     """Create, rename or delete a label."""
     if (action == "rename") != bool(new_name):
-        raise InvalidInput("new_name: needed for action=rename, and only there.")
+        raise InvalidInput(
+            "new_name: needed for action=rename, and only there.", hint="Add new_name for that, or leave it out."
+        )
     listed = parse_labels((yield api.LIST_LABELS))
     if action == "create":
         return (yield from _create(listed, _name(name, "name")))
@@ -93,7 +95,10 @@ def manage_label(
 def _name(name: str, field: str) -> str:
     name = single_line(name, field)
     if not name or len(name) > _NAME or any(not part.strip() for part in name.split("/")):
-        raise InvalidInput(f"{field}: a label's name has 1 to {_NAME} characters, and something around each slash.")
+        raise InvalidInput(
+            f"{field}: a label's name has 1 to {_NAME} characters, and something around each slash.",
+            hint="Such as Taxes/2026.",
+        )
     return name
 
 
@@ -120,7 +125,9 @@ def _rename(listed: Sequence[Label], name: str, new_name: str) -> Asks[dict[str,
         return {"id": new["id"], "name": new["name"], "summary": "It has this name already."}
     label = _require_own(require_label(listed, name, "name"))
     if new is not None and new["id"] != label["id"]:
-        raise Conflict("new_name: conflict (exists): another label has this name.", reason="exists")
+        raise Conflict(
+            "new_name: conflict (exists): another label has this name.", reason="exists", hint="Use another name."
+        )
     path, label_id = "/users/me/labels/{id}", str(label["id"])
     name = str(label["name"])
     yield Preview("Rename this label", audience=Audience.SELF, name=Change(name, new_name), pins={"label": label_id})
@@ -161,5 +168,8 @@ def _delete(listed: Sequence[Label], name: str, noted: Noted) -> Asks[dict[str, 
 
 def _require_own(label: Label) -> Label:
     if label.get("type") == "system":
-        raise InvalidInput(f"name: {label['name']} is a system label of Gmail's and cannot be changed.")
+        raise InvalidInput(
+            f"name: {label['name']} is a system label of Gmail's and cannot be changed.",
+            hint="Only labels that the user made can be changed.",
+        )
     return label

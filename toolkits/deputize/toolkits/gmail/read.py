@@ -83,7 +83,7 @@ def get_email(
 ) -> Steps:
     """Read one email or draft: headers, text without quoted history, attachment list."""
     if bool(message_id) == bool(draft_id):
-        raise InvalidInput("Give exactly one of message_id and draft_id.")
+        raise InvalidInput("Give exactly one of message_id and draft_id.", hint="Keep one of message_id or draft_id.")
     if part == "raw":
         if not draft_id:
             raise InvalidInput("part: raw is there for drafts, which can be changed.", hint="Give draft_id.")

@@ -88,7 +88,7 @@ def resolve_recipients(
     bcc = yield from addresses_of(bcc, "bcc", me)
     people = recipients(to, cc, bcc)
     if len(people.all) < least:
-        raise InvalidInput("to: no recipients given.")
+        raise InvalidInput("to: no recipients given.", hint="Add an address or a name.")
     return people
 
 

@@ -74,7 +74,9 @@ class Screen:
             if message not in self.seen:
                 yield from self._judge([message])
             if why := self.seen.get(message, UNPROVEN):
-                raise NotFound(f"Gmail: this file is withheld: the mail is {why}.")
+                raise NotFound(
+                    f"Gmail: this file is withheld: the mail is {why}.", hint="Only the user can open it, in Gmail."
+                )
             return answer
         return self._redact(answer)
 

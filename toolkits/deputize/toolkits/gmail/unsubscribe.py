@@ -69,7 +69,8 @@ def unsubscribe(
     mail = Mail((yield api.get_message(message_id, "metadata", _HEADERS)))
     if not run.noted and {"SPAM", "TRASH"} & set(mail.labels):
         raise InvalidInput(
-            "message_id: this email is in spam or trash; unsubscribing would tell the spammer that it was read."
+            "message_id: this email is in spam or trash; unsubscribing would tell the spammer that it was read.",
+            hint="gmail_update_emails can delete it.",
         )
     way = _find_way(mail)
     result: dict[str, Any] = {"how": way.how, "host": mail.outside.line(way.host, 100), "untrusted": True}
@@ -110,7 +111,10 @@ def _find_way(mail: Mail) -> Way:
     start = {"one_click": "https:", "mailto": "mailto:", "link": "http"}.get(how)
     found = next((one for one in urls if start and one.lower().startswith(start)), "")
     if not found or not _is_address(found):
-        raise InvalidInput("message_id: this email has no unsubscribe link or address (List-Unsubscribe).")
+        raise InvalidInput(
+            "message_id: this email has no unsubscribe link or address (List-Unsubscribe).",
+            hint="Read the email: it may have a link for people.",
+        )
     return Way(how, found)
 
 
@@ -157,7 +161,10 @@ def _letter(url: str, key: ActKey) -> Letter:
     parts = urlsplit(url)
     named = [address for _, address in getaddresses([unquote(parts.path)]) if address]
     if len(named) != 1:
-        raise InvalidInput("message_id: the unsubscribe address is not a single email address.")
+        raise InvalidInput(
+            "message_id: the unsubscribe address is not a single email address.",
+            hint="Read the email: it may have a link for people.",
+        )
     fields = _fields(parts.query)
     to = [person(named[0], "the list's address")]
     return Letter(
@@ -174,7 +181,8 @@ def _fields(query: str) -> dict[str, str]:
         return dict(reversed([(k.lower(), v) for k, v in parse_qsl(query.replace("+", "%2B"), max_num_fields=20)]))
     except ValueError:
         raise InvalidInput(
-            "message_id: the unsubscribe address asks for more than a recipient, a subject and a body."
+            "message_id: the unsubscribe address asks for more than a recipient, a subject and a body.",
+            hint="Read the email: it may have a link for people.",
         ) from None
 
 

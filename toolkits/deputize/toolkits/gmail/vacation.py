@@ -82,7 +82,7 @@ def set_vacation(
             check_replacement("body", _body(now), if_text, "gmail_get_settings section=vacation raw=true")
     if enabled:
         if not _body(new).strip() and not new.get("responseSubject"):
-            raise InvalidInput("body: needed to turn the out-of-office reply on.")
+            raise InvalidInput("body: needed to turn the out-of-office reply on.", hint="Add body.")
         new |= {"restrictToContacts": audience == "contacts", "restrictToDomain": audience == "domain"}
         new |= {"startTime": str(start * 1000)} if start is not None else {}
         new |= {"endTime": str(end * 1000)} if end is not None else {}

@@ -62,7 +62,9 @@ def save_label(
         if retired is not None:
             wanted["retiredAt"] = scalars.time_filter("now", run, "retired") if retired else None
         if not wanted:
-            raise InvalidInput("Nothing to change: give at least one field.")
+            raise InvalidInput(
+                "Nothing to change: give at least one field.", hint="Say what changes, such as a title or text."
+            )
         return (yield from _change_label(kind, updates, found, wanted, above))
     if not name or retired:
         raise InvalidInput("A new label needs a name.", hint="To change one, give label.")
@@ -128,7 +130,9 @@ def _team(team: str | None, kind: str) -> Asks[Json | None]:
     if team is None or team.strip().lower() == "none":
         return None
     if kind == "project":
-        raise InvalidInput("team: cannot be used for project labels, which belong to the workspace.")
+        raise InvalidInput(
+            "team: cannot be used for project labels, which belong to the workspace.", hint="Leave out team."
+        )
     return (yield from names.team(team))
 
 

@@ -44,7 +44,9 @@ def single_value(answer: Any, operation: str) -> Any:
     data = answer.get("data") if isinstance(answer, dict) else None
     value = next(iter(data.values()), None) if isinstance(data, dict) else None
     if value is None:
-        raise NotFound(f"Linear: not found by {operation}, or not visible to this user.")
+        raise NotFound(
+            f"Linear: not found by {operation}, or not visible to this user.", hint="linear_search finds what is there."
+        )
     return value
 
 
@@ -149,7 +151,10 @@ def new_text(edit: Edit, field: str, old: Any, new: str, limit: int, noted: Note
         return Written(field, text, text, True)
     whole = edit.of(FORM, field, old, new, limit)
     if len(whole) > LONGEST:
-        raise InvalidInput(f"{field}: would have {len(whole)} characters, and at most {LONGEST} fit.")
+        raise InvalidInput(
+            f"{field}: would have {len(whole)} characters, and at most {LONGEST} fit.",
+            hint="Shorten it, or put a part into a document.",
+        )
     return Written(field, text, whole, False)
 
 

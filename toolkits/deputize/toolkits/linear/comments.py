@@ -120,7 +120,10 @@ def write_comment(
         raise InvalidInput("append, replaces, if_text: only when editing a comment.", hint="Give comment_id.")
     if comment_id:
         if target or reply_to or quoted_text:
-            raise InvalidInput("comment_id: an edit only takes body, append, replaces and if_text.")
+            raise InvalidInput(
+                "comment_id: an edit only takes body, append, replaces and if_text.",
+                hint="Leave out the others, or leave out comment_id for a new comment.",
+            )
         return (yield from _edit_comment(comment_id, body, edit, run.noted))
     if not target and not reply_to:
         raise InvalidInput("target: needed for a new comment.", hint="Give target, or reply_to.")
@@ -211,7 +214,7 @@ def _place(target: str, kind: Target, *, quoted: bool) -> Asks[tuple[Json, Place
             raise InvalidInput("quoted_text: the project has no text.", hint="Leave quoted_text out.")
         return {"documentContentId": content}, (yield from project_place(project))
     if quoted:
-        raise InvalidInput("quoted_text: only for the text of a project or document.")
+        raise InvalidInput("quoted_text: only for the text of a project or document.", hint="Leave out quoted_text.")
     return (yield from _plain_place(target, kind))
 
 

@@ -64,7 +64,7 @@ def create_issue(
     if milestone and not project:
         raise InvalidInput("milestone: only together with project.", hint="Give project.")
     if link_title and not link_url:
-        raise InvalidInput("link_title: only together with link_url.")
+        raise InvalidInput("link_title: only together with link_url.", hint="Add link_url, or leave out link_title.")
     link = https(link_url, "link_url") if link_url else ""
     due = (yield from scalars.days(run, due_date=due_date))["due_date"]
     to = yield from _team(team)
@@ -124,7 +124,7 @@ def create_issue(
 def https(url: str, field: str) -> str:
     """Return an https address. Raises `InvalidInput` for other schemes, and for a name or password in the address."""
     if not _ADDRESS.fullmatch(url.strip()):
-        raise InvalidInput(f"{field}: must be an https address.")
+        raise InvalidInput(f"{field}: must be an https address.", hint="Begin it with https://.")
     return url.strip()
 
 

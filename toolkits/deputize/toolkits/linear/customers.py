@@ -94,7 +94,7 @@ def create_customer_need(
 ) -> Steps:
     """Record a customer request on an issue or project."""
     if (issue is None) == (project is None):
-        raise InvalidInput("issue, project: give exactly one of them.")
+        raise InvalidInput("issue, project: give exactly one of them.", hint="Keep one of issue, project.")
     who = yield from names.customer(customer)
     pins: Json = {"customerId": who["id"], "priority": int(important)}
     if issue is not None:

@@ -92,11 +92,17 @@ def save_document(
     wanted |= ids
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and (content is None or not document):
-        raise InvalidInput("append, replaces, if_text: only together with document and content.")
+        raise InvalidInput(
+            "append, replaces, if_text: only together with document and content.",
+            hint="Add document and content, or leave out append and replaces and if_text.",
+        )
     if document:
         return (yield from _change_document(document, wanted, found, edit, unmodified_since, run.noted))
     if not title or len(ids) != 1:
-        raise InvalidInput("A new document needs a title, and one of project, initiative, team or issue.")
+        raise InvalidInput(
+            "A new document needs a title, and one of project, initiative, team or issue.",
+            hint="Add a title and project.",
+        )
     stands = yield from holder(found)
     shows = stands.show("Create this document", title=title, text=content or None, pins=ids)
     made, existed = yield from make(
@@ -126,7 +132,9 @@ def _change_document(
 ) -> Asks[Json]:
     """Change a document. A new text may replace the whole text only if the current text was read."""
     if not wanted:
-        raise InvalidInput("Nothing to change: give at least one field.")
+        raise InvalidInput(
+            "Nothing to change: give at least one field.", hint="Say what changes, such as a title or text."
+        )
     found = yield from names.document(document)
     if noted and _is_written(found, wanted, to, edit, noted):
         return _result(found)  # an earlier run of this act has written it

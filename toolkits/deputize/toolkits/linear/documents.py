@@ -23,7 +23,9 @@ def _read() -> dict[str, str]:
     for one in text.split("\n\n"):
         head = _HEAD.match(one)
         if head is None:
-            raise SettingsError("documents.graphql holds something that is no definition.")
+            raise SettingsError(
+                "documents.graphql holds something that is no definition.", hint="Install deputize again."
+            )
         found[head[2]] = " ".join(one.split())
     return found
 

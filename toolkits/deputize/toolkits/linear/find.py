@@ -153,12 +153,16 @@ def _check_filters(
         ("include_archived", archived, ("teams", "users")),
     ):
         if given and kind not in kinds:
-            raise InvalidInput(f"{argument}: only for {', '.join(kinds)}.")
+            raise InvalidInput(
+                f"{argument}: only for {', '.join(kinds)}.", hint="Leave it out, or use one of these kinds."
+            )
     types = {"states": names.STATE_TYPES, "project_statuses": names.STATUS_TYPES}.get(kind, ())
     if type and type not in types:
         raise InvalidInput(f"type: there is none of {kind} {line(type, 60)!r}.", hint=f"One of {', '.join(types)}.")
     if created_after and kind in ("templates", "project_statuses"):
-        raise InvalidInput(f"created_after: cannot be used for {kind.replace('_', ' ')}.")
+        raise InvalidInput(
+            f"created_after: cannot be used for {kind.replace('_', ' ')}.", hint="Leave out created_after."
+        )
 
 
 def _templates(query: str | None, limit: int, cursor: str | None, account: Account) -> Asks[Json]:

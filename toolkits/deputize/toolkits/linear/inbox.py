@@ -87,7 +87,9 @@ def update_notifications(
 ) -> Steps:
     """Mark notifications read or unread, snooze or archive them."""
     if (action == "snooze") != (until is not None):
-        raise InvalidInput("until: needed for action=snooze, and only there.")
+        raise InvalidInput(
+            "until: needed for action=snooze, and only there.", hint="Add until for that, or leave it out."
+        )
     run = yield from in_zone(run, scalars.ask_zone, until=until)
     values: dict[str, Json] = {
         "read": {"readAt": scalars.time_filter("now", run, "now")},

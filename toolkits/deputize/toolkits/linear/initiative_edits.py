@@ -110,7 +110,10 @@ def save_initiative(
     words: Json = scalars.present({"name": name, "description": description, "text": content, "status": status})
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and (content is None or not initiative):
-        raise InvalidInput("append, replaces, if_text: only together with initiative and content.")
+        raise InvalidInput(
+            "append, replaces, if_text: only together with initiative and content.",
+            hint="Add initiative and content, or leave out append and replaces and if_text.",
+        )
     if owner:
         who = yield from names.user(owner, run.account, "owner")
         wanted["ownerId"], words["owner"] = who["id"], person(who)
@@ -122,7 +125,9 @@ def save_initiative(
             raise InvalidInput("A new initiative needs a name.", hint="To change one, give initiative.")
         return (yield from _create(wanted, words, Projects(list(enumerate(added, 1))), run))
     if not wanted and not added and not removed:
-        raise InvalidInput("Nothing to change: give at least one field.")
+        raise InvalidInput(
+            "Nothing to change: give at least one field.", hint="Say what changes, such as a title or text."
+        )
     there = yield from names.initiative(initiative)
     now = yield from get("InitiativeValues", id=there["id"])
     text = None

@@ -140,7 +140,7 @@ def _involving(who: str | None) -> Json:
         return {}
     person = names.person_filter(who)
     if "null" in person:
-        raise InvalidInput("involving: must be a person, or me.")
+        raise InvalidInput("involving: must be a person, or me.", hint="Use assignee=none for issues of nobody.")
     return {"or": [{"assignee": person}, {"creator": person}, {"subscribers": {"some": person}}]}
 
 

@@ -29,7 +29,7 @@ def relate_issues(issue: str, related: str, type: Relation = "related", remove: 
     """Link two issues (blocks, blocked by, duplicate, related) or remove the link."""
     left, right = (yield from names.issue(issue)), (yield from names.issue(related, "related"))
     if left["id"] == right["id"]:
-        raise InvalidInput("related: must be another issue.")
+        raise InvalidInput("related: must be another issue.", hint="Name the other issue.")
     if type == "blocked_by":
         left, right = right, left
     kind = "blocks" if type == "blocked_by" else type

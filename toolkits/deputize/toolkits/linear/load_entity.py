@@ -110,7 +110,10 @@ def holder(node: Json) -> Asks[Place]:
 def load_by_id(operation: str, id: str) -> Asks[Json]:
     """Load the object with this id. Raises `NotFound`."""
     if not matching.is_id(id):
-        raise NotFound("id: nothing of this kind has this id, or it is not visible to this user.")
+        raise NotFound(
+            "id: nothing of this kind has this id, or it is not visible to this user.",
+            hint="linear_lookup or a list has the ids.",
+        )
     found: Json = yield from get(operation, id=id)
     return found
 
@@ -163,7 +166,9 @@ def _label_of(operation: str, id: str) -> Asks[Json]:
     for row in rows:
         if row["id"] == id.lower():
             return dict(row)
-    raise NotFound("id: no label has this id, or it is not visible to this user.")
+    raise NotFound(
+        "id: no label has this id, or it is not visible to this user.", hint="linear_lookup(kind=labels) lists them."
+    )
 
 
 def _label(operation: str) -> Callable[[str], Asks[Existing]]:

@@ -117,7 +117,7 @@ def find_one(operation: str, wanted: str, field: str, keys: Sequence[str], **ask
     """Return a list's only row with this name, found by Linear's own filter."""
     word = wanted.strip()
     if not word:
-        raise InvalidInput(f"{field}: empty.")
+        raise InvalidInput(f"{field}: empty.", hint="Give a name, a key or an id, or leave it out.")
     narrow = {"id": {"eq": word}} if is_id(word) else name_filter(word, *keys)
     rows = yield from nodes(operation, first=10, filter=narrow, **asks)
     if not rows and not is_id(word):

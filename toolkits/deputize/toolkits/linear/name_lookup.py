@@ -70,7 +70,10 @@ def cycle(team_id: str, wanted: str) -> Asks[Json]:
     elif matching.is_id(word):
         narrow = {"id": {"eq": word}}
     else:
-        raise InvalidInput("cycle: must be a number, active, next, previous or an id.")
+        raise InvalidInput(
+            "cycle: must be a number, active, next, previous or an id.",
+            hint="linear_lookup(kind=cycles, team=...) lists them.",
+        )
     rows = yield from nodes("LookupCycles", first=2, filter={"team": {"id": {"eq": team_id}}, **narrow})
     if not rows:
         raise NotFound(
@@ -163,7 +166,9 @@ def parse_address(wanted: str, kind: str) -> tuple[str, str]:
     if match is None:
         return (word if matching.is_id(word) else word.upper() if _KEY.fullmatch(word) else ""), ""
     if match[2] != kind:
-        raise InvalidInput(f"{kind}: this is the address of a {match[2]}.")
+        raise InvalidInput(
+            f"{kind}: this is the address of a {match[2]}.", hint="Give the address of what the argument names."
+        )
     if kind == "issue":
         return match[3].upper() if _KEY.fullmatch(match[3]) else match[3], match[1]
     slug = _SLUG.fullmatch(match[3])

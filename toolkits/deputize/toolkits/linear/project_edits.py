@@ -73,13 +73,18 @@ def save_project(
     )
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and (content is None or not project):
-        raise InvalidInput("append, replaces, if_text: only together with project and content.")
+        raise InvalidInput(
+            "append, replaces, if_text: only together with project and content.",
+            hint="Add project and content, or leave out append and replaces and if_text.",
+        )
     if project:
         there = yield from names.project(project)
         now = yield from get("ProjectValues", id=there["id"])
         named = any(one for several in (lists.add, lists.remove) for one in several.values())
         if not wanted and not named and not teams:
-            raise InvalidInput("Nothing to change: give at least one field.")
+            raise InvalidInput(
+                "Nothing to change: give at least one field.", hint="Say what changes, such as a title or text."
+            )
         return (yield from _change(now, wanted, words, (yield from lists.of(now)), edit, run.noted))
     if not name or not teams:
         raise InvalidInput("A new project needs name and teams.", hint="To change one, give project.")

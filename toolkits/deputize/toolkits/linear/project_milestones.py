@@ -42,17 +42,24 @@ def save_milestone(
     there = yield from _milestone(found["id"], milestone or name)
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and (description is None or there is None):
-        raise InvalidInput("append, replaces, if_text: only together with description, for a milestone that exists.")
+        raise InvalidInput(
+            "append, replaces, if_text: only together with description, for a milestone that exists.",
+            hint="Add description, for a milestone that exists, or leave out append and replaces and if_text.",
+        )
     if there is None and milestone and matching.is_id(milestone):
-        raise InvalidInput("milestone: the project has no milestone of this id.")
+        raise InvalidInput(
+            "milestone: the project has no milestone of this id.", hint="linear_get_project lists its milestones."
+        )
     stands = yield from project_place(found)
     if there is not None and (run.noted or {}).get("id") != there["id"]:
         if not wanted:
-            raise InvalidInput("Nothing to change: give at least one field.")
+            raise InvalidInput(
+                "Nothing to change: give at least one field.", hint="Say what changes, such as a title or text."
+            )
         return (yield from _change(found, there, wanted, edit, stands, run.noted))
     wanted["name"] = name or milestone
     if not wanted["name"]:
-        raise InvalidInput("name: needed for a new milestone.")
+        raise InvalidInput("name: needed for a new milestone.", hint="Add name.")
     shows = stands.show("Create this milestone", pins={"projectId": found["id"]}, **_words(wanted, new=True))
     given = {"id": run.key.uuid, "projectId": found["id"], **wanted}
     look = look_by_filter("ProjectMilestones")

@@ -23,7 +23,7 @@ from deputize.toolkits.linear.texts import whole_row
 def _target(project: str | None, initiative: str | None) -> Asks[tuple[str, Json]]:
     """Return ``Project`` or ``Initiative``, and the object."""
     if (project is None) == (initiative is None):
-        raise InvalidInput("project, initiative: give exactly one of them.")
+        raise InvalidInput("project, initiative: give exactly one of them.", hint="Keep one of project, initiative.")
     if project is not None:
         return "Project", (yield from names.project(project))
     return "Initiative", (yield from names.initiative(str(initiative)))

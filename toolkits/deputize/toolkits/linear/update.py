@@ -56,7 +56,10 @@ def update_issue(
         )
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and description is None:
-        raise InvalidInput("append, replaces, if_text: only together with description.")
+        raise InvalidInput(
+            "append, replaces, if_text: only together with description.",
+            hint="Add description, or leave out append and replaces and if_text.",
+        )
     found = yield from names.issues(issues)
     wanted = Wanted()
     if title is not None:
@@ -93,7 +96,9 @@ def update_issue(
         text = new_text(edit, "description", old, description, BODY, run.noted)
         wanted.set("description", "description", text.new)
     if not wanted.given:
-        raise InvalidInput("Nothing to change: give at least one field.")
+        raise InvalidInput(
+            "Nothing to change: give at least one field.", hint="Say what changes, such as a title or text."
+        )
     if text and text.done:
         return _result(found, found, wanted)  # an earlier run of this act has written it
     stands = yield from issue_place(found, moved)

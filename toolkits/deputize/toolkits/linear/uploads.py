@@ -98,10 +98,16 @@ def _store_files(files: Sequence[File]) -> Asks[list[Json]]:
             told = single_value(answer, "FileUpload").get("uploadFile") or {}
             yield _put(told, file)
         except OutcomeUnknown:
-            raise ProviderUnavailable("Linear did not take the file; nothing was linked.") from None
+            raise ProviderUnavailable(
+                "Linear did not take the file; nothing was linked.", hint="Call again in a minute."
+            ) from None
         url = str(told.get("assetUrl") or "")
         if not url.startswith(UPLOADS):
-            raise InvalidInput("Linear returned an address of a file that is not its own.", fix_by="operator")
+            raise InvalidInput(
+                "Linear returned an address of a file that is not its own.",
+                fix_by="operator",
+                hint="Report this to Linear.",
+            )
         found.append({"name": file.name, "url": url, "picture": file.mime.startswith("image/")})
     return found
 

@@ -69,13 +69,20 @@ def log_activity(
     what = (yield from _record(account_or_opportunity, *_WHAT_KINDS)) if account_or_opportunity else None
     who = (yield from _record(contact_or_lead, *_WHO_KINDS, at=what)) if contact_or_lead else None
     if who and not who.startswith(("003", "00Q")):
-        raise InvalidInput("contact_or_lead: not the id of a contact or lead.")
+        raise InvalidInput(
+            "contact_or_lead: not the id of a contact or lead.", hint="salesforce_search finds contacts and leads."
+        )
     if kind == "note":
         if any((due_date, start, end, duration_minutes, status, priority, call_result, owner)):
-            raise InvalidInput("kind=note only takes subject, description and a record.")
+            raise InvalidInput(
+                "kind=note only takes subject, description and a record.",
+                hint="Leave out the others, or use kind=task.",
+            )
         parent = what or who
         if parent is None:
-            raise InvalidInput("kind=note needs contact_or_lead or account_or_opportunity.")
+            raise InvalidInput(
+                "kind=note needs contact_or_lead or account_or_opportunity.", hint="Name the record of the note."
+            )
         return (yield from _write_note(subject, description or "", parent, run.account, run.noted, run.now))
     if kind == "event":
         run = yield from in_zone(run, ask_zone, start=start, end=end)
@@ -87,13 +94,13 @@ def log_activity(
     if kind == "call":
         values |= {"TaskSubtype": "Call", "Status": status or "Completed", "CallDisposition": call_result}
     elif call_result:
-        raise InvalidInput("call_result: only for kind=call.")
+        raise InvalidInput("call_result: only for kind=call.", hint="Leave out call_result.")
     elif kind == "task":
         values |= {"Status": status or "Not Started"}
     if kind != "event":
         values["Priority"] = priority or "Normal"
     elif status or priority:
-        raise InvalidInput("status, priority: only for calls and tasks.")
+        raise InvalidInput("status, priority: only for calls and tasks.", hint="Leave out status and priority.")
     given = {name: value for name, value in values.items() if value is not None}
     source = "Event" if kind == "event" else "Task"
     sent = bool(run.noted and run.noted.get("sent"))
@@ -186,11 +193,13 @@ def _times(
 ) -> dict[str, Any]:
     if kind == "event":
         if start is None or (end is None) == (minutes is None):
-            raise InvalidInput("kind=event needs start, and end or duration_minutes.")
+            raise InvalidInput(
+                "kind=event needs start, and end or duration_minutes.", hint="Such as start=tomorrow 15:00 and end=1h."
+            )
         begins = moment(start, run.now, "start", run.zone)
         ends = _end(end, begins, run) if end else begins + timedelta(minutes=minutes or 0)
         if ends < begins:
-            raise InvalidInput("end: must be later than start.")
+            raise InvalidInput("end: must be later than start.", hint="Or give a length such as 30m.")
         return {"StartDateTime": begins.isoformat(), "EndDateTime": ends.isoformat()}
     if start or end:
         raise InvalidInput("start, end: only for kind=event.", hint="A task has due_date.")
@@ -198,7 +207,7 @@ def _times(
     if minutes is None:
         return told
     if kind != "call":
-        raise InvalidInput("duration_minutes: only for calls and events.")
+        raise InvalidInput("duration_minutes: only for calls and events.", hint="Leave out duration_minutes.")
     return told | {"CallDurationInSeconds": minutes * 60}
 
 
@@ -263,7 +272,8 @@ def _link_note(note: str, parent: str) -> Asks[None]:
             return
         if there is None or isinstance(refused, ProviderUnavailable):
             raise OutcomeUnknown(
-                "The note was created, but Salesforce's answer was lost: it may not be linked to the record."
+                "The note was created, but Salesforce's answer was lost: it may not be linked to the record.",
+                hint="Look at the record's notes before a new call.",
             ) from None
         yield from _delete_note(note)
         raise refused from None

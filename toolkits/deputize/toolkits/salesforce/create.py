@@ -71,7 +71,10 @@ def create_record(
     if external_id:
         return (yield from _upsert(kind, known, external_id, values, run))
     if missing:
-        raise InvalidInput(f"fields: {', '.join(missing[:10])} must be set.")
+        raise InvalidInput(
+            f"fields: {', '.join(missing[:10])} must be set.",
+            hint="Add them; salesforce_describe lists what they take.",
+        )
     headers = {"sforce-duplicate-rule-header": "allowSave=true"} if allow_duplicates else {}
     request = creation(kind, values, headers=headers)
     sent = bool(run.noted and run.noted.get("sent"))
@@ -126,7 +129,10 @@ def _upsert(kind: str, known: Described, external_id: str, values: Json, run: Ru
     field = field_in(known, name, "external_id")
     value = value.strip()
     if not field.get("externalId") or not value:
-        raise InvalidInput("external_id: must be Field=value, for a field that the org has marked as an external id.")
+        raise InvalidInput(
+            "external_id: must be Field=value, for a field that the org has marked as an external id.",
+            hint="salesforce_describe lists the fields.",
+        )
     body = {one: given for one, given in values.items() if one != field["name"]}
     where = [condition(str(field["name"]), "eq", [value], str(field["type"]))]
     sent = bool(run.noted and run.noted.get("sent"))

@@ -140,7 +140,9 @@ def _people(kind: Kind, object: str | None) -> tuple[str, Sequence[str], list[st
         where = [f"SobjectType = {text(object_name(object))}"] if object else []
         return "RecordType", ("Id", "Name", "SobjectType", "IsActive"), where
     if object:
-        raise InvalidInput("object: only together with kind=record_types.")
+        raise InvalidInput(
+            "object: only together with kind=record_types.", hint="Add kind=record_types, or leave out object."
+        )
     if kind == "queues":
         return "Group", ("Id", "Name"), ["Type = 'Queue'"]
     return "User", ("Id", "Name", "Email", "IsActive"), []

@@ -23,7 +23,9 @@ def values_of(known: Described, given: Mapping[str, str], run: Run, *, creating:
     for name, value in given.items():
         field = field_in(known, name, "fields")
         if not field.get("createable" if creating else "updateable"):
-            raise InvalidInput(f"fields: {field['name']} cannot be set.")
+            raise InvalidInput(
+                f"fields: {field['name']} cannot be set.", hint="salesforce_describe says which can be set."
+            )
         if field.get("type") == "base64" and not creating:
             raise InvalidInput(
                 f"fields: {field['name']} cannot be changed, since that would lose how it is laid out.",
@@ -70,5 +72,5 @@ def cast(field: Json, value: str, run: Run) -> Any:
         if value not in options:
             raise InvalidInput(f"fields: {name} does not allow this value.", hint=f"One of {', '.join(options[:20])}.")
     if field.get("length") and kind in ("string", "picklist", "email", "phone", "url") and len(value) > field["length"]:
-        raise InvalidInput(f"fields: {name} takes at most {field['length']} characters.")
+        raise InvalidInput(f"fields: {name} takes at most {field['length']} characters.", hint="Shorten it.")
     return value

@@ -55,7 +55,9 @@ def run_report(
 ) -> Steps:
     """List my reports, or run one with filters."""
     if (row is None) != (column is None) or (offset and row is None):
-        raise InvalidInput("row, column: give both, to read one cell; offset only with them.")
+        raise InvalidInput(
+            "row, column: give both, to read one cell; offset only with them.", hint="Such as row=2 and column=0."
+        )
     listed = yield get("/analytics/reports")
     every = [_report(one) for one in listed or ()]
     if report is None:

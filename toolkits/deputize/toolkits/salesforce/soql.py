@@ -58,7 +58,10 @@ def field_name(wanted: str) -> str:
 def text(value: str) -> str:
     """Return a string literal of exactly this text."""
     if any(ord(c) < 32 and c not in _ESCAPES for c in value) or len(value) > 4000:
-        raise InvalidInput("filters: a value is too long, or contains control characters.")
+        raise InvalidInput(
+            "filters: a value is too long, or contains control characters.",
+            hint="Shorten it, and remove control characters.",
+        )
     return "'" + "".join(_ESCAPES.get(c, c) for c in value) + "'"
 
 
@@ -184,14 +187,19 @@ def check_query(query: str) -> tuple[str, int]:
             _check_path(word, aliases)
     top = _top_level(lower)
     if top.count("select") != 1 or lower[0] != "select" or "from" not in top:
-        raise InvalidInput("soql: must be a single SELECT ... FROM ... query.")
+        raise InvalidInput(
+            "soql: must be a single SELECT ... FROM ... query.", hint="Such as SELECT Id, Name FROM Account LIMIT 10."
+        )
     if "limit" not in top:
         if "offset" in top:
             raise InvalidInput("soql: OFFSET without LIMIT.", hint="Leave OFFSET out: results go on by cursor.")
         return f"{query.strip()} LIMIT {MAX_ROWS}", MAX_ROWS
     after = top[top.index("limit") + 1 :]
     if "offset" in top or len(after) != 1 or not after[0].isdecimal() or int(after[0]) > MAX_ROWS:
-        raise InvalidInput(f"soql: only LIMIT, of at most {MAX_ROWS}, may stand at the end, and no OFFSET.")
+        raise InvalidInput(
+            f"soql: only LIMIT, of at most {MAX_ROWS}, may stand at the end, and no OFFSET.",
+            hint="Leave out the rest; narrow with WHERE.",
+        )
     return query.strip(), int(after[0])
 
 
@@ -206,9 +214,12 @@ def _check_syntax(words: Sequence[str], lower: Sequence[str]) -> None:
     if any(re.search(r"\\[uU]", word) for word in texts):
         raise InvalidInput("soql: contains an escape by code point.", hint="Write the character itself.")
     if never := _NEVER.intersection(lower):
-        raise InvalidInput(f"soql: {min(never).upper()} is not supported.")
+        raise InvalidInput(
+            f"soql: {min(never).upper()} is not supported.",
+            hint="salesforce_list_records and salesforce_run_report can do more.",
+        )
     if ("all", "rows") in pairwise(lower):
-        raise InvalidInput("soql: ALL ROWS is not supported.")
+        raise InvalidInput("soql: ALL ROWS is not supported.", hint="Deleted records cannot be read.")
 
 
 def _check_object(lower: Sequence[str], at: int) -> str:
@@ -247,9 +258,9 @@ def _top_level(lower: Sequence[str]) -> list[str]:
     for word in lower:
         depth += {"(": 1, ")": -1}.get(word, 0)
         if depth < 0:
-            raise InvalidInput("soql: a parenthesis too many.")
+            raise InvalidInput("soql: a parenthesis too many.", hint="Count the parentheses.")
         if not depth and word != ")":
             found.append(word)
     if depth:
-        raise InvalidInput("soql: a closing parenthesis is missing.")
+        raise InvalidInput("soql: a closing parenthesis is missing.", hint="Count the parentheses.")
     return found

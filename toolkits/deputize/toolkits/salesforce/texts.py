@@ -37,6 +37,9 @@ def text_edits(
     kinds = {name: str(known[name.lower()].get("type") or "string") for name in {*values, *behind, *olds, *read}}
     for name in (*behind, *olds, *read):
         if name not in values or kinds[name] not in _TEXTS:
-            raise InvalidInput(f"append, replaces, if_text: {name} is not a text field given in fields.")
+            raise InvalidInput(
+                f"append, replaces, if_text: {name} is not a text field given in fields.",
+                hint="Name a field that is in fields.",
+            )
     edited = [name for name in values if name in behind or name in olds or kinds[name] == "textarea"]
     return {name: Edit(name in behind, olds.get(name), read.get(name)) for name in edited}

@@ -35,7 +35,10 @@ _HINT: Final = "Use section, header, divider, context, rich_text, markdown, or i
 def check_blocks(blocks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the blocks in the form to send. Raises `InvalidInput` for blocks that may not be sent."""
     if len(blocks) > MAX_BLOCKS or len(json.dumps(blocks)) > LONGEST:
-        raise InvalidInput(f"blocks: at most {MAX_BLOCKS} blocks, with {LONGEST} characters in all.")
+        raise InvalidInput(
+            f"blocks: at most {MAX_BLOCKS} blocks, with {LONGEST} characters in all.",
+            hint="Send several messages, or a file.",
+        )
     for block in blocks:
         if not _is_of(_BLOCKS, block.get("type")):
             raise InvalidInput(f"blocks: {_type_label(block)} is not supported.", hint=_HINT)
@@ -81,7 +84,7 @@ def _check(part: Any) -> None:
 def _walk(value: Any, depth: int) -> Iterator[Any]:
     """Yield every object and text inside the value, including itself."""
     if depth > _DEEPEST:
-        raise InvalidInput("blocks: nested too deeply.")
+        raise InvalidInput("blocks: nested too deeply.", hint="Use fewer levels.")
     if isinstance(value, dict):
         yield value
         for one in value.values():

@@ -145,7 +145,10 @@ def _content(body: str) -> Json:
     """Return the content in the form that Slack takes. Raises `InvalidInput` for an empty or too long text."""
     text = body.replace("\r\n", "\n").replace("\x00", "")
     if not text.strip() or len(text) > LONGEST:
-        raise InvalidInput(f"body: must have 1 to {LONGEST} characters, not {len(text.strip())}.")
+        raise InvalidInput(
+            f"body: must have 1 to {LONGEST} characters, not {len(text.strip())}.",
+            hint="Write it in parts, with mode=append.",
+        )
     return {"type": "markdown", "markdown": text}
 
 

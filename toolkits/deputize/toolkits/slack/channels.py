@@ -63,7 +63,7 @@ def channel_name(name: str, field: str = "name") -> str:
     """Return the name in Slack's form: lower case, hyphens. Raises `InvalidInput` if no letter or digit is left."""
     made = _UNFIT.sub("-", name.strip().removeprefix("#").lower()).strip("-")[:_NAME].strip("-")
     if not re.search(r"\w", made.replace("_", "")):
-        raise InvalidInput(f"{field}: a channel's name needs letters or digits.")
+        raise InvalidInput(f"{field}: a channel's name needs letters or digits.", hint="Such as launch-2026.")
     return made
 
 
@@ -229,7 +229,9 @@ def update_channel(
     wanted = {"name": name, "topic": topic, "purpose": purpose, "archived": archived}
     changes = {field: value for field, value in wanted.items() if value is not None}
     if not changes:
-        raise InvalidInput("Give at least one of name, topic, purpose and archived.")
+        raise InvalidInput(
+            "Give at least one of name, topic, purpose and archived.", hint="Add name, topic, purpose or archived."
+        )
     caller = Caller.of(run)
     check_about(topic, purpose)
     if name is not None:

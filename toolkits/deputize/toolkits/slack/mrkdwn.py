@@ -46,7 +46,7 @@ def to_mrkdwn(text: str, mentions: Mapping[str, str] | None = None, field: str =
     """
     converted = notation(text, mentions)
     if not converted.strip():
-        raise InvalidInput(f"{field}: empty.")
+        raise InvalidInput(f"{field}: empty.", hint="Say what the message says.")
     if len(converted) > LONGEST:
         raise InvalidInput(
             f"{field}: {len(converted)} characters; a message may have {LONGEST}.",

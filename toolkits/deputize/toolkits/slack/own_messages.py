@@ -236,7 +236,7 @@ def list_scheduled(
     """List messages waiting to be sent."""
     caller = Caller.of(run)
     if bool(offset or cursor) and bool(offset) != bool(scheduled_id):
-        raise InvalidInput("offset goes with scheduled_id, cursor without it.")
+        raise InvalidInput("offset goes with scheduled_id, cursor without it.", hint="Leave one of them out.")
     place = Place.of(("slack_list_scheduled", run.account.subject, conversation), cursor, limit, run.now)
     spot = (yield from places.find(conversation, caller)) if conversation else None
     if scheduled_id:

@@ -106,7 +106,7 @@ def pin(
     if bool(ts) == bool(url):
         raise InvalidInput("Give exactly one of ts and url.", hint="ts pins a message, url bookmarks a link.")
     if url and not _LINK.fullmatch(url):
-        raise InvalidInput("url: must be an http or https address.")
+        raise InvalidInput("url: must be an http or https address.", hint="Begin it with https://.")
     caller = Caller.of(run)
     spot = yield from preview.find(conversation, caller)
     if url:

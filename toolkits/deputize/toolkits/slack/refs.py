@@ -78,7 +78,9 @@ def _read_link(link: str, field: str) -> Ref:
         parts = urlsplit(link)
         host = parts.hostname or ""
     except ValueError:
-        raise InvalidInput(f"{field}: not a link.") from None
+        raise InvalidInput(
+            f"{field}: not a link.", hint="Copy the link of the message in Slack, or use a channel's name."
+        ) from None
     path = [part for part in parts.path.split("/") if part]
     found = [part for part in path if _CONVERSATION.fullmatch(part)]
     known = path[:1] == ["archives"] if host != "app.slack.com" else path[:1] == ["client"]
@@ -101,7 +103,9 @@ def _people_ref(people: Sequence[str], field: str) -> Ref:
             f"{field}: must be one conversation, or several people.", hint="Several people make a group DM."
         )
     if len(people) > MAX_PEOPLE:
-        raise InvalidInput(f"{field}: a group DM has at most {MAX_PEOPLE} others.")
+        raise InvalidInput(
+            f"{field}: a group DM has at most {MAX_PEOPLE} others.", hint="Name fewer people, or use a channel."
+        )
     return Ref("people", ("group_dm",) if len(people) > 1 else ("dm",), people=tuple(people))
 
 

@@ -113,7 +113,11 @@ def search(
         if refused.reason not in _OFF:
             raise
         if _OLD not in run.granted:
-            raise InvalidInput("Slack's search is turned off in this workspace.", fix_by="operator") from None
+            raise InvalidInput(
+                "Slack's search is turned off in this workspace.",
+                fix_by="operator",
+                hint="An administrator of the workspace can turn it on; slack_get_messages reads conversations.",
+            ) from None
         return (yield from _search_older(query, what, terms, start, end, sort, place, limit, caller))
     found = [row for kind in what for row in map(SHAPES[kind], (answer.get("results") or {}).get(kind) or ())]
     return _page(found, place, api.next_cursor(answer), limit) | _not_searched(what, where, spot, run.granted)

@@ -52,7 +52,7 @@ def send_message(
 ) -> Steps:
     """Send a message to a channel, person, group of people or thread; now or later."""
     if bool(body) == bool(blocks):
-        raise InvalidInput("Give exactly one of body and blocks.")
+        raise InvalidInput("Give exactly one of body and blocks.", hint="Keep one of body or blocks.")
     caller = Caller.of(run)
     at = _send_time(send_at, start_time(run), (yield from zone.read_zone(run, send_at=send_at))) if send_at else None
     shaped = check_blocks(blocks) if blocks else None
@@ -90,7 +90,9 @@ def _send_time(send_at: str, now: float, zone: tzinfo) -> int:
     at = int(times.moment(send_at, now, "send_at", zone).timestamp())
     if not now < at <= now + _LATEST:
         there = datetime.fromtimestamp(at, zone).isoformat(timespec="minutes")
-        raise InvalidInput(f"send_at: must be in the future, within 120 days; this is {there}.")
+        raise InvalidInput(
+            f"send_at: must be in the future, within 120 days; this is {there}.", hint="Such as tomorrow 9:00."
+        )
     return at
 
 

@@ -52,14 +52,16 @@ def set_status(
 ) -> Steps:
     """Set status, presence or do-not-disturb."""
     if text is None and emoji is None and presence is None and snooze is None:
-        raise InvalidInput("Give at least one of text, emoji, presence and snooze.")
+        raise InvalidInput(
+            "Give at least one of text, emoji, presence and snooze.", hint="Add text, emoji, presence or snooze."
+        )
     if until and text is None and emoji is None:
         raise InvalidInput("until: only together with text or emoji.", hint="snooze has a length of its own.")
     there = yield from zone.read_zone(run, until=until)
     ends = int(times.moment(until, run.now, "until", there).timestamp()) if until else 0
     if until and ends <= run.now:
         told = datetime.fromtimestamp(ends, there).isoformat(timespec="minutes")
-        raise InvalidInput(f"until: must be in the future; this is {told}.")
+        raise InvalidInput(f"until: must be in the future; this is {told}.", hint="Such as +1h, or tomorrow 9:00.")
     symbol = _symbol(emoji)
     minutes = _minutes(snooze) if snooze is not None else None
     caller = Caller.of(run)
@@ -137,7 +139,7 @@ def _minutes(snooze: str) -> int:
         raise InvalidInput(f'snooze: "{said}" is no duration.', hint="Such as 45m or 2h; 0 ends it.")
     minutes = length[0] * 1440 + length[1] // timedelta(minutes=1)
     if minutes > _LONGEST:
-        raise InvalidInput(f"snooze: at most a week, not {minutes} minutes.")
+        raise InvalidInput(f"snooze: at most a week, not {minutes} minutes.", hint="Such as 2h.")
     return minutes
 
 

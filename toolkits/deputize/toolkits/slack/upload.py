@@ -92,7 +92,9 @@ def _take_files(handles: Sequence[str]) -> Asks[list[File]]:
     for handle in handles:
         file: File = yield Take(handle)
         if not file.content:
-            raise InvalidInput(f'attachments: the file "{Reader().line(file.name, 60)}" is empty.')
+            raise InvalidInput(
+                f'attachments: the file "{Reader().line(file.name, 60)}" is empty.', hint="Leave it out."
+            )
         found.append(file)
     return found
 
@@ -106,9 +108,11 @@ def _store_files(files: Sequence[File]) -> Asks[list[str]]:
             told = yield api.call("files.getUploadURLExternal", asked, repeat="idem", prepares=True)
             answer: Answer = yield _put(str(told["upload_url"]), file)
         except OutcomeUnknown:
-            raise ProviderUnavailable("Slack is not available now; nothing was posted.") from None
+            raise ProviderUnavailable(
+                "Slack is not available now; nothing was posted.", hint="Call again in a minute."
+            ) from None
         if answer.status >= 300:
-            raise ProviderUnavailable("Slack refused the file; nothing was posted.")
+            raise ProviderUnavailable("Slack refused the file; nothing was posted.", hint="Check its size and type.")
         ids.append(str(told["file_id"]))
     return ids
 
@@ -116,7 +120,9 @@ def _store_files(files: Sequence[File]) -> Asks[list[str]]:
 def _put(url: str, file: File) -> PublicRequest:
     """Return the request that sends the bytes. Only Slack's hosts are allowed, although no token is sent."""
     if not url.startswith((f"https://{HOST}/", "https://slack.com/")):
-        raise InvalidInput("Slack returned an upload address that is not its own.", fix_by="operator")
+        raise InvalidInput(
+            "Slack returned an upload address that is not its own.", fix_by="operator", hint="Report this to Slack."
+        )
     mime = "application/octet-stream"
     return PublicRequest(url, "POST", file.content, mime, repeat="idem", prepares=True, max_bytes=MIB)
 

@@ -125,7 +125,7 @@ def look_up(asked: Sequence[str], caller: Caller, field: str) -> Asks[tuple[list
     """Return the users that match exactly, in order, and near names for every other text. Raises `InvalidInput`."""
     asked = list(dict.fromkeys(one.strip() for one in asked))
     if "" in asked:
-        raise InvalidInput(f"{field}: a name is empty.")
+        raise InvalidInput(f"{field}: a name is empty.", hint="Leave it out.")
     direct = {one: request for one in asked if (request := _direct(one, caller))}
     answers = dict(zip(direct, (yield from api.many(list(direct.values()))), strict=True))
     by_name = [one for one in asked if not _id_of(one, caller) and not refs.email(one)]
@@ -164,7 +164,7 @@ def list_everyone(caller: Caller, wanted: Sequence[str]) -> Asks[api.Listed]:
     """Return the workspace's people: at most five pages, or until all these handles were found."""
     handles = {_fold_handle(one) for one in wanted}
     if "" in handles:
-        raise InvalidInput("users: a name is empty.")
+        raise InvalidInput("users: a name is empty.", hint="Leave it out.")
 
     def has_all(users: Sequence[Json]) -> bool:
         return handles <= {fold_name(str(user.get("name") or "")) for user in users}

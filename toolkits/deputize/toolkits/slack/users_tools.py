@@ -51,7 +51,7 @@ def find_users(
     """Look up people by id, email, @handle or name; or list everyone."""
     caller = Caller.of(run)
     if users and (query or cursor):
-        raise InvalidInput("Give users, or query, not both; users come in one page.")
+        raise InvalidInput("Give users, or query, not both; users come in one page.", hint="Leave out users or query.")
     if users:
         return (yield from _find_named(users, caller))
     place = Place.of(("slack_find_users", run.account.subject, query, bots), cursor, limit, run.now)

@@ -231,7 +231,7 @@ def render_body(body: str, body_format: BodyFormat) -> Text:
     Raises `InvalidInput` for a very long one, and for HTML that would load remote content.
     """
     if len(body) > _BODY:
-        raise InvalidInput(f"body: longer than {_BODY} characters.")
+        raise InvalidInput(f"body: longer than {_BODY} characters.", hint="Shorten it, or attach it as a file.")
     if body_format == "html":
         _refuse_loading(body)
         return Text(read_html(body, whole_links=True).text, body)

@@ -40,7 +40,7 @@ class Encoded(str):
     def of(cls, value: str) -> Self:
         """Return the value. Raises `InvalidInput` unless it is printable ASCII: nothing else can reach a header."""
         if not (value.isascii() and value.isprintable()):
-            raise InvalidInput("A header cannot hold line ends or control characters.")
+            raise InvalidInput("A header cannot hold line ends or control characters.", hint="Remove line ends.")
         return cls(value)
 
     def fold(self) -> str:
@@ -57,7 +57,10 @@ def single_line(text: str, field: str) -> str:
     """Return a header text that a model wrote. Raises `InvalidInput` for line ends and control characters."""
     text = text.strip()
     if len(text) > 1000 or any(map(_is_break, text)):
-        raise InvalidInput(f"{field}: must be one line of at most 1000 characters, without control characters.")
+        raise InvalidInput(
+            f"{field}: must be one line of at most 1000 characters, without control characters.",
+            hint="Shorten it, and remove line ends.",
+        )
     return text
 
 
