@@ -243,7 +243,8 @@ salesforce_get_record       when did we last speak with that customer
 salesforce_list_records     how many deals are about to close this quarter
 salesforce_list_records     who reports to whom in the customer's company
 """
-"""Needs written before some of their tools existed and before any tool was named. Not used for choosing synonyms."""
+"""Needs written before some of their tools existed and before any tool was named. Every other one was used for choosing
+synonyms, the rest only to measure."""
 
 
 def questions_of(table: str) -> list[tuple[str, str]]:

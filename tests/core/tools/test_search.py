@@ -36,17 +36,18 @@ def test_common_questions_find_their_tool_among_the_first_five(
     assert 1 - len(missed) / len(asked) >= least, missed
 
 
+@pytest.mark.parametrize(("half", "least"), [(0, 0.8), (1, 0.55)])
 def test_needs_find_their_tool_among_the_first_five_if_it_exists(
-    index: ToolIndex, capsys: pytest.CaptureFixture[str]
+    index: ToolIndex, half: int, least: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Words were chosen for what the first half missed (5 of 12 before), without regard to the second (6 of 12)."""
     there = {tool.name for tool in index.tools}
-    asked = [(tool, query) for tool, query in questions_of(NEEDS) if tool in there]
+    asked = [(tool, query) for tool, query in questions_of(NEEDS)[half::2] if tool in there]
     missed = [(query, tool) for tool, query in asked if tool not in found(index, query)]
     with capsys.disabled():
-        print(f"\ntool search: {len(asked) - len(missed)} of {len(asked)} needs among the first five")
-    assert len(questions_of(NEEDS)) == 40 and len(asked) >= 22, "a tool was renamed"
-    # 9 of 22 when they were written; since then, the description of `files_write` was changed for its need
-    assert 1 - len(missed) / len(asked) >= 0.4, missed
+        print(f"\ntool search: {len(asked) - len(missed)} of {len(asked)} needs among the first five, half {half + 1}")
+    assert len(questions_of(NEEDS)) == 40 and len(asked) >= 11, "a tool was renamed"
+    assert 1 - len(missed) / len(asked) >= least, missed
 
 
 def test_search_result_does_not_depend_on_tool_order(index: ToolIndex) -> None:

@@ -13,6 +13,9 @@ STOP: Final = frozenset(
     "how i if in into is it its just let lets ll m may me mine my named need needs of on or our out please re s she "
     "should so some still t than that the their them then there these they this those to u us ve want wants was we "
     "were what when where will with would yes you your "
+    "above again also around because before begin begins both day days down each else every everything ever first go "
+    "going hour last later month months never next night nothing now off once one only other over quarter really same "
+    "second since something soon thing things too two until while whole year years yet "
     "auf aus bei bitte das dass dem den der des die ein eine einem einen einer es fur hab habe hast hat ich ihm ihr im "
     "ist kann mein meine meinem meinen meiner mich mir mit nach oder sich sind uber um und uns von vom wann war wie "
     "wir wird wo zu zum zur".split()
@@ -23,6 +26,13 @@ SIGNS: Final[Mapping[str, str]] = {
     r"(?<!\S)#[^\W\d]": "channel conversation message",
     r"(?<!\S)[\w.-]+/[\w.-]+": "repository branch",
     r"\b[A-Z]{2,}-\d+\b": "issue",
+    r"(?i)\b(?:call(?:ing|ed)?|put(?:ting)?) [\w ]{0,20}off\b": "cancel delete event",
+    r"(?i)\bturn(?:ing|ed)? (?:\w+ )?down\b": "decline respond event invitation",
+    r"(?i)\b(?:get|getting) rid of\b|\bthrow\w* (?:\w+ )?away\b": "delete remove trash",
+    r"(?i)\b(?:look|go|check)(?:ing)? (?:\w+ )?over\b": "review",
+    r"(?i)\bcatch(?:ing)? up\b|\bmiss(?:ed)?\b": "unread messages",
+    r"(?i)\bhow many\b|\bnumber of\b": "list",
+    r"(?i)\b(?:next|this|current) (?:sprint|iteration)\b": "cycle issue update",
     r"(?i)\b[\w-]+\.(?:json|py|js|ts|ya?ml|toml|md|txt)\b|\breadme\b": "file path",
 }
 """Patterns that imply a word: a channel, a repository, an issue, a file name."""
@@ -40,12 +50,18 @@ MEANT: Final[Mapping[str, str]] = {
     "rule rules regel regeln": "filter",
     "unread ungelesen ungelesene": "unread notification",
     "signatur footer": "signature",
+    "letter letters correspondence": "email",
+    "folder folders": "label folder directory",
+    "sort file tidy clean": "label update archive filter",
     # calendar
     "meeting meetings appointment appointments termin termine besprechung call lunch standup sync planning": "event",
     "invite invites invitation einladen lade einladung guest guests gaste": "invite attendees event members",
     "schedule book plan vereinbare trage": "create event times",
     "reschedule postpone move verschiebe verschieben": "update event move",
     "cancel absagen sage stornieren": "cancel delete event",
+    "workshop session appointment training": "event",
+    "refuse reject": "decline respond",
+    "beamer projector equipment resource resources": "room equipment",
     "rsvp accept decline zusagen attend": "respond answer event invitation",
     "free available availability slot slots busy frei verfugbar": "free busy times",
     "agenda today tomorrow week heute morgen woche": "events",
@@ -59,10 +75,14 @@ MEANT: Final[Mapping[str, str]] = {
     "emoji thumbs thumbsup react reaction heart": "react reaction",
     "dnd snooze quiet mute": "snooze presence status notifications mute",
     "later scheduled spater": "later scheduled",
+    "tell ask inform notify notice": "send message",
+    "seen": "read mark",
     # code
     "pr prs mr": "pull request",
     "repo repos repository repositories": "repo repository",
     "build builds pipeline pipelines ci workflow tests failing failed": "run workflow checks ci",
+    "red green broke broken crash crashed": "run failed checks logs",
+    "nightly overnight": "run workflow",
     "rerun retry restart": "run again control",
     "bug bugs ticket tickets defect problem issue fehler": "issue",
     "sha diff changes changed": "commit compare diff",
@@ -73,6 +93,7 @@ MEANT: Final[Mapping[str, str]] = {
     "fork": "fork create repository",
     "version": "release tag",
     "source code": "code file",
+    "inspect examine check": "review read",
     # planning
     "task tasks todo todos aufgabe aufgaben": "issue task",
     "sprint sprints iteration": "cycle",
@@ -80,6 +101,9 @@ MEANT: Final[Mapping[str, str]] = {
     "backlog board kanban": "issues project",
     "progress status": "state status update",
     "assign reassign zuweisen weise assignee owner": "assignee update owner",
+    "push shift carry": "update move",
+    "overdue late deadline": "due",
+    "far along": "progress status",
     "priority urgent dringend": "priority update",
     "blocks blocked depends duplicate": "relate blocks duplicate",
     "wiki spec doc docs notes dokument": "document",
@@ -92,6 +116,11 @@ MEANT: Final[Mapping[str, str]] = {
     "case cases support": "case record",
     "phone phoned telefonat": "call phone log",
     "dashboard report reports bericht": "report",
+    "buyer purchaser seller partner vendor supplier": "contact account record",
+    "reach": "contact phone email",
+    "spoke speak spoken talked talk": "activity call record",
+    "close closing": "close opportunity",
+    "manager boss reports hierarchy": "contact org",
     # people
     "who wer person people colleague colleagues kollege kollegin teammate address telephone": "people contact users",
     "birthday geburtstag": "birthday contact",
