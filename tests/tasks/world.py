@@ -232,6 +232,7 @@ class World:
         at = _iso(hours).replace("Z", ".000Z")
         made = drive_file(id, name, kind, owner, folder, at, by=more.pop("by", owner or BOB), **more)
         self["drive"]["files"][id] = made | {"driveId": drive or None, "parents": [folder] if folder else []}
+
     def resource(self, address: str, name: str, taken: tuple[str, str] = ("", "")) -> str:
         """Add a room or other resource to Alice's list of calendars; return its address. ``taken``: by Bob."""
         address = f"c_{address}@resource.calendar.google.com"

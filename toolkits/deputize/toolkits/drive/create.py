@@ -161,7 +161,7 @@ def _upload(id: str, about: Json, given: File) -> Asks[Row]:
         content_type=about["mimeType"],
         api="drive_upload",
         repeat="write",
-        slow=True,
+        idle_timeout=60.0,
     )
     return made
 
