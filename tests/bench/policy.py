@@ -24,7 +24,7 @@ TURNS, CALLS = int(os.environ.get("BENCH_BLOCKS", "14")) * 20, 32
 
 async def costs(works: Sequence[Work], concurrency: int) -> list[float]:
     """CPU seconds a call of each work: the lowest twentieth of many short blocks, in turns. Other programs on the
-    machine only make a block dearer, so that this repeats within one percent where medians do not."""
+    machine only make a block dearer, so that this repeats within two percent where medians do not."""
 
     async def some() -> None:
         for _ in range(CALLS // concurrency):

@@ -149,7 +149,7 @@ class RuleSet:
         gravest: Decision | None = None
         early = False
         for rule in self._rules_for(facts):
-            applies = rule.applies(facts)
+            applies = rule.applies(facts) if rule.when or rule.unless is not None else YES
             if applies is YES:
                 gravest = graver(gravest, rule.decision)
             elif applies is LATER and not rule.allows:
