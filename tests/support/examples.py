@@ -175,6 +175,7 @@ EXAMPLES: Final[dict[str, dict[str, Example]]] = {
         "drive_download_file": {"file": "poster"},
         "drive_list_comments": {"file": "offer"},
         "drive_create_file": {"name": "Ideas", "folder": "fair"},
+        "drive_write_comment": {"file": "offer", "text": "Looks good."},
         "drive_share_file": {"file": "fair", "who": "bob@example.test", "role": "reader"},
         "drive_trash_file": {"file": "notes"},
         "drive_update_file": {"file": "poster", "name": "Placard.txt"},

@@ -30,6 +30,10 @@ def desk(granted: frozenset[str], who: str = ALICE) -> Desk:
     return made
 
 
+def _lose_comment(desk: Desk) -> None:
+    desk.lose["/files/{id}/comments"] = 1
+
+
 def _lose_share(desk: Desk) -> None:
     desk.lose["/files/{id}/permissions"] = 1
 
@@ -62,6 +66,9 @@ CASES: Final = [
     Case("create_file", {"name": "New", "folder": "fair"}),
     Case("create_file", {"file": "file_aaaaaaaaaa"}),
     Case("create_file", {"file": "file_aaaaaaaaaa", "folder": "leases", "name": "Plan"}),
+    Case("write_comment", {"file": "offer", "text": "Is 20 % right?", "quote": "A deposit of 20 %"}),
+    Case("write_comment", {"file": "offer", "text": "Yes.", "comment": "c1", "resolve": True}),
+    Case("write_comment", {"file": "offer", "text": "Lost"}, _lose_comment),
     Case("trash_file", {"file": "fair"}),
     Case("trash_file", {"file": "old", "restore": True}),
     Case("update_file", {"file": "notes", "name": "Novel"}),

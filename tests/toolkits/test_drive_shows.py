@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
 
-from deputize.core import Answer, Audience, Danger, File, InvalidInput, NotFound, ProviderUnavailable, Request
+from deputize.core import (
+    Answer,
+    Audience,
+    Danger,
+    File,
+    InvalidInput,
+    NotFound,
+    OutcomeUnknown,
+    ProviderUnavailable,
+    Request,
+)
 from deputize.sandbox.google.drive.records import content_of, permission
 from deputize.sandbox.google.drive.seed import OFFICE
 from deputize.toolkits.drive import TOOLKIT
@@ -21,7 +32,7 @@ from tests.toolkits.tool_driver import NOW
 SCOPES: Final = {"google": [ALL]}
 OURS: Final = frozenset(
     """count drive false files generateids id name parents permissions resumable trashed true type upload v3
-    webviewlink""".split()
+    webviewlink comments replies content author me text plain""".split()
 )
 """Words of formats and paths, which need no preview."""
 CAROL: Final = "carol@customer.example"
@@ -46,6 +57,10 @@ async def uploaded_for_others(world: ShownWorld) -> dict[str, Any]:
 
 
 ROWS: Final[list[tuple[str, Any]]] = [
+    ("drive_write_comment", {"file": "offer", "text": "Is 20 right, @bob@example.test?", "quote": "A deposit of 20 %"}),
+    ("drive_write_comment", {"file": "notes", "text": "Later: ask"}),
+    ("drive_write_comment", {"file": "offer", "text": "Yes: it does", "comment": "c1", "resolve": True}),
+    ("drive_write_comment", {"file": "offer", "comment": "c2", "resolve": True}),
     ("drive_create_file", {"name": "Ideas", "folder": "fair"}),
     ("drive_create_file", uploaded),
     ("drive_create_file", uploaded_for_others),
@@ -69,6 +84,7 @@ ROWS: Final[list[tuple[str, Any]]] = [
 ]
 
 AUDIENCES: Final = {
+    "drive_write_comment": "self; people, organisation, public, unknown: whoever sees the file or is mentioned",
     "drive_create_file": "self: in My Drive; people, organisation, public, unknown: whoever sees the folder",
     "drive_share_file": "people: whom it is shared with; organisation: the user's domain; unknown: another domain or a "
     "group; public: anyone with the link",
@@ -263,3 +279,38 @@ def test_type_of_google_cannot_be_claimed() -> None:
     desk.files["file_bbbbbbbbbb"] = File("x", "application/vnd.google-apps.script", b"{}")
     made = desk.run("create_file", {"file": "file_bbbbbbbbbb"})
     assert desk.sandbox._world.services["drive"]["files"][made["id"]]["mimeType"] == "application/octet-stream"
+
+
+async def test_answer_shows_the_comment_and_who_reads_it(world: ShownWorld) -> None:
+    await world.act("drive_write_comment", file="offer", text="Yes, @carol@else.test", comment="c1", resolve=True)
+    [show] = world.shown
+    assert show.what == "Resolve this comment" and show.people == (BOB, "carol@else.test")
+    assert show.context["comment"] == "Does the price include travel?" and show.context["of"] == "Bob Brown"
+    assert show.fields["mail"] == ["to carol@else.test"]
+    first, second, third = files(world)["offer"]["comments"]
+    assert first["resolved"] and [one["content"] for one in first["replies"]] == ["Yes, @carol@else.test"]
+    assert not second["resolved"] and not second["replies"] and third["resolved"]
+
+
+@pytest.mark.parametrize("comment", [None, "c1"])
+def test_lost_comment_is_found_and_not_written_again(comment: str | None) -> None:
+    path = "/files/{id}/comments/{comment}/replies" if comment else "/files/{id}/comments"
+    desk = Desk(TOOLKIT, frozenset({ALL}), lose={path: 1})
+    arguments = {"file": "offer", "text": "Once", **({"comment": comment} if comment else {})}
+    done = desk.ran("write_comment", arguments)
+    every = json.dumps(desk.sandbox._world.services["drive"]["files"]["offer"]["comments"])
+    assert every.count('"content": "Once"') == 1 and done.result["id"] and done.notes
+    again = desk.ran("write_comment", arguments, noted=done.notes[-1])
+    assert again.result == done.result
+
+
+def test_comment_that_is_not_found_is_not_written_again() -> None:
+    desk = Desk(TOOLKIT, frozenset({ALL}))
+    with pytest.raises(OutcomeUnknown):
+        desk.run("write_comment", {"file": "offer", "text": "Never"}, noted={"at": NOW})
+    assert not any(one.method == "POST" for one in desk.sent)
+    with pytest.raises(NotFound, match="may not comment"):
+        desk.run("write_comment", {"file": "plan", "text": "x"})
+    for wrong in ({}, {"text": " "}, {"text": "x", "resolve": True}, {"text": "x", "quote": "y", "comment": "c1"}):
+        with pytest.raises(InvalidInput):
+            desk.run("write_comment", {"file": "offer", **wrong})

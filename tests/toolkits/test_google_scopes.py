@@ -251,7 +251,7 @@ DRIVE: Final = Row(
     whole=drive_base.ALL,
     reading=lambda scope, tool: scope.endswith(("readonly", "drive.file")),
     left_out=drive_left_out,
-    optional=lambda case: {"drive.files.get", "drive.files.list"},  # what a folder is called, and holds
+    optional=lambda case: {f"drive.{one}.list" for one in ("files", "comments")} | {"drive.files.get"},
     also=frozenset({drive_base.READONLY}),
     silent=(),
     usual={
@@ -264,6 +264,7 @@ DRIVE: Final = Row(
             "list_comments": ["readonly"],
             "share_file": [""],
             "create_file": ["file"],
+            "write_comment": [""],
             "trash_file": ["metadata"],
             "update_file": ["metadata"],
         }.items()

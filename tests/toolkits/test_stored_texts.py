@@ -44,6 +44,7 @@ Lists of them are changed element by element, or previewed whole.
 NEW: Final = {
     "calendar_create_event": "a new event",
     "drive_create_file": "a new file",
+    "drive_write_comment": "a new comment or answer",
     "github_create_issue": "a new issue",
     "github_create_pull": "a new pull request",
     "github_create_repo": "a new repository",

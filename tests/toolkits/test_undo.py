@@ -125,6 +125,7 @@ PUT_AWAY: Final = r"linear\.\w+\[1\]: \+ .*'archivedAt': "
 NO_WAY_BACK: Final = {
     "calendar_delete_event": 6,
     "drive_update_file": 1,
+    "drive_write_comment": 4,
     "calendar_manage_calendar": 4,
     "calendar_respond_to_event": 3,
     "calendar_update_event": 6,

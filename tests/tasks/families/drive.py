@@ -295,3 +295,48 @@ def _(end: End) -> None:
     assert made["name"] == "contract.docx" and "contracts" in str(made["parents"]) and "two" in end.said
     assert b64decode(made["content"]) == SECOND
     end.changed("drive ids"), end.changed("drive sessions *")
+
+
+# ------------------------------------------------------------------ comments
+
+OFFER = "A deposit of 20 % is due on signing.\n\nThe deposit is paid back if we are late.\n"
+
+
+@task(
+    "Comment on the sentence about the deposit in the Doc Offer Northwind, and give it to Bob: is 20 % right?", "drive"
+)
+def comment_for_a_person() -> Script:
+    found = yield use("drive_search_files", query='"Offer Northwind"')
+    file = found["items"][0]["id"]
+    read = yield use("drive_read_file", file=file)
+    yield use("drive_get_file", file=file)  # with Bob's address
+    quote = next(line for line in str(read["text"]).splitlines() if "20 %" in line)
+    yield use("drive_write_comment", file=file, text="@bob@example.test is 20 % right?", quote=quote)
+
+
+@comment_for_a_person.starts
+def _(world: World) -> None:
+    world["drive"]["files"]["offer"]["text"] = OFFER
+
+
+@comment_for_a_person.ends
+def _(end: End) -> None:
+    [made] = end.changed("drive files offer comments *")
+    assert made["quotedFileContent"]["value"] == OFFER.splitlines()[0] and "20 %" in made["content"]
+    assert [one["to"] for one in end.changed("drive mails *")] == [BOB] and not made["resolved"]
+
+
+@task("Bob asks in a comment on Offer Northwind whether the price includes travel. Answer yes and resolve it.", "drive")
+def answer_a_comment() -> Script:
+    found = yield use("drive_search_files", query='"Offer Northwind"')
+    file = found["items"][0]["id"]
+    comments = (yield use("drive_list_comments", file=file))["items"]
+    travel = next(one["id"] for one in comments if "travel" in one["text"])
+    yield use("drive_write_comment", file=file, comment=travel, text="Yes, it does.", resolve=True)
+
+
+@answer_a_comment.ends
+def _(end: End) -> None:
+    [reply] = end.changed("drive files offer comments c1 replies *")
+    assert reply["content"].startswith("Yes") and end.now("drive files offer comments c1 resolved") is True
+    end.changed("drive files offer comments c1 modifiedTime")

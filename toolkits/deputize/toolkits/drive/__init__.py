@@ -13,6 +13,7 @@ from deputize.toolkits.drive import (  # noqa: F401 - they declare the tools
     search,
     sharing,
     trusted_authors,
+    write_comment,
 )
 from deputize.toolkits.drive.base import DRIVE as TOOLKIT
 

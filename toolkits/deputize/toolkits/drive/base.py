@@ -126,6 +126,11 @@ def shares(method: str) -> Need:
     return any_of(ALL, FILE, method=f"drive.permissions.{method}")
 
 
+def comments_on(method: str) -> Need:
+    """Return the need of a method that writes comments."""
+    return any_of(ALL, FILE, method=f"drive.{method}")
+
+
 LISTS_OWN: Final = any_of(FILE, METADATA_READONLY, READONLY, METADATA, ALL, method="drive.files.list")
 LISTS_DRIVES: Final = any_of(READONLY, ALL, method="drive.drives.list")
 SEES: Final = sees("files.get", METADATA_READONLY)
