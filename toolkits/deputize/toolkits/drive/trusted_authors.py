@@ -62,7 +62,7 @@ class Authors:
             return self._comment(answer)
         if request.path == "/files/{id}":
             return self._file(answer)
-        return answer if "/permissions" in request.path else self._without_names(answer)
+        return self._without_names(answer)
 
     def _file(self, file: dict[str, Any]) -> dict[str, Any]:
         trusted = self._is_trusted(file)
