@@ -83,3 +83,38 @@ def test_toolset_beyond_core_has_exactly_the_listed_tools() -> None:
                 others.setdefault(tool.toolset, set()).add(name.removeprefix(f"{kit}_"))
         listed = BEYOND_CORE.get(kit, {})
         assert others == {toolset: set(tools.split()) for toolset, tools in listed.items()}, kit
+
+
+SELF_EXPLAINING: Final = frozenset(
+    "add_attendees add_labels add_teams artifact_id bcc body branch calendar call_result category cc color comment "
+    "comment_id comments content delete_paths description draft_id duration_minutes end_line event event_id file_id "
+    "files filters gist_id head_sha id initiative inputs issue labels language limit link_title link_url location "
+    "message message_id message_ids milestone name notification_ids number offset optional_attendees org owner path "
+    "priority project pull purpose query related related_limit remove_assignees remove_attendees remove_labels "
+    "remove_members remove_projects remove_reviewers remove_teams resolving_comment_id run_id soql start_line status "
+    "subject tag tail_lines team thread_ids time_zone title to topic ts url".split()
+)
+"""Names that need no description: people know what is in them, or where the id stands."""
+ONCE: Final = {
+    "calendar_manage_calendar.if_text": "as in each tool that edits a text",
+    "calendar_find_times.hours": "its default shows the form",
+    "github_get_commit.ref": "as Git calls it",
+    "github_get_my_work.days": "how far back",
+    "github_list_activity.ref": "as Git calls it",
+    "gmail_manage_filter.from": "as in a mail",
+    "salesforce_log_activity.end": "beside start",
+}
+
+
+def test_parameter_is_described_or_explains_itself() -> None:
+    for kit in KITS.values():
+        for tool in kit.tools.values():
+            for name, one in tool.schema["properties"].items():
+                choices = "enum" in one or "enum" in one.get("items", {}) or one.get("type") == "boolean"
+                said = choices or one.get("description") or name in SELF_EXPLAINING or f"{tool.name}.{name}" in ONCE
+                assert said, f"{tool.name}.{name}: describe it"
+
+
+def test_definitions_cost_150_tokens_on_average() -> None:
+    costs = [tokens_of(tool) for kit in KITS.values() for tool in kit.tools.values()]
+    assert sum(costs) / len(costs) <= 150

@@ -72,8 +72,10 @@ def _fault(fault: ErrorDetails, known: list[str]) -> str:
 
 
 def lean(schema: Any, *, names: bool = False) -> Any:
-    """Return the schema without titles, null alternatives and null defaults. ``names``: True if the keys are property
-    names."""
+    """Return the schema without titles, null alternatives and defaults that are null, false, zero or empty.
+
+    ``names``: True if the keys are property names.
+    """
     if isinstance(schema, list):
         return [lean(part) for part in schema]
     if not isinstance(schema, dict):
@@ -82,7 +84,7 @@ def lean(schema: Any, *, names: bool = False) -> Any:
     if names:
         return short
     short.pop("title", None)
-    if short.get("default", ...) is None:
+    if "default" in short and not short["default"]:
         short.pop("default")
     some = [part for part in short.get("anyOf", []) if part != {"type": "null"}]
     if len(some) == 1:

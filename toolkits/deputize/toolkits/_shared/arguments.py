@@ -21,7 +21,7 @@ ACCEPTS: Final[Mapping[str, str]] = {
 """Names that are accepted but not listed: ``Toolkit(..., accepts=ACCEPTS)``."""
 
 Limit = Annotated[int, Field(ge=1, le=100)]
-Cursor = Annotated[str | None, Field(description="next from the previous result")]
+Cursor = Annotated[str | None, Field(description="next of last result")]
 Body = str
 Offset = Annotated[int, Field(ge=0)]
 Find = Annotated[str | None, Field(description="words to find, with the lines around", max_length=200)]

@@ -75,7 +75,7 @@ def find_times(
     attendees: Annotated[People | None, Field(description="besides the user")] = None,
     rooms: Annotated[People | None, Field(description="one must be free")] = None,
     duration: Annotated[str | None, Field(description="30m; omit to see busy times")] = None,
-    after: str | None = None,
+    after: Annotated[str | None, Field(description="tomorrow 9:00 or ISO")] = None,
     before: Annotated[str | None, Field(description="default after+7d")] = None,
     hours: str = "09:00-17:00",
     weekends: bool = False,

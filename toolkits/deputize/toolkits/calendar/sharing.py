@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
 
 from deputize.core import Audience, Change, Danger, Effect, Need, Preview, Request, Run, Steps, Undo
 from deputize.core.errors import NotFound
@@ -42,13 +44,16 @@ def _share_effect(arguments: Arguments) -> Effect:
     return Effect.SENDS | Effect.DESTRUCTIVE if grave else Effect.SENDS
 
 
+Who = Annotated[str, Field(description="email, domain or public")]
+
+
 @CALENDAR.tool(
     needs=_share_needs,
     effect=_share_effect,
     gravest=Effect.SENDS | Effect.DESTRUCTIVE,
     toolset="more",
 )
-def share_calendar(who: str, role: Role, calendar: CalendarName = PRIMARY, notify: bool = True, *, run: Run) -> Steps:
+def share_calendar(who: Who, role: Role, calendar: CalendarName = PRIMARY, notify: bool = True, *, run: Run) -> Steps:
     """Share a calendar with an email, a domain or "public"; role none stops sharing."""
     scope = _scope(who)
     (found,) = yield from api.calendar_ids(calendar)

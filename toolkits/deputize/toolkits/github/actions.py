@@ -44,7 +44,7 @@ def list_runs(
     branch: Branch | None = None,
     status: Status | None = None,
     event: Word | None = None,
-    actor: Login | None = None,
+    actor: Annotated[Login | None, Field(description="login")] = None,
     head_sha: Sha | None = None,
     after: When | None = None,
     limit: Limit = 20,

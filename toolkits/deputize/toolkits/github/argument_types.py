@@ -170,7 +170,7 @@ Node = Annotated[str, _matching(r"[A-Za-z0-9_=-]{8,200}", "an id, as an earlier 
 Thread = Annotated[str, _matching(r"[0-9]{1,20}", "a notification's thread_id")]
 Number = Annotated[int, AfterValidator(_number)]
 Workflow = Annotated[str, AfterValidator(_workflow)]
-When = Annotated[str, Field(description="ISO date or time, or a distance: -7d")]
+When = Annotated[str, Field(description="-7d, last Friday or ISO")]
 At = Annotated[Ref, Field(description="branch, tag or sha; else the default branch")]
 Logins = Annotated[list[Person], Field(description="logins, or @me")]
 Assignees = Annotated[list[Annotated[str, AfterValidator(_assignee)]], Field(description="logins, names or @me")]

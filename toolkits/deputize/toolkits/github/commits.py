@@ -244,7 +244,7 @@ Activity = Literal["push", "force_push", "branch_creation", "branch_deletion", "
 def list_activity(
     repo: Repo,
     kind: Activity | None = None,
-    actor: Login | None = None,
+    actor: Annotated[Login | None, Field(description="login")] = None,
     ref: Ref | None = None,
     period: Literal["day", "week", "month", "quarter", "year"] | None = None,
     sort: Literal["newest", "oldest"] = "newest",

@@ -62,7 +62,7 @@ def list_pulls(
     state: Literal["open", "closed", "merged", "all"] = "open",
     author: Annotated[Person | None, Field(description="login or @me")] = None,
     reviewer: Annotated[Person | None, Field(description="asked for a review: login or @me")] = None,
-    base: Branch | None = None,
+    base: Annotated[Branch | None, Field(description="target branch")] = None,
     head: Annotated[Head | None, Field(description="branch or user:branch")] = None,
     draft: bool | None = None,
     sort: Sort = "updated",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
 
 from deputize.core import Change, Need, Preview, Run, Steps, Undo, Wait
 from deputize.core.errors import Conflict, InvalidInput, NotFound
@@ -43,7 +45,7 @@ def save_release(
     append: Append = False,
     replaces: Replaces = None,
     if_text: IfText = None,
-    target: Ref | None = None,
+    target: Annotated[Ref | None, Field(description="branch or sha")] = None,
     draft: bool = True,
     prerelease: bool | None = None,
     generate_notes: bool = False,

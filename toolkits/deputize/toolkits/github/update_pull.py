@@ -99,7 +99,7 @@ def update_pull(
     replaces: Replaces = None,
     if_text: IfText = None,
     state: Literal["open", "closed"] | None = None,
-    base: Branch | None = None,
+    base: Annotated[Branch | None, Field(description="target branch")] = None,
     draft: bool | None = None,
     add_reviewers: Annotated[list[Reviewer] | None, Field(description="logins or names; org/team for teams")] = None,
     remove_reviewers: list[Reviewer] | None = None,

@@ -35,7 +35,7 @@ from deputize.toolkits.github.self_running_files import code_warning
 from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undo_message, writable
 
 Mode = Literal["create", "overwrite", "replace_lines", "append"]
-Exact = Annotated[bool, Field(description="byte for byte; else what is there keeps its line ends, BOM, final newline")]
+Exact = Annotated[bool, Field(description="byte for byte; else line ends, BOM and final newline stay")]
 Old = tuple[str, bytes] | None
 """The sha and the bytes of the existing file, or None."""
 

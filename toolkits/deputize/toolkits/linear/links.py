@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
 
 from deputize.core import Alias, Audience, Change, Effect, Preview, Run, SaveNote, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, ProviderUnavailable
@@ -183,12 +185,15 @@ def _subscription_effect(arguments: Arguments) -> Effect:
     return Effect.WRITES if own else Effect.WRITES | Effect.SENDS
 
 
+Person = Annotated[str, Field(description="name, email or me")]
+
+
 @LINEAR.tool(
     needs=[READ, WRITE],
     effect=_subscription_effect,
     gravest=Effect.WRITES | Effect.SENDS,
 )
-def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *, run: Run) -> Steps:
+def set_subscription(issue: str, subscribed: bool = True, person: Person = "me", *, run: Run) -> Steps:
     """Subscribe me (or a person) to an issue, or unsubscribe."""
     who = yield from names.user(person, run.account, "person")
     found = yield from names.issue(issue, operation="IssueFollowed", who={"id": {"eq": who["id"]}})

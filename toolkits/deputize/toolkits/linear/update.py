@@ -43,7 +43,7 @@ def update_issue(
     milestone: str | None = None,
     cycle: Annotated[str | None, Field(description="none clears")] = None,
     parent: Annotated[str | None, Field(description="none clears")] = None,
-    estimate: Annotated[int | None, Field(ge=0, le=1000)] = None,
+    estimate: Annotated[int | None, Field(ge=0, le=1000, description="points")] = None,
     due_date: Annotated[str | None, Field(description="date, +3d or none")] = None,
     team: Annotated[str | None, Field(description="move")] = None,
     *,
