@@ -323,6 +323,25 @@ async def test_invalid_zone_from_a_provider_is_ignored() -> None:
             await here.act("slack_send_message", case)
 
 
+@pytest.mark.parametrize(
+    ("said", "utc"), [("in 2 hours", "2026-12-01T01:30:00+00:00"), ("tomorrow 9:00", "2026-12-02T08:00:00+00:00")]
+)
+async def test_words_mean_the_same_time_after_an_approval_that_came_later(
+    monkeypatch: pytest.MonkeyPatch, said: str, utc: str
+) -> None:
+    case = Case({**EVENT, "start": said})
+    async with world("salesforce_log_activity", case, policy=ask_before_sending) as here:
+        await here.learn("alice", "slack", "Europe/Berlin")
+        with pytest.raises(ApprovalRequired) as asked:
+            await here.act("salesforce_log_activity", case)
+        shown = asked.value.approval.preview["starts"]
+        assert "Europe/Berlin" in shown and datetime.fromisoformat(utc).astimezone(BERLIN).strftime("%H:%M") in shown
+        monkeypatch.setattr("tests.toolkits.test_one_clock.NOW", NOW + 50 * 60)
+        await here.deputy.decide(asked.value.approval, "approve", by="alice")
+        left, _ = await here.act("salesforce_log_activity", case)
+        assert utc in left
+
+
 async def test_approval_names_the_zone() -> None:
     case = CASES["salesforce_log_activity"]["start"]
     async with world("salesforce_log_activity", case, policy=ask_before_sending) as here:
