@@ -165,6 +165,7 @@ async def test_single_string_is_the_first_argument(deputy: Deputy) -> None:
 
 
 OWNED = (  # data of the provider, to look for or to set: whose project it is, not who acts
+    "drive_search_files",
     "github_list_gists",
     "github_list_projects",
     "github_list_project_items",

@@ -60,6 +60,7 @@ def test_each_product_has_its_tool_spec() -> None:
     assert named == {
         "GmailToolSpec": "gmail",
         "CalendarToolSpec": "calendar",
+        "DriveToolSpec": "drive",
         "SlackToolSpec": "slack",
         "GitHubToolSpec": "github",
         "LinearToolSpec": "linear",

@@ -224,6 +224,7 @@ REVEALING: Final = {
     "oauth/messages.py": 9,  # where a form goes to a token endpoint, and the state to the authorization endpoint
     "oauth/endpoint.py": 1,  # the address of an authorization request, for the browser
     "oauth/client_auth.py": 3,  # the client's own secret or assertion, a bearer token for the server that gave it
+    "oauth/credential.py": 4,  # a key that the user enters, and where a request carries it
     "oauth/client_key.py": 4,  # a client's private key, out of its file and to sign with
     "oauth/dpop.py": 3,  # the key that a grant is bound to, and what a proof is about
     "oauth/id_token.py": 2,  # to verify it, and to compare whose the one of a refresh is
@@ -241,7 +242,7 @@ REVEALING: Final = {
     "vault/vault_keys.py": 1,  # the same for the vault's own keys
     "vault/pseudonyms.py": 2,  # the key of a user's pseudonyms, to sign with, and to derive the key of summaries
     "vault/seal.py": 1,  # to seal
-    "web/pages/consent.py": 2,  # the nonce, into its own cookie, which is named after the state
+    "web/pages/consent.py": 4,  # the nonce, into its own cookie, named after the state; both, to finish with a key
     "web/signin/access_tokens.py": 5,  # how long and of which kind a caller's token is, a digest of it, and to ask
     "web/signin/issuer.py": 1,  # a digest of a signed token that was checked
     "web/signin/back_channel_logout.py": 1,  # of which kind the issuer's token is
@@ -277,6 +278,6 @@ def test_L2_toolkits_and_adapters_reveal_no_secret() -> None:
     }
     own_keys = {  # to seal, or to sign, what comes back
         "kit.py", "langgraph/single_write.py", "mcp/older_protocol_forms.py",
-        "mcp/server.py", "mcp/sessions.py",
+        "mcp/results.py", "mcp/server.py", "mcp/sessions.py",
     }  # fmt: skip
     assert found == {f"adapters/deputize/adapters/{name}" for name in own_keys}

@@ -92,6 +92,7 @@ GOOD: Final[Mapping[str, Any]] = {
         "arguments": {"query": "x"},
         "call": Call("t", "m", "c2"),
         "calls": [],
+        "beside": [],
         "approved": None,
     },
     **{"provider": "google", "app": "google", "account": None, "set_default_account.account": "alice@example.test"},

@@ -254,7 +254,7 @@ async def _another(played: Played) -> DeputizeError:
 
 
 def test_every_api_failure_rule_is_tested() -> None:
-    assert len(API_ROWS) == len({row["id"] for row in API_ROWS}) == 129
+    assert len(API_ROWS) == len({row["id"] for row in API_ROWS}) == 140
     assert {provider_of(row) for row in API_ROWS} == SCOPES.keys() <= PROVIDERS.keys()
     assert {row["expect"]["kind"] for row in API_ROWS} == KIND.keys() | {"OK", "REFRESH_ONCE"}
 

@@ -60,8 +60,8 @@ require(LLAMAINDEX)
 __all__ = ["ActTool", "DeputyToolSpec", "resume_paused", "resume_when_done", "save_paused", "system_prompt"]
 __all__ += ["CONVERSATION", "EVENTS", "ApprovalRequest", "ApprovalResponse", "ConsentRequest", "ConsentResponse"]
 __all__ += ["UserMiddleware", "UserSource", "served_user", "store_user"]
-__all__ += ["CalendarToolSpec", "ContactsToolSpec", "FilesToolSpec", "GitHubToolSpec", "GmailToolSpec"]
-__all__ += ["LinearToolSpec", "SalesforceToolSpec", "SlackToolSpec"]
+__all__ += ["CalendarToolSpec", "ContactsToolSpec", "DriveToolSpec", "FilesToolSpec", "GitHubToolSpec"]
+__all__ += ["GmailToolSpec", "LinearToolSpec", "SalesforceToolSpec", "SlackToolSpec"]
 
 
 class DeputyToolSpec(BaseToolSpec):
@@ -116,6 +116,12 @@ class CalendarToolSpec(DeputyToolSpec):
     """The tools of Google Calendar."""
 
     toolkit = "calendar"
+
+
+class DriveToolSpec(DeputyToolSpec):
+    """The tools of Google Drive."""
+
+    toolkit = "drive"
 
 
 class SlackToolSpec(DeputyToolSpec):

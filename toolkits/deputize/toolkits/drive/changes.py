@@ -106,7 +106,7 @@ def update_file(
 ) -> Steps:
     """Rename a file or folder, or move it. A move changes who can see it."""
     if name is None and folder is None:
-        raise InvalidInput("name, folder: one of them is needed.")
+        raise InvalidInput("name, folder: one of them is needed.", hint="Pass name to rename, folder to move.")
     found = yield from load_target(file, run)
     new = name.strip() if name and name.strip() != found.get("name") else None
     target = (yield from load_folder(folder, run)) if folder else None

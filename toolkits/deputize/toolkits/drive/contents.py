@@ -69,7 +69,12 @@ def load_content(file: Row, form: str) -> Asks[File]:
         if form:
             raise InvalidInput("format: only Google's own files have other formats.", hint="Leave format out.")
         if int(file.get("size") or 0) > MAX_BYTES:
-            raise InvalidInput(f"file: too large, at most {MAX_BYTES} bytes.", reason="too_large", fix_by="user")
+            raise InvalidInput(
+                f"file: too large, at most {MAX_BYTES} bytes.",
+                reason="too_large",
+                fix_by="user",
+                hint="Open it in Google Drive.",
+            )
         params = {"alt": "media", "supportsAllDrives": True}
         data = yield Request("GET", "/files/{id}", at=at, params=params, raw=True, max_bytes=MAX_BYTES)
         return File(name, str(file.get("mimeType")), data)

@@ -151,7 +151,9 @@ def _upload(id: str, about: Json, given: File) -> Asks[Row]:
     try:
         opened: Answer = yield opening
     except OutcomeUnknown:
-        raise ProviderUnavailable("Google Drive is not available now; nothing was uploaded.") from None
+        raise ProviderUnavailable(
+            "Google Drive is not available now; nothing was uploaded.", hint="Try again later."
+        ) from None
     params: dict[str, Any] = {"uploadType": "resumable", "upload_id": _session(opened), **_PARAMS}
     made: Row = yield Request(
         "PUT",
@@ -171,5 +173,5 @@ def _session(opened: Answer) -> str:
     parts = urlsplit(str(opened.headers.get("location") or ""))
     found = parse_qs(parts.query).get("upload_id") or [""]
     if not parts.path.endswith("/upload/drive/v3/files") or not found[0]:
-        raise InvalidInput("Google did not open the upload.", fix_by="operator")
+        raise InvalidInput("Google did not open the upload.", hint="Report it to deputize.", fix_by="operator")
     return found[0]

@@ -53,7 +53,10 @@ def share_file(
     found = yield from load_target(file, run)
     before = yield from load_permissions(found)
     if before is None:
-        raise NotFound("Who has access to this file is not visible to the user, so it cannot be changed.")
+        raise NotFound(
+            "Who has access to this file is not visible to the user, so it cannot be changed.",
+            hint="Its owner, or somebody who may edit it, can share it.",
+        )
     known = _find(before, to)
     was = str(known["role"]) if known else "none"
     result: Json = {"id": found.get("id"), "who": _label(to), "role": role, "was": was}
@@ -113,7 +116,8 @@ def _check(file: Row, known: Row | None, role: str) -> None:
     if not known:
         return
     if known.get("role") not in _OFFERED:
-        raise InvalidInput(f"who: this is {ROLES.get(str(known.get('role')), 'a role')}; that is not changed here.")
+        word = ROLES.get(str(known.get("role")), "a role")
+        raise InvalidInput(f"who: this is {word}; that is not changed here.", hint="Change it in Google Drive.")
     details = known.get("permissionDetails") or ()
     if (
         details
