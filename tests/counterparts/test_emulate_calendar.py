@@ -152,6 +152,7 @@ async def test_unsupported_request_is_not_found_at_emulate(
 THE_REST: Final[list[tuple[str, dict[str, Any]]]] = [
     ("whoami", {}),
     ("list_calendars", {"sharing": True}),
+    ("list_rooms", {}),
     ("list_events", {"calendars": ["primary", "Team"]}),
     ("get_event", {"event_id": "review00001"}),
     ("create_event", {**MEETING, "attendees": ["bob@example.test"], "meet": True}),
@@ -180,7 +181,7 @@ async def test_every_tool_is_exercised_somewhere(capsys: pytest.CaptureFixture[s
             where[tool] = list(dict.fromkeys([*where[tool], "sandbox"]))
     with capsys.disabled():
         print("\n" + "\n".join(f"calendar_{tool:20} {', '.join(places)}" for tool, places in where.items()))
-    assert len(where) == 11 and all(where.values())
+    assert len(where) == 12 and all(where.values())
 
 
 async def shapes(transport: httpx.AsyncBaseTransport, token: str) -> dict[str, tuple[int, set[str]]]:

@@ -10,7 +10,7 @@ import pytest
 from tests.counterparts.frameworks import RECORDED, SUITES, Suite, differences, run
 from tests.support.counterparts import require_suite
 
-pytestmark = pytest.mark.counterpart
+pytestmark = [pytest.mark.counterpart, pytest.mark.every(2)]
 
 
 @pytest.mark.parametrize(

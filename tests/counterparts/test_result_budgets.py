@@ -93,6 +93,7 @@ LARGEST: Final[dict[str, Calls]] = {
     "calendar": (
         ("list_events", WEEK),
         ("list_calendars", {"limit": 100, "sharing": True}),
+        ("list_rooms", {}),
         ("get_event", {"event_id": EVENT}),
         ("get_event", {"event_id": EVENT, "raw": True}),
         *(("get_event", {"event_id": EVENT, "part": part}) for part in ("title", "location", "people")),

@@ -27,7 +27,7 @@ _THEIRS: Final = ("/tests/", "/deputize/sandbox/", "/logging/__init__.py", "impo
 import."""
 _NOT_IN: Final = {"test_a_pickle_in_the_vault_is_refused"}
 """Tests that BlockBuster breaks, because the functions that replace the system's cannot be pickled."""
-_FIRST: Final = {"files": "files_read", "contacts": "contacts_search"}
+_FIRST: Final = {"files": "files_read", "contacts": "contacts_search", "drive": "drive_search_files"}
 """The tool to call first in a toolkit without a whoami tool."""
 OURS: Final = ["deputize.core", "deputize.adapters", "deputize.toolkits"]
 

@@ -158,6 +158,7 @@ EXAMPLES: Final[dict[str, dict[str, Example]]] = {
     "calendar": {
         "calendar_whoami": {},
         "calendar_list_calendars": {},
+        "calendar_list_rooms": {},
         "calendar_list_events": {"before": "+30d", "limit": 5},
         "calendar_get_event": {"event_id": "review00001"},
         "calendar_create_event": EVENT,

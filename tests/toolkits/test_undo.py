@@ -123,7 +123,7 @@ STAYS: Final = {  # what undoing leaves otherwise than by the ways above, by too
 }
 PUT_AWAY: Final = r"linear\.\w+\[1\]: \+ .*'archivedAt': "
 NO_WAY_BACK: Final = {
-    "calendar_delete_event": 6,
+    "calendar_delete_event": 7,
     "drive_update_file": 1,
     "drive_write_comment": 4,
     "calendar_manage_calendar": 4,

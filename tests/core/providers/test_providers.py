@@ -145,6 +145,7 @@ DOCUMENTED["github_app"] = DOCUMENTED["github"] | {
     "stands_in_for": "github",
 }
 COMMON: dict[str, Any] = {
+    "credential": None,
     "base": "",
     "stands_in_for": "",
     "csp_form_targets": (),
