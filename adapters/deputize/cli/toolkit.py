@@ -49,6 +49,12 @@ def from_openapi(
         str, typer.Option(help="Of a new provider: the API's address, where the description has none.")
     ] = "",
     whoami: Annotated[str, typer.Option(help="Of a new provider: the path whose GET says whose a token is: /me.")] = "",
+    sign_in: Annotated[
+        str,
+        typer.Option(
+            help="Of a new provider: oauth, or each user's key as described: bearer, basic, header:X-Api-Key."
+        ),
+    ] = "",
     diff: Annotated[
         bool, typer.Option("--diff", help="Write nothing: show how it differs from what is in --out.")
     ] = False,
@@ -68,9 +74,8 @@ def from_openapi(
         raise typer.BadParameter("--since goes with --diff.")
     if diff and not (out or since):
         raise typer.BadParameter("--diff wants --out, the module to compare with, or --since.")
-    asked = Wanted(
-        provider, name, only or (), read_only, limit, sends or (), reads or (), api=api, server=server, whoami=whoami
-    )
+    new = {"api": api, "server": server, "whoami": whoami, "sign_in": sign_in}
+    asked = Wanted(provider, name, only or (), read_only, limit, sends or (), reads or (), **new)
     made = _made(file, asked)
     if diff:
         before = _made(since, asked, older=True).module if since else _text(out)

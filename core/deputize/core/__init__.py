@@ -39,6 +39,7 @@ from deputize.core.grants.revoke import Revoked
 from deputize.core.idempotency.undo import Undoable
 from deputize.core.in_flight import exit_on_sigterm
 from deputize.core.oauth.app import IdentityAssertion, ServiceAccount, TokenExchange
+from deputize.core.oauth.credential import Credential
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.provider import ApiRules, App, Identity, OAuthEndpoints, Provider
 from deputize.core.policy.find_policy import policy_file
@@ -115,6 +116,7 @@ __all__ = [
     "ConsentPayload",
     "ConsentRequired",
     "Continuation",
+    "Credential",
     "Danger",
     "Decision",
     "Decisions",

@@ -17,6 +17,7 @@ from deputize.openapi.module import Module, page_arguments
 from deputize.openapi.operations import Entry, Operation, Rulings, entries_of, operation_of
 from deputize.openapi.prose import plain
 from deputize.openapi.provider_row import row_of, row_text
+from deputize.openapi.security import has_oauth, key_schemes, sign_in_of
 from deputize.openapi.servers import Servers, own_servers, provider_servers
 
 MAX_TOOLS: Final = 60
@@ -31,6 +32,7 @@ class Wanted:
 
     ``only``: tags, operationIds, calls (``GET /pets``) or beginnings of paths; empty selects all. ``sends``, ``reads``:
     operationIds or calls. ``api``, ``server``, ``whoami``: see `deputize.openapi.servers`, `.provider_row`.
+    ``sign_in``: how a new provider takes each user's key, "" for OAuth if it is described.
     """
 
     provider: str
@@ -43,6 +45,7 @@ class Wanted:
     api: str = ""
     server: str = ""
     whoami: str = ""
+    sign_in: str = ""
 
     @property
     def toolkit(self) -> str:
@@ -88,6 +91,8 @@ def generate_modules(description: Description, wanted: Wanted, providers: Mappin
     rulings = Rulings(_check_names(entries, wanted.sends, "--sends"), _check_names(entries, wanted.reads, "--reads"))
     servers = _servers(description, wanted, row)
     headers = HEADERS | (row.apis.request_headers if row else {KEY_HEADER})
+    sign_in = _sign_in(description, wanted, row, chosen)
+    keys = {name for name, way in key_schemes(description).items() if way == sign_in} if sign_in else None
     module = Module(wanted.toolkit, wanted.provider, servers.api)
     tools: dict[str, Operation] = {}
     left_out: dict[str, str] = {}
@@ -95,7 +100,9 @@ def generate_modules(description: Description, wanted: Wanted, providers: Mappin
         try:
             if len(tools) >= wanted.limit:
                 raise CannotTranslate(f"{wanted.limit} tools exist already (--limit)")
-            operation = _require_selected(entry, wanted, operation_of(description, entry, servers, rulings, headers))
+            operation = _require_selected(
+                entry, wanted, operation_of(description, entry, servers, rulings, headers, keys)
+            )
         except CannotTranslate as e:
             left_out[entry.key] = str(e)
             continue
@@ -106,7 +113,7 @@ def generate_modules(description: Description, wanted: Wanted, providers: Mappin
     once = any(one.once for one in tools.values())
     return Made(
         module.text(_module_docstring(description, len(tools))),
-        "" if row else row_text(row_of(description, wanted.provider, servers, wanted.whoami), once),
+        "" if row else row_text(row_of(description, wanted.provider, servers, wanted.whoami, sign_in), once),
         tools,
         left_out,
         {name: one.notes for name, one in tools.items() if one.notes},
@@ -119,6 +126,23 @@ def _servers(description: Description, wanted: Wanted, row: Provider | None) -> 
     if row:
         return provider_servers(description, row.apis.roots, wanted.provider, wanted.api)
     return own_servers(description, wanted.toolkit, wanted.server)
+
+
+def _sign_in(description: Description, wanted: Wanted, row: Provider | None, chosen: Sequence[Entry]) -> str:
+    """Return how requests carry each user's key, or "" for OAuth. Raises `InvalidInput` for a way that is not
+    described."""
+    if row:
+        credential = row.apis.credential
+        return str(credential) if credential else ""
+    described = sorted(set(key_schemes(description).values()))
+    if wanted.sign_in in (*described, "none"):
+        return wanted.sign_in
+    if wanted.sign_in and wanted.sign_in != "oauth":
+        hint = f"--sign-in: {', '.join(['oauth', *described])}."
+        raise InvalidInput(f"The description has no {wanted.sign_in[:80]!r} to sign in with.", hint=hint)
+    if wanted.sign_in or has_oauth(description):
+        return ""
+    return sign_in_of(description, (entry.spec for entry in chosen))
 
 
 def _require_selected(entry: Entry, wanted: Wanted, operation: Operation) -> Operation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -103,9 +103,15 @@ class Rulings:
 
 
 def operation_of(
-    description: Description, entry: Entry, servers: Servers, rulings: Rulings, headers: frozenset[str] = HEADERS
+    description: Description,
+    entry: Entry,
+    servers: Servers,
+    rulings: Rulings,
+    headers: frozenset[str] = HEADERS,
+    key_schemes: Container[str] | None = None,
 ) -> Operation:
-    """Return the operation as a tool. ``headers``: headers that a request may set. Raises `CannotTranslate`."""
+    """Return the operation as a tool. ``headers``: headers that a request may set. ``key_schemes``: see `needs_of`.
+    Raises `CannotTranslate`."""
     if entry.method.lower() in NO_TOOLS:
         raise CannotTranslate(f"{entry.method} cannot be a tool's method")
     description.begin()
@@ -123,7 +129,7 @@ def operation_of(
         path_of(prefix + entry.path, arguments),
         _summary(entry),
         tuple(sorted(arguments, key=lambda one: not one.required)),
-        needs_of(description, entry.spec),
+        needs_of(description, entry.spec, key_schemes),
         _effects(entry, rulings),
         kept_part(description, entry.spec),
         KEY_HEADER in headers and has_key_header(description, entry.item, entry.spec),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -41,25 +42,34 @@ class Row:
     whoami: str
     subject: str
     account: str
+    sign_in: str = ""
 
 
-def row_of(description: Description, name: str, servers: Servers, whoami: str = "") -> Row:
+def row_of(description: Description, name: str, servers: Servers, whoami: str = "", sign_in: str = "") -> Row:
     """Return the provider definition. ``whoami``: the path that identifies a token's user; guessed by default.
+    ``sign_in``: how requests carry a user's key, "" for OAuth.
 
-    Raises `InvalidInput` without an authorization code flow, or without such a path.
+    Raises `InvalidInput` without an authorization code flow or a key, or without such a path.
     """
     description.begin()
+    title = plain(description.objects("info").get("title"), 40) or name
+    if sign_in:
+        path, subject, account = "", "", ""
+        with suppress(InvalidInput) if not whoami else nullcontext():
+            path, subject, account = _identity(description, whoami)
+        who = f"{servers.address}{path}" if path else ""
+        return Row(name, title, servers.address, servers.address, {}, servers, who, subject, account, sign_in)
     flow = _flow(description)
     if flow is None:
         raise InvalidInput(
             f"There is no provider {name!r}, and the description has no authorizationCode flow to make one of.",
-            hint="Describe it in [providers.NAME] of the settings, or give an app an issuer (docs/providers.md).",
+            hint="Describe it in [providers.NAME] of the settings, or give an app an issuer (docs/providers.md). If "
+            "users have keys there, name how requests carry them: --sign-in header:X-Api-Key.",
         )
     path, subject, account = _identity(description, whoami)
-    title = plain(description.objects("info").get("title"), 40)
     return Row(
         name,
-        title or name,
+        title,
         _endpoint(flow, "authorizationUrl"),
         _endpoint(flow, "tokenUrl"),
         dict(_scopes(flow)),
@@ -129,33 +139,38 @@ def _members(description: Description, item: Any) -> dict[str, Any]:
 def row_text(row: Row, once: bool) -> str:
     """Return the module with the provider definition. ``once``: True if its calls accept idempotency keys."""
     constant = constant_name(row.name, set())
-    hosts = sorted({urlsplit(url).netloc.lower() for url in (row.servers.address, row.whoami)})
+    hosts = sorted({urlsplit(url).netloc.lower() for url in (row.servers.address, row.whoami) if url})
     identity = [
         literal(row.whoami),
-        f"subject={literal(f'{{{row.subject}}}')}",
-        f"name={literal(f'{{{row.account}}}')}",
+        f"subject={literal(f'{{{row.subject}}}' if row.subject else '')}",
+        f"name={literal(f'{{{row.account}}}' if row.account else '')}",
     ]
     apis: list[Part] = [
         Group("roots={", [f"{literal(row.servers.api)}: {literal(row.servers.address)}"], "}"),
         Group("hosts=frozenset(", [Group("{", [literal(one) for one in hosts], "}")], ")"),
         Group("identity=Identity(", identity, ")"),
+        *([f"credential=Credential.of({literal(row.sign_in)})"] if row.sign_in else []),
         *([f"request_headers=frozenset({{{literal(KEY_HEADER)}}})"] if once else []),
     ]
+    authorize = "authorize_url=ENDPOINT" if row.sign_in else f"authorize_url={literal(row.authorize)}"
     told: list[Part] = [
         f"name={literal(row.name)}",
         f"label={literal(row.label)}",
-        Group("oauth=OAuthEndpoints(", [f"authorize_url={literal(row.authorize)}", "token_url=ENDPOINT"], ")"),
+        Group("oauth=OAuthEndpoints(", [authorize, "token_url=ENDPOINT"], ")"),
         Group("apis=ApiRules(", apis, ")"),
     ]
     if row.scopes:
         told.append(
             Group("scope_descriptions={", [f"{literal(one)}: {literal(what)}" for one, what in row.scopes.items()], "}")
         )
+    key = "Credential, " if row.sign_in else ""
     about = f"{row.label}: how people consent there, and whose a token is. Made from its OpenAPI description."
+    if row.sign_in:
+        about = f"{row.label}: where requests carry each user's key. Made from its OpenAPI description."
     parts = [
         docstring(about, 0),
         "from __future__ import annotations",
-        "from deputize.core import ApiRules, Identity, OAuthEndpoints, Provider",
+        f"from deputize.core import ApiRules, {key}Identity, OAuthEndpoints, Provider",
         f"ENDPOINT = {literal(row.token)}",
         lay_out(Group(f"{constant} = Provider(", told, ")")),
     ]

@@ -6,11 +6,13 @@ and (b or c)", and the alternative with the fewest scopes is requested.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from itertools import product
 from typing import Any, Final
 
+from deputize.core.errors import SettingsError
+from deputize.core.oauth.credential import Credential
 from deputize.openapi.description import CannotTranslate, Description, Json
 
 MAX_NEEDS: Final = 24
@@ -22,11 +24,18 @@ Needs = tuple[tuple[str, ...], ...]
 """Each is a need: the scope to request, then others that suffice."""
 
 
-def needs_of(description: Description, operation: Json) -> Needs:
-    """Return the needs of an operation. Raises `CannotTranslate` if no user's grant at an OAuth server suffices."""
+def needs_of(description: Description, operation: Json, keys: Container[str] | None = None) -> Needs:
+    """Return the needs of an operation. ``keys``: the schemes that a user's key satisfies, None for a user's token.
+
+    Raises `CannotTranslate` if no user's grant suffices.
+    """
     told = operation.get("security", description.root.get("security"))
     if not isinstance(told, list) or not told:
         return ()
+    if keys is not None:
+        if any(isinstance(one, dict) and all(name in keys for name in one) for one in told[:MAX_NEEDS]):
+            return ()
+        raise CannotTranslate("it requires another way to sign in than the user's key")
     oauth, bearer, reasons = list[tuple[str, ...]](), 0, list[str]()
     for requirement in told[:MAX_NEEDS]:
         try:
@@ -41,6 +50,46 @@ def needs_of(description: Description, operation: Json) -> Needs:
     if not oauth and not bearer:
         raise CannotTranslate(reasons[0])
     return combine(sorted(oauth, key=len))  # another kind of token does not replace these scopes
+
+
+def has_oauth(description: Description) -> bool:
+    """Return True if the description has a way to sign in with OAuth."""
+    for one in description.objects("securitySchemes", description.objects("components")).values():
+        with suppress(CannotTranslate):
+            if description.resolve(one).get("type") in ("oauth2", "openIdConnect"):
+                return True
+    return False
+
+
+def key_schemes(description: Description) -> dict[str, str]:
+    """Return the security schemes that take a user's key, by name, as `Credential.of` reads them.
+
+    A key in the header ``Authorization`` is a bearer token, as nearly all APIs that describe it so mean it.
+    """
+    found = dict[str, str]()
+    for name, one in description.objects("securitySchemes", description.objects("components")).items():
+        with suppress(CannotTranslate, SettingsError):
+            scheme = description.resolve(one)
+            way = str(scheme.get("scheme") or "").lower()
+            if scheme.get("type") == "apiKey":
+                way = f"{scheme.get('in')}:{scheme.get('name')}"
+                way = "bearer" if way.lower() == "header:authorization" else way
+            if way in ("basic", "bearer") or scheme.get("type") == "apiKey":
+                Credential.of(way)
+                found[name] = way
+    return found
+
+
+def sign_in_of(description: Description, operations: Iterable[Json]) -> str:
+    """Return the key that suffices for most of these operations, or "" if none does. A header is preferred."""
+    schemes = key_schemes(description)
+    counts = dict.fromkeys(schemes.values(), 0)
+    for operation in operations:
+        for way in counts:
+            with suppress(CannotTranslate):
+                needs_of(description, operation, {name for name, one in schemes.items() if one == way})
+                counts[way] += 1
+    return max(counts, key=lambda way: (counts[way], not way.startswith("query")), default="")
 
 
 def _schemes(description: Description, requirement: Any) -> list[tuple[Json, Any]]:

@@ -40,6 +40,7 @@ from deputize.core.grants.refresh import REJECTED, GrantLost, Refresher
 from deputize.core.grants.refresh_request import TOKEN_REFUSED, token_refused_error
 from deputize.core.http import LeanRequest
 from deputize.core.oauth import dpop
+from deputize.core.oauth.credential import headers_of, url_of
 from deputize.core.oauth.identity import NAMELESS
 from deputize.core.oauth.provider import ApiRules, OAuthEndpoints, Provider
 from deputize.core.provenance.store import UntrustedRecord
@@ -321,8 +322,8 @@ class Exchange:
                 raise moved(grant, row)
             raise fault_of(self.act, f"would send the token to a host that is not {row.label}'s")
         if credential := self.provider.apis.credential:
-            made.written = credential.url(url, grant.access_token)
-            made.given = (*headers, *credential.headers(grant.access_token))
+            made.written = url_of(credential, url, grant.access_token)
+            made.given = (*headers, *headers_of(credential, grant.access_token))
         elif key := grant.proof_key:
             shown = dpop.token_headers(key, made.method, url, grant.access_token, self.transport.services.clock())
             made.given = (*headers, *shown)

@@ -23,7 +23,7 @@ from deputize.core.http import Http
 from deputize.core.mcp_client.authorization import API
 from deputize.core.mcp_client.protocol import Link, McpSteps, Refused
 from deputize.core.mcp_client.server_config import AccountTool, McpServer
-from deputize.core.oauth.credential import Credential
+from deputize.core.oauth.credential import Credential, headers_of, url_of
 from deputize.core.oauth.endpoint import NAMELESS_ACCOUNT, Refusal
 from deputize.core.oauth.provider import Provider
 from deputize.core.tools.steps import Request
@@ -71,8 +71,8 @@ async def _send_request(
     """Send one request. The outcome's data is the response, with the token masked in case the server echoes it."""
     own, content = headers_and_body(request, row.apis.request_headers)
     url = address_of(row.apis.roots[API], request)
-    shown = (row.apis.credential or Credential("bearer")).headers(access)
-    url = row.apis.credential.url(url, access) if row.apis.credential else url
+    shown = headers_of(row.apis.credential or Credential("bearer"), access)
+    url = url_of(row.apis.credential, url, access) if row.apis.credential else url
     made = httpx.Request(request.method, url, headers=[*shown, *own], content=content)
     if made.url.netloc.decode() not in row.apis.hosts:
         raise Refusal(outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from deputize.core.errors import SettingsError
 from deputize.core.http import Transport
 from deputize.core.http.address_guard import Resolve, addresses_of
@@ -12,14 +10,12 @@ from deputize.core.mcp_client.authorization import KnownServers
 from deputize.core.mcp_client.client_registration import client_again, client_of, known_client
 from deputize.core.mcp_client.discovery import discover_server
 from deputize.core.mcp_client.server_config import McpServer
+from deputize.core.oauth.credential import KEY_APP
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.shared_services import Services
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Account, Secret
-
-_KEY_APP: Final = "key"
-"""The client id of the app of a server that takes a key: there is no registration."""
 
 
 @frozen
@@ -36,7 +32,7 @@ class LateServer(Frozen):
         vault = self.services.vault
         if self.server.credential:
             row = await discover_server(self.server, transport=self.transport, resolve=self.resolve)
-            return row, App(self.server.name, _KEY_APP, self.server.client_secret, self.server.name)
+            return row, App(self.server.name, KEY_APP, self.server.client_secret, self.server.name)
         row = await self._discover(KnownServers(vault))
         likely = self._callback(self.services.home or "http://127.0.0.1")  # avoids serving pages for a read
         app = await known_client(self.server, row, vault=vault, redirect=likely)

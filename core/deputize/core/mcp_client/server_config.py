@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args
 from urllib.parse import parse_qs, urlsplit
 
 from deputize.core.errors import SettingsError
-from deputize.core.oauth.credential import Credential
+from deputize.core.oauth.credential import Credential, token_of
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret
 
@@ -131,7 +131,7 @@ class McpServer(ValueObject):
         oauth = ("client_id", "client_document", "issuer", "trusted_origins", "scopes", "legacy_auth")
         if named := [one for one in oauth if getattr(self, one)]:
             raise SettingsError(f"[mcp.{self.name}]: {named[0]} is for OAuth, and sign_in is {self.sign_in!r}.")
-        if self.client_secret and self.credential.token_of(self.client_secret) is None:
+        if self.client_secret and token_of(self.credential, self.client_secret) is None:
             raise SettingsError(f"[mcp.{self.name}]: client_secret is not a key that sign_in can send.")
 
     @property

@@ -22,6 +22,8 @@ from deputize.core.errors import SettingsError
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret
 
+KEY_APP: Final = "key"
+"""The client id of the app of a provider that takes a key: there is no registration."""
 Place = Literal["bearer", "basic", "header", "query", "none"]
 _KEY: Final = re.compile(r"[!-~]{1,4000}")
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,60}")
@@ -52,30 +54,36 @@ class Credential(ValueObject):
         hint = "oauth, bearer, basic, header:X-Api-Key, query:api_key, or none if the server signs nobody in."
         raise SettingsError(f"{text[:80]!r} is not a way to sign in.", hint=hint)
 
-    def token_of(self, given: Secret) -> Secret | None:
-        """Return the key as requests carry it, or None if it cannot be one. ``given``: as the user entered it."""
-        if self.place == "none":
-            return Secret("none")
-        text = given.reveal().strip()
-        if self.place == "basic":
-            good = ":" in text[1:] and text.isprintable()
-            text = base64.b64encode(text.encode(errors="replace")).decode() if good else ""
-        return Secret(text) if _KEY.fullmatch(text) else None
+    def __str__(self) -> str:
+        return f"{self.place}:{self.name}" if self.name else self.place
 
-    def headers(self, token: Secret) -> tuple[tuple[str, str], ...]:
-        """Return the headers that carry the key."""
-        match self.place:
-            case "bearer" | "basic":
-                return (("authorization", f"{self.place.title()} {token.reveal()}"),)
-            case "header":
-                return ((self.name.lower(), token.reveal()),)
-        return ()
 
-    def url(self, url: str, token: Secret) -> str:
-        """Return the URL with the key, if it belongs there. Replaces a parameter of this name."""
-        if self.place != "query":
-            return url
-        base, _, query = url.partition("?")
-        kept = [one for one in query.split("&") if one and one.partition("=")[0] != self.name]
-        shown = f"{self.name}={quote(token.reveal(), safe='')}"
-        return "&".join([f"{base}?{shown}", *kept])
+def token_of(credential: Credential, given: Secret) -> Secret | None:
+    """Return the key as requests carry it, or None if it cannot be one. ``given``: as the user entered it."""
+    if credential.place == "none":
+        return Secret("none")
+    text = given.reveal().strip()
+    if credential.place == "basic":
+        good = ":" in text[1:] and text.isprintable()
+        text = base64.b64encode(text.encode(errors="replace")).decode() if good else ""
+    return Secret(text) if _KEY.fullmatch(text) else None
+
+
+def headers_of(credential: Credential, token: Secret) -> tuple[tuple[str, str], ...]:
+    """Return the headers that carry the key."""
+    match credential.place:
+        case "bearer" | "basic":
+            return (("authorization", f"{credential.place.title()} {token.reveal()}"),)
+        case "header":
+            return ((credential.name.lower(), token.reveal()),)
+    return ()
+
+
+def url_of(credential: Credential, url: str, token: Secret) -> str:
+    """Return the URL with the key, if it belongs there. Replaces a parameter of this name."""
+    if credential.place != "query":
+        return url
+    base, _, query = url.partition("?")
+    kept = [one for one in query.split("&") if one and one.partition("=")[0] != credential.name]
+    shown = f"{credential.name}={quote(token.reveal(), safe='')}"
+    return "&".join([f"{base}?{shown}", *kept])

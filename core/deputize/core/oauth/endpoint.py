@@ -17,6 +17,7 @@ from deputize.core.failures import Call, Kind, Outcome, classify, outcome_of, ou
 from deputize.core.http import Http
 from deputize.core.oauth import dpop, id_token
 from deputize.core.oauth import messages as flow
+from deputize.core.oauth.credential import token_of
 from deputize.core.oauth.provider import App, Permissions, Provider
 from deputize.core.oauth.refusals import log_refusal
 from deputize.core.vault.grant import Account, Secret
@@ -83,7 +84,7 @@ class Endpoint:
         the nonce of the authorization request. A key that the user entered is its own token, and the app's secret
         replaces it."""
         if credential := self.provider.apis.credential:
-            key = credential.token_of(self.app.client_secret or code)
+            key = token_of(credential, self.app.client_secret or code)
             if key is None:
                 raise Refusal(outcome_of(Kind.INVALID_INPUT, NO_TOKEN, fix_by="user"))
             return flow.Tokens(key, None, frozenset(), 0.0)

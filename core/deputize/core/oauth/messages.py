@@ -16,6 +16,7 @@ import httpx
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.http.request import JSON_HEADERS
 from deputize.core.oauth.client_auth import basic, bearer, form_request, secret_of
+from deputize.core.oauth.credential import headers_of, url_of
 from deputize.core.oauth.provider import App, OAuthEndpoints, Permissions, Provider
 from deputize.core.oauth.token_reply import Tokens as Tokens
 from deputize.core.oauth.token_reply import parse_tokens as parse_tokens
@@ -159,10 +160,14 @@ def revoke_leaked(provider: Provider, tokens: Iterable[Secret]) -> httpx.Request
 
 def identity(provider: Provider, *, access_token: Secret) -> httpx.Request:
     """Return the request for the token's account: OpenID Connect Core 5.3, or the provider's own."""
-    shape, headers = provider.apis.identity, bearer(access_token)
+    shape, headers, url = provider.apis.identity, bearer(access_token), provider.apis.identity.url
+    if credential := provider.apis.credential:
+        shown = dict(headers_of(credential, access_token))
+        headers = {name: value for name, value in headers.items() if name != "authorization"} | shown
+        url = url_of(credential, url, access_token)
     if shape.json is not None:
-        return httpx.Request(shape.method, shape.url, headers=headers, json=shape.json)
-    return httpx.Request(shape.method, shape.url, headers=headers)
+        return httpx.Request(shape.method, url, headers=headers, json=shape.json)
+    return httpx.Request(shape.method, url, headers=headers)
 
 
 def key_set(provider: Provider) -> httpx.Request:

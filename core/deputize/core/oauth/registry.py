@@ -16,6 +16,7 @@ from deputize.core.background_loop import portal
 from deputize.core.errors import DeputizeError, InvalidInput, SettingsError, instead
 from deputize.core.oauth.app import ServiceAccount
 from deputize.core.oauth.client_auth import check_client
+from deputize.core.oauth.credential import KEY_APP
 from deputize.core.oauth.provider import App, Provider, describe_scope
 from deputize.core.vault.grant import Account, Secret
 
@@ -68,6 +69,10 @@ class Registry:
                 raise SettingsError(f"Two apps are called {app.name!r}.")
             check_client(providers[app.provider], app)
             self.apps[app.name] = app
+        used = {app.provider for app in self.apps.values()}
+        for name, row in providers.items():  # a provider that takes a key has no registration
+            if row.apis.credential and name not in used and name not in self.apps:
+                self.apps[name] = App(name, KEY_APP, None, name)
 
     # ------------------------------------------------------------- providers created on first use
 

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from deputize.core.consent.consents import Who
 from deputize.core.errors import InvalidInput
-from deputize.core.oauth.credential import Credential
+from deputize.core.oauth.credential import Credential, token_of
 from deputize.core.oauth.provider import Provider
 from deputize.core.user_requests import Consent
 from deputize.core.vault.grant import Secret
@@ -117,7 +117,7 @@ class _KeyEntry(NamedTuple):
 
     def needs(self, key: str) -> bool:
         """Return True if this is not a key."""
-        return self.asks and self.credential.token_of(Secret(key)) is None
+        return self.asks and token_of(self.credential, Secret(key)) is None
 
 
 def _key_entry(site: Site, consent: Consent) -> _KeyEntry | None:
@@ -168,7 +168,7 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
         "outcome": texts.OUTCOMES.get(consent.status, "failed"),
         "reason": texts.sentence(texts.ENDED, consent.reason_code, texts.ENDED_ELSE, label, consent.account),
         "next_step": texts.sentence(texts.NEXT, consent.reason_code, texts.NEXT_ELSE, label, consent.account),
-        "places": _hosts(provider) if consent.provider in site.deputy.registry.late else (),
+        "places": _hosts(provider) if consent.provider in site.deputy.registry.late or provider.apis.credential else (),
         "key": _key_entry(site, consent),
         "nameless": texts.nameless_words(label) if provider.apis.identity.nameless else "",
         "returned": bool(known and known.redeeming),
